@@ -1,0 +1,30 @@
+# The one image of docker-compose.yml. Everything a run needs is inside: nothing is downloaded when a container starts.
+
+FROM python:3.12-slim AS build
+WORKDIR /src
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+COPY requirements.lock pyproject.toml ./
+# uv comes out of the lock too, its hash checked by pip.
+RUN sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ *--hash/p;}' requirements.lock > uv.txt \
+    && pip install --quiet --no-cache-dir --no-deps --require-hashes -r uv.txt
+# The lock as a constraint: its versions, its hashes, but without the tools of development.
+RUN python -m venv /opt/venv \
+    && uv pip install --python /opt/venv/bin/python -r pyproject.toml --extra postgres --constraint requirements.lock
+COPY README.md LICENSE dagster.yaml ./
+COPY d4c_pipeline d4c_pipeline
+RUN uv pip install --python /opt/venv/bin/python --no-deps --build-constraint requirements.lock .
+
+FROM python:3.12-slim
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 \
+    D4C_HOME=/var/lib/d4c DAGSTER_HOME=/opt/dagster
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /opt/dagster
+# Dagster's instance and workspace here: the repository's own, with PostgreSQL and with the code in a server of its own.
+COPY dagster.yaml embedded.yaml
+RUN sed 's/^#postgresql| //' embedded.yaml > dagster.yaml && rm embedded.yaml
+RUN echo 'load_from: [{grpc_server: {host: code-location, port: 4000, location_name: d4c_pipeline}}]' > workspace.yaml
+# A new volume takes over the owner of the folder that it is mounted on.
+RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /var/lib/d4c /opt/dagster
+USER d4c
+WORKDIR /var/lib/d4c
+CMD ["d4c", "--help"]

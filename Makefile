@@ -1,0 +1,73 @@
+# How people work with this repository. Every target works from a fresh clone alone: what it needs, it makes first.
+# Extra words for the command behind a target go into ARGS: make demo ARGS='--home /tmp/home', make test ARGS='-k ledger'.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SHELL := /bin/sh
+ARGS ?=
+
+# The first Python that fits: 3.11 to 3.13, able to make a virtual environment. Only looked for when one is to be made.
+# (Candidates are run, not looked up: a shim of pyenv exists for versions that it then refuses.)
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c '$(FITS)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+.PHONY: help setup demo test ui lint bench clean lock python
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
+
+setup: $(READY) ## make .venv with everything that is locked
+
+demo: $(READY) ## publish a real dataset into ./.d4c
+	$(BIN)/d4c demo $(ARGS)
+
+test: $(READY) ## run the tests, with coverage
+	$(BIN)/python -m pytest --cov $(ARGS)
+
+ui: $(READY) ## open the Dagster UI on the same home as the demo
+	$(BIN)/d4c ui $(ARGS)
+
+lint: $(READY) ## lint, formatting, types, import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: $(READY) ## run every benchmark in its short form
+	@for benchmark in benchmarks/*.py; do \
+		if [ -e "$$benchmark" ]; then echo "== $$benchmark"; $(BIN)/python "$$benchmark" --quick $(ARGS) || exit 1; \
+		else echo "benchmarks/ holds none yet"; fi; \
+	done
+
+clean: ## remove .venv and caches; published data (./.d4c) stays
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* *.egg-info
+	find d4c_pipeline d4c_pipeline_tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@if [ -d .d4c ]; then echo "Kept: .d4c holds published data; remove it by hand if you mean to."; fi
+
+python: # name the Python that .venv would be made with
+	@test -n '$(PYTHON)' && echo '$(PYTHON)'
+
+lock: $(READY) ## resolve the dependencies again and write requirements.lock
+	$(BIN)/uv pip compile --universal --generate-hashes --upgrade --quiet \
+		--python-version 3.11 --extra postgres --group dev pyproject.toml --output-file requirements.lock
+
+# The environment is ready when the stamp names this folder: its scripts hold absolute paths, so that a moved or
+# copied tree gets a new one. `--python` is said each time, or uv would fill whatever environment is activated.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+$(READY): requirements.lock pyproject.toml
+	@python='$(PYTHON)'; if [ -z "$$python" ] || ! $$python -c '$(FITS)'; then \
+		echo "d4c needs Python 3.11, 3.12 or 3.13 with its venv module, and found $${python:-none}$${python:+, which is not}." >&2; \
+		echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi
+	@echo "Making $(VENV) with $(PYTHON) ($$($(PYTHON) -V))"
+	@if [ "$$(cat $(READY) 2>/dev/null)" = '$(CURDIR)' ] && [ "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ]; \
+		then rm $(READY); else $(PYTHON) -m venv --clear $(VENV); fi
+	@sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ *--hash/p;}' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo '$(CURDIR)' > $(READY)

@@ -1,0 +1,40 @@
+"""What `pip install d4c-pipeline` would bring: the wheel holds more than Python files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_it_holds_the_dagster_instance_of_the_repository(wheel: zipfile.ZipFile) -> None:
+    assert wheel.read("d4c_pipeline/orchestration/dagster.yaml") == (REPOSITORY / "dagster.yaml").read_bytes()
+
+
+def test_it_holds_every_dataset_and_migration(wheel: zipfile.ZipFile) -> None:
+    def beside(pattern: str) -> set[str]:
+        return {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob(pattern)}
+
+    files = beside("d4c_pipeline/defs/**/*.yaml") | beside("d4c_pipeline/defs/**/*.sql")
+    files |= beside("d4c_pipeline/ledger/migrations/versions/*.py")
+    assert files <= set(wheel.namelist())
+
+
+def test_it_holds_no_tests_and_names_its_command(wheel: zipfile.ZipFile) -> None:
+    assert not [name for name in wheel.namelist() if "tests" in name]
+    (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert b"d4c = d4c_pipeline.cli:main" in wheel.read(entry_points)

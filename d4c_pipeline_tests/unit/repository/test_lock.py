@@ -1,0 +1,46 @@
+"""The lock: complete, hashed, naming no registry, and holding what the Makefile and the Dockerfile take out of it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+REPOSITORY = Path(__file__).parents[3]
+LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+PINS = {
+    canonicalize_name(name): Version(version)
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", LOCK, re.MULTILINE)
+}
+
+
+def test_every_declared_dependency_is_pinned_inside_its_range() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = [
+        *project["project"]["dependencies"],
+        *(text for extra in project["project"]["optional-dependencies"].values() for text in extra),
+        *project["dependency-groups"]["dev"],
+    ]
+    for requirement in map(Requirement, declared):
+        pinned = PINS.get(canonicalize_name(requirement.name))
+        assert pinned is not None, f"{requirement} is not locked: make lock"
+        assert pinned in requirement.specifier, f"{requirement} is locked as {pinned}: make lock"
+
+
+def test_every_pin_has_a_hash() -> None:
+    blocks = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.MULTILINE)[1:]
+    assert len(blocks) >= len(PINS)
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_it_names_no_registry() -> None:
+    assert re.findall(r"\w+://\S+|--(?:extra-)?index-url|--find-links", LOCK) == []
+
+
+def test_the_tools_that_install_it_are_in_it() -> None:
+    # `uv pip sync` removes what the lock does not name: uv itself, and what builds our editable wheel.
+    assert set(PINS) >= {"uv", "hatchling"}
