@@ -1,0 +1,50 @@
+"""DGUIDs: Statistics Canada's dissemination geography unique identifiers, derived and judged by their form.
+
+Whether an identifier names a geography that exists needs a gazetteer and belongs to `processing`.
+Source: https://www12.statcan.gc.ca/census-recensement/2021/ref/dict/az/definition-eng.cfm?ID=geo055
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_pipeline.model.errors import PermanentError
+
+# vintage (4 digits), type (A administrative, S statistical, C combined, Z postal), schema (4 digits), geographic code.
+# Digits of the code by schema; a schema that is not listed may have any length from 1 to 11.
+_FORM = re.compile(r"(?P<vintage>\d{4})(?P<type>[ASCZ])(?P<schema>\d{4})(?P<code>[0-9A-Z.]{1,11})")
+_SHORT_REGION = re.compile(r"(?P<vintage>\d{4})A[1-6]")
+_CODE_DIGITS = {
+    "0000": r"11124",  # Canada
+    "0001": r"[1-6]",  # geographical regions
+    "0002": r"\d{2}",  # provinces and territories
+    "0003": r"\d{4}",  # census divisions
+    "0004": r"\d{5}",  # federal electoral districts
+    "0005": r"\d{7}",  # census subdivisions
+    "0011": r"[A-Z]\d[A-Z]",  # forward sortation areas
+    "0512": r"\d{8}",  # dissemination areas
+    "0513": r"\d{11}",  # dissemination blocks
+    "0516": r"\d{8}",  # aggregate dissemination areas
+}
+
+
+def derive_dguid(vintage: str, kind: str, schema: str, code: str) -> str:
+    """Return `vintage + kind + schema + code`, such as 2016 + A + 0002 + 48 -> 2016A000248.
+
+    Raises PermanentError when the parts do not make a well-formed DGUID.
+    """
+    dguid = f"{vintage}{kind}{schema}{code}"
+    if not is_well_formed_dguid(dguid):
+        raise PermanentError(f"'{dguid}' is not a well-formed DGUID", "Check vintage, type, schema and code")
+    return dguid
+
+
+def is_well_formed_dguid(text: str) -> bool:
+    """Say whether `text` has the form of a DGUID, with as many digits of code as its schema has."""
+    if _SHORT_REGION.fullmatch(text):
+        return True
+    match = _FORM.fullmatch(text)
+    if match is None:
+        return False
+    digits = _CODE_DIGITS.get(match["schema"])
+    return digits is None or re.fullmatch(digits, match["code"]) is not None

@@ -1,0 +1,80 @@
+"""The error tree: what a failure means for whoever has to act on it.
+
+Every error that a person may see is one sentence of cause and one of remedy. The three branches say what helps:
+trying again (`TransientError`), changing something (`PermanentError`), or asking a person (`NeedsPersonError`).
+Mapping a protocol's status codes onto this tree belongs to the room that speaks the protocol.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>(?:access_token|token|api[_-]?key|secret|password|signature|x-amz-[a-z-]+)=)[^&\s]+", re.IGNORECASE
+)
+_BEARER = re.compile(r"(?P<name>bearer\s+)\S+", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def sanitise(text: str) -> str:
+    """Return `text` without credentials (user info in URLs, secret parameters, bearer tokens) and control characters.
+
+    What a server answered may end up in a log or a terminal, so it passes here first.
+    """
+    text = _CREDENTIALS.sub(r"\g<scheme>", text)
+    text = _SECRET_PARAMETER.sub(r"\g<name>***", text)
+    text = _BEARER.sub(r"\g<name>***", text)
+    return _CONTROL.sub(" ", text)
+
+
+class D4CError(Exception):
+    """A failure that is explained: `cause` says what is wrong, `remedy` what to do about it."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        self.cause = sanitise(cause).strip().rstrip(".")
+        self.remedy = sanitise(remedy).strip().rstrip(".")
+        super().__init__(self.cause, self.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.cause}. {self.remedy}." if self.remedy else f"{self.cause}."
+
+
+class TransientError(D4CError):
+    """The other side or the network failed; the same call may succeed later."""
+
+
+class PermanentError(D4CError):
+    """Trying again changes nothing: the input, the request or the definition must change."""
+
+
+class NeedsPersonError(D4CError):
+    """Neither time nor code can decide: a person has to look (full disk, refused access, ambiguous record)."""
+
+
+class DefinitionError(PermanentError):
+    """A dataset's YAML is wrong. The message names file, line and field."""
+
+
+class UnknownNameError(PermanentError):
+    """A dataset, vintage or release that is asked for does not exist."""
+
+
+class SourceError(PermanentError):
+    """What the source delivered is not what was declared (404, an HTML page, a truncated or foreign file)."""
+
+
+class DataError(PermanentError):
+    """The native data can't be processed as declared (no CRS, no such layer, broken file, failing SQL)."""
+
+
+class IntegrityError(NeedsPersonError):
+    """Bytes differ from what the ledger recorded, or an immutable address already holds other bytes."""
+
+
+class StorageError(NeedsPersonError):
+    """A disk is full, read-only or refuses access."""
+
+
+class BusyError(TransientError):
+    """Another process holds the lease on the same work."""

@@ -1,0 +1,237 @@
+"""Releases, their artifacts, native files and copies: what the ledger remembers and the rooms hand to each other.
+
+How any of it is stored belongs to `ledger`; who may move a deposit from state to state belongs to `archives`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from d4c_pipeline.model.version import Bump, Version
+from d4c_pipeline.model.vintage import Vintage
+
+
+class ArtifactRole(StrEnum):
+    """What a file of a release is for."""
+
+    DATA = "data"
+    TILES = "tiles"
+    DESKTOP = "desktop"
+    PROFILE = "profile"
+    MANIFEST = "manifest"
+    CHECKSUMS = "checksums"
+    TORRENT = "torrent"
+    METADATA = "metadata"
+    SOURCE = "source"
+
+
+class ReleaseState(StrEnum):
+    """A release is planned, then published for ever; a plan that was overtaken is abandoned."""
+
+    PLANNED = "planned"
+    PUBLISHED = "published"
+    ABANDONED = "abandoned"
+
+
+class DepositState(StrEnum):
+    """Where a deposit stands; the order of the members is the order of the way (see docs/deposits.md)."""
+
+    PLANNED = "planned"
+    DRAFT_OPEN = "draft_open"
+    DOI_RESERVED = "doi_reserved"
+    FILES_SYNCED = "files_synced"
+    VERIFIED = "verified"
+    AWAITING_REVIEW = "awaiting_review"
+    PUBLISHING = "publishing"
+    PUBLISHED = "published"
+    ABANDONED = "abandoned"
+
+    @property
+    def rank(self) -> int:
+        """The position on the way from planned (0) to published."""
+        return list(DepositState).index(self)
+
+
+@dataclass(frozen=True)
+class NativeFile:
+    """A file as the source delivered it. `address` is where the primary store retains it; sizes are bytes."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of a release. `size` in bytes; `md5` and `sha256` in hexadecimal."""
+
+    name: str
+    role: ArtifactRole
+    size: int
+    md5: str
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a data artifact: its output name and type (Arrow's words), its name at the source, its meaning."""
+
+    name: str
+    type: str
+    source: str | None = None
+    description_en: str | None = None
+    description_fr: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What is known of a data artifact without opening it again; it travels through the ledger as JSON.
+
+    `bounds` are west, south, east, north in degrees (EPSG:4326) and None for tables; `crs` is `EPSG:n` or None;
+    `geometry_types` are GeoParquet's names; `report` holds what the processing noticed (repaired, null, duplicates...).
+    """
+
+    rows: int
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    crs: str | None
+    bounds: tuple[float, float, float, float] | None
+    geometry_types: tuple[str, ...]
+    report: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready values."""
+        return {
+            "rows": self.rows,
+            "columns": [vars(column) for column in self.columns],
+            "key": list(self.key),
+            "crs": self.crs,
+            "bounds": list(self.bounds) if self.bounds else None,
+            "geometry_types": list(self.geometry_types),
+            "report": dict(self.report),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DataSummary:
+        """Read what `to_json` wrote."""
+        bounds = value["bounds"]
+        return cls(
+            rows=value["rows"],
+            columns=tuple(Column(**column) for column in value["columns"]),
+            key=tuple(value["key"]),
+            crs=value["crs"],
+            bounds=(bounds[0], bounds[1], bounds[2], bounds[3]) if bounds else None,
+            geometry_types=tuple(value["geometry_types"]),
+            report=value["report"],
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """The difference between a new build and the newest published release, with the reasons in words."""
+
+    bump: Bump
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Release:
+    """(dataset, vintage, version) as the ledger has it. `id` is the ledger's; `name` the written release name."""
+
+    id: int
+    dataset: str
+    vintage: Vintage
+    version: Version
+    name: str
+    state: ReleaseState
+    key: str
+    change: Change
+    summary: DataSummary
+    artifacts: tuple[Artifact, ...]
+    planned_at: datetime
+    published_at: datetime | None
+
+    @property
+    def identifier(self) -> str:
+        """Our own identifier, carried by the record at the archive so that it can be found again."""
+        return f"urn:d4c:{self.key}"
+
+    @property
+    def data(self) -> Artifact:
+        """The data artifact."""
+        return next(artifact for artifact in self.artifacts if artifact.role is ArtifactRole.DATA)
+
+    def artifact(self, role: ArtifactRole) -> Artifact | None:
+        """The first artifact of a role, None when there is none."""
+        return next((artifact for artifact in self.artifacts if artifact.role is role), None)
+
+
+def release_key(dataset: str, vintage: Vintage, version: Version, artifacts: Iterable[Artifact]) -> str:
+    """Return the sha256 (hex) over dataset, vintage, version and the sorted (name, sha256) of `artifacts`.
+
+    Taken over the artifacts that exist when a release is planned; torrent and catalogue item follow from them.
+    """
+    facts = [dataset, str(vintage), str(version), sorted((artifact.name, artifact.sha256) for artifact in artifacts)]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Torrent:
+    """The torrent of a data artifact. Info hashes in hexadecimal; `info_hash_v2` only for hybrid torrents.
+
+    `address` is where every store keeps the `.torrent`; `web_seeds` are full file URLs.
+    """
+
+    info_hash: str
+    info_hash_v2: str | None
+    magnet: str
+    piece_size: int
+    web_seeds: tuple[str, ...]
+    address: str
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """Our record of putting one release into an archive, as the ledger has it.
+
+    `draft_id`/`record_id`: the archive's ids. `doi` is reserved from `doi_reserved` on and registered from
+    `published` on. `concept_doi` resolves to the newest version of the vintage. `test` marks DOIs that never resolve.
+    `files`: artifact name -> public address at the archive.
+    """
+
+    release_id: int
+    archive: str
+    state: DepositState
+    record_id: str | None
+    concept_id: str | None
+    doi: str | None
+    concept_doi: str | None
+    test: bool
+    url: str | None
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """An artifact in a store, with the time and result of its last verification."""
+
+    release_id: int
+    artifact: str
+    store: str
+    address: str
+    size: int
+    sha256: str
+    verified_at: datetime
+    intact: bool
