@@ -1,0 +1,106 @@
+"""Opening the ledger's database: the engine with its safety settings, and the migrations up to today's schema.
+
+Queries belong to the modules named after what they ask for.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from d4c_pipeline.model.errors import NeedsPersonError, StorageError, TransientError
+
+HEAD = "0001"
+"""The newest migration; a test holds it equal to what Alembic finds."""
+
+_BUSY_SECONDS = 30
+_MIGRATION_LOCK = 0x643463  # "d4c": PostgreSQL's advisory lock while the schema changes
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine on the ledger at `url`, its schema brought up to date.
+
+    Two processes may open a new ledger at the same moment: one creates it, the other waits. Raises StorageError when
+    the folder can't be written, TransientError when the server can't be reached, NeedsPersonError when the ledger
+    was written by a newer version of this code.
+    """
+    parsed = make_url(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        if sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS} if sqlite else {})
+        if sqlite:
+            _make_sqlite_safe(engine)
+        _upgrade(engine)
+    except OSError as error:
+        raise StorageError(
+            f"The ledger's folder can't be written ({shown}): {error.strerror}", "Check the disk"
+        ) from error
+    except OperationalError as error:
+        if sqlite:
+            raise StorageError(
+                f"The ledger can't be opened ({shown}): {error.orig}", "Check disk and access"
+            ) from error
+        raise TransientError(
+            f"The ledger's server can't be reached ({shown})", "Check that it runs, then run again"
+        ) from error
+    return engine
+
+
+def _make_sqlite_safe(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: object) -> None:
+        # The driver's own BEGIN comes too late (before the first write only) and would let two readers both decide
+        # to write; SQLAlchemy's recipe: switch it off and begin ourselves.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(engine: Engine) -> None:
+    with engine.begin() as connection:
+        if _revision(connection) == HEAD:
+            return
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        # Alembic takes a quarter of a second to import: only who has to migrate pays for it.
+        from alembic import command  # noqa: PLC0415
+        from alembic.config import Config  # noqa: PLC0415
+        from alembic.util import CommandError  # noqa: PLC0415
+
+        config = Config()
+        config.set_main_option("script_location", str(files("d4c_pipeline.ledger") / "migrations"))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise NeedsPersonError(
+                f"The ledger has revision {_revision(connection)}, which this version does not know",
+                "Install the version of d4c_pipeline that wrote it, or a newer one",
+            ) from error
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Say whether a database error is a violated constraint, the sign that somebody else was first."""
+    return type(error).__name__ == "IntegrityError"

@@ -1,0 +1,31 @@
+"""Datasets as they were declared when a release was last planned, so that the catalogue outlives the YAML."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, delete, insert, select
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import now
+from d4c_pipeline.model.dataset import Dataset
+
+
+class Declarations:
+    """Declared datasets in the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, dataset: Dataset) -> None:
+        """Record how a dataset is declared now."""
+        table = schema.dataset
+        declared = dataset.model_dump(mode="json")
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.id == dataset.id))
+            connection.execute(insert(table).values(id=dataset.id, declared=declared, updated_at=now()))
+
+    def all(self) -> tuple[Dataset, ...]:
+        """Return every dataset that ever had a release planned, by id."""
+        table = schema.dataset
+        with self._engine.begin() as connection:
+            declared = connection.execute(select(table.c.declared).order_by(table.c.id)).scalars().all()
+        return tuple(Dataset.model_validate(value) for value in declared)

@@ -1,0 +1,61 @@
+"""The event log: what happened, when and to what, appended in the same transaction as the change it tells of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from d4c_pipeline.ledger import schema
+
+
+def now() -> datetime:
+    """Return this moment in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the log. `detail` is JSON and holds no secret."""
+
+    at: datetime
+    kind: str
+    dataset: str | None
+    vintage: str | None
+    release_id: int | None
+    detail: dict[str, Any]
+
+
+def append(
+    connection: Connection,
+    kind: str,
+    *,
+    dataset: str | None = None,
+    vintage: str | None = None,
+    release_id: int | None = None,
+    **detail: Any,
+) -> None:
+    """Append an event within the caller's transaction."""
+    connection.execute(
+        insert(schema.event).values(
+            at=now(), kind=kind, dataset=dataset, vintage=vintage, release_id=release_id, detail=detail
+        )
+    )
+
+
+class Events:
+    """Reading the event log."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of(self, dataset: str, vintage: str | None = None) -> tuple[Event, ...]:
+        """Return the events of a dataset (and vintage), oldest first."""
+        query = select(schema.event).where(schema.event.c.dataset == dataset).order_by(schema.event.c.id)
+        if vintage is not None:
+            query = query.where(schema.event.c.vintage == vintage)
+        with self._engine.begin() as connection:
+            rows = connection.execute(query).mappings()
+            return tuple(Event(**{key: row[key] for key in Event.__dataclass_fields__}) for row in rows)

@@ -1,0 +1,95 @@
+"""Judgements on data: results of checks, bound to the bytes they judged, and decisions of reviewers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.vintage import Vintage
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The verdict (`pass`, `warning` or `failure`) of one check on one data artifact."""
+
+    check: str
+    verdict: str
+    detail: Mapping[str, Any]
+    checked_at: datetime
+
+
+@dataclass(frozen=True)
+class Review:
+    """A person's decision on a release: who, when and why."""
+
+    decision: str
+    who: str
+    reason: str
+    at: datetime
+
+
+class Judgements:
+    """Check results and reviews in the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record_check(
+        self, dataset: str, vintage: Vintage, data_sha256: str, check: str, verdict: str, detail: Mapping[str, Any]
+    ) -> None:
+        """Record the verdict of `check` on the data with that checksum, replacing an earlier one."""
+        table = schema.check_result
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.data_sha256 == data_sha256, table.c.check == check))
+            connection.execute(
+                insert(table).values(
+                    data_sha256=data_sha256,
+                    check=check,
+                    dataset=dataset,
+                    vintage=str(vintage),
+                    verdict=verdict,
+                    detail=dict(detail),
+                    checked_at=now(),
+                )
+            )
+
+    def checks(self, data_sha256: str) -> tuple[CheckResult, ...]:
+        """Return the verdicts on the data with that checksum, by name of the check."""
+        table = schema.check_result
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table).where(table.c.data_sha256 == data_sha256).order_by(table.c.check)
+            ).mappings()
+            return tuple(CheckResult(row["check"], row["verdict"], row["detail"], row["checked_at"]) for row in rows)
+
+    def record_review(self, release: Release, decision: str, who: str, reason: str) -> None:
+        """Record a person's decision on a release."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(schema.review).values(release_id=release.id, decision=decision, who=who, reason=reason, at=now())
+            )
+            append(
+                connection,
+                f"release {decision}",
+                dataset=release.dataset,
+                vintage=str(release.vintage),
+                release_id=release.id,
+                who=who,
+                reason=reason,
+            )
+
+    def reviews(self, release: Release) -> tuple[Review, ...]:
+        """Return the decisions on a release, oldest first."""
+        table = schema.review
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table).where(table.c.release_id == release.id).order_by(table.c.id)
+            ).mappings()
+            return tuple(Review(row["decision"], row["who"], row["reason"], row["at"]) for row in rows)

@@ -1,0 +1,130 @@
+"""Leases: one release is worked on by one process at a time.
+
+A lease is a row with a holder and a time of expiry, renewed while its holder lives. It ends by release, by expiry,
+or at once when the holder was a process of this machine that is gone, so that a run after `kill -9` need not wait.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import now
+from d4c_pipeline.model.errors import BusyError
+
+_TTL_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process of this machine started (clock ticks since boot), None when it is gone or can't be told."""
+    try:
+        # Field 22; the command in parentheses before it may hold spaces.
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _this_holder() -> str:
+    pid = os.getpid()
+    return f"{socket.gethostname()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}"
+
+
+def _holder_is_gone(holder: str) -> bool:
+    parts = holder.split("|")
+    if len(parts) != 4 or parts[0] != socket.gethostname() or not parts[2]:
+        return False
+    return _process_start(int(parts[1])) != parts[2]
+
+
+class Lease:
+    """A lease that is held. `renew` extends it and raises BusyError when somebody else has it by now."""
+
+    def __init__(self, engine: Engine, key: str, holder: str, ttl: float) -> None:
+        self._engine, self._key, self._holder, self._ttl = engine, key, holder, ttl
+
+    def renew(self) -> None:
+        """Extend the lease; call it before a step that can't be undone."""
+        with self._engine.begin() as connection:
+            renewed = connection.execute(
+                update(schema.lease)
+                .where(schema.lease.c.key == self._key, schema.lease.c.holder == self._holder)
+                .values(expires_at=now() + timedelta(seconds=self._ttl))
+            ).rowcount
+        if not renewed:
+            raise BusyError(f"The lease on {self._key} went to another process", "Run again when that one is done")
+
+
+class Leases:
+    """Taking leases."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def hold(self, key: str, *, wait: float = 60.0, ttl: float = _TTL_SECONDS) -> Generator[Lease]:
+        """Hold the lease `key`, waiting up to `wait` seconds for whoever has it.
+
+        Raises BusyError when it is still taken then.
+        """
+        holder = _this_holder()
+        deadline = time.monotonic() + wait
+        while not self._try_take(key, holder, ttl):
+            if time.monotonic() >= deadline:
+                raise BusyError(f"Another process works on {key}", "Run again when it is done")
+            time.sleep(_POLL_SECONDS)
+        lease = Lease(self._engine, key, holder, ttl)
+        stop = threading.Event()
+
+        def keep() -> None:
+            while not stop.wait(ttl / 3):
+                try:
+                    lease.renew()
+                except BusyError:
+                    return  # whoever works under it learns of it at its own `renew`
+
+        keeper = threading.Thread(target=keep, name=f"lease {key}", daemon=True)
+        keeper.start()
+        try:
+            yield lease
+        finally:
+            stop.set()
+            keeper.join(timeout=5)
+            with self._engine.begin() as connection:
+                connection.execute(
+                    delete(schema.lease).where(schema.lease.c.key == key, schema.lease.c.holder == holder)
+                )
+
+    def _try_take(self, key: str, holder: str, ttl: float) -> bool:
+        expires = now() + timedelta(seconds=ttl)
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                select(schema.lease.c.holder, schema.lease.c.expires_at)
+                .where(schema.lease.c.key == key)
+                .with_for_update()
+            ).first()
+            if row is None:
+                if connection.dialect.name == "postgresql":
+                    from sqlalchemy.dialects.postgresql import insert as pg_insert  # noqa: PLC0415
+
+                    values = {"key": key, "holder": holder, "expires_at": expires}
+                    taken = connection.execute(pg_insert(schema.lease).values(**values).on_conflict_do_nothing())
+                    return taken.rowcount == 1
+                connection.execute(insert(schema.lease).values(key=key, holder=holder, expires_at=expires))
+                return True
+            if row.expires_at > now() and not _holder_is_gone(row.holder):
+                return False
+            connection.execute(
+                update(schema.lease).where(schema.lease.c.key == key).values(holder=holder, expires_at=expires)
+            )
+            return True

@@ -1,0 +1,40 @@
+"""The front door of the ledger: one object, its queries grouped by noun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from d4c_pipeline.ledger.database import open_engine
+from d4c_pipeline.ledger.declarations import Declarations
+from d4c_pipeline.ledger.events import Events
+from d4c_pipeline.ledger.judgements import Judgements
+from d4c_pipeline.ledger.leases import Leases
+from d4c_pipeline.ledger.natives import Natives
+from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
+from d4c_pipeline.ledger.releases import Releases
+
+
+class Ledger:
+    """What the platform remembers. Every method is its own transaction; safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        """Open the ledger at an SQLAlchemy URL, creating or upgrading its schema (errors: see `open_engine`)."""
+        self._engine = open_engine(url)
+        self.declarations = Declarations(self._engine)
+        self.natives = Natives(self._engine)
+        self.releases = Releases(self._engine)
+        self.deposits = Deposits(self._engine)
+        self.copies = Copies(self._engine)
+        self.publications = Publications(self._engine)
+        self.judgements = Judgements(self._engine)
+        self.leases = Leases(self._engine)
+        self.events = Events(self._engine)
+
+    @classmethod
+    def in_folder(cls, home: Path) -> Ledger:
+        """Open the embedded ledger, an SQLite file in `home`."""
+        return cls(f"sqlite:///{home / 'ledger.sqlite'}")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()

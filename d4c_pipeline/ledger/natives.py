@@ -1,0 +1,77 @@
+"""Native files as they were fetched and retained, and which of them stand for a vintage now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, insert, select, update
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.model.vintage import Vintage
+
+
+class Natives:
+    """Native files in the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, dataset: str, vintage: Vintage, files: Sequence[NativeFile], licence: str) -> None:
+        """Record that `files` (retained, with their address) are what the source serves for `vintage` now."""
+        table = schema.native_file
+        with self._engine.begin() as connection:
+            for file in files:
+                here = (
+                    (table.c.dataset == dataset)
+                    & (table.c.vintage == str(vintage))
+                    & (table.c.url == file.url)
+                    & (table.c.sha256 == file.sha256)
+                )
+                moment = now()
+                known = connection.execute(
+                    update(table)
+                    .where(here)
+                    .values(seen_at=moment, etag=file.etag, last_modified=file.last_modified, address=file.address)
+                ).rowcount
+                if not known:
+                    connection.execute(
+                        insert(table).values(
+                            dataset=dataset,
+                            vintage=str(vintage),
+                            licence=licence,
+                            fetched_at=moment,
+                            seen_at=moment,
+                            **vars(file),
+                        )
+                    )
+                    append(
+                        connection,
+                        "native file retained",
+                        dataset=dataset,
+                        vintage=str(vintage),
+                        name=file.name,
+                        sha256=file.sha256,
+                        size=file.size,
+                    )
+
+    def current(self, dataset: str, vintage: Vintage, urls: Sequence[str] | None = None) -> tuple[NativeFile, ...]:
+        """Return per address the file that was seen last, in the order of `urls` (by default all, by address)."""
+        table = schema.native_file
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table)
+                .where(table.c.dataset == dataset, table.c.vintage == str(vintage))
+                .order_by(table.c.seen_at, table.c.id)
+            ).mappings()
+            newest = {row["url"]: row for row in rows}
+        wanted = sorted(newest) if urls is None else [url for url in urls if url in newest]
+        return tuple(NativeFile(**{key: newest[url][key] for key in NativeFile.__dataclass_fields__}) for url in wanted)
+
+    def vintages(self, dataset: str) -> tuple[Vintage, ...]:
+        """Return the vintages of a dataset of which native files are retained, oldest first."""
+        table = schema.native_file
+        with self._engine.begin() as connection:
+            found = connection.execute(select(table.c.vintage).where(table.c.dataset == dataset).distinct()).scalars()
+            return tuple(sorted(Vintage.parse(text) for text in found))

@@ -1,0 +1,232 @@
+"""The tables of the ledger, in SQLAlchemy Core. A change here wants a migration beside it (a test compares the two)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: refuses naive values going in, gives aware ones coming out (SQLite keeps no time zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware moment into UTC. Raises ValueError for a naive one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger keeps moments with a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give the moment back as aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("dataset", String(120), index=True),
+    Column("vintage", String(20)),
+    Column("release_id", Integer),
+    Column("detail", JSON, nullable=False),
+)
+
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("id", String(120), primary_key=True),
+    # As declared when a release was last planned: the catalogue outlives the YAML.
+    Column("declared", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+native_file = Table(
+    "native_file",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset", String(120), nullable=False),
+    Column("vintage", String(20), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("content_type", Text),
+    Column("licence", String(60), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("fetched_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Index("uq_native_file_content", "dataset", "vintage", "url", "sha256", unique=True),
+)
+
+release = Table(
+    "release",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset", String(120), nullable=False),
+    Column("vintage", String(20), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("bump", Integer, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("summary", JSON, nullable=False),
+    Column("planned_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    # One living release per version; an abandoned plan leaves its version free.
+    Index(
+        "uq_release_version",
+        "dataset",
+        "vintage",
+        "version",
+        unique=True,
+        sqlite_where=text("state <> 'abandoned'"),
+        postgresql_where=text("state <> 'abandoned'"),
+    ),
+    # At most one plan per vintage at a time: two workers can't plan two successors of the same release.
+    Index(
+        "uq_release_plan",
+        "dataset",
+        "vintage",
+        unique=True,
+        sqlite_where=text("state = 'planned'"),
+        postgresql_where=text("state = 'planned'"),
+    ),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("md5", String(32), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("media_type", String(100), nullable=False),
+)
+
+deposit = Table(
+    "deposit",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("archive", String(60), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("record_id", String(60)),
+    Column("concept_id", String(60)),
+    Column("doi", Text),
+    Column("concept_doi", Text),
+    Column("test", Boolean, nullable=False),
+    Column("url", Text),
+    Column("files", JSON, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+copy = Table(
+    "copy",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("artifact", String(255), primary_key=True),
+    Column("store", String(60), primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("verified_at", UtcDateTime, nullable=False),
+    Column("intact", Boolean, nullable=False),
+)
+
+torrent = Table(
+    "torrent",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("info_hash", String(40), nullable=False),
+    Column("info_hash_v2", String(64)),
+    Column("magnet", Text, nullable=False),
+    Column("piece_size", Integer, nullable=False),
+    Column("web_seeds", JSON, nullable=False),
+    Column("address", Text, nullable=False),
+)
+
+stac_item = Table(
+    "stac_item",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("item", JSON, nullable=False),
+)
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("address", String(400), primary_key=True),
+    Column("release_id", Integer, ForeignKey("release.id"), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("switched_at", UtcDateTime, nullable=False),
+)
+
+check_result = Table(
+    "check_result",
+    metadata,
+    Column("data_sha256", String(64), primary_key=True),
+    Column("check", String(80), primary_key=True),
+    Column("dataset", String(120), nullable=False),
+    Column("vintage", String(20), nullable=False),
+    Column("verdict", String(10), nullable=False),
+    Column("detail", JSON, nullable=False),
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
+review = Table(
+    "review",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("release_id", Integer, ForeignKey("release.id"), nullable=False, index=True),
+    Column("decision", String(20), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
