@@ -1,0 +1,128 @@
+"""Files as sources write them: safe names, enough room, and what is wrong with the bytes that arrived.
+
+Nothing here speaks a protocol; unpacking archives belongs to `unpack.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
+
+HTML_SUFFIXES = (".html", ".htm", ".xhtml")
+_LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+_HTML_START = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
+_REMEDIES = {
+    errno.ENOSPC: "Free some space and run again",
+    errno.EDQUOT: "Raise the quota or free some space and run again",
+    errno.EROFS: "Mount the disk writable or choose another folder",
+    errno.EACCES: "Give this user the right to write there",
+    errno.EPERM: "Give this user the right to write there",
+}
+
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Turn any OSError of the disk inside the block into a StorageError that names `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Can't write in {folder}: {error.strerror or error}",
+            _REMEDIES.get(error.errno or 0, "Check the disk and run again"),
+        ) from error
+
+
+def require_room(folder: Path, size: int, what: str) -> None:
+    """Raise StorageError when `folder` has less than `size` bytes free for `what`."""
+    with writing(folder):
+        free = shutil.disk_usage(folder).free
+    if free < size:
+        raise StorageError(
+            f"{what} needs {size:,} bytes and {folder} has {free:,} free", "Free some space or choose another folder"
+        )
+
+
+def move_into_place(part: Path, target: Path) -> None:
+    """Rename a finished and synced `part` to `target` and sync the folder, so that the name survives a power cut."""
+    part.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_names(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return a safe file name for each of `urls`, out of its path; equal names get a piece of the URL's sha256.
+
+    The same URL always gets the same name, whatever the order. Names are compared without case, as some disks do.
+    """
+    names = [_safe_name(url) for url in urls]
+    times = Counter(name.casefold() for name in names)
+    return tuple(
+        name if times[name.casefold()] == 1 else _told_apart(name, url) for name, url in zip(names, urls, strict=True)
+    )
+
+
+def _safe_name(url: str) -> str:
+    last = unquote(urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1])
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", last)).strip(" .")
+    suffix = PurePosixPath(name).suffix
+    room = _LONGEST_NAME - len(suffix.encode())
+    if room < 1:
+        return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return (name.removesuffix(suffix).encode()[:room].decode(errors="ignore") + suffix) or "download"
+
+
+def _told_apart(name: str, url: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return f"{name.removesuffix(suffix)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}"
+
+
+def is_html_type(content_type: str | None, name: str) -> bool:
+    """Say whether a content type means a web page, where `name` doesn't ask for one."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return media_type in ("text/html", "application/xhtml+xml") and not name.lower().endswith(HTML_SUFFIXES)
+
+
+def inspect(path: Path, name: str, url: str) -> None:
+    """Look at a whole file that came from `url` and is to be called `name`.
+
+    Raises SourceError when it is empty, a web page, or no zip though its name ends so; TransientError when it is a
+    zip whose end is missing.
+    """
+    with path.open("rb") as file:
+        start = file.read(1024)
+    if not start:
+        raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
+    if not name.lower().endswith(HTML_SUFFIXES) and _HTML_START.match(start):
+        raise html_instead(url)
+    if name.lower().endswith(".zip") and not zipfile.is_zipfile(path):
+        if start.startswith(b"PK\x03\x04"):
+            raise TransientError(
+                f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher"
+            )
+        raise SourceError(f"{url} is not a zip", "Look at the address in a browser and correct it")
+
+
+def html_instead(url: str) -> SourceError:
+    """The error for a web page where a data file was declared."""
+    return SourceError(
+        f"{url} answered with a web page instead of data",
+        "Look at the address in a browser: the file may have moved, or the publisher shows a notice",
+    )

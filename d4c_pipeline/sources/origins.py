@@ -1,0 +1,36 @@
+"""Serving an origin from elsewhere: what lets tests and closed networks run with the real addresses declared.
+
+Only addresses are rewritten; which origins there are is a setting (`model.settings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from d4c_pipeline.model.errors import SourceError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def rewrite(url: str, origins: Mapping[str, str]) -> str:
+    """Return `url` with its origin (scheme, host, port) replaced where `origins` names exactly that origin.
+
+    Path and query are kept as they are written; a path in the replacement comes before them. Raises SourceError when
+    `url` can't be taken apart.
+    """
+    parts, wanted = _taken_apart(url)
+    for origin, replacement in origins.items():
+        if _taken_apart(origin)[1] == wanted:
+            rest = parts._replace(scheme="", netloc="", fragment="").geturl()
+            return replacement.rstrip("/") + (rest if rest.startswith("/") else f"/{rest}")
+    return url
+
+
+def _taken_apart(url: str) -> tuple[SplitResult, tuple[str, str, int | None]]:
+    try:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        return parts, (scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme))
+    except ValueError as error:
+        raise SourceError(f"'{url}' is no address: {error}", "Correct the address") from error

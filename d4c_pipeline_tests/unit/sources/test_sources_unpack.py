@@ -1,0 +1,184 @@
+"""Unpacking: attacks are refused before anything is written, names are decoded, real archives come out whole."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pytest
+
+from d4c_pipeline.model.errors import DataError, StorageError
+from d4c_pipeline.sources.unpack import Limits, is_archive, unpack
+
+
+def zipped(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def with_raw_name(path: Path, raw: bytes) -> Path:
+    """A zip of one member whose name is `raw` bytes without the UTF-8 flag, as old programs write it."""
+    data = b"x,y\n1,2\n"
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 33, zlib.crc32(data), len(data), len(data), len(raw), 0)
+    central = struct.pack(
+        "<4s6H3L5H2L",
+        b"PK\1\2",
+        20,
+        20,
+        0,
+        0,
+        0,
+        33,
+        zlib.crc32(data),
+        len(data),
+        len(data),
+        len(raw),
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+    start = len(local) + len(raw) + len(data)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(central) + len(raw), start, 0)
+    path.write_bytes(local + raw + data + central + raw + end)
+    return path
+
+
+def refused(archive: Path, into: Path, words: str, limits: Limits | None = None) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        unpack(archive, into, limits=limits)
+    assert caught.value.remedy
+    assert not into.exists(), "something was written"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("../outside.csv", "leaves the folder"),
+        ("a/../../outside.csv", "leaves the folder"),
+        ("..\\outside.csv", "leaves the folder"),
+        ("/etc/outside.csv", "an absolute path"),
+        ("\\outside.csv", "an absolute path"),
+        ("C:\\outside.csv", "an absolute path"),
+        ("c:outside.csv", "an absolute path"),
+        ("a\nb.csv", "no file name"),
+    ],
+)
+def test_members_that_leave_the_folder_are_refused(tmp_path: Path, name: str, words: str) -> None:
+    archive = zipped(tmp_path / "a.zip", ("good.csv", b"1"), (name, b"2"))
+    refused(archive, tmp_path / "into", words)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    link = zipfile.ZipInfo("link")
+    link.create_system, link.external_attr = 3, (kind | 0o777) << 16
+    refused(zipped(tmp_path / "a.zip", (link, b"/etc/passwd")), tmp_path / "into", "a link or a device")
+
+
+def test_a_bomb_is_refused_by_ratio_by_size_and_by_count(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", *((f"{n}.csv", bytes(1 << 20)) for n in range(4)))
+    refused(archive, tmp_path / "into", "times its size, more than 200", Limits(ratio_from=1 << 20))
+    refused(
+        archive,
+        tmp_path / "into",
+        "would unpack to 4,194,304 bytes, more than 4,000,000",
+        Limits(total_bytes=4_000_000),
+    )
+    refused(archive, tmp_path / "into", "holds 4 members, more than 3", Limits(members=3))
+    assert len(unpack(archive, tmp_path / "into")) == 4, "small archives may be as repetitive as they like"
+
+
+def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", ("a.csv", bytes(1 << 20)))
+    data = archive.read_bytes().replace(struct.pack("<L", 1 << 20), struct.pack("<L", 10))
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match="broken zip"):
+        unpack(archive, tmp_path / "into")
+    assert sum(path.stat().st_size for path in (tmp_path / "into").iterdir()) <= 10
+
+
+def test_encrypted_and_unknown_methods_are_refused(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", ("secret.csv", b"1234"))
+    plain = archive.read_bytes()
+    central = plain.index(b"PK\1\2")
+    encrypted = bytearray(plain)
+    encrypted[6] |= 1
+    encrypted[central + 8] |= 1
+    archive.write_bytes(encrypted)
+    refused(archive, tmp_path / "into", "'secret.csv', which is encrypted")
+    deflate64 = bytearray(plain)
+    deflate64[8] = deflate64[central + 10] = 9
+    archive.write_bytes(deflate64)
+    refused(archive, tmp_path / "into", "method 9")
+
+
+def test_names_that_are_one_on_some_disks_are_refused(tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "a.zip", ("Été.csv", b"1"), ("été.csv", b"2")), tmp_path / "into", "twice")
+    refused(zipped(tmp_path / "b.zip", ("a", b"1"), ("A/b.csv", b"2")), tmp_path / "into", "file and as a folder")
+
+
+def test_a_broken_zip_is_a_data_error_and_not_a_crash(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", ("a.csv", bytes(range(256)) * 100))
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    assert is_archive(archive)
+    refused(archive, tmp_path / "into", r"a\.zip is a broken zip")
+    flipped = bytearray(whole)
+    flipped[60] ^= 0xFF
+    archive.write_bytes(flipped)
+    with pytest.raises(DataError, match="broken zip"):
+        unpack(archive, tmp_path / "into")
+    assert not (tmp_path / "into" / "a.csv").exists(), "half a file under the right name"
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("Montréal.csv".encode("cp437"), "Montréal.csv"),
+        ("Montréal.csv".encode("cp1252"), "Montréal.csv"),
+        ("Montréal.csv".encode(), "Montréal.csv"),
+        ("Île-à-la-Crosse/Œuvres.csv".encode("cp1252"), "Île-à-la-Crosse/Œuvres.csv"),
+        ("Forêt/çà.csv".encode("cp437"), "Forêt/çà.csv"),
+        (b"folder\\plain.csv", "folder/plain.csv"),
+    ],
+)
+def test_names_are_decoded_from_the_code_page_they_are_in(tmp_path: Path, raw: bytes, name: str) -> None:
+    (path,) = unpack(with_raw_name(tmp_path / "a.zip", raw), tmp_path / "into")
+    assert path == tmp_path / "into" / name
+    assert path.read_bytes() == b"x,y\n1,2\n"
+
+
+def test_unpacking_again_gives_the_same_files(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", ("b/", b""), ("b/c d.csv", b"1"), ("a.csv", b"2"))
+    first = unpack(archive, tmp_path / "into")
+    (tmp_path / "into" / "a.csv.part").write_bytes(b"left by a killed process")
+    assert unpack(archive, tmp_path / "into") == first
+    assert [str(path.relative_to(tmp_path / "into")) for path in first] == ["a.csv", "b/c d.csv"]
+    assert first[0].read_bytes() == b"2"
+
+
+def test_a_folder_that_can_not_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", ("a.csv", b"1"))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="Can't write in"):
+        unpack(archive, tmp_path / "file" / "into")
+
+
+def test_real_archives_come_out_whole(fixtures: Path, tmp_path: Path) -> None:
+    stops = unpack(fixtures / "05_ttc_stops/TTC_stops.zip", tmp_path / "stops")
+    assert tmp_path / "stops" / "TTC_stops" / "TTC stops.shp" in stops
+    tables = unpack(fixtures / "08_statcan_wds/33100036-eng.zip", tmp_path / "tables")
+    assert {path.name: path.stat().st_size for path in tables} == {
+        "33100036.csv": 13206057,
+        "33100036_MetaData.csv": 3896,
+    }
+    assert not is_archive(fixtures / "07_statcan_odcaf/ODCAF_v1.0.csv")
