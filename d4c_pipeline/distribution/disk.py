@@ -1,0 +1,43 @@
+"""What a disk answers, in words: OSError of writing or reading becomes a StorageError with its remedy.
+
+Here also belongs what makes a write durable (fsync of a folder). Which file is written where does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_pipeline.model.errors import StorageError
+
+_REMEDIES = {
+    errno.ENOSPC: "Free space on that disk, then run again",
+    errno.EDQUOT: "Free space or raise the quota, then run again",
+    errno.EFBIG: "Raise the limit on file sizes or use another disk, then run again",
+    errno.EROFS: "Mount the disk writable or choose another home (D4C_HOME), then run again",
+    errno.EACCES: "Give this user access to it or choose another home (D4C_HOME), then run again",
+    errno.EPERM: "Give this user access to it or choose another home (D4C_HOME), then run again",
+}
+
+
+@contextmanager
+def storage_errors(deed: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError; `deed` completes "Can't ..." (`write releases/a.parquet`)."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        remedy = _REMEDIES.get(error.errno or 0, "Look at that disk and folder, then run again")
+        raise StorageError(f"Can't {deed}: {reason}", remedy) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was linked, renamed or removed in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

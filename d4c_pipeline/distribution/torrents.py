@@ -1,0 +1,136 @@
+"""Torrents of data artifacts: single-file, v1 or hybrid v1+v2, reproducible to the byte, with web seeds.
+
+The info dictionary depends on the file alone, so a torrent that is issued again with other seeds or trackers keeps
+its info hash. Trying a web seed before it is written belongs to `web_seeds`. Formats: BEP 3, 9, 12, 19, 52, 53.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import libtorrent as lt
+
+from d4c_pipeline.distribution.disk import storage_errors
+from d4c_pipeline.distribution.hashing import feed
+from d4c_pipeline.distribution.pieces import PieceHasher, Pieces, piece_size_for
+from d4c_pipeline.model.errors import IntegrityError, PermanentError
+
+# Without a version: an upgrade of ours must not change the bytes of a torrent that is made again.
+_CREATED_BY = b"d4c_pipeline"
+_TRACKER_SCHEMES = ("http", "https", "udp", "ws", "wss")
+
+
+@dataclass(frozen=True)
+class TorrentFile:
+    """A torrent: `data` is the `.torrent`; info hashes in hexadecimal, v2 for hybrids only; `piece_size` in bytes."""
+
+    data: bytes
+    info_hash: str
+    info_hash_v2: str | None
+    piece_size: int
+    magnet: str
+
+
+def make_torrent(
+    path: Path,
+    name: str,
+    *,
+    web_seeds: Sequence[str],
+    trackers: Sequence[str],
+    comment: str,
+    created: datetime,
+    hybrid: bool,
+) -> TorrentFile:
+    """Read the file at `path` once and return its torrent, in which it is called `name`.
+
+    `web_seeds` are full file URLs, best first; `trackers` announce URLs, each a tier of its own; `created` (time-zone
+    aware) comes from the release, so that making it again gives the same bytes. Raises PermanentError for an empty
+    file or a name or URL that no client takes, StorageError when the file can't be read.
+    """
+    with storage_errors(f"read {path.name}"), path.open("rb", buffering=0) as stream:
+        size = path.stat().st_size
+        hasher = PieceHasher(piece_size_for(size), hybrid=hybrid)
+        read = feed(stream, hasher)
+    if read != size:
+        raise IntegrityError(f"{path.name} changed while its torrent was made", "Run again once nobody writes to it")
+    return torrent_of(hasher.finish(), name, web_seeds=web_seeds, trackers=trackers, comment=comment, created=created)
+
+
+def torrent_of(
+    pieces: Pieces,
+    name: str,
+    *,
+    web_seeds: Sequence[str],
+    trackers: Sequence[str],
+    comment: str,
+    created: datetime,
+) -> TorrentFile:
+    """Return the torrent of a file whose `pieces` are known already; hybrid if they hold a v2 tree.
+
+    Arguments and errors are those of `make_torrent`.
+    """
+    _check(pieces, name, web_seeds, trackers, created)
+    torrent: dict[bytes, Any] = {
+        b"info": _info(pieces, name),
+        b"created by": _CREATED_BY,
+        b"creation date": int(created.timestamp()),
+    }
+    if comment:
+        torrent[b"comment"] = comment.encode()
+    if trackers:
+        torrent[b"announce"] = trackers[0].encode()
+        torrent[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
+    if web_seeds:
+        # Always a list: a single string is allowed by BEP 19 but not read by everyone.
+        torrent[b"url-list"] = [url.encode() for url in web_seeds]
+    if pieces.root is not None:
+        torrent[b"piece layers"] = {pieces.root: pieces.layer} if pieces.layer else {}
+    data = lt.bencode(torrent)
+    # libtorrent reads it back, so what we publish is what the reference implementation accepts.
+    hashes = lt.load_torrent_buffer(data).info_hashes
+    v1, v2 = str(hashes.v1), str(hashes.v2) if hashes.has_v2() else None
+    return TorrentFile(data, v1, v2, pieces.piece_size, _magnet(v1, v2, name, pieces.size, web_seeds, trackers))
+
+
+def _info(pieces: Pieces, name: str) -> dict[bytes, Any]:
+    info: dict[bytes, Any] = {
+        b"length": pieces.size,
+        b"name": name.encode(),
+        b"piece length": pieces.piece_size,
+        b"pieces": pieces.sha1,
+    }
+    if pieces.root is not None:
+        info[b"meta version"] = 2
+        info[b"file tree"] = {name.encode(): {b"": {b"length": pieces.size, b"pieces root": pieces.root}}}
+    return info
+
+
+def _magnet(v1: str, v2: str | None, name: str, size: int, web_seeds: Sequence[str], trackers: Sequence[str]) -> str:
+    # 1220 is the multihash prefix of a SHA-256 (BEP 9, BEP 52).
+    topics = [f"xt=urn:btih:{v1}"] + ([f"xt=urn:btmh:1220{v2}"] if v2 else [])
+    rest = [("dn", name), ("xl", str(size)), *(("tr", url) for url in trackers), *(("ws", url) for url in web_seeds)]
+    return "magnet:?" + "&".join([*topics, *(f"{key}={quote(value, safe='')}" for key, value in rest)])
+
+
+def _check(pieces: Pieces, name: str, web_seeds: Sequence[str], trackers: Sequence[str], created: datetime) -> None:
+    if created.tzinfo is None:
+        raise ValueError("created must be time-zone aware: a naive time gives other bytes elsewhere")
+    if pieces.size == 0:
+        raise PermanentError(f"{name} is empty, and a torrent of nothing can't be had", "Publish a file with data")
+    if not name or "/" in name or "\\" in name or name in {".", ".."} or not name.isprintable():
+        raise PermanentError(f"'{name}' can't name a torrent's file", "Use a plain file name without folders")
+    for url in web_seeds:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.endswith("/") or not parts.path:
+            raise PermanentError(f"'{url}' can't be a web seed", "Give the full http(s) URL of the file itself")
+    for url in trackers:
+        if urlsplit(url).scheme not in _TRACKER_SCHEMES or not urlsplit(url).netloc:
+            raise PermanentError(
+                f"'{url}' is not a tracker",
+                "Give an announce URL (D4C_TRACKERS), such as https://t.example.org/announce",
+            )
