@@ -1,0 +1,352 @@
+"""The STAC 1.1 item of one release: built before publication as an artifact, completed by the catalogue after it.
+
+Here belongs what an item says and how it is spelled; checking it is `validation`, gathering items is `stac_geoparquet`
+and `static_stac`. Source of the fields: https://github.com/radiantearth/stac-spec and the extensions file, projection,
+scientific, table, timestamps and version.
+
+What STAC has no word for stands under the prefix `d4c:` (a `_fr` field is the French of the English one):
+
+| field | means |
+| --- | --- |
+| `d4c:dataset`, `d4c:vintage`, `d4c:series` | what the release is of; `editions` or `rolling` |
+| `d4c:title_fr`, `d4c:description_fr`, `d4c:keywords_fr` | French of `title`, `description`, `keywords` |
+| `d4c:attribution`, `d4c:attribution_fr` | the credit line that the licence asks for |
+| `d4c:identifier` | our own identifier, also on the record at the archive |
+| `d4c:change`, `d4c:change_reasons` | the SemVer step from the version before (`none` for a first), and why |
+| `d4c:key`, `d4c:geometry_types` | columns that identify a row; GeoParquet's names of the types |
+| `d4c:info_hash`, `d4c:info_hash_v2`, `d4c:magnet` | of the torrent of the data artifact |
+| `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | where the release is deposited; true when the DOI never resolves |
+| `d4c:archive_href` (asset) | the same file at the archive; `href` is our own store |
+| `d4c:source`, `d4c:description_fr` (table column) | the column's name at the source; French of its description |
+| `d4c:concept_doi`, `d4c:latest` | added after publication: the all-versions DOI; newest version of its product |
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pystac
+from pystac.extensions.file import FileExtension
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.scientific import ScientificExtension
+from pystac.extensions.table import Column as TableColumn
+from pystac.extensions.table import TableExtension
+from pystac.extensions.timestamps import TimestampsExtension
+from pystac.extensions.version import ItemVersionExtension, VersionRelType
+
+from d4c_pipeline.catalogue.crosswalk import citation, required_doi
+from d4c_pipeline.model.addresses import catalogue_item_address
+from d4c_pipeline.model.dataset import Dataset, Party
+from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError, PermanentError
+from d4c_pipeline.model.licences import Licence, licence
+from d4c_pipeline.model.naming import ReleaseName
+from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
+
+# Asset roles beside our own word for it; the first is the one that STAC recommends.
+_ASSET_ROLES = {
+    ArtifactRole.DATA: ["data"],
+    ArtifactRole.TILES: ["visual", "tiles"],
+    ArtifactRole.DESKTOP: ["data", "desktop"],
+    ArtifactRole.SOURCE: ["source"],
+    ArtifactRole.TORRENT: ["torrent"],
+}
+_GEOMETRY_NAMES = ("geometry", "geom", "wkb_geometry")
+
+
+def build_item(
+    dataset: Dataset,
+    release: Release,
+    deposit: Deposit,
+    torrent: Torrent,
+    *,
+    asset_urls: Mapping[str, str],
+    base_url: str | None = None,
+) -> dict[str, Any]:
+    """Return the item of a release out of what is known before publication: reserved DOI, addresses, torrent.
+
+    `asset_urls`: artifact name -> its address in our primary store. `base_url`: the public address of that store for
+    the link to the collection; without it the link is relative to the release's place in a store. The result depends
+    on nothing that publication changes, so it is the same before and after. Raises DataError when an artifact has no
+    address or the bounds are none, PermanentError when the deposit has no DOI yet.
+    """
+    bounds = release.summary.bounds or (dataset.extent and dataset.extent.bounds)
+    terms = licence(dataset.license)
+    item = pystac.Item(
+        id=release.name,
+        geometry=bounds_geometry(bounds) if bounds else None,
+        bbox=[float(value) for value in bounds] if bounds else None,
+        datetime=None,
+        start_datetime=release.vintage.start,
+        end_datetime=release.vintage.end,
+        properties=_described(dataset, release, deposit, torrent, terms),
+        collection=dataset.id,
+    )
+    _extend(item, dataset, release, deposit)
+    for key, artifact in _keyed(release.artifacts):
+        item.add_asset(key, _asset(artifact, asset_urls, deposit))
+        FileExtension.ext(item.assets[key], add_if_missing=True).apply(
+            size=artifact.size, checksum=multihash_sha256(artifact.sha256)
+        )
+    up = base_url.rstrip("/") if base_url else "../../../.."
+    item.add_links(
+        [
+            pystac.Link("collection", f"{up}/catalogue/{dataset.id}/collection.json", pystac.MediaType.JSON),
+            pystac.Link("license", terms.url, pystac.MediaType.HTML, terms.title),
+        ]
+    )
+    if deposit.url:
+        item.add_link(
+            pystac.Link("via", deposit.url, pystac.MediaType.HTML, f"Record at the archive ({deposit.archive})")
+        )
+    if dataset.source.homepage:
+        item.add_link(pystac.Link("derived_from", dataset.source.homepage, pystac.MediaType.HTML, "Source of the data"))
+    item.stac_extensions.sort()
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def finalise_item(
+    item: Mapping[str, Any],
+    *,
+    deposit: Deposit,
+    latest: bool,
+    superseded_by: str | None = None,
+    previous: str | None = None,
+    newest: str | None = None,
+    published_at: datetime | None = None,
+    base_url: str | None = None,
+) -> dict[str, Any]:
+    """Return a copy of a built item with what publication brought; `item` itself is not touched.
+
+    `superseded_by`, `previous` and `newest` are release names of the same dataset: the version after, the version
+    before and the one to use instead; they become links between the items of the static tree, relative without
+    `base_url`. An item that is superseded is `deprecated`. Raises IntegrityError when item and deposit have not the
+    same DOI.
+    """
+    final = copy.deepcopy(dict(item))
+    properties = final["properties"]
+    if properties["sci:doi"] != deposit.doi:
+        raise IntegrityError(
+            f"Item {final['id']} says DOI {properties['sci:doi']}, its deposit says {deposit.doi}",
+            "Compare both with the record at the archive before anything is published",
+        )
+    properties["d4c:latest"] = latest
+    properties["deprecated"] = superseded_by is not None
+    properties["d4c:test_doi"] = deposit.test
+    if deposit.concept_doi:
+        properties["d4c:concept_doi"] = deposit.concept_doi
+    if deposit.url:
+        properties["d4c:archive_url"] = deposit.url
+    if published_at:
+        properties["published"] = utc_text(published_at)
+        uris = {*final["stac_extensions"], TimestampsExtension.get_schema_uri()}
+        final["stac_extensions"] = sorted(uris)
+    for asset in final["assets"].values():
+        if (href := deposit.files.get(asset["title"])) is not None:
+            asset["d4c:archive_href"] = href
+    relations = {
+        VersionRelType.PREDECESSOR: previous,
+        VersionRelType.SUCCESSOR: superseded_by,
+        VersionRelType.LATEST: newest or (final["id"] if latest else None),
+    }
+    kept = [link for link in final["links"] if link["rel"] not in set(map(str, relations))]
+    final["links"] = kept + [
+        {
+            "rel": str(relation),
+            "href": _item_href(final["collection"], name, base_url),
+            "type": "application/geo+json",
+            "title": name,
+        }
+        for relation, name in relations.items()
+        if name is not None
+    ]
+    return final
+
+
+def item_bytes(item: Mapping[str, Any]) -> bytes:
+    """Return a STAC document as canonical JSON: UTF-8, sorted keys, indented by two, one final newline."""
+    return (json.dumps(item, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()
+
+
+def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
+    """Return dataset, vintage and version of one of our items; they order a catalogue and name its files.
+
+    Raises DataError when the item does not say them.
+    """
+    try:
+        properties = item["properties"]
+        return (
+            str(item["collection"]),
+            Vintage.parse(properties["d4c:vintage"]),
+            Version.read(properties["version"]),
+        )
+    except (KeyError, D4CError) as error:
+        raise DataError(
+            f"Item {item.get('id')} does not say its collection, d4c:vintage and version: {error}",
+            "Build it with the asset stac_item",
+        ) from error
+
+
+def providers(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return STAC's providers: creators produce, declared providers (else the creators too) are the licensors."""
+    roles: dict[Party, list[str]] = {party: ["producer"] for party in dataset.creators}
+    for party in dataset.providers or dataset.creators:
+        roles.setdefault(party, []).append("licensor")
+    return [
+        {"name": party.name, "roles": party_roles, **({"url": url} if (url := _party_url(party)) else {})}
+        for party, party_roles in roles.items()
+    ]
+
+
+def bounds_geometry(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+    """Return west, south, east, north (degrees) as GeoJSON: a polygon, or a line or point where the box is flat.
+
+    Raises DataError for anything that is not a box on the globe.
+    """
+    west, south, east, north = (float(value) for value in bounds)
+    if not (all(map(math.isfinite, bounds)) and -180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise DataError(
+            f"The bounds {list(bounds)} are not west, south, east, north in degrees",
+            "Check the CRS of the source, or the extent in the dataset's YAML",
+        )
+    if west == east and south == north:
+        return {"type": "Point", "coordinates": [west, south]}
+    if west == east or south == north:
+        return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
+    # Counter-clockwise, as RFC 7946 wants an outer ring.
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def multihash_sha256(digest: str) -> str:
+    """Return a sha256 (hex) as the hexadecimal multihash that `file:checksum` wants: code 0x12, length 0x20."""
+    return f"1220{digest}"
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment as RFC 3339 in UTC to the second; one without a time zone is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _described(
+    dataset: Dataset, release: Release, deposit: Deposit, torrent: Torrent, terms: Licence
+) -> dict[str, Any]:
+    credit = dataset.attribution
+    stated = {
+        "title": dataset.title.en,
+        "d4c:title_fr": dataset.title.fr,
+        "description": dataset.description.en,
+        "d4c:description_fr": dataset.description.fr,
+        "keywords": list(dataset.keywords.en),
+        "d4c:keywords_fr": list(dataset.keywords.fr),
+        "d4c:attribution": credit and credit.en,
+        "d4c:attribution_fr": credit and credit.fr,
+        "license": terms.spdx or "other",
+        "providers": providers(dataset),
+        "created": utc_text(release.planned_at),
+        "d4c:dataset": dataset.id,
+        "d4c:vintage": str(release.vintage),
+        "d4c:series": dataset.series,
+        "d4c:identifier": release.identifier,
+        "d4c:change": release.change.bump.name.lower(),
+        "d4c:change_reasons": list(release.change.reasons),
+        "d4c:key": list(release.summary.key),
+        "d4c:geometry_types": list(release.summary.geometry_types),
+        "d4c:info_hash": torrent.info_hash,
+        "d4c:info_hash_v2": torrent.info_hash_v2,
+        "d4c:magnet": torrent.magnet,
+        "d4c:archive": deposit.archive,
+        "d4c:archive_url": deposit.url,
+        "d4c:test_doi": deposit.test,
+    }
+    return {name: value for name, value in stated.items() if value is not None and value != []}
+
+
+def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Deposit) -> None:
+    summary = release.summary
+    ItemVersionExtension.ensure_has_extension(item, add_if_missing=True)
+    ItemVersionExtension(item).apply_base(
+        version=str(release.version), deprecated=False, experimental=release.version.prerelease is not None
+    )
+    science = ScientificExtension.ext(item, add_if_missing=True)
+    science.apply(doi=required_doi(release, deposit), citation=citation(dataset, release, deposit))
+    if deposit.test:
+        # pystac links to the DOI's resolver, which a test DOI never reaches.
+        item.clear_links("cite-as")
+    if summary.crs:
+        ProjectionExtension.ext(item, add_if_missing=True).apply(code=summary.crs)
+    table = TableExtension.ext(item, add_if_missing=True)
+    table.row_count = summary.rows
+    table.columns = [
+        TableColumn({name: value for name, value in facts if value is not None})
+        for column in summary.columns
+        for facts in [
+            (
+                ("name", column.name),
+                ("type", column.type),
+                ("description", column.description_en),
+                ("d4c:description_fr", column.description_fr),
+                ("d4c:source", column.source),
+            )
+        ]
+    ]
+    if summary.geometry_types:
+        names = {column.name for column in summary.columns}
+        table.primary_geometry = next((name for name in _GEOMETRY_NAMES if name in names), None)
+
+
+def _keyed(artifacts: Iterable[Artifact]) -> list[tuple[str, Artifact]]:
+    """Return the artifacts under asset keys: their role, with a number from the second of a role on.
+
+    Metadata is left out: that is this very item once it has become an artifact.
+    """
+    seen: dict[ArtifactRole, int] = {}
+    keyed: list[tuple[str, Artifact]] = []
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.name):
+        if artifact.role is ArtifactRole.METADATA:
+            continue
+        seen[artifact.role] = seen.get(artifact.role, 0) + 1
+        keyed.append(
+            (f"{artifact.role}-{seen[artifact.role]}" if seen[artifact.role] > 1 else f"{artifact.role}", artifact)
+        )
+    return keyed
+
+
+def _asset(artifact: Artifact, asset_urls: Mapping[str, str], deposit: Deposit) -> pystac.Asset:
+    href = asset_urls.get(artifact.name)
+    if href is None:
+        raise DataError(f"No address is known for {artifact.name}", "Copy the release to the primary store first")
+    archived = deposit.files.get(artifact.name)
+    return pystac.Asset(
+        href,
+        title=artifact.name,
+        media_type=artifact.media_type,
+        roles=_ASSET_ROLES.get(artifact.role, ["metadata", str(artifact.role)]),
+        extra_fields={"d4c:archive_href": archived} if archived else {},
+    )
+
+
+def _item_href(dataset: str, name: str, base_url: str | None) -> str:
+    try:
+        parsed = ReleaseName.parse(name)
+    except PermanentError as error:
+        raise DataError(f"'{name}' is not the name of a release that can be linked to", error.remedy) from error
+    address = catalogue_item_address(dataset, parsed.vintage, parsed.version)
+    if base_url:
+        return f"{base_url.rstrip('/')}/{address}"
+    return f"../{parsed.vintage}/{address.rpartition('/')[2]}"
+
+
+def _party_url(party: Party) -> str | None:
+    if party.url:
+        return party.url
+    if party.ror:
+        return f"https://ror.org/{party.ror.removeprefix('https://ror.org/')}"
+    return f"https://orcid.org/{party.orcid}" if party.orcid else None

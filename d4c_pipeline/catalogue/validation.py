@@ -1,0 +1,137 @@
+"""Are our STAC documents what the standard says? Checked against JSON Schemas that lie on the disk, never the network.
+
+Here belong the schemas' places and the check; what the documents say is decided in `stac_item` and `static_stac`. The
+core schemas are pystac's; those of the extensions lie in `schemas/` (its README names their origin).
+Source: https://github.com/radiantearth/stac-spec and https://stac-extensions.github.io
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import ValidationError
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
+
+from d4c_pipeline.model.errors import DataError
+
+STAC_VERSION = "1.1.0"
+_CORE = f"https://schemas.stacspec.org/v{STAC_VERSION}/{{0}}-spec/json-schema/{{0}}.json"
+_EXTENSIONS = {
+    f"https://stac-extensions.github.io/{name}/v{version}/schema.json": f"{name}-v{version}.json"
+    for name, version in (
+        ("file", "2.1.0"),
+        ("projection", "2.0.0"),
+        ("scientific", "1.0.0"),
+        ("table", "1.2.0"),
+        ("timestamps", "1.1.0"),
+        ("version", "1.2.0"),
+    )
+}
+_SCHEMAS = importlib.resources.files("d4c_pipeline.catalogue") / "schemas"
+_KINDS = {"Feature": "item", "Collection": "collection", "Catalog": "catalog"}
+
+
+def validate_item(item: Mapping[str, Any]) -> None:
+    """Check an item against STAC 1.1 and every extension that it declares.
+
+    Raises DataError that lists all mismatches at once.
+    """
+    _raise_for(item, expected="Feature")
+
+
+def validate_document(document: Mapping[str, Any]) -> None:
+    """Check an item, a collection or a catalog against STAC 1.1 and every extension that it declares.
+
+    Raises DataError that lists all mismatches at once.
+    """
+    _raise_for(document, expected=None)
+
+
+def mismatches(document: Mapping[str, Any]) -> list[str]:
+    """Return every way in which a STAC document differs from its schemas, as `place: what` with the schema's name."""
+    kind = _KINDS.get(str(document.get("type")))
+    if kind is None:
+        return [f"type: {document.get('type')!r} is none of {', '.join(_KINDS)}"]
+    found = list(_errors(_CORE.format(kind), document, f"STAC {STAC_VERSION}"))
+    for uri in document.get("stac_extensions") or []:
+        if uri in _EXTENSIONS:
+            found += _errors(uri, document, _EXTENSIONS[uri].removesuffix(".json"))
+        else:
+            found.append(f"stac_extensions: the schema {uri} is not kept here, so the document can't be checked")
+    return sorted(set(found))
+
+
+def schema_map() -> dict[str, str]:
+    """Return schema address -> file on this disk, as other validators (stac-validator) take them to work offline."""
+    core = importlib.resources.files("pystac.validation.jsonschemas")
+    stored = {uri: _SCHEMAS.joinpath(name) for uri, name in _EXTENSIONS.items()}
+    for uri in get_local_schema_cache():
+        folder = "geojson" if "geojson.org" in uri else f"stac-spec/v{STAC_VERSION}"
+        stored[uri] = core.joinpath(folder, uri.rpartition("/")[2])
+    return {uri: str(Path(str(place))) for uri, place in stored.items()}
+
+
+@functools.cache
+def _registry() -> Registry[Any]:
+    # A registry without a retriever refuses what it does not hold: the network is never asked.
+    documents = get_local_schema_cache() | {
+        uri: json.loads(_SCHEMAS.joinpath(name).read_text("utf-8")) for uri, name in _EXTENSIONS.items()
+    }
+    return Registry().with_resources([(uri, DRAFT7.create_resource(schema)) for uri, schema in documents.items()])
+
+
+@functools.cache
+def _validator(uri: str) -> Draft7Validator:
+    schema = _registry().contents(uri)
+    return Draft7Validator(schema, registry=_registry(), format_checker=Draft7Validator.FORMAT_CHECKER)
+
+
+def _errors(uri: str, document: Mapping[str, Any], schema: str) -> Iterator[str]:
+    for error in _validator(uri).iter_errors(dict(document)):
+        for leaf in _leaves(error):
+            place = "/".join(str(step) for step in leaf.absolute_path) or "document"
+            yield f"{place}: {_shortened(leaf.message)} ({schema})"
+
+
+def _leaves(error: ValidationError) -> Iterator[ValidationError]:
+    """Give what is really wrong behind "fits none of these": the errors of the alternative that was meant.
+
+    That is the one for our kind of document (its `type` fits), and among such the one that got furthest.
+    """
+    if not error.context:
+        yield error
+        return
+    branches: dict[str | int, list[ValidationError]] = {}
+    for inner in error.context:
+        branches.setdefault(inner.relative_schema_path[0], []).append(inner)
+    of_our_kind = [errors for errors in branches.values() if not any(map(_is_of_another_kind, errors))]
+    meant = max(of_our_kind or branches.values(), key=lambda errors: max(len(inner.absolute_path) for inner in errors))
+    for inner in meant:
+        yield from _leaves(inner)
+
+
+def _is_of_another_kind(error: ValidationError) -> bool:
+    return error.validator == "const" and list(error.absolute_path)[-1:] == ["type"]
+
+
+def _shortened(message: str, limit: int = 300) -> str:
+    return message if len(message) <= limit else f"{message[: limit // 2]} ... {message[-limit // 2 :]}"
+
+
+def _raise_for(document: Mapping[str, Any], expected: str | None) -> None:
+    found = mismatches(document)
+    if expected and document.get("type") != expected:
+        found.insert(0, f"type: {document.get('type')!r} is not '{expected}'")
+    if found:
+        raise DataError(
+            f"STAC document {document.get('id')} does not validate: {'; '.join(found)}",
+            "Correct the dataset's YAML where a value comes from there, otherwise report this as a bug",
+        )

@@ -1,0 +1,231 @@
+"""What a release's item says, before and after publication."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from d4c_pipeline.catalogue.crosswalk import citation
+from d4c_pipeline.catalogue.stac_item import bounds_geometry, build_item, finalise_item, item_bytes, utc_text
+from d4c_pipeline.model.dataset import Extent
+from d4c_pipeline.model.errors import DataError, IntegrityError, PermanentError
+from d4c_pipeline.model.release import Artifact, ArtifactRole, DepositState, ReleaseState
+from d4c_pipeline_tests.unit.catalogue.samples import (
+    PROVINCES,
+    RATES,
+    STORE,
+    a_deposit,
+    a_release,
+    a_torrent,
+    an_item,
+    published,
+    urls,
+)
+
+NAME = "ca_statcan_2021A000011124_d4c-datapkg-statistical_provinces_territories_digital_2021_v0.1.0-beta"
+
+
+def test_item_says_what_the_release_is() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0-beta")
+    item = an_item(PROVINCES, release)
+    properties = item["properties"]
+    assert item["id"] == NAME
+    assert item["collection"] == "provinces"
+    assert item["bbox"] == [-141.02, 41.68, -52.62, 83.14]
+    assert item["geometry"]["coordinates"][0][:3] == [[-141.02, 41.68], [-52.62, 41.68], [-52.62, 83.14]]
+    assert properties["datetime"] is None
+    assert (properties["start_datetime"], properties["end_datetime"]) == (
+        "2021-01-01T00:00:00Z",
+        "2021-12-31T23:59:59Z",
+    )
+    assert properties["title"] == "Provinces and territories"
+    assert properties["d4c:title_fr"] == "Provinces et territoires, Québec compris"
+    assert properties["license"] == "OGL-Canada-2.0"
+    assert properties["created"] == "2026-11-21T20:30:15Z"
+    assert (properties["version"], properties["experimental"], properties["deprecated"]) == ("0.1.0-beta", True, False)
+    assert (properties["sci:doi"], properties["d4c:test_doi"]) == ("10.5072/d4c.2021.0.1.0-beta", True)
+    assert properties["proj:code"] == "EPSG:4326"
+    assert (properties["table:row_count"], properties["table:primary_geometry"]) == (13, "geometry")
+    assert properties["table:columns"][1] == {
+        "name": "prname",
+        "type": "string",
+        "description": "Name",
+        "d4c:description_fr": "Nom",
+        "d4c:source": "PRNAME",
+    }
+    assert properties["d4c:info_hash"] == a_torrent(release).info_hash
+    assert properties["providers"] == [
+        {"name": "Statistics Canada", "roles": ["producer"], "url": "https://ror.org/05k71ja87"},
+        {"name": "Government of Canada", "roles": ["licensor"], "url": "https://open.canada.ca/"},
+    ]
+
+
+def test_assets_carry_address_size_and_multihash() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0-beta")
+    assets = an_item(PROVINCES, release)["assets"]
+    assert set(assets) == {"data", "manifest", "checksums", "profile", "torrent"}
+    data = assets["data"]
+    assert data["href"] == f"{STORE}/releases/provinces/2021/v0.1.0-beta/{NAME}.parquet"
+    assert data["file:checksum"] == "1220" + release.data.sha256
+    assert data["file:size"] == release.data.size
+    assert data["type"] == "application/vnd.apache.parquet"
+    assert data["roles"] == ["data"]
+    assert data["d4c:archive_href"].endswith(f"/records/7/files/{NAME}.parquet")
+    assert "d4c:archive_href" not in assets["manifest"]
+
+
+def test_a_second_artifact_of_a_role_has_a_key_of_its_own() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0-beta")
+    second = replace(release.data, name=release.data.name.replace(".parquet", "_z.parquet"))
+    release = replace(release, artifacts=(second, *release.artifacts))
+    assets = an_item(PROVINCES, release)["assets"]
+    assert assets["data"]["title"] == f"{NAME}.parquet"
+    assert assets["data-2"]["title"] == f"{NAME}_z.parquet"
+
+
+def test_test_doi_is_not_linked_to_the_resolver_and_a_real_one_is() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    links = {test: an_item(PROVINCES, release, test=test)["links"] for test in (True, False)}
+    assert [link["href"] for link in links[False] if link["rel"] == "cite-as"] == [
+        "https://doi.org/10.5072/d4c.2021.0.1.0"
+    ]
+    assert not [link for link in links[True] if link["rel"] == "cite-as"]
+
+
+def test_table_without_extent_has_neither_geometry_nor_box_nor_projection() -> None:
+    item = an_item(RATES, a_release(RATES, "2025-06-04", "1.0.0"))
+    assert item["geometry"] is None
+    assert "bbox" not in item
+    assert "proj:code" not in item["properties"]
+    assert not [uri for uri in item["stac_extensions"] if "projection" in uri]
+    assert item["properties"]["license"] == "other"
+    assert item["properties"]["end_datetime"] == "2025-06-04T23:59:59Z"
+    assert item["properties"]["d4c:attribution_fr"] == "Adapté de Statistique Canada"
+
+
+def test_table_with_declared_extent_lies_there() -> None:
+    canada = RATES.model_copy(update={"extent": Extent(west=-141.0, south=41.0, east=-52.0, north=84.0)})
+    item = an_item(canada, a_release(canada, "2025-06-04", "1.0.0"))
+    assert item["bbox"] == [-141.0, 41.0, -52.0, 84.0]
+
+
+def test_building_again_after_publication_gives_the_same_bytes() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0-beta")
+    before = item_bytes(an_item(PROVINCES, release))
+    own = Artifact(f"{release.name}.json", ArtifactRole.METADATA, 9, "0" * 32, "0" * 64, "application/geo+json")
+    later = replace(
+        release,
+        state=ReleaseState.PUBLISHED,
+        published_at=datetime(2027, 1, 1, tzinfo=UTC),
+        artifacts=(*reversed(release.artifacts), own),
+    )
+    assert item_bytes(an_item(PROVINCES, later)) == before
+
+
+def test_canonical_bytes_keep_accents_and_sort_keys() -> None:
+    assert item_bytes({"b": "é", "a": 1}) == '{\n  "a": 1,\n  "b": "é"\n}\n'.encode()
+    with pytest.raises(ValueError, match="Out of range"):
+        item_bytes({"a": math.nan})
+
+
+def test_without_a_base_the_collection_is_found_from_the_place_of_the_release() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0-beta")
+    item = build_item(PROVINCES, release, a_deposit(release), a_torrent(release), asset_urls=urls(release))
+    link = next(link for link in item["links"] if link["rel"] == "collection")
+    # releases/provinces/2021/v0.1.0-beta/ -> four steps up is the root of the store
+    assert link["href"] == "../../../../catalogue/provinces/collection.json"
+
+
+def test_missing_address_and_missing_doi_are_refused() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    some = {name: url for name, url in urls(release).items() if not name.endswith(".torrent")}
+    with pytest.raises(DataError, match=r"No address is known for .*\.torrent"):
+        build_item(PROVINCES, release, a_deposit(release), a_torrent(release), asset_urls=some)
+    unreserved = replace(a_deposit(release), doi=None)
+    with pytest.raises(PermanentError, match="has no DOI yet"):
+        build_item(PROVINCES, release, unreserved, a_torrent(release), asset_urls=urls(release))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind"),
+    [
+        ((-79.5, 43.6, -79.3, 43.8), "Polygon"),
+        ((-79.5, 43.6, -79.3, 43.6), "LineString"),
+        ((-79.5, 43.6, -79.5, 43.6), "Point"),
+    ],
+)
+def test_flat_boxes_are_lines_and_points(bounds: tuple[float, float, float, float], kind: str) -> None:
+    assert bounds_geometry(bounds)["type"] == kind
+
+
+@pytest.mark.parametrize(
+    "bounds", [(3_000_000.0, 600_000.0, 9_000_000.0, 4_000_000.0), (10.0, 0.0, -10.0, 1.0), (math.nan, 0.0, 1.0, 1.0)]
+)
+def test_bounds_that_are_not_degrees_are_refused(bounds: tuple[float, float, float, float]) -> None:
+    with pytest.raises(DataError, match="not west, south, east, north in degrees"):
+        bounds_geometry(bounds)
+
+
+def test_times_are_written_in_utc() -> None:
+    toronto = datetime(2026, 11, 21, 19, 0, 0, 999, tzinfo=timezone(timedelta(hours=-5)))
+    assert utc_text(toronto) == "2026-11-22T00:00:00Z"
+    assert utc_text(datetime(2026, 11, 21, 19, 0)) == "2026-11-21T19:00:00Z"  # noqa: DTZ001 - naive is the case
+
+
+def test_publication_adds_concept_doi_dates_and_version_links() -> None:
+    old = published(PROVINCES, "2021", "0.9.0-beta", previous="0.8.0-beta", after="0.10.0-beta")
+    properties = old["properties"]
+    assert (properties["d4c:latest"], properties["deprecated"]) == (False, True)
+    assert properties["d4c:concept_doi"] == "10.5072/d4c.2021"
+    assert properties["published"] == "2026-11-22T01:02:03Z"
+    assert {link["rel"]: link["href"] for link in old["links"] if link["rel"].endswith("-version")} == {
+        "predecessor-version": "../2021/0.8.0-beta.json",
+        "successor-version": "../2021/0.10.0-beta.json",
+        "latest-version": "../2021/0.10.0-beta.json",
+    }
+
+
+def test_finalising_twice_or_with_a_base_leaves_one_set_of_links_and_the_built_item_alone() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    built = an_item(PROVINCES, release)
+    before = item_bytes(built)
+    deposit = replace(a_deposit(release), state=DepositState.PUBLISHED)
+    once = finalise_item(built, deposit=deposit, latest=True, base_url=f"{STORE}/")
+    assert finalise_item(once, deposit=deposit, latest=True, base_url=f"{STORE}/") == once
+    assert item_bytes(built) == before
+    assert [link["href"] for link in once["links"] if link["rel"] == "latest-version"] == [
+        f"{STORE}/catalogue/provinces/2021/0.1.0.json"
+    ]
+
+
+def test_another_doi_than_the_deposits_is_refused() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    other = replace(a_deposit(release), doi="10.5072/other")
+    with pytest.raises(IntegrityError, match=r"its deposit says 10\.5072/other"):
+        finalise_item(an_item(PROVINCES, release), deposit=other, latest=True)
+
+
+def test_a_name_that_is_no_release_is_not_linked_to() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    with pytest.raises(DataError, match="'nonsense' is not the name of a release"):
+        finalise_item(an_item(PROVINCES, release), deposit=a_deposit(release), latest=False, superseded_by="nonsense")
+
+
+def test_citation_is_datacites_and_marks_test_dois() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    assert citation(PROVINCES, release, a_deposit(release, test=False)) == (
+        "Statistics Canada (2026). Provinces and territories, 2021 (Version 0.1.0) [Data set]. Data for Canada. "
+        "https://doi.org/10.5072/d4c.2021.0.1.0"
+    )
+    assert citation(PROVINCES, release, a_deposit(release)).endswith(
+        "doi:10.5072/d4c.2021.0.1.0 (a test DOI, it does not resolve)"
+    )
+
+
+def test_items_are_plain_json() -> None:
+    item = published(PROVINCES, "2021", "0.1.0")
+    assert json.loads(item_bytes(item)) == item
