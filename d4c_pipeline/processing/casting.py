@@ -1,0 +1,101 @@
+"""Casting a column to its declared type without losing anything: a value that does not fit stops the build.
+
+Which columns are cast to what is declared in the dataset and applied by `columns`.
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from d4c_pipeline.model.errors import DataError
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+}
+_PATTERNS = {
+    "integer": r"^-?[0-9]+$",
+    "float": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
+    "boolean": r"(?i)^(true|false|t|f|yes|no|y|n|1|0)$",
+    "date": r"^[0-9]{4}([-/]?)[0-9]{2}[-/]?[0-9]{2}$",
+    "timestamp": (
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+        r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$"
+    ),
+}
+_TRUE = pa.array(["true", "t", "yes", "y", "1"])
+
+
+def cast(column: pa.ChunkedArray, kind: str, name: str) -> pa.ChunkedArray:
+    """Return `column` as the declared `kind` (string, integer, float, boolean, date, timestamp).
+
+    Blank text is null for every kind but string. Dates are `YYYY-MM-DD`, `YYYY/MM/DD` or `YYYYMMDD`. Timestamps are ISO
+    8601; one with a zone is turned to UTC, one without is kept as it stands; the type carries no zone. Raises DataError
+    with examples when a value can't be cast without loss (`name` is the column's, for the message).
+    """
+    target = ARROW_TYPES[kind]
+    if column.type == target:
+        return column
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    textual = pa.types.is_string(column.type) and kind != "string"
+    if textual:
+        column = pc.utf8_trim_whitespace(column)
+        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        fits = pc.match_substring_regex(column, _PATTERNS[kind])
+        if pc.any(pc.invert(fits)).as_py():
+            raise _refusal(column.filter(pc.invert(fits)), kind, name)
+    try:
+        return _of_text(column, kind) if textual else column.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _refusal(_misfits(column, kind, textual=textual), kind, name, str(error)) from error
+
+
+def _of_text(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    match kind:
+        case "boolean":
+            return pc.if_else(pc.is_valid(column), pc.is_in(pc.utf8_lower(column), _TRUE), pa.scalar(None, pa.bool_()))
+        case "float":
+            return pc.replace_substring_regex(column, r"^\+", "").cast(pa.float64())
+        case "date":
+            dashed = pc.replace_substring_regex(column, r"^(\d{4})[-/]?(\d{2})[-/]?(\d{2})$", r"\1-\2-\3")
+            return dashed.cast(pa.date32())
+        case "timestamp":
+            zoned = pc.match_substring_regex(column, r"[0-9:.](Z|[+-][0-9]{2}:?[0-9]{2})$|Z$")
+            zoned = pc.and_(zoned, pc.match_substring_regex(column, r"[T ]"))
+            nothing = pa.scalar(None, pa.string())
+            moments = pc.if_else(zoned, column, nothing).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+            return pc.coalesce(moments, pc.if_else(zoned, nothing, column).cast(pa.timestamp("us")))
+        case _:
+            return column.cast(ARROW_TYPES[kind])
+
+
+def _misfits(column: pa.ChunkedArray, kind: str, *, textual: bool) -> pa.ChunkedArray:
+    # Only on the way to an error: which values are to blame, found one by one among the distinct ones.
+    blamed: list[Any] = []
+    for value in pc.unique(column.drop_null()):
+        single = pa.chunked_array([pa.array([value.as_py()], column.type)])
+        try:
+            _of_text(single, kind) if textual else single.cast(ARROW_TYPES[kind])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            blamed.append(value.as_py())
+            if len(blamed) == 3:
+                break
+    return pa.chunked_array([pa.array(blamed, column.type)])
+
+
+def _refusal(misfits: pa.ChunkedArray, kind: str, name: str, reason: str = "") -> DataError:
+    examples = ", ".join(repr(value) for value in pc.unique(misfits).slice(0, 3).to_pylist())
+    return DataError(
+        f"Column {name} has values that are not of the declared type {kind}: {examples or reason}",
+        "Declare them as nulls, or another type for the column",
+    )

@@ -1,0 +1,202 @@
+"""How much a new data artifact differs from an earlier one: by content, not by bytes, and with reasons in words.
+
+What size of change leads to which version is the business of `model.version`. Rules: the table in docs/versions.md.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.release import Change
+from d4c_pipeline.model.version import Bump
+from d4c_pipeline.processing import duckdb_engine
+from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.storage import storing
+
+# The memory of matching rows is that of the keys and this many columns.
+_COLUMNS_AT_A_TIME = 12
+
+Reason = tuple[Bump, str]
+
+
+def compare(previous: Path, new: Path, *, threads: int | None = None, memory_limit: str | None = None) -> Change:
+    """Return the bump from `previous` to `new` and every reason for a bump, the weightiest first.
+
+    Rows are matched by the key in the files' `d4c` metadata where it is the same in both and identifies their rows;
+    else they are compared as multisets. The covering, the order of columns, descriptions and every byte that is not
+    content are ignored. Raises DataError when a file is no Parquet file of ours.
+    """
+    old_file, new_file = _Described.read(previous), _Described.read(new)
+    reasons = _schema_reasons(old_file, new_file)
+    common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
+    with tempfile.TemporaryDirectory(prefix="d4c-compare-") as spill, storing(Path(spill)):
+        connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
+        try:
+            # Bound as views: their columns are the content, geometry as its bytes.
+            for name, path in (("previous", previous), ("new", new)):
+                connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
+            reasons += _row_reasons(connection, old_file, new_file, common)
+        except duckdb.Error as error:
+            raise duckdb_engine.explained(error, f"Comparing {new.name} with the earlier release") from error
+        finally:
+            connection.close()
+    reasons.sort(key=lambda reason: -reason[0])
+    return Change(Bump.largest(bump for bump, _ in reasons), tuple(text for _, text in reasons))
+
+
+@dataclass(frozen=True)
+class _Described:
+    types: dict[str, pa.DataType]
+    sources: dict[str, str]
+    key: tuple[str, ...]
+    crs: str | None
+    geometry_types: tuple[str, ...]
+    geometry: str | None
+
+    @classmethod
+    def read(cls, path: Path) -> _Described:
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowInvalid, FileNotFoundError) as error:
+            raise DataError(f"{path.name} is not a readable Parquet file: {error}", "Build it again") from error
+        metadata = schema.metadata or {}
+        ours: dict[str, Any] = json.loads(metadata.get(b"d4c", b"{}"))
+        geo: dict[str, Any] = json.loads(metadata.get(b"geo", b"{}"))
+        primary = geo.get("primary_column")
+        column: dict[str, Any] = geo.get("columns", {}).get(primary, {})
+        covering = {corner[0] for corner in column.get("covering", {}).get("bbox", {}).values()}
+        return cls(
+            types={field.name: field.type for field in schema if field.name not in covering},
+            sources={
+                described["name"]: described["source"] for described in ours.get("columns", []) if "source" in described
+            },
+            key=tuple(ours.get("key", ())),
+            crs=_crs(column),
+            geometry_types=tuple(column.get("geometry_types", ())),
+            geometry=primary,
+        )
+
+
+def _crs(column: dict[str, Any]) -> str | None:
+    if not column:
+        return None
+    # Left out, GeoParquet means OGC:CRS84; null, it means unknown.
+    crs = column.get("crs", {"id": {"authority": "OGC", "code": "CRS84"}})
+    if not crs:
+        return "an unknown CRS"
+    known = crs.get("id")
+    return f"{known['authority']}:{known['code']}" if known else str(crs.get("name"))
+
+
+def _schema_reasons(old: _Described, new: _Described) -> list[Reason]:
+    reasons: list[Reason] = []
+    removed = [name for name in old.types if name not in new.types]
+    added = [name for name in new.types if name not in old.types]
+    for name in removed:
+        # Of the same source column and type: it was renamed. Either way readers of the old name break.
+        origin = old.sources.get(name)
+        heir = next(
+            (a for a in added if origin and new.sources.get(a) == origin and new.types[a] == old.types[name]), None
+        )
+        if heir is not None:
+            added.remove(heir)
+        reasons.append((Bump.MAJOR, f"column {name} {f'renamed to {heir}' if heir else 'removed'}"))
+    for name, kind in new.types.items():
+        if name in old.types and old.types[name] != kind:
+            reasons.append((Bump.MAJOR, f"type of column {name} changed from {old.types[name]} to {kind}"))
+    if old.crs != new.crs:
+        reasons.append((Bump.MAJOR, f"CRS changed from {old.crs or 'none'} to {new.crs or 'none'}"))
+    if old.geometry and new.geometry and set(old.geometry_types) != set(new.geometry_types):
+        before, after = (", ".join(types) or "none" for types in (old.geometry_types, new.geometry_types))
+        reasons.append((Bump.MAJOR, f"geometry type changed from {before} to {after}"))
+    if old.key != new.key:
+        before, after = (", ".join(key) or "none" for key in (old.key, new.key))
+        reasons.append((Bump.MAJOR, f"key columns changed from {before} to {after}"))
+    return [*reasons, *((Bump.MINOR, f"column {name} added") for name in added)]
+
+
+def _row_reasons(
+    connection: duckdb.DuckDBPyConnection, old: _Described, new: _Described, common: Sequence[str]
+) -> list[Reason]:
+    if not common:
+        return []
+    key = new.key if old.key == new.key and all(name in common for name in new.key) else ()
+    if key and all(_identifies(connection, key, table) for table in ("d4c_previous", "d4c_new")):
+        return _by_key(connection, key, [name for name in common if name not in key])
+    return _as_multisets(connection, common)
+
+
+def _identifies(connection: duckdb.DuckDBPyConnection, key: Sequence[str], table: str) -> bool:
+    columns = ", ".join(map(identifier, key))
+    null = " OR ".join(f"{identifier(name)} IS NULL" for name in key)
+    offending = connection.execute(
+        f"SELECT 1 FROM {table} WHERE {null}"
+        f" UNION ALL (SELECT 1 FROM {table} GROUP BY {columns} HAVING count(*) > 1) LIMIT 1"
+    ).fetchone()
+    return offending is None
+
+
+def _by_key(connection: duckdb.DuckDBPyConnection, key: Sequence[str], values: Sequence[str]) -> list[Reason]:
+    on = " AND ".join(f"p.{identifier(name)} = n.{identifier(name)}" for name in key)
+    shown = " || ', ' || ".join(f"{{side}}.{identifier(name)}::VARCHAR" for name in key)
+    reasons: list[Reason] = []
+    counts: dict[str, tuple[int, str | None]] = {}
+    for what, here, there in (("removed", "p", "n"), ("added", "n", "p")):
+        tables = {"p": "d4c_previous p", "n": "d4c_new n"}
+        row = connection.execute(
+            f"SELECT count(*), min({shown.format(side=here)}) FROM {tables[here]} ANTI JOIN {tables[there]} ON {on}"
+        ).fetchone()
+        counts[what] = row or (0, None)
+    removed, added = counts["removed"], counts["added"]
+    if removed[0]:
+        reasons.append((Bump.PATCH, f"{_rows(removed[0])} removed, e.g. key {removed[1]}"))
+    if added[0]:
+        bump = Bump.PATCH if removed[0] else Bump.MINOR
+        reasons.append((bump, f"{_rows(added[0])} added, e.g. key {added[1]}"))
+    for start in range(0, len(values), _COLUMNS_AT_A_TIME):
+        reasons += _changed_values(connection, on, shown.format(side="n"), values[start : start + _COLUMNS_AT_A_TIME])
+    return reasons
+
+
+def _changed_values(
+    connection: duckdb.DuckDBPyConnection, on: str, shown_key: str, values: Sequence[str]
+) -> list[Reason]:
+    differs = [f"p.{identifier(name)} IS DISTINCT FROM n.{identifier(name)}" for name in values]
+    counted = ", ".join(f"count(*) FILTER ({test}), min({shown_key}) FILTER ({test})" for test in differs)
+    row = connection.execute(f"SELECT {counted} FROM d4c_previous p JOIN d4c_new n ON {on}").fetchone() or ()
+    return [
+        (Bump.PATCH, f"{count} value{'s' if count > 1 else ''} of {name} changed, e.g. key {example}")
+        for name, count, example in zip(values, row[::2], row[1::2], strict=True)
+        if count
+    ]
+
+
+def _as_multisets(connection: duckdb.DuckDBPyConnection, common: Sequence[str]) -> list[Reason]:
+    # Geometry and other bytes by their sha256: what is held in memory per row stays small.
+    kinds = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE d4c_new").fetchall()}
+    columns = ", ".join(f"sha256({identifier(n)})" if kinds[n] == "BLOB" else identifier(n) for n in sorted(common))
+    gone, come = (
+        (connection.execute(
+            f"SELECT count(*) FROM (SELECT {columns} FROM {here} EXCEPT ALL SELECT {columns} FROM {there})"
+        ).fetchone() or (0,))[0]
+        for here, there in (("d4c_previous", "d4c_new"), ("d4c_new", "d4c_previous"))
+    )  # fmt: skip
+    if come and not gone:
+        return [(Bump.MINOR, f"{_rows(come)} added")]
+    if gone and not come:
+        return [(Bump.PATCH, f"{_rows(gone)} removed")]
+    return [(Bump.PATCH, f"{_rows(gone)} gone or changed, {come} new or changed")] if gone else []
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' if count != 1 else ''}"

@@ -1,0 +1,159 @@
+"""What an operator sees of a data artifact at a glance: its first rows as Markdown, its geometry as a small picture.
+
+Where the UI shows them belongs to `orchestration`; neither is an artifact of a release.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import shapely
+from PIL import Image, ImageDraw
+
+from d4c_pipeline.model.errors import DataError
+
+_LONGEST_CELL = 60
+_MOST_COLUMNS = 30
+_MOST_FEATURES = 50_000
+_BACKGROUND, _FILL, _LINE, _POINT = (255, 255, 255), (198, 219, 239), (33, 102, 172), (178, 24, 43)
+# Drawn larger and scaled down: Pillow's own lines are not smoothed.
+_OVERSAMPLING = 2
+
+
+def preview_markdown(data: Path, rows: int = 5) -> str:
+    """Return the first `rows` rows as a Markdown table: geometry as type and vertex count, the covering left out.
+
+    Long texts are cut after 60 characters, columns after the thirtieth. Raises DataError when `data` is not readable.
+    """
+    parquet, geo = _open(data)
+    covering = {corner[0] for corner in geo.get("covering", {}).get("bbox", {}).values()}
+    names = [name for name in parquet.schema_arrow.names if name not in covering]
+    shown = names[:_MOST_COLUMNS]
+    batch = next(parquet.iter_batches(batch_size=rows, columns=shown), None)
+    records: list[dict[str, Any]] = batch.to_pylist() if batch is not None else []
+    more = ["…"] if len(names) > len(shown) else []
+    lines = ["| " + " | ".join([*map(_cell, shown), *more]) + " |", "|" + " --- |" * (len(shown) + len(more))]
+    for record in records:
+        cells = [_geometry_cell(record[name]) if name == geo.get("name") else _cell(record[name]) for name in shown]
+        lines.append("| " + " | ".join([*cells, *more]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def map_png(data: Path, width: int = 360) -> bytes:
+    """Return a PNG, `width` pixels wide, of the geometry; empty bytes when there is none.
+
+    Degrees are drawn as they are, the height scaled by the cosine of the middle latitude. Of more than 50,000 features
+    every n-th is drawn. Raises DataError when `data` is not readable.
+    """
+    parquet, geo = _open(data)
+    bounds = geo.get("bbox")
+    if not bounds:
+        return b""
+    frame = _Frame.of(bounds, width * _OVERSAMPLING)
+    image = Image.new("RGB", (frame.width, frame.height), _BACKGROUND)
+    step = math.ceil(parquet.metadata.num_rows / _MOST_FEATURES)
+    draw = ImageDraw.Draw(image)
+    offset = 0
+    for batch in parquet.iter_batches(batch_size=65_536, columns=[geo["name"]]):
+        values = batch.column(0).to_numpy(zero_copy_only=False)[-offset % step :: step]
+        offset += len(batch)
+        _draw(draw, frame, shapely.get_parts(shapely.from_wkb(values[[value is not None for value in values]])))
+    out = io.BytesIO()
+    image.resize((width, max(1, round(frame.height / _OVERSAMPLING))), Image.Resampling.LANCZOS).save(
+        out, "PNG", optimize=True
+    )
+    return out.getvalue()
+
+
+class _Frame:
+    """The picture's size in pixels, and where in it a longitude and latitude lie."""
+
+    def __init__(
+        self, origin: tuple[float, float], scale: tuple[float, float], size: tuple[int, int], margin: float
+    ) -> None:
+        self.origin, self.scale, self.margin = origin, scale, margin
+        self.width, self.height = size
+
+    @classmethod
+    def of(cls, bounds: list[float], width: int) -> _Frame:
+        west, south, east, north = bounds
+        shrink = max(math.cos(math.radians((south + north) / 2)), 0.05)
+        margin = width * 0.03
+        # A single point still gets a frame; a long thin strip is kept between a quarter and twice as high as wide.
+        across, up = max((east - west) * shrink, 1e-6), max(north - south, 1e-6)
+        height = round(min(max(width * up / across, width * 0.25), width * 2.0))
+        unit = min((width - 2 * margin) / across, (height - 2 * margin) / up)
+        left = (west + east) / 2 - width / 2 / (unit * shrink)
+        top = (south + north) / 2 + height / 2 / unit
+        return cls((left, top), (unit * shrink, unit), (width, height), margin)
+
+    def pixels(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x = (coordinates[:, 0] - self.origin[0]) * self.scale[0]
+        y = (self.origin[1] - coordinates[:, 1]) * self.scale[1]
+        return np.column_stack([x, y])
+
+
+def _draw(draw: ImageDraw.ImageDraw, frame: _Frame, parts: npt.NDArray[np.object_]) -> None:
+    types = shapely.get_type_id(parts)
+    # Collections were taken apart one level; what is nested deeper is not worth a pixel.
+    for polygon in parts[types == 3]:
+        shell = _thinned(frame, shapely.get_coordinates(polygon.exterior))
+        if len(shell) > 2:
+            draw.polygon(shell, fill=_FILL)
+        for hole in polygon.interiors:
+            ring = _thinned(frame, shapely.get_coordinates(hole))
+            if len(ring) > 2:
+                draw.polygon(ring, fill=_BACKGROUND)
+                draw.line(ring, fill=_LINE)
+        if len(shell) > 1:
+            draw.line(shell, fill=_LINE)
+        else:
+            draw.point(shell, fill=_LINE)
+    for line in parts[(types == 1) | (types == 2)]:
+        draw.line(_thinned(frame, shapely.get_coordinates(line)), fill=_LINE, width=_OVERSAMPLING)
+    dots = np.unique(frame.pixels(shapely.get_coordinates(parts[types == 0])).astype(np.int64), axis=0)
+    for x, y in dots.tolist():
+        draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=_POINT)
+
+
+def _thinned(frame: _Frame, coordinates: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+    pixels = frame.pixels(coordinates).round()
+    moved = np.ones(len(pixels), np.bool_)
+    moved[1:] = (pixels[1:] != pixels[:-1]).any(axis=1)
+    return [(x, y) for x, y in pixels[moved].tolist()]
+
+
+def _open(data: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    try:
+        parquet = pq.ParquetFile(data)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{data.name} is not a readable Parquet file: {error}", "Build it again") from error
+    geo: dict[str, Any] = json.loads((parquet.schema_arrow.metadata or {}).get(b"geo", b"{}"))
+    name = geo.get("primary_column")
+    return parquet, {"name": name, **geo.get("columns", {}).get(name, {})}
+
+
+def _geometry_cell(wkb: bytes | None) -> str:
+    if wkb is None:
+        return ""
+    shape = shapely.from_wkb(wkb)
+    count = int(shapely.get_num_coordinates(shape))
+    return f"{shape.geom_type}, {count} {'vertex' if count == 1 else 'vertices'}"
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else value.hex() if isinstance(value, bytes) else str(value)
+    text = " ".join(text.split())
+    if len(text) > _LONGEST_CELL:
+        text = text[: _LONGEST_CELL - 1] + "…"
+    # What Markdown or the HTML inside it would take for its own.
+    for special, escaped in (("\\", "\\\\"), ("|", "\\|"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("`", "\\`")):
+        text = text.replace(special, escaped)
+    return text

@@ -1,0 +1,74 @@
+"""Writing safely: a workspace that is always removed, files that are whole or absent, disk trouble explained.
+
+What is written belongs to the modules that call this one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_pipeline.model.errors import StorageError
+
+_WORKSPACE_PREFIX = ".processing-"
+_DISK_TROUBLE = {
+    errno.ENOSPC: "is full",
+    errno.EDQUOT: "is over its quota",
+    errno.EFBIG: "does not take files of this size",
+    errno.EROFS: "is read-only",
+    errno.EACCES: "refuses access",
+    errno.EPERM: "refuses access",
+    errno.ENOTDIR: "is not a folder",
+    errno.EIO: "answers with input/output errors",
+}
+
+
+@contextmanager
+def storing(folder: Path) -> Generator[None]:
+    """Turn what a disk may answer while `folder` is written to into StorageError; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        trouble = _DISK_TROUBLE.get(error.errno or 0)
+        if trouble is None:
+            raise
+        raise StorageError(
+            f"The disk under {folder} {trouble} ({error.strerror or error})",
+            "Make room or grant access, then run again",
+        ) from error
+
+
+@contextmanager
+def workspace(into: Path) -> Generator[Path]:
+    """Yield a fresh folder inside `into` (made if missing) and remove it afterwards, whatever happens.
+
+    What an earlier process left there when it was killed is removed first. Raises StorageError when `into` can't be
+    written to.
+    """
+    with storing(into):
+        into.mkdir(parents=True, exist_ok=True)
+        for leftover in into.glob(f"{_WORKSPACE_PREFIX}*"):
+            shutil.rmtree(leftover)
+        work = Path(tempfile.mkdtemp(prefix=_WORKSPACE_PREFIX, dir=into))
+    try:
+        with storing(into):
+            yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Make `temporary` durable and rename it to `target` on the same disk: readers see the old file or the new one."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,224 @@
+"""Bad input and bad disks: one sentence with the remedy, the folder clean, an earlier build untouched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas
+import pytest
+import shapely
+
+import d4c_pipeline
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import DataError, StorageError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.build import build
+
+Declare = Callable[..., Dataset]
+VINTAGE = Vintage.parse("2021")
+
+
+@pytest.fixture
+def shapefile(tmp_path: Path) -> Path:
+    """A shapefile of three points in a folder of its own."""
+    folder = tmp_path / "shapefile"
+    folder.mkdir()
+    names = ["Québec", "Montréal", "Ottawa"]
+    frame = geopandas.GeoDataFrame({"name": names}, geometry=shapely.points([-71, -73, -75], 45.0), crs=4326)
+    frame.to_file(folder / "places.shp", encoding="utf-8")
+    return folder / "places.shp"
+
+
+def refused(dataset: Dataset, natives: list[Path], into: Path, message: str) -> None:
+    into.mkdir(exist_ok=True)
+    (into / "data.parquet").write_bytes(b"earlier")
+    with pytest.raises(DataError, match=message):
+        build(dataset, VINTAGE, natives, into)
+    assert {path.name for path in into.iterdir()} <= {"data.parquet", "profile.json"}
+    assert (into / "data.parquet").read_bytes() == b"earlier"
+
+
+def test_a_bare_shapefile_whose_parts_lie_in_folders_of_their_own(
+    declare: Declare, shapefile: Path, tmp_path: Path
+) -> None:
+    parts = []
+    for part in sorted(shapefile.parent.iterdir()):
+        (tmp_path / part.suffix).mkdir()
+        parts.append(Path(shutil.copy(part, tmp_path / part.suffix / part.name)))
+    done = build(declare(), VINTAGE, parts, tmp_path / "out")
+    assert geopandas.read_parquet(done.data)["name"].tolist() == ["Ottawa", "Montréal", "Québec"]
+    assert done.summary.report["encoding"] == "utf-8"
+
+
+def test_without_prj_the_crs_must_be_declared(declare: Declare, shapefile: Path, tmp_path: Path) -> None:
+    shapefile.with_suffix(".prj").unlink()
+    parts = list(shapefile.parent.iterdir())
+    refused(
+        declare(), parts, tmp_path / "out", r"does not say its coordinate reference system\. Declare processing\.crs"
+    )
+    done = build(declare(crs="EPSG:4269"), VINTAGE, parts, tmp_path / "out")
+    assert done.summary.report["source_crs"] == "EPSG:4269"
+    refused(declare(crs="EPSG:0"), parts, tmp_path / "out", "is not known: EPSG:0")
+
+
+def test_a_wrong_crs_is_overridden_only_when_asked(declare: Declare, shapefile: Path, tmp_path: Path) -> None:
+    parts = list(shapefile.parent.iterdir())
+    assert build(declare(crs="EPSG:3347"), VINTAGE, parts, tmp_path / "a").summary.report["source_crs"] == "EPSG:4326"
+    refused(
+        declare(crs="EPSG:2953", override_crs=True, sql_text="SELECT * FROM source WHERE ST_Y(geometry) > 80"),
+        parts,
+        tmp_path / "b",
+        "without rows",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".shp", ".dbf", ".shx"])
+def test_a_truncated_part_is_noticed(declare: Declare, shapefile: Path, tmp_path: Path, suffix: str) -> None:
+    part = shapefile.with_suffix(suffix)
+    os.truncate(part, part.stat().st_size - 10)
+    refused(declare(), list(shapefile.parent.iterdir()), tmp_path / "out", f"places{suffix} is truncated: ")
+
+
+def test_a_missing_part_is_noticed(declare: Declare, shapefile: Path, tmp_path: Path) -> None:
+    shapefile.with_suffix(".dbf").unlink()
+    refused(declare(), list(shapefile.parent.iterdir()), tmp_path / "out", r"came without its \.dbf")
+
+
+def test_a_truncated_zip_and_one_that_is_none(declare: Declare, fixtures: Path, tmp_path: Path) -> None:
+    content = (fixtures / "05_ttc_stops" / "TTC_stops.zip").read_bytes()
+    (tmp_path / "stops.zip").write_bytes(content[: len(content) // 2])
+    refused(declare(), [tmp_path / "stops.zip"], tmp_path / "out", "zip")
+    (tmp_path / "stops.zip").write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    refused(declare(), [tmp_path / "stops.zip"], tmp_path / "out", "is not a zip file")
+
+
+def test_a_truncated_geopackage(declare: Declare, fixtures: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(fixtures / "02_statcan_nrn_boundaries" / "boundaries.zip") as archive:
+        archive.extract("boundaries.gpkg", tmp_path)
+    os.truncate(tmp_path / "boundaries.gpkg", 1_000_000)
+    refused(declare(), [tmp_path / "boundaries.gpkg"], tmp_path / "out", "can't be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.geojson", b"<!doctype html>", "is an HTML page"),
+        ("a.geojson", b"<OGRVRTDataSource/>", "does not begin as a .geojson file does"),
+        ("a.gpkg", b"SQL", "does not begin as a .gpkg file does"),
+        ("a.csv", b"", "is empty"),
+        ("a.geojson", b'{"type": "FeatureCollection", "features": []}', "no rows|no layer"),
+        ("a.geojson", b'{"type": "FeatureCollection", "features": [{"type":', "can't be read"),
+        ("a.csv", b"x,y\n", "has no rows"),
+        ("a.csv", b"x,y\n1,2,3\n", "Expected 2 columns, got 3"),
+        ("a.csv", b"x,y\n..,45\n", "Column x has values that are not of the declared type float: '..'"),
+        ("a.csv", b"x,y\n45,-95\n", "no longitude and latitude"),
+        ("a.csv", b"a,b\n45,-75\n", "no column x to take coordinates from. Declare one of a, b"),
+        ("a.pdf", b"%PDF", "No file is of a known kind for a vector among a.pdf"),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(
+    declare: Declare, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(declare(longitude="x", latitude="y"), [tmp_path / name], tmp_path / "out", message)
+
+
+def test_text_without_declared_coordinates_is_no_vector(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    refused(
+        declare(), [tmp_path / "a.csv"], tmp_path / "out", r"Declare processing\.longitude and latitude, out of x, y"
+    )
+
+
+def test_layers_are_chosen_or_named(declare: Declare, tmp_path: Path) -> None:
+    native = tmp_path / "two.gpkg"
+    for layer, place in (("roads", -75), ("rivers", -76)):
+        geopandas.GeoDataFrame({"n": [1]}, geometry=shapely.points([place], 45.0), crs=4326).to_file(
+            native, layer=layer
+        )
+    refused(declare(), [native], tmp_path / "out", "has 2 layers: roads, rivers. Declare the one to read")
+    refused(declare(layer="lakes"), [native], tmp_path / "out", "has no layer lakes; it has roads, rivers")
+    assert build(declare(layer="rivers"), VINTAGE, [native], tmp_path / "out").summary.bounds == (-76, 45, -76, 45)
+
+
+def test_several_files_are_named_and_a_glob_chooses(declare: Declare, fixtures: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"id\n{name}\n")
+    both = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    refused(declare(kind="table"), both, tmp_path / "out", r"Several files could be the data: a\.csv, b\.csv")
+    refused(declare(kind="table", member="c*"), both, tmp_path / "out", r"No file matches member 'c\*'")
+    assert build(declare(kind="table", member="b*"), VINTAGE, both, tmp_path / "out").summary.rows == 1
+    wds = fixtures / "08_statcan_wds" / "10100001-eng.zip"
+    assert build(declare(kind="table"), VINTAGE, [wds], tmp_path / "wds").summary.rows == 182
+
+
+@pytest.mark.parametrize(
+    ("processing", "message"),
+    [
+        ({"key": ["nothing"]}, "Key column nothing is not among the columns: a, b"),
+        ({"columns": {"c": {"source": "C"}}}, r"Declared column c \(source C\) is not there; there are A, b"),
+        ({"columns": {"x": {"source": "A"}, "y": {"source": "A"}}}, "Columns x and y are both declared to be A"),
+        ({"columns": {"b": {"type": "integer"}}}, "Column b .* integer: 'two'"),
+        ({"encoding": "klingon"}, "not an encoding"),
+        ({"sql": "missing.sql"}, "missing.sql is not in the dataset's folder"),
+    ],
+)
+def test_declarations_that_do_not_fit_the_data(
+    declare: Declare, tmp_path: Path, processing: dict[str, object], message: str
+) -> None:
+    (tmp_path / "a.csv").write_text("A,b\n1,two\n")
+    with pytest.raises(Exception, match=message) as refusal:
+        build(declare(kind="table", **processing), VINTAGE, [tmp_path / "a.csv"], tmp_path / "out")
+    assert type(refusal.value).__name__ in ("DataError", "DefinitionError")
+
+
+_TINY_DISK = """
+import resource, sys
+from pathlib import Path
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.build import build
+dataset = Dataset.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+try:
+    build(dataset, Vintage.parse("2021"), [Path(sys.argv[2])], Path(sys.argv[3]))
+except StorageError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("limit", [4_096, 300_000])
+def test_a_disk_that_takes_no_more_is_a_storage_error(
+    declare: Declare, fixtures: Path, tmp_path: Path, limit: int
+) -> None:
+    # 300 kB lets the text be read and stops the Parquet file; 4 kB stops it at its beginning.
+    dataset = declare(longitude="Longitude", latitude="Latitude", nulls=[".."])
+    (tmp_path / "dataset.json").write_text(dataset.model_dump_json(), "utf-8")
+    into = tmp_path / "out"
+    root = str(Path(d4c_pipeline.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", _TINY_DISK, tmp_path / "dataset.json",
+         fixtures / "07_statcan_odcaf" / "ODCAF_v1.0.csv", into, str(limit)],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 7, done.stderr
+    assert "does not take files of this size" in done.stdout
+    assert list(into.iterdir()) == []
+
+
+def test_a_place_that_can_not_be_a_folder_is_a_storage_error(declare: Declare, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="is not a folder"):
+        build(declare(kind="table"), VINTAGE, [tmp_path / "a.csv"], tmp_path / "file" / "out")
