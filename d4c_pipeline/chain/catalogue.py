@@ -1,0 +1,84 @@
+"""`catalogue`: rebuilds the STAC GeoParquet and the static STAC tree from the ledger, and swaps them in.
+
+The item as deposited is immutable; here it gets what publication brought (concept DOI, what supersedes what).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
+from d4c_pipeline.catalogue.stac_item import finalise_item
+from d4c_pipeline.catalogue.static_stac import static_tree
+from d4c_pipeline.chain.current import deposit_of
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.progress import Progress, report
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.release import Release
+
+
+@dataclass(frozen=True)
+class Catalogued:
+    """How many releases of how many datasets the catalogue knows, and where it lies."""
+
+    releases: int
+    datasets: int
+    address: str
+    url: str
+
+
+def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
+    """Rebuild the catalogue of all published releases in every store.
+
+    `declared` are the datasets as their YAML says today; of others the ledger remembers how they were declared.
+    """
+    report(Progress("all datasets", "", "catalogue"))
+    with deployment.ledger.leases.hold("catalogue"):
+        known = {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
+        releases = deployment.ledger.releases.published()
+        items: list[dict[str, Any]] = []
+        for dataset_id, group in groupby(releases, key=lambda release: release.dataset):
+            items.extend(_items(deployment, known[dataset_id], list(group)))
+        shown = [known[dataset_id] for dataset_id in sorted({release.dataset for release in releases})]
+        parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
+        write_catalogue(items, parquet)
+        tree = static_tree(shown, items, deployment.settings.store_url)
+        for store in deployment.stores:
+            # The roots last: whoever follows a link finds what it names.
+            for address in sorted(tree, key=lambda address: -address.count("/")):
+                store.replace(tree[address], address)
+            store.replace(parquet, CATALOGUE_PARQUET)
+        return Catalogued(len(releases), len(shown), CATALOGUE_PARQUET, deployment.primary.url(CATALOGUE_PARQUET))
+
+
+def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]) -> list[dict[str, Any]]:
+    """The finalised items of one dataset's published releases, which come ordered by vintage and version."""
+    items: list[dict[str, Any]] = []
+    rolling = dataset.series == "rolling"
+    for release in releases:
+        item = deployment.ledger.publications.item(release)
+        if item is None:
+            raise IntegrityError(
+                f"The ledger has no catalogue item of the published release {release.name}",
+                f"Materialize 'stac_item' of {release.dataset} {release.vintage} again",
+            )
+        line = [other for other in releases if rolling or other.vintage == release.vintage]
+        place = line.index(release)
+        items.append(
+            finalise_item(
+                item,
+                deposit=deposit_of(deployment, release),
+                latest=release is line[-1],
+                superseded_by=line[place + 1].name if place + 1 < len(line) else None,
+                previous=line[place - 1].name if place else None,
+                newest=line[-1].name,
+                published_at=release.published_at,
+                base_url=deployment.settings.store_url,
+            )
+        )
+    return items

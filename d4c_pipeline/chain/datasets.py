@@ -1,0 +1,103 @@
+"""Reading the folders of dataset definitions: every `defs.yaml` of our component, as a `Dataset` or a precise error.
+
+Dagster loads the same files through the component; this is the one reader for everything that needs no Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
+
+COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
+SHIPPED = Path(__file__).parent.parent / "defs"
+
+
+def load_datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
+    """Return all datasets of the shipped definitions and of `folders`, by id.
+
+    Raises DefinitionError, listing every wrong field of a file at once, or when two files declare one id.
+    """
+    found: dict[str, Dataset] = {}
+    for folder in (SHIPPED, *folders):
+        if not folder.is_dir():
+            raise DefinitionError(f"The definitions folder {folder} does not exist", "Correct D4C_DEFS or --defs")
+        for file in sorted(folder.rglob("defs.yaml")):
+            for dataset in read_definitions(file):
+                if dataset.id in found:
+                    raise DefinitionError(
+                        f"{file}: the dataset {dataset.id} is declared in {found[dataset.id].folder} as well",
+                        "Give one of them another id",
+                    )
+                found[dataset.id] = dataset
+    return dict(sorted(found.items()))
+
+
+def pick(datasets: dict[str, Dataset], identifier: str) -> Dataset:
+    """Return the dataset of that id. Raises UnknownNameError naming the closest ones."""
+    if identifier in datasets:
+        return datasets[identifier]
+    from difflib import get_close_matches  # noqa: PLC0415 - only for the message
+
+    close = get_close_matches(identifier, datasets, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownNameError(f"There is no dataset '{identifier}'", f"{hint}List them with 'd4c datasets'")
+
+
+def read_definitions(file: Path) -> Iterator[Dataset]:
+    """Yield the datasets that a `defs.yaml` declares; documents of other components are none of ours.
+
+    Raises DefinitionError naming file, line and field of everything that is wrong.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError(f"{file} can't be read: {error}", "Save it as UTF-8 text") from error
+    except yaml.YAMLError as error:
+        raise DefinitionError(
+            f"{file} is not YAML: {' '.join(str(error).split())}", "Correct the line it names"
+        ) from error
+    for node, document in zip(nodes, documents, strict=True):
+        if isinstance(document, dict) and document.get("type") == COMPONENT_TYPE:
+            yield _dataset(file, node, document)
+
+
+def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
+    try:
+        dataset = Dataset.model_validate(document.get("attributes") or {})
+    except ValidationError as error:
+        wrong = []
+        for problem in error.errors(include_url=False):
+            location = tuple(part for part in problem["loc"])
+            line = _line(node, ("attributes", *location))
+            field = ".".join(str(part) for part in location) or "attributes"
+            wrong.append(f"{file}:{line}: {field}: {problem['msg'].removeprefix('Value error, ')}")
+        raise DefinitionError("; ".join(wrong), "Correct the definition; 'dg check yaml' checks it") from error
+    if dataset.id != file.parent.name:
+        raise DefinitionError(
+            f"{file}:{_line(node, ('attributes', 'id'))}: id: '{dataset.id}' is not the folder's name",
+            f"Name both the same, '{dataset.id}' or '{file.parent.name}'",
+        )
+    return dataset.model_copy(update={"folder": file.parent})
+
+
+def _line(node: yaml.Node, location: tuple[str | int, ...]) -> int:
+    """The line (from 1) of the deepest node on the way to `location`; a missing field is shown where it should be."""
+    for part in location:
+        following: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            following = next((value for key, value in node.value if key.value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            following = node.value[part]
+        if following is None:
+            continue  # a part that pydantic adds (the tag of a union), or the field that is missing
+        node = following
+    return node.start_mark.line + 1

@@ -1,0 +1,103 @@
+"""A deployment: the settings with the ledger, the stores and the archive they lead to, opened for work.
+
+Which step uses what belongs to the steps; reading the settings from the environment belongs to `model.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_pipeline.archives.local import LocalArchive
+from d4c_pipeline.archives.port import Archive
+from d4c_pipeline.distribution.file_server import serving
+from d4c_pipeline.distribution.folder_store import FolderStore
+from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.vintage import Vintage
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything a step needs to reach. `stores[0]` is the primary, the others are mirrors."""
+
+    settings: Settings
+    ledger: Ledger
+    stores: tuple[Store, ...]
+    archive: Archive
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings) -> Iterator[Deployment]:
+        """Open the deployment that `settings` describe and close it again.
+
+        Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached.
+        """
+        ledger = Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home)
+        try:
+            yield cls(
+                settings=settings,
+                ledger=ledger,
+                stores=(FolderStore(store_root(settings), settings.store_url or settings.embedded_url),),
+                archive=LocalArchive(archive_root(settings), _archive_url(settings)),
+            )
+        finally:
+            ledger.close()
+
+    @property
+    def primary(self) -> Store:
+        """The store that retains native files and that readers are pointed to first."""
+        return self.stores[0]
+
+    def staging(self, dataset: Dataset, vintage: Vintage) -> Path:
+        """The folder where a vintage is worked on; whatever lies there can be made again."""
+        return self.settings.home / "staging" / dataset.id / str(vintage)
+
+    @contextmanager
+    def working_on(self, dataset: Dataset, vintage: Vintage) -> Iterator[Lease]:
+        """Hold the lease on a vintage, so that one process at a time works on its release."""
+        with self.ledger.leases.hold(f"{dataset.id}/{vintage}") as lease:
+            yield lease
+
+    @contextmanager
+    def answering(self) -> Iterator[str | None]:
+        """See that the embedded default's own addresses answer while this lasts; yield why they can't, else None.
+
+        A deployment with a public address is served by somebody else, and nothing is started. That another program
+        has the port stops no publication: its addresses are only left out where they would be tried.
+        """
+        with ExitStack() as server:
+            reason = None
+            if self.settings.store_url is None:
+                try:
+                    server.enter_context(serving(mounts(self.settings), port=self.settings.port))
+                except PermanentError as error:
+                    reason = error.cause
+            yield reason
+
+
+def store_root(settings: Settings) -> Path:
+    """The folder of the primary store."""
+    return settings.home / "store"
+
+
+def archive_root(settings: Settings) -> Path:
+    """The folder of the local archive."""
+    return settings.home / "archive"
+
+
+def mounts(settings: Settings) -> dict[str, Path]:
+    """What `d4c serve` serves: the store, and the published records of the local archive."""
+    return {"/archive/records": archive_root(settings) / "records", "/": store_root(settings)}
+
+
+def _archive_url(settings: Settings) -> str | None:
+    if settings.archive_url is not None:
+        return settings.archive_url
+    return f"{settings.embedded_url}/archive" if settings.store_url is None else None

@@ -1,0 +1,77 @@
+"""`deposit`: uploads every artifact to the archive, verifies them there and publishes, the step nothing undoes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from d4c_pipeline.archives.deposit import complete
+from d4c_pipeline.catalogue.stac_item import multihash_sha256
+from d4c_pipeline.chain.checks import refuse_failed
+from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.doi import metadata_of
+from d4c_pipeline.chain.staging import artifact_path, release_folder
+from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
+from d4c_pipeline.model.release import ArtifactRole, Deposit, Release
+from d4c_pipeline.model.vintage import Vintage
+
+
+@dataclass(frozen=True)
+class Deposited:
+    """The published release with its deposit, and whether the archive's address serves as a web seed."""
+
+    release: Release
+    deposit: Deposit
+    archive_seed: SeedVerdict | None
+
+
+def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposited:
+    """Publish the vintage's planned release in the archive, exactly once; a published one is only looked at.
+
+    Raises UnknownNameError when a step before this one is missing, NeedsPersonError when a check of these very bytes
+    failed, and what the archive raises.
+    """
+    ledger = deployment.ledger
+    with deployment.working_on(dataset, vintage) as lease:
+        release = current_release(deployment, dataset, vintage)
+        deposit = deposit_of(deployment, release)
+        if not is_settled(deployment, release):
+            _refuse_stale_item(deployment, release, deposit)
+            refuse_failed(deployment, release)
+        files = {artifact.name: artifact_path(deployment, release, artifact) for artifact in release.artifacts}
+        deposit = complete(ledger, deployment.archive, release, files, metadata_of(dataset, release), lease=lease)
+        release = ledger.releases.mark_published(release)
+        # The stores hold verified copies by now; staging would only keep them a second time.
+        shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
+        seed_url = deposit.files.get(release.data.name)
+        torrent = ledger.publications.torrent(release)
+        if seed_url is None or torrent is None:
+            return Deposited(release, deposit, None)
+        with deployment.answering() as silent:
+            verdict = try_web_seed(seed_url, artifact_path(deployment, release, release.data), torrent.piece_size)
+        if silent is not None and seed_url.startswith(deployment.settings.embedded_url):
+            verdict = SeedVerdict(False, silent)
+        return Deposited(release, deposit, verdict)
+
+
+def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposit) -> None:
+    """Refuse an item that was written before another DOI was reserved or a file was made again: it stays for ever."""
+    item = deployment.ledger.publications.item(release)
+    if item is None or release.artifact(ArtifactRole.METADATA) is None:
+        raise UnknownNameError(
+            f"{release.name} has no catalogue item yet", "Materialize 'stac_item' of this vintage first"
+        )
+    said = {asset["title"]: asset["file:checksum"] for asset in item["assets"].values()}
+    files = {
+        artifact.name: multihash_sha256(artifact.sha256)
+        for artifact in release.artifacts
+        if artifact.role is not ArtifactRole.METADATA
+    }
+    if item["properties"]["sci:doi"] != deposit.doi or said != files:
+        raise NeedsPersonError(
+            f"The catalogue item of {release.name} was written before its DOI or one of its files changed",
+            "Materialize 'torrent' and 'stac_item' of this vintage again, then 'deposit'",
+        )

@@ -1,0 +1,341 @@
+"""`d4c`: the command line. Here belongs what is asked for and how it is printed; the work is done by the chain.
+
+Exit codes: 0 only when what was asked is done, 1 for an error told in one sentence with its remedy, 2 for a wrong call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from d4c_pipeline.model.errors import D4CError, PermanentError
+from d4c_pipeline.model.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Publishes open data: versioned, citable, kept in several places.",
+)
+out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out.width = 240  # a pipe or a file has no edge to fold at
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of ledger, store, archive and staging [D4C_HOME].")]
+Defs = Annotated[list[Path] | None, typer.Option("--defs", help="Folder with further datasets, repeatable [D4C_DEFS].")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the whole log.")]
+
+
+def main() -> None:
+    """Run the command line; an error becomes one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except D4CError as error:
+        _end_with(error, f"{error}")
+    except Exception as error:  # noqa: BLE001 - the process ends here: a bug is told as one, with its way to a traceback
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        _end_with(error, f"A bug stopped this ({said}). Run it again with --debug for the traceback, and report it.")
+
+
+@app.command()
+def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Publish two real datasets on the embedded default, without account or server."""
+    from d4c_pipeline.demo import DATASETS, prepare, serve
+
+    settings = _settings(home, None, debug)
+    folder = settings.home / "demo"
+    prepare(folder)
+    with serve(folder) as origins:
+        # The real addresses stand in the definitions; the real HTTP source finds the local files behind them.
+        os.environ["D4C_ORIGIN_MAP"] = ",".join(f"{old}={new}" for old, new in {**settings.origins, **origins}.items())
+        published = _publish_all([(dataset, None) for dataset in DATASETS], as_json=as_json, debug=debug)
+    if as_json:
+        _print_json(published)
+        return
+    _print_outcome(published)
+    _print_further(Settings.from_environment())
+
+
+@app.command()
+def publish(
+    dataset: Annotated[str, typer.Argument(help="Id of a dataset, as 'd4c datasets' lists it.")],
+    vintage: Annotated[str | None, typer.Option("--vintage", help="The vintage; by default the newest one.")] = None,
+    bump: Annotated[str, typer.Option("--bump", help="Smallest bump: patch, minor or major.")] = "none",
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take a vintage of a dataset all the way from its source to the catalogue."""
+    _settings(home, defs, debug)
+    published = _publish_all([(dataset, vintage)], as_json=as_json, debug=debug, bump=bump)
+    if as_json:
+        _print_json(published[0])
+    else:
+        _print_outcome(published)
+
+
+@app.command()
+def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the datasets that are defined."""
+    from d4c_pipeline.chain.datasets import load_datasets
+
+    settings = _settings(home, defs, debug)
+    rows = [
+        {
+            "dataset": one.id,
+            "title": one.title.en,
+            "titre": one.title.fr,
+            "series": one.series,
+            "vintages": one.vintages if one.vintages == "discovered" else list(one.vintages),
+            "license": one.license,
+            "folder": str(one.folder),
+        }
+        for one in load_datasets(settings.definitions).values()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    shown = [
+        {**row, "vintages": row["vintages"] if row["vintages"] == "discovered" else ", ".join(row["vintages"])}
+        for row in rows
+    ]
+    _print_table(shown, ("dataset", "title", "vintages", "license"))
+
+
+@app.command()
+def status(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show how far every vintage of every dataset is."""
+    from d4c_pipeline.chain.datasets import load_datasets
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.reports import describe_vintages
+
+    settings = _settings(home, defs, debug)
+    known = load_datasets(settings.definitions)
+    with Deployment.open(settings) as deployment:
+        _print_releases(describe_vintages(deployment, known.values()), as_json=as_json)
+
+
+@app.command()
+def releases(
+    dataset: Annotated[str | None, typer.Argument(help="Only of this dataset.")] = None,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List all releases, planned and published."""
+    from d4c_pipeline.chain.datasets import load_datasets, pick
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.reports import describe_release
+
+    settings = _settings(home, defs, debug)
+    with Deployment.open(settings) as deployment:
+        found = deployment.ledger.releases.living(dataset)
+        if not found and dataset is not None:
+            pick(load_datasets(settings.definitions), dataset)
+        _print_releases([describe_release(deployment, release) for release in found], as_json=as_json)
+
+
+@app.command()
+def catalogue(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show where the catalogue lies, what it holds and how to ask it."""
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.reports import describe_catalogue
+
+    settings = _settings(home, None, debug)
+    with Deployment.open(settings) as deployment:
+        found = describe_catalogue(deployment)
+    if as_json:
+        _print_json(found)
+        return
+    _print_releases(found["releases"], as_json=False)
+    out.print()
+    _print_facts({"catalogue": found["path"], "address": found["url"], "ask it": found["query"]})
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port to listen on [D4C_PORT].")] = None,
+    home: Home = None,
+    debug: Debug = False,
+) -> None:
+    """Serve the store and the local archive over HTTP, with ranges, until interrupted."""
+    from d4c_pipeline.chain.deployment import mounts
+    from d4c_pipeline.distribution.file_server import serve_forever
+
+    settings = _settings(home, None, debug)
+    serve_forever(
+        mounts(settings), host, port or settings.port, lambda url: out.print(f"Serving {settings.home} at {url}")
+    )
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    home: Home = None,
+    defs: Defs = None,
+    debug: Debug = False,
+) -> None:
+    """Open the Dagster UI on this home and serve its files, until interrupted."""
+    from d4c_pipeline.chain.deployment import mounts
+    from d4c_pipeline.distribution.file_server import serving
+    from d4c_pipeline.orchestration.instance import dagster_home
+
+    settings = _settings(home, defs, debug)
+    environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings)), "D4C_HOME": str(settings.home)}
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "d4c_pipeline.definitions",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    with serving(mounts(settings), port=settings.port) as url:
+        out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
+        # A session of its own: Ctrl-C reaches us, and we tell Dagster once instead of each of its processes at once.
+        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            code = 0 if child.wait(timeout=60) is not None else 1
+    raise typer.Exit(code)
+
+
+def _settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:
+    """Read the settings; options win over the environment, which Dagster's resources and processes inherit."""
+    global _debug  # noqa: PLW0603 - see there
+    _debug = debug
+    if home is not None:
+        os.environ["D4C_HOME"] = str(home.expanduser().absolute())
+    if defs:
+        known = os.environ.get("D4C_DEFS")
+        os.environ["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
+    settings = Settings.from_environment()
+    os.environ["D4C_HOME"] = str(settings.home)
+    return settings
+
+
+def _publish_all(
+    wanted: list[tuple[str, str | None]], *, as_json: bool, debug: bool, bump: str = "none"
+) -> list[dict[str, Any]]:
+    from d4c_pipeline.chain.datasets import load_datasets, pick
+    from d4c_pipeline.orchestration.publishing import publish_vintage
+    from d4c_pipeline.progress_bar import showing
+
+    if bump not in ("none", "patch", "minor", "major"):
+        raise PermanentError(f"'{bump}' is not a bump", "Write none, patch, minor or major")
+    settings = Settings.from_environment()
+    known = load_datasets(settings.definitions)
+    chosen = [(pick(known, dataset), vintage) for dataset, vintage in wanted]
+    published: list[dict[str, Any]] = []
+    for dataset, vintage in chosen:
+        with showing(err, quiet=as_json or debug):
+            published.append(
+                publish_vintage(settings, dataset, vintage, list(known.values()), at_least=bump.upper(), debug=debug)
+            )
+    return published
+
+
+def _print_outcome(published: list[dict[str, Any]]) -> None:
+    for row in published:
+        note = "  (a test DOI: it does not resolve)" if row["test_doi"] else ""
+        out.print(f"[bold]{row['name']}[/bold]")
+        _print_facts(
+            {
+                "outcome": row["outcome"],
+                "dataset": row["dataset"],
+                "vintage": row["vintage"],
+                "version": row["version"],
+                "rows": f"{row['rows']:,}",
+                "size": f"{row['size']:,} bytes",
+                "sha256": row["sha256"],
+                "DOI": f"{row['doi']}{note}",
+                "concept DOI": row["concept_doi"],
+                "info hash": row["info_hash"],
+                "file": row["path"] or row["url"],
+                "latest": row["latest_url"],
+                "catalogue": row["catalogue"],
+            }
+        )
+        out.print()
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    # Not a rich table: it would fold paths and hashes, which are there to be copied.
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        out.print(f"  [dim]{name:<{width}}[/dim]{escape(str(value))}")
+
+
+def _print_further(settings: Settings) -> None:
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.reports import describe_catalogue
+
+    with Deployment.open(settings) as deployment:
+        query = describe_catalogue(deployment)["query"]
+    tool = Path(sys.argv[0])
+    tool = tool.relative_to(Path.cwd()) if tool.is_absolute() and tool.is_relative_to(Path.cwd()) else tool
+    out.print("Look further:", style="bold")
+    _print_facts({"how far is what": f"{tool} status", "the Dagster UI": "make ui", "the catalogue": query})
+
+
+def _print_releases(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(rows, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))
+
+
+def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
+    out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _end_with(error: Exception, sentence: str) -> NoReturn:
+    if _debug:
+        raise error
+    err.print(f"[bold red]Error:[/bold red] {escape(sentence)}")
+    sys.exit(1)
+
+
+_debug = False  # whether --debug was said; read at the end of the process, where no context is left
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""The chain as software-defined assets: nine per dataset, partitioned by vintage, and the one catalogue of all.
+
+One table says which step an asset calls and how its result is shown; the order of the table is the order of the chain.
+Concept: https://docs.dagster.io/guides/build/assets
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from d4c_pipeline.chain import (
+    catalogue,
+    checks,
+    checksums,
+    copies,
+    deposit,
+    doi,
+    latest,
+    processed,
+    progress,
+    raw,
+    stac_item,
+    torrent,
+)
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.version import Bump
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.orchestration import metadata
+from d4c_pipeline.orchestration.failures import RETRY_POLICY, explained
+from d4c_pipeline.orchestration.resources import DeploymentResource
+
+CATALOGUE_KEY = dg.AssetKey(["catalogue"])
+LAST_STEP = "latest"
+ARCHIVE_WEB_SEED = "archive_web_seed"
+
+Work = Callable[[Deployment, Dataset, Vintage, Mapping[str, Any]], dg.MaterializeResult]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset of the chain: its name, what it does (in words and in code), and how it runs.
+
+    `pool` limits how many of its kind run at once (see dagster.yaml). `checks` name the asset checks it reports.
+    """
+
+    name: str
+    description: str
+    work: Work
+    kinds: frozenset[str] = frozenset()
+    pool: str | None = None
+    config: Mapping[str, dg.Field] = field(default_factory=dict[str, dg.Field])
+    checks: tuple[dg.AssetCheckSpec, ...] = ()
+
+
+def _raw(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    result = raw.retain(deployment, dataset, vintage)
+    content = ",".join(native.sha256 for native in result.natives)
+    return dg.MaterializeResult(metadata=metadata.of_raw(result), data_version=dg.DataVersion(content))
+
+
+def _processed(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]
+) -> dg.MaterializeResult:
+    result = processed.process(deployment, dataset, vintage)
+    verdicts = checks.judge(deployment, dataset, vintage, result)
+    return dg.MaterializeResult(
+        metadata=metadata.of_processed(result),
+        data_version=dg.DataVersion(result.sha256),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=verdict.check,
+                passed=verdict.passed,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata={"detail": dg.MetadataValue.json(dict(verdict.detail))},
+            )
+            for verdict in verdicts
+        ],
+    )
+
+
+def _checksums(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, config: Mapping[str, Any]
+) -> dg.MaterializeResult:
+    result = checksums.plan(deployment, dataset, vintage, Bump[config["at_least"]])
+    return dg.MaterializeResult(metadata=metadata.of_checksums(result), data_version=dg.DataVersion(result.release.key))
+
+
+def _doi(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_doi(doi.reserve_doi(deployment, dataset, vintage)))
+
+
+def _copies(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_copies(copies.distribute(deployment, dataset, vintage)))
+
+
+def _torrent(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_torrent(torrent.make(deployment, dataset, vintage)))
+
+
+def _stac_item(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]
+) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_stac_item(stac_item.describe(deployment, dataset, vintage)))
+
+
+def _deposit(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    result = deposit.publish(deployment, dataset, vintage)
+    seed = result.archive_seed
+    return dg.MaterializeResult(
+        metadata=metadata.of_deposit(result),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=ARCHIVE_WEB_SEED,
+                passed=seed is None or seed.ok,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"reason": seed.reason if seed else "the archive has no public address"},
+            )
+        ],
+    )
+
+
+def _latest(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_latest(latest.switch(deployment, dataset, vintage)))
+
+
+def chain(dataset_id: str) -> tuple[Step, ...]:
+    """The steps of one dataset, in order."""
+    return (
+        Step(
+            "raw",
+            "Fetches the native files of a vintage, verified, and retains them.",
+            _raw,
+            kinds=frozenset({"source", "file"}),
+            pool="fetch",
+        ),
+        Step(
+            "processed",
+            "Converts, cleans and sorts the native data and writes it as (Geo)Parquet, with its profile.",
+            _processed,
+            kinds=frozenset({"duckdb", "parquet"}),
+            pool="process",
+            checks=(
+                dg.AssetCheckSpec(
+                    checks.KEYS_IDENTIFY_ROWS,
+                    asset=dg.AssetKey([dataset_id, "processed"]),
+                    description="The declared key columns are never null and never the same twice.",
+                    blocking=True,
+                ),
+            ),
+        ),
+        Step(
+            "checksums",
+            "Hashes the artifacts, compares with the newest published release and decides the version.",
+            _checksums,
+            config={
+                "at_least": dg.Field(
+                    dg.Enum("Bump", [dg.EnumValue(bump.name) for bump in Bump]),
+                    default_value=Bump.NONE.name,
+                    description="The smallest bump an operator wants; a greater measured one wins.",
+                )
+            },
+        ),
+        Step("doi", "Reserves the DOI in the archive, in a draft that can be undone.", _doi, pool="archive"),
+        Step("copies", "Puts the release at its immutable address in every store, verified.", _copies),
+        Step("torrent", "Makes the torrent with web seeds that were seen to serve these very bytes.", _torrent),
+        Step("stac_item", "Describes the release as a validated STAC item.", _stac_item, kinds=frozenset({"json"})),
+        Step(
+            "deposit",
+            "Uploads every artifact to the archive, verifies them there and publishes. Nothing undoes it.",
+            _deposit,
+            pool="archive",
+            checks=(
+                dg.AssetCheckSpec(
+                    ARCHIVE_WEB_SEED,
+                    asset=dg.AssetKey([dataset_id, "deposit"]),
+                    description="The archive's public address serves the pieces of the torrent.",
+                ),
+            ),
+        ),
+        Step(LAST_STEP, "Switches /processed/ to the newest release, never backwards.", _latest),
+    )
+
+
+def vintage_partitions(dataset: Dataset) -> dg.PartitionsDefinition:
+    """The vintages of a dataset as partitions: a fixed list, or those that were discovered."""
+    fixed = dataset.fixed_vintages
+    if fixed is not None:
+        return dg.StaticPartitionsDefinition([str(vintage) for vintage in fixed])
+    return dg.DynamicPartitionsDefinition(name=discovered_partitions_name(dataset))
+
+
+def discovered_partitions_name(dataset: Dataset) -> str:
+    """The name under which Dagster keeps the discovered vintages of a dataset."""
+    return f"{dataset.id}_vintages"
+
+
+def dataset_assets(dataset: Dataset) -> list[dg.AssetsDefinition]:
+    """The chain of one dataset."""
+    partitions = vintage_partitions(dataset)
+    assets: list[dg.AssetsDefinition] = []
+    upstream: str | None = None
+    for step in chain(dataset.id):
+        assets.append(_asset(dataset, step, upstream, partitions))
+        upstream = step.name
+    return assets
+
+
+def _asset(
+    dataset: Dataset, step: Step, upstream: str | None, partitions: dg.PartitionsDefinition
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[dataset.id, step.name],
+        deps=[dg.AssetKey([dataset.id, upstream])] if upstream else None,
+        description=f"{step.description}\n\n**{dataset.title.en}** / {dataset.title.fr}",
+        partitions_def=partitions,
+        group_name=dataset.id,
+        kinds=set(step.kinds),
+        pool=step.pool,
+        config_schema=dict(step.config) or None,
+        retry_policy=RETRY_POLICY,
+        check_specs=list(step.checks),
+        tags={"d4c/step": step.name, "d4c/series": dataset.series},
+        metadata={"license": dataset.license, "source": dataset.source.urls[0]},
+    )
+    def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+        with explained(retries=deployment.retries), deployment.opened() as opened:
+            vintage = dataset.vintage(context.partition_key)
+            progress.report(progress.Progress(dataset.id, str(vintage), step.name))
+            return step.work(opened, dataset, vintage, context.op_config or {})
+
+    return asset
+
+
+def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
+    """The catalogue over all datasets, downstream of what readers see last."""
+
+    @dg.asset(
+        key=CATALOGUE_KEY,
+        deps=list(latest_keys),
+        description="One row per published release: the STAC GeoParquet and the static STAC tree, from the ledger.",
+        group_name="catalogue",
+        kinds={"parquet", "json"},
+        retry_policy=RETRY_POLICY,
+        automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
+        & ~dg.AutomationCondition.in_progress(),
+    )
+    def asset(deployment: DeploymentResource) -> dg.MaterializeResult:
+        with explained(retries=deployment.retries), deployment.opened() as opened:
+            result = catalogue.rebuild(opened, datasets)
+            return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
+
+    return asset

@@ -1,0 +1,59 @@
+"""The one assembly point: definitions of all datasets, the catalogue, resources. Tests put their own in its seams.
+
+Which dataset does what belongs to its YAML; reading the environment belongs to `definitions.py` at the front door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.orchestration.assets import LAST_STEP, catalogue_asset
+from d4c_pipeline.orchestration.resources import DeploymentResource
+
+
+def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the definitions of the shipped datasets and of those in `folders`.
+
+    Raises DefinitionError, before Dagster looks at them, when a definition is wrong or an id is declared twice.
+    """
+    datasets = list(load_datasets(folders).values())
+    loaded = dg.Definitions.merge(
+        _defs_of(importlib.import_module("d4c_pipeline.defs")),
+        *(_defs_of(_module_for(folder)) for folder in folders),
+    )
+    latest = [dg.AssetKey([dataset.id, LAST_STEP]) for dataset in datasets]
+    return dg.Definitions.merge(
+        loaded,
+        dg.Definitions(
+            assets=[catalogue_asset(latest, datasets)],
+            resources={"deployment": DeploymentResource(), **(resources or {})},
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def _defs_of(module: ModuleType) -> dg.Definitions:
+    folder = Path(next(iter(module.__path__)))
+    with warnings.catch_warnings():
+        # Dagster links every asset to its line of YAML by classes that it calls beta: a warning for each asset.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.ComponentTree.from_module(defs_module=module, project_root=folder.parent).build_defs()
+
+
+def _module_for(folder: Path) -> ModuleType:
+    """A namespace for a folder outside any package: Dagster's loader wants a module, the folder need not be one."""
+    name = f"d4c_operator_defs_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    module = ModuleType(name, f"Datasets of {folder}")
+    module.__path__ = [str(folder)]
+    sys.modules[name] = module
+    return module

@@ -1,0 +1,71 @@
+"""The embedded Dagster instance of a home: its folder, its settings, and opening it in this process or with the UI.
+
+What stands in the settings file is `dagster.yaml` at the top of the repository (packaged with this room).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import dagster as dg
+
+from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.settings import Settings
+
+
+# The name under which the UI keeps what it knows of our sensors and schedules: that of workspace.yaml in the checkout.
+_WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
+
+
+def dagster_home(settings: Settings) -> Path:
+    """Return the folder of the embedded instance, made with `dagster.yaml` and `workspace.yaml` when it is new.
+
+    An operator's own changes to those copies stay. Raises StorageError when the home can't be written.
+    """
+    home = settings.home / "dagster"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(_settings_file(), home / "dagster.yaml")
+        if not (home / "workspace.yaml").exists():
+            (home / "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The home {settings.home} can't be written: {error.strerror}", "Choose another with --home or D4C_HOME"
+        ) from error
+    return home
+
+
+@contextmanager
+def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the embedded instance, the one that the UI of the same home shows."""
+    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        yield instance
+
+
+def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs the UI and the daemon of this home on the loopback, and the environment it wants."""
+    home = dagster_home(settings)
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml")]
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "D4C_HOME": str(settings.home),
+        "D4C_DEFS": os.pathsep.join(map(str, settings.definitions)),
+        # `dg dev`, which it recommends instead, wants a project folder, and an installed package has none.
+        "PYTHONWARNINGS": ",".join(filter(None, ["ignore:Function `dev_command`", os.environ.get("PYTHONWARNINGS")])),
+    }
+    return [*command, "-h", "127.0.0.1", "-p", str(port)], environment
+
+
+def _settings_file() -> Path:
+    packaged = Path(str(files("d4c_pipeline.orchestration") / "dagster.yaml"))
+    if packaged.is_file():
+        return packaged
+    return Path(__file__).parent.parent.parent / "dagster.yaml"  # a checkout, where the file lies at the top

@@ -1,0 +1,209 @@
+"""How the result of a step looks in the UI: the metadata of materializations.
+
+What is known comes from the chain's results; here it only gets Dagster's types, standard keys where Dagster has them.
+Reference: https://docs.dagster.io/guides/build/assets/metadata-and-tags
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from d4c_pipeline.chain.catalogue import Catalogued
+from d4c_pipeline.chain.checksums import Plan
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.deposit import Deposited
+from d4c_pipeline.chain.latest import Switched
+from d4c_pipeline.chain.processed import StagedBuild
+from d4c_pipeline.chain.raw import Retained
+from d4c_pipeline.chain.reports import catalogue_query
+from d4c_pipeline.chain.torrent import Seeded
+from d4c_pipeline.model.release import Copy, DataSummary, Deposit
+from d4c_pipeline.processing.preview import map_png, preview_markdown
+
+Metadata = Mapping[str, Any]
+
+
+def of_raw(result: Retained) -> Metadata:
+    """Native files with their checksums, and how many came over the network this time."""
+    return {
+        "files": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "name": native.name,
+                        "url": native.url,
+                        "size": native.size,
+                        "sha256": native.sha256,
+                        "last_modified": native.last_modified or "",
+                        "retained_at": native.address,
+                    }
+                )
+                for native in result.natives
+            ],
+            schema=_schema(
+                name="string", url="string", size="int", sha256="string", last_modified="string", retained_at="string"
+            ),
+        ),
+        "fetched": result.fetched,
+        "size": sum(native.size for native in result.natives),
+    }
+
+
+def of_processed(result: StagedBuild) -> Metadata:
+    """The data artifact: rows, columns, bounds, a preview and a small map."""
+    summary = result.summary
+    # What an operator looks at first stands first: the UI keeps this order.
+    shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
+    if summary.bounds is not None:
+        picture = base64.b64encode(map_png(result.data)).decode()
+        shown["map"] = dg.MetadataValue.md(f"![map of the geometry](data:image/png;base64,{picture})")
+        shown["bounds"] = dg.MetadataValue.json(
+            dict(zip(("west", "south", "east", "north"), summary.bounds, strict=True))
+        )
+        shown["geometry_types"] = ", ".join(summary.geometry_types)
+        shown["crs"] = summary.crs or "unknown"
+    return {
+        **shown,
+        "preview": dg.MetadataValue.md(preview_markdown(result.data)),
+        "size": result.data.stat().st_size,
+        "sha256": result.sha256,
+        "path": dg.MetadataValue.path(str(result.data)),
+        "report": dg.MetadataValue.json(dict(summary.report)),
+    }
+
+
+def of_checksums(result: Plan) -> Metadata:
+    """The version and why it is that one."""
+    return {
+        "release": result.release.name,
+        "version": str(result.release.version),
+        "outcome": "unchanged" if result.unchanged else "planned",
+        "change": result.change.bump.name,
+        "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.change.reasons) or "no change"),
+        "sha256": result.release.data.sha256,
+        "size": result.release.data.size,
+        "dagster/row_count": result.release.summary.rows,
+    }
+
+
+def of_doi(result: Deposit) -> Metadata:
+    """The reserved or registered DOI."""
+    return {"doi": _doi(result.doi, test=result.test), "state": result.state.value, "record": _url(result.url)}
+
+
+def of_copies(result: tuple[Copy, ...]) -> Metadata:
+    """Every copy with its verification."""
+    return {
+        "copies": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "artifact": copy.artifact,
+                        "store": copy.store,
+                        "address": copy.address,
+                        "size": copy.size,
+                        "verified_at": copy.verified_at.isoformat(),
+                        "intact": copy.intact,
+                    }
+                )
+                for copy in result
+            ],
+            schema=_schema(
+                artifact="string", store="string", address="string", size="int", verified_at="string", intact="bool"
+            ),
+        ),
+        "size": sum(copy.size for copy in result),
+    }
+
+
+def of_torrent(result: Seeded) -> Metadata:
+    """Info hash, magnet link and the web seeds."""
+    torrent = result.torrent
+    return {
+        "info_hash": torrent.info_hash,
+        **({"info_hash_v2": torrent.info_hash_v2} if torrent.info_hash_v2 else {}),
+        "magnet": dg.MetadataValue.url(torrent.magnet),
+        "piece_size": torrent.piece_size,
+        "web_seeds": dg.MetadataValue.md("\n".join(f"- <{url}>" for url in torrent.web_seeds) or "none"),
+        "left_out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.left_out) or "none"),
+    }
+
+
+def of_stac_item(result: Mapping[str, Any]) -> Metadata:
+    """The item as it was validated."""
+    return {"id": result["id"], "item": dg.MetadataValue.json(dict(result))}
+
+
+def of_deposit(result: Deposited) -> Metadata:
+    """The published record."""
+    deposit = result.deposit
+    return {
+        "doi": _doi(deposit.doi, test=deposit.test),
+        "concept_doi": _doi(deposit.concept_doi, test=deposit.test),
+        "record": _url(deposit.url),
+        "files": dg.MetadataValue.json(dict(deposit.files)),
+        "release": result.release.name,
+    }
+
+
+def of_latest(result: Switched) -> Metadata:
+    """What `/processed/` serves now."""
+    return {
+        "url": dg.MetadataValue.url(result.url),
+        "serves": result.release.name,
+        "switched": result.changed,
+        "sha256": result.release.data.sha256,
+    }
+
+
+def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
+    """Where the catalogue is and how to ask it."""
+    query = catalogue_query(str(deployment.primary.local_path(result.address) or result.url))
+    return {
+        "dagster/row_count": result.releases,
+        "datasets": result.datasets,
+        "url": dg.MetadataValue.url(result.url),
+        "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
+    }
+
+
+def column_schema(summary: DataSummary) -> dg.TableSchema:
+    """The columns as Dagster shows them, each with its meaning and its name at the source."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type,
+                description=column.description_en,
+                tags={"source": _tag(column.source)} if column.source else None,
+            )
+            for column in summary.columns
+        ]
+    )
+
+
+def _tag(text: str) -> str:
+    # Dagster's tag values are at most 63 characters of letters, digits, '-', '_' and '.'.
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)[:63]
+
+
+def _schema(**columns: str) -> dg.TableSchema:
+    return dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns.items()])
+
+
+def _doi(doi: str | None, *, test: bool) -> dg.MetadataValue:
+    if doi is None:
+        return dg.MetadataValue.text("not reserved yet")
+    return (
+        dg.MetadataValue.text(f"{doi} (test DOI, does not resolve)")
+        if test
+        else dg.MetadataValue.url(f"https://doi.org/{doi}")
+    )
+
+
+def _url(url: str | None) -> dg.MetadataValue:
+    return dg.MetadataValue.url(url) if url else dg.MetadataValue.text("none")

@@ -1,0 +1,152 @@
+"""Publishing a vintage in this process: the very assets that the UI runs, in one run that the UI shows as well.
+
+What the command line prints around it belongs to `cli`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import dagster as dg
+
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.latest import latest_address_of, newest_release
+from d4c_pipeline.chain.reports import describe_catalogue, describe_release
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import D4CError, NeedsPersonError, UnknownNameError
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.orchestration.assets import (
+    catalogue_asset,
+    dataset_assets,
+    discovered_partitions_name,
+)
+from d4c_pipeline.orchestration.instance import embedded_instance
+from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.sources.open import open_source
+
+
+class RunFailedError(D4CError):
+    """A step of the run failed; the message is the step's own."""
+
+
+def choose_vintage(settings: Settings, dataset: Dataset, wanted: str | None) -> Vintage:
+    """Return the vintage to publish: the one asked for, or the newest that is declared or discovered at the source.
+
+    Raises UnknownNameError for one that is neither declared nor discovered nor retained already, and what the
+    source raises.
+    """
+    fixed = dataset.fixed_vintages
+    if fixed is not None:
+        return dataset.vintage(wanted) if wanted is not None else fixed[-1]
+    if wanted is not None:
+        with Deployment.open(settings) as deployment:
+            if Vintage.parse(wanted) in deployment.ledger.natives.vintages(dataset.id):
+                return Vintage.parse(wanted)
+    discovered = open_source(dataset, settings.origins).discover()
+    if wanted is None:
+        return max(discovered)
+    if Vintage.parse(wanted) not in discovered:
+        raise UnknownNameError(
+            f"The source of {dataset.id} has no vintage {wanted}", f"It serves {', '.join(map(str, discovered))} now"
+        )
+    return Vintage.parse(wanted)
+
+
+def publish_vintage(
+    settings: Settings,
+    dataset: Dataset,
+    wanted: str | None,
+    declared: list[Dataset],
+    *,
+    at_least: str = "NONE",
+    debug: bool = False,
+) -> dict[str, Any]:
+    """Materialize the whole chain of a vintage and the catalogue, and describe the release that came of it.
+
+    `wanted` is the vintage, None for the newest. The answer has the keys of `chain.reports` and an `outcome`:
+    `published` for a new release, `unchanged` when the published one is still right. Raises RunFailedError with cause
+    and remedy of the step that failed.
+    """
+    vintage = choose_vintage(settings, dataset, wanted)
+    with Deployment.open(settings) as deployment:
+        before = deployment.ledger.releases.newest_published(dataset.id, vintage)
+    materialize_chain(settings, dataset, vintage, declared, at_least=at_least, debug=debug)
+    with Deployment.open(settings) as deployment:
+        release = deployment.ledger.releases.newest_published(dataset.id, vintage)
+        serving = newest_release(deployment, dataset, vintage)
+        if release is None or serving is None:
+            raise NeedsPersonError(
+                f"The run ended well but published nothing of {dataset.id} {vintage}", "Report this bug"
+            )
+        return {
+            **describe_release(deployment, release),
+            "outcome": "unchanged" if before is not None and before.id == release.id else "published",
+            "latest_url": deployment.primary.url(latest_address_of(dataset, serving)),
+            "catalogue": describe_catalogue(deployment)["path"],
+        }
+
+
+def materialize_chain(
+    settings: Settings,
+    dataset: Dataset,
+    vintage: Vintage,
+    declared: list[Dataset],
+    *,
+    at_least: str = "NONE",
+    debug: bool = False,
+) -> None:
+    """Materialize the whole chain of `vintage` and the catalogue, in process, on the embedded instance.
+
+    Raises RunFailedError with cause and remedy of the step that failed.
+    """
+    assets = dataset_assets(dataset)
+    catalogue = catalogue_asset([assets[-1].key], declared)
+    # Dagster prints a page of log per step to stderr; whoever publishes by hand wants one line.
+    level = "DEBUG" if debug else "CRITICAL"
+    logging.getLogger("dagster").setLevel(level)
+    with embedded_instance(settings) as instance:
+        if dataset.fixed_vintages is None:
+            instance.add_dynamic_partitions(discovered_partitions_name(dataset), [str(vintage)])
+        run = dg.materialize(
+            [*assets, catalogue],
+            instance=instance,
+            partition_key=str(vintage),
+            resources={"deployment": DeploymentResource(home=str(settings.home), retries=False)},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": level}}},
+                "ops": {assets[2].op.name: {"config": {"at_least": at_least}}},
+            },
+            raise_on_error=False,
+            tags={"d4c/by": "command line"},
+        )
+    if not run.success:
+        raise _explanation(run, dataset, vintage)
+
+
+def _explanation(run: dg.ExecuteInProcessResult, dataset: Dataset, vintage: Vintage) -> D4CError:
+    again = f"then run 'd4c publish {dataset.id} --vintage {vintage}' again: it goes on from there"
+    for event in run.filter_events(lambda event: event.is_step_failure):
+        data: Any = event.event_specific_data
+        if data.user_failure_data is not None:
+            metadata = data.user_failure_data.metadata
+            return RunFailedError(_text(metadata, "cause"), f"{_text(metadata, 'remedy')}; {again}")
+        error = data.error.cause or data.error
+        return NeedsPersonError(
+            f"The step {event.step_key} stopped on a bug: {' '.join(error.message.split())}",
+            "Run again with --debug for the traceback and report it",
+        )
+    for event in run.get_asset_check_evaluations():
+        if not event.passed and event.blocking:
+            return RunFailedError(
+                f"The check {event.check_name} of {'/'.join(event.asset_key.path)} failed: "
+                + "; ".join(f"{key} {value.value}" for key, value in event.metadata.items()),
+                f"Correct the definition or the data, {again}",
+            )
+    return NeedsPersonError(f"The run {run.run_id} failed without saying why", "Look at it in the UI ('make ui')")
+
+
+def _text(metadata: Any, key: str) -> str:
+    value = metadata.get(key)
+    return str(value.value) if value is not None else ""

@@ -1,0 +1,56 @@
+"""The progress that the command line shows: the steps of the chain and the bytes of a file on its way.
+
+What is reported belongs to `chain.progress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from d4c_pipeline.chain.progress import Listener, listening
+from d4c_pipeline.chain.progress import Progress as Report
+
+
+@contextmanager
+def showing(console: Console, *, quiet: bool) -> Iterator[None]:
+    """Show what the chain reports while this lasts: live on a terminal, a line per step elsewhere."""
+    if quiet:
+        yield
+        return
+    if not console.is_terminal:
+        with listening(_lines(console)):
+            yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars, listening(_bars(bars)):
+        yield
+
+
+def _lines(console: Console) -> Listener:
+    def show(report: Report) -> None:
+        if report.name is None:
+            console.print(f"{report.dataset} {report.vintage}  {report.step}")
+
+    return show
+
+
+def _bars(bars: Progress) -> Listener:
+    step: list[TaskID] = []
+    files: dict[str, TaskID] = {}
+
+    def show(report: Report) -> None:
+        if report.name is None:
+            for task in step:
+                bars.update(task, total=1, completed=1)
+                bars.stop_task(task)
+            step[:] = [bars.add_task(f"{report.dataset} {report.vintage}  [bold]{report.step}[/bold]", total=None)]
+            return
+        if report.name not in files:
+            files[report.name] = bars.add_task(f"  {report.name}", total=report.total)
+        bars.update(files[report.name], completed=report.done, total=report.total)
+
+    return show
