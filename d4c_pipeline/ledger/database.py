@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from d4c_pipeline.model.errors import NeedsPersonError, StorageError, TransientError
 
@@ -43,11 +43,13 @@ def open_engine(url: str) -> Engine:
         raise StorageError(
             f"The ledger's folder can't be written ({shown}): {error.strerror}", "Check the disk"
         ) from error
-    except OperationalError as error:
+    except DatabaseError as error:
         if sqlite:
             raise StorageError(
                 f"The ledger can't be opened ({shown}): {error.orig}", "Check disk and access"
             ) from error
+        if not isinstance(error, OperationalError):
+            raise
         raise TransientError(
             f"The ledger's server can't be reached ({shown})", "Check that it runs, then run again"
         ) from error

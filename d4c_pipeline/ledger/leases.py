@@ -29,20 +29,30 @@ _POLL_SECONDS = 0.2
 def _process_start(pid: int) -> str | None:
     """When a process of this machine started (clock ticks since boot), None when it is gone or can't be told."""
     try:
-        # Field 22; the command in parentheses before it may hold spaces.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        # Fields 3 (state) and 22; the command in parentheses before them may hold spaces.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        # A zombie is dead: in a container whose first process never reaps, it stays one for ever.
+        return None if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return None
 
 
+def _this_machine() -> str:
+    """The host and the process namespace: containers may share a host's name, but then not its process ids."""
+    try:
+        return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
 def _this_holder() -> str:
     pid = os.getpid()
-    return f"{socket.gethostname()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}"
+    return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}"
 
 
 def _holder_is_gone(holder: str) -> bool:
     parts = holder.split("|")
-    if len(parts) != 4 or parts[0] != socket.gethostname() or not parts[2]:
+    if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
         return False
     return _process_start(int(parts[1])) != parts[2]
 
@@ -94,12 +104,13 @@ class Leases:
                     return  # whoever works under it learns of it at its own `renew`
 
         keeper = threading.Thread(target=keep, name=f"lease {key}", daemon=True)
-        keeper.start()
         try:
+            keeper.start()
             yield lease
         finally:
             stop.set()
-            keeper.join(timeout=5)
+            if keeper.is_alive():
+                keeper.join(timeout=5)
             with self._engine.begin() as connection:
                 connection.execute(
                     delete(schema.lease).where(schema.lease.c.key == key, schema.lease.c.holder == holder)

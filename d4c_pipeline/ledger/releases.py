@@ -91,7 +91,10 @@ class Releases:
         return self.get(release.id)
 
     def mark_published(self, release: Release) -> Release:
-        """Record that a release is public for ever; a no-op when it already is."""
+        """Record that a release is public for ever; a no-op when it already is.
+
+        Raises IntegrityError for a release that was abandoned.
+        """
         with self._engine.begin() as connection:
             changed = connection.execute(
                 update(schema.release)
@@ -107,7 +110,12 @@ class Releases:
                     release_id=release.id,
                     version=str(release.version),
                 )
-        return self.get(release.id)
+        current = self.get(release.id)
+        if current.state is not ReleaseState.PUBLISHED:
+            raise IntegrityError(
+                f"Release {release.name} is {current.state} and can't be published", "Run again: a new one is planned"
+            )
+        return current
 
     def abandon(self, release: Release, why: str) -> None:
         """Record that a plan was overtaken. Its copies are no longer the ledger's; the caller removed them before."""

@@ -22,7 +22,7 @@ from d4c_pipeline.model.vintage import Vintage
 
 def _full_match(pattern: str, meaning: str) -> AfterValidator:
     def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
+        if re.fullmatch(pattern, text, re.ASCII) is None:
             raise ValueError(f"'{text}' is not {meaning}")
         return text
 

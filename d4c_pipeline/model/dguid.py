@@ -12,8 +12,8 @@ from d4c_pipeline.model.errors import PermanentError
 
 # vintage (4 digits), type (A administrative, S statistical, C combined, Z postal), schema (4 digits), geographic code.
 # Digits of the code by schema; a schema that is not listed may have any length from 1 to 11.
-_FORM = re.compile(r"(?P<vintage>\d{4})(?P<type>[ASCZ])(?P<schema>\d{4})(?P<code>[0-9A-Z.]{1,11})")
-_SHORT_REGION = re.compile(r"(?P<vintage>\d{4})A[1-6]")
+_FORM = re.compile(r"(?P<vintage>\d{4})(?P<type>[ASCZ])(?P<schema>\d{4})(?P<code>[0-9A-Z.]{1,11})", re.ASCII)
+_SHORT_REGION = re.compile(r"(?P<vintage>\d{4})A[1-6]", re.ASCII)
 _CODE_DIGITS = {
     "0000": r"11124",  # Canada
     "0001": r"[1-6]",  # geographical regions
@@ -47,4 +47,4 @@ def is_well_formed_dguid(text: str) -> bool:
     if match is None:
         return False
     digits = _CODE_DIGITS.get(match["schema"])
-    return digits is None or re.fullmatch(digits, match["code"]) is not None
+    return digits is None or re.fullmatch(digits, match["code"], re.ASCII) is not None

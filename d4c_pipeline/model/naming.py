@@ -23,7 +23,8 @@ DGUID_PATTERN = r"\d{4}[A-Z]\d[0-9A-Z]*"
 _RELEASE = re.compile(
     rf"(?P<region>{REGION_PATTERN})_(?P<source>{PART_PATTERN})[-_](?P<dguid>{DGUID_PATTERN})"
     rf"_(?P<subject>{PART_PATTERN})_(?P<vintage>{VINTAGE_PATTERN})(?:_(?P<variant>{VARIANT_PATTERN}))?"
-    rf"_v(?P<version>\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)"
+    rf"_v(?P<version>\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)",
+    re.ASCII,
 )
 _PACKAGE = re.compile(r"(?P<package>d4c-datapkg-[a-z0-9]+)(?:_(?P<theme>.+))?")
 

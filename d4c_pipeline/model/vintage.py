@@ -14,7 +14,8 @@ from d4c_pipeline.model.errors import PermanentError
 # Seconds are left out on purpose: no source dates its data finer than the minute. The colon of ISO 8601's extended
 # form may stand in neither a file name nor a partition key that ends up in one, so times are written `T0830`.
 _FORM = re.compile(
-    r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})(?:T(?P<hour>\d{2}):?(?P<minute>\d{2})Z?)?)?)?"
+    r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})(?:T(?P<hour>\d{2}):?(?P<minute>\d{2})Z?)?)?)?",
+    re.ASCII,
 )
 VINTAGE_PATTERN = r"\d{4}(?:-\d{2}(?:-\d{2}(?:T\d{4})?)?)?"
 

@@ -1,0 +1,189 @@
+"""The metadata of a record, mapped from a dataset's declaration and a release, and judged before any call.
+
+Here belong their meaning and their JSON form, which the local archive keeps. How an archive's own schema spells them
+belongs to that archive's client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from typing import Any
+
+from d4c_pipeline.model.dataset import Bilingual, Dataset, Party
+from d4c_pipeline.model.errors import PermanentError, sanitise
+from d4c_pipeline.model.licences import Licence, licence
+from d4c_pipeline.model.release import Release
+
+IDENTIFIER_SCHEME = "urn:d4c:"
+RESOURCE_TYPE = "dataset"
+LANGUAGES = ("eng", "fra")
+
+_DOI = re.compile(r"10\.\d{4,9}/\S+")
+_URL = re.compile(r"https?://\S+")
+
+
+@dataclass(frozen=True)
+class Creator:
+    """Who made the data. `ror` is the bare id; with an `orcid` it is a person, otherwise an organisation."""
+
+    name: str
+    orcid: str | None = None
+    ror: str | None = None
+
+
+@dataclass(frozen=True)
+class RelatedIdentifier:
+    """Another thing and what this record is to it; `relation` is DataCite's relation type in lower case."""
+
+    identifier: str
+    relation: str
+
+    @property
+    def scheme(self) -> str:
+        """`doi` or `url`."""
+        return "doi" if _DOI.fullmatch(self.identifier) else "url"
+
+
+@dataclass(frozen=True)
+class RecordMetadata:
+    """What a record says about itself. Raises PermanentError for what an archive or DataCite would refuse.
+
+    `description` is HTML in both languages, made of escaped text only. `identifier` is our own alternate identifier,
+    `languages` are ISO 639-3.
+    """
+
+    identifier: str
+    title: Bilingual
+    description: str
+    creators: tuple[Creator, ...]
+    contributors: tuple[Creator, ...]
+    licence: Licence
+    version: str
+    publication_date: date
+    subjects: tuple[str, ...]
+    related: tuple[RelatedIdentifier, ...]
+    languages: tuple[str, ...] = LANGUAGES
+    resource_type: str = RESOURCE_TYPE
+
+    def __post_init__(self) -> None:
+        if not self.identifier.startswith(IDENTIFIER_SCHEME):
+            raise PermanentError(f"'{self.identifier}' is not our identifier", f"It begins with {IDENTIFIER_SCHEME}")
+        if not self.creators:
+            raise PermanentError("A record needs at least one creator", "Declare 'creators' in the dataset's YAML")
+        for party in (*self.creators, *self.contributors):
+            if party.orcid is not None and not is_valid_orcid(party.orcid):
+                raise PermanentError(
+                    f"The ORCID {party.orcid} of {party.name} has a wrong check digit", "Correct it in the YAML"
+                )
+        for related in self.related:
+            if not (_DOI.fullmatch(related.identifier) or _URL.fullmatch(related.identifier)):
+                raise PermanentError(
+                    f"'{related.identifier}' is neither a DOI nor an http(s) address",
+                    "Correct the address that the record should refer to",
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metadata as JSON-ready values."""
+        return {
+            "identifier": self.identifier,
+            "title": {"en": self.title.en, "fr": self.title.fr},
+            "description": self.description,
+            "creators": [vars(creator) for creator in self.creators],
+            "contributors": [vars(contributor) for contributor in self.contributors],
+            "licence": {"id": self.licence.id, "title": self.licence.title, "url": self.licence.url},
+            "version": self.version,
+            "publication_date": self.publication_date.isoformat(),
+            "subjects": list(self.subjects),
+            "related": [
+                {"identifier": related.identifier, "scheme": related.scheme, "relation": related.relation}
+                for related in self.related
+            ],
+            "languages": list(self.languages),
+            "resource_type": self.resource_type,
+        }
+
+
+def record_metadata(
+    dataset: Dataset,
+    release: Release,
+    native_urls: Sequence[str],
+    *,
+    code_url: str | None = None,
+    previous_vintage_doi: str | None = None,
+    page_url: str | None = None,
+) -> RecordMetadata:
+    """Return the metadata of a release's record; the same release gives the same metadata on every run.
+
+    `native_urls`: where its native files came from. `code_url`: the code that made it. `previous_vintage_doi`: the
+    release of an earlier vintage that it continues. `page_url`: its page in the portal. Raises PermanentError when
+    something in them can't stand in a record.
+    """
+    related = [RelatedIdentifier(sanitise(url), "isderivedfrom") for url in dict.fromkeys(native_urls)]
+    for identifier, relation in (
+        (code_url, "iscompiledby"),
+        (previous_vintage_doi, "continues"),
+        (page_url, "isdocumentedby"),
+    ):
+        if identifier is not None:
+            related.append(RelatedIdentifier(identifier, relation))
+    return RecordMetadata(
+        identifier=release.identifier,
+        title=_title(dataset, release),
+        description=_description(dataset, release),
+        creators=tuple(_creator(party) for party in dataset.creators),
+        contributors=tuple(_creator(party) for party in dataset.providers),
+        licence=licence(dataset.license),
+        version=str(release.version),
+        # The plan's day and not today's: a run that goes on after midnight must not change the record.
+        publication_date=release.planned_at.date(),
+        subjects=tuple(dict.fromkeys((*dataset.keywords.en, *dataset.keywords.fr))),
+        related=tuple(related),
+    )
+
+
+def is_valid_orcid(text: str) -> bool:
+    """Say whether the last character of an ORCID is its ISO 7064 11-2 check digit.
+
+    Source: https://support.orcid.org/hc/en-us/articles/360006897674
+    """
+    digits = text.replace("-", "")
+    total = 0
+    for digit in digits[:-1]:
+        total = (total + int(digit)) * 2
+    check = (12 - total % 11) % 11
+    return digits[-1] == ("X" if check == 10 else str(check))
+
+
+def _creator(party: Party) -> Creator:
+    return Creator(party.name, party.orcid, party.ror and party.ror.rpartition("/")[2])
+
+
+def _title(dataset: Dataset, release: Release) -> Bilingual:
+    vintage = str(release.vintage)
+
+    def dated(title: str) -> str:
+        return title if vintage in title else f"{title} ({vintage})"
+
+    return Bilingual(en=dated(dataset.title.en), fr=dated(dataset.title.fr))
+
+
+def _description(dataset: Dataset, release: Release) -> str:
+    declared = licence(dataset.license)
+    facts: Mapping[str, str] = {
+        "en": f"Data of {release.vintage}, version {release.version}: {release.summary.rows} rows. "
+        f"Licence: {declared.title}.",
+        "fr": f"Données de {release.vintage}, version {release.version} : {release.summary.rows} enregistrements. "
+        f"Licence : {declared.title}.",
+    }
+    paragraphs: list[str] = []
+    for language, text in (("en", dataset.description.en), ("fr", dataset.description.fr)):
+        parts = [*re.split(r"\n\s*\n", text.strip()), facts[language]]
+        if dataset.attribution is not None:
+            parts.append(dataset.attribution.en if language == "en" else dataset.attribution.fr)
+        # Everything is escaped: what a YAML or a source says is text, never markup.
+        paragraphs += [f'<p lang="{language}">{escape(" ".join(part.split()))}</p>' for part in parts if part.strip()]
+    return "\n".join(paragraphs)

@@ -1,0 +1,170 @@
+"""What every archive answers: drafts that can change, published records that can't, and the files of both.
+
+The two are different types, so that nothing can be uploaded to something published. How an archive speaks (a folder,
+InvenioRDM's REST API) belongs to a module of its own; in which order a deposit calls it belongs to `deposit.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.model.errors import PermanentError
+
+# The limits of Zenodo, which every archive here keeps so that a release can move to it.
+# Source: https://help.zenodo.org/docs/deposit/manage-files/
+MAX_FILES = 100
+MAX_BYTES = 50 * 10**9
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as the archive has it, complete. `size` in bytes, `md5` in hexadecimal, both measured by the archive."""
+
+    name: str
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record that is not published yet.
+
+    `identifier` is our alternate identifier (`urn:d4c:...`) in its metadata; a draft that `new_version` has just made
+    still carries that of the version before it. `doi` is None until it is reserved, `concept_doi` until a first
+    version of the concept is published. `url` is where the record will stand.
+    """
+
+    record_id: str
+    concept_id: str
+    identifier: str | None
+    doi: str | None
+    concept_doi: str | None
+    url: str | None
+
+
+@dataclass(frozen=True)
+class PublishedRecord:
+    """A published record, its files by name: nothing about it changes any more."""
+
+    record_id: str
+    concept_id: str
+    identifier: str | None
+    doi: str
+    concept_doi: str
+    url: str | None
+    files: tuple[RemoteFile, ...]
+
+
+class Archive(Protocol):
+    """An archive. Its methods raise TransientError where the same call may succeed later, PermanentError where not.
+
+    A method that takes a Draft looks it up by its id and raises PermanentError when there is no such draft any more.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name under which the ledger keeps its deposits."""
+        ...
+
+    @property
+    def test(self) -> bool:
+        """Whether its DOIs are test DOIs, which never resolve."""
+        ...
+
+    def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
+        """Return our own drafts that carry `identifier`."""
+        ...
+
+    def find_published(self, identifier: str) -> PublishedRecord | None:
+        """Return the published record that carries `identifier`."""
+        ...
+
+    def create_draft(self, metadata: RecordMetadata) -> Draft:
+        """Open the draft of a new concept. NOT safe to repeat: look for what a lost answer left behind first."""
+        ...
+
+    def new_version(self, record_id: str) -> Draft:
+        """Return the concept's open draft, or open one: without files, DOI and version. Safe to repeat.
+
+        `record_id` may be any published record of the concept.
+        """
+        ...
+
+    def draft(self, record_id: str) -> Draft | None:
+        """Return a draft by its id, None when there is none (never made, deleted, published)."""
+        ...
+
+    def put_metadata(self, draft: Draft, metadata: RecordMetadata) -> Draft:
+        """Replace all metadata, keep the DOI; raises PermanentError when the archive did not take them as sent."""
+        ...
+
+    def reserve_doi(self, draft: Draft) -> Draft:
+        """Reserve the DOI. Safe to repeat: the same draft keeps the same DOI."""
+        ...
+
+    def list_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
+        """Return the complete files of a draft, by name."""
+        ...
+
+    def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
+        """Upload a file in constant memory; a file of that name has to be deleted first (PermanentError)."""
+        ...
+
+    def delete_file(self, draft: Draft, name: str) -> None:
+        """Delete a file of a draft; one that is not there counts as deleted."""
+        ...
+
+    def publish(self, draft: Draft) -> PublishedRecord:
+        """Publish a draft, which nothing undoes, and return what the archive has then. Safe to repeat."""
+        ...
+
+    def read(self, record_id: str) -> PublishedRecord | None:
+        """Return a published record by its id, None when there is none."""
+        ...
+
+    def discard(self, draft: Draft) -> None:
+        """Delete a draft; one that is not there counts as deleted, and a published record stays."""
+        ...
+
+    def file_url(self, record_id: str, name: str) -> str | None:
+        """Return the public address of a file, known from the draft on; None where the archive has none."""
+        ...
+
+    def record_url(self, record_id: str) -> str | None:
+        """Return the public address of a record, known from the draft on; None where the archive has none."""
+        ...
+
+
+def check_file_name(name: str) -> None:
+    """Raise PermanentError when an archive can't hold a file of that name."""
+    if not name or name.startswith(".") or "/" in name or "\\" in name or _CONTROL.search(name):
+        raise PermanentError(
+            f"'{name}' can't be the name of a file in an archive",
+            "Records are flat: use a plain file name without folders, leading dots or control characters",
+        )
+
+
+def check_files(sizes: Mapping[str, int], *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
+    """Raise PermanentError when files of those names and sizes (bytes) can't be one record."""
+    for name, size in sizes.items():
+        check_file_name(name)
+        if size <= 0:
+            raise PermanentError(f"The file {name} is empty and archives refuse it", "Leave it out of the release")
+    if len(sizes) > max_files:
+        raise PermanentError(
+            f"{len(sizes)} files are more than the {max_files} that a record holds",
+            "Pack the small ones into one archive file, or split the dataset",
+        )
+    total = sum(sizes.values())
+    if total > max_bytes:
+        raise PermanentError(
+            f"Files of {total / 1e9:.1f} GB are more than the {max_bytes / 1e9:.1f} GB that a record holds",
+            "Split the dataset (by region, say), or ask the archive for a larger quota",
+        )
