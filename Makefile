@@ -1,11 +1,13 @@
 # How people work with this repository. Every target works from a fresh clone alone: what it needs, it makes first.
-# Extra words for the command behind a target go into ARGS: make demo ARGS='--home /tmp/home', make test ARGS='-k ledger'.
+# ARGS: extra words for the command behind a target (make demo ARGS='--home /tmp/home', make test ARGS='-k ledger').
+# WORKERS: how many processes run the tests. PYTHON: the one to make .venv with.
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/sh
 ARGS ?=
+WORKERS ?= 2
 
 # The first Python that fits: 3.11 to 3.13, able to make a virtual environment. Only looked for when one is to be made.
 # (Candidates are run, not looked up: a shim of pyenv exists for versions that it then refuses.)
@@ -24,7 +26,7 @@ demo: $(READY) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
 test: $(READY) ## run the tests, with coverage
-	$(BIN)/python -m pytest --cov $(ARGS)
+	$(BIN)/python -m pytest --cov --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 ui: $(READY) ## open the Dagster UI on the same home as the demo
 	$(BIN)/d4c ui $(ARGS)

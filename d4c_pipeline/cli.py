@@ -196,27 +196,17 @@ def ui(
     """Open the Dagster UI on this home and serve its files, until interrupted."""
     from d4c_pipeline.chain.deployment import mounts
     from d4c_pipeline.distribution.file_server import serving
-    from d4c_pipeline.orchestration.instance import dagster_home
+    from d4c_pipeline.orchestration.instance import ui_command
 
     settings = _settings(home, defs, debug)
-    environment = {**os.environ, "DAGSTER_HOME": str(dagster_home(settings)), "D4C_HOME": str(settings.home)}
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-m",
-        "d4c_pipeline.definitions",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    command, environment = ui_command(settings, port)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
         # A session of its own: Ctrl-C reaches us, and we tell Dagster once instead of each of its processes at once.
@@ -224,9 +214,19 @@ def ui(
         try:
             code = child.wait()
         except KeyboardInterrupt:
-            child.terminate()
-            code = 0 if child.wait(timeout=60) is not None else 1
+            code = _stop(child)
     raise typer.Exit(code)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> int:
+    """End Dagster and all of its processes; whoever interrupts a second time does not want to wait."""
+    child.terminate()
+    try:
+        child.wait(timeout=60)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    return 0
 
 
 def _settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:

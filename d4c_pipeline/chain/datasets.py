@@ -74,12 +74,10 @@ def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
     try:
         dataset = Dataset.model_validate(document.get("attributes") or {})
     except ValidationError as error:
-        wrong = []
-        for problem in error.errors(include_url=False):
-            location = tuple(part for part in problem["loc"])
-            line = _line(node, ("attributes", *location))
-            field = ".".join(str(part) for part in location) or "attributes"
-            wrong.append(f"{file}:{line}: {field}: {problem['msg'].removeprefix('Value error, ')}")
+        wrong = [
+            f"{file}:{_line(node, ('attributes', *place))}: {'.'.join(map(str, place)) or 'attributes'}: {message}"
+            for place, message in _problems(error)
+        ]
         raise DefinitionError("; ".join(wrong), "Correct the definition; 'dg check yaml' checks it") from error
     if dataset.id != file.parent.name:
         raise DefinitionError(
@@ -87,6 +85,19 @@ def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
             f"Name both the same, '{dataset.id}' or '{file.parent.name}'",
         )
     return dataset.model_copy(update={"folder": file.parent})
+
+
+def _problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong and where, in the words of the YAML: without pydantic's names of types and what only follows."""
+    problems: dict[tuple[str | int, ...], str] = {}
+    for problem in error.errors(include_url=False):
+        # A part with a bracket names a branch of a union, which the YAML does not know.
+        location = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
+        inside = [known for known in problems if known[: len(location)] == location]
+        if inside and problem["type"] in ("too_short", "literal_error"):
+            continue  # said already of the very item: that it does not count, or is not the other branch either
+        problems.setdefault(location, problem["msg"].removeprefix("Value error, ").rstrip("."))
+    return list(problems.items())
 
 
 def _line(node: yaml.Node, location: tuple[str | int, ...]) -> int:

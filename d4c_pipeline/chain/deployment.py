@@ -75,6 +75,8 @@ class Deployment:
         with ExitStack() as server:
             reason = None
             if self.settings.store_url is None:
+                # One at a time: a second worker would rely on the first one's server, which stops when it is done.
+                server.enter_context(self.ledger.leases.hold("embedded file server"))
                 try:
                     server.enter_context(serving(mounts(self.settings), port=self.settings.port))
                 except PermanentError as error:

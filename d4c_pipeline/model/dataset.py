@@ -181,8 +181,8 @@ class VectorProcessing(_Processing):
     """Features with geometry, to GeoParquet.
 
     `layer`: needed when a file has several. `crs`: of the source where it states none (or a wrong one, with
-    `override_crs`). `longitude`/`latitude`: columns of a CSV. `geometry_wkt`: a CSV's WKT column. `key`: output
-    columns that identify a row. `sql`: a file beside the YAML with DuckDB SQL over the table `source`. `member`: glob
+    `override_crs`). `longitude`/`latitude`: columns of a CSV. `key`: output columns
+    that identify a row. `sql`: a file beside the YAML with DuckDB SQL over the table `source`. `member`: glob
     over the paths in an archive. `encoding`, `delimiter`, `header`: of a text file, where they can't be detected
     (`header` names the columns of a file that has no header line). `nulls`: texts that mean "no value".
     """

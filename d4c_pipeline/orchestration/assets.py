@@ -29,7 +29,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline.orchestration.failures import RETRY_POLICY, explained
+from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
@@ -220,16 +220,16 @@ def _asset(
         kinds=set(step.kinds),
         pool=step.pool,
         config_schema=dict(step.config) or None,
-        retry_policy=RETRY_POLICY,
         check_specs=list(step.checks),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.license, "source": dataset.source.urls[0]},
     )
     def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
-        with explained(retries=deployment.retries), deployment.opened() as opened:
+        op = context.op_execution_context
+        with explained(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened() as opened:
             vintage = dataset.vintage(context.partition_key)
             progress.report(progress.Progress(dataset.id, str(vintage), step.name))
-            return step.work(opened, dataset, vintage, context.op_config or {})
+            return step.work(opened, dataset, vintage, op.op_config or {})
 
     return asset
 
@@ -243,12 +243,12 @@ def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Datas
         description="One row per published release: the STAC GeoParquet and the static STAC tree, from the ledger.",
         group_name="catalogue",
         kinds={"parquet", "json"},
-        retry_policy=RETRY_POLICY,
         automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
         & ~dg.AutomationCondition.in_progress(),
     )
-    def asset(deployment: DeploymentResource) -> dg.MaterializeResult:
-        with explained(retries=deployment.retries), deployment.opened() as opened:
+    def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+        attempt = context.op_execution_context.retry_number + 1
+        with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             result = catalogue.rebuild(opened, datasets)
             return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
 

@@ -17,8 +17,17 @@ from typing import Any
 import dagster as dg
 
 from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.orchestration.assets import LAST_STEP, catalogue_asset
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
 from d4c_pipeline.orchestration.resources import DeploymentResource
+
+_CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
+    "catalogue_follows",
+    target=dg.AssetSelection.assets(CATALOGUE_KEY),
+    # On from the start: what a backfill published must not wait for somebody to think of the catalogue.
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Rebuilds the catalogue after releases were switched to, by its automation condition.",
+)
 
 
 def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -29,13 +38,14 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
     datasets = list(load_datasets(folders).values())
     loaded = dg.Definitions.merge(
         _defs_of(importlib.import_module("d4c_pipeline.defs")),
-        *(_defs_of(_module_for(folder)) for folder in folders),
+        *(_without_tree(_defs_of(_module_for(folder))) for folder in folders),
     )
     latest = [dg.AssetKey([dataset.id, LAST_STEP]) for dataset in datasets]
     return dg.Definitions.merge(
         loaded,
         dg.Definitions(
             assets=[catalogue_asset(latest, datasets)],
+            sensors=[_CATALOGUE_FOLLOWS],
             resources={"deployment": DeploymentResource(), **(resources or {})},
             executor=dg.in_process_executor,
         ),
@@ -50,10 +60,26 @@ def _defs_of(module: ModuleType) -> dg.Definitions:
         return dg.ComponentTree.from_module(defs_module=module, project_root=folder.parent).build_defs()
 
 
+def _without_tree(found: dg.Definitions) -> dg.Definitions:
+    """The same definitions without their component tree: Dagster merges only one, that of the shipped datasets."""
+    return dg.Definitions(
+        assets=found.assets,
+        asset_checks=found.asset_checks,
+        jobs=found.jobs,
+        schedules=found.schedules,
+        sensors=found.sensors,
+        resources=found.resources,
+        executor=found.executor,
+        loggers=found.loggers,
+        metadata=found.metadata,
+    )
+
+
 def _module_for(folder: Path) -> ModuleType:
     """A namespace for a folder outside any package: Dagster's loader wants a module, the folder need not be one."""
     name = f"d4c_operator_defs_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     module = ModuleType(name, f"Datasets of {folder}")
     module.__path__ = [str(folder)]
+    module.__file__ = None  # as a namespace package has it; Dagster asks for it
     sys.modules[name] = module
     return module

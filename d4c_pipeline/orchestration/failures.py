@@ -12,18 +12,26 @@ import dagster as dg
 
 from d4c_pipeline.model.errors import D4CError, TransientError
 
-RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""For transient failures only: the others forbid a retry when they are raised."""
+RETRIES = dg.RetryPolicy(max_retries=3, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""How often and after which waits a step is tried again. Not a policy of the assets themselves: Dagster applies that to
+every exception, so that a bug would be tried four times and an interrupted run would go on."""
 
 
 @contextmanager
-def explained(*, retries: bool) -> Iterator[None]:
-    """Turn an explained error into a Dagster failure with cause and remedy; only a transient one may be retried."""
+def explained(*, retries: bool, attempt: int = 1) -> Iterator[None]:
+    """Turn an explained error into a Dagster failure with cause and remedy; a transient one asks for another attempt.
+
+    `attempt` is the number of this one, from 1. Raises dg.RetryRequested (its cause is the failure) or dg.Failure.
+    """
     try:
         yield
     except D4CError as error:
-        raise dg.Failure(
+        failure = dg.Failure(
             description=str(error),
             metadata={"cause": error.cause, "remedy": error.remedy or "none known", "kind": type(error).__name__},
-            allow_retries=retries and isinstance(error, TransientError),
-        ) from error
+            allow_retries=False,
+        )
+        failure.__cause__ = error
+        if retries and isinstance(error, TransientError):
+            raise dg.RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(attempt)) from failure
+        raise failure from error

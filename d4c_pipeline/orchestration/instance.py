@@ -18,7 +18,6 @@ import dagster as dg
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.settings import Settings
 
-
 # The name under which the UI keeps what it knows of our sensors and schedules: that of workspace.yaml in the checkout.
 _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
 
@@ -26,9 +25,10 @@ _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definiti
 def dagster_home(settings: Settings) -> Path:
     """Return the folder of the embedded instance, made with `dagster.yaml` and `workspace.yaml` when it is new.
 
-    An operator's own changes to those copies stay. Raises StorageError when the home can't be written.
+    DAGSTER_HOME wins where it is set, as in a container of docker-compose.yml: the UI of that instance shows what is
+    published here. An operator's own changes to the copies stay. Raises StorageError when the home can't be written.
     """
-    home = settings.home / "dagster"
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.home / "dagster")
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
