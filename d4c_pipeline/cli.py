@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -220,12 +222,18 @@ def ui(
 
 def _stop(child: subprocess.Popen[bytes]) -> int:
     """End Dagster and all of its processes; whoever interrupts a second time does not want to wait."""
-    child.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
+        child.terminate()
         child.wait(timeout=60)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        # A run that is under way keeps its code server alive. Interrupted, Dagster notes that it was; killed, it would
+        # stand as running for ever.
+        os.killpg(child.pid, signal.SIGTERM)
+        for _ in range(300):
+            time.sleep(0.1)
+            os.killpg(child.pid, 0)  # raises as soon as none of them is left
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    child.wait()
     return 0
 
 

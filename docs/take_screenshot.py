@@ -13,13 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -44,26 +43,32 @@ def main() -> None:
         environment |= {"D4C_HOME": str(Path(folder) / "home"), "D4C_PORT": str(files_port)}
         d4c = [sys.executable, "-m", "d4c_pipeline.cli"]
         subprocess.run([*d4c, "demo"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        with running([*d4c, "ui", "--port", str(ui_port)], environment, f"http://127.0.0.1:{ui_port}") as url:
-            with sync_playwright() as driver:
-                context = driver.chromium.launch_persistent_context(
-                    Path(folder) / "browser", executable_path=chromium, args=FLAGS
-                )
-                page = context.new_page()
-                take_graph(page, url)
-                take_materialization(page, url)
-                context.close()
+        ui = running([*d4c, "ui", "--port", str(ui_port)], environment, f"http://127.0.0.1:{ui_port}")
+        with ui as url, sync_playwright() as driver:
+            context = driver.chromium.launch_persistent_context(
+                Path(folder) / "browser", executable_path=chromium, args=FLAGS
+            )
+            page = context.new_page()
+            take_graph(page, url)
+            take_materialization(page, url)
+            context.close()
 
 
 def take_graph(page: Page, url: str) -> None:
-    """The ten assets of a dataset. The graph is drawn in full detail only when the window is wide."""
-    page.set_viewport_size({"width": 2400, "height": 620})
+    """The ten assets of a dataset, in a window as wide as the graph: names stay readable when a README shrinks it."""
+    page.set_viewport_size({"width": 1720, "height": 560})
     page.goto(f"{url}/locations/__repository__@d4c_pipeline/asset-groups/{DATASET}/lineage")
     page.get_by_text("Hide navigation").click()
+    page.reload()  # the graph takes the width that is free now
     for name in (*STEPS, "catalogue"):
         page.get_by_text(name, exact=True).first.wait_for()
-    page.get_by_text("100% filled").nth(len(STEPS) - 1).wait_for()
-    save(page.screenshot(clip={"x": 66, "y": 150, "width": 2200, "height": 300}), "asset-graph.png", 1600)
+    page.wait_for_timeout(3000)  # colours come with the state of the partitions
+    page.mouse.move(800, 500)
+    page.mouse.down()
+    page.mouse.move(775, 440, steps=5)  # from behind the buttons at the right
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    save(page.screenshot(clip={"x": 0, "y": 0, "width": 1720, "height": 470}), "asset-graph.png", 1600)
 
 
 def take_materialization(page: Page, url: str) -> None:
@@ -111,9 +116,8 @@ def running(command: list[str], environment: dict[str, str], url: str) -> Iterat
 def answers(url: str) -> bool:
     """Whether the webserver is up."""
     try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
+        return httpx.get(f"{url}/server_info", timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
         return False
 
 

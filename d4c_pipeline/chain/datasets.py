@@ -17,6 +17,16 @@ from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
 
 COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
 SHIPPED = Path(__file__).parent.parent / "defs"
+_OUR_TYPES = COMPONENT_TYPE.rpartition(".")[0]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Dagster reads it: an unquoted date stays the text that it is."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def load_datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
@@ -57,8 +67,8 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
     """
     try:
         text = file.read_text(encoding="utf-8")
-        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        nodes = [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None]
+        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{file} can't be read: {error}", "Save it as UTF-8 text") from error
     except yaml.YAMLError as error:
@@ -66,8 +76,13 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
             f"{file} is not YAML: {' '.join(str(error).split())}", "Correct the line it names"
         ) from error
     for node, document in zip(nodes, documents, strict=True):
-        if isinstance(document, dict) and document.get("type") == COMPONENT_TYPE:
+        kind = document.get("type") if isinstance(document, dict) else None
+        if kind == COMPONENT_TYPE:
             yield _dataset(file, node, document)
+        elif not isinstance(kind, str) or kind.startswith(_OUR_TYPES):
+            # Other components are Dagster's to load; a dataset must not be passed over for a typing error.
+            wrong = f"'{kind}' is none of our components" if kind else "is missing"
+            raise DefinitionError(f"{file}:{_line(node, ('type',))}: type: {wrong}", f"Write 'type: {COMPONENT_TYPE}'")
 
 
 def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
@@ -78,7 +93,7 @@ def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
             f"{file}:{_line(node, ('attributes', *place))}: {'.'.join(map(str, place)) or 'attributes'}: {message}"
             for place, message in _problems(error)
         ]
-        raise DefinitionError("; ".join(wrong), "Correct the definition; 'dg check yaml' checks it") from error
+        raise DefinitionError("; ".join(wrong), "Correct the definition; 'd4c datasets' checks it again") from error
     if dataset.id != file.parent.name:
         raise DefinitionError(
             f"{file}:{_line(node, ('attributes', 'id'))}: id: '{dataset.id}' is not the folder's name",

@@ -51,9 +51,10 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         if seed_url is None or torrent is None:
             return Deposited(release, deposit, None)
         with deployment.answering() as silent:
-            verdict = try_web_seed(seed_url, artifact_path(deployment, release, release.data), torrent.piece_size)
-        if silent is not None and seed_url.startswith(deployment.settings.embedded_url):
-            verdict = SeedVerdict(False, silent)
+            if silent is not None and seed_url.startswith(deployment.settings.embedded_url):
+                verdict = SeedVerdict(False, silent)
+            else:
+                verdict = try_web_seed(seed_url, artifact_path(deployment, release, release.data), torrent.piece_size)
         return Deposited(release, deposit, verdict)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import write_file, write_json
+from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
@@ -45,7 +46,8 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
             )
         paths = [native_path(deployment, dataset, vintage, native) for native in natives]
         # The mark goes first and comes back last: files of two builds are never taken for one.
-        _mark(folder).unlink(missing_ok=True)
+        with storage_errors(f"write in {folder}"):
+            _mark(folder).unlink(missing_ok=True)
         built = build(dataset, vintage, paths, folder)
         sha256 = sha256_of(built.data)
         write_json(

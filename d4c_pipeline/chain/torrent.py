@@ -64,19 +64,23 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
 
 def _seeds(deployment: Deployment, release: Release, path: Path, at_archive: str | None) -> tuple[list[str], list[str]]:
     """The addresses that become web seeds, the tried ones of the stores first, and those left out with the reason."""
+    own = deployment.settings.embedded_url
     address = release_address(release.dataset, release.vintage, release.version, release.data.name)
     seeds: list[str] = []
     left_out: list[str] = []
     with deployment.answering() as silent:
         for store in deployment.stores:
             url = store.url(address)
+            if silent is not None and url.startswith(own):
+                left_out.append(f"{url} {silent}")
+                continue
             verdict = try_web_seed(url, path, piece_size_for(release.data.size))
             if verdict.ok:
                 seeds.append(url)
             else:
-                left_out.append(f"{url} {silent or verdict.reason}")
+                left_out.append(f"{url} {verdict.reason}")
     if at_archive is not None:
-        if silent is not None and at_archive.startswith(deployment.settings.embedded_url):
+        if silent is not None and at_archive.startswith(own):
             left_out.append(f"{at_archive} {silent}")
         else:
             seeds.append(at_archive)

@@ -5,20 +5,22 @@ Queries belong to the modules named after what they ask for.
 
 from __future__ import annotations
 
+import sqlite3
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
-from d4c_pipeline.model.errors import NeedsPersonError, StorageError, TransientError
+from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, StorageError, TransientError
 
 HEAD = "0001"
 """The newest migration; a test holds it equal to what Alembic finds."""
 
 _BUSY_SECONDS = 30
+_DISK_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _MIGRATION_LOCK = 0x643463  # "d4c": PostgreSQL's advisory lock while the schema changes
 
 
@@ -26,10 +28,17 @@ def open_engine(url: str) -> Engine:
     """Return an engine on the ledger at `url`, its schema brought up to date.
 
     Two processes may open a new ledger at the same moment: one creates it, the other waits. Raises StorageError when
-    the folder can't be written, TransientError when the server can't be reached, NeedsPersonError when the ledger
-    was written by a newer version of this code.
+    the folder can't be written, TransientError when the server can't be reached, PermanentError when `url` names none,
+    NeedsPersonError when the ledger was written by a newer version of this code.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError) as error:
+        raise PermanentError(
+            f"The ledger's address can't be used ({error})",
+            "Correct D4C_LEDGER_URL, an SQLAlchemy URL, or install the driver that it names",
+        ) from error
     sqlite = parsed.get_backend_name() == "sqlite"
     shown = parsed.render_as_string(hide_password=True)
     try:
@@ -56,7 +65,24 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def disk_refused(error: BaseException | None) -> StorageError | None:
+    """Return what it means that SQLite could not use its disk; None when `error` says something else."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    # The low byte of an extended result code is the code itself: https://www.sqlite.org/rescode.html
+    if not isinstance(cause, sqlite3.Error) or getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _DISK_CODES:
+        return None
+    return StorageError(
+        f"A database under the home can't be written or read: {cause}", "Check disk and access, then run again"
+    )
+
+
 def _make_sqlite_safe(engine: Engine) -> None:
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        refusal = disk_refused(context.sqlalchemy_exception)
+        if refusal is not None:
+            raise refusal
+
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
         # The driver's own BEGIN comes too late (before the first write only) and would let two readers both decide

@@ -45,13 +45,15 @@ def _this_machine() -> str:
         return socket.gethostname()
 
 
-def _this_holder() -> str:
+def this_process() -> str:
+    """Name this process so that any other can tell when it is gone; a new name at every call."""
     pid = os.getpid()
     return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}"
 
 
-def _holder_is_gone(holder: str) -> bool:
-    parts = holder.split("|")
+def is_gone(process: str) -> bool:
+    """Say whether a process that `this_process` named is known to have ended; of other machines nothing is known."""
+    parts = process.split("|")
     if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
         return False
     return _process_start(int(parts[1])) != parts[2]
@@ -87,7 +89,7 @@ class Leases:
 
         Raises BusyError when it is still taken then.
         """
-        holder = _this_holder()
+        holder = this_process()
         deadline = time.monotonic() + wait
         while not self._try_take(key, holder, ttl):
             if time.monotonic() >= deadline:
@@ -133,7 +135,7 @@ class Leases:
                     return taken.rowcount == 1
                 connection.execute(insert(schema.lease).values(key=key, holder=holder, expires_at=expires))
                 return True
-            if row.expires_at > now() and not _holder_is_gone(row.holder):
+            if row.expires_at > now() and not is_gone(row.holder):
                 return False
             connection.execute(
                 update(schema.lease).where(schema.lease.c.key == key).values(holder=holder, expires_at=expires)

@@ -5,7 +5,7 @@ Concept: https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -197,13 +197,13 @@ def discovered_partitions_name(dataset: Dataset) -> str:
     return f"{dataset.id}_vintages"
 
 
-def dataset_assets(dataset: Dataset) -> list[dg.AssetsDefinition]:
-    """The chain of one dataset."""
+def dataset_assets(dataset: Dataset, *, pooled: bool = True) -> list[dg.AssetsDefinition]:
+    """The chain of one dataset; without its pools for a run that must not wait for the slots of others."""
     partitions = vintage_partitions(dataset)
     assets: list[dg.AssetsDefinition] = []
     upstream: str | None = None
     for step in chain(dataset.id):
-        assets.append(_asset(dataset, step, upstream, partitions))
+        assets.append(_asset(dataset, step if pooled else replace(step, pool=None), upstream, partitions))
         upstream = step.name
     return assets
 

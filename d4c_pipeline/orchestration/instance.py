@@ -14,7 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
+from d4c_pipeline.ledger.database import disk_refused
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.settings import Settings
 
@@ -28,7 +30,8 @@ def dagster_home(settings: Settings) -> Path:
     DAGSTER_HOME wins where it is set, as in a container of docker-compose.yml: the UI of that instance shows what is
     published here. An operator's own changes to the copies stay. Raises StorageError when the home can't be written.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.home / "dagster")
+    named = os.environ.get("DAGSTER_HOME")
+    home = Path(named).expanduser().absolute() if named else settings.home / "dagster"
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
@@ -37,7 +40,8 @@ def dagster_home(settings: Settings) -> Path:
             (home / "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
     except OSError as error:
         raise StorageError(
-            f"The home {settings.home} can't be written: {error.strerror}", "Choose another with --home or D4C_HOME"
+            f"Dagster's home {home} can't be written: {error.strerror}",
+            "Choose another with DAGSTER_HOME" if named else "Choose another home with --home or D4C_HOME",
         ) from error
     return home
 
@@ -45,8 +49,15 @@ def dagster_home(settings: Settings) -> Path:
 @contextmanager
 def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the embedded instance, the one that the UI of the same home shows."""
-    with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
-        yield instance
+    try:
+        with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+            yield instance
+    except DBAPIError as error:
+        # A full disk meets Dagster's own databases first.
+        refusal = disk_refused(error)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:

@@ -6,6 +6,7 @@ What the command line prints around it belongs to `cli`.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ import dagster as dg
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
 from d4c_pipeline.chain.reports import describe_catalogue, describe_release
+from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, UnknownNameError
 from d4c_pipeline.model.settings import Settings
@@ -25,6 +27,9 @@ from d4c_pipeline.orchestration.assets import (
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.sources.open import open_source
+
+_OURS = {"d4c/by": "command line"}
+_PROCESS = "d4c/process"
 
 
 class RunFailedError(D4CError):
@@ -101,12 +106,14 @@ def materialize_chain(
 
     Raises RunFailedError with cause and remedy of the step that failed.
     """
-    assets = dataset_assets(dataset)
+    # Nobody gives the slot of a pool back when this process is killed: the next run would wait for it, silently.
+    assets = dataset_assets(dataset, pooled=False)
     catalogue = catalogue_asset([assets[-1].key], declared)
     # Dagster prints a page of log per step to stderr; whoever publishes by hand wants one line.
     level = "DEBUG" if debug else "CRITICAL"
     logging.getLogger("dagster").setLevel(level)
     with embedded_instance(settings) as instance:
+        _end_killed_runs(instance)
         if dataset.fixed_vintages is None:
             instance.add_dynamic_partitions(discovered_partitions_name(dataset), [str(vintage)])
         run = dg.materialize(
@@ -119,32 +126,55 @@ def materialize_chain(
                 "ops": {assets[2].op.name: {"config": {"at_least": at_least}}},
             },
             raise_on_error=False,
-            tags={"d4c/by": "command line"},
+            tags={**_OURS, _PROCESS: this_process()},
         )
     if not run.success:
         raise _explanation(run, dataset, vintage)
 
 
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """End the runs of commands that were killed: they would stand as running, and take up the queue, for ever."""
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    for run in instance.get_runs(dg.RunsFilter(tags=_OURS, statuses=unfinished)):
+        if is_gone(run.tags.get(_PROCESS, "")):
+            instance.report_run_canceled(run, message="The process of this run was killed.")
+
+
 def _explanation(run: dg.ExecuteInProcessResult, dataset: Dataset, vintage: Vintage) -> D4CError:
-    again = f"then run 'd4c publish {dataset.id} --vintage {vintage}' again: it goes on from there"
+    again = f"run 'd4c publish {dataset.id} --vintage {vintage}' again: it goes on from there"
+    for event in run.get_asset_check_evaluations():
+        if not event.passed and event.blocking:
+            return _failed_check(event, again)
     for event in run.filter_events(lambda event: event.is_step_failure):
         data: Any = event.event_specific_data
         if data.user_failure_data is not None:
             metadata = data.user_failure_data.metadata
-            return RunFailedError(_text(metadata, "cause"), f"{_text(metadata, 'remedy')}; {again}")
+            return RunFailedError(_text(metadata, "cause"), _with(_text(metadata, "remedy"), again))
         error = data.error.cause or data.error
         return NeedsPersonError(
             f"The step {event.step_key} stopped on a bug: {' '.join(error.message.split())}",
             "Run again with --debug for the traceback and report it",
         )
-    for event in run.get_asset_check_evaluations():
-        if not event.passed and event.blocking:
-            return RunFailedError(
-                f"The check {event.check_name} of {'/'.join(event.asset_key.path)} failed: "
-                + "; ".join(f"{key} {value.value}" for key, value in event.metadata.items()),
-                f"Correct the definition or the data, {again}",
-            )
     return NeedsPersonError(f"The run {run.run_id} failed without saying why", "Look at it in the UI ('make ui')")
+
+
+def _failed_check(event: dg.AssetCheckEvaluation, again: str) -> RunFailedError:
+    value: Any = event.metadata["detail"].value if "detail" in event.metadata else {}
+    detail = dict(value)
+    remedy = detail.pop("remedy", "correct the definition or the data")
+    facts = ", ".join(
+        f"{name} {' '.join(map(str, fact)) if isinstance(fact, list) else fact}" for name, fact in detail.items()
+    )
+    return RunFailedError(
+        f"The check {event.check_name} of {'/'.join(event.asset_key.path)} failed: {facts}",
+        _with(f"{remedy[:1].upper()}{remedy[1:]}", again),
+    )
+
+
+def _with(remedy: str, again: str) -> str:
+    """Append how to run again, in place of a "run again" that the remedy ends with."""
+    first = re.sub(r"(,? (then|and) run again|^Run again)$", "", remedy)
+    return f"{first}; then {again}" if first else f"{again[:1].upper()}{again[1:]}"
 
 
 def _text(metadata: Any, key: str) -> str:

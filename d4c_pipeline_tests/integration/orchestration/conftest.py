@@ -1,0 +1,94 @@
+"""What tests of the Dagster side share: an origin, a home, and the assets of a small dataset run in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, chain
+from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline_tests.end_to_end.conftest import free_port
+from d4c_pipeline_tests.end_to_end.samples import HOST, Origin
+
+STEPS = tuple(step.name for step in chain("any"))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A home with an operator's folder of definitions and the origin they fetch from."""
+
+    home: Path
+    definitions: Path
+    origin: Origin
+    instance: dg.DagsterInstance
+
+    def materialize(
+        self, dataset: str, vintage: str, *steps: str, catalogue: bool = False, config: dict[str, object] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """Materialize `steps` (all nine by default) as Dagster finds them, and the catalogue when asked for."""
+        built = build_definitions([self.definitions])
+        keys = [dg.AssetKey([dataset, step]) for step in steps or STEPS]
+        return built.resolve_implicit_global_asset_job_def().execute_in_process(
+            asset_selection=[*keys, CATALOGUE_KEY] if catalogue else keys,
+            partition_key=vintage,
+            instance=self.instance,
+            run_config={"ops": config} if config else None,
+            raise_on_error=False,
+        )
+
+    @contextmanager
+    def opened(self) -> Iterator[Deployment]:
+        """The deployment that the runs worked on."""
+        with Deployment.open(Settings.from_environment()) as deployment:
+            yield deployment
+
+
+@contextmanager
+def new_project(folder: Path) -> Iterator[Project]:
+    """An empty home that the environment names, so that the resource finds it the way a worker does."""
+    origin = Origin(folder / "origin")
+    origin.host(HOST)
+    definitions = folder / "definitions"
+    definitions.mkdir()
+    with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:
+        for name in [name for name in os.environ if name.startswith("D4C_") and name != "D4C_FIXTURES"]:
+            environment.delenv(name)
+        environment.setenv("D4C_HOME", str(folder / "home"))
+        environment.setenv("D4C_PORT", str(free_port()))
+        environment.setenv("D4C_ORIGIN_MAP", origin.map)
+        yield Project(folder / "home", definitions, origin, instance)
+    origin.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project of this test's own."""
+    with new_project(tmp_path) as made:
+        yield made
+
+
+Shown = Callable[[dg.ExecuteInProcessResult, str], dict[str, dg.MetadataValue]]
+
+
+@pytest.fixture(scope="session")
+def shown() -> Shown:
+    """The metadata that an asset of a finished run left, as the UI shows it."""
+
+    def of(run: dg.ExecuteInProcessResult, key: str) -> dict[str, dg.MetadataValue]:
+        found = [
+            event.materialization.metadata
+            for event in run.get_asset_materialization_events()
+            if event.asset_key is not None and event.asset_key.to_user_string() == key
+        ]
+        assert len(found) == 1, f"{key} was materialized {len(found)} times"
+        return dict(found[0])
+
+    return of

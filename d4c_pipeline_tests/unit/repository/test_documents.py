@@ -1,0 +1,118 @@
+"""What the documents name is there: files, settings, fields; and the examples they show are valid."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from d4c_pipeline.chain.datasets import COMPONENT_TYPE
+from d4c_pipeline.model import dataset as declared
+from d4c_pipeline.model.release import DepositState
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_REFERENCE = re.compile(r"(?<![\w./-])docs/[\w./-]+\.(?:md|png|py)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def fenced(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def texts_of_the_tree() -> Iterator[Path]:
+    for folder in ("d4c_pipeline", "d4c_pipeline_tests", "benchmarks", ".ci"):
+        yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".yaml", ".sql", ".md", ""})
+    yield from (
+        ROOT / name for name in ("Makefile", "Dockerfile", "pyproject.toml", "dagster.yaml", "docker-compose.yml")
+    )
+    yield from DOCUMENTS
+
+
+def test_every_page_that_the_tree_refers_to_exists() -> None:
+    missing = {
+        (str(path.relative_to(ROOT)), reference)
+        for path in texts_of_the_tree()
+        if path.is_file()
+        for reference in _REFERENCE.findall(path.read_text("utf-8"))
+        if not (ROOT / reference).is_file()
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for target in _LINK.findall(document.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target) is None:
+            assert (document.parent / target.partition("#")[0]).exists(), target
+
+
+def test_every_page_is_reached_from_the_readme_or_contributing() -> None:
+    linked = "".join(read(name) for name in ("README.md", "CONTRIBUTING.md"))
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in linked] == []
+
+
+def test_the_settings_are_those_that_are_read() -> None:
+    source = read("d4c_pipeline/model/settings.py").partition("def from_environment")[2]
+    assert set(re.findall(r"\| `(D4C_\w+)` \|", read("docs/operations.md"))) == set(re.findall(r"D4C_[A-Z_]+", source))
+
+
+def fields_of(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields) - {"folder", "kind"}
+
+
+def test_every_field_of_a_definition_is_explained() -> None:
+    explained = set(
+        re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", read("docs/datasets.md"), re.MULTILINE)))
+    )
+    for model in (declared.Dataset, declared.VectorProcessing, declared.TableProcessing):
+        assert fields_of(model) <= explained, model.__name__
+    text = read("docs/datasets.md")
+    for model in (
+        declared.HttpSource,
+        declared.Publication,
+        declared.Column,
+        declared.Party,
+        declared.Name,
+        declared.Extent,
+    ):
+        assert [name for name in fields_of(model) if not re.search(rf"\b{name}\b", text)] == [], model.__name__
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/datasets.md"])
+def test_definitions_that_are_shown_are_valid(name: str) -> None:
+    text = read(name)
+    inlined = re.findall(r"<<'YAML'\n(.*?)^YAML$", text, re.DOTALL | re.MULTILINE)
+    shown = [one for one in (yaml.safe_load(block) for block in [*fenced(text, "yaml"), *inlined]) if "type" in one]
+    assert shown, "no definition is shown"
+    for document in shown:
+        assert document["type"] == COMPONENT_TYPE
+        declared.Dataset.model_validate(document["attributes"])
+
+
+def test_scripts_that_are_shown_are_shell() -> None:
+    for document in DOCUMENTS:
+        for script in fenced(document.read_text("utf-8"), "sh"):
+            subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def test_every_deposit_state_is_explained() -> None:
+    text = read("docs/deposits.md")
+    assert [state.value for state in DepositState if f"`{state.value}`" not in text] == []
+
+
+def test_the_catalogue_s_own_fields_are_those_of_its_items() -> None:
+    code = read("d4c_pipeline/catalogue/stac_item.py").partition('"""')[2].partition('"""')[2]
+    written = set(re.findall(r'"(d4c:\w+)"', code)) - {"d4c:description_fr"}
+    shown = set(re.findall(r"`(d4c:\w+)`", read("docs/catalogue.md")))
+    assert written <= shown | {"d4c:description_fr"}, "a field is not explained"
+    assert shown - {"d4c:description_fr"} <= written, "a field that is explained is never written"
