@@ -183,6 +183,7 @@ def serve(
     from d4c_pipeline.distribution.file_server import serve_forever
 
     settings = _settings(home, None, debug)
+    _end_by_interrupt()
     serve_forever(
         mounts(settings), host, port or settings.port, lambda url: out.print(f"Serving {settings.home} at {url}")
     )
@@ -202,13 +203,7 @@ def ui(
 
     settings = _settings(home, defs, debug)
     command, environment = ui_command(settings, port)
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    _end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
         # A session of its own: Ctrl-C reaches us, and we tell Dagster once instead of each of its processes at once.
@@ -218,6 +213,17 @@ def ui(
         except KeyboardInterrupt:
             code = _stop(child)
     raise typer.Exit(code)
+
+
+def _end_by_interrupt() -> None:
+    """Have SIGTERM end a service as Ctrl-C does: in good order, with exit code 0."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> int:

@@ -53,7 +53,9 @@ class Settings:
         env = os.environ if environment is None else environment
         return cls(
             home=Path(env.get("D4C_HOME") or ".d4c").expanduser().absolute(),
-            definitions=tuple(Path(p).expanduser().absolute() for p in env.get("D4C_DEFS", "").split(os.pathsep) if p),
+            definitions=tuple(
+                dict.fromkeys(Path(p).expanduser().absolute() for p in env.get("D4C_DEFS", "").split(os.pathsep) if p)
+            ),
             origins=_origins(env.get("D4C_ORIGIN_MAP", "")),
             store_url=(env.get("D4C_STORE_URL") or "").rstrip("/") or None,
             archive_url=(env.get("D4C_ARCHIVE_URL") or "").rstrip("/") or None,

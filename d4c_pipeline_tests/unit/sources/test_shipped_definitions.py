@@ -114,7 +114,7 @@ def test_places_keep_only_populated_ones_and_zero_is_unknown() -> None:
     values = [[{"latitude": "46", "longitude": "-73", **row}.get(name, "") for name in names] for row in rows.values()]
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE source ({', '.join(f'{name} VARCHAR' for name in names)}, geometry INTEGER)")
-        connection.executemany(f"INSERT INTO source VALUES ({', '.join('?' * 19)}, NULL)", values)  # noqa: S608
+        connection.executemany(f"INSERT INTO source VALUES ({', '.join('?' * 19)}, NULL)", values)
         found = connection.execute((folder / "transform.sql").read_text()).df()
     assert found["name"].tolist() == ["Montréal", "Trois-Rivières"]
     assert found["province_territory"].tolist() == ["QC", "QC"]
