@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -317,8 +318,11 @@ def _print_further(settings: Settings) -> None:
         query = describe_catalogue(deployment)["query"]
     tool = Path(sys.argv[0])
     tool = tool.relative_to(Path.cwd()) if tool.is_absolute() and tool.is_relative_to(Path.cwd()) else tool
+    # What is printed works when pasted, also where the home is not the one that would be taken without a word.
+    elsewhere = f" --home {shlex.quote(str(settings.home))}" if settings.home != Path(".d4c").absolute() else ""
+    ui = f"{tool} ui{elsewhere}" if elsewhere else "make ui"
     out.print("Look further:", style="bold")
-    _print_facts({"how far is what": f"{tool} status", "the Dagster UI": "make ui", "the catalogue": query})
+    _print_facts({"how far is what": f"{tool} status{elsewhere}", "the Dagster UI": ui, "the catalogue": query})
 
 
 def _print_releases(rows: list[dict[str, Any]], *, as_json: bool) -> None:

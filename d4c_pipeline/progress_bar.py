@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from d4c_pipeline.chain.progress import Listener, listening
 from d4c_pipeline.chain.progress import Progress as Report
@@ -25,9 +36,16 @@ def showing(console: Console, *, quiet: bool) -> Iterator[None]:
         with listening(_lines(console)):
             yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Bytes(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bars, listening(_bars(bars)):
         yield
+
+
+class _Bytes(DownloadColumn):
+    """How much of a file is here; a step has no bytes to count."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.fields.get("counts_bytes") else Text()
 
 
 def _lines(console: Console) -> Listener:
@@ -50,7 +68,7 @@ def _bars(bars: Progress) -> Listener:
             step[:] = [bars.add_task(f"{report.dataset} {report.vintage}  [bold]{report.step}[/bold]", total=None)]
             return
         if report.name not in files:
-            files[report.name] = bars.add_task(f"  {report.name}", total=report.total)
+            files[report.name] = bars.add_task(f"  {escape(report.name)}", total=report.total, counts_bytes=True)
         bars.update(files[report.name], completed=report.done, total=report.total)
 
     return show

@@ -131,8 +131,9 @@ class FolderStore:
         if not target.exists():
             return False
         if self.verify(address, digests.size, digests.sha256):
-            # The process that linked it may have died before the link was durable.
+            # The process that linked it may have died before the link was durable and its temporary file gone.
             with storage_errors(f"write {address} in store {self.name}"):
+                _sweep(target.parent)
                 sync_folder(target.parent)
             return True
         raise IntegrityError(

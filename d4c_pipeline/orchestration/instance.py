@@ -5,6 +5,7 @@ What stands in the settings file is `dagster.yaml` at the top of the repository 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -50,7 +51,11 @@ def dagster_home(settings: Settings) -> Path:
 def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the embedded instance, the one that the UI of the same home shows."""
     try:
-        with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
+        home = dagster_home(settings)
+        with _alone(home):
+            # Dagster makes its tables when it opens them, and two that begin at once would both make them.
+            instance = dg.DagsterInstance.from_config(str(home))
+        with instance:
             yield instance
     except DBAPIError as error:
         # A full disk meets Dagster's own databases first.
@@ -58,6 +63,14 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Wait for other processes that open the same instance right now; the lock ends with its holder."""
+    with (home / ".opening").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:

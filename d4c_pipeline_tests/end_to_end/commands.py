@@ -104,14 +104,19 @@ class D4C:
     def start(
         self,
         *arguments: str,
+        function: str = "d4c_pipeline.cli:main",
         kill: tuple[str, str] | None = None,
         file_size_limit: int = 0,
         umask: int = 0o022,
         env: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start a call. `kill`: where and when (`before`, `after`) it kills itself; see `zygote.arm`."""
+        """Start a call of the command line, or of another `function` that takes the arguments.
+
+        `kill`: where and when (`before`, `after`) it kills itself; see `zygote.arm`.
+        """
         said = [self.zygote.scratch / f"{uuid4().hex}.{name}" for name in ("out", "err")]
         answer = self.zygote.ask(
+            function=function,
             arguments=list(arguments),
             env=self.environment() | dict(env or {}),
             cwd=str(self.cwd or self.zygote.scratch),

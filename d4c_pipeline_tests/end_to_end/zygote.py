@@ -61,15 +61,18 @@ def become(request: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size_limit"],) * 2)
     if request["kill"]:
         arm(*request["kill"])
-    sys.argv = ["d4c", *request["arguments"]]
+    sys.argv = [str(Path(sys.executable).with_name("d4c")), *request["arguments"]]
 
 
-def call() -> int:
-    """Run the command line as its entry point does; the exit code is what the process would end with."""
-    from d4c_pipeline.cli import main
-
+def call(function: str) -> int:
+    """Run `module:function` as an entry point; the exit code is what the process would end with."""
+    module, _, name = function.partition(":")
+    work = getattr(importlib.import_module(module), name)
     try:
-        main()
+        if name == "main":
+            work()
+        else:
+            work(*sys.argv[1:])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - the interpreter's own way of ending
@@ -124,7 +127,7 @@ def serve(learned: Path) -> None:
             pid = os.fork()
             if pid == 0:
                 become(request)
-                leave(call(), known, learned)
+                leave(call(request["function"]), known, learned)
             answer = {"pid": pid}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

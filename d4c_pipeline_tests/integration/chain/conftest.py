@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain import (
-    catalogue,
-    checks,
-    checksums,
-    copies,
-    deposit,
-    doi,
-    latest,
-    processed,
-    raw,
-    stac_item,
-    torrent,
-)
-from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.chain import checksums
+from d4c_pipeline.chain.datasets import read_definitions
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline_tests.end_to_end.conftest import free_port
+from d4c_pipeline_tests.end_to_end.conftest import free_port, zygote
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
+from d4c_pipeline_tests.integration.chain.steps import STEPS
 
-Step = Callable[[Deployment, Dataset, Vintage], Any]
-
-
-def process_and_judge(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> processed.StagedBuild:
-    """What the asset `processed` does: build, then judge the build."""
-    build = processed.process(deployment, dataset, vintage)
-    checks.judge(deployment, dataset, vintage, build)
-    return build
-
-
-STEPS: dict[str, Step] = {
-    "raw": raw.retain,
-    "processed": process_and_judge,
-    "checksums": checksums.plan,
-    "doi": doi.reserve_doi,
-    "copies": copies.distribute,
-    "torrent": torrent.make,
-    "stac_item": stac_item.describe,
-    "deposit": deposit.publish,
-    "latest": latest.switch,
-    "catalogue": lambda deployment, dataset, _vintage: catalogue.rebuild(deployment, [dataset]),
-}
+__all__ = ["zygote"]  # a fixture, found by its name here
 
 
 @dataclass
@@ -68,7 +36,7 @@ class Chain:
     @property
     def dataset(self) -> Dataset:
         """The dataset as its YAML says this very moment."""
-        return load_datasets(self.settings.definitions)["places"]
+        return next(read_definitions(self.settings.definitions[0] / "places" / "defs.yaml"))
 
     def run(self, *steps: str, vintage: str = "2021") -> Any:
         """Run the named steps, by default all; returns what the last one did."""

@@ -213,5 +213,5 @@ def test_rows_that_shrink_are_told_with_their_number(chain: Chain) -> None:
     plan = chain.run_up_to("checksums")
     # Removed rows break nobody's schema, and coverage did not grow: values changed.
     assert str(plan.release.version) == "0.1.1-beta"
-    assert plan.change.reasons == ("2 rows removed",)
+    assert plan.change.reasons == ("2 rows removed, e.g. key 3",)
     assert isinstance(plan, checksums.Plan)

@@ -106,7 +106,7 @@ def test_a_home_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
 def test_a_ledger_that_is_a_folder_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").mkdir()
 
-    with pytest.raises(StorageError, match="ledger can't be opened"):
+    with pytest.raises(StorageError, match="unable to open database file"):
         Ledger.in_folder(tmp_path)
 
 
