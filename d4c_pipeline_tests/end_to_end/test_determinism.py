@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,7 +82,8 @@ def publish(dataset: str, home: Path, origin: Origin, definitions: Path, world: 
 
 def cpus(world: dict[str, str]) -> list[str]:
     """DuckDB and Arrow take as many threads as there are CPUs: one for the first world, all for the other."""
-    return ["taskset", "--cpu-list", "0"] if world["OMP_NUM_THREADS"] == "1" else []
+    alone = world["OMP_NUM_THREADS"] == "1" and shutil.which("taskset") is not None
+    return ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))] if alone else []
 
 
 def vintage_of(dataset: str) -> str:

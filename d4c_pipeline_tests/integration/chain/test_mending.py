@@ -9,8 +9,10 @@ import duckdb
 import pytest
 
 from d4c_pipeline.chain import latest
+from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.errors import DataError, IntegrityError, NeedsPersonError, SourceError, UnknownNameError
-from d4c_pipeline.model.release import ArtifactRole
+from d4c_pipeline.model.release import ArtifactRole, ReleaseState
+from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline_tests.end_to_end.inspection import drafts, records, sha256, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, corrected, define, geojson
@@ -238,3 +240,19 @@ def test_a_source_that_moved_on_is_told_where_nothing_was_retained(chain: Chain,
     next(path for path in (chain.home / "store" / "raw").rglob("*.geojson")).unlink()
     with pytest.raises(SourceError, match="serves vintage 2024-05-09 now"):
         chain.run("raw", vintage="2024-05-06")
+
+
+def test_a_public_store_that_does_not_answer_yet_costs_the_seed_alone(chain: Chain) -> None:
+    # Somebody else serves this deployment: no server is started, and what can't be reached is left out.
+    public = Settings(**{**vars(chain.settings), "store_url": "http://127.0.0.1:9", "port": 9})
+    with Deployment.open(public) as opened:
+        chain.opened = opened
+        chain.run()
+        seeded = chain.results["torrent"]
+        assert seeded.torrent.web_seeds == ()
+        (reason,) = seeded.left_out
+        assert reason.startswith("http://127.0.0.1:9/releases/places/2021/v0.1.0-beta/")
+        assert "can't be reached" in reason
+        assert chain.results["latest"].url.startswith("http://127.0.0.1:9/processed/")
+        assert chain.results["deposit"].archive_seed is None
+        assert chain.newest().state is ReleaseState.PUBLISHED
