@@ -53,7 +53,7 @@ python: # name the Python that .venv would be made with
 
 lock: $(READY) ## resolve the dependencies again and write requirements.lock
 	$(BIN)/uv pip compile --universal --generate-hashes --upgrade --quiet \
-		--python-version 3.11 --extra postgres --group dev pyproject.toml --output-file requirements.lock
+		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.lock
 
 # The environment is ready when the stamp names this folder: its scripts hold absolute paths, so that a moved or
 # copied tree gets a new one. `--python` is said each time, or uv would fill whatever environment is activated.

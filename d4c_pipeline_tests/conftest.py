@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is no failure: hangs are found by the time-out of each test.
+hypothesis.settings.register_profile("d4c", deadline=None)
+hypothesis.settings.load_profile("d4c")
 
 # What an operator has set must reach no test: it would publish into a real home.
 for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.startswith("D4C_")]:

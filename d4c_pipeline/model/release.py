@@ -23,12 +23,18 @@ class ArtifactRole(StrEnum):
     DATA = "data"
     TILES = "tiles"
     DESKTOP = "desktop"
+    THUMBNAIL = "thumbnail"
+    NOTEBOOK = "notebook"
     PROFILE = "profile"
     MANIFEST = "manifest"
     CHECKSUMS = "checksums"
     TORRENT = "torrent"
     METADATA = "metadata"
     SOURCE = "source"
+
+
+DERIVED_ROLES = frozenset({ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL, ArtifactRole.NOTEBOOK})
+"""Roles of files that are made of the data artifact, where a dataset asks for them."""
 
 
 class ReleaseState(StrEnum):

@@ -1,0 +1,69 @@
+"""What a dataset may ask for beside its data, and what it may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from d4c_pipeline.model.dataset import Dataset, Outputs
+
+
+def declared(kind: str, outputs: dict[str, Any]) -> Dataset:
+    return Dataset.model_validate(
+        {
+            "id": "t",
+            "name": {"region": "ca", "source": "t", "dguid": "2021A000011124", "package": "d4c-datapkg-t"},
+            "title": {"en": "T", "fr": "T"},
+            "description": {"en": "T", "fr": "T"},
+            "license": "ogl-canada-2.0",
+            "creators": [{"name": "S"}],
+            "vintages": ["2021"],
+            "source": {"kind": "http", "urls": ["http://127.0.0.1/t.csv"]},
+            "processing": {"kind": kind},
+            "outputs": outputs,
+        }
+    )
+
+
+def test_nothing_is_asked_for_by_default() -> None:
+    assert Outputs() == Outputs(tiles=None, desktop=(), style=None, csv=False, thumbnail=False)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"style": "style.qml"}, "list 'geopackage' under desktop"),
+        ({"desktop": ["geopackage"], "style": "../style.qml"}, r"name a \.qml file in the dataset's own folder"),
+        ({"desktop": ["geopackage"], "style": "/etc/style.qml"}, r"name a \.qml file in the dataset's own folder"),
+        ({"desktop": ["geopackage"], "style": "style.sld"}, r"name a \.qml file in the dataset's own folder"),
+        ({"desktop": ["geopackage", "geopackage"]}, "a format is listed twice"),
+        ({"desktop": ["shapefile"]}, "'geopackage' or 'flatgeobuf'"),
+        ({"tiles": {"min_zoom": 9, "max_zoom": 8}}, "max_zoom is smaller than min_zoom"),
+        ({"tiles": {"max_zoom": 30}}, "less than or equal to 22"),
+        ({"tile": {}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(outputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        declared("vector", outputs)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"tiles": {}},
+        {"thumbnail": True},
+        {"desktop": ["flatgeobuf"]},
+        {"desktop": ["geopackage"], "style": "style.qml"},
+    ],
+)
+def test_a_table_has_no_geometry_to_show(outputs: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="can't be made of a table, which has no geometry"):
+        declared("table", outputs)
+    assert declared("vector", outputs).outputs == Outputs.model_validate(outputs)
+
+
+def test_a_table_may_become_a_geopackage_and_a_csv() -> None:
+    assert declared("table", {"csv": True, "desktop": ["geopackage"]}).outputs.csv
