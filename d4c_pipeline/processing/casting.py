@@ -7,13 +7,14 @@ Which columns are cast to what is declared in the dataset and applied by `column
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
 
+Column: TypeAlias = "pa.Array | pa.ChunkedArray"
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
     "integer": pa.int64(),
@@ -35,7 +36,7 @@ _PATTERNS = {
 _TRUE = pa.array(["true", "t", "yes", "y", "1"])
 
 
-def cast(column: pa.ChunkedArray, kind: str, name: str) -> pa.ChunkedArray:
+def cast(column: Column, kind: str, name: str) -> Column:
     """Return `column` as the declared `kind` (string, integer, float, boolean, date, timestamp).
 
     Blank text is null for every kind but string. Dates are `YYYY-MM-DD`, `YYYY/MM/DD` or `YYYYMMDD`. Timestamps are ISO
@@ -45,9 +46,13 @@ def cast(column: pa.ChunkedArray, kind: str, name: str) -> pa.ChunkedArray:
     target = ARROW_TYPES[kind]
     if column.type == target:
         return column
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.string())
     textual = pa.types.is_string(column.type) and kind != "string"
+    if textual and kind == "float" and (numbers := plain_numbers(column)) is not None:
+        return numbers
     if textual:
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
@@ -60,7 +65,19 @@ def cast(column: pa.ChunkedArray, kind: str, name: str) -> pa.ChunkedArray:
         raise _refusal(_misfits(column, kind, textual=textual), kind, name, str(error)) from error
 
 
-def _of_text(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+def plain_numbers(column: Column) -> Column | None:
+    """Return a column of text as float64 when all of it are finite numbers with nothing around them, else None.
+
+    What Arrow takes for a finite number is one by the rules here too, so no pattern has to be tried.
+    """
+    try:
+        numbers = column.cast(pa.float64())
+    except pa.ArrowInvalid:  # that is the answer
+        return None
+    return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
+
+
+def _of_text(column: Column, kind: str) -> Column:
     match kind:
         case "boolean":
             return pc.if_else(pc.is_valid(column), pc.is_in(pc.utf8_lower(column), _TRUE), pa.scalar(None, pa.bool_()))
@@ -79,21 +96,21 @@ def _of_text(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
             return column.cast(ARROW_TYPES[kind])
 
 
-def _misfits(column: pa.ChunkedArray, kind: str, *, textual: bool) -> pa.ChunkedArray:
+def _misfits(column: Column, kind: str, *, textual: bool) -> pa.Array:
     # Only on the way to an error: which values are to blame, found one by one among the distinct ones.
     blamed: list[Any] = []
     for value in pc.unique(column.drop_null()):
-        single = pa.chunked_array([pa.array([value.as_py()], column.type)])
+        single = pa.array([value.as_py()], column.type)
         try:
             _of_text(single, kind) if textual else single.cast(ARROW_TYPES[kind])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             blamed.append(value.as_py())
             if len(blamed) == 3:
                 break
-    return pa.chunked_array([pa.array(blamed, column.type)])
+    return pa.array(blamed, column.type)
 
 
-def _refusal(misfits: pa.ChunkedArray, kind: str, name: str, reason: str = "") -> DataError:
+def _refusal(misfits: Column, kind: str, name: str, reason: str = "") -> DataError:
     examples = ", ".join(repr(value) for value in pc.unique(misfits).slice(0, 3).to_pylist())
     return DataError(
         f"Column {name} has values that are not of the declared type {kind}: {examples or reason}",

@@ -1,12 +1,13 @@
 """Output columns: what is declared of them (name, type, description) put onto what the source or the SQL delivers.
 
-The naming rule for what is not declared stands in `names`, casting in `casting`; geometry is not a column here.
+The naming rule for what is not declared stands in `names`, casting in `casting`, types of undeclared text columns in
+`narrow`; geometry is not a column here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -15,65 +16,108 @@ from d4c_pipeline.model.dataset import Column, Processing
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing import casting
 from d4c_pipeline.processing.names import snake_case, unique_snake_case
+from d4c_pipeline.processing.readers.native import with_nulls
 
 GEOMETRY = "geometry"
 BBOX = "bbox"
+_FACTS = ("source", "description_en", "description_fr")
 
 
 @dataclass(frozen=True)
-class Arranged:
-    """The attributes under their output names, and what is known of every output column, geometry included."""
+class Plan:
+    """How the attributes of a stream become output columns, known before the first row.
 
-    table: pa.Table
+    `columns`: all of them in their order, geometry (if any) last. `schema`: of the attributes as `batch` returns them.
+    `settled`: output names whose type is declared; the others may be narrowed.
+    """
+
     columns: tuple[release.Column, ...]
+    schema: pa.Schema
+    kinds: Mapping[str, str]
+    nulls: Mapping[str, tuple[str, ...]]
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Columns whose type is declared."""
+        return frozenset(self.kinds)
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the attributes of `batch` under their output names, declared nulls and types applied.
+
+        `batch` has the columns that the plan was made for; further ones (the geometry) are left out. Raises DataError
+        when a value can't be cast.
+        """
+        arrays: list[pa.Array] = []
+        for position, name in enumerate(self.schema.names):
+            column = batch.column(position)
+            if name in self.nulls:
+                column = with_nulls(column, self.nulls[name])
+            if name in self.kinds:
+                column = casting.cast(column, self.kinds[name], name)
+            arrays.append(column)
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def narrowed(self, types: Mapping[str, pa.DataType]) -> Plan:
+        """Return the plan with the types that `narrow.Evidence` found; `narrow.cast` puts them onto batches."""
+        columns = tuple(
+            replace(column, type=str(types[column.name])) if column.name in types else column for column in self.columns
+        )
+        fields = [each.with_type(types.get(each.name, each.type)) for each in self.schema]
+        return replace(self, columns=columns, schema=pa.schema(fields))
 
 
-def arrange(
-    table: pa.Table, processing: Processing, source_names: Sequence[str], geometry_type: str | None
-) -> Arranged:
-    """Rename, cast and describe the columns of `table` as declared; their order stays that of `table`.
+def plan(
+    schema: pa.Schema, processing: Processing, *, origin: pa.Schema | None = None, geometry_type: str | None = None
+) -> Plan:
+    """Say how the columns of `schema` are renamed, cast and described; their order stays.
 
     A declared column is found by its `source`, else by its own name, else by what the naming rule makes of a column.
-    `source_names` are the source's columns: one of that very name is recorded as the origin. `geometry_type` (Arrow's
-    word for the geometry column that will be added) is None for tables. Raises DataError when a declared or key column
-    is not there, two declarations mean the same column, or a value can't be cast.
+    `origin`: the source's columns, where SQL made others of them; one of the very name is recorded as the origin, with
+    the descriptions that its field carries (`source`, `description_en`, `description_fr` in the field's metadata).
+    `geometry_type` (Arrow's word for the geometry column that will be added) is None for tables. Raises DataError when
+    a declared or key column is not there, or two declarations mean the same column.
     """
+    origin = schema if origin is None else origin
     reserved = (GEOMETRY, BBOX) if geometry_type else ()
     declared = {name: column for name, column in processing.columns.items() if name not in reserved}
     if geometry_type and BBOX in processing.columns:
         raise DataError("A column bbox is declared, but that name belongs to the covering", "Give it another name")
-    claimed = _claims(table.column_names, declared, sql=processing.sql is not None)
-    free = [name for name in table.column_names if name not in claimed]
+    transformed = processing.sql is not None or processing.notebook is not None
+    claimed = _claims(schema.names, declared, transformed=transformed)
+    free = [name for name in schema.names if name not in claimed]
     named = dict(zip(free, unique_snake_case(free, taken=(*reserved, *declared)), strict=True))
-    arrays: list[pa.ChunkedArray] = []
+    fields: list[pa.Field] = []
     columns: list[release.Column] = []
-    for raw in table.column_names:
-        name = claimed.get(raw) or named[raw]
-        wanted = declared.get(name, Column()) if raw in claimed else Column()
-        array = casting.cast(table[raw], wanted.type, name) if wanted.type else table[raw]
-        arrays.append(array)
-        columns.append(
-            _described(name, str(array.type), wanted.source or (raw if raw in source_names else None), wanted)
-        )
+    wanted = {raw: declared[name] for raw, name in claimed.items()}
+    for raw in schema.names:
+        name, column = claimed.get(raw) or named[raw], wanted.get(raw, Column())
+        kind = casting.ARROW_TYPES[column.type] if column.type else schema.field(raw).type
+        fields.append(pa.field(name, kind))
+        columns.append(_described(name, str(kind), column, _facts(raw, schema, origin)))
     if geometry_type:
-        columns.append(_described(GEOMETRY, geometry_type, None, processing.columns.get(GEOMETRY, Column())))
+        columns.append(_described(GEOMETRY, geometry_type, processing.columns.get(GEOMETRY, Column()), {}))
     missing = [name for name in processing.key if name not in [column.name for column in columns]]
     if missing:
         raise DataError(
             f"Key column {', '.join(missing)} is not among the columns: {_listed([c.name for c in columns])}",
             "Correct processing.key",
         )
-    return Arranged(pa.table(arrays, names=[name.name for name in columns[: len(arrays)]]), tuple(columns))
+    return Plan(
+        tuple(columns),
+        pa.schema(fields),
+        {claimed[raw]: column.type for raw, column in wanted.items() if column.type},
+        {claimed[raw]: column.nulls for raw, column in wanted.items() if column.nulls},
+    )
 
 
-def _claims(names: Sequence[str], declared: dict[str, Column], *, sql: bool) -> dict[str, str]:
+def _claims(names: Sequence[str], declared: dict[str, Column], *, transformed: bool) -> dict[str, str]:
     # Column as it comes -> the declared output name that means it.
     claimed: dict[str, str] = {}
     for name, column in declared.items():
         by_rule = [raw for raw in names if snake_case(raw) == name]
         # After SQL the output names stand there already, and `source` says what a column was before it.
         own = [name, *by_rule]
-        candidates = [*own, column.source] if sql else [column.source] if column.source else own
+        candidates = [*own, column.source] if transformed else [column.source] if column.source else own
         found = next((raw for raw in candidates if raw is not None and raw in names), None)
         if found is None:
             raise DataError(
@@ -89,9 +133,25 @@ def _claims(names: Sequence[str], declared: dict[str, Column], *, sql: bool) -> 
     return claimed
 
 
-def _described(name: str, kind: str, source: str | None, column: Column) -> release.Column:
+def _facts(raw: str, schema: pa.Schema, origin: pa.Schema) -> dict[str, str]:
+    # What fields say of themselves: those of the stream, else the source's of the very name.
+    known = origin.field(raw) if raw in origin.names else None
+    facts: dict[str, str] = {"source": raw} if known is not None else {}
+    for field in (known, schema.field(raw)):
+        metadata = (field.metadata if field is not None else None) or {}
+        facts |= {fact: metadata[fact.encode()].decode() for fact in _FACTS if fact.encode() in metadata}
+    return facts
+
+
+def _described(name: str, kind: str, column: Column, facts: Mapping[str, str]) -> release.Column:
     text = column.description
-    return release.Column(name, kind, source, text.en if text else None, text.fr if text else None)
+    return release.Column(
+        name,
+        kind,
+        column.source or facts.get("source"),
+        text.en if text else facts.get("description_en"),
+        text.fr if text else facts.get("description_fr"),
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -66,6 +66,7 @@ def connect(
             connection.execute("SET geometry_always_xy = true")
         connection.execute("SET enable_geoparquet_conversion = false")
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
     except BaseException:
         connection.close()
         raise
@@ -84,9 +85,13 @@ def identifier(name: str) -> str:
 
 def parquet(path: Path) -> str:
     """Return the table function that reads the Parquet file `path`, whatever characters are in its name."""
-    # DuckDB reads *, ? and [ in a path as a pattern; a set of one character is that character.
-    literal = "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
-    return f"read_parquet({text_literal(literal)})"
+    return f"read_parquet({text_literal(literal_pattern(path))})"
+
+
+def literal_pattern(path: Path) -> str:
+    """Return the pattern that means `path` alone: DuckDB reads *, ? and [ in a path as one."""
+    # A set of one character is that character.
+    return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
 
 
 def first_sentence(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Geometry made fit to publish: EPSG:4326, longitude first, two dimensions, valid, rings oriented, nulls for nothing.
+"""Geometry made fit to publish: in the declared CRS, x first, valid, rings oriented, nulls for nothing, two dimensions.
 
 Reading geometry belongs to `readers`, the order of rows to `order`, the covering and metadata to `write`. Whatever is
 changed is counted in a `Tally`, so that no loss is silent.
@@ -6,198 +6,135 @@ changed is counted in a `Tally`, so that no loss is silent.
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyproj
-import pyproj.exceptions
-import pyproj.network
 import shapely
-from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing import antimeridian, hilbert, points, rings
+from d4c_pipeline.processing.projection import Operation
+from d4c_pipeline.processing.shapes import TYPE_NAMES, WITH_Z, Geometries, Rules, Shapes, Tally
 
-CRS = "EPSG:4326"
-TYPE_NAMES = (
-    "Point",
-    "LineString",
-    "LinearRing",
-    "Polygon",
-    "MultiPoint",
-    "MultiLineString",
-    "MultiPolygon",
-    "GeometryCollection",
-)
-_MULTI_OF = {0: 4, 1: 5, 3: 6}
-_MAKE_MULTI = {4: shapely.multipoints, 5: shapely.multilinestrings, 6: shapely.multipolygons}
 # What rounding in a transformation may overshoot the antimeridian or a pole by, in degrees.
 _OVERSHOOT = 1e-9
 
-Geometries = npt.NDArray[np.object_]
 
+def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
+    """Clean one batch of WKB; see the module's first sentence for what that means. Threads may call it side by side.
 
-@dataclass
-class Tally:
-    """What cleaning noticed, added up over all batches."""
-
-    invalid_repaired: int = 0
-    repaired_to_nothing: int = 0
-    null_geometries: int = 0
-    empty_geometries: int = 0
-    dimensions_dropped: int = 0
-    promoted_to_multi: int = 0
-    _area: float = field(default=0.0, repr=False)
-    _area_changed: float = field(default=0.0, repr=False)
-
-    def repaired(self, before: Geometries, after: Geometries) -> None:
-        """Count repairs and the area they changed; an invalid ring's area is what its signed formula gives."""
-        self.invalid_repaired += len(before)
-        areas = np.abs(shapely.area(before)), shapely.area(after)
-        self._area += float(np.maximum(*areas).sum())
-        self._area_changed += float(np.abs(areas[1] - areas[0]).sum())
-
-    def report(self) -> dict[str, Any]:
-        """Return the counts; `repaired_area_change` is relative to the area of what was repaired, from 0 to 1."""
-        counts: dict[str, Any] = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        if self.invalid_repaired:
-            change = self._area_changed / self._area if self._area else 0.0
-            # What is below this is rounding, and would depend on the order in which it was added up.
-            counts["repaired_area_change"] = round(change, 9)
-        return counts
-
-
-@dataclass(frozen=True)
-class GeometryColumn:
-    """Clean geometry with what is known of each row. All arrays are of one length.
-
-    `wkb`: ISO WKB, little-endian. `bounds`: float64 (n, 4) of west, south, east, north, NaN where null. `types`: ids of
-    `TYPE_NAMES`, -1 where null. `vertices`: number of coordinates.
+    `operation` takes coordinates to the target CRS, None where they are in it. Empty geometries become null. Invalid
+    ones are repaired by the structure method, dropping what collapses. Raises DataError for bytes that are no geometry,
+    curves, and coordinates that are none of the target CRS.
     """
-
-    wkb: pa.ChunkedArray
-    bounds: npt.NDArray[np.float64]
-    types: npt.NDArray[np.int8]
-    vertices: npt.NDArray[np.int64]
-
-    @property
-    def type_names(self) -> tuple[str, ...]:
-        """The GeoParquet names of the types that occur, sorted."""
-        return tuple(sorted(TYPE_NAMES[type_id] for type_id in np.unique(self.types) if type_id >= 0))
-
-    @property
-    def total_bounds(self) -> tuple[float, float, float, float] | None:
-        """West, south, east, north over all rows; None when every geometry is null."""
-        if not (self.types >= 0).any():
-            return None
-        west, south = np.nanmin(self.bounds[:, :2], axis=0)
-        east, north = np.nanmax(self.bounds[:, 2:], axis=0)
-        return float(west), float(south), float(east), float(north)
+    tally = Tally()
+    xy = points.read(chunk, tally)
+    if xy is not None:
+        return _points(chunk, xy, operation, rules, tally)
+    simple = rings.read(chunk)
+    if simple is None or len(simple.rows) * 2 < len(chunk):
+        return _any(chunk, operation, rules, tally)
+    quick = _areas(simple, operation, rules)
+    rest = np.setdiff1d(np.arange(len(chunk)), quick.rows, assume_unique=True)
+    if not len(rest):
+        return _of_areas(quick, rules, tally)
+    general = _any(chunk.take(pa.array(rest)), operation, rules, tally)
+    return _merged(quick.rows, _of_areas(quick, rules, tally), rest, general)
 
 
-def operation_to_wgs84(crs: pyproj.CRS) -> pyproj.Transformer | None:
-    """Return the one operation that takes `crs` to EPSG:4326 (longitude first), None when coordinates stay as they are.
-
-    One operation for the whole dataset, the best over the CRS's own area of use among those that need no grid file:
-    it depends neither on the rows nor on what a machine has downloaded. Raises DataError when there is none.
-    """
-    if crs.equals(pyproj.CRS.from_epsg(4326), ignore_axis_order=True):
-        return None
-    pyproj.network.set_network_enabled(active=False)  # pyright: ignore[reportPrivateImportUsage]
-    area = crs.area_of_use
-    interest = AreaOfInterest(*area.bounds) if area else None
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Best transformation is not available", category=UserWarning)
-            group = TransformerGroup(crs, CRS, always_xy=True, area_of_interest=interest, allow_ballpark=False)
-    except pyproj.exceptions.ProjError as error:
-        raise _no_operation(crs) from error
-    if not group.transformers:
-        raise _no_operation(crs)
-    return group.transformers[0]
-
-
-def crs_name(crs: pyproj.CRS) -> str:
-    """Return `authority:code` where the CRS is known to be one, else its name."""
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else crs.name
-
-
-def clean(wkb: pa.ChunkedArray, operation: pyproj.Transformer | None, tally: Tally) -> GeometryColumn:
-    """Clean a geometry column batch by batch; see the module's first sentence for what that means.
-
-    Empty geometries become null. Invalid ones are repaired by the structure method, dropping what collapses. Raises
-    DataError for bytes that are no geometry, curves, and coordinates that are no longitude and latitude.
-    """
-    parts = [_clean_batch(chunk, operation, tally) for chunk in wkb.chunks if len(chunk)]
-    return GeometryColumn(
-        pa.chunked_array([part.wkb for part in parts], pa.binary()),
-        np.concatenate([part.bounds for part in parts]) if parts else np.empty((0, 4)),
-        np.concatenate([part.types for part in parts]) if parts else np.empty(0, np.int8),
-        np.concatenate([part.vertices for part in parts]) if parts else np.empty(0, np.int64),
-    )
-
-
-def promote_mixed(column: GeometryColumn, tally: Tally) -> GeometryColumn:
-    """Make single geometries multi ones where both kinds of a dimension occur in the column, else change nothing."""
-    present = set(np.unique(column.types).tolist())
-    mixed = [single for single, multi in _MULTI_OF.items() if single in present and multi in present]
-    if not mixed:
-        return column
-    types = column.types.copy()
-    chunks: list[pa.Array] = []
-    start = 0
-    for chunk in column.wkb.chunks:
-        values = chunk.to_numpy(zero_copy_only=False)
-        here = types[start : start + len(chunk)]
-        for single in mixed:
-            rows = np.flatnonzero(here == single)
-            parts = shapely.from_wkb(values[rows])
-            values[rows] = shapely.to_wkb(
-                _MAKE_MULTI[_MULTI_OF[single]](parts, indices=np.arange(len(parts))), byte_order=1
-            )
-            here[rows] = _MULTI_OF[single]
-            tally.promoted_to_multi += len(rows)
-        chunks.append(pa.array(values, pa.binary()))
-        start += len(chunk)
-    return GeometryColumn(pa.chunked_array(chunks, pa.binary()), column.bounds, types, column.vertices)
-
-
-def _no_operation(crs: pyproj.CRS) -> DataError:
-    return DataError(f"There is no known way from {crs.name} to EPSG:4326", "Declare processing.crs with override_crs")
-
-
-@dataclass(frozen=True)
-class _Batch:
-    wkb: pa.Array
-    bounds: npt.NDArray[np.float64]
-    types: npt.NDArray[np.int8]
-    vertices: npt.NDArray[np.int64]
-
-
-def _clean_batch(chunk: pa.Array, operation: pyproj.Transformer | None, tally: Tally) -> _Batch:
+def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tally) -> Shapes:
     geometries = _parsed(chunk)
-    raised = shapely.has_z(geometries) | shapely.has_m(geometries)
-    if raised.any():
-        tally.dimensions_dropped += int(raised.sum())
-        geometries = shapely.force_2d(geometries)
+    flat = shapely.has_m(geometries) if rules.keep_z else shapely.has_z(geometries) | shapely.has_m(geometries)
+    if flat.any():
+        tally.dimensions_dropped += int(flat.sum())
+        geometries[flat] = _flattened(geometries[flat], keep_z=rules.keep_z)
     empty = shapely.is_empty(geometries)
     tally.empty_geometries += int(empty.sum())
     geometries[empty] = None
-    geometries = _transformed(geometries, operation)
+    geometries = _transformed(geometries, operation, rules, tally)
     _repair(geometries, tally)
     types = shapely.get_type_id(geometries).astype(np.int8)
     with_rings = np.flatnonzero(types >= 3)
-    geometries[with_rings] = shapely.orient_polygons(geometries[with_rings], exterior_cw=False)
+    if len(with_rings):
+        geometries[with_rings] = shapely.orient_polygons(geometries[with_rings], exterior_cw=False)
     tally.null_geometries += int((types < 0).sum())
-    return _Batch(
-        pa.array(shapely.to_wkb(geometries, byte_order=1, output_dimension=2, flavor="iso"), pa.binary()),
-        shapely.bounds(geometries),
+    if rules.keep_z:
+        types[shapely.has_z(geometries)] += WITH_Z
+    bounds = shapely.bounds(geometries)
+    dimensions = 3 if rules.keep_z else 2
+    return Shapes(
+        pa.array(shapely.to_wkb(geometries, byte_order=1, output_dimension=dimensions, flavor="iso"), pa.binary()),
+        bounds,
         types,
-        shapely.get_num_coordinates(geometries).astype(np.int64),
+        shapely.get_num_coordinates(geometries).astype(np.int32),
+        hilbert.places(bounds, rules.target.box),
+        tally,
+    )
+
+
+def _areas(simple: rings.Rings, operation: Operation | None, rules: Rules) -> rings.Rings:
+    # Those that are fine as they are or as the operation makes them; of the others the general way says what is wrong.
+    finite = np.asarray(np.isfinite(simple.coordinates).all(axis=1))
+    if not finite.all():
+        whole: npt.NDArray[np.bool_] = np.logical_and.reduceat(finite, simple.starts)
+        simple = simple.some(whole)
+    moved = simple if operation is None else replace(simple, coordinates=operation.transform(simple.coordinates))
+    bounds = moved.bounds()
+    fine = np.asarray(np.isfinite(bounds).all(axis=1))
+    if rules.target.geographic:
+        fine &= (np.abs(bounds) <= (180.0, 90.0, 180.0, 90.0)).all(axis=1) & (bounds[:, 2] - bounds[:, 0] <= 180.0)
+    if not fine.all():
+        moved = moved.some(fine)
+    valid = moved.valid()
+    return (moved if valid.all() else moved.some(valid)).counterclockwise()
+
+
+def _of_areas(areas: rings.Rings, rules: Rules, tally: Tally) -> Shapes:
+    bounds = areas.bounds() if len(areas.rows) else np.empty((0, 4))
+    return Shapes(
+        areas.wkb(),
+        bounds,
+        np.full(len(areas.rows), 3, np.int8),
+        areas.counts.astype(np.int32),
+        hilbert.places(bounds, rules.target.box),
+        tally,
+    )
+
+
+def _merged(
+    first_rows: npt.NDArray[np.int64], first: Shapes, second_rows: npt.NDArray[np.int64], second: Shapes
+) -> Shapes:
+    back = np.argsort(np.concatenate([first_rows, second_rows]))
+    return Shapes(
+        pa.concat_arrays([first.wkb, second.wkb]).take(pa.array(back)),
+        np.concatenate([first.bounds, second.bounds])[back],
+        np.concatenate([first.types, second.types])[back],
+        np.concatenate([first.vertices, second.vertices])[back],
+        np.concatenate([first.places, second.places])[back],
+        second.tally,
+    )
+
+
+def _points(
+    chunk: pa.Array, xy: npt.NDArray[np.float64], operation: Operation | None, rules: Rules, tally: Tally
+) -> Shapes:
+    # `xy` is NaN where there is no point.
+    known = ~np.isnan(xy[:, 0])
+    some = xy[known]
+    checked = _checked(some, operation, rules, limit=180.0)
+    moved = np.full_like(xy, np.nan)
+    moved[known] = checked
+    tally.null_geometries += int((~known).sum())
+    bounds = np.concatenate([moved, moved], axis=1)
+    return Shapes(
+        chunk if checked is some and points.is_written(chunk) else points.write(moved, known),
+        bounds,
+        np.where(known, 0, -1).astype(np.int8),
+        known.astype(np.int32),
+        hilbert.places(bounds, rules.target.box),
+        tally,
     )
 
 
@@ -214,22 +151,70 @@ def _parsed(chunk: pa.Array) -> Geometries:
     return geometries
 
 
-def _transformed(geometries: Geometries, operation: pyproj.Transformer | None) -> Geometries:
+def _flattened(geometries: Geometries, *, keep_z: bool) -> Geometries:
+    if not keep_z:
+        return shapely.force_2d(geometries)
+    # GEOS has no way to drop measures alone; ISO WKB of three dimensions leaves out the fourth.
+    heights = shapely.has_z(geometries)
+    out = shapely.force_2d(geometries)
+    out[heights] = shapely.from_wkb(shapely.to_wkb(geometries[heights], output_dimension=3, flavor="iso"))
+    return out
+
+
+def _transformed(geometries: Geometries, operation: Operation | None, rules: Rules, tally: Tally) -> Geometries:
+    # Beyond 180 there may be what is cut and moved afterwards, but never a point.
+    split = rules.split and rules.target.geographic
     coordinates = shapely.get_coordinates(geometries)
     if not len(coordinates):
         return geometries
-    _refuse(coordinates, np.asarray(~np.isfinite(coordinates).all(axis=1)), "are not numbers")
-    x, y = coordinates[:, 0], coordinates[:, 1]
-    if operation is not None:
-        x, y = operation.transform(x, y, errcheck=False)
-    moved = np.column_stack([_snapped(np.asarray(x), 180.0), _snapped(np.asarray(y), 90.0)])
-    outside = np.asarray(~(np.abs(moved) <= (180.0, 90.0)).all(axis=1))
-    _refuse(
-        coordinates,
-        outside,
-        "are no longitude and latitude" + ("" if operation is None else " after the transformation"),
-    )
-    return shapely.set_coordinates(geometries, moved)
+    moved = _checked(coordinates, operation, rules, limit=360.0 if split else 180.0)
+    if moved is not coordinates:
+        geometries = _moved(geometries, moved, keep_z=rules.keep_z)
+    if split:
+        bounds = shapely.bounds(geometries)
+        across = antimeridian.crossing(geometries, bounds)
+        tally.antimeridian_split += len(across)
+        for row in across:
+            geometries[row] = antimeridian.split(geometries[row])
+        beyond = np.abs(np.nan_to_num(bounds[:, [0, 2]])).max(axis=1) > 180.0
+        beyond[across] = False
+        if beyond.any():
+            _refuse(shapely.get_coordinates(geometries[beyond]), np.array([True]), "are no longitude and latitude")
+    return geometries
+
+
+def _moved(geometries: Geometries, coordinates: npt.NDArray[np.float64], *, keep_z: bool) -> Geometries:
+    heights = shapely.has_z(geometries)
+    if not keep_z or not heights.any():
+        return shapely.set_coordinates(geometries, coordinates)
+    of_height = np.repeat(heights, shapely.get_num_coordinates(geometries))
+    flat, raised = geometries[~heights], geometries[heights]
+    z = shapely.get_coordinates(raised, include_z=True)[:, 2]
+    geometries[~heights] = shapely.set_coordinates(flat, coordinates[~of_height])
+    geometries[heights] = shapely.set_coordinates(raised, np.column_stack([coordinates[of_height], z]))
+    return geometries
+
+
+def _checked(
+    coordinates: npt.NDArray[np.float64], operation: Operation | None, rules: Rules, *, limit: float
+) -> npt.NDArray[np.float64]:
+    finite = np.isfinite(coordinates)
+    if not finite.all():
+        _refuse(coordinates, np.asarray(~finite.all(axis=1)), "are not numbers")
+    moved = coordinates if operation is None else operation.transform(coordinates)
+    after = "" if operation is None else " after the transformation"
+    if not rules.target.geographic:
+        _refuse(
+            coordinates,
+            np.asarray(~np.isfinite(moved).all(axis=1)),
+            f"are not in the area of {rules.target.crs}{after}",
+        )
+        return moved
+    if not (np.abs(moved) <= (180.0, 90.0)).all():
+        moved = np.column_stack([_snapped(moved[:, 0], 180.0), _snapped(moved[:, 1], 90.0)])
+        outside = np.asarray(~(np.abs(moved) <= (limit, 90.0)).all(axis=1))
+        _refuse(coordinates, outside, f"are no longitude and latitude{after}")
+    return moved
 
 
 def _snapped(values: npt.NDArray[np.float64], limit: float) -> npt.NDArray[np.float64]:
@@ -238,7 +223,7 @@ def _snapped(values: npt.NDArray[np.float64], limit: float) -> npt.NDArray[np.fl
 
 def _refuse(coordinates: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], what: str) -> None:
     if bad.any():
-        x, y = coordinates[np.flatnonzero(bad)[0]]
+        x, y = coordinates[np.flatnonzero(bad)[0], :2]
         raise DataError(
             f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r})",
             "Declare the right processing.crs (with override_crs), or drop the rows in processing.sql",

@@ -1,6 +1,6 @@
-"""What an operator sees of a data artifact at a glance: its first rows as Markdown, its geometry as a small picture.
+"""What an operator sees of a data artifact at a glance: first rows and profile as Markdown, a picture of the geometry.
 
-Where the UI shows them belongs to `orchestration`; neither is an artifact of a release.
+Where the UI shows them belongs to `orchestration`; the picture is an artifact too where `derived` is asked for it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from d4c_pipeline.model.errors import DataError
 
 _LONGEST_CELL = 60
 _MOST_COLUMNS = 30
+_MOST_PROFILED = 200
+_BLOCKS = "·▁▂▃▄▅▆▇█"
 _MOST_FEATURES = 50_000
 _BACKGROUND, _FILL, _LINE, _POINT = (255, 255, 255), (198, 219, 239), (33, 102, 172), (178, 24, 43)
 # Drawn larger and scaled down: Pillow's own lines are not smoothed.
@@ -46,17 +49,50 @@ def preview_markdown(data: Path, rows: int = 5) -> str:
     return "\n".join(lines) + "\n"
 
 
-def map_png(data: Path, width: int = 360) -> bytes:
+def profile_markdown(profile: Mapping[str, Any]) -> str:
+    """Return a profile (as `profile.json` has it) as Markdown: a line per column, then the facts of the geometry.
+
+    Of a column: type, nulls, distinct values, least, greatest, the three most frequent values, and the histogram drawn
+    in blocks. After 200 columns the rest is left out.
+    """
+    header = ("column", "type", "nulls", "distinct", "min", "max", "most frequent", "histogram")
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    columns: Mapping[str, Mapping[str, Any]] = profile["columns"]
+    for name, facts in list(columns.items())[:_MOST_PROFILED]:
+        top = ", ".join(f"{_cell(each['value'])} ({each['count']})" for each in facts.get("top", ())[:3])
+        plain = (_cell(facts.get(fact)) for fact in ("type", "nulls", "distinct", "min", "max"))
+        lines.append("| " + " | ".join([_cell(name), *plain, top, _blocks(facts.get("histogram"))]) + " |")
+    if len(columns) > _MOST_PROFILED:
+        lines.append(f"\nand {len(columns) - _MOST_PROFILED} more columns")
+    if geometry := profile.get("geometry"):
+        types = ", ".join(f"{count} {kind}" for kind, count in geometry["types"].items()) or "none"
+        lines.append(
+            f"\nGeometry: {types}; {geometry['nulls']} rows without; {geometry['vertices']} vertices,"
+            f" {geometry['most_vertices']} at most in one"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _blocks(histogram: Mapping[str, Any] | None) -> str:
+    if not histogram:
+        return ""
+    most = max(histogram["counts"])
+    # A bin that holds anything is never drawn as an empty one.
+    return "".join(_BLOCKS[math.ceil(count / most * (len(_BLOCKS) - 1))] for count in histogram["counts"])
+
+
+def map_png(data: Path, width: int = 360, height: int | None = None) -> bytes:
     """Return a PNG, `width` pixels wide, of the geometry; empty bytes when there is none.
 
-    Degrees are drawn as they are, the height scaled by the cosine of the middle latitude. Of more than 50,000 features
-    every n-th is drawn. Raises DataError when `data` is not readable.
+    Degrees are drawn as they are, the height scaled by the cosine of the middle latitude; with a `height` of its own
+    the picture has that many pixels and the geometry stands in its middle. Of more than 50,000 features every n-th is
+    drawn. The same bytes for the same data. Raises DataError when `data` is not readable.
     """
     parquet, geo = _open(data)
     bounds = geo.get("bbox")
     if not bounds:
         return b""
-    frame = _Frame.of(bounds, width * _OVERSAMPLING)
+    frame = _Frame.of(bounds, width * _OVERSAMPLING, height and height * _OVERSAMPLING)
     image = Image.new("RGB", (frame.width, frame.height), _BACKGROUND)
     step = math.ceil(parquet.metadata.num_rows / _MOST_FEATURES)
     draw = ImageDraw.Draw(image)
@@ -66,7 +102,7 @@ def map_png(data: Path, width: int = 360) -> bytes:
         offset += len(batch)
         _draw(draw, frame, shapely.get_parts(shapely.from_wkb(values[[value is not None for value in values]])))
     out = io.BytesIO()
-    image.resize((width, max(1, round(frame.height / _OVERSAMPLING))), Image.Resampling.LANCZOS).save(
+    image.resize((width, height or max(1, round(frame.height / _OVERSAMPLING))), Image.Resampling.LANCZOS).save(
         out, "PNG", optimize=True
     )
     return out.getvalue()
@@ -82,13 +118,13 @@ class _Frame:
         self.width, self.height = size
 
     @classmethod
-    def of(cls, bounds: list[float], width: int) -> _Frame:
+    def of(cls, bounds: list[float], width: int, height: int | None = None) -> _Frame:
         west, south, east, north = bounds
         shrink = max(math.cos(math.radians((south + north) / 2)), 0.05)
         margin = width * 0.03
         # A single point still gets a frame; a long thin strip is kept between a quarter and twice as high as wide.
         across, up = max((east - west) * shrink, 1e-6), max(north - south, 1e-6)
-        height = round(min(max(width * up / across, width * 0.25), width * 2.0))
+        height = height or round(min(max(width * up / across, width * 0.25), width * 2.0))
         unit = min((width - 2 * margin) / across, (height - 2 * margin) / up)
         left = (west + east) / 2 - width / 2 / (unit * shrink)
         top = (south + north) / 2 + height / 2 / unit

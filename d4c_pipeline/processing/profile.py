@@ -8,25 +8,27 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
 import pyarrow.parquet as pq
 
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.duckdb_engine import identifier
-from d4c_pipeline.processing.geometry import TYPE_NAMES, GeometryColumn
+from d4c_pipeline.processing.parallel import memory_bytes
+
+if TYPE_CHECKING:
+    from d4c_pipeline.processing.shapes import Facts
 
 _LONGEST_TEXT = 200
 
 
 def profile(
     data: Path,
-    geometry: GeometryColumn | None,
+    geometry: Facts | None,
     *,
     spill: Path,
     threads: int | None = None,
@@ -41,7 +43,7 @@ def profile(
     schema = pq.read_schema(data)
     named = [field for field in schema if geometry is None or field.name not in (GEOMETRY, BBOX)]
     out: dict[str, Any] = {"rows": pq.read_metadata(data).num_rows, "row_groups": pq.read_metadata(data).num_row_groups}
-    connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=spill)
+    connection = _connect(spill, threads, memory_limit)
     try:
         # One column at a time: the memory of counting distinct values is that of one column.
         out["columns"] = {
@@ -52,15 +54,43 @@ def profile(
     finally:
         connection.close()
     if geometry is not None:
-        types = Counter(TYPE_NAMES[type_id] for type_id in geometry.types.tolist() if type_id >= 0)
+        from d4c_pipeline.processing.shapes import type_name  # noqa: PLC0415 - tables do without GEOS
+
+        named_types = {type_name(type_id): count for type_id, count in geometry.types.items()}
         out["geometry"] = {
-            "types": dict(sorted(types.items())),
-            "nulls": int((geometry.types < 0).sum()),
+            "types": dict(sorted(named_types.items())),
+            "nulls": geometry.nulls,
             "bounds": list(geometry.total_bounds) if geometry.total_bounds else None,
-            "vertices": int(geometry.vertices.sum()),
-            "most_vertices": int(np.max(geometry.vertices, initial=0)),
+            "vertices": geometry.vertices,
+            "most_vertices": geometry.most_vertices,
         }
     return out
+
+
+def keys(
+    data: Path, key: Sequence[str], *, spill: Path, threads: int | None = None, memory_limit: str | None = None
+) -> dict[str, int]:
+    """Return how many rows of `data` lack a part of `key`, and how many repeat another; nothing without a key."""
+    if not key:
+        return {}
+    columns = ", ".join(map(identifier, key))
+    null = " OR ".join(f"{identifier(name)} IS NULL" for name in key)
+    source = duckdb_engine.parquet(data)
+    connection = _connect(spill, threads, memory_limit)
+    try:
+        answer = connection.execute(
+            f"SELECT count(*) FILTER ({null}) AS nulls, count(*) FILTER (NOT ({null})) -"
+            f" (SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} WHERE NOT ({null}))) FROM {source}"
+        ).fetchone() or (0, 0)
+    except duckdb.Error as error:
+        raise duckdb_engine.explained(error, f"Looking for repeated keys in {data.name}") from error
+    finally:
+        connection.close()
+    return {"key_nulls": int(answer[0]), "key_duplicates": int(answer[1])}
+
+
+def _connect(spill: Path, threads: int | None, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
+    return duckdb_engine.connect(threads=threads, memory_limit=f"{memory_bytes(memory_limit)}B", spill=spill)
 
 
 def _column(connection: duckdb.DuckDBPyConnection, data: Path, name: str) -> dict[str, Any]:

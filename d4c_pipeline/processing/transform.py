@@ -1,4 +1,4 @@
-"""The dataset's own SQL: one DuckDB SELECT over the table `source`, run so that it answers the same everywhere.
+"""The dataset's own SQL: one DuckDB SELECT over `source` and other inputs, run so that it answers the same everywhere.
 
 What it may read and call is decided here; the order of its rows is not its business (`order` decides that).
 """
@@ -6,22 +6,24 @@ What it may read and call is decided here; the order of its rows is not its busi
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.errors import D4CError, DataError
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.columns import GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import identifier, text_literal
-from d4c_pipeline.processing.readers.native import exactly_unique
+from d4c_pipeline.processing.duckdb_engine import identifier, literal_pattern, parquet, text_literal
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, exactly_unique
 
 # Words that mean the present moment without being written as a function call.
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
+_ROWS_A_BATCH = 1 << 16
 _AS_TEXT = (
     "UUID",
     "ENUM",
@@ -37,44 +39,62 @@ _AS_TEXT = (
 )
 
 
-@dataclass(frozen=True)
-class Transformed:
-    """What the SQL answered: attributes, and geometry as WKB in EPSG:4326 where it was asked for."""
-
-    table: pa.Table
-    geometry: pa.ChunkedArray | None
-
-
-def run(
+def stream(
     sql_file: Path,
-    table: pa.Table,
-    geometry: pa.ChunkedArray | None,
+    source: pa.RecordBatchReader,
     *,
-    variables: dict[str, str],
+    variables: Mapping[str, str],
     with_geometry: bool,
     spill: Path,
     memory_limit: str | None = None,
-) -> Transformed:
-    """Run the SELECT in `sql_file` over `source`: the columns of `table` under their names, and `geometry` as GEOMETRY.
+    inputs: Mapping[str, Path] | None = None,
+) -> pa.RecordBatchReader:
+    """Run the SELECT in `sql_file` over the rows of `source` and return its rows, in the order it answers them.
 
-    Names that differ by case alone get `_2`, ... as SQL knows no case. `variables` are there as `getvariable('name')`.
-    One thread, since sums of floating point numbers depend on how many there are; no files, no network, nothing that
-    answers differently on another day. Raises DataError, in one sentence, for SQL that is not such a SELECT, that
-    fails, answers without rows, or has no `geometry` where `with_geometry`.
+    In SQL, `source` is a table with the columns of that name (such that differ by case alone get `_2`, ... as SQL knows
+    no case) and `geometry` as GEOMETRY, from `GEOMETRY_COLUMN` (WKB); the answer's geometry stands there again, last.
+    Each of `inputs` is a view of its name over that (Geo)Parquet file, its geometry columns GEOMETRY too. `variables`
+    are there as `getvariable('name')`. One thread, since sums of floating point numbers depend on how many there are;
+    no other files, no network, nothing that answers differently on another day. What exceeds `memory_limit` (DuckDB's
+    words) goes to the folder `spill`. Raises DataError, in one sentence, for SQL that is not such a SELECT, that fails,
+    answers without rows, or has no `geometry` where `with_geometry`.
     """
     sql = _text(sql_file)
     connection = duckdb_engine.connect(extensions=("spatial",), threads=1, memory_limit=memory_limit, spill=spill)
+    broken: list[D4CError] = []
     try:
-        _load_source(connection, table, geometry)
+        _load_source(connection, source, broken)
+        for name, path in (inputs or {}).items():
+            _load_input(connection, name, path)
         for name, value in variables.items():
             connection.execute(f"SET VARIABLE {identifier(name)} = {text_literal(value)}")
+        # Settled before the door is shut: afterwards these files alone can be read.
+        # (DuckDB holds the pattern that a name with brackets was written as against them too.)
+        paths = [spelt for path in (inputs or {}).values() for spelt in (str(path), literal_pattern(path))]
+        allowed = ", ".join(text_literal(path) for path in paths)
+        connection.execute(f"SET allowed_paths = [{allowed}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        _check(connection, sql, sql_file.name)
+        _check(connection, sql, sql_file.name, tuple(inputs or {}))
         connection.execute(f"CREATE TEMP TABLE d4c_result AS {sql}")
-        return _fetch(connection, sql_file.name, with_geometry=with_geometry)
+        schema, answer = _answer(connection, sql_file.name, with_geometry=with_geometry)
+    except BaseException as error:
+        connection.close()
+        if broken:  # DuckDB was reading when the reader found something: its own sentence is the better one
+            raise broken[0] from error
+        if isinstance(error, duckdb.Error):
+            raise duckdb_engine.explained(error, f"The SQL of {sql_file.name}") from error
+        raise
+    return pa.RecordBatchReader.from_batches(schema, _until_closed(connection, answer, sql_file.name))
+
+
+def _until_closed(
+    connection: duckdb.DuckDBPyConnection, answer: Iterable[pa.RecordBatch], name: str
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from answer
     except duckdb.Error as error:
-        raise duckdb_engine.explained(error, f"The SQL of {sql_file.name}") from error
+        raise duckdb_engine.explained(error, f"The SQL of {name}") from error
     finally:
         connection.close()
 
@@ -91,21 +111,50 @@ def _text(sql_file: Path) -> str:
     return text.strip().rstrip(";")
 
 
-def _load_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, geometry: pa.ChunkedArray | None) -> None:
-    taken = [GEOMETRY] if geometry is not None else []
-    incoming = table.rename_columns(exactly_unique(table.column_names, fold_case=True, taken=taken))
-    if geometry is None:
-        replaced = "*"
-    else:
-        incoming = incoming.append_column(GEOMETRY, geometry)
-        replaced = f"* REPLACE (ST_GeomFromWKB({GEOMETRY}) AS {GEOMETRY})"
-    connection.register("d4c_incoming", incoming)
-    connection.execute(f"CREATE TABLE source AS SELECT {replaced} FROM d4c_incoming")
+def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchReader, broken: list[D4CError]) -> None:
+    names = source.schema.names
+    taken = [GEOMETRY] if GEOMETRY_COLUMN in names else []
+    attributes = [name for name in names if name != GEOMETRY_COLUMN]
+    unique = dict(zip(attributes, exactly_unique(attributes, fold_case=True, taken=taken), strict=True))
+    # Columns are named by position: DuckDB would take two that differ by case for one.
+    fields = [source.schema.field(position).with_name(f"c{position}") for position in range(len(names))]
+    renamed = pa.schema(fields)
+
+    def numbered() -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in source:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=renamed)
+        except D4CError as error:
+            broken.append(error)
+            raise
+
+    selected = [
+        f"ST_GeomFromWKB(c{position}) AS {GEOMETRY}"
+        if name == GEOMETRY_COLUMN
+        else f"c{position} AS {identifier(unique[name])}"
+        for position, name in enumerate(names)
+    ]
+    connection.register("d4c_incoming", pa.RecordBatchReader.from_batches(renamed, numbered()))
+    connection.execute(f"CREATE TABLE source AS SELECT {', '.join(selected)} FROM d4c_incoming")
     connection.unregister("d4c_incoming")
 
 
-def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str) -> None:
-    remedy = f"Write one SELECT over the table source into {name}"
+def _load_input(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"The input {name} can't be read as Parquet: {error}", "Publish the dataset that processing.inputs names"
+        ) from error
+    geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    columns = [column for column in geo.get("columns", {}) if column in schema.names]
+    replaced = ", ".join(f"ST_GeomFromWKB({identifier(column)}) AS {identifier(column)}" for column in columns)
+    selected = f"* REPLACE ({replaced})" if replaced else "*"
+    connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT {selected} FROM {parquet(path)}")
+
+
+def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str, inputs: Sequence[str]) -> None:
+    remedy = f"Write one SELECT over {', '.join(('the table source', *inputs))} into {name}"
     answer = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
     parsed = json.loads(answer[0]) if answer else {}
     if parsed.get("error"):
@@ -116,7 +165,8 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str) -> None:
         raise DataError(f"The SQL of {name} has {len(parsed['statements'])} statements", remedy)
     stable = "stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') AND function_name <> 'error'"
     functions = connection.execute(f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE {stable}").fetchall()
-    columns = {str(row[0]).lower() for row in connection.execute("DESCRIBE source").fetchall()}
+    described = [connection.execute(f"DESCRIBE {identifier(table)}").fetchall() for table in ("source", *inputs)]
+    columns = {str(row[0]).lower() for rows in described for row in rows}
     unstable = _unstable(parsed, {str(row[0]).lower() for row in functions}, _MOMENT_WORDS - columns)
     if unstable:
         raise DataError(
@@ -145,7 +195,9 @@ def _unstable(node: Any, functions: set[str], words: frozenset[str]) -> set[str]
     return found.union(*(_unstable(child, functions, words) for child in node.values()))
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection, name: str, *, with_geometry: bool) -> Transformed:
+def _answer(
+    connection: duckdb.DuckDBPyConnection, name: str, *, with_geometry: bool
+) -> tuple[pa.Schema, pa.RecordBatchReader]:
     described = [(str(row[0]), str(row[1])) for row in connection.execute("DESCRIBE d4c_result").fetchall()]
     geometries = [column for column, kind in described if kind.startswith("GEOMETRY")]
     chosen = next((column for column in geometries if column.lower() == GEOMETRY), None)
@@ -159,21 +211,19 @@ def _fetch(connection: duckdb.DuckDBPyConnection, name: str, *, with_geometry: b
             f"The SQL of {name} answers with the geometry column {', '.join(others)}",
             "Leave it out: features have one, named geometry, and tables none",
         )
-    selected = connection.execute(f"SELECT {', '.join(_expression(*column) for column in described)} FROM d4c_result")
-    result = selected.to_arrow_table()
-    if result.num_rows == 0:
+    if (connection.execute("SELECT count(*) FROM d4c_result").fetchone() or (0,))[0] == 0:
         raise DataError(f"The SQL of {name} answers without rows", "Correct its conditions")
-    if chosen is None:
-        return Transformed(result, None)
-    position = result.column_names.index(chosen)
-    return Transformed(result.remove_column(position), result.column(position))
+    # The geometry comes last and under a name that no attribute has.
+    ordered = [_expression(*column) for column in described if column[0] != chosen]
+    if chosen is not None:
+        ordered.append(f"ST_AsWKB({identifier(chosen)})::BLOB AS {GEOMETRY_COLUMN}")
+    answer = connection.execute(f"SELECT {', '.join(ordered)} FROM d4c_result").to_arrow_reader(_ROWS_A_BATCH)
+    return answer.schema, answer
 
 
 def _expression(column: str, kind: str) -> str:
     # Types that Parquet or Arrow do not know, or know as something wider: 128-bit sums become 64-bit ones or fail.
     name = identifier(column)
-    if kind.startswith("GEOMETRY"):
-        return f"ST_AsWKB({name})::BLOB AS {name}"
     if kind in ("HUGEINT", "UHUGEINT"):
         return f"{name}::BIGINT AS {name}"
     if kind.startswith(_AS_TEXT):

@@ -1,15 +1,16 @@
-"""Writing GeoParquet 1.1 and Parquet: row groups, compression, covering, metadata; the same bytes on every machine.
+"""Writing GeoParquet and Parquet: row groups, compression, covering, metadata; the same bytes on every machine.
 
-Rows come in the order that `order` decided. Specification: https://geoparquet.org/releases/v1.1.0/
+Rows come in parts, in the order that `order` and `merge` decided. Each row group is encoded by itself, several at a
+time, and `stitch` makes one file of them. Specification: https://geoparquet.org/releases/v1.1.0/
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,133 +18,150 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import pyproj
 
 from d4c_pipeline.model import release
+from d4c_pipeline.processing import encode, staged
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.geometry import GeometryColumn
+from d4c_pipeline.processing.merge import Sorted
+from d4c_pipeline.processing.parallel import in_order
+from d4c_pipeline.processing.rows import Coded, Column, coded, gather
+from d4c_pipeline.processing.stitch import stitch
 
 # At least so many rows a group, unless its geometry has more bytes.
 # Measured on 1.5 M points, 500 k buildings and 5 k boundaries: 10,000 rows read a third to two thirds of the bytes of
-# 50,000 for a 1 % query at 1 to 7 % more size; big features are cut by bytes instead.
+# 50,000 for a 1 % query at 1 to 7 % more size; big features are cut by bytes instead. See benchmarks/RESULTS.md.
 FEATURE_GROUP_ROWS = 10_000
 FEATURE_GROUP_BYTES = 8 << 20
 TABLE_GROUP_ROWS = 100_000
-COMPRESSION = "zstd"
-# Higher levels change geometry by -12 to +0.5 % of size for 10 to 22 times the CPU.
-COMPRESSION_LEVEL = 3
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_BBOX_TYPE = pa.struct([pa.field(corner, pa.float32(), nullable=False) for corner in _CORNERS])
+# The encodings of columns are chosen anew after so many groups: what suits one suits its neighbours.
+_GROUPS_A_CHOICE = 64
 
 
-def parameters(*, with_geometry: bool) -> dict[str, Any]:
+class WkbType(pa.ExtensionType):
+    """WKB that Arrow writes as Parquet's own GEOMETRY type (https://geoarrow.org/extension-types.html)."""
+
+    def __init__(self, crs: str) -> None:
+        """`crs`: PROJJSON."""
+        self._crs = crs
+        super().__init__(pa.binary(), "geoarrow.wkb")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return _json({"crs": json.loads(self._crs), "crs_type": "projjson"}).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> WkbType:
+        return cls(_json(json.loads(serialized).get("crs")))
+
+
+@dataclass(frozen=True)
+class GeometryLayout:
+    """How geometry is written. `version` of GeoParquet; `crs` as PROJJSON; `promoted`: types to be made multi ones.
+
+    `bounds` (west, south, east, north) and `type_names` are those of all rows.
+    """
+
+    version: str
+    crs: dict[str, Any]
+    type_names: tuple[str, ...]
+    bounds: tuple[float, float, float, float] | None
+    promoted: tuple[int, ...] = ()
+
+    @property
+    def covered(self) -> bool:
+        """Whether there is a bbox column; Parquet's own geometry type has its boxes in the footer."""
+        return self.version.startswith("1.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file is besides its rows. `types`: of its columns, without geometry; `rows`: how many there will be."""
+
+    columns: tuple[release.Column, ...]
+    types: dict[str, pa.DataType]
+    geometry: GeometryLayout | None
+    rows: int
+    dataset: str
+    vintage: str
+    key: tuple[str, ...]
+
+
+def parameters(geometry: GeometryLayout | None) -> dict[str, Any]:
     """Return what of this module determines the bytes of a file, for the build manifest."""
     common = {
-        "compression": COMPRESSION,
-        "compression_level": COMPRESSION_LEVEL,
+        "compression": encode.COMPRESSION,
+        "compression_level": encode.COMPRESSION_LEVEL,
         "parquet_version": "2.6",
         "data_page": "1.0",
+        "encodings": f"the smallest of those tried on every {_GROUPS_A_CHOICE}th row group",
     }
-    if with_geometry:
-        return {
-            "format": "GeoParquet 1.1.0",
-            "row_group_rows": FEATURE_GROUP_ROWS,
-            "row_group_geometry_bytes": FEATURE_GROUP_BYTES,
-            "covering": "float32, rounded outward",
-            **common,
-        }
-    return {"format": "Parquet", "row_group_rows": TABLE_GROUP_ROWS, **common}
+    if geometry is None:
+        return {"format": "Parquet", "row_group_rows": TABLE_GROUP_ROWS, **common}
+    return {
+        "format": f"GeoParquet {geometry.version}",
+        "row_group_rows": FEATURE_GROUP_ROWS,
+        "row_group_geometry_bytes": FEATURE_GROUP_BYTES,
+        **({"covering": "float32, rounded outward"} if geometry.covered else {}),
+        **common,
+    }
 
 
-def write(
-    path: Path,
-    table: pa.Table,
-    geometry: GeometryColumn | None,
-    rows: npt.NDArray[np.int64],
-    *,
-    columns: Sequence[release.Column],
-    dataset: str,
-    vintage: str,
-    key: Sequence[str],
-) -> None:
-    """Write `rows` of `table` and `geometry` to `path` as (Geo)Parquet.
+def write(path: Path, parts: Iterable[Sorted], layout: Layout, *, threads: int | None = None) -> int:
+    """Write `parts` to `path` as (Geo)Parquet; return the number of rows.
 
-    `columns` describe the table's columns and, last, the geometry. The file's metadata has `d4c` (dataset, vintage,
-    key, columns) and for features `geo`. Raises OSError when the disk does.
+    The file's metadata has `d4c` (dataset, vintage, key, columns) and for features `geo`. Raises OSError when the disk
+    does.
     """
-    schema = _schema(table, geometry, columns, dataset=dataset, vintage=vintage, key=key)
-    described = schema.names[: len(table.schema)]
-    plain = [name for name in described if not pa.types.is_nested(schema.field(name).type)]
-    bbox = [f"{BBOX}.{corner}" for corner in _CORNERS] if geometry is not None else []
-    table = table.combine_chunks()  # taking rows out of many chunks takes three times as long
-    with pq.ParquetWriter(
-        path,
-        schema,
-        version="2.6",
-        data_page_version="1.0",
-        compression=COMPRESSION,
-        compression_level=COMPRESSION_LEVEL,
-        use_dictionary=plain,  # pyright: ignore[reportArgumentType]
-        # Neighbours share their high bytes: splitting them by byte makes the covering a fifth of its plain size.
-        column_encoding=dict.fromkeys(bbox, "BYTE_STREAM_SPLIT") or None,
-        # Least and greatest WKB say nothing and would stand in every page header.
-        write_statistics=[*plain, *bbox],  # pyright: ignore[reportArgumentType]
-        write_page_index=True,
-        store_schema=True,
-    ) as writer:
-        for start, stop in _row_groups(geometry, rows):
-            batch = _ordered(table, geometry, rows[start:stop], schema)
-            writer.write_table(batch, row_group_size=max(stop - start, 1))
+    schema = _schema(layout)
+    encoded = in_order(lambda job: job(), _jobs(parts, schema, layout), threads)
+    template = encode.encoded(schema.empty_table(), dict.fromkeys(schema.names, encode.DICTIONARY), whole_schema=True)
+    with path.open("wb") as out:
+        return stitch(out, template.to_pybytes(), map(memoryview, encoded))
 
 
-def geo_metadata(geometry: GeometryColumn) -> dict[str, Any]:
-    """Return GeoParquet's `geo` metadata for clean geometry in EPSG:4326."""
+def _jobs(parts: Iterable[Sorted], schema: pa.Schema, layout: Layout) -> Iterator[Callable[[], pa.Buffer]]:
+    encodings: dict[str, str] = {}
+    for number, group in enumerate(_groups(parts, layout)):
+        if number % _GROUPS_A_CHOICE == 0:
+            encodings = encode.choose(_table(group, schema, layout, {}))
+        yield lambda group=group, encodings=encodings: encode.encoded(
+            _table(group, schema, layout, encodings), encodings
+        )
+
+
+def geo_metadata(geometry: GeometryLayout) -> dict[str, Any]:
+    """Return GeoParquet's `geo` metadata."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": list(geometry.type_names),
-        "crs": _wgs84(),
+        "crs": geometry.crs,
         "edges": "planar",
         "orientation": "counterclockwise",
     }
-    if geometry.total_bounds:
-        column["bbox"] = list(geometry.total_bounds)
-    column["covering"] = {"bbox": {corner: [BBOX, corner] for corner in _CORNERS}}
-    return {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+    if geometry.bounds:
+        column["bbox"] = list(geometry.bounds)
+    if geometry.covered:
+        column["covering"] = {"bbox": {corner: [BBOX, corner] for corner in encode.CORNERS}}
+    return {"version": geometry.version, "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
 
 
-@functools.cache
-def _wgs84() -> dict[str, Any]:
-    return pyproj.CRS.from_epsg(4326).to_json_dict()
-
-
-def _schema(
-    table: pa.Table,
-    geometry: GeometryColumn | None,
-    columns: Sequence[release.Column],
-    *,
-    dataset: str,
-    vintage: str,
-    key: Sequence[str],
-) -> pa.Schema:
-    types = {field.name: field.type for field in table.schema}
-    if geometry is not None:
-        types[GEOMETRY] = geometry.wkb.type
+def _schema(layout: Layout) -> pa.Schema:
+    geometry = layout.geometry
+    types = {name: pa.string() if pa.types.is_null(kind) else kind for name, kind in layout.types.items()}
     # A column without any value has Arrow's null type, which other readers of Parquet do not know.
-    fields = [
-        pa.field(
-            column.name,
-            pa.string() if pa.types.is_null(types[column.name]) else types[column.name],
-            metadata=_facts(column),
-        )
-        for column in columns
-    ]
+    if geometry is not None:
+        types[GEOMETRY] = pa.binary() if geometry.covered else WkbType(_json(geometry.crs))
+    fields = [pa.field(column.name, types[column.name], metadata=_facts(column)) for column in layout.columns]
     metadata: dict[str, str] = {}
     if geometry is not None:
-        fields.append(pa.field(BBOX, _BBOX_TYPE))
+        if geometry.covered:
+            fields.append(pa.field(BBOX, encode.BBOX_TYPE))
         metadata["geo"] = _json(geo_metadata(geometry))
-    described = [{name: value for name, value in vars(column).items() if value is not None} for column in columns]
-    metadata["d4c"] = _json({"dataset": dataset, "vintage": vintage, "key": list(key), "columns": described})
+    described = [
+        {name: value for name, value in vars(column).items() if value is not None} for column in layout.columns
+    ]
+    metadata["d4c"] = _json(
+        {"dataset": layout.dataset, "vintage": layout.vintage, "key": list(layout.key), "columns": described}
+    )
     return pa.schema(fields, metadata)
 
 
@@ -156,32 +174,88 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _row_groups(geometry: GeometryColumn | None, rows: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    if geometry is None:
-        return [(start, min(start + TABLE_GROUP_ROWS, len(rows))) for start in range(0, len(rows), TABLE_GROUP_ROWS)]
-    sizes = pc.fill_null(pc.binary_length(geometry.wkb), 0).to_numpy().astype(np.int64)[rows]
-    ends = np.cumsum(sizes)
+# A row group, as pieces of parts.
+_Group = list[Sorted]
+
+
+def _groups(parts: Iterable[Sorted], layout: Layout) -> Iterator[_Group]:
     # Groups of one length, so that no small rest stands at the end.
-    longest = -(-len(rows) // max(1, len(rows) // FEATURE_GROUP_ROWS))
-    groups: list[tuple[int, int]] = []
-    start = 0
-    while start < len(rows):
-        before = int(ends[start - 1]) if start else 0
-        by_bytes = int(np.searchsorted(ends, before + FEATURE_GROUP_BYTES, side="right"))
-        stop = max(start + 1, min(by_bytes, start + longest, len(rows)))
-        groups.append((start, stop))
-        start = stop
-    return groups
+    usual = FEATURE_GROUP_ROWS if layout.geometry else TABLE_GROUP_ROWS
+    longest = -(-layout.rows // max(1, layout.rows // usual)) if layout.geometry else usual
+    begun: _Group = []
+    begun_rows = begun_bytes = 0
+    for part in parts:
+        ends = np.cumsum(_sizes(part)) if layout.geometry else None
+        start = 0
+        while start < len(part.positions):
+            before = int(ends[start - 1]) if ends is not None and start else 0
+            stop = min(start + longest - begun_rows, len(part.positions))
+            full = stop - start == longest - begun_rows
+            if ends is not None:
+                by_bytes = int(np.searchsorted(ends, before + FEATURE_GROUP_BYTES - begun_bytes, side="right"))
+                # A feature that is bigger than a group is one by itself.
+                by_bytes = max(by_bytes, start if begun else start + 1)
+                full = full or by_bytes < stop or (by_bytes == stop and stop < len(part.positions))
+                stop = min(stop, by_bytes)
+            if stop > start:
+                begun.append(Sorted(part.rows, part.positions[start:stop]))
+                begun_rows += stop - start
+                begun_bytes += (int(ends[stop - 1]) - before) if ends is not None else 0
+            if full:
+                yield begun
+                begun, begun_rows, begun_bytes = [], 0, 0
+            start = stop
+    if begun:
+        yield begun
 
 
-def _ordered(
-    table: pa.Table, geometry: GeometryColumn | None, rows: npt.NDArray[np.int64], schema: pa.Schema
-) -> pa.Table:
-    taken = pa.array(rows)
-    arrays = [column.cast(schema.field(n).type) for n, column in enumerate(table.take(taken).columns)]
-    if geometry is not None:
-        arrays += [geometry.wkb.take(taken), _covering(geometry.bounds[rows])]
-    return pa.table(arrays, schema=schema)
+def _sizes(part: Sorted) -> npt.NDArray[np.int64]:
+    wkb = part.rows.columns[staged.GEOMETRY]
+    return pc.fill_null(pc.binary_length(wkb), 0).to_numpy(zero_copy_only=False).astype(np.int64)[part.positions]
+
+
+def _table(group: _Group, schema: pa.Schema, layout: Layout, encodings: Mapping[str, str]) -> pa.Table:
+    names = list(group[0].rows.columns)
+    if len(group) == 1:
+        taken = {name: group[0].rows.take(name, group[0].positions) for name in names}
+    else:
+        pieces = [
+            pa.RecordBatch.from_arrays(
+                [_arrow(piece.rows.take(name, piece.positions)) for name in names], names=names
+            )
+            for piece in group
+        ]  # fmt: skip
+        taken = gather(pieces).columns
+    count = sum(len(piece.positions) for piece in group)
+    arrays: list[pa.Array] = []
+    fields: list[pa.Field] = []
+    for field in schema:
+        if layout.geometry is not None and field.name == GEOMETRY:
+            array = staged.promoted(taken, layout.geometry.promoted)
+            array = array if layout.geometry.covered else pa.ExtensionArray.from_storage(field.type, array)
+        elif layout.geometry is not None and field.name == BBOX:
+            array = _covering(staged.bounds(taken, count))
+        else:
+            array = _as_encoded(taken[field.name], field.type, encodings.get(field.name))
+        arrays.append(array)
+        fields.append(field.with_type(array.type))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _arrow(column: Column) -> pa.Array:
+    if isinstance(column, Coded):
+        return column.as_array()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
+def _as_encoded(column: Column, kind: pa.DataType, encoding: str | None) -> pa.Array:
+    # How text is held in memory depends on how it came; what is written depends on the text alone.
+    if encoding != encode.DICTIONARY or not pa.types.is_string(kind):
+        array = _arrow(column)
+        return array if array.type == kind else array.cast(kind)
+    if not isinstance(column, Coded):
+        column = coded([_arrow(column).cast(kind).dictionary_encode()])
+    return column.as_array()
 
 
 def _covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
@@ -193,5 +267,5 @@ def _covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
     high = np.where(rounded[:, 2:] < exact[:, 2:], np.nextafter(rounded[:, 2:], np.float32(np.inf)), rounded[:, 2:])
     corners = [np.ascontiguousarray(values) for values in (low[:, 0], low[:, 1], high[:, 0], high[:, 1])]
     return pa.StructArray.from_arrays(
-        [pa.array(corner) for corner in corners], fields=list(_BBOX_TYPE), mask=pa.array(missing)
+        [pa.array(corner) for corner in corners], fields=list(encode.BBOX_TYPE), mask=pa.array(missing)
     )

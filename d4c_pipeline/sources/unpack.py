@@ -3,16 +3,23 @@
 Which of the unpacked files holds the data is decided by `processing`; other archive formats are not read yet.
 """
 
+# isal's stubs leave the types of bytes open.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 import lzma
+import os
 import shutil
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from isal import isal_zlib
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.sources import files
@@ -20,7 +27,11 @@ from d4c_pipeline.sources import files
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 _UTF8_FLAG = 0x800
 _ENCRYPTED_FLAG = 0x1
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+_ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
+_BROKEN = (zipfile.BadZipFile, zlib.error, _ISAL_ERROR, lzma.LZMAError, EOFError, NotImplementedError)
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_PACKED = 1 << 18
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,47 @@ def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> Pa
     part = target.with_name(f"{target.name}.part")
     with files.writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with opened.open(member) as source, part.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
+        with part.open("wb") as sink:
+            if member.compress_type == zipfile.ZIP_DEFLATED:
+                _inflate(opened, member, sink)
+            else:
+                with opened.open(member) as source:
+                    shutil.copyfileobj(source, sink, 1 << 20)
         part.replace(target)
     return target
+
+
+def _inflate(opened: zipfile.ZipFile, member: zipfile.ZipInfo, sink: BinaryIO) -> None:
+    # isal inflates at about twice the speed of the zlib that `zipfile` uses, which can't be told to use another.
+    archive = opened.fp
+    if archive is None:
+        raise zipfile.BadZipFile("the archive is closed")
+    archive.seek(member.header_offset)
+    # Local file header, APPNOTE 4.3.7: sizes may be left out here, so those of the central directory are used.
+    header = archive.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+        raise zipfile.BadZipFile(f"no file begins where '{member.filename}' should")
+    name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
+    archive.seek(name_length + extra_length, os.SEEK_CUR)
+    inflater = isal_zlib.decompressobj(wbits=-isal_zlib.MAX_WBITS)
+    left, size, checksum = member.compress_size, 0, 0
+    while left > 0 and not inflater.eof:
+        packed = archive.read(min(left, _PACKED))
+        if not packed:
+            raise EOFError(f"'{member.filename}' is cut off")
+        left -= len(packed)
+        while packed and not inflater.eof:
+            block = inflater.decompress(packed, max_length=_BLOCK)
+            packed = inflater.unconsumed_tail
+            size, checksum = size + len(block), isal_zlib.crc32(block, checksum)
+            if size > member.file_size:
+                raise zipfile.BadZipFile(f"'{member.filename}' is longer than the archive says")
+            sink.write(block)
+    block = inflater.flush()
+    size, checksum = size + len(block), isal_zlib.crc32(block, checksum)
+    sink.write(block)
+    if size != member.file_size or checksum != member.CRC:
+        raise zipfile.BadZipFile(f"bad checksum of '{member.filename}'")
 
 
 def _checked(

@@ -1,35 +1,112 @@
-"""What every reader hands on: the attributes under the source's own names, and the geometry beside them as WKB.
+"""What every reader hands on: a stream of attributes under the source's own names, and geometry beside them as WKB.
 
-No rule about cleaning or naming lives here.
+No rule about cleaning or naming lives here, and nothing is held in memory beyond the batch that is asked for.
 """
 
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fnmatch
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyproj
-import pyproj.exceptions
+import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
+
+if TYPE_CHECKING:  # PROJ takes its time to load, and tables don't need it
+    import pyproj
+
+GEOMETRY_COLUMN = "__geometry__"
+GEOMETRY_FIELD = pa.field(GEOMETRY_COLUMN, pa.binary())
 
 
 @dataclass(frozen=True)
 class Native:
-    """A native file that has been read.
+    """A native file, or one of its layers, that is being read; `batches` can be gone through once.
 
-    `table`: attributes, names unique (an exact repetition got `_2`, `_3`, ...). `geometry`: ISO WKB in the source's
-    coordinates, x first, as long as the table; None for data without. `crs`: of the geometry. `report`: what the reader
-    noticed or had to decide (`encoding`, `delimiter`, `layer`, `driver`), for `DataSummary.report`.
+    `name`: what a message calls it. `attributes`: their names (unique: an exact repetition got `_2`, `_3`, ...) and
+    types. `batches`: those columns, and after them `GEOMETRY_COLUMN` where `crs` is not None: WKB (ISO or EWKB) in the
+    source's coordinates, x first, Z and M as the source has them, null where there is none (an empty geometry stays
+    one). `crs`: of the geometry, None for tables. `rows`: how many there will be, when the file says it. `report`: what
+    the reader noticed or had to decide (`encoding`, `delimiter`, `layer`, ...), for `DataSummary.report`; complete when
+    `batches` is exhausted. Going through `batches` raises DataError for what is broken or does not fit further on.
     """
 
-    table: pa.Table
-    geometry: pa.ChunkedArray | None = None
+    name: str
+    attributes: pa.Schema
+    batches: Iterator[pa.RecordBatch]
     crs: pyproj.CRS | None = None
+    rows: int | None = None
     report: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the batches."""
+        return self.attributes if self.crs is None else self.attributes.append(GEOMETRY_FIELD)
+
+    def collect(self) -> tuple[pa.Table, pa.ChunkedArray | None]:
+        """Return all attributes, and all geometries (None for a table), out of what is left of `batches`."""
+        table = pa.Table.from_batches(self.batches, self.schema)
+        if self.crs is None:
+            return table, None
+        position = table.num_columns - 1
+        return table.remove_column(position), table.column(position)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, or a layer or sheet of one, that is to be read: `open` does that, as often as it is called.
+
+    `member`: the file's name in the delivery. `layer`: within it, where it can have several. `origin`: what tells the
+    part from the others, for messages and the origin column.
+    """
+
+    member: str
+    layer: str | None
+    open: Callable[[], Native]
+    origin: str = ""
+
+
+def chosen(names: Sequence[str], wanted: str | None, *, several: bool, path: Path, what: str) -> list[str]:
+    """Return which of the layers or sheets `names` to read: that of the name `wanted`, those the glob matches, or all.
+
+    Raises DataError when that is none, or more than one without `several` (`what`: "layer", "sheet"), and names them.
+    """
+    named = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "") or "none"
+    found = list(names)
+    if wanted is not None:
+        found = [name for name in names if name == wanted] or fnmatch.filter(names, wanted)
+        if not found:
+            raise DataError(f"{path.name} has no {what} {wanted}; it has {named}", "Correct processing.layer")
+    if not found:
+        raise DataError(f"{path.name} has no {what}", "Look at what the source delivers")
+    if len(found) > 1 and not several:
+        of = f"{len(found)} {what}s" + (f" that match {wanted}" if wanted is not None else "")
+        raise DataError(
+            f"{path.name} has {of}: {named}", "Declare the one to read as processing.layer, or append: true"
+        )
+    return found
+
+
+def with_rows(batches: Iterator[pa.RecordBatch], empty: Callable[[], DataError]) -> Iterator[pa.RecordBatch]:
+    """Return `batches` without those that have no rows; the first is read at once, and when there is none `empty`'s
+    error raised: who opens a file learns then and there what is wrong with its beginning.
+    """
+    first = next((batch for batch in batches if batch.num_rows), None)
+    if first is None:
+        raise empty()
+
+    def chained() -> Iterator[pa.RecordBatch]:
+        yield first
+        yield from (batch for batch in batches if batch.num_rows)
+
+    return chained()
 
 
 def parse_crs(text: str, path: Path) -> pyproj.CRS:
@@ -37,6 +114,9 @@ def parse_crs(text: str, path: Path) -> pyproj.CRS:
 
     Raises DataError when PROJ does not know it.
     """
+    import pyproj  # noqa: PLC0415
+    import pyproj.exceptions  # noqa: PLC0415
+
     try:
         return pyproj.CRS.from_user_input(text)
     except pyproj.exceptions.CRSError as error:
@@ -70,3 +150,36 @@ def exactly_unique(names: Sequence[str], *, fold_case: bool = False, taken: Sequ
         used.add(fold(candidate))
         out.append(candidate)
     return out
+
+
+def with_nulls(column: pa.Array, markers: Sequence[str]) -> pa.Array:
+    """Return `column` with null for each text that means "no value"; columns of other types as they are."""
+    if not markers or not pa.types.is_string(column.type):
+        return column
+    return pc.if_else(pc.is_in(column, pa.array(markers, pa.string())), pa.scalar(None, pa.string()), column)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type that a column of `kind` is handed on as: no extensions, dictionaries, views or nesting."""
+    # GDAL marks JSON and coded values by extension or dictionary types; what they hold is what is kept.
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_nested(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    return kind
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Return `column` as its `plain_type`; nested values become JSON text, keys in their order."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    kind = plain_type(column.type)
+    if pa.types.is_nested(column.type):
+        values = column.to_pylist()
+        texts = [None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in values]
+        return pa.array(texts, pa.string())
+    return column if column.type == kind else column.cast(kind)

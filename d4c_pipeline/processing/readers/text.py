@@ -1,93 +1,110 @@
 """Delimited text (CSV, TSV, the data file of a WDS full table): every column read as text, nothing guessed of types.
 
-Coordinates in columns become points here; casting columns to declared types belongs to `columns`.
+It is read in blocks, so that ten million rows take no more memory than ten thousand. Columns with coordinates become
+geometry in `coordinates`; casting columns to types belongs to `columns`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
-# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import csv
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
-import shapely
 
-from d4c_pipeline.model.dataset import Processing, VectorProcessing
+from d4c_pipeline.model.dataset import Processing
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing import casting
 from d4c_pipeline.processing.readers import encoding as encodings
-from d4c_pipeline.processing.readers.native import Native, exactly_unique, parse_crs
+from d4c_pipeline.processing.readers.marks import with_plain_numbers
+from d4c_pipeline.processing.readers.native import Native, exactly_unique
 
 _DELIMITERS = (",", ";", "\t", "|")
-_BLOCK = 16 << 20
+# Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
+_BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
+_TOO_LONG = "straddl"
+_REMEDY = "Correct processing.encoding, delimiter or header, or fetch the vintage again"
+_PAD_ROWS = 20_000
+_FIELD_LIMIT = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns)."""
+
+    encoding: str
+    delimiter: str
+    quoted: bool
+    skipped: int
+    names: tuple[str, ...]
 
 
 def read(path: Path, processing: Processing, *, threads: int | None = None) -> Native:
     """Read delimited text.
 
-    An empty field and each of `nulls` is null; all else is kept verbatim. Tab-separated text in which a field begins
-    with a quote that its line does not end is taken as unquoted (the text/tab-separated-values of IANA has no quotes).
-    Raises DataError for text that can't be decoded, ragged rows, no rows, and coordinates that are not numbers.
+    An empty field and each of `nulls` is null; all else is kept verbatim, but for numbers with declared marks.
+    Tab-separated text in which a field begins with a quote that its line does not end is taken as unquoted (the
+    text/tab-separated-values of IANA has no quotes). Raises DataError for text that can't be decoded and ragged rows,
+    naming the line.
     """
     encoding = encodings.python_name(processing.encoding) if processing.encoding else encodings.detect(path)
-    try:
-        empty, first = _first_line(path, encoding)
+    with _explained(path, encoding):
+        skipped, first = _first_line(path, encoding, processing.header_row)
         delimiter = processing.delimiter or _sniffed(first)
         quoted = delimiter != "\t" or _quotes_close(path, encoding)
         names = list(processing.header) or exactly_unique(_fields(first, delimiter, quoted=quoted))
-        table = _parse(path, processing, names, encoding, delimiter, empty=empty, quoted=quoted, threads=threads)
-    except (UnicodeError, csv.Error, pa.ArrowInvalid) as error:
-        raise DataError(
-            f"{path.name} can't be read as {encoding} text: {' '.join(str(error).split())[:300]}",
-            "Correct processing.encoding, delimiter or header, or fetch the vintage again",
-        ) from error
-    if table.num_rows == 0:
-        raise DataError(f"{path.name} has no rows", "Look at what the source delivers")
-    report = {"encoding": encoding.removesuffix("-sig"), "delimiter": delimiter}
-    if isinstance(processing, VectorProcessing) and processing.longitude and processing.latitude:
-        table, trimmed = _trimmed(table, (processing.longitude, processing.latitude))
-        geometry, incomplete = _points(table, processing.longitude, processing.latitude)
-        counts = {"coordinates_trimmed": trimmed, "incomplete_coordinates": incomplete}
-        return Native(table, geometry, parse_crs(processing.crs or "EPSG:4326", path), report | counts)
-    if isinstance(processing, VectorProcessing) and not processing.sql:
-        raise DataError(
-            f"{path.name} is text, and no columns with coordinates are declared",
-            f"Declare processing.longitude and latitude, out of {', '.join(names[:30])}",
-        )
-    return Native(table, report=report)
+    dialect = _Dialect(encoding, delimiter, quoted, skipped, tuple(names))
+    report: dict[str, Any] = {"encoding": encoding.removesuffix("-sig"), "delimiter": delimiter}
+    rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
+    batches = rows if rows is not None else _parse(path, processing, dialect, threads)
+    attributes = pa.schema([(name, pa.string()) for name in names])
+    return Native(path.name, attributes, with_plain_numbers(batches, processing), report=report)
 
 
-def _parse(
-    path: Path,
-    processing: Processing,
-    names: list[str],
-    encoding: str,
-    delimiter: str,
-    *,
-    empty: int,
-    quoted: bool,
-    threads: int | None,
-) -> pa.Table:
-    return pyarrow.csv.read_csv(
+def _parse(path: Path, processing: Processing, dialect: _Dialect, threads: int | None) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for size in _BLOCKS:
+        skip = done
+        try:
+            for batch in _stream(path, processing, dialect, threads, size):
+                if skip >= batch.num_rows:
+                    skip -= batch.num_rows
+                    continue
+                yield batch.slice(skip)
+                done += batch.num_rows - skip
+                skip = 0
+            return
+        except (UnicodeError, pa.ArrowInvalid) as error:
+            if _TOO_LONG in str(error) and size != _BLOCKS[-1]:
+                continue
+            raise _refusal(path, processing, dialect, error) from error
+
+
+def _stream(
+    path: Path, processing: Processing, dialect: _Dialect, threads: int | None, size: int
+) -> Iterator[pa.RecordBatch]:
+    yield from pyarrow.csv.open_csv(
         path,
         read_options=pyarrow.csv.ReadOptions(
             use_threads=threads != 1,
-            block_size=_BLOCK,
-            column_names=names,
-            skip_rows=empty,
+            block_size=size,
+            column_names=list(dialect.names),
+            skip_rows=dialect.skipped,
             skip_rows_after_names=0 if processing.header else 1,
             # Arrow skips a byte order mark of UTF-8 itself, and reads it faster when it need not transcode.
-            encoding="utf8" if encoding in ("utf-8", "utf-8-sig") else encoding,
+            encoding="utf8" if dialect.encoding in ("utf-8", "utf-8-sig") else dialect.encoding,
         ),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted
+            delimiter=dialect.delimiter,
+            quote_char='"' if dialect.quoted else False,
+            newlines_in_values=dialect.quoted,
         ),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types={name: pa.string() for name in names},
+            column_types=dict.fromkeys(dialect.names, pa.string()),
             null_values=["", *processing.nulls],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
@@ -95,16 +112,85 @@ def _parse(
     )
 
 
-def _first_line(path: Path, encoding: str) -> tuple[int, str]:
-    # How many empty lines come first, and the line after them.
+def _padded(path: Path, processing: Processing, dialect: _Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    # Row by row: several times slower, which is why it has to be asked for.
+    width, nulls = len(dialect.names), {"", *processing.nulls}
+    schema = pa.schema([(name, pa.string()) for name in dialect.names])
+    report["padded_rows"] = 0
+    with _explained(path, dialect.encoding), path.open(encoding=dialect.encoding, newline="") as handle:
+        rows = _rows(handle, dialect, names=not processing.header)
+        while block := list(islice(rows, _PAD_ROWS)):
+            values: list[list[str | None]] = []
+            for line, row in block:
+                if any(field for field in row[width:]):
+                    raise _ragged(path, line, width, len(row))
+                report["padded_rows"] += len(row) < width
+                values.append(
+                    [None if field in nulls else field for field in row[:width]] + [None] * (width - len(row))
+                )
+            columns = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
+            yield pa.record_batch(columns, schema=schema)
+
+
+def _rows(handle: Any, dialect: _Dialect, *, names: bool) -> Iterator[tuple[int, list[str]]]:
+    # Line number (of the row's last line) and fields of each row that is not empty.
+    csv.field_size_limit(_FIELD_LIMIT)
+    for _ in range(dialect.skipped):
+        handle.readline()
+    quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+    reader = csv.reader(handle, delimiter=dialect.delimiter, quoting=quoting)
+    for row in reader:
+        if names and row:
+            names = False
+        elif row:
+            yield dialect.skipped + reader.line_num, row
+
+
+def _refusal(path: Path, processing: Processing, dialect: _Dialect, error: Exception) -> DataError:
+    # Arrow reads in parallel and does not know the line; on this way there is time to look for it.
+    if "columns, got" in str(error):
+        with _explained(path, dialect.encoding), path.open(encoding=dialect.encoding, newline="") as handle:
+            for line, row in _rows(handle, dialect, names=not processing.header):
+                if len(row) != len(dialect.names):
+                    return _ragged(path, line, len(dialect.names), len(row))
+    return _unreadable(path, dialect.encoding, error)
+
+
+def _ragged(path: Path, line: int, expected: int, actual: int) -> DataError:
+    less = actual < expected
+    return DataError(
+        f"Line {line} of {path.name} is ragged: Expected {expected} columns, got {actual}",
+        "Declare ragged: pad to fill such lines with nulls, or correct the delimiter"
+        if less
+        else "Correct processing.delimiter, header_row or header, or have the publisher repair the file",
+    )
+
+
+def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
+    said = " ".join(str(error).split())[:300]
+    return DataError(f"{path.name} can't be read as {encoding} text: {said}", _REMEDY)
+
+
+@contextmanager
+def _explained(path: Path, encoding: str) -> Generator[None]:
+    try:
+        yield
+    except (UnicodeError, csv.Error, pa.ArrowInvalid) as error:
+        raise _unreadable(path, encoding, error) from error
+
+
+def _first_line(path: Path, encoding: str, header_row: int | None) -> tuple[int, str]:
+    # How many lines come before the first that is not empty (or before the declared one), and that line.
     with path.open(encoding=encoding, newline="") as handle:
-        for empty, line in enumerate(handle):
-            if line.strip():
+        for number, line in enumerate(handle):
+            if (number + 1 >= header_row) if header_row else line.strip():
                 # A quoted name may span lines; no name spans a hundred.
                 more = [line]
                 while sum(text.count('"') for text in more) % 2 and len(more) < 100:
                     more.append(handle.readline())
-                return empty, "".join(more)
+                return number, "".join(more)
+    if header_row:
+        raise DataError(f"{path.name} has no line {header_row}", "Correct processing.header_row")
     raise DataError(f"{path.name} is empty", "Fetch the vintage again")
 
 
@@ -114,8 +200,9 @@ def _sniffed(line: str) -> str:
 
 
 def _fields(line: str, delimiter: str, *, quoted: bool) -> list[str]:
+    csv.field_size_limit(_FIELD_LIMIT)
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return next(csv.reader(line.rstrip("\r\n").splitlines(keepends=True), delimiter=delimiter, quoting=quoting))
+    return next(csv.reader(line.rstrip("\r\n").splitlines(keepends=True), delimiter=delimiter, quoting=quoting), [""])
 
 
 def _quotes_close(path: Path, encoding: str) -> bool:
@@ -127,29 +214,3 @@ def _quotes_close(path: Path, encoding: str) -> bool:
                 if field.startswith('"') and (len(field) == 1 or not field.endswith('"')):
                     return False
     return True
-
-
-def _trimmed(table: pa.Table, names: tuple[str, str]) -> tuple[pa.Table, int]:
-    # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
-    trimmed = 0
-    for name in names:
-        if name not in table.column_names:
-            raise DataError(
-                f"There is no column {name} to take coordinates from",
-                f"Declare one of {', '.join(table.column_names[:30])}",
-            )
-        column = table[name]
-        bare = pc.replace_substring_regex(column, r"^[\s,;]+|[\s,;]+$", "")
-        trimmed += pc.sum(pc.not_equal(column, bare)).as_py() or 0
-        table = table.set_column(table.column_names.index(name), name, bare)
-    return table, trimmed
-
-
-def _points(table: pa.Table, longitude: str, latitude: str) -> tuple[pa.ChunkedArray, int]:
-    x = casting.cast(table[longitude], "float", longitude)
-    y = casting.cast(table[latitude], "float", latitude)
-    xs, ys = x.to_numpy(), y.to_numpy()
-    half, known = np.isnan(xs) ^ np.isnan(ys), ~(np.isnan(xs) | np.isnan(ys))
-    wkb = shapely.to_wkb(shapely.points(xs, ys), byte_order=1)
-    wkb[~known] = None
-    return pa.chunked_array([pa.array(wkb, pa.binary())]), int(half.sum())

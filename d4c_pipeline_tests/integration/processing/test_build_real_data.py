@@ -89,7 +89,7 @@ def test_cultural_facilities_as_text_in_cp1252(fixtures: Path, declare: Declare,
     assert report["coordinates_trimmed"] == 1
     rows = duckdb.sql(f"SELECT * EXCLUDE (geometry) FROM '{done.data}'")
     assert rows.filter("csduid IS NULL").count("*").fetchone() == (301,)
-    assert duckdb.sql("SELECT latitude FROM rows WHERE index = 4698").fetchone() == ("49.892832344080446",)
+    assert duckdb.sql("SELECT latitude FROM rows WHERE index = 4698").fetchone() == (49.892832344080446,)
     texts = "\n".join(
         name for (name,) in duckdb.sql("SELECT facility_name FROM rows WHERE facility_name IS NOT NULL").fetchall()
     )

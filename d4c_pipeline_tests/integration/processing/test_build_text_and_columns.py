@@ -93,9 +93,9 @@ def test_declared_columns_are_renamed_cast_and_described(declare: Declare, tmp_p
 
 def test_columns_that_differ_by_case_alone_are_told_apart(declare: Declare, tmp_path: Path) -> None:
     native = written(tmp_path / "rows.csv", "Value,VALUE,geometry\n1,2,3\n")
-    assert rows_of(declare(kind="table"), native, tmp_path / "a") == [{"value": "1", "value_2": "2", "geometry": "3"}]
+    assert rows_of(declare(kind="table"), native, tmp_path / "a") == [{"value": 1, "value_2": 2, "geometry": 3}]
     dataset = declare(kind="table", sql_text="SELECT Value AS first, VALUE_2 AS second FROM source -- both")
-    assert rows_of(dataset, native, tmp_path / "b") == [{"first": "1", "second": "2"}]
+    assert rows_of(dataset, native, tmp_path / "b") == [{"first": 1, "second": 2}]
 
 
 def test_an_attribute_does_not_replace_the_geometry(declare: Declare, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_nothing_changed(make: Make) -> None:
             ROWS,
             {"columns": {"pop": {"type": "integer"}}},
             Bump.MAJOR,
-            ("type of column pop changed from string to int64",),
+            ("type of column pop changed from int8 to int64",),
         ),
         (ROWS, {"key": ["id", "name"]}, Bump.MAJOR, ("key columns changed from id to id, name",)),
         (

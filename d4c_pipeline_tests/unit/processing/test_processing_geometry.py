@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyproj
@@ -9,19 +11,37 @@ import pytest
 import shapely
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing import geometry
+from d4c_pipeline.processing import geometry, projection
+from d4c_pipeline.processing import shapes as model
 
 
-def cleaned(*shapes: object, crs: str = "EPSG:4326") -> tuple[list[object], geometry.Tally, geometry.GeometryColumn]:
-    wkb = pa.chunked_array([pa.array(shapely.to_wkb(np.array(shapes, object)), pa.binary())])
-    tally = geometry.Tally()
-    column = geometry.clean(wkb, geometry.operation_to_wgs84(pyproj.CRS(crs)), tally)
-    column = geometry.promote_mixed(column, tally)
-    return list(shapely.from_wkb(column.wkb.to_numpy())), tally, column
+class Cleaned(NamedTuple):
+    """What cleaning made of some shapes."""
+
+    shapes: list[object]
+    tally: model.Tally
+    facts: model.Facts
+    batch: model.Shapes
+
+
+def usual(target: str = "EPSG:4326", **more: bool) -> model.Rules:
+    return model.Rules(projection.Target.of(target), **more)
+
+
+def cleaned(*shapes: object, crs: str = "EPSG:4326", rules: model.Rules | None = None, flavor: str = "iso") -> Cleaned:
+    rules = rules or usual()
+    wkb = pa.array(shapely.to_wkb(np.array(shapes, object), flavor=flavor, output_dimension=4), pa.binary())
+    batch = geometry.clean(wkb, projection.operation(pyproj.CRS(crs), rules.target), rules)
+    facts = model.Facts()
+    facts.add(batch)
+    tally = model.Tally()
+    tally.add(batch.tally)
+    promoted = model.promote(batch.wkb, batch.types, facts.promote_mixed(tally))
+    return Cleaned(list(shapely.from_wkb(promoted.to_numpy(zero_copy_only=False))), tally, facts, batch)
 
 
 def test_a_bow_tie_becomes_its_two_halves_and_no_area_is_lost_silently() -> None:
-    shapes, tally, _ = cleaned(shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)]))
+    shapes, tally, *_ = cleaned(shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)]))
     assert shapes[0].geom_type == "MultiPolygon"  # type: ignore[attr-defined]
     assert shapes[0].area == 2.0  # type: ignore[attr-defined]
     assert tally.report()["invalid_repaired"] == 1
@@ -29,57 +49,57 @@ def test_a_bow_tie_becomes_its_two_halves_and_no_area_is_lost_silently() -> None
 
 
 def test_what_repair_leaves_nothing_of_is_null_and_counted() -> None:
-    shapes, tally, _ = cleaned(shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)]))
+    shapes, tally, *_ = cleaned(shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)]))
     assert shapes == [None]
     assert (tally.repaired_to_nothing, tally.null_geometries) == (1, 1)
 
 
 def test_null_and_empty_geometries_are_null() -> None:
-    shapes, tally, column = cleaned(None, shapely.Point(), shapely.Point(1, 2))
+    shapes, tally, facts, batch = cleaned(None, shapely.Point(), shapely.Point(1, 2))
     assert shapes[:2] == [None, None]
     assert (tally.null_geometries, tally.empty_geometries) == (2, 1)
-    assert np.isnan(column.bounds[0]).all()
-    assert column.total_bounds == (1.0, 2.0, 1.0, 2.0)
+    assert np.isnan(batch.bounds[0]).all()
+    assert facts.total_bounds == (1.0, 2.0, 1.0, 2.0)
 
 
 def test_heights_and_measures_are_dropped() -> None:
-    shapes, tally, _ = cleaned(shapely.Point(1, 2, 3), shapely.from_wkt("LINESTRING M (0 0 5, 1 1 6)"))
+    shapes, tally, *_ = cleaned(shapely.Point(1, 2, 3), shapely.from_wkt("LINESTRING M (0 0 5, 1 1 6)"))
     assert [shapely.get_coordinate_dimension(shape) for shape in shapes] == [2, 2]
     assert tally.dimensions_dropped == 2
 
 
 def test_shells_run_counterclockwise_and_holes_clockwise() -> None:
     clockwise = shapely.Polygon([(0, 0), (0, 4), (4, 4), (4, 0)], holes=[[(1, 1), (2, 1), (2, 2), (1, 2)]])
-    shapes, _, _ = cleaned(clockwise)
+    shapes, *_ = cleaned(clockwise)
     assert shapes[0].exterior.is_ccw  # type: ignore[attr-defined]
     assert not shapes[0].interiors[0].is_ccw  # type: ignore[attr-defined]
 
 
 def test_single_geometries_are_promoted_only_beside_multi_ones_of_their_dimension() -> None:
     square = shapely.box(0, 0, 1, 1)
-    shapes, tally, column = cleaned(
+    shapes, tally, facts, _ = cleaned(
         square, shapely.MultiPolygon([square, shapely.box(2, 2, 3, 3)]), shapely.Point(5, 5)
     )
     assert [shape.geom_type for shape in shapes] == ["MultiPolygon", "MultiPolygon", "Point"]  # type: ignore[attr-defined]
-    assert column.type_names == ("MultiPolygon", "Point")
+    assert facts.type_names == ("MultiPolygon", "Point")
     assert tally.promoted_to_multi == 1
-    assert cleaned(square)[2].type_names == ("Polygon",)
+    assert cleaned(square).facts.type_names == ("Polygon",)
 
 
 def test_longitude_comes_first_whatever_the_authority_says() -> None:
     # Parliament Hill in UTM zone 18N; the authority's order of EPSG:4326 is latitude first.
-    shapes, _, _ = cleaned(shapely.Point(445_100, 5_030_300), crs="EPSG:26918")
+    shapes, *_ = cleaned(shapely.Point(445_100, 5_030_300), crs="EPSG:26918")
     assert (shapes[0].x, shapes[0].y) == pytest.approx((-75.701, 45.425), abs=0.002)  # type: ignore[attr-defined]
 
 
 def test_coordinates_in_longitude_and_latitude_are_not_touched() -> None:
     for crs in ("EPSG:4326", "OGC:CRS84"):
-        shapes, _, _ = cleaned(shapely.Point(-79.38, 43.65), crs=crs)
+        shapes, *_ = cleaned(shapely.Point(-79.38, 43.65), crs=crs)
         assert (shapes[0].x, shapes[0].y) == (-79.38, 43.65)  # type: ignore[attr-defined]
 
 
 def test_one_operation_for_all_rows_is_chosen_and_named() -> None:
-    operation = geometry.operation_to_wgs84(pyproj.CRS("EPSG:3347"))
+    operation = projection.operation(pyproj.CRS("EPSG:3347"), usual().target)
     assert operation is not None
     assert "NAD83 to WGS 84 (1)" in operation.description
 
@@ -97,10 +117,112 @@ def test_what_is_no_number_is_refused() -> None:
 
 
 def test_a_coordinate_that_rounding_put_past_the_antimeridian_is_on_it() -> None:
-    shapes, _, _ = cleaned(shapely.Point(180.0000000001, 90.0))
+    shapes, *_ = cleaned(shapely.Point(180.0000000001, 90.0))
     assert shapes[0].x == 180.0  # type: ignore[attr-defined]
 
 
 def test_bytes_that_are_no_geometry_are_refused() -> None:
     with pytest.raises(DataError, match="can't be read"):
-        geometry.clean(pa.chunked_array([pa.array([b"nonsense"])]), None, geometry.Tally())
+        geometry.clean(pa.array([b"nonsense"]), None, usual())
+
+
+def test_points_take_the_short_way_to_the_same_result() -> None:
+    # The general way is taken as soon as one geometry of a batch is no plain point.
+    random = np.random.default_rng(3)
+    places = shapely.points(random.uniform(-141, -52, 500), random.uniform(42, 83, 500))
+    projected = shapely.transform(
+        places, pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3347", always_xy=True).transform, interleaved=False
+    )
+    some = [*projected, None, shapely.Point()]
+    short = cleaned(*some, crs="EPSG:3347")
+    general = cleaned(*some, shapely.LineString([(6_000_000, 1_500_000), (7_000_000, 1_500_000)]), crs="EPSG:3347")
+    assert short.batch.wkb.equals(general.batch.wkb.slice(0, 502))
+    assert np.array_equal(short.batch.bounds, general.batch.bounds[:502], equal_nan=True)
+    assert short.batch.places.tolist() == general.batch.places[:502].tolist()
+    assert short.batch.types.tolist() == [0] * 500 + [-1, -1]
+    assert (short.tally.null_geometries, short.tally.empty_geometries) == (2, 1)
+    assert shapely.get_coordinates(short.shapes[0]) == pytest.approx(shapely.get_coordinates(places[0]), abs=1e-9)
+
+
+def test_a_slice_of_points_is_only_its_own_rows() -> None:
+    wkb = pa.array(shapely.to_wkb(shapely.points([1, 2, 3, 4], [5, 6, 7, 8])), pa.binary()).slice(1, 2)
+    batch = geometry.clean(wkb, None, usual())
+    assert shapely.to_wkt(shapely.from_wkb(batch.wkb.to_pylist()), trim=True).tolist() == ["POINT (2 6)", "POINT (3 7)"]
+
+
+def test_half_a_point_is_refused() -> None:
+    with pytest.raises(DataError, match="are not numbers"):
+        cleaned(shapely.from_wkt("POINT (1 NaN)"))
+
+
+@pytest.mark.parametrize("flavor", ["iso", "extended"])
+def test_heights_are_kept_when_declared_and_measures_never(flavor: str) -> None:
+    point, line = (
+        shapely.Point(445_100, 5_030_300, 87.5),
+        shapely.LineString([(445_100, 5_030_300), (445_200, 5_030_300)]),
+    )
+    shapes, tally, facts, _ = cleaned(point, line, crs="EPSG:26918", rules=usual(keep_z=True), flavor=flavor)
+    assert shapes[0].z == 87.5  # type: ignore[attr-defined]
+    assert not shapely.has_z(shapes[1])
+    assert facts.type_names == ("LineString", "Point Z")
+    assert tally.dimensions_dropped == 0
+    measured = shapely.from_wkt("POINT ZM (1 2 3 4)")
+    shapes, tally, facts, _ = cleaned(measured, rules=usual(keep_z=True), flavor="iso")
+    assert shapely.to_wkt(shapes[0], trim=True) == "POINT Z (1 2 3)"
+    assert (tally.dimensions_dropped, facts.type_names) == (1, ("Point Z",))
+
+
+def test_another_crs_can_be_published() -> None:
+    shapes, _, facts, batch = cleaned(shapely.Point(-75.7, 45.4), rules=usual("EPSG:3347"))
+    assert (shapes[0].x, shapes[0].y) == pytest.approx((7_470_000, 1_180_000), abs=30_000)  # type: ignore[attr-defined]
+    assert facts.total_bounds is not None
+    assert facts.total_bounds[0] > 7_000_000
+    assert batch.places[0] > 0
+    assert usual("EPSG:3347").target.degrees(facts.total_bounds)[:2] == pytest.approx((-75.7, 45.4), abs=1e-6)  # type: ignore[index]
+    unchanged = cleaned(shapely.Point(7_470_000.25, 1_180_000.5), crs="EPSG:3347", rules=usual("EPSG:3347"))
+    assert (unchanged.shapes[0].x, unchanged.shapes[0].y) == (7_470_000.25, 1_180_000.5)  # type: ignore[attr-defined]
+
+
+def test_what_a_projection_does_not_reach_is_refused() -> None:
+    with pytest.raises(DataError, match="are not in the area of EPSG:3347 after the transformation"):
+        cleaned(shapely.Point(0, -90), rules=usual("EPSG:3347"))
+
+
+@pytest.mark.parametrize("shift", [0, 360, -360])
+def test_an_area_across_the_antimeridian_is_cut_in_two(shift: int) -> None:
+    # Either it steps from 179 to -179, or it goes on to 181 (or -181).
+    over = [(179, 50), (181 if shift else -179, 50), (181 if shift else -179, 52), (179, 52)]
+    if shift < 0:
+        over = [(x - 360, y) for x, y in over]
+    shapes, tally, facts, _ = cleaned(shapely.Polygon(over), shapely.Polygon([(0, 0), (1, 0), (1, 1)]))
+    assert tally.report()["antimeridian_split"] == 1
+    assert sorted(part.bounds for part in shapes[0].geoms) == [(-180, 50, -179, 52), (179, 50, 180, 52)]  # type: ignore[attr-defined]
+    assert shapes[0].area == pytest.approx(4)  # type: ignore[attr-defined]
+    assert facts.total_bounds == (-180, 0, 180, 52)
+
+
+def test_a_hole_a_line_and_a_cap_across_the_antimeridian() -> None:
+    ring = [(170, 10), (-170, 10), (-170, 30), (170, 30)]
+    hole = [(178, 18), (-178, 18), (-178, 22), (178, 22)]
+    cap = [(-180, 70), (-90, 70), (0, 70), (90, 70)]
+    line = shapely.LineString([(179, 0), (-179, 2), (-178, 2)])
+    shapes, tally, *_ = cleaned(shapely.Polygon(ring, [hole]), line, shapely.Polygon(cap))
+    assert shapes[0].area == pytest.approx(20 * 20 - 4 * 4)  # type: ignore[attr-defined]
+    assert [list(part.coords) for part in shapes[1].geoms] == [  # type: ignore[attr-defined]
+        [(179, 0), (180, 1)],
+        [(-180, 1), (-179, 2), (-178, 2)],
+    ]
+    assert shapes[2].bounds == (-180, 70, 180, 90)  # type: ignore[attr-defined]
+    assert tally.antimeridian_split == 3
+    assert cleaned(line, rules=usual(split=False)).shapes == [line]
+
+
+def test_boxes_of_the_world_and_of_half_of_it_are_not_cut() -> None:
+    for box in (shapely.box(-180, -90, 180, 90), shapely.box(-180, 0, 0, 90)):
+        shapes, tally, *_ = cleaned(box)
+        assert (shapes[0].area, tally.antimeridian_split) == (box.area, 0)  # type: ignore[attr-defined]
+
+
+def test_a_point_beyond_the_antimeridian_is_refused() -> None:
+    with pytest.raises(DataError, match=r"no longitude and latitude, for example \(190\.0, 45\.0\)"):
+        cleaned(shapely.Point(190, 45), shapely.LineString([(0, 0), (1, 1)]))

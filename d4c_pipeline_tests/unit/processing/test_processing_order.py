@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import order
+from d4c_pipeline.processing import hilbert, merge, order, rows
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 
 def boxes(points: np.ndarray) -> np.ndarray:
@@ -18,7 +21,7 @@ def test_the_curve_visits_each_cell_once_and_steps_to_a_neighbour() -> None:
     side = 32
     cell = np.array([360 / side, 180 / side])
     grid = np.array([(x, y) for x in range(side) for y in range(side)])
-    index = order.hilbert(boxes((grid + 0.5) * cell - (180, 90)))
+    index = hilbert.places(boxes((grid + 0.5) * cell - (180, 90)), WORLD)
     assert len(set(index.tolist())) == side * side
     path = grid[np.argsort(index)]
     assert (np.abs(np.diff(path, axis=0)).sum(axis=1) == 1).all()
@@ -26,14 +29,14 @@ def test_the_curve_visits_each_cell_once_and_steps_to_a_neighbour() -> None:
 
 
 def test_rows_without_geometry_come_last_and_the_corners_of_the_world_are_in_it() -> None:
-    index = order.hilbert(np.array([[np.nan] * 4, [180, 90, 180, 90], [-180, -90, -180, -90]]))
-    assert index[0] == np.iinfo(np.uint64).max
+    index = hilbert.places(np.array([[np.nan] * 4, [180, 90, 180, 90], [-180, -90, -180, -90]], float), WORLD)
+    assert index[0] == hilbert.NOWHERE > index[1]
     assert index[2] == 0
-    assert index[1] < 1 << (2 * order.HILBERT_BITS)
+    assert index[1] < 1 << (2 * hilbert.BITS)
 
 
 def test_bits_suffice_to_tell_neighbours_three_metres_apart() -> None:
-    index = order.hilbert(boxes(np.array([[-75.0, 45.0], [-75.0, 45.00003]])))
+    index = hilbert.places(boxes(np.array([[-75.0, 45.0], [-75.0, 45.00003]])), WORLD)
     assert index[0] != index[1]
 
 
@@ -45,40 +48,87 @@ values = st.tuples(
 )
 
 
-@given(st.lists(values, min_size=1, max_size=12), st.randoms(use_true_random=False), st.booleans())
+@settings(deadline=None)
+@given(st.lists(values, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_any_order_of_input_gives_the_same_order_of_rows(
-    rows: list[tuple[int, str | None, float, list[int] | None]], random: object, by_key: bool
+    values: list[tuple[int, str | None, float, list[int] | None]], random: object
 ) -> None:
-    shuffled = rows.copy()
+    shuffled = values.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    def ordered(rows: list[tuple[int, str | None, float, list[int] | None]]) -> tuple[bytes, int]:
-        place, text, number, nested = (list(values) for values in zip(*rows, strict=True))
-        table = pa.table(
-            {
-                "place": place,
-                "text": pa.array(text, pa.string()),
-                "number": number,
-                "nested": pa.array(nested, pa.list_(pa.int8())),
-            }
-        )
-        result = order.by_key(table, ["place"]) if by_key else order.by_place(table, np.array(place, np.uint64), [])
-        assert sorted(result.rows.tolist()) == list(range(len(rows)))
-        bits = [np.float64(number[row]).tobytes() for row in result.rows]
+    def ordered(values: list[tuple[int, str | None, float, list[int] | None]]) -> tuple[bytes, int]:
+        place, text, number, nested = (list(column) for column in zip(*values, strict=True))
+        batch = pa.record_batch({
+            "place": place,
+            "text": pa.array(text, pa.string()),
+            "number": number,
+            "nested": pa.array(nested, pa.list_(pa.int8())),
+        })  # fmt: skip
+        result = order.total(rows.gather([batch]), batch.schema.names)
+        assert sorted(result.positions.tolist()) == list(range(len(values)))
+        assert [values[row][0] for row in result.positions] == sorted(place)
+        bits = [np.float64(number[row]).tobytes() for row in result.positions]
         return repr(
-            [(rows[row][0], rows[row][1], bits[n], rows[row][3]) for n, row in enumerate(result.rows)]
+            [(values[row][0], values[row][1], bits[n], values[row][3]) for n, row in enumerate(result.positions)]
         ).encode(), result.duplicates
 
-    assert ordered(rows) == ordered(shuffled)
+    assert ordered(values) == ordered(shuffled)
 
 
 def test_duplicates_are_rows_that_equal_another_in_every_column() -> None:
-    table = pa.table({"k": ["a", "a", "a", "b"], "v": [1, None, 1, None]})
-    result = order.by_key(table, ["k"])
+    batch = pa.record_batch({"k": ["a", "a", "a", "b"], "v": [1, None, 1, None]})
+    result = order.total(rows.gather([batch]), ["k", "v"])
     assert result.duplicates == 1
-    assert table.take(pa.array(result.rows)).to_pydict() == {"k": ["a", "a", "a", "b"], "v": [1, 1, None, None]}
+    assert batch.take(pa.array(result.positions)).to_pydict() == {"k": ["a", "a", "a", "b"], "v": [1, 1, None, None]}
 
 
-def test_without_a_key_all_columns_decide() -> None:
-    table = pa.table({"a": [2, 1, 1], "b": ["x", None, "y"]})
-    assert order.by_key(table, []).rows.tolist() == [2, 1, 0]
+def test_the_extremes_of_integers_and_null_are_told_apart() -> None:
+    low, high = -(1 << 63), (1 << 63) - 1
+    batch = pa.record_batch({"a": pa.array([None, high, low, 0]), "b": pa.array([1 << 63, None, 0, 1], pa.uint64())})
+    assert order.total(rows.gather([batch]), ["a", "b"]).positions.tolist() == [2, 3, 1, 0]
+    assert order.total(rows.gather([batch]), ["b", "a"]).positions.tolist() == [2, 3, 0, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from(["", "a", "b", "é", None]), st.binary(max_size=2)),
+        min_size=1,
+        max_size=200,
+    ),
+    st.integers(1, 40),
+    st.sampled_from([1, 300, 3_000]),
+)
+def test_sorting_with_files_gives_what_sorting_in_memory_gives(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[int, str | None, bytes]], length: int, limit: int
+) -> None:
+    number, text, raw = (list(column) for column in zip(*values, strict=True))
+    whole = pa.record_batch(
+        {"n": pa.array(number, pa.int16()), "t": pa.array(text, pa.string()), "raw": pa.array(raw, pa.binary())}
+    )
+    batches = [whole.slice(start, length) for start in range(0, len(values), length)]
+    # Some batches packed, some not: it must not show.
+    coded = pa.DictionaryArray.from_arrays
+    for n, batch in enumerate(batches[::2]):
+        encoded = batch.column("t").dictionary_encode()
+        packed = coded(encoded.indices.cast(pa.int8()), encoded.dictionary)
+        batches[2 * n] = pa.RecordBatch.from_arrays(
+            [batch.column("n"), packed, batch.column("raw")], names=["n", "t", "raw"]
+        )
+    folder = tmp_path_factory.mktemp("runs")
+
+    def listed(parts: list[merge.Sorted]) -> list[tuple[object, ...]]:
+        out: list[tuple[object, ...]] = []
+        for part in parts:
+            taken = [part.rows.take(name, part.positions) for name in ("n", "t", "raw")]
+            columns = [c.as_array().to_pylist() if isinstance(c, rows.Coded) else c.to_pylist() for c in taken]
+            out += zip(*columns, strict=True)
+        return out
+
+    noticed, noticed_here = merge.Sorting(), merge.Sorting()
+    on_disk = listed(list(merge.on_disk(iter(batches), ["n", "t", "raw"], noticed, folder=folder, limit=limit)))
+    in_memory = listed(list(merge.in_memory(iter(batches), ["n", "t", "raw"], noticed_here)))
+    expected = sorted(values, key=lambda row: (row[0], row[1] is None, (row[1] or "").encode(), row[2]))
+    assert on_disk == in_memory == expected
+    assert noticed == noticed_here == merge.Sorting(len(values) - len(set(values)))
+    assert list(folder.iterdir()) == []

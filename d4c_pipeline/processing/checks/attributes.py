@@ -1,0 +1,67 @@
+"""One pass over the attribute columns of a file with Arrow, in bounded memory: rows, nulls, wrongly decoded text.
+
+What is made of the findings is decided by the checks. Geometry has a pass of its own in `features`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.parallel import in_order
+from d4c_pipeline.processing.readers.encoding import Mojibake, mojibake
+
+# Cells of one batch: a wide table gets fewer rows at a time.
+_CELLS = 1 << 20
+_ROWS = 1 << 16
+_MOST_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """`rows` as they were read to the end; `nulls` per column; `garbled`: columns with wrongly decoded text."""
+
+    rows: int
+    nulls: Mapping[str, int]
+    garbled: Mapping[str, Mojibake]
+
+    @classmethod
+    def read(cls, data: Path, *, threads: int | None = None) -> Attributes:
+        """Read all columns of the Parquet file `data` but geometry and its covering, every value of them."""
+        with pq.ParquetFile(data, memory_map=True) as parquet:
+            names = [name for name in parquet.schema_arrow.names if name not in (GEOMETRY, BBOX)]
+            if not names:
+                return cls(parquet.metadata.num_rows, {}, {})
+            size = max(1, min(_ROWS, _CELLS // len(names)))
+            batches = parquet.iter_batches(batch_size=size, columns=names, use_threads=threads != 1)
+            found = _Found()
+            for batch, garbled in in_order(lambda batch: (batch, _garbled(batch)), batches, threads):
+                found.add(batch, garbled)
+        return cls(found.rows, dict(found.nulls), found.garbled)
+
+
+@dataclass
+class _Found:
+    rows: int = 0
+    nulls: Counter[str] = field(default_factory=Counter[str])
+    garbled: dict[str, Mojibake] = field(default_factory=dict[str, Mojibake])
+
+    def add(self, batch: pa.RecordBatch, garbled: Mapping[str, Mojibake]) -> None:
+        self.rows += batch.num_rows
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            self.nulls[name] += column.null_count
+        for name, more in garbled.items():
+            before = self.garbled.get(name, Mojibake(0))
+            examples = tuple(dict.fromkeys((*before.examples, *more.examples)))[:_MOST_EXAMPLES]
+            self.garbled[name] = Mojibake(before.count + more.count, examples)
+
+
+def _garbled(batch: pa.RecordBatch) -> dict[str, Mojibake]:
+    found = {name: mojibake(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    return {name: each for name, each in found.items() if each.count}

@@ -1,0 +1,219 @@
+"""One pass over the geometry of a file, row group by row group: validity, types, bounds, rings, covering, extent.
+
+Every geometry is looked at, none is sampled; memory is that of a few row groups. What is made of the findings is
+decided by the checks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from d4c_pipeline.model.dataset import Extent
+from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.parallel import in_order
+from d4c_pipeline.processing.shapes import WITH_Z, type_name
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_MOST_EXAMPLES = 5
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Finding:
+    """How many rows have a fault, and the first few of them: by key, or by position in the file where there is none."""
+
+    count: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def add(self, other: Finding) -> None:
+        """Take the finding in rows further on into account."""
+        self.count += other.count
+        self.examples = (self.examples + other.examples)[:_MOST_EXAMPLES]
+
+
+@dataclass
+class Features:
+    """What the geometry of a file is. `bounds` in its own CRS; types by GeoParquet's names.
+
+    `unreadable`: bytes that are no WKB. `outside`: beyond the extent that was asked for, by their bounds.
+    `uncovered`: not within their box in the covering, or one of the two missing. `clockwise`: with a ring that turns
+    the wrong way.
+    """
+
+    rows: int = 0
+    nulls: int = 0
+    types: Counter[str] = field(default_factory=Counter[str])
+    bounds: tuple[float, float, float, float] | None = None
+    unreadable: Finding = field(default_factory=Finding)
+    empty: Finding = field(default_factory=Finding)
+    invalid: Finding = field(default_factory=Finding)
+    outside: Finding = field(default_factory=Finding)
+    uncovered: Finding = field(default_factory=Finding)
+    clockwise: Finding = field(default_factory=Finding)
+
+    @classmethod
+    def read(cls, data: Path, key: Sequence[str], extent: Extent | None, *, threads: int | None = None) -> Features:
+        """Read the geometry of the GeoParquet file `data`; examples carry the values of the columns `key`."""
+        found = cls()
+        with pq.ParquetFile(data, memory_map=True) as parquet:
+            box = _in_crs(extent, parquet) if extent is not None else None
+            for part in in_order(lambda group: _look(*group, key, box), _groups(parquet, key), threads):
+                found.add(part)
+        return found
+
+    def add(self, other: Features) -> None:
+        """Take the geometry of rows further on into account."""
+        self.rows += other.rows
+        self.nulls += other.nulls
+        self.types.update(other.types)
+        if other.bounds is not None:
+            mine = self.bounds or other.bounds
+            self.bounds = (
+                min(mine[0], other.bounds[0]),
+                min(mine[1], other.bounds[1]),
+                max(mine[2], other.bounds[2]),
+                max(mine[3], other.bounds[3]),
+            )
+        for name in ("unreadable", "empty", "invalid", "outside", "uncovered", "clockwise"):
+            getattr(self, name).add(getattr(other, name))
+
+
+def _groups(parquet: pq.ParquetFile, key: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    there = set(parquet.schema_arrow.names)
+    names = [name for name in (*key, GEOMETRY, BBOX) if name in there]
+    first = 0
+    for number in range(parquet.num_row_groups):
+        table = parquet.read_row_group(number, columns=names, use_threads=False)
+        yield first, table
+        first += table.num_rows
+
+
+def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) -> Features:
+    column = table.column(GEOMETRY).combine_chunks()
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    wkb = column.to_numpy(zero_copy_only=False)
+    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    there: Mask = ~np.asarray(column.is_null(), np.bool_)
+    known: Mask = ~np.asarray(shapely.is_missing(geometries))
+    empty: Mask = np.asarray(shapely.is_empty(geometries))
+    filled: Mask = known & ~empty
+    bounds = shapely.bounds(geometries)
+    named = _Named(first, table, key)
+    # GEOS passes NaN and infinity in points as valid.
+    finite: Mask = np.asarray(np.isfinite(bounds).all(axis=1))
+    invalid: Mask = filled & ~(shapely.is_valid(geometries) & finite)
+    part = Features(rows=table.num_rows, nulls=int((~there).sum()))
+    ids = shapely.get_type_id(geometries[known]) + WITH_Z * shapely.has_z(geometries[known])
+    for number, count in zip(*np.unique(ids, return_counts=True), strict=True):
+        part.types[type_name(int(number))] += int(count)
+    measured = bounds[filled & finite]
+    if len(measured):
+        low, high = measured[:, :2].min(axis=0), measured[:, 2:].max(axis=0)
+        part.bounds = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    part.unreadable = named.finding(there & ~known)
+    part.empty = named.finding(empty)
+    part.invalid = named.finding(invalid, reason=lambda row: str(shapely.is_valid_reason(geometries[row])))
+    if extent is not None:
+        part.outside = named.finding(
+            filled & finite & extent.excludes(bounds), bounds=lambda row: _rounded(bounds[row])
+        )
+    if BBOX in table.column_names:
+        boxes, missing = _boxes(table)
+        with np.errstate(invalid="ignore"):
+            within = (boxes[:, :2] <= bounds[:, :2]).all(axis=1) & (boxes[:, 2:] >= bounds[:, 2:]).all(axis=1)
+        part.uncovered = named.finding(
+            np.where(filled, missing | ~within, ~missing), bounds=lambda row: _rounded(bounds[row])
+        )
+    part.clockwise = named.finding(_turning_wrong(geometries))
+    return part
+
+
+def _turning_wrong(geometries: npt.NDArray[np.object_]) -> Mask:
+    wrong: Mask = np.zeros(len(geometries), np.bool_)
+    areal = np.flatnonzero(np.isin(shapely.get_type_id(geometries), (3, 6)) & ~shapely.is_empty(geometries))
+    parts, owner = shapely.get_parts(geometries[areal], return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    if len(rings):
+        exterior = np.r_[True, part[1:] != part[:-1]]
+        wrong[areal[owner[part[shapely.is_ccw(rings) != exterior]]]] = True
+    return wrong
+
+
+def _boxes(table: pa.Table) -> tuple[npt.NDArray[np.float64], Mask]:
+    column = table.column(BBOX).combine_chunks()
+    corners = [column.field(corner).cast(pa.float64()).to_numpy(zero_copy_only=False) for corner in CORNERS]
+    boxes = np.column_stack(corners)
+    # A missing box is null, or has no corners.
+    return boxes, np.asarray(column.is_null(), np.bool_) | np.asarray(np.isnan(boxes).any(axis=1))
+
+
+def _rounded(bounds: npt.NDArray[np.float64]) -> list[float | None]:
+    return [round(float(value), 6) if np.isfinite(value) else None for value in bounds]
+
+
+@dataclass(frozen=True)
+class _Named:
+    first: int
+    table: pa.Table
+    key: Sequence[str]
+
+    def finding(self, mask: Mask, **facts: Any) -> Finding:
+        rows = np.flatnonzero(mask)
+        examples = [
+            {**self._name(int(row)), **{name: fact(row) for name, fact in facts.items()}}
+            for row in rows[:_MOST_EXAMPLES]
+        ]
+        return Finding(len(rows), examples)
+
+    def _name(self, row: int) -> dict[str, Any]:
+        if not self.key:
+            return {"row": self.first + row}
+        values = {name: self.table.column(name)[row].as_py() for name in self.key if name in self.table.column_names}
+        return {
+            name: value if isinstance(value, str | int | float | None) else str(value)
+            for name, value in values.items()
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Box:
+    west: float
+    south: float
+    east: float
+    north: float
+
+    def excludes(self, bounds: npt.NDArray[np.float64]) -> Mask:
+        """Whether a bounding box leaves this one; of a box across the antimeridian, whether it lies in the gap."""
+        with np.errstate(invalid="ignore"):
+            vertical = (bounds[:, 1] < self.south) | (bounds[:, 3] > self.north)
+            if self.west > self.east:
+                return vertical | ((bounds[:, 0] > self.east) & (bounds[:, 2] < self.west))
+            return vertical | (bounds[:, 0] < self.west) | (bounds[:, 2] > self.east)
+
+
+def _in_crs(extent: Extent, parquet: pq.ParquetFile) -> _Box:
+    # The box around the extent in the CRS of the file: it may let through what lies in its corners.
+    import pyproj  # noqa: PLC0415 - wanted where an extent is declared for projected data
+
+    from d4c_pipeline.processing.checks.metadata import geo_metadata  # noqa: PLC0415
+
+    crs = geo_metadata(parquet).get("columns", {}).get(GEOMETRY, {}).get("crs")
+    known = pyproj.CRS.from_user_input(crs if crs else "OGC:CRS84")
+    if known.is_geographic:
+        return _Box(*extent.bounds)
+    transformer = pyproj.Transformer.from_crs("EPSG:4326", known, always_xy=True)
+    west, south, east, north = extent.bounds
+    halves = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    boxes = np.array([transformer.transform_bounds(w, south, e, north, densify_pts=100) for w, e in halves])
+    return _Box(*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())

@@ -1,0 +1,20 @@
+"""The `geo` metadata of a GeoParquet file, read leniently: what is wrong with it is for the check to say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+
+
+def geo_metadata(parquet: pq.ParquetFile) -> dict[str, Any]:
+    """Return the `geo` metadata; an empty mapping when there is none, or it is no JSON object."""
+    raw = (parquet.metadata.metadata or {}).get(b"geo")
+    if raw is None:
+        return {}
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

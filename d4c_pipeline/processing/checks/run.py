@@ -1,0 +1,137 @@
+"""Which checks there are, which of them apply to a dataset, and running them: one verdict each, whatever happens.
+
+What each of them looks at stands in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.release import DataSummary
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
+from d4c_pipeline.processing.storage import workspace
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its name, which is that of its function in `module` too, its sentence, and the datasets it is for."""
+
+    name: str
+    module: str
+    description: str
+    applies: Callable[[Dataset], bool] = lambda _: True
+
+    def run(self, built: Built) -> Verdict:
+        """Return the verdict on `built`; one that could not be reached is a FAILURE that says why."""
+        try:
+            # Modules are loaded when wanted: tables do without GEOS and PROJ.
+            judge = getattr(import_module(f"{__package__}.{self.module}"), self.name)
+            return judge(self.name, built)
+        except D4CError as error:
+            return self._could_not_run(error.cause, error.remedy or "Report this bug")
+        except Exception as error:  # noqa: BLE001 - nothing is swallowed: what stopped the check is its verdict
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).name}:{frame.lineno}"
+            return self._could_not_run(f"{type(error).__name__}: {error} ({where})", "Report this bug")
+
+    def _could_not_run(self, why: str, remedy: str) -> Verdict:
+        return Verdict(self.name, Outcome.FAILURE, self.description, f"could not run: {why}", (), remedy)
+
+
+def _vector(dataset: Dataset) -> bool:
+    return dataset.processing.kind == "vector"
+
+
+CHECKS = (
+    Check(
+        "schema_as_declared",
+        "declared",
+        "The file has the declared columns in the declared types, and as many rows as profile and summary say.",
+    ),
+    Check(
+        "keys_identify_rows",
+        "declared",
+        "The declared key columns are never null and never the same twice.",
+        lambda dataset: bool(dataset.processing.key),
+    ),
+    Check(
+        "rows_against_previous",
+        "previous",
+        "The number of rows moved no further from the newest published release than `checks.rows` allows.",
+    ),
+    Check(
+        "bounds_against_previous",
+        "previous",
+        "No side of the bounds moved further from the newest published release than `checks.bounds` allows.",
+        _vector,
+    ),
+    Check(
+        "geometry_valid",
+        "spatial",
+        "Every geometry is valid, not empty, and within the declared extent.",
+        _vector,
+    ),
+    Check(
+        "encoding_sane",
+        "declared",
+        "No text shows that it was decoded in a wrong encoding.",
+    ),
+    Check(
+        "dguids_well_formed",
+        "declared",
+        "Every DGUID has the form of one and exists in the gazetteer, as far as `checks.dguids` demands.",
+        lambda dataset: bool(dataset.processing.dguids),
+    ),
+    Check(
+        "expected_totals",
+        "declared",
+        "The figures that are declared under `checks.totals` come out.",
+        lambda dataset: bool(dataset.checks.totals),
+    ),
+    Check(
+        "geoparquet_conformance",
+        "conformance",
+        "The file is what GeoParquet asks for, and its metadata is true of every row.",
+        _vector,
+    ),
+    Check(
+        "readable_by_others",
+        "readers",
+        "pyarrow, DuckDB and (for features) geopandas read the file and find the same rows.",
+    ),
+)
+"""All checks, in the order in which they are run and shown."""
+
+
+def checks_of(dataset: Dataset) -> tuple[Check, ...]:
+    """Return the checks that apply to `dataset` and are not skipped by it."""
+    return tuple(check for check in CHECKS if check.applies(dataset) and check.name not in dataset.checks.skip)
+
+
+def run_checks(
+    data: Path,
+    profile: Path,
+    summary: DataSummary,
+    dataset: Dataset,
+    vintage: Vintage,
+    previous: PreviousFacts | None,
+    *,
+    work: Path,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+) -> tuple[Verdict, ...]:
+    """Judge the files that a build left; one verdict for each check that applies, in the order of `CHECKS`.
+
+    `previous`: the release to compare with, None for the first. `work`: a folder of the caller's own for what does not
+    fit into memory; what is put there is removed. Raises StorageError when `work` can't be written to.
+    """
+    with workspace(work) as spill:
+        built = Built(data, profile, summary, dataset, vintage, previous, spill, threads, memory_limit)
+        return tuple(check.run(built) for check in checks_of(dataset))

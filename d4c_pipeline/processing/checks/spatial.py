@@ -1,0 +1,46 @@
+"""The check of geometry itself: valid, and within the declared extent.
+
+What the file says of its geometry is judged in `conformance`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
+
+
+def geometry_valid(name: str, built: Built) -> Verdict:
+    """Every geometry can be read, is valid, not empty, and lies within the declared extent."""
+    found, extent = built.features, built.dataset.extent
+    allowed = built.dataset.checks.invalid_allowed
+    outcome = max(
+        Outcome.beyond(found.invalid.count, warning=0, failure=allowed),
+        Outcome.FAILURE if found.unreadable.count or found.empty.count or found.outside.count else Outcome.PASS,
+    )
+    faults = {
+        "unreadable": found.unreadable,
+        "empty": found.empty,
+        "invalid": found.invalid,
+        "outside the extent": found.outside,
+    }
+    examples: list[dict[str, Any]] = [
+        {**example, "fault": fault} for fault, finding in faults.items() for example in finding.examples
+    ]
+    counted = ", ".join(f"{finding.count} {fault}" for fault, finding in faults.items() if finding.count)
+    remedies = {
+        "unreadable": "report this bug",
+        "empty": "report this bug",
+        "invalid": "correct the source or set checks.invalid_allowed",
+        "outside the extent": "declare the right processing.crs or extent",
+    }
+    where = f", all within {', '.join(f'{side:.6g}' for side in extent.bounds)}" if extent is not None else ""
+    remedy = "; ".join(remedies[fault] for fault, finding in faults.items() if finding.count)
+    return Verdict(
+        name,
+        outcome,
+        f"valid geometries or nulls{where}" + (f"; {allowed} invalid ones are known" if allowed else ""),
+        f"{found.rows - found.nulls} geometries and {found.nulls} nulls, {counted or 'none at fault'}",
+        examples[:MOST_EXAMPLES],
+        remedy[:1].upper() + remedy[1:],
+    )

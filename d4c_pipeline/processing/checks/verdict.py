@@ -1,0 +1,127 @@
+"""What a check says, and what it may look at to say it.
+
+The checks themselves stand in the modules beside this one, their order and names in `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.release import DataSummary
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing import duckdb_engine
+from d4c_pipeline.processing.checks.attributes import Attributes
+from d4c_pipeline.processing.parallel import memory_bytes
+
+if TYPE_CHECKING:
+    from d4c_pipeline.processing.checks.features import Features
+
+MOST_EXAMPLES = 5
+
+
+class Outcome(IntEnum):
+    """Ordered: the outcome of several is the greatest of them. A FAILURE stops the publication."""
+
+    PASS = 0
+    WARNING = 1
+    FAILURE = 2
+
+    @property
+    def word(self) -> str:
+        """The word for it in the ledger: `pass`, `warning` or `failure`."""
+        return self.name.lower()
+
+    @classmethod
+    def beyond(cls, value: float, *, warning: float, failure: float) -> Outcome:
+        """Return FAILURE above `failure`, WARNING above `warning`, else PASS."""
+        return cls.FAILURE if value > failure else cls.WARNING if value > warning else cls.PASS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of one check: what was expected, what is, a few rows or values that show it, and what to do.
+
+    `examples` are JSON-ready. `remedy` is empty when nothing is to be done.
+    """
+
+    check: str
+    outcome: Outcome
+    expected: str
+    actual: str
+    examples: Sequence[Mapping[str, Any]] = ()
+    remedy: str = ""
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """Everything but name and outcome, ready for JSON."""
+        return {
+            "expected": self.expected,
+            "actual": self.actual,
+            **({"examples": [dict(example) for example in self.examples]} if self.examples else {}),
+            **({"remedy": self.remedy} if self.remedy else {}),
+        }
+
+
+@dataclass(frozen=True)
+class PreviousFacts:
+    """The release to compare with: its written name, rows, and bounds (west, south, east, north in degrees or None)."""
+
+    release: str
+    rows: int
+    bounds: tuple[float, float, float, float] | None
+
+    @classmethod
+    def of(cls, release: str, summary: DataSummary) -> PreviousFacts:
+        """Return the facts of a release out of its summary."""
+        return cls(release, summary.rows, summary.bounds)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What checks look at: the files of a build, what it said of them, what was declared, what was published before.
+
+    `work` is an existing folder for what does not fit into memory. The passes over the file are made when a check first
+    asks for them, at most once each.
+    """
+
+    data: Path
+    profile: Path
+    summary: DataSummary
+    dataset: Dataset
+    vintage: Vintage
+    previous: PreviousFacts | None
+    work: Path
+    threads: int | None = None
+    memory_limit: str | None = None
+
+    @cached_property
+    def features(self) -> Features:
+        """What one pass over the geometry found."""
+        from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415 - tables do without GEOS
+
+        return Features.read(self.data, self.summary.key, self.dataset.extent, threads=self.threads)
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        """What one pass over all columns but the geometry found."""
+        return Attributes.read(self.data, threads=self.threads)
+
+    @contextmanager
+    def duckdb(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open DuckDB with the data as the view `data`, in bounded memory; its errors become D4CErrors."""
+        limit = f"{memory_bytes(self.memory_limit)}B"
+        with duckdb_engine.connect(threads=self.threads, memory_limit=limit, spill=self.work) as connection:
+            try:
+                connection.execute(f"CREATE VIEW data AS SELECT * FROM {duckdb_engine.parquet(self.data)}")
+                yield connection
+            except duckdb.Error as error:
+                raise duckdb_engine.explained(error, f"Checking {self.data.name}") from error

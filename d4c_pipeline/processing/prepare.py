@@ -1,0 +1,187 @@
+"""From what a reader hands out to rows that only want sorting: cleaned, transformed, arranged, put on the shelf.
+
+Batches go through one after the other, spread over threads, and wait in memory or in a file until what depends on all
+of them is known: the narrowest types, and which geometries are made multi ones. Order and writing come after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from d4c_pipeline.model.dataset import Dataset, VectorProcessing
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing import columns, narrow, own_code, rows
+from d4c_pipeline.processing.parallel import beside, in_memory_bytes, in_order
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native
+from d4c_pipeline.processing.spill import Shelf
+from d4c_pipeline.processing.stream import Features, Stream
+
+if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
+    from d4c_pipeline.processing.shapes import Shapes
+
+
+@dataclass
+class Staged:
+    """All rows of a dataset, cleaned and in no order, and what is known of them.
+
+    `batches` can be gone through once; they have the columns of `plan.schema`, and for features those of `staged`.
+    `notebook`: the executed copy of the dataset's notebook.
+    """
+
+    shelf: Shelf
+    plan: columns.Plan
+    casts: dict[str, pa.DataType]
+    report: dict[str, Any]
+    threads: int | None
+    features: Features | None = None
+    notebook: Path | None = None
+
+    @property
+    def kinds(self) -> dict[str, pa.DataType]:
+        """The types of the attributes by name."""
+        return {each.name: each.type for each in self.plan.schema}
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in their final types, letting go of each batch."""
+        if not self.casts:
+            return self.shelf.drain()
+        return in_order(lambda batch: _narrowed(batch, self.casts), self.shelf.drain(), self.threads)
+
+
+def stage(
+    dataset: Dataset,
+    vintage: Vintage,
+    native: Native,
+    work: Path,
+    *,
+    inputs: Mapping[str, Path],
+    threads: int | None,
+    memory_limit: str | None,
+) -> Staged:
+    """Take `native` through all its batches. `inputs`: Parquet files that SQL and gazetteers may name.
+
+    Files are made under the existing folder `work`. Raises DataError for data that can't be processed as declared,
+    OSError when the disk takes no more.
+    """
+    processing = dataset.processing
+    report: dict[str, Any] = {}
+    features = _features(processing) if isinstance(processing, VectorProcessing) else None
+    stream = Stream(native.attributes, native.batches, native.crs is not None)
+    if features is not None and native.crs is not None:
+        from d4c_pipeline.processing import projection  # noqa: PLC0415
+
+        # Own code sees geometry in longitude and latitude, whatever is published in the end.
+        own = processing.sql is not None or processing.notebook is not None
+        first = projection.Target.of(projection.WGS84) if own else features.rules.target
+        stream.operation = projection.operation(native.crs, first)
+        report["source_crs"] = projection.crs_name(native.crs)
+        report["operation"] = stream.operation.description if stream.operation else "none"
+    notebook: Path | None = None
+    if processing.sql is not None or processing.notebook is not None:
+        run = own_code.Run(dataset, vintage, work, inputs, threads, memory_limit)
+        stream, notebook = run.through(stream, features, report)
+    if processing.drop:
+        stream = _without(stream, processing.drop)
+    if processing.dguids:
+        from d4c_pipeline.processing.statcan import dguids  # noqa: PLC0415
+
+        step = dguids.Step(stream.attributes, processing.dguids, vintage, folder=dataset.folder, inputs=inputs)
+        stream = _stepped(stream, step)
+    plan = columns.plan(
+        stream.attributes,
+        processing,
+        origin=native.attributes,
+        geometry_type="binary" if features is not None else None,
+    )
+    shelf = Shelf(work / "shelf", in_memory_bytes(memory_limit))
+    evidence = narrow.Evidence(plan.schema, settled=plan.settled)
+    # What the reader says of the format stands in its report from the beginning.
+    narrowing = narrow.applies(processing, native.report)
+
+    def notice(item: tuple[pa.RecordBatch, Shapes | None]) -> None:
+        batch, shapes = item
+        if narrowing:
+            evidence.observe(batch)
+        if features is not None and shapes is not None:
+            features.facts.add(shapes)
+            features.tally.add(shapes.tally)
+
+    cleaned = in_order(lambda piece: _cleaned(piece, stream, plan, features), stream.pieces(), threads)
+    for batch, _ in beside(notice, cleaned, threads):
+        shelf.add(batch)
+    casts = evidence.types() if narrowing else {}
+    report |= native.report
+    if narrowing and (kept := evidence.report()):
+        report["kept_as_text"] = kept
+    if processing.dguids:
+        report["dguids"] = stream.steps[-1].report
+    if features is not None:
+        features.promoted = features.facts.promote_mixed(features.tally)
+        report |= features.tally.report()
+    return Staged(shelf, plan.narrowed(casts), casts, report, threads, features, notebook)
+
+
+def _features(processing: VectorProcessing) -> Features:
+    from d4c_pipeline.processing import projection  # noqa: PLC0415
+    from d4c_pipeline.processing.shapes import Facts, Rules, Tally  # noqa: PLC0415
+
+    rules = Rules(
+        projection.Target.of(processing.crs_out),
+        keep_z=processing.z == "keep",
+        split=processing.antimeridian == "split",
+    )
+    return Features(rules, Facts(), Tally())
+
+
+def _cleaned(
+    batch: pa.RecordBatch, stream: Stream, plan: columns.Plan, features: Features | None
+) -> tuple[pa.RecordBatch, Shapes | None]:
+    attributes = rows.pack(plan.batch(batch))
+    if features is None:
+        return attributes, None
+    from d4c_pipeline.processing import geometry, staged  # noqa: PLC0415
+
+    shapes = geometry.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
+    return staged.join(attributes, shapes), shapes
+
+
+def _narrowed(batch: pa.RecordBatch, casts: dict[str, pa.DataType]) -> pa.RecordBatch:
+    # The few texts of a packed column are cast instead of its many values.
+    for position, name in enumerate(batch.schema.names):
+        column = batch.column(position)
+        if name in casts and pa.types.is_dictionary(column.type):
+            texts = narrow.cast(pa.RecordBatch.from_arrays([column.dictionary], names=[name]), casts).column(0)
+            batch = batch.set_column(position, name, texts.take(column.indices))
+    cast = narrow.cast(batch, casts)
+    assert isinstance(cast, pa.RecordBatch)  # noqa: S101 - a batch in, a batch out
+    return cast
+
+
+def _without(stream: Stream, names: Sequence[str]) -> Stream:
+    missing = [name for name in names if name not in stream.attributes.names]
+    if missing:
+        raise DataError(
+            f"Columns to drop are not there: {', '.join(missing)}; there are {', '.join(stream.attributes.names[:40])}",
+            "Correct processing.drop",
+        )
+    kept = pa.schema([field for field in stream.attributes if field.name not in names])
+    wanted = [*kept.names, GEOMETRY_COLUMN] if stream.geometry else kept.names
+    return replace(stream, attributes=kept, batches=(batch.select(wanted) for batch in stream.batches))
+
+
+def _stepped(stream: Stream, step: Any) -> Stream:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in stream.batches:
+            if not stream.geometry:
+                yield step.batch(batch)
+                continue
+            shapes = batch.column(GEOMETRY_COLUMN)
+            yield step.batch(batch.drop_columns(GEOMETRY_COLUMN)).append_column(GEOMETRY_FIELD, shapes)
+
+    return replace(stream, attributes=step.schema, batches=batches(), steps=[*stream.steps, step])

@@ -1,0 +1,121 @@
+"""A delivery read: its files chosen by `inputs`, each opened by the reader of its format, one stream of rows handed on.
+
+What a format looks like inside is known to the other modules here, which are imported when a file wants them: a table
+needs neither GDAL nor PROJ, and a cold process should not wait for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from d4c_pipeline.model.dataset import Processing, VectorProcessing
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing import inputs
+from d4c_pipeline.processing.inputs import Member
+from d4c_pipeline.processing.readers.native import Native, Part, with_rows
+
+# ruff: noqa: PLC0415
+
+_GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
+
+
+def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads: int | None = None) -> Native:
+    """Open what `processing` declares of `natives`; archives are unpacked under the existing folder `work`.
+
+    `threads` changes the speed, never the rows or their order. The first rows are read at once, and what is wrong with
+    them is found here. Raises DataError for what can't be read as declared, is empty, or can't be appended.
+    """
+    members = inputs.choose(processing, natives, work)
+    parts = [part for member in members for part in _parts(member, processing, threads)]
+    parts = [replace(part, origin=_origin(part, several=len(members) > 1)) for part in parts]
+    if processing.origin_column is not None:
+        parts = [_with_origin(part, processing.origin_column) for part in parts]
+    if processing.append:
+        from d4c_pipeline.processing.readers import append
+
+        native = append.append(parts)
+    else:
+        native = parts[0].open()
+    name = "What was chosen" if processing.append else native.name
+    empty = DataError(f"{name} has no rows", "Look at what the source delivers")
+    return replace(native, batches=with_rows(native.batches, lambda: empty))
+
+
+def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
+    if member.suffix in inputs.TEXT_SUFFIXES:
+        from d4c_pipeline.processing.readers import text
+
+        return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads))]
+    if member.suffix in inputs.WORKBOOK_SUFFIXES:
+        from d4c_pipeline.processing.readers import workbook
+
+        sheets = workbook.sheets(member.path, processing)
+        return [
+            _table(member, processing, sheet, partial(workbook.read, member.path, processing, sheet))
+            for sheet in sheets
+        ]
+    if member.suffix in inputs.PARQUET_SUFFIXES:
+        from d4c_pipeline.processing.readers import parquet
+
+        return [_table(member, processing, None, lambda: parquet.read(member.path, processing))]
+    if member.suffix in inputs.JSON_SUFFIXES and not _is_geojson(member, processing):
+        from d4c_pipeline.processing.readers import json_rows
+
+        return [_table(member, processing, None, lambda: json_rows.read(member.path, processing))]
+    from d4c_pipeline.processing.readers import vector
+
+    return vector.parts(member, processing)
+
+
+def _table(member: Member, processing: Processing, layer: str | None, opener: Callable[[], Native]) -> Part:
+    # Features of a format that knows no geometry: columns with coordinates make it.
+    def placed() -> Native:
+        native = opener()
+        if native.crs is not None or not isinstance(processing, VectorProcessing):
+            return native
+        from d4c_pipeline.processing.readers import coordinates
+
+        return coordinates.with_geometry(native, processing, member.path)
+
+    return Part(member.name, layer, placed)
+
+
+def _is_geojson(member: Member, processing: Processing) -> bool:
+    if isinstance(processing, VectorProcessing):
+        if processing.longitude is not None or processing.geometry_wkt is not None:
+            return False
+        if processing.sql is None:
+            return True
+    with member.path.open("rb") as handle:
+        return _GEOJSON.search(handle.read(1 << 16)) is not None
+
+
+def _origin(part: Part, *, several: bool) -> str:
+    # The file tells parts apart, and the layer where there can be more than one in a file.
+    if part.layer is None or Path(part.member).stem == part.layer:
+        return part.member
+    return f"{part.member}:{part.layer}" if several else part.layer
+
+
+def _with_origin(part: Part, name: str) -> Part:
+    def opened() -> Native:
+        native = part.open()
+        if name in native.attributes.names:
+            raise DataError(
+                f"There is a column {name} already, which is declared as origin_column", "Give the origin another name"
+            )
+        position = len(native.attributes)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in native.batches:
+                yield batch.add_column(position, name, pa.repeat(pa.scalar(part.origin, pa.string()), batch.num_rows))
+
+        return replace(native, attributes=native.attributes.append(pa.field(name, pa.string())), batches=batches())
+
+    return replace(part, open=opened)

@@ -1,0 +1,50 @@
+"""The columns that accompany features between cleaning and writing: geometry, its box, its type, its place.
+
+Their names can't be those of data: no output name begins with a null byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from d4c_pipeline.processing.rows import Coded, Column
+from d4c_pipeline.processing.shapes import Shapes, promote
+
+GEOMETRY = "\0geometry"
+PLACE = "\0place"
+TYPE = "\0type"
+BOUNDS = ("\0xmin", "\0ymin", "\0xmax", "\0ymax")
+NAMES = (GEOMETRY, PLACE, TYPE, *BOUNDS)
+
+
+def join(attributes: pa.RecordBatch, shapes: Shapes) -> pa.RecordBatch:
+    """Return `attributes` and, behind them, the columns of `shapes`."""
+    arrays = [
+        shapes.wkb,
+        pa.array(shapes.places),
+        pa.array(shapes.types),
+        *(pa.array(np.ascontiguousarray(shapes.bounds[:, corner])) for corner in range(4)),
+    ]
+    return pa.RecordBatch.from_arrays([*attributes.columns, *arrays], names=[*attributes.schema.names, *NAMES])
+
+
+def promoted(taken: Mapping[str, Column], singles: tuple[int, ...]) -> pa.Array:
+    """Return the geometry with those of the types `singles` made multi ones."""
+    wkb, types = taken[GEOMETRY], taken[TYPE]
+    assert not isinstance(wkb, Coded)  # noqa: S101 - never packed
+    assert not isinstance(types, Coded)  # noqa: S101
+    return promote(wkb, types.to_numpy(), singles) if singles else wkb
+
+
+def bounds(taken: Mapping[str, Column], count: int) -> npt.NDArray[np.float64]:
+    """Return the boxes (n, 4), NaN where there is no geometry."""
+    out = np.empty((count, 4))
+    for corner, name in enumerate(BOUNDS):
+        column = taken[name]
+        assert not isinstance(column, Coded)  # noqa: S101 - never packed
+        out[:, corner] = column.to_numpy(zero_copy_only=False)
+    return out

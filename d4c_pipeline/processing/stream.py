@@ -1,0 +1,80 @@
+"""Rows on their way from the reader to the shelf, and what is known of their geometry by then.
+
+Where they come from and what is done to them belongs to `prepare` and `own_code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
+
+if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
+    from d4c_pipeline.processing import projection
+    from d4c_pipeline.processing.shapes import Facts, Rules, Tally
+
+# So much of a batch of features is cleaned at a time: enough for each thread to have some, too little to fill memory.
+_PIECE_ROWS = 16_384
+_PIECE_BYTES = 8 << 20
+# Of a table there may be more: it is cleaned faster, and repeats itself more.
+_ROWS = 65_536
+_BYTES = 16 << 20
+
+
+def coalesced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of `batches` in fewer, bigger ones: each costs every step some time, and big ones pack better."""
+    held: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        held.append(batch)
+        count, size = count + batch.num_rows, size + batch.nbytes
+        if count >= _ROWS or size >= _BYTES:
+            yield pa.concat_batches(held)
+            held, count, size = [], 0, 0
+    if held:
+        yield pa.concat_batches(held)
+
+
+@dataclass
+class Features:
+    """What is known of all geometry. `promoted`: the types to be made multi ones when it is written."""
+
+    rules: Rules
+    facts: Facts
+    tally: Tally
+    promoted: tuple[int, ...] = ()
+
+
+@dataclass
+class Stream:
+    """Batches of `attributes` and, where `geometry`, of WKB in `GEOMETRY_COLUMN`, not clean yet.
+
+    `operation` takes it to the CRS it is wanted in. `steps`: what the rows have gone through, each with its `report`.
+    """
+
+    attributes: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+    geometry: bool
+    operation: projection.Operation | None = None
+    steps: list[Any] = field(default_factory=list[Any])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the batches."""
+        return self.attributes.append(GEOMETRY_FIELD) if self.geometry else self.attributes
+
+    def pieces(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, those with geometry in pieces of a size to work on."""
+        for batch in self.batches:
+            if not self.geometry:
+                yield batch
+                continue
+            size = batch.column(batch.schema.get_field_index(GEOMETRY_COLUMN)).nbytes
+            count = max(1, -(-batch.num_rows // _PIECE_ROWS), -(-size // _PIECE_BYTES))
+            length = max(1, -(-batch.num_rows // count))
+            for start in range(0, batch.num_rows, length):
+                yield batch.slice(start, length)

@@ -1,0 +1,66 @@
+"""Files and layers appended: schemas unified by rule, or a refusal that names what clashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyproj
+import pytest
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.readers.append import append
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, Part
+
+
+def part(name: str, table: pa.Table, crs: pyproj.CRS | None = None, **report: Any) -> Part:
+    attributes = pa.schema([field for field in table.schema if field.name != GEOMETRY_COLUMN])
+    return Part(name, None, lambda: Native(name, attributes, iter(table.to_batches()), crs, None, dict(report)), name)
+
+
+def test_columns_come_together_by_name_and_types_widen() -> None:
+    one = pa.table({"id": pa.array([1], pa.int32()), "n": pa.array([7], pa.int16()), "v": pa.array([1], pa.int64())})
+    two = pa.table({"v": pa.array([0.5]), "id": pa.array([2**40]), "name": ["Québec"], "n": pa.nulls(1)})
+    native = append([part("one", one, padded=1, encoding="utf-8"), part("two", two, padded=2, encoding="cp1252")])
+    table, _ = native.collect()
+    assert [(field.name, str(field.type)) for field in table.schema] == [
+        ("id", "int64"),
+        ("n", "int16"),
+        ("v", "double"),
+        ("name", "string"),
+    ]
+    assert table.to_pylist() == [
+        {"id": 1, "n": 7, "v": 1.0, "name": None},
+        {"id": 2**40, "n": None, "v": 0.5, "name": "Québec"},
+    ]
+    assert native.report == {"parts": 2, "empty_parts": [], "padded": 3, "encoding": ["utf-8", "cp1252"]}
+
+
+def test_types_that_clash_are_named() -> None:
+    one, two = pa.table({"code": ["007"], "ok": [1]}), pa.table({"code": [7], "ok": [1]})
+    with pytest.raises(DataError, match=r"Types clash: code is string in ab\.shp and int64 in qc\.shp\. Declare"):
+        append([part("ab.shp", one), part("qc.shp", two)])
+
+
+def test_a_number_that_float64_can_not_hold_stops() -> None:
+    one, two = pa.table({"v": [2**53 + 1]}), pa.table({"v": [0.5]})
+    native = append([part("one", one), part("two", two)])
+    with pytest.raises(DataError, match="Column v of one has values that double can't hold"):
+        native.collect()
+
+
+def test_different_reference_systems_are_refused() -> None:
+    table = pa.table({"n": [1], GEOMETRY_COLUMN: pa.array([b""], pa.binary())})
+    lambert, degrees = pyproj.CRS(3347), pyproj.CRS(4326)
+    with pytest.raises(DataError, match="of one is EPSG:3347, of the other EPSG:4326"):
+        append([part("a", table, lambert), part("b", table, degrees)])
+    with pytest.raises(DataError, match="of one is EPSG:3347, of the other none"):
+        append([part("a", table, lambert), part("b", pa.table({"n": [1]}))])
+    assert append([part("a", table, degrees), part("b", table, degrees)]).collect()[0].num_rows == 2
+
+
+def test_hundreds_of_files_are_opened_one_after_the_other_and_empty_ones_named() -> None:
+    tables = [pa.table({"n": pa.array([n] if n != 77 else [], pa.int64())}) for n in range(200)]
+    native = append([part(f"file{n}", table) for n, table in enumerate(tables)])
+    assert sum(batch.num_rows for batch in native.batches) == 199
+    assert native.report == {"parts": 200, "empty_parts": ["file77"]}

@@ -1,0 +1,137 @@
+"""Encodings told apart, and text that was decoded wrongly recognised as such."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d4c_pipeline.processing.readers import dbf, encoding
+from d4c_pipeline.processing.readers.encoding import Texts, detect, looks_like_mojibake, mojibake
+
+FRENCH = "Québec – l’Île-d’Orléans, Œuvre «Noël», façade, où, là, Ça, À côté, CAFÉ»"
+WRONG = [
+    "é".encode().decode("cp1252"),  # Ã©
+    "Montr" + "é".encode().decode("latin-1") + "al",
+    "l" + "’".encode().decode("cp1252") + "art",
+    "À".encode().decode("latin-1"),
+    "œuvre".encode().decode("cp1252"),
+    "Québec".encode("cp850").decode("cp1252"),
+    "Rivière".encode("cp437").decode("cp1252"),
+    "Québec".encode("cp1252").decode("cp437"),
+    "Québec".encode("cp1252").decode("cp850"),
+    "Québec".encode("cp1252").decode("mac_roman"),
+    "Québec".encode().decode("cp437"),
+    "Québec".encode().decode("mac_roman"),
+    "Québec".encode("cp1252").decode("utf-8", "replace"),
+    "l’art".encode("cp1252").decode("latin-1"),
+    "ᐃᓄᒃᑎᑐᑦ".encode().decode("latin-1"),
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_text_in_a_wrong_encoding_is_recognised(text: str) -> None:
+    assert looks_like_mojibake(text), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FRENCH,
+        FRENCH.upper(),
+        "ᐃᓄᒃᑎᑐᑦ ᓄᓇᕗᑦ",
+        "Tłı̨chǫ, Wəl̓məxʷ, xʷməθkʷəy̓əm",
+        "Åland, SÃO PAULO, Ôkî, Łódź, Šibenik",
+        "25 °C ± 0,5 – 30 µg/m³ · “quoted” … 50 €",
+        "CAFÉ”, «À», É… Ö’s",
+        "Α–Ω, Θ is an angle, a√b",
+    ],
+)
+def test_right_text_is_left_alone(text: str) -> None:
+    assert not looks_like_mojibake(text)
+
+
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzéèêëàâäçîïôöùûüÿÉÈÀÇ '-’", min_size=1))
+def test_french_is_no_mojibake_and_is_one_after_a_wrong_decoding(text: str) -> None:
+    text = text.replace("’", " ")
+    lower = text.lower()
+    assert not looks_like_mojibake(lower)
+    if not lower.isascii():
+        assert looks_like_mojibake(lower.encode().decode("latin-1"))
+
+
+def test_a_column_is_counted_with_examples() -> None:
+    column = pa.chunked_array([["Québec", "QuÃ©bec", None], ["QuÃ©bec", "plain", "Montr\ufffdal"]])
+    found = mojibake(column)
+    assert (found.count, found.examples) == (3, ("QuÃ©bec", "Montr\ufffdal"))
+    assert mojibake(pa.array([1, 2])).count == 0
+    assert mojibake(pa.array([], pa.string())).count == 0
+
+
+@given(st.lists(st.sampled_from([*WRONG, FRENCH, "plain", "Québec"]), min_size=1, max_size=20))
+def test_a_column_is_judged_as_its_values_are(values: list[str]) -> None:
+    assert mojibake(pa.array(values)).count == sum(map(looks_like_mojibake, values))
+
+
+@pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be", "utf-32", "utf-16", "utf-8", "utf-8-sig", "cp1252"])
+def test_every_encoding_of_the_same_text_is_found(tmp_path: Path, name: str) -> None:
+    text = "id,nom\n1,Québec – l’été\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(name))
+    found = detect(tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text(found) == text
+
+
+def table(path: Path, values: list[bytes], driver: int) -> Path:
+    header = bytearray(65)
+    header[0] = 3
+    header[4:12] = len(values).to_bytes(4, "little") + (65).to_bytes(2, "little") + (21).to_bytes(2, "little")
+    header[29] = driver
+    header[32:44] = b"NAME\0\0\0\0\0\0\0C"
+    header[48] = 20
+    header[64] = 0x0D
+    path.write_bytes(bytes(header) + b"".join(b" " + value.ljust(20)[:20] for value in values))
+    return path
+
+
+def test_ansi_of_a_dbf_is_what_its_bytes_are(tmp_path: Path) -> None:
+    # 0x57 is written by programs that write UTF-8, and by those that write Windows-1252.
+    assert dbf.dbf_encoding(table(tmp_path / "a.dbf", ["Québec".encode(), b"x"], 0x57)) == "utf-8"
+    assert dbf.dbf_encoding(table(tmp_path / "b.dbf", ["Québec".encode("cp1252")], 0x57)) == "cp1252"
+    # One value is cut within a character by the width of its field, as UTF-8 often is.
+    cut = ["é".encode() * 10, b"a" + "é".encode() * 10]
+    assert dbf.dbf_encoding(table(tmp_path / "c.dbf", cut, 0)) == "utf-8"
+
+
+def test_latin1_with_windows_bytes_is_windows(tmp_path: Path) -> None:
+    (tmp_path / "a.cpg").write_text("ISO-8859-1")
+    assert dbf.dbf_encoding(table(tmp_path / "a.dbf", ["l’été".encode("cp1252")], 0)) == "cp1252"
+    assert dbf.dbf_encoding(table(tmp_path / "a.dbf", ["l'été".encode("cp1252")], 0)) == "iso8859-1"
+
+
+def test_a_character_cut_by_a_fields_width_is_dropped_and_counted() -> None:
+    report: dict[str, object] = {}
+    raw = pa.array([b"Montr\xc3\xa9al", b"Montr\xc3", None], pa.binary())
+    column = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    checked = Texts("a.dbf", "utf-8", report, fixed_width=True).checked(column, "name")
+    assert checked.to_pylist() == ["Montréal", "Montr", None]
+    assert report == {"text_cut": 1}
+
+
+@given(st.binary(max_size=12), st.integers(min_value=0, max_value=12))
+def test_utf8_is_seen_across_blocks(tail: bytes, cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_BLOCK", 4)
+        for content in (tail, ("a" * cut + "é’𐀀ᐃ" * 3).encode(), ("é" * cut).encode() + tail):
+            path = Path(folder) / "t"
+            path.write_bytes(content)
+            try:
+                content.decode("utf-8")
+            except UnicodeDecodeError:
+                assert not encoding.is_utf8(path, start=0)
+            else:
+                assert encoding.is_utf8(path, start=0) == (not content.isascii())
+                assert encoding.is_utf8(path, start=0, also_ascii=True)
