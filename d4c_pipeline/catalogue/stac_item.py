@@ -54,6 +54,7 @@ _ASSET_ROLES = {
     ArtifactRole.DATA: ["data"],
     ArtifactRole.TILES: ["visual", "tiles"],
     ArtifactRole.DESKTOP: ["data", "desktop"],
+    ArtifactRole.THUMBNAIL: ["thumbnail"],
     ArtifactRole.SOURCE: ["source"],
     ArtifactRole.TORRENT: ["torrent"],
 }

@@ -1,68 +1,75 @@
 """Verdicts on a build, bound to its very bytes, and the gate that publication passes only without a failure.
 
-A check here looks at what the processing reported; a check that could not run has failed.
+What is checked, and how, belongs to `processing.checks`; here the release to compare with is found and the verdicts are
+recorded. A check that could not run has failed, one that is missing counts as failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.processed import StagedBuild
+from d4c_pipeline.chain.processed import StagedBuild, read_build
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import NeedsPersonError
+from d4c_pipeline.model.errors import BusyError, NeedsPersonError
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.vintage import Vintage
-
-KEYS_IDENTIFY_ROWS = "keys_identify_rows"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of one check: expected, actual and what to do are in `detail`."""
-
-    check: str
-    passed: bool
-    detail: Mapping[str, Any]
+from d4c_pipeline.processing.checks.run import checks_of, run_checks
+from d4c_pipeline.processing.checks.verdict import Outcome, PreviousFacts, Verdict
 
 
 def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild) -> tuple[Verdict, ...]:
-    """Judge a build and record the verdicts in the ledger."""
-    verdicts = (_keys_identify_rows(build),)
-    for verdict in verdicts:
-        deployment.ledger.judgements.record_check(
-            dataset.id, vintage, build.sha256, verdict.check, "pass" if verdict.passed else "failure", verdict.detail
+    """Judge a build by all checks that apply to its dataset, and record the verdicts in the ledger.
+
+    Raises BusyError when another process has replaced the build in staging meanwhile.
+    """
+    with deployment.working_on(dataset, vintage):
+        if read_build(deployment, dataset, vintage).sha256 != build.sha256:
+            raise BusyError(
+                f"The build of {dataset.id} {vintage} was replaced before it was checked",
+                "Materialize 'processed' of this vintage again",
+            )
+        verdicts = run_checks(
+            build.data,
+            build.profile,
+            build.summary,
+            dataset,
+            vintage,
+            _previous(deployment, dataset, vintage),
+            work=deployment.staging(dataset, vintage) / "checks",
         )
+        for verdict in verdicts:
+            deployment.ledger.judgements.record_check(
+                dataset.id, vintage, build.sha256, verdict.check, verdict.outcome.word, verdict.detail
+            )
     return verdicts
 
 
-def refuse_failed(deployment: Deployment, release: Release) -> None:
-    """Raise NeedsPersonError when a check of the release's very bytes failed or none was made."""
-    results = deployment.ledger.judgements.checks(release.data.sha256)
-    failed = [result.check for result in results if result.verdict == "failure"]
-    if failed or not results:
-        why = f"check {', '.join(failed)} failed" if failed else "it was never checked"
+def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) -> None:
+    """Raise NeedsPersonError when a check of the release's very bytes failed or was never made.
+
+    Which checks there have to be is asked of the dataset as it is declared now.
+    """
+    results = {result.check: result for result in deployment.ledger.judgements.checks(release.data.sha256)}
+    due = [check.name for check in checks_of(dataset)]
+    failed = [
+        f"{name}: {results[name].detail.get('actual', '')}"
+        for name in due
+        if name in results and results[name].verdict == Outcome.FAILURE.word
+    ]
+    missing = [name for name in due if name not in results]
+    if failed or missing:
+        why = [f"check failed ({each})" for each in failed]
+        why += [f"never checked for {', '.join(missing)}"] if missing else []
         raise NeedsPersonError(
-            f"{release.name} is not published: {why}",
+            f"{release.name} is not published: {'; '.join(why)}",
             "Look at the checks of 'processed', correct the definition or the data, and materialize from there",
         )
 
 
-def _keys_identify_rows(build: StagedBuild) -> Verdict:
-    key = build.summary.key
-    if not key:
-        return Verdict(KEYS_IDENTIFY_ROWS, True, {"key": [], "note": "no key is declared: rows are compared whole"})
-    nulls, duplicates = build.summary.report.get("key_nulls"), build.summary.report.get("key_duplicates")
-    return Verdict(
-        KEYS_IDENTIFY_ROWS,
-        nulls == 0 and duplicates == 0,
-        {
-            "key": list(key),
-            "expected": "no null and no duplicate",
-            "nulls": nulls,
-            "duplicates": duplicates,
-            "remedy": "declare the columns that identify a row under processing.key, or none",
-        },
-    )
+def _previous(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PreviousFacts | None:
+    # Of the vintage itself; in a rolling series, else of the newest vintage before it, which the new one supersedes.
+    releases = deployment.ledger.releases
+    newest = releases.newest_published(dataset.id, vintage)
+    if newest is None and dataset.series == "rolling":
+        earlier = [release for release in releases.published(dataset.id) if release.vintage < vintage]
+        newest = max(earlier, key=lambda release: (release.vintage, release.version), default=None)
+    return PreviousFacts.of(newest.name, newest.summary) if newest is not None else None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from d4c_pipeline.archives.deposit import abandon
 from d4c_pipeline.chain.current import is_settled
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
 from d4c_pipeline.chain.processed import StagedBuild, read_build
 from d4c_pipeline.chain.provenance import provenance
 from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_file, write_json
@@ -23,6 +25,7 @@ from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, Release, 
 from d4c_pipeline.model.version import Bump, Version, first_version, next_version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.compare import compare
+from d4c_pipeline.processing.derived.derive import tools
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             version = next_version(newest.version, change.bump, stage)
         name = dataset.release_name(vintage, version)
         if planned is not None:
-            if planned.name == str(name) and planned.data.sha256 == staged.sha256 and _is_whole(deployment, planned):
+            if planned.name == str(name) and _holds(planned, staged) and _is_whole(deployment, planned):
                 return Plan(planned, planned.change, unchanged=False)
             _abandon(deployment, planned, lease, "a newer build took its place")
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
@@ -85,6 +88,9 @@ def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild,
         measured = Change(Bump.NONE, ())
     else:
         measured = compare(artifact_path(deployment, newest, newest.data), staged.data)
+    reasons = derived_reasons(deployment, newest, staged)
+    if reasons:
+        measured = Change(Bump.largest([measured.bump, Bump.PATCH]), (*measured.reasons, *reasons))
     if measured.bump < at_least:
         return Change(at_least, (*measured.reasons, f"raised to {at_least.name} by the operator"))
     return measured
@@ -95,12 +101,12 @@ def _stage(
 ) -> list[Artifact]:
     folder = release_folder(deployment, str(name), dataset.id, str(vintage))
     shutil.rmtree(folder, ignore_errors=True)
-    data = folder / f"{name}.parquet"
-    link_file(staged.data, data)
-    link_file(staged.profile, folder / "profile.json")
-    artifacts = [as_artifact(data, ArtifactRole.DATA), as_artifact(folder / "profile.json", ArtifactRole.PROFILE)]
-    if artifacts[0].sha256 != staged.sha256:
-        raise IntegrityError(f"The staged build of {name} changed under our hands", "Materialize 'processed' again")
+    artifacts = [
+        _linked(staged.data, folder / f"{name}.parquet", ArtifactRole.DATA, staged.sha256),
+        _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
+        *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
+    ]
+    rows = {f"{name}{made.suffix}": made.rows for made in staged.derived if made.rows is not None}
     write_json(
         folder / "manifest.json",
         {
@@ -116,7 +122,15 @@ def _stage(
             "parameters": dict(staged.parameters),
             **provenance(),
             "summary": staged.summary.to_json(),
-            "outputs": [{"name": a.name, "role": a.role, "sha256": a.sha256, "size": a.size} for a in artifacts],
+            "derived": {
+                "parameters": {made.suffix: dict(made.parameters) for made in staged.derived},
+                "tools": tools() if staged.derived else {},
+            },
+            "outputs": [
+                {"name": a.name, "role": a.role, "sha256": a.sha256, "size": a.size}
+                | ({"rows": rows[a.name]} if a.name in rows else {})
+                for a in artifacts
+            ],
         },
     )
     artifacts.append(as_artifact(folder / "manifest.json", ArtifactRole.MANIFEST))
@@ -125,6 +139,21 @@ def _stage(
     write_file(folder / "checksums.sha256", lines.encode())
     artifacts.append(as_artifact(folder / "checksums.sha256", ArtifactRole.CHECKSUMS))
     return artifacts
+
+
+def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None = None) -> Artifact:
+    """Put a staged file among those of the release; `recorded` is the sha256 that 'processed' left of it."""
+    link_file(source, target)
+    artifact = as_artifact(target, role)
+    if recorded is not None and artifact.sha256 != recorded:
+        raise IntegrityError(f"The staged {source.name} changed under our hands", "Materialize 'processed' again")
+    return artifact
+
+
+def _holds(release: Release, staged: StagedBuild) -> bool:
+    """Whether the data and the derived files of a plan are those of the build."""
+    made = {made.suffix: made.sha256 for made in staged.derived}
+    return release.data.sha256 == staged.sha256 and derived_artifacts(release) == made
 
 
 def _is_whole(deployment: Deployment, release: Release) -> bool:

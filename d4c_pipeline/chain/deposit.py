@@ -40,7 +40,7 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         deposit = deposit_of(deployment, release)
         if not is_settled(deployment, release):
             _refuse_stale_item(deployment, release, deposit)
-            refuse_failed(deployment, release)
+            refuse_failed(deployment, dataset, release)
         files = {artifact.name: artifact_path(deployment, release, artifact) for artifact in release.artifacts}
         deposit = complete(ledger, deployment.archive, release, files, metadata_of(dataset, release), lease=lease)
         release = ledger.releases.mark_published(release)

@@ -1,4 +1,8 @@
-"""`processed`: turns the retained native files of a vintage into a data artifact in staging, with its profile."""
+"""`processed`: turns the retained native files of a vintage into a data artifact in staging, with its profile.
+
+The files that the dataset asks for beside the data (tiles, desktop formats...) are made here as well, by
+`processing.derived`; what all of them are called in a release is decided by `checksums`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import write_file, write_json
+from d4c_pipeline.chain.staging import artifact_path, write_file, write_json
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
-from d4c_pipeline.model.release import DataSummary, NativeFile
+from d4c_pipeline.model.release import ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.build import build
+from d4c_pipeline.processing.build import Build, build
+from d4c_pipeline.processing.derived import derive as derived
+
+
+@dataclass(frozen=True)
+class StagedDerived:
+    """A file made of the data: where it is staged, what it is for, how its name in a release ends, what it was made by.
+
+    `rows` is None where rows have no meaning; `parameters` are the dataset's wishes, without versions of tools.
+    """
+
+    path: Path
+    role: ArtifactRole
+    suffix: str
+    sha256: str
+    rows: int | None
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,16 +49,18 @@ class StagedBuild:
     summary: DataSummary
     natives: tuple[NativeFile, ...]
     parameters: Mapping[str, Any]
+    derived: tuple[StagedDerived, ...] = ()
 
 
 def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
-    """Build the data artifact of `vintage` from its retained native files.
+    """Build the data artifact of `vintage` from its retained native files, and what the dataset derives from it.
 
     Raises UnknownNameError when none are retained, IntegrityError when one is damaged, and DataError and StorageError
     as the processing does. An earlier build stays in place until the new one is whole.
     """
     folder = deployment.staging(dataset, vintage) / "build"
     with deployment.working_on(dataset, vintage):
+        derived.check(dataset)
         natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
         if not natives:
             raise UnknownNameError(
@@ -48,19 +70,73 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         # The mark goes first and comes back last: files of two builds are never taken for one.
         with storage_errors(f"write in {folder}"):
             _mark(folder).unlink(missing_ok=True)
-        built = build(dataset, vintage, paths, folder)
+        inputs = _inputs(deployment, dataset)
+        built = build(dataset, vintage, paths, folder, inputs={name: path for name, (path, _) in inputs.items()})
         sha256 = sha256_of(built.data)
+        chosen = derived.parameters(dataset)
         write_json(
             _mark(folder),
             {
                 "sha256": sha256,
                 "summary": built.summary.to_json(),
                 "natives": [vars(native) for native in natives],
-                "parameters": built.parameters,
+                "parameters": {
+                    **built.parameters,
+                    **({"inputs": {name: said for name, (_, said) in inputs.items()}} if inputs else {}),
+                },
+                "derived": [
+                    *_executed(built, dataset),
+                    *(
+                        {
+                            "file": made.path.name,
+                            "role": made.role,
+                            "suffix": made.suffix,
+                            "sha256": sha256_of(made.path),
+                            "rows": made.rows,
+                            "parameters": chosen[made.suffix],
+                        }
+                        for made in derived.derive(built.data, dataset, vintage, folder)
+                    ),
+                ],
             },
         )
         # Still under the lease: the next process to build this vintage takes the mark away.
         return read_build(deployment, dataset, vintage)
+
+
+def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[Path, dict[str, str]]]:
+    """The data of the latest releases that the dataset's SQL or notebook asks for, and which these are.
+
+    Raises UnknownNameError when one has no published release yet.
+    """
+    found: dict[str, tuple[Path, dict[str, str]]] = {}
+    for name, wanted in sorted(dataset.processing.inputs.items()):
+        releases = deployment.ledger.releases.published(wanted)
+        if not releases:
+            raise UnknownNameError(
+                f"The input {name} of {dataset.id} is the dataset {wanted}, which has no published release",
+                f"Publish it first: d4c publish {wanted}",
+            )
+        newest = releases[-1]
+        said = {"release": newest.name, "sha256": newest.data.sha256}
+        found[name] = (artifact_path(deployment, newest, newest.data), said)
+    return found
+
+
+def _executed(built: Build, dataset: Dataset) -> list[dict[str, Any]]:
+    """The executed copy of the notebook as a derived file: the provenance of what it made."""
+    if built.notebook is None or dataset.processing.notebook is None or dataset.folder is None:
+        return []
+    return [
+        {
+            "file": built.notebook.name,
+            "role": ArtifactRole.NOTEBOOK,
+            "suffix": "_notebook.ipynb",
+            "sha256": sha256_of(built.notebook),
+            "rows": None,
+            "parameters": {"notebook_sha256": sha256_of(dataset.folder / dataset.processing.notebook)},
+        }
+    ]
 
 
 def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
@@ -83,6 +159,17 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
         summary=DataSummary.from_json(mark["summary"]),
         natives=tuple(NativeFile(**native) for native in mark["natives"]),
         parameters=mark["parameters"],
+        derived=tuple(
+            StagedDerived(
+                path=folder / made["file"],
+                role=ArtifactRole(made["role"]),
+                suffix=made["suffix"],
+                sha256=made["sha256"],
+                rows=made["rows"],
+                parameters=made["parameters"],
+            )
+            for made in mark.get("derived", ())
+        ),
     )
     if not found.data.is_file() or sha256_of(found.data) != found.sha256:
         raise IntegrityError(

@@ -35,6 +35,7 @@ _BY_SUFFIX = {
     ".atom": "application/atom+xml",
     ".rss": "application/rss+xml",
     ".zip": "application/zip",
+    ".gz": "application/gzip",
     ".pdf": "application/pdf",
     ".png": "image/png",
     ".jpg": "image/jpeg",

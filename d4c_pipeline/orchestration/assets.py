@@ -31,10 +31,18 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration import metadata
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.processing.checks.run import checks_of
+from d4c_pipeline.processing.checks.verdict import Outcome
 
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 LAST_STEP = "latest"
 ARCHIVE_WEB_SEED = "archive_web_seed"
+# A check blocks what comes after it when it fails with an error; a warning is only shown.
+_SEVERITY = {
+    Outcome.PASS: dg.AssetCheckSeverity.ERROR,
+    Outcome.WARNING: dg.AssetCheckSeverity.WARN,
+    Outcome.FAILURE: dg.AssetCheckSeverity.ERROR,
+}
 
 Work = Callable[[Deployment, Dataset, Vintage, Mapping[str, Any]], dg.MaterializeResult]
 
@@ -72,9 +80,9 @@ def _processed(
         check_results=[
             dg.AssetCheckResult(
                 check_name=verdict.check,
-                passed=verdict.passed,
-                severity=dg.AssetCheckSeverity.ERROR,
-                metadata={"detail": dg.MetadataValue.json(dict(verdict.detail))},
+                passed=verdict.outcome is Outcome.PASS,
+                severity=_SEVERITY[verdict.outcome],
+                metadata=metadata.of_verdict(verdict),
             )
             for verdict in verdicts
         ],
@@ -126,7 +134,7 @@ def _latest(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mappi
     return dg.MaterializeResult(metadata=metadata.of_latest(latest.switch(deployment, dataset, vintage)))
 
 
-def chain(dataset_id: str) -> tuple[Step, ...]:
+def chain(dataset: Dataset) -> tuple[Step, ...]:
     """The steps of one dataset, in order."""
     return (
         Step(
@@ -142,13 +150,14 @@ def chain(dataset_id: str) -> tuple[Step, ...]:
             _processed,
             kinds=frozenset({"duckdb", "parquet"}),
             pool="process",
-            checks=(
+            checks=tuple(
                 dg.AssetCheckSpec(
-                    checks.KEYS_IDENTIFY_ROWS,
-                    asset=dg.AssetKey([dataset_id, "processed"]),
-                    description="The declared key columns are never null and never the same twice.",
+                    check.name,
+                    asset=dg.AssetKey([dataset.id, "processed"]),
+                    description=check.description,
                     blocking=True,
-                ),
+                )
+                for check in checks_of(dataset)
             ),
         ),
         Step(
@@ -175,7 +184,7 @@ def chain(dataset_id: str) -> tuple[Step, ...]:
             checks=(
                 dg.AssetCheckSpec(
                     ARCHIVE_WEB_SEED,
-                    asset=dg.AssetKey([dataset_id, "deposit"]),
+                    asset=dg.AssetKey([dataset.id, "deposit"]),
                     description="The archive's public address serves the pieces of the torrent.",
                 ),
             ),
@@ -202,7 +211,7 @@ def dataset_assets(dataset: Dataset, *, pooled: bool = True) -> list[dg.AssetsDe
     partitions = vintage_partitions(dataset)
     assets: list[dg.AssetsDefinition] = []
     upstream: str | None = None
-    for step in chain(dataset.id):
+    for step in chain(dataset):
         assets.append(_asset(dataset, step if pooled else replace(step, pool=None), upstream, partitions))
         upstream = step.name
     return assets

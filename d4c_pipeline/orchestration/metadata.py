@@ -7,6 +7,7 @@ Reference: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ from d4c_pipeline.chain.raw import Retained
 from d4c_pipeline.chain.reports import catalogue_query
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import Copy, DataSummary, Deposit
-from d4c_pipeline.processing.preview import map_png, preview_markdown
+from d4c_pipeline.processing.checks.verdict import Verdict
+from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 
 Metadata = Mapping[str, Any]
 
@@ -54,7 +56,7 @@ def of_raw(result: Retained) -> Metadata:
 
 
 def of_processed(result: StagedBuild) -> Metadata:
-    """The data artifact: rows, columns, bounds, a preview and a small map."""
+    """The data artifact: rows, columns, bounds, a preview, a small map, the profile, and what was derived from it."""
     summary = result.summary
     # What an operator looks at first stands first: the UI keeps this order.
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
@@ -69,11 +71,39 @@ def of_processed(result: StagedBuild) -> Metadata:
     return {
         **shown,
         "preview": dg.MetadataValue.md(preview_markdown(result.data)),
+        "profile": dg.MetadataValue.md(profile_markdown(json.loads(result.profile.read_text("utf-8")))),
+        **({"derived": _derived(result)} if result.derived else {}),
         "size": result.data.stat().st_size,
         "sha256": result.sha256,
         "path": dg.MetadataValue.path(str(result.data)),
         "report": dg.MetadataValue.json(dict(summary.report)),
     }
+
+
+def of_verdict(verdict: Verdict) -> Metadata:
+    """What a check expected and what is, with examples and a remedy where it did not pass."""
+    return {
+        name: dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.json(value)
+        for name, value in verdict.detail.items()
+    }
+
+
+def _derived(result: StagedBuild) -> dg.MetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "file": f"<release>{made.suffix}",
+                    "role": made.role.value,
+                    "size": made.path.stat().st_size,
+                    "rows": made.rows,
+                    "sha256": made.sha256,
+                }
+            )
+            for made in result.derived
+        ],
+        schema=_schema(file="string", role="string", size="int", rows="int", sha256="string"),
+    )
 
 
 def of_checksums(result: Plan) -> Metadata:

@@ -142,9 +142,14 @@ def _end_killed_runs(instance: dg.DagsterInstance) -> None:
 
 def _explanation(run: dg.ExecuteInProcessResult, dataset: Dataset, vintage: Vintage) -> D4CError:
     again = f"run 'd4c publish {dataset.id} --vintage {vintage}' again: it goes on from there"
-    for event in run.get_asset_check_evaluations():
-        if not event.passed and event.blocking:
-            return _failed_check(event, again)
+    # A step whose check blocks is a failed step as well, of an exception that explains nothing.
+    failed = [
+        event
+        for event in run.get_asset_check_evaluations()
+        if not event.passed and event.blocking and event.severity is dg.AssetCheckSeverity.ERROR
+    ]
+    if failed:
+        return _failed_checks(failed, again)
     for event in run.filter_events(lambda event: event.is_step_failure):
         data: Any = event.event_specific_data
         if data.user_failure_data is not None:
@@ -158,16 +163,15 @@ def _explanation(run: dg.ExecuteInProcessResult, dataset: Dataset, vintage: Vint
     return NeedsPersonError(f"The run {run.run_id} failed without saying why", "Look at it in the UI ('make ui')")
 
 
-def _failed_check(event: dg.AssetCheckEvaluation, again: str) -> RunFailedError:
-    value: Any = event.metadata["detail"].value if "detail" in event.metadata else {}
-    detail = dict(value)
-    remedy = detail.pop("remedy", "correct the definition or the data")
-    facts = ", ".join(
-        f"{name} {' '.join(map(str, fact)) if isinstance(fact, list) else fact}" for name, fact in detail.items()
-    )
+def _failed_checks(failed: list[dg.AssetCheckEvaluation], again: str) -> RunFailedError:
+    remedies = "; ".join(dict.fromkeys(_text(event.metadata, "remedy") for event in failed))
     return RunFailedError(
-        f"The check {event.check_name} of {'/'.join(event.asset_key.path)} failed: {facts}",
-        _with(f"{remedy[:1].upper()}{remedy[1:]}", again),
+        "; ".join(
+            f"The check {event.check_name} of {'/'.join(event.asset_key.path)} failed: expected"
+            f" {_text(event.metadata, 'expected')}, found {_text(event.metadata, 'actual')}"
+            for event in failed
+        ),
+        _with(remedies, again),
     )
 
 

@@ -56,6 +56,8 @@ def test_a_file_that_is_not_there_is_a_storage_error_with_its_name(tmp_path: Pat
         ("ca_statcan_x_2021_v0.1.0-beta.json", "application/json"),
         ("catalogue/catalog.json", "application/json"),
         ("manifest.json", "application/json"),
+        ("ca_statcan_x_2021_v0.1.0-beta.csv.gz", "application/gzip"),
+        ("ca_statcan_x_2021_v0.1.0-beta_thumbnail.png", "image/png"),
         ("ca_statcan_x_2021_v0.1.0-beta.stac.json", "application/geo+json"),
         ("ca_statcan_x_2021_v0.1.0-beta.item.json", "application/geo+json"),
         ("item.json", "application/geo+json"),

@@ -1,0 +1,212 @@
+"""A dataset that asks for every derived file, from its source to the catalogue: artifacts, versions, two homes."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+from pmtiles.reader import MmapSource, Reader
+
+from d4c_pipeline.chain.checksums import Plan, plan
+from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.processed import process
+from d4c_pipeline.demo import serve
+from d4c_pipeline.model.errors import DefinitionError
+from d4c_pipeline.model.release import ArtifactRole, Release
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.orchestration.publishing import publish_vintage
+from d4c_pipeline.processing.derived import desktop
+
+# What Dagster says of an attribute that the chain's assets read is not the matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")
+
+HOST = "data.example.org"
+NAME = "ca_test_2021A000011124_d4c-datapkg-test_stops_2021_v0.1.0-beta"
+ROWS = """id,name,opened,longitude,latitude
+1,Montréal,1642-05-17,-73.5878,45.5088
+2,"St. John's, NL",1583-08-05,-52.7126,47.5615
+3,Nowhere,,,
+4,Iqaluit,1942-01-01,-68.5170,63.7467
+"""
+STYLE = "<!DOCTYPE qgis>\n<qgis version='3.40'><renderer-v2 type='singleSymbol'/></qgis>\n"
+YAML = """
+type: d4c_pipeline.PublishedDataset
+attributes:
+  id: derived_stops
+  name: {{region: ca, source: test, dguid: 2021A000011124, package: d4c-datapkg-test, theme: stops}}
+  title: {{en: Stops, fr: Arrêts}}
+  description: {{en: Stops of a test., fr: Arrêts d'un essai.}}
+  license: ogl-canada-2.0
+  creators: [{{name: Somebody}}]
+  vintages: ["2021"]
+  source: {{kind: http, urls: ["https://{host}/stops.csv"]}}
+  processing: {{kind: vector, key: [id], longitude: longitude, latitude: latitude}}
+  outputs:
+    tiles: {{attributes: [name], layer: stops, max_zoom: {max_zoom}}}
+    desktop: [geopackage, flatgeobuf]
+    style: style.qml
+    csv: true
+    thumbnail: true
+"""
+
+Publish = Callable[..., dict[str, Any]]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish]:
+    """Publish the dataset in a home of that name, with `yaml` in place of the definition of the last call."""
+    folder = tmp_path / "defs" / "derived_stops"
+    folder.mkdir(parents=True)
+    (folder / "style.qml").write_text(STYLE, "utf-8")
+    (folder / "defs.yaml").write_text(YAML.format(host=HOST, max_zoom=6), "utf-8")
+    (tmp_path / "web" / HOST).mkdir(parents=True)
+    (tmp_path / "web" / HOST / "stops.csv").write_text(ROWS, "utf-8")
+    monkeypatch.setenv("D4C_PORT", str(_free_port()))
+    monkeypatch.setenv("D4C_DEFS", str(tmp_path / "defs"))
+    with serve(tmp_path / "web") as origins:
+        monkeypatch.setenv("D4C_ORIGIN_MAP", ",".join(f"{old}={new}" for old, new in origins.items()))
+
+        def run(home: str = "home") -> dict[str, Any]:
+            monkeypatch.setenv("D4C_HOME", str(tmp_path / home))
+            settings = Settings.from_environment()
+            datasets = load_datasets(settings.definitions)
+            return publish_vintage(settings, datasets["derived_stops"], "2021", [datasets["derived_stops"]])
+
+        yield run
+
+
+def newest(home: Path) -> Release:
+    with Deployment.open(Settings(home=home)) as deployment:
+        return deployment.ledger.releases.published("derived_stops")[-1]
+
+
+def process_and_plan(tmp_path: Path) -> Plan:
+    dataset = load_datasets([tmp_path / "defs"])["derived_stops"]
+    with Deployment.open(Settings(home=tmp_path / "home")) as deployment:
+        process(deployment, dataset, dataset.vintage("2021"))
+        return plan(deployment, dataset, dataset.vintage("2021"))
+
+
+def folder_of(home: Path, version: str = "0.1.0-beta") -> Path:
+    return home / "store" / "releases" / "derived_stops" / "2021" / f"v{version}"
+
+
+def test_every_file_that_is_asked_for_is_an_artifact_that_readers_open(publish: Publish, tmp_path: Path) -> None:
+    first = publish()
+    assert (first["outcome"], first["version"]) == ("published", "0.1.0-beta")
+    release, folder = newest(tmp_path / "home"), folder_of(tmp_path / "home")
+    made = {a.name.removeprefix(NAME): (a.role, a.media_type) for a in release.artifacts if a.name.startswith(NAME)}
+    assert made == {
+        ".parquet": (ArtifactRole.DATA, "application/vnd.apache.parquet"),
+        ".pmtiles": (ArtifactRole.TILES, "application/vnd.pmtiles"),
+        ".gpkg": (ArtifactRole.DESKTOP, "application/geopackage+sqlite3"),
+        ".fgb": (ArtifactRole.DESKTOP, "application/vnd.flatgeobuf"),
+        ".csv.gz": (ArtifactRole.DESKTOP, "application/gzip"),
+        "_thumbnail.png": (ArtifactRole.THUMBNAIL, "image/png"),
+        ".parquet.torrent": (ArtifactRole.TORRENT, "application/x-bittorrent"),
+    }
+    # In the primary store, at the archive, in the list of checksums: the same bytes everywhere.
+    listed = dict(reversed(line.split("  ")) for line in (folder / "checksums.sha256").read_text().splitlines())
+    archived = {path.name: path for path in (tmp_path / "home" / "archive" / "records").rglob(f"{NAME}*")}
+    for artifact in release.artifacts:
+        content = (folder / artifact.name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == artifact.sha256
+        if artifact.role in {ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL}:
+            assert listed[artifact.name] == artifact.sha256
+            assert archived[artifact.name].read_bytes() == content
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    outputs = {output["name"].removeprefix(NAME): output.get("rows") for output in manifest["outputs"]}
+    # FlatGeobuf's index has no place for the row without geometry, and the manifest says so.
+    assert (outputs[".gpkg"], outputs[".fgb"], outputs[".csv.gz"], outputs[".pmtiles"]) == (4, 3, 4, None)
+    assert manifest["derived"]["parameters"][".pmtiles"]["max_zoom"] == 6
+    assert manifest["derived"]["tools"].keys() == {"tippecanoe"}
+    assets = json.loads((folder / "item.json").read_text("utf-8"))["assets"]
+    assert {key: asset["roles"] for key, asset in assets.items() if key.startswith(("tiles", "desktop", "thumb"))} == {
+        "tiles": ["visual", "tiles"],
+        "desktop": ["data", "desktop"],
+        "desktop-2": ["data", "desktop"],
+        "desktop-3": ["data", "desktop"],
+        "thumbnail": ["thumbnail"],
+    }
+    assert pq.read_table(tmp_path / "home" / "store" / "catalogue" / "stac.parquet").num_rows == 1
+    assert pyogrio.read_info(folder / f"{NAME}.gpkg", layer="derived_stops")["features"] == 4
+    assert gzip.decompress((folder / f"{NAME}.csv.gz").read_bytes()).decode("utf-8-sig").count("\r\n") == 5
+    with (folder / f"{NAME}.pmtiles").open("rb") as file:
+        assert Reader(MmapSource(file)).metadata()["vector_layers"] == [
+            {"id": "stops", "description": "", "minzoom": 0, "maxzoom": 6, "fields": {"name": "String"}}
+        ]
+
+
+def test_the_same_again_is_unchanged_and_another_home_makes_the_same_files(publish: Publish, tmp_path: Path) -> None:
+    publish()
+    assert publish()["outcome"] == "unchanged"
+    publish("another home")
+    one, two = (
+        {a.name: a.sha256 for a in newest(tmp_path / home).artifacts if a.role not in {"torrent", "metadata"}}
+        for home in ("home", "another home")
+    )
+    assert len(one) == 9
+    assert one == two
+
+
+def test_other_wishes_over_the_same_data_are_a_patch_and_another_tool_is_none(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish()
+    definition = tmp_path / "defs" / "derived_stops"
+    definition.joinpath("defs.yaml").write_text(
+        YAML.format(host=HOST, max_zoom=7).replace("    csv: true\n", ""), "utf-8"
+    )
+    second = publish()
+    assert (second["outcome"], second["version"]) == ("published", "0.1.1-beta")
+    assert second["reasons"] == ["derived file .csv.gz is no longer made", "derived file .pmtiles is made otherwise"]
+    folder = folder_of(tmp_path / "home", "0.1.1-beta")
+    assert not list(folder.glob("*.csv.gz"))
+    # The data is the same bytes, and what nobody changed is as well.
+    first = folder_of(tmp_path / "home")
+    for suffix, same in {".parquet": True, ".gpkg": True, ".pmtiles": False}.items():
+        before, after = (next(place.glob(f"*beta{suffix}")).read_bytes() for place in (first, folder))
+        assert (before == after) is same
+
+    # Other bytes of the same wishes, as another GDAL would write them.
+    original = desktop.write_geopackage
+
+    def by_another_gdal(path: Path, *arguments: Any, **named: Any) -> int:
+        rows = original(path, *arguments, **named)
+        path.write_bytes(path.read_bytes() + bytes(4096))
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desktop, "write_geopackage", by_another_gdal)
+        planned = process_and_plan(tmp_path)
+    assert (planned.unchanged, planned.change.reasons) == (True, ())
+
+    definition.joinpath("style.qml").write_text(STYLE.replace("single", "categorized"), "utf-8")
+    planned = process_and_plan(tmp_path)
+    assert (str(planned.release.version), planned.unchanged) == ("0.1.2-beta", False)
+    assert planned.change.reasons == ("derived file .gpkg is made otherwise",)
+    # A plan holds the files that it was made with: the next style takes its place under the same version.
+    definition.joinpath("style.qml").write_text(STYLE.replace("single", "graduated"), "utf-8")
+    again = process_and_plan(tmp_path)
+    assert (again.release.version, again.release.id) == (planned.release.version, planned.release.id + 1)
+
+    definition.joinpath("style.qml").unlink()
+    with pytest.raises(DefinitionError, match=r"The style .*style\.qml can't be read.*Put the \.qml file beside"):
+        process_and_plan(tmp_path)
+    # It stopped before the build: what was staged before is still there.
+    assert (tmp_path / "home" / "staging" / "derived_stops" / "2021" / "build" / "build.json").is_file()
