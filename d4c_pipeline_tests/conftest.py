@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import geopandas  # noqa: F401 - before processing leaves pandas out: tests read files with it
 import hypothesis
 import pytest
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyogrio
 import pyproj
 import shapely
+
+from d4c_pipeline.processing.gdal import pyogrio
 
 
 @cache

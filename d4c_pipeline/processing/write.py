@@ -17,22 +17,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from d4c_pipeline.model import release
 from d4c_pipeline.processing import encode, staged
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.groups import (
+    FEATURE_BYTES,
+    FEATURE_LEAST_ROWS,
+    FEATURE_MOST_ROWS,
+    FEATURE_ROWS,
+    TABLE_ROWS,
+    Group,
+    groups,
+)
 from d4c_pipeline.processing.merge import Sorted
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.rows import Coded, Column, coded, gather
 from d4c_pipeline.processing.stitch import stitch
 
-# At least so many rows a group, unless its geometry has more bytes.
-# Measured on 1.5 M points, 500 k buildings and 5 k boundaries: 10,000 rows read a third to two thirds of the bytes of
-# 50,000 for a 1 % query at 1 to 7 % more size; big features are cut by bytes instead. See benchmarks/RESULTS.md.
-FEATURE_GROUP_ROWS = 10_000
-FEATURE_GROUP_BYTES = 8 << 20
-TABLE_GROUP_ROWS = 100_000
 # The encodings of columns are chosen anew after so many groups: what suits one suits its neighbours.
 _GROUPS_A_CHOICE = 64
 
@@ -90,16 +92,17 @@ def parameters(geometry: GeometryLayout | None) -> dict[str, Any]:
     common = {
         "compression": encode.COMPRESSION,
         "compression_level": encode.COMPRESSION_LEVEL,
+        **({"geometry_compression_levels": dict(encode.GEOMETRY_LEVELS)} if geometry is not None else {}),
         "parquet_version": "2.6",
         "data_page": "1.0",
         "encodings": f"the smallest of those tried on every {_GROUPS_A_CHOICE}th row group",
     }
     if geometry is None:
-        return {"format": "Parquet", "row_group_rows": TABLE_GROUP_ROWS, **common}
+        return {"format": "Parquet", "row_group_rows": TABLE_ROWS, **common}
     return {
         "format": f"GeoParquet {geometry.version}",
-        "row_group_rows": FEATURE_GROUP_ROWS,
-        "row_group_geometry_bytes": FEATURE_GROUP_BYTES,
+        "row_group_rows": f"{FEATURE_ROWS} on average, {FEATURE_LEAST_ROWS} to {FEATURE_MOST_ROWS}, cut at quadrants",
+        "row_group_geometry_bytes": FEATURE_BYTES,
         **({"covering": "float32, rounded outward"} if geometry.covered else {}),
         **common,
     }
@@ -113,19 +116,17 @@ def write(path: Path, parts: Iterable[Sorted], layout: Layout, *, threads: int |
     """
     schema = _schema(layout)
     encoded = in_order(lambda job: job(), _jobs(parts, schema, layout), threads)
-    template = encode.encoded(schema.empty_table(), dict.fromkeys(schema.names, encode.DICTIONARY), whole_schema=True)
+    template = encode.encoded(schema.empty_table(), encode.Choice.usual(schema.names), whole_schema=True)
     with path.open("wb") as out:
         return stitch(out, template.to_pybytes(), map(memoryview, encoded))
 
 
 def _jobs(parts: Iterable[Sorted], schema: pa.Schema, layout: Layout) -> Iterator[Callable[[], pa.Buffer]]:
-    encodings: dict[str, str] = {}
-    for number, group in enumerate(_groups(parts, layout)):
+    choice = encode.Choice({})
+    for number, group in enumerate(groups(parts, layout.rows, features=layout.geometry is not None)):
         if number % _GROUPS_A_CHOICE == 0:
-            encodings = encode.choose(_table(group, schema, layout, {}))
-        yield lambda group=group, encodings=encodings: encode.encoded(
-            _table(group, schema, layout, encodings), encodings
-        )
+            choice = encode.choose(_table(group, schema, layout, {}))
+        yield lambda group=group, choice=choice: encode.encoded(_table(group, schema, layout, choice.encodings), choice)
 
 
 def geo_metadata(geometry: GeometryLayout) -> dict[str, Any]:
@@ -174,47 +175,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-# A row group, as pieces of parts.
-_Group = list[Sorted]
-
-
-def _groups(parts: Iterable[Sorted], layout: Layout) -> Iterator[_Group]:
-    # Groups of one length, so that no small rest stands at the end.
-    usual = FEATURE_GROUP_ROWS if layout.geometry else TABLE_GROUP_ROWS
-    longest = -(-layout.rows // max(1, layout.rows // usual)) if layout.geometry else usual
-    begun: _Group = []
-    begun_rows = begun_bytes = 0
-    for part in parts:
-        ends = np.cumsum(_sizes(part)) if layout.geometry else None
-        start = 0
-        while start < len(part.positions):
-            before = int(ends[start - 1]) if ends is not None and start else 0
-            stop = min(start + longest - begun_rows, len(part.positions))
-            full = stop - start == longest - begun_rows
-            if ends is not None:
-                by_bytes = int(np.searchsorted(ends, before + FEATURE_GROUP_BYTES - begun_bytes, side="right"))
-                # A feature that is bigger than a group is one by itself.
-                by_bytes = max(by_bytes, start if begun else start + 1)
-                full = full or by_bytes < stop or (by_bytes == stop and stop < len(part.positions))
-                stop = min(stop, by_bytes)
-            if stop > start:
-                begun.append(Sorted(part.rows, part.positions[start:stop]))
-                begun_rows += stop - start
-                begun_bytes += (int(ends[stop - 1]) - before) if ends is not None else 0
-            if full:
-                yield begun
-                begun, begun_rows, begun_bytes = [], 0, 0
-            start = stop
-    if begun:
-        yield begun
-
-
-def _sizes(part: Sorted) -> npt.NDArray[np.int64]:
-    wkb = part.rows.columns[staged.GEOMETRY]
-    return pc.fill_null(pc.binary_length(wkb), 0).to_numpy(zero_copy_only=False).astype(np.int64)[part.positions]
-
-
-def _table(group: _Group, schema: pa.Schema, layout: Layout, encodings: Mapping[str, str]) -> pa.Table:
+def _table(group: Group, schema: pa.Schema, layout: Layout, encodings: Mapping[str, str]) -> pa.Table:
     names = list(group[0].rows.columns)
     if len(group) == 1:
         taken = {name: group[0].rows.take(name, group[0].positions) for name in names}

@@ -13,8 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pyogrio
-
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError, DefinitionError
 from d4c_pipeline.model.release import ArtifactRole
@@ -22,6 +20,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import preview
 from d4c_pipeline.processing.derived import desktop, text, tiles
 from d4c_pipeline.processing.derived.finished import Finished
+from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.storage import put_in_place, workspace
 
 THUMBNAIL_PIXELS = 600

@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from d4c_pipeline.model.errors import DataError, StorageError
 from d4c_pipeline.processing.derived.finished import Finished, for_desktop
+from d4c_pipeline.processing.gdal import pyogrio
 
 _STYLES = "layer_styles"
 _FIXED = {

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyogrio
-import pyogrio.errors
 
 from d4c_pipeline.model.dataset import Processing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.inputs import DBF, Member
 from d4c_pipeline.processing.readers import dbf, wholeness
 from d4c_pipeline.processing.readers import encoding as encodings

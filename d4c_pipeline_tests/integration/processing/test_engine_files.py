@@ -122,7 +122,7 @@ def test_encodings_are_those_that_make_columns_small_and_never_change_a_value() 
         "names": pa.array([["a", "b"]] * 20_000),
     })  # fmt: skip
     chosen = encode.choose(table)
-    assert chosen == {
+    assert chosen.encodings == {
         "id": "DELTA_LENGTH_BYTE_ARRAY",
         "kind": encode.DICTIONARY,
         "x": "BYTE_STREAM_SPLIT",
@@ -132,7 +132,32 @@ def test_encodings_are_those_that_make_columns_small_and_never_change_a_value() 
     }
     buffer = encode.encoded(table, chosen)
     assert pq.read_table(pa.BufferReader(buffer)).equals(table)
-    assert buffer.size < 0.9 * encode.encoded(table, dict.fromkeys(chosen, encode.DICTIONARY)).size
+    assert buffer.size < 0.9 * encode.encoded(table, encode.Choice.usual(table.schema.names)).size
+
+
+def test_geometry_is_compressed_harder_where_it_pays() -> None:
+    random = np.random.default_rng(5)
+    # Long rings that share most digits, and bytes without any pattern.
+    steps = np.cumsum(np.round(random.normal(0, 1e-3, (200, 5_000, 2)), 5), axis=1)
+    lines = shapely.to_wkb(shapely.linestrings(steps))
+    for wkb, level in ((lines, 9), ([random.bytes(4_000) for _ in range(100)], encode.COMPRESSION_LEVEL)):
+        table = pa.table({"geometry": pa.array(wkb, pa.binary())})
+        chosen = encode.choose(table)
+        assert chosen == encode.Choice({}, level)
+        assert pq.read_table(pa.BufferReader(encode.encoded(table, chosen))).equals(table)
+    smaller, usual = (encode.encoded(pa.table({"geometry": lines}), encode.Choice({}, n)).size for n in (9, 3))
+    assert smaller < 0.9 * usual
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.int8()), pa.struct({"a": pa.list_(pa.int8())}), pa.map_("string", "int8")]
+)
+def test_every_leaf_is_compressed_at_the_level(kind: pa.DataType) -> None:
+    field = pa.field("x", kind)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.schema([field]).empty_table(), sink)
+    expected = [column.path for column in pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema]
+    assert encode._paths(kind, "x") == expected
 
 
 def test_geoparquet_2_has_the_type_of_parquet_itself(
