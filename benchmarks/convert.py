@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,24 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="d4c-bench-out-", dir=options.work) as out:
             for name in names:
-                _compared(name, files[name], Path(out), home, turns, answer, quick=options.quick)
+                folder = Path(out) / name
+                folder.mkdir()
+                _compared(name, files[name], folder, home, turns, answer, quick=options.quick)
+            print("\ngpio check all")
+            judged = [path for path in sorted(Path(out).glob("*/*.parquet")) if _is_judged(path, quick=options.quick)]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for path, verdict in zip(
+                    judged, pool.map(lambda each: measure.verdict(each, home), judged), strict=True
+                ):
+                    print(f"{path.parent.name:16}{path.stem:12}{verdict}")
     finally:
         shutil.rmtree(home)
     print(json.dumps(answer))
+
+
+def _is_judged(path: Path, *, quick: bool) -> bool:
+    sides = ("ours",) if quick else ("ours", "ours_4326", *_PEERS)
+    return path.parent.name != "wds" and path.stem in sides
 
 
 def _compared(
@@ -58,33 +73,27 @@ def _compared(
     extra = ("ours_4326",) if name.startswith("buildings") and not quick else ()
     print(f"\n{name}: {file.stat().st_size / 1e6:.1f} MB")
     print(f"{'':12}{'cold s':>8}{'cpu s':>8}{'warm s':>8}{'MB':>8}{'peak MB':>9}")
-    cold, warm = _measured(("ours", *extra, *peers), name, file, out, home, turns)
-    for side in ("ours", *extra, *peers):
-        if side not in cold:
-            continue
+    runs = _measured(("ours", *extra, *peers), name, file, out, home, turns)
+    for side, run in runs.items():
         size = (out / f"{side}.parquet").stat().st_size
-        judged = "" if table else measure.verdict(out / f"{side}.parquet", home)
-        print(
-            f"{side:12}{cold[side].seconds:8.2f}{cold[side].cpu:8.2f}{warm[side].inner:8.2f}{size / 1e6:8.1f}"
-            f"{cold[side].peak_mb:9.0f}  {judged}"
-        )
+        print(f"{side:12}{run.cold:8.2f}{run.cpu:8.2f}{run.warm:8.2f}{size / 1e6:8.1f}{run.peak_mb:9.0f}", flush=True)
     ours = out / "ours.parquet"
 
     def put(what: str, value: Any) -> None:
         answer.setdefault(what, {})[name] = value
 
+    own = runs["ours"]
     for peer in peers:
-        if peer in cold:
-            both = {"cold": cold["ours"].seconds / cold[peer].seconds, "warm": warm["ours"].inner / warm[peer].inner}
-            put(f"vs_{peer}", {when: round(ratio, 3) for when, ratio in both.items()})
+        if peer in runs:
+            other = runs[peer]
+            put(f"vs_{peer}", {"cold": round(own.cold / other.cold, 3), "warm": round(own.warm / other.warm, 3)})
             put(f"size_vs_{peer}", round(ours.stat().st_size / (out / f"{peer}.parquet").stat().st_size, 3))
-            put(f"memory_vs_{peer}", round(cold["ours"].peak_mb / cold[peer].peak_mb, 3))
-    reading = measure.run("read", name, file, out / "read", 2, home)
-    encoding = measure.run("encode", name, ours, out / "encoded.parquet", 2, home)
-    floor = reading.inner + encoding.inner
-    print(f"{'floor':12}{'':16}{floor:8.2f}   reading {reading.inner:.2f}, encoding {encoding.inner:.2f}")
-    put("vs_floor", {"cold": round(cold["ours"].seconds / floor, 3), "warm": round(warm["ours"].inner / floor, 3)})
-    put("peak_mb", {side: round(run.peak_mb) for side, run in cold.items()})
+            put(f"memory_vs_{peer}", round(own.peak_mb / other.peak_mb, 3))
+    reading, encoding = own.alone["read"], own.alone["encode"]
+    floor = reading + encoding
+    print(f"{'floor':12}{'':16}{floor:8.2f}   reading {reading:.2f}, encoding {encoding:.2f}")
+    put("vs_floor", {"cold": round(own.cold / floor, 3), "warm": round(own.warm / floor, 3)})
+    put("peak_mb", {side: round(run.peak_mb) for side, run in runs.items()})
     if not table:
         measure.regrouped(ours, out / "50k.parquet", 50_000)
         few, many = measure.query_bytes(ours), measure.query_bytes(out / "50k.parquet")
@@ -92,27 +101,31 @@ def _compared(
         put("query_bytes_vs_50k", round(few / many, 3))
 
 
-def _measured(
-    sides: Sequence[str], name: str, file: Path, out: Path, home: Path, turns: int
-) -> tuple[dict[str, Run], dict[str, Run]]:
+def _measured(sides: Sequence[str], name: str, file: Path, out: Path, home: Path, turns: int) -> dict[str, Run]:
     # One after the other within a turn: what else the machine does hits all sides alike.
-    cold: dict[str, Run] = {}
-    warm: dict[str, Run] = {}
+    best: dict[str, Run] = {}
     failed: set[str] = set()
     for _ in range(turns):
         for side in sides:
             if side in failed:
                 continue
             try:
-                here = measure.run(side, name, file, out / f"{side}.parquet", 1, home)
-                again = measure.run(side, name, file, out / f"{side}.parquet", 2, home)
+                here = measure.run(
+                    side, name, file, out / f"{side}.parquet", home, ("read", "encode") if side == "ours" else ()
+                )
             except FailedError as error:
                 print(error)
                 failed.add(side)
                 continue
-            cold[side] = min(cold.get(side, here), here, key=lambda run: run.seconds)
-            warm[side] = min(warm.get(side, again), again, key=lambda run: run.inner)
-    return cold, warm
+            known = best.get(side, here)
+            best[side] = Run(
+                min(known.cold, here.cold),
+                min(known.cpu, here.cpu),
+                min(known.peak_mb, here.peak_mb),
+                min(known.warm, here.warm),
+                {part: min(seconds, here.alone[part]) for part, seconds in known.alone.items()},
+            )
+    return best
 
 
 if __name__ == "__main__":

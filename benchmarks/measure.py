@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,12 +34,15 @@ _SEED = 7
 
 @dataclass(frozen=True)
 class Run:
-    """What a process took. `seconds`: from its start to its end. `inner`: of the last conversion in it."""
+    """What a process took: `cold` seconds, CPU seconds and most memory from its start to the end of its first
+    conversion, `warm` seconds of its second; `alone`: seconds of what it did besides.
+    """
 
-    seconds: float
+    cold: float
     cpu: float
     peak_mb: float
-    inner: float
+    warm: float
+    alone: dict[str, float]
 
 
 class FailedError(Exception):
@@ -57,23 +61,16 @@ def offline_home() -> Path:
     return home
 
 
-def run(side: str, name: str, file: Path, out: Path, turns: int, home: Path) -> Run:
-    """Convert in a new process; raises FailedError with its last words."""
-    command = [sys.executable, str(Path(__file__).with_name("sides.py")), side, name, str(file), str(out), str(turns)]
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
-        process = subprocess.Popen(command, stdout=said, stderr=complained, env={**os.environ, "HOME": str(home)})
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        complained.seek(0)
-        lines = said.read().decode().splitlines()
-        if process.returncode:
-            words = complained.read().decode(errors="replace").strip().splitlines() or ["nothing said"]
-            raise FailedError(f"{side} on {name}: exit {process.returncode}: {words[-1][:200]}")
-    own = json.loads(lines[-1])
-    return Run(seconds, usage.ru_utime + usage.ru_stime, own["peak_mb"], own["seconds"])
+def run(side: str, name: str, file: Path, out: Path, home: Path, alone: Sequence[str] = ()) -> Run:
+    """Convert twice in a new process, then do `alone`; raises FailedError with its last words."""
+    command = [sys.executable, str(Path(__file__).with_name("sides.py")), side, name, str(file), str(out), *alone]
+    began = time.time()
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(home)}, check=False)
+    if done.returncode:
+        words = done.stderr.strip().splitlines() or ["nothing said"]
+        raise FailedError(f"{side} on {name}: exit {done.returncode}: {words[-1][:200]}")
+    own = json.loads(done.stdout.splitlines()[-1])
+    return Run(own["done"] - began, own["cpu"], own["peak_mb"], own["warm"], {part: own[part] for part in alone})
 
 
 def verdict(file: Path, home: Path) -> str:

@@ -1,12 +1,14 @@
-"""One conversion by one side, in a process of its own: `python sides.py SIDE INPUT FILE OUT TURNS`.
+"""Two conversions by one side, in a process of its own: `python sides.py SIDE INPUT FILE OUT [ALONE...]`.
 
-`TURNS` conversions are made, the last one's seconds go to standard output as JSON; with more than one that is what a
-warm worker takes. What the peers do is as close to ours as they allow: order, repair, covering, compression and level.
+The first is that of a cold process, the second that of a warm worker; then each of `ALONE` (read, encode) is done twice
+as well. What was measured goes to standard output as JSON. What the peers do is as close to ours as they allow: order,
+repair, covering, compression and level.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -212,16 +214,30 @@ _own_seconds: float | None = None
 
 
 def main() -> None:
-    side, name, file, out, turns = sys.argv[1:]
-    seconds = 0.0
-    for _ in range(int(turns)):
-        began = time.perf_counter()
-        SIDES[side](name, Path(file), Path(out))
-        seconds = time.perf_counter() - began
+    side, name, file, out, *alone = sys.argv[1:]
+    SIDES[side](name, Path(file), Path(out))
     # The kernel's own count for a child begins with what its parent had: the process asks for its own.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
-    peak_mb = int(status["VmHWM"].split()[0]) / 1024
-    print(json.dumps({"seconds": seconds if _own_seconds is None else _own_seconds, "peak_mb": peak_mb}))
+    times = os.times()
+    said = {
+        "done": time.time(),
+        "cpu": times.user + times.system,
+        "peak_mb": int(status["VmHWM"].split()[0]) / 1024,
+        "warm": _seconds(side, name, Path(file), Path(out)),
+    }
+    for part in alone:
+        source, target = (Path(out), Path(f"{out}.{part}")) if part == "encode" else (Path(file), Path(f"{out}.{part}"))
+        SIDES[part](name, source, target)
+        said[part] = _seconds(part, name, source, target)
+    print(json.dumps(said))
+
+
+def _seconds(side: str, name: str, file: Path, out: Path) -> float:
+    global _own_seconds  # noqa: PLW0603 - said by a side that does something before what is to be measured
+    _own_seconds = None
+    began = time.perf_counter()
+    SIDES[side](name, file, out)
+    return time.perf_counter() - began if _own_seconds is None else _own_seconds
 
 
 if __name__ == "__main__":

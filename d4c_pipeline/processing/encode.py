@@ -30,6 +30,8 @@ _WHOLE = ("PLAIN", "DELTA_BINARY_PACKED")
 _FLOATING = ("PLAIN", "BYTE_STREAM_SPLIT")
 # Another encoding than the usual one has to be worth it: so much smaller, and not of a few bytes.
 _WORTH, _WORTH_BYTES = 0.95, 1_024
+# Of the geometry of a group so much is tried.
+_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def _geometry_level(table: pa.Table) -> int:
     if GEOMETRY not in table.schema.names or not table.num_rows:
         return COMPRESSION_LEVEL
     alone = table.select([GEOMETRY])
+    alone = alone.slice(0, max(1, alone.num_rows * _SAMPLE_BYTES // max(alone.nbytes, _SAMPLE_BYTES)))
     usual = len(encoded(alone, Choice({})))
     for level, worth in GEOMETRY_LEVELS:
         if len(encoded(alone, Choice({}, level))) <= usual * worth:

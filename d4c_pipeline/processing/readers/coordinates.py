@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
@@ -78,25 +79,31 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
 def _with_points(
     batches: Iterator[pa.RecordBatch], longitude: str, latitude: str, report: dict[str, Any]
 ) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        trimmed = _trimmed(batch, (longitude, latitude), report)
-        yield trimmed.append_column(GEOMETRY_COLUMN, _points(trimmed, longitude, latitude, report))
+    for given in batches:
+        batch = given
+        numbers: list[npt.NDArray[np.float64]] = []
+        for name in (longitude, latitude):
+            bare, column = _coordinates(batch[name], name, report)
+            if bare is not batch[name]:
+                batch = batch.set_column(batch.schema.names.index(name), name, bare)
+            numbers.append(column.to_numpy(zero_copy_only=False))
+        yield batch.append_column(GEOMETRY_COLUMN, _points(numbers[0], numbers[1], report))
 
 
-def _trimmed(batch: pa.RecordBatch, names: tuple[str, str], report: dict[str, Any]) -> pa.RecordBatch:
+def _coordinates(column: pa.Array, name: str, report: dict[str, Any]) -> tuple[pa.Array, pa.Array]:
+    # The column as it is kept, and as numbers.
     # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
-    for name in names:
-        column = batch[name]
-        if not pa.types.is_string(column.type) or casting.plain_numbers(column) is not None:
-            continue
-        bare = pc.replace_substring_regex(column, r"^[\s,;]+|[\s,;]+$", "")
-        report["coordinates_trimmed"] += pc.sum(pc.not_equal(column, bare)).as_py() or 0
-        batch = batch.set_column(batch.schema.names.index(name), name, bare)
-    return batch
+    if not pa.types.is_string(column.type):
+        return column, casting.cast(column, "float", name)
+    numbers = casting.plain_numbers(column)
+    if numbers is not None:
+        return column, numbers
+    bare = pc.replace_substring_regex(column, r"^[\s,;]+|[\s,;]+$", "")
+    report["coordinates_trimmed"] += pc.sum(pc.not_equal(column, bare)).as_py() or 0
+    return bare, casting.cast(bare, "float", name)
 
 
-def _points(batch: pa.RecordBatch, longitude: str, latitude: str, report: dict[str, Any]) -> pa.Array:
-    x, y = (casting.cast(pa.chunked_array([batch[name]]), "float", name).to_numpy() for name in (longitude, latitude))
+def _points(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], report: dict[str, Any]) -> pa.Array:
     known = ~(np.isnan(x) | np.isnan(y))
     report["incomplete_coordinates"] += int((np.isnan(x) ^ np.isnan(y)).sum())
     # Byte order, type 1, x, y: what a library would write one by one.
