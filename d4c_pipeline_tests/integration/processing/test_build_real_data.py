@@ -213,7 +213,11 @@ def test_row_groups_are_cut_by_rows_and_by_bytes(declare: Declare, tmp_path: Pat
     points.to_file(tmp_path / "points.gpkg")
     done = build(declare(), VINTAGE, [tmp_path / "points.gpkg"], tmp_path / "a")
     meta = pq.read_metadata(done.data)
-    assert [meta.row_group(n).num_rows for n in range(meta.num_row_groups)] == [12_500, 12_500]
+    # The biggest quadrants' border between them is at 67.5 degrees west.
+    assert [meta.row_group(n).num_rows for n in range(meta.num_row_groups)] == [15_625, 9_375]
+    assert meta.row_group(0).column(1 + list(meta.schema.names).index("geometry")).statistics.max == pytest.approx(
+        -67.5, abs=1e-3
+    )
     # 100,000 vertices are 1.6 MB: five of them are under 8 MiB, six are not.
     turn = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
     big = [shapely.Polygon(np.column_stack([n + np.cos(turn) / 2, 45 + np.sin(turn) / 2])) for n in range(-80, -68)]
