@@ -5,7 +5,8 @@ Reading and writing them belongs to `distribution`.
 
 from __future__ import annotations
 
-from d4c_pipeline.model.naming import DatasetName, ReleaseName, latest_stem
+from d4c_pipeline.model.naming import DatasetName, latest_stem
+from d4c_pipeline.model.parts import MANIFEST_NAME, SUFFIX
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -28,9 +29,19 @@ def latest_address(name: DatasetName, vintage: Vintage | None, suffix: str) -> s
     return f"processed/{latest_stem(name, vintage)}{suffix}"
 
 
-def torrent_address(name: ReleaseName) -> str:
-    """Where the torrent of a release's data artifact lies."""
-    return f"torrents/{name}.torrent"
+def latest_part_address(name: DatasetName, vintage: Vintage | None, part: str) -> str:
+    """Where a part of the latest version is served, if its data lies in several files."""
+    return latest_address(name, vintage, f"/{part}{SUFFIX}")
+
+
+def latest_index_address(name: DatasetName, vintage: Vintage | None) -> str:
+    """Where it is said which parts make up the latest version, and at which immutable addresses they lie."""
+    return latest_address(name, vintage, f"/{MANIFEST_NAME}")
+
+
+def torrent_address(data_file: str) -> str:
+    """Where the torrent of a data artifact of that file name lies."""
+    return f"torrents/{data_file.removesuffix(SUFFIX)}.torrent"
 
 
 def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> str:

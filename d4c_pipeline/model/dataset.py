@@ -111,7 +111,7 @@ class Party(Declared):
     """A person or organisation that made or provides the data. `ror` is the id or address at ror.org."""
 
     name: str = Field(min_length=1)
-    ror: Annotated[str, _full_match(r"(https://ror\.org/)?0[a-z0-9]{8}", "a ROR id")] | None = None
+    ror: Annotated[str, _full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")] | None = None
     orcid: Annotated[str, _full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
     url: HttpUrl | None = None
 
@@ -358,14 +358,51 @@ class Tiles(Declared):
         return self
 
 
-class Outputs(Declared):
-    """What is made of the data beside the (Geo)Parquet; every file becomes an artifact of the release.
+class Partition(Declared):
+    """How data that would be one too large file is cut into several, its parts; what is smaller stays one file.
 
-    `tiles`: PMTiles. `desktop`: files for desktop GIS. `style`: a QGIS style (`.qml`) beside the YAML, the default
-    style of the GeoPackage. `csv`: a gzipped CSV for spreadsheets, of data that a spreadsheet can open. `thumbnail`: a
-    PNG map.
+    `by`: an output column of text, whole numbers, dates or booleans (a part for each of its values), or `spatial`:
+    neighbours along the Hilbert curve stay together in parts of about `part` megabytes. `over`: the size in megabytes
+    (of 10^6 bytes) that one file may have; 0 cuts always.
     """
 
+    by: Annotated[str, Field(min_length=1)]
+    over: float = Field(default=1000.0, ge=0)
+    part: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _parts_of_a_size_are_spatial(self) -> Self:
+        if self.part is not None and not self.spatial:
+            raise ValueError("part: a column's values decide how large its parts are; the size is for 'by: spatial'")
+        if self.by in ("geometry", "bbox"):
+            raise ValueError("by: write 'spatial' to cut by location")
+        return self
+
+    @property
+    def spatial(self) -> bool:
+        """Whether the data is cut by location."""
+        return self.by == "spatial"
+
+    @property
+    def part_megabytes(self) -> float:
+        """About how large a part is that is cut by location: as declared, else half of what one file may have."""
+        return self.part or (self.over / 2 if self.over else 500.0)
+
+    @property
+    def words(self) -> str:
+        """How the data is cut, for people and to tell one way from another."""
+        return f"by location into parts of about {self.part_megabytes:g} MB" if self.spatial else f"by {self.by}"
+
+
+class Outputs(Declared):
+    """What files the data becomes, and what is made of it beside them; every file becomes an artifact of the release.
+
+    `partition`: of large data, how it is cut into several (Geo)Parquet files. `tiles`: PMTiles. `desktop`: files for
+    desktop GIS. `style`: a QGIS style (`.qml`) beside the YAML, the default style of the GeoPackage. `csv`: a gzipped
+    CSV for spreadsheets, of data that a spreadsheet can open. `thumbnail`: a PNG map.
+    """
+
+    partition: Partition | None = None
     tiles: Tiles | None = None
     desktop: tuple[Literal["geopackage", "flatgeobuf"], ...] = ()
     style: str | None = None
@@ -384,10 +421,35 @@ class Outputs(Declared):
         return self
 
 
-class Publication(Declared):
-    """How releases of a dataset are published. `stage` is the pre-release tag of its versions until it is stable."""
+class ReviewThresholds(Declared):
+    """How far a release may differ from the one before it and still be published without a person.
 
-    policy: Literal["automatic"] = "automatic"
+    `rows`, `size`: shares of its rows and of the bytes of its data (0.05 is 5 %). `bounds`: how far a side may move, as
+    a share of their longer side. `schema`: whether columns may come, go or change their type. `warnings`: how many
+    checks may warn.
+    """
+
+    rows: float = Field(default=0.05, ge=0)
+    size: float = Field(default=0.25, ge=0)
+    bounds: float = Field(default=0.01, ge=0)
+    schema_: Literal["same", "any"] = Field(default="same", alias="schema")
+    warnings: int = Field(default=0, ge=0)
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+class Publication(Declared):
+    """How releases of a dataset are published. `stage` is the pre-release tag of its versions until it is stable.
+
+    `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (one beyond them does).
+    `first_release`, `major`: whether the first release and every MAJOR wait for a person all the same; left out, they
+    do, but for the local archive, whose test DOIs bind nobody.
+    """
+
+    policy: Literal["automatic", "review", "thresholds"] = "automatic"
+    first_release: Literal["automatic", "review"] | None = None
+    major: Literal["automatic", "review"] | None = None
+    thresholds: ReviewThresholds = ReviewThresholds()
     stage: Literal["alpha", "beta", "rc", "stable"] = "beta"
     initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"
 
@@ -550,7 +612,9 @@ class Dataset(Declared):
     @model_validator(mode="after")
     def _outputs_have_geometry(self) -> Self:
         if self.processing.kind == "table":
+            partition = self.outputs.partition
             asked = {
+                "partition by spatial": partition is not None and partition.spatial,
                 "tiles": self.outputs.tiles is not None,
                 "thumbnail": self.outputs.thumbnail,
                 "style": self.outputs.style is not None,

@@ -68,6 +68,10 @@ class DataError(PermanentError):
     """The native data can't be processed as declared (no CRS, no such layer, broken file, failing SQL)."""
 
 
+class AwaitingReviewError(NeedsPersonError):
+    """A release is complete and verified, and waits for a person to approve its publication: nothing went wrong."""
+
+
 class IntegrityError(NeedsPersonError):
     """Bytes differ from what the ledger recorded, or an immutable address already holds other bytes."""
 

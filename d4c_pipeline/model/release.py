@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from d4c_pipeline.model.parts import Part, part_of, set_digest
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -31,10 +32,12 @@ class ArtifactRole(StrEnum):
     TORRENT = "torrent"
     METADATA = "metadata"
     SOURCE = "source"
+    README = "readme"
+    CODE = "code"
 
 
 DERIVED_ROLES = frozenset({ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL, ArtifactRole.NOTEBOOK})
-"""Roles of files that are made of the data artifact, where a dataset asks for them."""
+"""Roles of files that are made of the data, where a dataset asks for them."""
 
 
 class ReleaseState(StrEnum):
@@ -103,10 +106,11 @@ class Column:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What is known of a data artifact without opening it again; it travels through the ledger as JSON.
+    """What is known of the data of a release without opening it again; it travels through the ledger as JSON.
 
     `bounds` are west, south, east, north in degrees (EPSG:4326) and None for tables; `crs` is `EPSG:n` or None;
     `geometry_types` are GeoParquet's names; `report` holds what the processing noticed (repaired, null, duplicates...).
+    `parts` are the files it lies in, sorted by name; `partition` says in words how it was cut, None for one file.
     """
 
     rows: int
@@ -116,6 +120,8 @@ class DataSummary:
     bounds: tuple[float, float, float, float] | None
     geometry_types: tuple[str, ...]
     report: Mapping[str, Any]
+    parts: tuple[Part, ...] = ()
+    partition: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON-ready values."""
@@ -127,20 +133,24 @@ class DataSummary:
             "bounds": list(self.bounds) if self.bounds else None,
             "geometry_types": list(self.geometry_types),
             "report": dict(self.report),
+            "parts": [vars(part) for part in self.parts],
+            "partition": self.partition,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DataSummary:
         """Read what `to_json` wrote."""
-        bounds = value["bounds"]
         return cls(
             rows=value["rows"],
             columns=tuple(Column(**column) for column in value["columns"]),
             key=tuple(value["key"]),
             crs=value["crs"],
-            bounds=(bounds[0], bounds[1], bounds[2], bounds[3]) if bounds else None,
+            bounds=_bounds(value["bounds"]),
             geometry_types=tuple(value["geometry_types"]),
             report=value["report"],
+            # Releases of before there were parts have neither.
+            parts=tuple(Part(part["name"], part["rows"], _bounds(part["bounds"])) for part in value.get("parts", ())),
+            partition=value.get("partition"),
         )
 
 
@@ -175,13 +185,32 @@ class Release:
         return f"urn:d4c:{self.key}"
 
     @property
-    def data(self) -> Artifact:
-        """The data artifact."""
-        return next(artifact for artifact in self.artifacts if artifact.role is ArtifactRole.DATA)
+    def data_files(self) -> tuple[Artifact, ...]:
+        """The data artifacts, sorted by name: one, or one for each part."""
+        found = (artifact for artifact in self.artifacts if artifact.role is ArtifactRole.DATA)
+        return tuple(sorted(found, key=lambda artifact: artifact.name))
+
+    @property
+    def data_size(self) -> int:
+        """The bytes of all data files."""
+        return sum(artifact.size for artifact in self.data_files)
+
+    @property
+    def data_sha256(self) -> str:
+        """One sha256 (hex) over all data artifacts, see `parts.set_digest`."""
+        return set_digest((self.part(artifact), artifact.sha256) for artifact in self.data_files)
+
+    def part(self, artifact: Artifact) -> str:
+        """The name of the part that a data artifact, or its torrent, is of; empty where there is but one."""
+        return part_of(artifact.name, self.name)
 
     def artifact(self, role: ArtifactRole) -> Artifact | None:
         """The first artifact of a role, None when there is none."""
         return next((artifact for artifact in self.artifacts if artifact.role is role), None)
+
+
+def _bounds(value: Any) -> tuple[float, float, float, float] | None:
+    return (value[0], value[1], value[2], value[3]) if value else None
 
 
 def release_key(dataset: str, vintage: Vintage, version: Version, artifacts: Iterable[Artifact]) -> str:
@@ -214,7 +243,8 @@ class Deposit:
 
     `draft_id`/`record_id`: the archive's ids. `doi` is reserved from `doi_reserved` on and registered from
     `published` on. `concept_doi` resolves to the newest version of the vintage. `test` marks DOIs that never resolve.
-    `files`: artifact name -> public address at the archive.
+    `files`: artifact name -> public address at the archive. `registered_at`: when the published DOI was first seen to
+    be registered with its agency, `updated_at`: when the deposit last moved.
     """
 
     release_id: int
@@ -227,6 +257,8 @@ class Deposit:
     test: bool
     url: str | None
     files: Mapping[str, str]
+    registered_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True)
