@@ -1,4 +1,4 @@
-"""Judgements on data: results of checks, bound to the bytes they judged, and decisions of reviewers."""
+"""Judgements on data: results of checks and their overrides, bound to the very bytes, and decisions of reviewers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from sqlalchemy import Engine, delete, insert, select
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.events import append, now
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline.model.vintage import Vintage
+
+APPROVED = "approved"
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class Review:
     """A person's decision on a release: who, when and why."""
 
     decision: str
+    who: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Override:
+    """A person's word that a failed check on certain data is no obstacle: who, when and why."""
+
+    check: str
     who: str
     reason: str
     at: datetime
@@ -69,6 +82,44 @@ class Judgements:
             ).mappings()
             return tuple(CheckResult(row["check"], row["verdict"], row["detail"], row["checked_at"]) for row in rows)
 
+    def record_override(
+        self, dataset: str, vintage: Vintage, data_sha256: str, check: str, *, who: str, reason: str
+    ) -> None:
+        """Record that `check` may fail on the data with that checksum, replacing an earlier word on it."""
+        table = schema.check_override
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.data_sha256 == data_sha256, table.c.check == check))
+            connection.execute(
+                insert(table).values(
+                    data_sha256=data_sha256,
+                    check=check,
+                    dataset=dataset,
+                    vintage=str(vintage),
+                    who=who,
+                    reason=reason,
+                    at=now(),
+                )
+            )
+            append(
+                connection,
+                "check overridden",
+                dataset=dataset,
+                vintage=str(vintage),
+                check=check,
+                data_sha256=data_sha256,
+                who=who,
+                reason=reason,
+            )
+
+    def overrides(self, data_sha256: str) -> tuple[Override, ...]:
+        """Return the overrides for the data with that checksum, by name of the check."""
+        table = schema.check_override
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table).where(table.c.data_sha256 == data_sha256).order_by(table.c.check)
+            ).mappings()
+            return tuple(Override(row["check"], row["who"], row["reason"], row["at"]) for row in rows)
+
     def record_review(self, release: Release, decision: str, who: str, reason: str) -> None:
         """Record a person's decision on a release."""
         with self._engine.begin() as connection:
@@ -84,6 +135,23 @@ class Judgements:
                 who=who,
                 reason=reason,
             )
+
+    def rejection(self, data_sha256: str) -> Review | None:
+        """Return the newest rejection of any release of the data with that checksum."""
+        review, artifact = schema.review, schema.artifact
+        query = (
+            select(review)
+            .join(artifact, artifact.c.release_id == review.c.release_id)
+            .where(
+                artifact.c.role == ArtifactRole.DATA.value,
+                artifact.c.sha256 == data_sha256,
+                review.c.decision == REJECTED,
+            )
+            .order_by(review.c.id.desc())
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else Review(row["decision"], row["who"], row["reason"], row["at"])
 
     def reviews(self, release: Release) -> tuple[Review, ...]:
         """Return the decisions on a release, oldest first."""

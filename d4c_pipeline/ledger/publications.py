@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, Table, delete, insert, select, update
@@ -11,6 +11,7 @@ from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Copy, Deposit, DepositState, Release, Torrent
+from d4c_pipeline.model.vintage import Vintage
 
 
 class Deposits:
@@ -76,11 +77,37 @@ class Deposits:
         table = schema.deposit
         with self._engine.begin() as connection:
             row = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().first()
-        if row is None:
-            return None
-        values: dict[str, Any] = {key: row[key] for key in Deposit.__dataclass_fields__}
-        values["state"] = DepositState(row["state"])
-        return Deposit(**values)
+        return None if row is None else _deposit(row)
+
+    def all(self) -> tuple[Deposit, ...]:
+        """Return every deposit, in the order in which their releases were planned."""
+        table = schema.deposit
+        with self._engine.begin() as connection:
+            return tuple(
+                _deposit(row) for row in connection.execute(select(table).order_by(table.c.release_id)).mappings()
+            )
+
+    def record_registration(self, release: Release, *, registered: bool) -> None:
+        """Record that the DOI of a published release was looked up, and whether its agency knows it."""
+        table = schema.deposit
+        with self._engine.begin() as connection:
+            moment = now()
+            connection.execute(
+                update(table).where(table.c.release_id == release.id).values(registration_checked_at=moment)
+            )
+            first = connection.execute(
+                update(table)
+                .where(table.c.release_id == release.id, table.c.registered_at.is_(None))
+                .values(registered_at=moment if registered else None)
+            ).rowcount
+            if registered and first:
+                append(
+                    connection,
+                    "doi registered",
+                    dataset=release.dataset,
+                    vintage=str(release.vintage),
+                    release_id=release.id,
+                )
 
     def _written(self, release: Release) -> Deposit:
         found = self.of(release)
@@ -89,6 +116,12 @@ class Deposits:
                 f"The deposit of {release.name} vanished from the ledger", "Look at the ledger's backups"
             )
         return found
+
+
+def _deposit(row: RowMapping) -> Deposit:
+    values: dict[str, Any] = {key: row[key] for key in Deposit.__dataclass_fields__}
+    values["state"] = DepositState(row["state"])
+    return Deposit(**values)
 
 
 class Copies:
@@ -137,18 +170,26 @@ class Publications:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record_torrent(self, release: Release, torrent: Torrent) -> None:
-        """Record the torrent of a release, replacing what stood there (a re-issue changes only its web seeds)."""
-        self._put(schema.torrent, release, {**vars(torrent), "web_seeds": list(torrent.web_seeds)})
+    def record_torrents(self, release: Release, torrents: Mapping[str, Torrent]) -> None:
+        """Record the torrents of a release by the names of their data artifacts, replacing all that stood there."""
+        table = schema.torrent
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.release_id == release.id))
+            for artifact, torrent in torrents.items():
+                values = {**vars(torrent), "web_seeds": list(torrent.web_seeds)}
+                connection.execute(insert(table).values(release_id=release.id, artifact=artifact, **values))
 
-    def torrent(self, release: Release) -> Torrent | None:
-        """Return the torrent of a release."""
-        row = self._row(schema.torrent, release)
-        if row is None:
-            return None
-        values: dict[str, Any] = {key: row[key] for key in Torrent.__dataclass_fields__}
-        values["web_seeds"] = tuple(row["web_seeds"])
-        return Torrent(**values)
+    def torrents(self, release: Release) -> dict[str, Torrent]:
+        """Return the torrents of a release by the names of their data artifacts, sorted; none before they are made."""
+        table = schema.torrent
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().all()
+        found: dict[str, Torrent] = {}
+        for row in sorted(rows, key=lambda row: row["artifact"]):
+            values: dict[str, Any] = {key: row[key] for key in Torrent.__dataclass_fields__}
+            values["web_seeds"] = tuple(row["web_seeds"])
+            found[row["artifact"]] = Torrent(**values)
+        return found
 
     def record_item(self, release: Release, item: Mapping[str, Any]) -> None:
         """Record the STAC item of a release."""
@@ -159,33 +200,61 @@ class Publications:
         row = self._row(schema.stac_item, release)
         return None if row is None else row["item"]
 
-    def switch_latest(self, address: str, release: Release) -> None:
-        """Record that `address` serves the data of `release` from now on."""
+    def claim_latest(self, release: Release, addresses: Iterable[str]) -> None:
+        """Record the addresses at which files of `release` are about to be put, and which nothing was known of yet.
+
+        Whatever dies from here on, what it leaves at them is found again and removed once it is no longer wanted.
+        """
         table = schema.latest
         with self._engine.begin() as connection:
-            before = connection.execute(select(table.c.release_id).where(table.c.address == address)).scalar()
-            connection.execute(delete(table).where(table.c.address == address))
-            connection.execute(
-                insert(table).values(
-                    address=address, release_id=release.id, sha256=release.data.sha256, switched_at=now()
+            known = set(connection.execute(select(table.c.address)).scalars())
+            for address in sorted(set(addresses) - known):
+                connection.execute(
+                    insert(table).values(address=address, release_id=release.id, sha256="", switched_at=now())
                 )
+
+    def switch_latest(self, release: Release, serving: Mapping[str, str], stale: Iterable[str]) -> None:
+        """Record that the addresses `serving` (address -> sha256) serve `release` from now on, and `stale` nothing."""
+        table = schema.latest
+        with self._engine.begin() as connection:
+            gone = set(stale)
+            rows = connection.execute(select(table).where(table.c.address.in_([*serving, *gone]))).mappings().all()
+            before = {row["address"]: (row["release_id"], row["sha256"]) for row in rows}
+            after = {address: (release.id, sha256) for address, sha256 in serving.items()}
+            if before == after:
+                return
+            connection.execute(delete(table).where(table.c.address.in_([*serving, *gone])))
+            for address, sha256 in serving.items():
+                connection.execute(
+                    insert(table).values(address=address, release_id=release.id, sha256=sha256, switched_at=now())
+                )
+            served = {number for number, sha256 in before.values() if sha256}
+            append(
+                connection,
+                "latest switched",
+                dataset=release.dataset,
+                vintage=str(release.vintage),
+                release_id=release.id,
+                addresses=sorted(serving),
+                removed=sorted(gone),
+                before=max(served, default=None),
             )
-            if before != release.id:
-                append(
-                    connection,
-                    "latest switched",
-                    dataset=release.dataset,
-                    vintage=str(release.vintage),
-                    release_id=release.id,
-                    address=address,
-                    before=before,
-                )
 
     def latest(self) -> dict[str, int]:
         """Return which release each `/processed/` address serves."""
+        table = schema.latest
         with self._engine.begin() as connection:
-            rows = connection.execute(select(schema.latest.c.address, schema.latest.c.release_id))
+            rows = connection.execute(select(table.c.address, table.c.release_id).where(table.c.sha256 != ""))
             return {row.address: row.release_id for row in rows}
+
+    def latest_addresses(self, dataset: str, vintage: Vintage | None) -> frozenset[str]:
+        """Return all `/processed/` addresses that releases of a dataset, or of one vintage of it, have or may have."""
+        table = schema.latest
+        query = select(table.c.address).join(schema.release).where(schema.release.c.dataset == dataset)
+        if vintage is not None:
+            query = query.where(schema.release.c.vintage == str(vintage))
+        with self._engine.begin() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def _put(self, table: Table, release: Release, values: Sequence[Any] | Mapping[str, Any]) -> None:
         with self._engine.begin() as connection:

@@ -91,10 +91,11 @@ class Releases:
         return self.get(release.id)
 
     def mark_published(self, release: Release) -> Release:
-        """Record that a release is public for ever; a no-op when it already is.
+        """Record that a release is public for ever and supersedes the one before it; a no-op when it already is.
 
         Raises IntegrityError for a release that was abandoned.
         """
+        before = self.newest_published(release.dataset, release.vintage)
         with self._engine.begin() as connection:
             changed = connection.execute(
                 update(schema.release)
@@ -102,6 +103,15 @@ class Releases:
                 .values(state=ReleaseState.PUBLISHED.value, published_at=now())
             ).rowcount
             if changed:
+                if before is not None:
+                    append(
+                        connection,
+                        "release superseded",
+                        dataset=before.dataset,
+                        vintage=str(before.vintage),
+                        release_id=before.id,
+                        by=release.name,
+                    )
                 append(
                     connection,
                     "release published",
@@ -143,6 +153,15 @@ class Releases:
         """Return a release by the ledger's id. Raises UnknownNameError when there is none."""
         with self._engine.begin() as connection:
             return _read_one(connection, select(schema.release).where(schema.release.c.id == release_id))
+
+    def identified(self, identifier: str) -> Release:
+        """Return the newest release that carries our identifier. Raises UnknownNameError when there is none."""
+        key = identifier.rpartition(":")[2]
+        with self._engine.begin() as connection:
+            return _read_one(
+                connection,
+                select(schema.release).where(schema.release.c.key == key).order_by(schema.release.c.id.desc()).limit(1),
+            )
 
     def planned(self, dataset: str, vintage: Vintage) -> Release | None:
         """Return the one planned release of a vintage."""

@@ -157,6 +157,9 @@ deposit = Table(
     Column("url", Text),
     Column("files", JSON, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    # Of the DOI: publication succeeds while the DOI agency is down, so it is asked later and apart.
+    Column("registered_at", UtcDateTime),
+    Column("registration_checked_at", UtcDateTime),
 )
 
 copy = Table(
@@ -176,6 +179,7 @@ torrent = Table(
     "torrent",
     metadata,
     Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("artifact", String(255), primary_key=True),
     Column("info_hash", String(40), nullable=False),
     Column("info_hash_v2", String(64)),
     Column("magnet", Text, nullable=False),
@@ -196,6 +200,7 @@ latest = Table(
     metadata,
     Column("address", String(400), primary_key=True),
     Column("release_id", Integer, ForeignKey("release.id"), nullable=False),
+    # Empty from before something is put there until all of the release is.
     Column("sha256", String(64), nullable=False),
     Column("switched_at", UtcDateTime, nullable=False),
 )
@@ -218,6 +223,18 @@ review = Table(
     Column("id", Integer, primary_key=True),
     Column("release_id", Integer, ForeignKey("release.id"), nullable=False, index=True),
     Column("decision", String(20), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+check_override = Table(
+    "check_override",
+    metadata,
+    Column("data_sha256", String(64), primary_key=True),
+    Column("check", String(80), primary_key=True),
+    Column("dataset", String(120), nullable=False),
+    Column("vintage", String(20), nullable=False),
     Column("who", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
