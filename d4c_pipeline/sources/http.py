@@ -1,7 +1,7 @@
 """Native files over HTTP(S): discovered by Last-Modified, observed by HEAD, fetched by streaming conditional GET.
 
-What is worth trying again and how often is in `patience.py`, names and checks of files in `files.py`; other protocols
-have modules of their own. Addresses are rewritten (`origins.py`) at the moment of the request and nowhere else.
+What is worth trying again and how often is in `transport.patience`, names and checks of files in `files.py`; other
+protocols have modules of their own. Addresses are rewritten (`origins.py`) when a request is made and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache, partial
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -24,8 +23,9 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.http_part import CONTENT_RANGE, Part, length
 from d4c_pipeline.sources.origins import rewrite
-from d4c_pipeline.sources.patience import Patience, http_date, is_retryable, persist
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.patience import Patience, http_date, is_retryable, persist
 
 _MOST_REDIRECTS = 10
 
@@ -204,7 +204,7 @@ class HttpFiles:
         return httpx.Client(
             timeout=httpx.Timeout(patience.read_timeout, connect=patience.connect_timeout),
             # Lengths, ranges and checksums are of the file as it is, so no compression on the way.
-            headers={"User-Agent": _user_agent(), "Accept": "*/*", "Accept-Encoding": "identity"},
+            headers={"User-Agent": user_agent(), "Accept": "*/*", "Accept-Encoding": "identity"},
             # A proxy of the environment can't reach what listens on this machine alone.
             mounts={"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None},
         )
@@ -267,12 +267,3 @@ def _redirected(base: str, location: str, label: str) -> str:
     if scheme not in ("http", "https"):
         raise SourceError(f"{label} redirects to '{location}', which is not http", "Correct the address")
     return target
-
-
-@cache
-def _user_agent() -> str:
-    try:
-        version = metadata.version("d4c-pipeline")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        version = "0"
-    return f"d4c-pipeline/{version} (+https://github.com/dataforcanada)"

@@ -54,7 +54,12 @@ def retry_after(error: Exception, now: datetime) -> float | None:
     """Return the seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), None if it doesn't."""
     if not isinstance(error, httpx.HTTPStatusError):
         return None
-    text = error.response.headers.get("Retry-After", "").strip()
+    return seconds_asked(error.response.headers.get("Retry-After"), now)
+
+
+def seconds_asked(header: str | None, now: datetime) -> float | None:
+    """Read the value of a Retry-After header in either form; None when there is none or it can't be read."""
+    text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     moment = http_date(text)
@@ -70,18 +75,31 @@ def http_date(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def persist(action: Callable[[], T], url: str, patience: Patience, pause: Callable[[float], None] = time.sleep) -> T:
+def persist(
+    action: Callable[[], T],
+    url: str,
+    patience: Patience,
+    pause: Callable[[float], None] = time.sleep,
+    *,
+    retryable: Callable[[Exception], bool] = is_retryable,
+    explaining: Callable[[Exception, str, int, float], D4CError] | None = None,
+) -> T:
     """Return what `action` returns, after as many attempts as `patience` allows.
 
-    Raises SourceError or TransientError, explained, when it can't be had; other errors pass unchanged.
+    `retryable` says of an error whether the same action may be tried again, `explaining` (default: `explain`) what to
+    raise in the end, given error, url, attempts and the seconds that the server asked to wait. Raises what it says,
+    SourceError or TransientError by default; errors that are neither httpx's nor transient pass unchanged.
     """
     for attempt in count(1):
         try:
             return action()
         except (httpx.HTTPError, httpx.InvalidURL, TransientError) as error:
             asked = retry_after(error, datetime.now(UTC)) or 0.0
-            if attempt >= patience.attempts or not is_retryable(error) or asked > patience.longest_wait:
-                raise explain(error, url, attempt, asked) from error
+            if attempt >= patience.attempts or not retryable(error) or asked > patience.longest_wait:
+                told = (explaining or explain)(error, url, attempt, asked)
+                if told is error:  # it is explained already; as its own cause it would make a circle
+                    raise
+                raise told from error
             backoff = min(patience.first_wait * 2 ** (attempt - 1), patience.longest_wait)
             # Half of the wait is left to chance, so that many clients that failed together don't come back together.
             pause(max(asked, backoff * random.uniform(0.5, 1.0)))  # noqa: S311 - not for cryptography

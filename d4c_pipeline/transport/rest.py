@@ -1,0 +1,239 @@
+"""A client for JSON over HTTP with a token: one request function that knows what may be sent twice.
+
+Every attempt makes its body anew, waits for the host's pace and is judged by one rule; the credential goes into one
+header and nowhere else. Paths, bodies and the meaning of a refusal belong to who speaks a protocol (`archives`).
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+
+from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
+from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.pacing import Pace, pace_of
+from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_BLOCK = 1 << 20  # fewer turns of the loop for each byte; measured by benchmarks/upload.py
+_SHOWN = 300  # characters of what a server says
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class UncertainError(TransientError):
+    """Nothing says whether a request that must not be sent twice was carried out: look before going on."""
+
+
+class Repeat(Enum):
+    """What a second request of the same kind would do."""
+
+    SAFE = "the same as one"
+    UNSAFE = "something else: it is only sent again when the first was certainly not carried out"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request carries, of `length` bytes; `open` begins it anew for each attempt."""
+
+    content_type: str
+    length: int
+    open: Callable[[], AbstractContextManager[Iterator[bytes]]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered: a status that was waited for, and its JSON object (empty where there is none)."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A status that is neither a success nor worth another attempt. `said`: the server's own words, cleaned."""
+
+    method: str
+    path: str
+    status: int
+    said: str
+    body: Mapping[str, Any]
+
+
+def json_body(value: object) -> Body:
+    """Return a body of JSON."""
+    content = json.dumps(value, ensure_ascii=False).encode()
+    return Body("application/json", len(content), lambda: nullcontext(iter((content,))))
+
+
+def file_body(path: Path) -> Body:
+    """Return a body of a file's bytes, read in blocks: memory stays constant. Raises OSError as the system does."""
+
+    @contextmanager
+    def opened() -> Generator[Iterator[bytes]]:
+        with path.open("rb", buffering=0) as file:
+            yield iter(lambda: file.read(_BLOCK), b"")
+
+    return Body("application/octet-stream", path.stat().st_size, opened)
+
+
+class RestClient:
+    """Requests to one server under `base_url`; safe to share between threads.
+
+    `authorization` is the whole value of that header. `refused` turns a refusal into the error that a person reads.
+    `pause` is called with seconds to wait, `pace` is the one of the host unless another is given.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        authorization: str | None,
+        *,
+        refused: Callable[[Refusal], D4CError],
+        accept: str = "application/json",
+        patience: Patience | None = None,
+        pace: Pace | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise PermanentError(
+                f"'{base_url}' is no address of a server", "Use https://<host> without anything secret"
+            )
+        if authorization and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise PermanentError(f"{base_url} would get the token unencrypted", "Use its https address")
+        self.base_url = base_url.rstrip("/")
+        self._refused = refused
+        self._secret = (authorization or "").rpartition(" ")[2]
+        self._patience = patience or Patience()
+        self._pace = pace or pace_of(parts.netloc)
+        self._pause = pause
+        headers = {"User-Agent": user_agent(), "Accept": accept, "Accept-Encoding": "identity"}
+        self._client = httpx.Client(
+            headers=headers | ({"Authorization": authorization} if authorization else {}),
+            timeout=httpx.Timeout(self._patience.read_timeout, connect=self._patience.connect_timeout),
+            transport=transport,
+            verify=_trusted(),
+            # A proxy of the environment can't reach what listens on this machine alone.
+            mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Body | None = None,
+        repeat: Repeat = Repeat.SAFE,
+        passing: tuple[int, ...] = (),
+    ) -> Answer:
+        """Send a request, again where `repeat` allows it, and return its answer: 2xx or a status of `passing`.
+
+        Raises UncertainError when an unsafe request may or may not have been carried out, TransientError when the
+        server can't be had now, and what `refused` says otherwise.
+        """
+        label = f"{method} {self.base_url}{path}"
+
+        def attempt() -> Answer:
+            try:
+                return self._attempt(method, path, params, body, passing)
+            except (httpx.HTTPError, TransientError) as error:
+                if repeat is Repeat.UNSAFE and _may_have_happened(error):
+                    raise UncertainError(
+                        f"It is not known whether {label} was carried out ({self._told(error, label).cause})",
+                        "Run again: what it left behind is looked for first",
+                    ) from error
+                raise
+
+        return persist(
+            attempt,
+            label,
+            self._patience,
+            self._pause,
+            retryable=lambda error: is_retryable(error) and not isinstance(error, UncertainError),
+            explaining=lambda error, _url, tries, asked: self._told(error, label, tries, asked),
+        )
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Body | None,
+        passing: tuple[int, ...],
+    ) -> Answer:
+        self._pace.wait(self._pause)
+        with body.open() if body is not None else nullcontext() as content:
+            headers = {} if body is None else {"Content-Type": body.content_type, "Content-Length": str(body.length)}
+            response = self._client.request(
+                method, f"{self.base_url}{path}", params=params, content=content, headers=headers
+            )
+        self._pace.note(response, self._patience.longest_wait)
+        if response.status_code not in passing and not response.is_success:
+            raise httpx.HTTPStatusError("", request=response.request, response=response)
+        return Answer(response.status_code, self._object(response))
+
+    def _object(self, response: httpx.Response) -> Mapping[str, Any]:
+        """Read a JSON object. Raises TransientError for what nobody asked for: a proxy's page, a stump."""
+        if not response.content or not (response.is_success or _is_json(response)):
+            return {}
+        asked = f"{response.request.method} {response.request.url.copy_with(query=None)}"
+        if not _is_json(response):
+            kind = "an HTML page" if "html" in response.headers.get("Content-Type", "") else "something"
+            raise TransientError(
+                f"{asked} answered {response.status_code} with {kind} instead of JSON", "Try again later"
+            )
+        try:
+            value = json.loads(response.content)
+        except ValueError as error:
+            raise TransientError(f"{asked} answered with broken JSON ({error})", "Try again later") from error
+        return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {"items": value}
+
+    def _told(self, error: Exception, label: str, tries: int = 1, asked: float = 0.0) -> D4CError:
+        """Return what a person should read about a failure; of what the server said only what holds no secret."""
+        if not isinstance(error, httpx.HTTPStatusError) or is_retryable(error):
+            return explain(error, label, tries, asked)
+        response = error.response
+        try:
+            body = self._object(response)
+        except TransientError:  # of a refusal only the status counts
+            body = dict[str, Any]()
+        said = str(body.get("message") or response.reason_phrase)
+        if self._secret:
+            said = said.replace(self._secret, "***")
+        method, _, address = label.partition(" ")
+        return self._refused(
+            Refusal(method, address.removeprefix(self.base_url), response.status_code, said[:_SHOWN], body)
+        )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # reading the authorities takes longer than many a request
+
+
+def _is_json(response: httpx.Response) -> bool:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _may_have_happened(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code >= 500  # 4xx, 429 among them: refused before any work
+    return not isinstance(error, _NEVER_SENT)
