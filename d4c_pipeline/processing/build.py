@@ -1,4 +1,4 @@
-"""One build: the native files of a vintage in, `data.parquet` and `profile.json` out, always the same bytes.
+"""One build: the native files of a vintage in, data files and `profile.json` out, always the same bytes.
 
 This module is the order of the steps; each step has a module of its own. Hashing, versions and names come after it.
 """
@@ -14,10 +14,12 @@ from typing import Any
 
 from d4c_pipeline.model.dataset import Dataset, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import merge, prepare, write
+from d4c_pipeline.processing import merge, partition, prepare, write
 from d4c_pipeline.processing.columns import GEOMETRY
+from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import in_memory_bytes
 from d4c_pipeline.processing.prepare import Staged
 from d4c_pipeline.processing.readers import delivery
@@ -32,16 +34,22 @@ NOTEBOOK_FILE = "notebook.ipynb"
 
 @dataclass(frozen=True)
 class Build:
-    """What a build left: data artifact, profile, summary, and all but code and natives that determined the bytes.
+    """What a build left: data files, profile, summary, and all but code and natives that determined the bytes.
 
-    `notebook`: the executed copy of the dataset's notebook, if it has one.
+    `files`: by the name of their part, sorted by it; the name is empty where there is but one. `notebook`: the
+    executed copy of the dataset's notebook, if it has one.
     """
 
-    data: Path
+    files: Mapping[str, Path]
     profile: Path
     summary: DataSummary
     parameters: dict[str, Any]
     notebook: Path | None = None
+
+    @property
+    def data(self) -> Path:
+        """The one data file of a dataset that is not cut into parts."""
+        return self.files[""]
 
 
 def build(
@@ -50,22 +58,25 @@ def build(
     natives: Sequence[Path],
     into: Path,
     *,
-    inputs: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, Files] | None = None,
     threads: int | None = None,
     memory_limit: str | None = None,
+    temp: Path | None = None,
 ) -> Build:
-    """Process `natives` as `dataset.processing` declares; write `data.parquet` and `profile.json` into folder `into`.
+    """Process `natives` as `dataset` declares; write `data.parquet` (or its parts) and `profile.json` into `into`.
 
-    `inputs`: the Parquet files of the datasets that `processing.inputs` names. `threads` and `memory_limit` (DuckDB's
-    words, `4GB`) change the speed, never the bytes. An earlier build in `into` is replaced file by file, each whole;
-    what was begun and not finished is removed. Raises DataError for data that can't be processed as declared,
-    StorageError when the disk can't take it.
+    `inputs`: the Parquet files of each of the datasets that `processing.inputs` names. `threads` and `memory_limit`
+    (DuckDB's words, `4GB`) change the speed, never the bytes. `temp`: a folder for what is laid aside meanwhile, else
+    `into`. An earlier build in `into` is replaced file by file, each whole; what was begun and not finished is removed.
+    Raises DataError for data that can't be processed as declared, StorageError when the disk can't take it.
     """
     from d4c_pipeline.processing import profile as profiles  # noqa: PLC0415 - DuckDB is wanted here first
 
-    with workspace(into) as work:
-        data = work / DATA_FILE
-        done = convert(dataset, vintage, natives, data, inputs=inputs or {}, threads=threads, memory_limit=memory_limit)
+    with workspace(into, temp) as work:
+        done, files = convert(
+            dataset, vintage, natives, work / DATA_FILE, inputs=inputs or {}, threads=threads, memory_limit=memory_limit
+        )
+        data = [file.path for file in files]
         spill = work / "profile-spill"
         spill.mkdir()
         geometry = done.features.facts if done.features is not None else None
@@ -76,11 +87,13 @@ def build(
         put_in_place(profile, into / PROFILE_FILE)
         if done.notebook is not None:
             put_in_place(done.notebook, into / NOTEBOOK_FILE)
-        put_in_place(data, into / DATA_FILE)
+        for file in files:
+            put_in_place(file.path, into / file.path.name)
+        _remove_others(into, {file.path.name for file in files})
     return Build(
-        into / DATA_FILE,
+        {file.part: into / file.path.name for file in files},
         into / PROFILE_FILE,
-        _summary(dataset, done, done.report | keys),
+        _summary(dataset, done, files, done.report | keys),
         _parameters(dataset, done),
         into / NOTEBOOK_FILE if done.notebook is not None else None,
     )
@@ -92,11 +105,11 @@ def convert(
     natives: Sequence[Path],
     data: Path,
     *,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Files],
     threads: int | None = None,
     memory_limit: str | None = None,
-) -> Staged:
-    """Do what `build` does up to the profile: write the file `data`, with other files beside it.
+) -> tuple[Staged, tuple[partition.Written, ...]]:
+    """Do what `build` does up to the profile: write the file `data`, or its parts, with other files beside it.
 
     The folder of `data` is the caller's to remove. The report of what is returned is complete but for the keys.
     """
@@ -112,9 +125,18 @@ def convert(
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
     noticed = merge.Sorting()
     parts = _sorted(dataset, ready, noticed, work, in_memory_bytes(memory_limit))
-    write.write(data, parts, _layout(dataset, vintage, ready), threads=threads)
+    written = partition.write_parts(
+        data, parts, _layout(dataset, vintage, ready), dataset.outputs.partition, threads=threads
+    )
     ready.report["duplicate_rows"] = noticed.duplicates
-    return ready
+    return ready, written
+
+
+def _remove_others(into: Path, written: set[str]) -> None:
+    """Remove the data files of an earlier build that had other parts."""
+    for file in (into / DATA_FILE, *into.glob("data_*.parquet")):
+        if file.name not in written:
+            file.unlink(missing_ok=True)
 
 
 def _sorted(dataset: Dataset, ready: Staged, noticed: merge.Sorting, work: Path, limit: int) -> Iterator[merge.Sorted]:
@@ -154,16 +176,21 @@ def _geometry_layout(dataset: Dataset, ready: Staged) -> write.GeometryLayout | 
     )
 
 
-def _summary(dataset: Dataset, ready: Staged, report: dict[str, Any]) -> DataSummary:
-    features = ready.features
+def _summary(
+    dataset: Dataset, ready: Staged, files: Sequence[partition.Written], report: dict[str, Any]
+) -> DataSummary:
+    features, asked = ready.features, dataset.outputs.partition
+    degrees = features.rules.target.degrees if features is not None else lambda _: None
     return DataSummary(
         rows=ready.shelf.rows,
         columns=ready.plan.columns,
         key=dataset.processing.key,
         crs=features.rules.target.crs if features is not None else None,
-        bounds=features.rules.target.degrees(features.facts.total_bounds) if features is not None else None,
+        bounds=degrees(features.facts.total_bounds) if features is not None else None,
         geometry_types=features.facts.type_names if features is not None else (),
         report=report,
+        parts=tuple(Part(file.part, file.rows, degrees(file.bounds)) for file in files),
+        partition=asked.words if asked is not None and len(files) > 1 else None,
     )
 
 
@@ -174,6 +201,8 @@ def _parameters(dataset: Dataset, ready: Staged) -> dict[str, Any]:
         if name is not None:
             code = ((dataset.folder or Path()) / name).read_bytes()
             out[f"{kind}_sha256"] = hashlib.sha256(code).hexdigest()
+    if dataset.outputs.partition is not None:
+        out["partition"] = dataset.outputs.partition.model_dump(mode="json", exclude_none=True)
     out |= write.parameters(_geometry_layout(dataset, ready))
     if ready.features is None:
         return out | {"order": "key, then all columns" if processing.key else "all columns"}

@@ -1,4 +1,4 @@
-"""How much a new data artifact differs from an earlier one: by content, not by bytes, and with reasons in words.
+"""How much new data differs from that of an earlier release: by content, not by bytes, and with reasons in words.
 
 What size of change leads to which version is the business of `model.version`. Rules: the table in docs/versions.md.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.storage import storing
 
 # The memory of matching rows is that of the keys and this many columns.
@@ -29,17 +30,26 @@ _COLUMNS_AT_A_TIME = 12
 Reason = tuple[Bump, str]
 
 
-def compare(previous: Path, new: Path, *, threads: int | None = None, memory_limit: str | None = None) -> Change:
+def compare(
+    previous: Files,
+    new: Files,
+    *,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    temp: Path | None = None,
+) -> Change:
     """Return the bump from `previous` to `new` and every reason for a bump, the weightiest first.
 
-    Rows are matched by the key in the files' `d4c` metadata where it is the same in both and identifies their rows;
-    else they are compared as multisets. The covering, the order of columns, descriptions and every byte that is not
-    content are ignored. Raises DataError when a file is no Parquet file of ours.
+    Either is one file or several that are one table; how the rows fall into files is no content. Rows are matched by
+    the key in the files' `d4c` metadata where it is the same in both and identifies their rows; else they are compared
+    as multisets. The covering, the order of columns, descriptions and every byte that is not content are ignored.
+    `temp`: the folder for what does not fit into memory, else the system's. Raises DataError when a file is no Parquet
+    file of ours.
     """
-    old_file, new_file = _Described.read(previous), _Described.read(new)
+    old_file, new_file = _Described.of(previous), _Described.of(new)
     reasons = _schema_reasons(old_file, new_file)
     common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
-    with tempfile.TemporaryDirectory(prefix="d4c-compare-") as spill, storing(Path(spill)):
+    with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, storing(Path(spill)):
         connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
         try:
             # Bound as views: their columns are the content, geometry as its bytes.
@@ -47,7 +57,7 @@ def compare(previous: Path, new: Path, *, threads: int | None = None, memory_lim
                 connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
             reasons += _row_reasons(connection, old_file, new_file, common)
         except duckdb.Error as error:
-            raise duckdb_engine.explained(error, f"Comparing {new.name} with the earlier release") from error
+            raise duckdb_engine.explained(error, f"Comparing {listed(new)[0].name} with the earlier release") from error
         finally:
             connection.close()
     reasons.sort(key=lambda reason: -reason[0])
@@ -62,6 +72,13 @@ class _Described:
     crs: str | None
     geometry_types: tuple[str, ...]
     geometry: str | None
+
+    @classmethod
+    def of(cls, data: Files) -> _Described:
+        parts = [cls.read(path) for path in listed(data)]
+        # Each part states the types that occur in it.
+        kinds = {kind for part in parts for kind in part.geometry_types}
+        return replace(parts[0], geometry_types=tuple(sorted(kinds)))
 
     @classmethod
     def read(cls, path: Path) -> _Described:

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from d4c_pipeline.model.errors import D4CError, DataError, PermanentError, StorageError
+from d4c_pipeline.processing.files import Files, listed
 
 
 def extension_path(name: str) -> Path:
@@ -83,9 +84,9 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parquet(path: Path) -> str:
-    """Return the table function that reads the Parquet file `path`, whatever characters are in its name."""
-    return f"read_parquet({text_literal(literal_pattern(path))})"
+def parquet(files: Files) -> str:
+    """Return the table function that reads a Parquet file, or several as one, whatever characters are in the names."""
+    return f"read_parquet([{', '.join(text_literal(literal_pattern(path)) for path in listed(files))}])"
 
 
 def literal_pattern(path: Path) -> str:
@@ -95,8 +96,8 @@ def literal_pattern(path: Path) -> str:
 
 
 def first_sentence(error: Exception) -> str:
-    """Return DuckDB's message without the excerpt of the query that follows it, on one line."""
-    lines = str(error).split("\nLINE ")[0].split(os.linesep)
+    """Return DuckDB's message without the excerpt of the query or the hints that follow it, on one line."""
+    lines = str(error).split("\nLINE ")[0].split("\nPossible solutions:")[0].split(os.linesep)
     return " ".join(" ".join(lines).split())
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.processing import staged
@@ -29,6 +30,9 @@ FEATURE_LEAST_ROWS = 5_000
 FEATURE_MOST_ROWS = 16_000
 FEATURE_BYTES = 8 << 20
 TABLE_ROWS = 100_000
+# Long texts count as bytes as well: a column of Arrow holds no more than 2 GiB of them. Shorter ones can't come near.
+TABLE_BYTES = 128 << 20
+_LONG_TEXT = 4 << 10
 
 # A row group, as pieces of parts.
 Group = list[Sorted]
@@ -60,16 +64,23 @@ def _length(group: Group) -> int:
 
 def _equal(parts: Iterable[Sorted]) -> Iterator[Group]:
     begun: Group = []
-    wanted = TABLE_ROWS
+    wanted, room = TABLE_ROWS, TABLE_BYTES
     for part in parts:
-        start = 0
+        start, sizes = 0, _long_texts(part)
         while start < len(part.positions):
-            some = part.positions[start : start + wanted]
-            begun.append(Sorted(part.rows, some))
+            length = wanted
+            if sizes is not None:
+                # A row that is bigger than a group is one by itself.
+                fitting = int(np.searchsorted(np.cumsum(sizes[start : start + wanted]), room, side="right"))
+                length = min(wanted, fitting if begun else max(1, fitting))
+            some = part.positions[start : start + length]
+            if len(some):
+                begun.append(Sorted(part.rows, some))
+            room -= int(sizes[start : start + len(some)].sum()) if sizes is not None else 0
             start, wanted = start + len(some), wanted - len(some)
-            if not wanted:
+            if not wanted or start < len(part.positions):
                 yield begun
-                begun, wanted = [], TABLE_ROWS
+                begun, wanted, room = [], TABLE_ROWS, TABLE_BYTES
     if begun:
         yield begun
 
@@ -144,4 +155,27 @@ def _column(part: Sorted, name: str) -> _Numbers:
 
 def _sizes(part: Sorted) -> _Numbers:
     wkb = part.rows.columns[staged.GEOMETRY]
-    return pc.fill_null(pc.binary_length(wkb), 0).to_numpy(zero_copy_only=False).astype(np.int64)[part.positions]
+    sizes = pc.fill_null(pc.binary_length(wkb), 0).to_numpy(zero_copy_only=False).astype(np.int64)[part.positions]
+    texts = _long_texts(part)
+    return sizes if texts is None else sizes + texts
+
+
+def _long_texts(part: Sorted) -> _Numbers | None:
+    # Bytes of long texts in each row, None where there are none; the same however rows come in parts and are packed.
+    total: _Numbers | None = None
+    for column in part.rows.columns.values():
+        texts = column.texts if isinstance(column, Coded) else column
+        if not pa.types.is_string(texts.type):
+            continue
+        lengths = pc.fill_null(pc.binary_length(texts), 0)
+        if (pc.max(lengths).as_py() or 0) <= _LONG_TEXT:
+            continue
+        of_texts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+        of_texts[of_texts <= _LONG_TEXT] = 0
+        if isinstance(column, Coded):
+            codes = column.codes[part.positions]
+            sizes = np.where(codes < 0, 0, of_texts[codes])
+        else:
+            sizes = of_texts[part.positions]
+        total = sizes if total is None else total + sizes
+    return total

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from d4c_pipeline.model.dataset import Processing
+from d4c_pipeline.model.dataset import Processing, TableProcessing
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.sources.unpack import is_archive, unpack
 
@@ -72,6 +72,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
 
     `member` (a glob over paths in the archive, or over file names) decides if declared. Otherwise it is what is of the
     declared kind: for a table text before anything else and never metadata; for features a vector file before text.
+    Of a full table of Statistics Canada that comes in both languages, the English one is read.
     One file, or all of them with `append`. Raises DataError when there is none, or more than one without `append`,
     naming the candidates.
     """
@@ -79,6 +80,8 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         raise DataError("There are no native files to read", "Fetch the vintage first")
     found = _with_geodatabases(_gather(natives, work))
     candidates = _of_kind(processing, found)
+    if isinstance(processing, TableProcessing) and processing.wds is not None:
+        candidates = _without_french_twins(candidates)
     if not candidates:
         wanted = (
             f"matches member '{processing.member}'"
@@ -181,6 +184,11 @@ def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
 
 def _of(names: list[str], suffixes: frozenset[str] | set[str]) -> list[str]:
     return [name for name in names if _suffix(name) in suffixes]
+
+
+def _without_french_twins(names: list[str]) -> list[str]:
+    english = {name.replace("-eng.zip/", "-fra.zip/", 1) for name in names if "-eng.zip/" in name}
+    return [name for name in names if name not in english]
 
 
 def _is_about(name: str) -> bool:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.model.errors import DataError, PermanentError
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 
 _NEEDED = ("papermill", "ipykernel")
@@ -48,7 +49,7 @@ def stream(
     *,
     variables: Mapping[str, str],
     with_geometry: bool,
-    inputs: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, Files] | None = None,
 ) -> tuple[pa.RecordBatchReader, Path]:
     """Run `notebook` over the rows of `source` as `transform.stream` runs SQL; return its rows and the executed copy.
 
@@ -104,9 +105,23 @@ def _read_back(table: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBa
         yield pa.RecordBatch.from_arrays(cast, schema=schema)
 
 
+def _linked(name: str, files: Sequence[Path], folder: Path) -> str:
+    """Link the files of an input into `folder`; return what the notebook reads, seen from its working folder."""
+    if len(files) == 1:
+        link = folder / f"{name}{files[0].suffix}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(files[0].absolute())
+        return f"{folder.name}/{link.name}"
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / name).mkdir()
+    for file in files:
+        (folder / name / file.name).symlink_to(file.absolute())
+    return f"{folder.name}/{name}"
+
+
 def run_notebook(
     notebook: Path,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Files],
     parameters: Mapping[str, Any],
     into: Path,
     *,
@@ -115,11 +130,11 @@ def run_notebook(
     """Run a copy of `notebook` in the folder `into` (made if missing) and return what it wrote.
 
     The notebook gets, after its cell tagged `parameters`: each of `parameters`; `inputs`, name -> path of a Parquet
-    file; `tables`, the folder to write Parquet files to. Paths are relative to its working folder, so that the executed
-    copy (`into`/<name of the notebook>, kept when it fails too) has no machine's paths in it, and no clock times. The
-    kernel is ipykernel in this very interpreter, with a fixed hash seed, UTC and the C locale, without the user's own
-    IPython settings. `timeout`: seconds for one cell. Raises PermanentError when the extra `notebooks` is not
-    installed, DataError when a cell fails or no table is written.
+    file, or of a folder of them where there are several; `tables`, the folder to write Parquet files to. Paths are
+    relative to its working folder, so that the executed copy (`into`/<name of the notebook>, kept when it fails too)
+    has no machine's paths in it, and no clock times. The kernel is ipykernel in this very interpreter, with a fixed
+    hash seed, UTC and the C locale, without the user's own IPython settings. `timeout`: seconds for one cell. Raises
+    PermanentError when the extra `notebooks` is not installed, DataError when a cell fails or no table is written.
     """
     _check_installed()
     import nbformat  # noqa: PLC0415 - only here is the extra needed
@@ -132,11 +147,8 @@ def run_notebook(
     (into / _TABLES).mkdir(parents=True, exist_ok=True)
     (into / _INPUTS).mkdir(exist_ok=True)
     linked: dict[str, str] = {}
-    for name, path in sorted(inputs.items()):
-        link = into / _INPUTS / f"{name}{path.suffix}"
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.absolute())
-        linked[name] = f"{_INPUTS}/{link.name}"
+    for name, files in sorted(inputs.items()):
+        linked[name] = _linked(name, listed(files), into / _INPUTS)
     copy = into / notebook.name
     what = f"The notebook {notebook.name}"
     try:

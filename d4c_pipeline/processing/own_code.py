@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import in_order, memory_bytes
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 from d4c_pipeline.processing.stream import Features, Stream
@@ -31,7 +32,7 @@ class Run:
     dataset: Dataset
     vintage: Vintage
     work: Path
-    inputs: Mapping[str, Path]
+    inputs: Mapping[str, Files]
     threads: int | None
     memory_limit: str | None
 

@@ -88,6 +88,18 @@ def beside(work: Callable[[Item], object], items: Iterable[Item], threads: int |
                 future.cancel()
 
 
+def in_own_thread(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield `items`, drawn one at a time in one thread that Python started, whoever asks for them.
+
+    For readers that draw in threads of their own, such as DuckDB: what Python keeps for such a thread dies between two
+    draws, while PROJ goes on pointing at it.
+    """
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="d4c-source") as pool:
+        while (item := pool.submit(next, iterator, end).result()) is not end:
+            yield item  # pyright: ignore[reportReturnType] - all but the mark of the end are items
+
+
 def memory_ceiling() -> int:
     """Return the bytes of memory this process may ever have: the cgroup's limit, or the machine's memory if smaller."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -17,6 +17,7 @@ from d4c_pipeline.model.dataset import Dataset, VectorProcessing
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import columns, narrow, own_code, rows
+from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import beside, in_memory_bytes, in_order
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native
 from d4c_pipeline.processing.spill import Shelf
@@ -60,7 +61,7 @@ def stage(
     native: Native,
     work: Path,
     *,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Files],
     threads: int | None,
     memory_limit: str | None,
 ) -> Staged:

@@ -1,4 +1,4 @@
-"""What an operator sees of a data artifact at a glance: first rows and profile as Markdown, a picture of the geometry.
+"""What an operator sees of the data at a glance: first rows and profile as Markdown, a picture of the geometry.
 
 Where the UI shows them belongs to `orchestration`; the picture is an artifact too where `derived` is asked for it.
 """
@@ -19,6 +19,7 @@ import shapely
 from PIL import Image, ImageDraw
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.files import Files, listed
 
 _LONGEST_CELL = 60
 _MOST_COLUMNS = 30
@@ -81,26 +82,29 @@ def _blocks(histogram: Mapping[str, Any] | None) -> str:
     return "".join(_BLOCKS[math.ceil(count / most * (len(_BLOCKS) - 1))] for count in histogram["counts"])
 
 
-def map_png(data: Path, width: int = 360, height: int | None = None) -> bytes:
-    """Return a PNG, `width` pixels wide, of the geometry; empty bytes when there is none.
+def map_png(data: Files, width: int = 360, height: int | None = None) -> bytes:
+    """Return a PNG, `width` pixels wide, of the geometry in all files of `data`; empty bytes when there is none.
 
     Degrees are drawn as they are, the height scaled by the cosine of the middle latitude; with a `height` of its own
     the picture has that many pixels and the geometry stands in its middle. Of more than 50,000 features every n-th is
     drawn. The same bytes for the same data. Raises DataError when `data` is not readable.
     """
-    parquet, geo = _open(data)
-    bounds = geo.get("bbox")
-    if not bounds:
+    opened = [_open(file) for file in listed(data)]
+    boxes = [geo["bbox"] for _, geo in opened if geo.get("bbox")]
+    if not boxes:
         return b""
+    west, south, east, north = zip(*boxes, strict=True)
+    bounds = [min(west), min(south), max(east), max(north)]
     frame = _Frame.of(bounds, width * _OVERSAMPLING, height and height * _OVERSAMPLING)
     image = Image.new("RGB", (frame.width, frame.height), _BACKGROUND)
-    step = math.ceil(parquet.metadata.num_rows / _MOST_FEATURES)
+    step = math.ceil(sum(parquet.metadata.num_rows for parquet, _ in opened) / _MOST_FEATURES)
     draw = ImageDraw.Draw(image)
     offset = 0
-    for batch in parquet.iter_batches(batch_size=65_536, columns=[geo["name"]]):
-        values = batch.column(0).to_numpy(zero_copy_only=False)[-offset % step :: step]
-        offset += len(batch)
-        _draw(draw, frame, shapely.get_parts(shapely.from_wkb(values[[value is not None for value in values]])))
+    for parquet, geo in opened:
+        for batch in parquet.iter_batches(batch_size=65_536, columns=[geo["name"]]):
+            values = batch.column(0).to_numpy(zero_copy_only=False)[-offset % step :: step]
+            offset += len(batch)
+            _draw(draw, frame, shapely.get_parts(shapely.from_wkb(values[[value is not None for value in values]])))
     out = io.BytesIO()
     image.resize((width, height or max(1, round(frame.height / _OVERSAMPLING))), Image.Resampling.LANCZOS).save(
         out, "PNG", optimize=True

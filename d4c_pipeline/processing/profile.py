@@ -1,6 +1,6 @@
-"""The profile of a data artifact: per column nulls, distinct values, least and greatest; of the geometry what there is.
+"""The profile of the data of a release: per column nulls, distinct values, extremes; of geometry what there is.
 
-It is taken from the written file, so it also proves that the file can be read. Comparing two files is not done here.
+It is taken from the written files, so it also proves that the file can be read. Comparing two files is not done here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,39 +18,53 @@ import pyarrow.parquet as pq
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.parallel import memory_bytes
 
 if TYPE_CHECKING:
     from d4c_pipeline.processing.shapes import Facts
 
+# Columns of one statement: DuckDB plans each over all columns of the file, which takes long in a file of thousands.
+_MOST_COLUMNS = 200
+_CELLS = 1_000_000
 _LONGEST_TEXT = 200
 
 
 def profile(
-    data: Path,
+    data: Files,
     geometry: Facts | None,
     *,
     spill: Path,
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> dict[str, Any]:
-    """Return the profile of the Parquet file `data`, ready for JSON.
+    """Return the profile of the Parquet file `data`, or of several that are one table, ready for JSON.
 
     `columns`: name -> type (Arrow's word), nulls, distinct (exact, nulls not counted), min, max (dates in ISO 8601,
     texts by code point and cut after 200 characters; absent for nested types). `geometry`: types with counts, nulls,
     bounds, vertices, most vertices of one geometry. Deterministic.
     """
-    schema = pq.read_schema(data)
+    files = listed(data)
+    schema = pq.read_schema(files[0])
+    footers = [pq.read_metadata(file) for file in files]
     named = [field for field in schema if geometry is None or field.name not in (GEOMETRY, BBOX)]
-    out: dict[str, Any] = {"rows": pq.read_metadata(data).num_rows, "row_groups": pq.read_metadata(data).num_row_groups}
+    out: dict[str, Any] = {
+        "rows": sum(footer.num_rows for footer in footers),
+        "row_groups": sum(footer.num_row_groups for footer in footers),
+    }
     connection = _connect(spill, threads, memory_limit)
     try:
-        # One column at a time: the memory of counting distinct values is that of one column.
-        out["columns"] = {
-            field.name: {"type": str(field.type), **_column(connection, data, field.name)} for field in named
-        }
+        # A column at a time, or as many as have few cells: the memory of counting distinct values is that of these.
+        count = max(1, min(_MOST_COLUMNS, _CELLS // max(1, out["rows"])))
+        types = connection.execute(f"DESCRIBE SELECT * FROM {duckdb_engine.parquet(files)}").fetchall()
+        kinds: dict[str, str] = {name: kind for name, kind, *_ in types}
+        facts: dict[str, dict[str, Any]] = {}
+        for first in range(0, len(named), count):
+            some = {field.name: kinds[field.name] for field in named[first : first + count]}
+            facts |= _columns(connection, files, some)
+        out["columns"] = {field.name: {"type": str(field.type), **facts[field.name]} for field in named}
     except duckdb.Error as error:
-        raise duckdb_engine.explained(error, f"Profiling {data.name}") from error
+        raise duckdb_engine.explained(error, f"Profiling {files[0].name}") from error
     finally:
         connection.close()
     if geometry is not None:
@@ -68,7 +82,12 @@ def profile(
 
 
 def keys(
-    data: Path, key: Sequence[str], *, spill: Path, threads: int | None = None, memory_limit: str | None = None
+    data: Files,
+    key: Sequence[str],
+    *,
+    spill: Path,
+    threads: int | None = None,
+    memory_limit: str | None = None,
 ) -> dict[str, int]:
     """Return how many rows of `data` lack a part of `key`, and how many repeat another; nothing without a key."""
     if not key:
@@ -83,7 +102,7 @@ def keys(
             f" (SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} WHERE NOT ({null}))) FROM {source}"
         ).fetchone() or (0, 0)
     except duckdb.Error as error:
-        raise duckdb_engine.explained(error, f"Looking for repeated keys in {data.name}") from error
+        raise duckdb_engine.explained(error, f"Looking for repeated keys in {listed(data)[0].name}") from error
     finally:
         connection.close()
     return {"key_nulls": int(answer[0]), "key_duplicates": int(answer[1])}
@@ -93,18 +112,25 @@ def _connect(spill: Path, threads: int | None, memory_limit: str | None) -> duck
     return duckdb_engine.connect(threads=threads, memory_limit=f"{memory_bytes(memory_limit)}B", spill=spill)
 
 
-def _column(connection: duckdb.DuckDBPyConnection, data: Path, name: str) -> dict[str, Any]:
-    column = identifier(name)
-    source = duckdb_engine.parquet(data)
-    kind = connection.execute(f"DESCRIBE SELECT {column} FROM {source}").fetchall()[0][1]
-    nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
-    extremes = "NULL, NULL" if nested else f"min({column}), max({column})"
-    row = connection.execute(
-        f"SELECT count(*) - count({column}), count(DISTINCT {column}), {extremes} FROM {source}"
-    ).fetchone()
-    nulls, distinct, least, greatest = row or (0, 0, None, None)
-    facts: dict[str, Any] = {"nulls": nulls, "distinct": distinct}
-    return facts if nested else facts | {"min": _plain(least), "max": _plain(greatest)}
+def _columns(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    # Column name -> its facts; `kinds`: DuckDB's words for the types of the columns to look at.
+    nested = {name: kind.endswith("]") or kind.startswith(("STRUCT", "MAP")) for name, kind in kinds.items()}
+    asked: list[str] = []
+    for name in kinds:
+        column = identifier(name)
+        extremes = "NULL, NULL" if nested[name] else f"min({column}), max({column})"
+        asked.append(f"count(*) - count({column}), count(DISTINCT {column}), {extremes}")
+    row = connection.execute(f"SELECT {', '.join(asked)} FROM {duckdb_engine.parquet(files)}").fetchone()
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    out: dict[str, dict[str, Any]] = {}
+    for position, name in enumerate(kinds):
+        nulls, distinct, least, greatest = row[4 * position : 4 * position + 4]
+        out[name] = {"nulls": nulls, "distinct": distinct}
+        if not nested[name]:
+            out[name] |= {"min": _plain(least), "max": _plain(greatest)}
+    return out
 
 
 def _plain(value: Any) -> Any:

@@ -62,6 +62,10 @@ class Rings:
             sure[rest] = shapely.is_valid(shapely.from_wkb(some.wkb().to_numpy(zero_copy_only=False)))
         return sure
 
+    def run_counterclockwise(self) -> Booleans:
+        """Return which rings (valid ones) surely run counterclockwise."""
+        return self._twice_area() > 0
+
     def counterclockwise(self) -> Rings:
         """Return the rings (valid ones) all running counterclockwise; the first coordinate stays the first."""
         turned = self._twice_area() < 0

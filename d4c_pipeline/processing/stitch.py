@@ -1,4 +1,5 @@
-"""One Parquet file out of many that hold one row group each, so that row groups can be encoded side by side.
+"""One Parquet file out of many that hold one row group each, so that row groups can be encoded side by side; and
+several files out of one, each of some of its row groups.
 
 The pages are copied as they are; only the positions in footers and offset indexes are shifted. The metadata are read
 and written in Thrift's compact protocol, all fields kept, known or not. What is in the row groups belongs to `write`.
@@ -47,45 +48,86 @@ def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
     `template` is a Parquet file without rows: the schema, key-value metadata and `created_by` are its. The result has
     the page indexes of the parts behind all data, as Arrow itself would put them. Raises OSError when the disk does.
     """
-    footer = _footer(memoryview(template))[0]
-    out.write(_MAGIC)
-    position = len(_MAGIC)
-    groups: list[_Struct] = []
-    indexes: list[list[tuple[bytes, _Struct | None]]] = []
-    rows = 0
+    stitched = _Stitched(out)
     for part in parts:
         part = part.cast("B")  # noqa: PLW2901 - Arrow's buffers count in signed bytes
         meta, end = _footer(part)
         for group in meta.get(_FILE_GROUPS)[1]:
-            chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
-            starts = [chunk.get(field) for chunk in chunks for field in (_CHUNK_OFFSET_INDEX, _CHUNK_COLUMN_INDEX)]
-            data_end = min([start for start in starts if start] or [end])
-            shift = position - len(_MAGIC)
-            indexes.append([_indexes(part, chunk, shift) for chunk in chunks])
-            _shift(group, chunks, shift)
-            group.fields.pop(_GROUP_ORDINAL, None)
-            if len(groups) <= _LAST_ORDINAL:
-                group.fields[_GROUP_ORDINAL] = (4, len(groups))
-            out.write(part[len(_MAGIC) : data_end])
-            position += data_end - len(_MAGIC)
-            groups.append(group)
-            rows += group.get(_GROUP_ROWS)
-    for which, field in ((0, _CHUNK_COLUMN_INDEX), (1, _CHUNK_OFFSET_INDEX)):
-        for group, group_indexes in zip(groups, indexes, strict=True):
-            for chunk, pair in zip(group.get(_GROUP_CHUNKS)[1], group_indexes, strict=True):
-                index = pair[which]
-                if not index:
-                    continue
-                raw = index if isinstance(index, bytes) else _encoded(index)
-                chunk.put(field, position)
-                chunk.put(field + 1, len(raw))
-                out.write(raw)
-                position += len(raw)
-    footer.put(_FILE_ROWS, rows)
-    footer.put(_FILE_GROUPS, (_STRUCT, groups))
-    raw = _encoded(footer)
-    out.write(raw + struct.pack("<I", len(raw)) + _MAGIC)
-    return rows
+            stitched.add(part, group, len(_MAGIC), min([*_index_starts(group), end]))
+    return stitched.finish(template)
+
+
+def excerpt(out: BinaryIO, template: bytes, whole: memoryview, groups: range) -> int:
+    """Write to `out` the row groups number `groups` of the Parquet file `whole`; return the number of rows.
+
+    `template`, the result and the errors are as those of `stitch`.
+    """
+    stitched = _Stitched(out)
+    meta, end = _footer(whole)
+    every: list[_Struct] = meta.get(_FILE_GROUPS)[1]
+    # Data of all groups come first, one after the other, then the indexes.
+    data_end = min([start for group in every for start in _index_starts(group)] + [end])
+    starts = [*map(_data_start, every), data_end]
+    for number in groups:
+        stitched.add(whole, every[number], starts[number], starts[number + 1])
+    return stitched.finish(template)
+
+
+class _Stitched:
+    """A Parquet file that grows by row groups of other files."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._groups: list[_Struct] = []
+        self._indexes: list[list[tuple[bytes, _Struct | None]]] = []
+        self._rows = 0
+        out.write(_MAGIC)
+        self._position = len(_MAGIC)
+
+    def add(self, part: memoryview, group: _Struct, start: int, end: int) -> None:
+        """Append `group`, the data of which lie from `start` to `end` of the file `part`."""
+        chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
+        shift = self._position - start
+        self._indexes.append([_indexes(part, chunk, shift) for chunk in chunks])
+        _shift(group, chunks, shift)
+        group.fields.pop(_GROUP_ORDINAL, None)
+        if len(self._groups) <= _LAST_ORDINAL:
+            group.fields[_GROUP_ORDINAL] = (4, len(self._groups))
+        self._out.write(part[start:end])
+        self._position += end - start
+        self._groups.append(group)
+        self._rows += group.get(_GROUP_ROWS)
+
+    def finish(self, template: bytes) -> int:
+        """Write the indexes and the footer, the rest of which is that of `template`; return the number of rows."""
+        for which, field in ((0, _CHUNK_COLUMN_INDEX), (1, _CHUNK_OFFSET_INDEX)):
+            for group, group_indexes in zip(self._groups, self._indexes, strict=True):
+                for chunk, pair in zip(group.get(_GROUP_CHUNKS)[1], group_indexes, strict=True):
+                    index = pair[which]
+                    if not index:
+                        continue
+                    raw = index if isinstance(index, bytes) else _encoded(index)
+                    chunk.put(field, self._position)
+                    chunk.put(field + 1, len(raw))
+                    self._out.write(raw)
+                    self._position += len(raw)
+        footer = _footer(memoryview(template))[0]
+        footer.put(_FILE_ROWS, self._rows)
+        footer.put(_FILE_GROUPS, (_STRUCT, self._groups))
+        raw = _encoded(footer)
+        self._out.write(raw + struct.pack("<I", len(raw)) + _MAGIC)
+        return self._rows
+
+
+def _index_starts(group: _Struct) -> list[int]:
+    chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
+    starts = [chunk.get(field) for chunk in chunks for field in (_CHUNK_OFFSET_INDEX, _CHUNK_COLUMN_INDEX)]
+    return [start for start in starts if start]
+
+
+def _data_start(group: _Struct) -> int:
+    chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
+    return min(page for chunk in chunks for field in _META_PAGES if (page := chunk.get(_CHUNK_META).get(field)))
 
 
 def _footer(part: memoryview) -> tuple[_Struct, int]:

@@ -6,6 +6,7 @@ What is written belongs to the modules that call this one.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -44,26 +45,41 @@ def storing(folder: Path) -> Generator[None]:
 
 
 @contextmanager
-def workspace(into: Path) -> Generator[Path]:
+def workspace(into: Path, temp: Path | None = None) -> Generator[Path]:
     """Yield a fresh folder inside `into` (made if missing) and remove it afterwards, whatever happens.
 
-    What an earlier process left there when it was killed is removed first. Raises StorageError when `into` can't be
-    written to.
+    `temp`: an existing folder to make it in instead, perhaps on another disk. What an earlier process left for `into`
+    when it was killed is removed first. Raises StorageError when one of the two can't be written to.
     """
+    # In a folder that others work in as well, only what is of this `into` may be removed.
+    owner = hashlib.sha256(os.fsencode(into.absolute())).hexdigest()[:12]
+    prefix, place = (f"{_WORKSPACE_PREFIX}{owner}-", temp) if temp is not None else (_WORKSPACE_PREFIX, into)
     with storing(into):
         into.mkdir(parents=True, exist_ok=True)
-        for leftover in into.glob(f"{_WORKSPACE_PREFIX}*"):
-            shutil.rmtree(leftover)
-        work = Path(tempfile.mkdtemp(prefix=_WORKSPACE_PREFIX, dir=into))
+        for leftover in (*into.glob(f"{_WORKSPACE_PREFIX}*"), *place.glob(f"{prefix}*")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
+    with storing(place):
+        work = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     try:
-        with storing(into):
+        with storing(place):
             yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def put_in_place(temporary: Path, target: Path) -> None:
-    """Make `temporary` durable and rename it to `target` on the same disk: readers see the old file or the new one."""
+    """Make `temporary` durable and rename it to `target`: readers see the old file or the new one.
+
+    Where it lies on another disk, it is copied beside `target` first.
+    """
+    if temporary.stat().st_dev != target.parent.stat().st_dev:
+        beside = target.with_name(f"{_WORKSPACE_PREFIX}{target.name}")
+        with storing(target.parent):
+            shutil.copyfile(temporary, beside)
+        temporary = beside
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     temporary.replace(target)

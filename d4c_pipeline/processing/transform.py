@@ -18,6 +18,8 @@ from d4c_pipeline.model.errors import D4CError, DataError
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.columns import GEOMETRY
 from d4c_pipeline.processing.duckdb_engine import identifier, literal_pattern, parquet, text_literal
+from d4c_pipeline.processing.files import Files, listed
+from d4c_pipeline.processing.parallel import in_own_thread
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, exactly_unique
 
 # Words that mean the present moment without being written as a function call.
@@ -47,30 +49,31 @@ def stream(
     with_geometry: bool,
     spill: Path,
     memory_limit: str | None = None,
-    inputs: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, Files] | None = None,
 ) -> pa.RecordBatchReader:
     """Run the SELECT in `sql_file` over the rows of `source` and return its rows, in the order it answers them.
 
     In SQL, `source` is a table with the columns of that name (such that differ by case alone get `_2`, ... as SQL knows
     no case) and `geometry` as GEOMETRY, from `GEOMETRY_COLUMN` (WKB); the answer's geometry stands there again, last.
-    Each of `inputs` is a view of its name over that (Geo)Parquet file, its geometry columns GEOMETRY too. `variables`
-    are there as `getvariable('name')`. One thread, since sums of floating point numbers depend on how many there are;
-    no other files, no network, nothing that answers differently on another day. What exceeds `memory_limit` (DuckDB's
-    words) goes to the folder `spill`. Raises DataError, in one sentence, for SQL that is not such a SELECT, that fails,
-    answers without rows, or has no `geometry` where `with_geometry`.
+    Each of `inputs` is a view of its name over that (Geo)Parquet file (or several as one), its geometry columns
+    GEOMETRY too. `variables` are there as `getvariable('name')`. One thread, since sums of floating point numbers
+    depend on how many there are; no other files, no network, nothing that answers differently on another day. What
+    exceeds `memory_limit` (DuckDB's words) goes to the folder `spill`. Raises DataError, in one sentence, for SQL that
+    is not such a SELECT, that fails, answers without rows, or has no `geometry` where `with_geometry`.
     """
     sql = _text(sql_file)
     connection = duckdb_engine.connect(extensions=("spatial",), threads=1, memory_limit=memory_limit, spill=spill)
     broken: list[D4CError] = []
     try:
         _load_source(connection, source, broken)
-        for name, path in (inputs or {}).items():
-            _load_input(connection, name, path)
+        for name, files in (inputs or {}).items():
+            _load_input(connection, name, listed(files))
         for name, value in variables.items():
             connection.execute(f"SET VARIABLE {identifier(name)} = {text_literal(value)}")
         # Settled before the door is shut: afterwards these files alone can be read.
         # (DuckDB holds the pattern that a name with brackets was written as against them too.)
-        paths = [spelt for path in (inputs or {}).values() for spelt in (str(path), literal_pattern(path))]
+        every = [path for files in (inputs or {}).values() for path in listed(files)]
+        paths = [spelt for path in every for spelt in (str(path), literal_pattern(path))]
         allowed = ", ".join(text_literal(path) for path in paths)
         connection.execute(f"SET allowed_paths = [{allowed}]")
         connection.execute("SET enable_external_access = false")
@@ -122,7 +125,7 @@ def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchRe
 
     def numbered() -> Iterator[pa.RecordBatch]:
         try:
-            for batch in source:
+            for batch in in_own_thread(source):
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=renamed)
         except D4CError as error:
             broken.append(error)
@@ -139,9 +142,9 @@ def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchRe
     connection.unregister("d4c_incoming")
 
 
-def _load_input(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
+def _load_input(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(files[0])
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"The input {name} can't be read as Parquet: {error}", "Publish the dataset that processing.inputs names"
@@ -150,7 +153,7 @@ def _load_input(connection: duckdb.DuckDBPyConnection, name: str, path: Path) ->
     columns = [column for column in geo.get("columns", {}) if column in schema.names]
     replaced = ", ".join(f"ST_GeomFromWKB({identifier(column)}) AS {identifier(column)}" for column in columns)
     selected = f"* REPLACE ({replaced})" if replaced else "*"
-    connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT {selected} FROM {parquet(path)}")
+    connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT {selected} FROM {parquet(files)}")
 
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str, inputs: Sequence[str]) -> None:

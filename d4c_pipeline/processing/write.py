@@ -116,9 +116,17 @@ def write(path: Path, parts: Iterable[Sorted], layout: Layout, *, threads: int |
     """
     schema = _schema(layout)
     encoded = in_order(lambda job: job(), _jobs(parts, schema, layout), threads)
-    template = encode.encoded(schema.empty_table(), encode.Choice.usual(schema.names), whole_schema=True)
     with path.open("wb") as out:
-        return stitch(out, template.to_pybytes(), map(memoryview, encoded))
+        return stitch(out, _template(schema), map(memoryview, encoded))
+
+
+def template(layout: Layout) -> bytes:
+    """Return a file without rows that has everything else of a file of that layout."""
+    return _template(_schema(layout))
+
+
+def _template(schema: pa.Schema) -> bytes:
+    return encode.encoded(schema.empty_table(), encode.Choice.usual(schema.names), whole_schema=True).to_pybytes()
 
 
 def _jobs(parts: Iterable[Sorted], schema: pa.Schema, layout: Layout) -> Iterator[Callable[[], pa.Buffer]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers.encoding import Mojibake, mojibake
 
@@ -32,17 +32,19 @@ class Attributes:
     garbled: Mapping[str, Mojibake]
 
     @classmethod
-    def read(cls, data: Path, *, threads: int | None = None) -> Attributes:
-        """Read all columns of the Parquet file `data` but geometry and its covering, every value of them."""
-        with pq.ParquetFile(data, memory_map=True) as parquet:
-            names = [name for name in parquet.schema_arrow.names if name not in (GEOMETRY, BBOX)]
-            if not names:
-                return cls(parquet.metadata.num_rows, {}, {})
-            size = max(1, min(_ROWS, _CELLS // len(names)))
-            batches = parquet.iter_batches(batch_size=size, columns=names, use_threads=threads != 1)
-            found = _Found()
-            for batch, garbled in in_order(lambda batch: (batch, _garbled(batch)), batches, threads):
-                found.add(batch, garbled)
+    def read(cls, data: Files, *, threads: int | None = None) -> Attributes:
+        """Read all columns of the Parquet files `data` but geometry and its covering, every value of them."""
+        found = _Found()
+        for file in listed(data):
+            with pq.ParquetFile(file, memory_map=True) as parquet:
+                names = [name for name in parquet.schema_arrow.names if name not in (GEOMETRY, BBOX)]
+                if not names:
+                    found.rows += parquet.metadata.num_rows
+                    continue
+                size = max(1, min(_ROWS, _CELLS // len(names)))
+                batches = parquet.iter_batches(batch_size=size, columns=names, use_threads=threads != 1)
+                for batch, garbled in in_order(lambda batch: (batch, _garbled(batch)), batches, threads):
+                    found.add(batch, garbled)
         return cls(found.rows, dict(found.nulls), found.garbled)
 
 

@@ -33,13 +33,18 @@ Fault = tuple[Outcome, str, str, str]
 
 
 def geoparquet_conformance(name: str, built: Built) -> Verdict:
-    """The file is what GeoParquet asks for, and what its metadata says of the geometry is true of every row."""
+    """Each file is what GeoParquet asks for, and what its metadata says of the geometry is true of every row of it."""
     processing = built.dataset.processing
     wanted = processing.geoparquet if isinstance(processing, VectorProcessing) else "1.1"
     crs = processing.crs_out if isinstance(processing, VectorProcessing) else "EPSG:4326"
-    with pq.ParquetFile(built.data) as parquet:
-        faults = list(_faults(parquet, built, wanted, crs))
-        groups = parquet.metadata.num_row_groups
+    faults: list[Fault] = []
+    groups = 0
+    for file, found in zip(built.files, built.features_of_files, strict=True):
+        where = f"{file.name}: " if len(built.files) > 1 else ""
+        with pq.ParquetFile(file) as parquet:
+            said = _faults(parquet, found, wanted, crs)
+            faults += [(outcome, where + what, expected, actual) for outcome, what, expected, actual in said]
+            groups += parquet.metadata.num_row_groups
     outcome = max((fault[0] for fault in faults), default=Outcome.PASS)
     shown = faults[:MOST_EXAMPLES]
     return Verdict(
@@ -52,7 +57,7 @@ def geoparquet_conformance(name: str, built: Built) -> Verdict:
     )
 
 
-def _faults(parquet: pq.ParquetFile, built: Built, wanted: str, crs: str) -> Iterator[Fault]:
+def _faults(parquet: pq.ParquetFile, found: Features, wanted: str, crs: str) -> Iterator[Fault]:
     geo = geo_metadata(parquet)
     columns = geo.get("columns")
     if not geo or not isinstance(columns, dict):
@@ -66,9 +71,9 @@ def _faults(parquet: pq.ParquetFile, built: Built, wanted: str, crs: str) -> Ite
     column = columns[GEOMETRY]
     yield from _stored(parquet, wanted)
     yield from _described(column, crs)
-    yield from _true(column, built.features)
+    yield from _true(column, found)
     if wanted.startswith("1."):
-        yield from _covered(parquet, column, built.features)
+        yield from _covered(parquet, column, found)
     yield from _physical(parquet)
 
 

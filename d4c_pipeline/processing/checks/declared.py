@@ -24,8 +24,8 @@ _DIGITS = 1e-9
 
 
 def schema_as_declared(name: str, built: Built) -> Verdict:
-    """The file has the columns that the build reports, in their order and types, the declared ones among them."""
-    schema = pq.read_schema(built.data)
+    """The files have the columns that the build reports, in their order and types, the declared ones among them."""
+    schema = pq.read_schema(built.files[0])
     actual = {field.name: field.type for field in schema if field.name != BBOX or built.summary.crs is None}
     processing = built.dataset.processing
     faults: list[dict[str, Any]] = []
@@ -54,7 +54,11 @@ def schema_as_declared(name: str, built: Built) -> Verdict:
         fault(GEOMETRY, "WKB", str(actual.get(GEOMETRY, "missing")))
     if not faults and list(actual) != [column.name for column in built.summary.columns]:
         fault("order", ", ".join(column.name for column in built.summary.columns), ", ".join(actual))
-    rows, profiled = pq.read_metadata(built.data).num_rows, json.loads(built.profile.read_text("utf-8"))
+    for file in built.files[1:]:
+        if not pq.read_schema(file).equals(schema):
+            fault("all", f"the schema of {built.files[0].name}", f"another one in {file.name}")
+    rows = sum(pq.read_metadata(file).num_rows for file in built.files)
+    profiled = json.loads(built.profile.read_text("utf-8"))
     for whose, stated in (("the build's summary", built.summary.rows), ("the profile", profiled["rows"])):
         if stated != rows:
             fault("all", f"{stated} rows by {whose}", f"{rows} rows")
@@ -82,7 +86,7 @@ def keys_identify_rows(name: str, built: Built) -> Verdict:
     # The build counted them in this very file; doing it again would be the dearest of all checks.
     found = built.summary.report
     if "key_nulls" not in found or "key_duplicates" not in found:
-        found = profile.keys(built.data, key, spill=built.work, threads=built.threads, memory_limit=built.memory_limit)
+        found = profile.keys(built.files, key, spill=built.work, threads=built.threads, memory_limit=built.memory_limit)
     nulls, duplicates = found["key_nulls"], found["key_duplicates"]
     bad = nulls + duplicates
     return Verdict(

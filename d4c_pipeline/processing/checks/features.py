@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 import shapely
 
 from d4c_pipeline.model.dataset import Extent
+from d4c_pipeline.processing import rings
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.shapes import WITH_Z, type_name
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MOST_EXAMPLES = 5
+_AREA = 3  # a polygon, as shapely numbers types
 Mask = npt.NDArray[np.bool_]
 
 
@@ -102,28 +104,37 @@ def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) 
     column = table.column(GEOMETRY).combine_chunks()
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    wkb = column.to_numpy(zero_copy_only=False)
-    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     there: Mask = ~np.asarray(column.is_null(), np.bool_)
-    known: Mask = ~np.asarray(shapely.is_missing(geometries))
-    empty: Mask = np.asarray(shapely.is_empty(geometries))
-    filled: Mask = known & ~empty
-    bounds = shapely.bounds(geometries)
-    named = _Named(first, table, key)
+    bounds, fine = _without_fault(column)
+    rows = np.flatnonzero(~fine)
+    # Only what is not seen to be right at a glance becomes a geometry.
+    geometries = shapely.from_wkb(column.take(pa.array(rows)).to_numpy(zero_copy_only=False), on_invalid="ignore")
+    known, empty, invalid, clockwise, filled, finite = (np.zeros(len(fine), np.bool_) for _ in range(6))
+    bounds[rows] = shapely.bounds(geometries)
+    known[rows] = ~shapely.is_missing(geometries)
+    empty[rows] = shapely.is_empty(geometries)
+    filled[rows] = known[rows] & ~empty[rows]
     # GEOS passes NaN and infinity in points as valid.
-    finite: Mask = np.asarray(np.isfinite(bounds).all(axis=1))
-    invalid: Mask = filled & ~(shapely.is_valid(geometries) & finite)
+    finite[rows] = np.isfinite(bounds[rows]).all(axis=1)
+    invalid[rows] = filled[rows] & ~(shapely.is_valid(geometries) & finite[rows])
+    clockwise[rows] = _turning_wrong(geometries)
+    known, filled, finite = known | fine, filled | fine, finite | fine
+    named = _Named(first, table, key)
     part = Features(rows=table.num_rows, nulls=int((~there).sum()))
-    ids = shapely.get_type_id(geometries[known]) + WITH_Z * shapely.has_z(geometries[known])
+    some = geometries[known[rows]]
+    ids = shapely.get_type_id(some) + WITH_Z * shapely.has_z(some)
     for number, count in zip(*np.unique(ids, return_counts=True), strict=True):
         part.types[type_name(int(number))] += int(count)
+    if fine.any():
+        part.types[type_name(_AREA)] += int(fine.sum())
     measured = bounds[filled & finite]
     if len(measured):
         low, high = measured[:, :2].min(axis=0), measured[:, 2:].max(axis=0)
         part.bounds = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
     part.unreadable = named.finding(there & ~known)
     part.empty = named.finding(empty)
-    part.invalid = named.finding(invalid, reason=lambda row: str(shapely.is_valid_reason(geometries[row])))
+    at = {int(row): position for position, row in enumerate(rows)}
+    part.invalid = named.finding(invalid, reason=lambda row: str(shapely.is_valid_reason(geometries[at[row]])))
     if extent is not None:
         part.outside = named.finding(
             filled & finite & extent.excludes(bounds), bounds=lambda row: _rounded(bounds[row])
@@ -135,8 +146,24 @@ def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) 
         part.uncovered = named.finding(
             np.where(filled, missing | ~within, ~missing), bounds=lambda row: _rounded(bounds[row])
         )
-    part.clockwise = named.finding(_turning_wrong(geometries))
+    part.clockwise = named.finding(clockwise)
     return part
+
+
+def _without_fault(column: pa.Array) -> tuple[npt.NDArray[np.float64], Mask]:
+    # The boxes of areas of one ring that are finite, valid and counterclockwise, and which rows these are.
+    bounds, fine = np.full((len(column), 4), np.nan), np.zeros(len(column), np.bool_)
+    simple = rings.read(column)
+    if simple is None:
+        return bounds, fine
+    finite: Mask = np.logical_and.reduceat(np.isfinite(simple.coordinates).all(axis=1), simple.starts)
+    for judge in (lambda _: finite, rings.Rings.valid, rings.Rings.run_counterclockwise):
+        good = judge(simple)
+        simple = simple if good.all() else simple.some(good)
+        if not len(simple.rows):
+            return bounds, fine
+    bounds[simple.rows], fine[simple.rows] = simple.bounds(), True
+    return bounds, fine
 
 
 def _turning_wrong(geometries: npt.NDArray[np.object_]) -> Mask:

@@ -6,6 +6,8 @@ A file that geopandas could not hold in memory is read by it in a window only, a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 from d4c_pipeline.processing.checks.features import CORNERS
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.duckdb_engine import identifier, parquet
 
 # geopandas holds what it reads, geometry as objects of several times its size.
 _MOST_WHOLE_ROWS = 200_000
@@ -38,12 +40,15 @@ def readable_by_others(name: str, built: Built) -> Verdict:
         if nulls[column] != by_duckdb[column]
     ]
     if vector:
-        expected, found, note = _by_geopandas(built)
-        if found is not None and expected == built.summary.rows:
-            counts["geopandas"] = found
-        elif found != expected:
-            faults.append({"reader": "geopandas", "what": note, "expected": expected, "actual": found})
-        notes += [note] if note else []
+        asked = [_by_geopandas(built, file) for file in built.files]
+        if all(each.whole for each in asked):
+            counts["geopandas"] = sum(each.found or 0 for each in asked)
+        for each in asked:
+            if not each.whole and each.found != each.expected:
+                faults.append(
+                    {"reader": "geopandas", "what": each.note, "expected": each.expected, "actual": each.found}
+                )
+            notes += [each.note] if each.note else []
     faults += [
         {"reader": reader, "expected": built.summary.rows, "actual": count}
         for reader, count in counts.items()
@@ -71,11 +76,22 @@ def _by_duckdb(built: Built, columns: list[str]) -> tuple[int, dict[str, int]]:
     return int(rows), nulls
 
 
-def _by_geopandas(built: Built) -> tuple[int, int | None, str]:
-    """Return how many rows geopandas should find, how many it does (None: it was not asked), and a note."""
+@dataclass(frozen=True)
+class _Asked:
+    # What geopandas should find and what it does (None: it was not asked), in the whole file or a window of it.
+    expected: int
+    found: int | None
+    note: str = ""
+
+    @property
+    def whole(self) -> bool:
+        return not self.note
+
+
+def _by_geopandas(built: Built, file: Path) -> _Asked:
     import geopandas  # noqa: PLC0415 - imports pandas, which the other checks do without
 
-    metadata = pq.read_metadata(built.data)
+    metadata = pq.read_metadata(file)
     groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
     size = sum(
         group.column(n).total_uncompressed_size
@@ -84,19 +100,20 @@ def _by_geopandas(built: Built) -> tuple[int, int | None, str]:
         if group.column(n).path_in_schema == GEOMETRY
     )
     if metadata.num_rows <= _MOST_WHOLE_ROWS and size <= _MOST_WHOLE_BYTES:
-        return built.summary.rows, len(geopandas.read_parquet(built.data, columns=[GEOMETRY])), ""
+        return _Asked(metadata.num_rows, len(geopandas.read_parquet(file, columns=[GEOMETRY])))
     window = _window(groups[0])
     if window is None:
-        return built.summary.rows, None, "geopandas not asked: the file is big and has no boxes"
+        return _Asked(metadata.num_rows, None, "geopandas not asked: the file is big and has no boxes")
     west, south, east, north = window
     with built.duckdb() as connection:
         (expected,) = connection.execute(
-            f"SELECT count(*) FROM data WHERE {BBOX}.xmin <= $1 AND {BBOX}.xmax >= $2"
+            f"SELECT count(*) FROM {parquet(file)} WHERE {BBOX}.xmin <= $1 AND {BBOX}.xmax >= $2"
             f" AND {BBOX}.ymin <= $3 AND {BBOX}.ymax >= $4",
             [east, west, north, south],
         ).fetchone() or (0,)
-    found = len(geopandas.read_parquet(built.data, columns=[GEOMETRY], bbox=window))
-    return int(expected), found, f"geopandas {found} of {expected} rows in the window {_words(window)} of a big file"
+    found = len(geopandas.read_parquet(file, columns=[GEOMETRY], bbox=window))
+    note = f"geopandas {found} of {expected} rows in the window {_words(window)} of a big file"
+    return _Asked(int(expected), found, note)
 
 
 def _window(group: Any) -> tuple[float, float, float, float] | None:

@@ -16,6 +16,7 @@ from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.storage import workspace
 
 
@@ -116,7 +117,7 @@ def checks_of(dataset: Dataset) -> tuple[Check, ...]:
 
 
 def run_checks(
-    data: Path,
+    data: Files,
     profile: Path,
     summary: DataSummary,
     dataset: Dataset,
@@ -126,12 +127,14 @@ def run_checks(
     work: Path,
     threads: int | None = None,
     memory_limit: str | None = None,
+    temp: Path | None = None,
 ) -> tuple[Verdict, ...]:
     """Judge the files that a build left; one verdict for each check that applies, in the order of `CHECKS`.
 
     `previous`: the release to compare with, None for the first. `work`: a folder of the caller's own for what does not
-    fit into memory; what is put there is removed. Raises StorageError when `work` can't be written to.
+    fit into memory, or `temp` where it is given; what is put there is removed. Raises StorageError when that can't be
+    written to.
     """
-    with workspace(work) as spill:
-        built = Built(data, profile, summary, dataset, vintage, previous, spill, threads, memory_limit)
+    with workspace(work, temp) as spill:
+        built = Built(listed(data), profile, summary, dataset, vintage, previous, spill, threads, memory_limit)
         return tuple(check.run(built) for check in checks_of(dataset))

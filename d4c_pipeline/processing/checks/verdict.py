@@ -89,11 +89,11 @@ class PreviousFacts:
 class Built:
     """What checks look at: the files of a build, what it said of them, what was declared, what was published before.
 
-    `work` is an existing folder for what does not fit into memory. The passes over the file are made when a check first
-    asks for them, at most once each.
+    `files` are one table, in parts or in one. `work` is an existing folder for what does not fit into memory. The
+    passes over the files are made when a check first asks for them, at most once each.
     """
 
-    data: Path
+    files: tuple[Path, ...]
     profile: Path
     summary: DataSummary
     dataset: Dataset
@@ -104,16 +104,28 @@ class Built:
     memory_limit: str | None = None
 
     @cached_property
-    def features(self) -> Features:
-        """What one pass over the geometry found."""
+    def features_of_files(self) -> tuple[Features, ...]:
+        """What one pass over the geometry found in each of the files."""
         from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415 - tables do without GEOS
 
-        return Features.read(self.data, self.summary.key, self.dataset.extent, threads=self.threads)
+        return tuple(
+            Features.read(file, self.summary.key, self.dataset.extent, threads=self.threads) for file in self.files
+        )
+
+    @cached_property
+    def features(self) -> Features:
+        """What it found in all of them."""
+        from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415
+
+        found = Features()
+        for each in self.features_of_files:
+            found.add(each)
+        return found
 
     @cached_property
     def attributes(self) -> Attributes:
         """What one pass over all columns but the geometry found."""
-        return Attributes.read(self.data, threads=self.threads)
+        return Attributes.read(self.files, threads=self.threads)
 
     @contextmanager
     def duckdb(self) -> Generator[duckdb.DuckDBPyConnection]:
@@ -121,7 +133,7 @@ class Built:
         limit = f"{memory_bytes(self.memory_limit)}B"
         with duckdb_engine.connect(threads=self.threads, memory_limit=limit, spill=self.work) as connection:
             try:
-                connection.execute(f"CREATE VIEW data AS SELECT * FROM {duckdb_engine.parquet(self.data)}")
+                connection.execute(f"CREATE VIEW data AS SELECT * FROM {duckdb_engine.parquet(self.files)}")
                 yield connection
             except duckdb.Error as error:
-                raise duckdb_engine.explained(error, f"Checking {self.data.name}") from error
+                raise duckdb_engine.explained(error, f"Checking {self.files[0].name}") from error

@@ -7,7 +7,7 @@ business of `chain`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import preview
 from d4c_pipeline.processing.derived import desktop, text, tiles
 from d4c_pipeline.processing.derived.finished import Finished
+from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.storage import put_in_place, workspace
 
@@ -87,7 +88,7 @@ def tools() -> dict[str, str]:
         return {}
 
 
-def derive(data: Path | Sequence[Path], dataset: Dataset, vintage: Vintage, into: Path) -> tuple[Derived, ...]:
+def derive(data: Files, dataset: Dataset, vintage: Vintage, into: Path) -> tuple[Derived, ...]:
     """Make the files that `dataset.outputs` asks for out of the finished `data`, as `data<suffix>` in folder `into`.
 
     They are the same bytes for the same data, wishes and library versions. Files of an earlier call are replaced, each
@@ -149,7 +150,7 @@ def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> in
 
 
 def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> None:
-    picture = preview.map_png(data.paths[0], THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)
+    picture = preview.map_png(data.paths, THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)
     if not picture:
         raise DataError("There is no geometry to draw a thumbnail of", "Leave outputs.thumbnail out")
     path.write_bytes(picture)

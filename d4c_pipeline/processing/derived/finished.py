@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pyproj
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.files import Files, listed
 
 # Small enough that ten thousand boundaries are never in memory at once, large enough that Arrow pays.
 _BATCH_ROWS = 4_096
@@ -47,9 +48,9 @@ class Finished:
     bounds: tuple[float, float, float, float] | None
 
     @classmethod
-    def open(cls, data: Path | Sequence[Path]) -> Finished:
+    def open(cls, data: Files) -> Finished:
         """Read the footers of `data`. Raises DataError when one is no readable Parquet file."""
-        paths = (data,) if isinstance(data, Path) else tuple(data)
+        paths = listed(data)
         files = [_footer(path) for path in paths]
         schema = files[0][0]
         geo = [json.loads((each.metadata or {}).get(b"geo", b"{}")) for each, _ in files]

@@ -1,8 +1,9 @@
 """Statistics Canada's codes as a reader wants them: symbols with their meaning in both languages, frequencies.
 
 Which rows carry a symbol is `wds`'s and `census`'s business; what REF_DATE spans is `ref_date`'s. The legend of a
-table's own `_MetaData.csv` goes before the English of this one. Source: the code sets of the Web Data Service,
-https://www.statcan.gc.ca/en/developers/wds/user-guide
+table's own `_MetaData.csv` goes before this one. Source: the Web Data Service's method getCodeSets (`status`, `symbol`,
+`securityLevel` for x, `scalar`, `frequency`), described in https://www.statcan.gc.ca/en/developers/wds/user-guide; its
+answer is kept as docs/references/code_sets/*.json in the public repository Aryan-Jhaveri/mcp-statcan.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ STATUS: dict[str, tuple[str, str]] = {
     "F": ("too unreliable to be published", "trop peu fiable pour être publié"),
     "<LOD": ("less than the limit of detection", "inférieur à la limite de détection"),
     "0s": (
-        "value rounded to 0 (zero) where there is a meaningful distinction between true zero and the rounded value",
+        (
+            "value rounded to 0 (zero) where there is a meaningful distinction between true zero and the value that was"
+            " rounded"
+        ),
         "valeur arrondie à 0 (zéro) là où il y a une distinction importante entre le zéro absolu et la valeur arrondie",
     ),
     "A": ("data quality: excellent", "qualité des données : excellente"),
@@ -34,14 +38,31 @@ STATUS: dict[str, tuple[str, str]] = {
 }
 # Symbol: what may be said of a value beside its status.
 SYMBOL: dict[str, tuple[str, str]] = {"p": ("preliminary", "provisoire"), "r": ("revised", "révisé")}
+# In French tables one symbol is written otherwise (`statusRepresentationFr`).
+FRENCH_SYMBOLS = {"<LDD": "<LOD"}
 # In census files one column carries both.
 CENSUS = STATUS | SYMBOL
 # Those that can stand where a value would.
 IN_PLACE_OF_A_VALUE = frozenset({"..", "...", "x", "F", "<LOD"})
 
 
+# Scalar factor: the power of ten by which a value is to be multiplied.
+SCALAR: dict[int, tuple[str, str]] = {
+    0: ("units", "unités"),
+    1: ("tens", "dizaines"),
+    2: ("hundreds", "centaines"),
+    3: ("thousands", "milliers"),
+    4: ("tens of thousands", "dizaines de milliers"),
+    5: ("hundreds of thousands", "centaines de milliers"),
+    6: ("millions", "millions"),
+    7: ("tens of millions", "dizaines de millions"),
+    8: ("hundreds of millions", "centaines de millions"),
+    9: ("billions", "milliards"),
+}
+
+
 class Frequency(IntEnum):
-    """How often a cube gets a new period: `frequencyCode` of its metadata."""
+    """How often a cube gets a new period: `frequencyCode` of its metadata, all 17 of the code set."""
 
     DAILY = 1
     WEEKLY = 2
@@ -49,7 +70,6 @@ class Frequency(IntEnum):
     MONTHLY = 6
     EVERY_TWO_MONTHS = 7
     QUARTERLY = 9
-    EVERY_FOUR_MONTHS = 10
     SEMI_ANNUAL = 11
     ANNUAL = 12
     EVERY_TWO_YEARS = 13
@@ -63,24 +83,24 @@ class Frequency(IntEnum):
     OCCASIONAL_DAILY = 21
 
 
-# The words by which a `_MetaData.csv` names them.
-FREQUENCY_WORDS = {
-    "daily": Frequency.DAILY,
-    "weekly": Frequency.WEEKLY,
-    "every 2 weeks": Frequency.EVERY_TWO_WEEKS,
-    "monthly": Frequency.MONTHLY,
-    "every 2 months": Frequency.EVERY_TWO_MONTHS,
-    "quarterly": Frequency.QUARTERLY,
-    "every 4 months": Frequency.EVERY_FOUR_MONTHS,
-    "semi-annual": Frequency.SEMI_ANNUAL,
-    "annual": Frequency.ANNUAL,
-    "every 2 years": Frequency.EVERY_TWO_YEARS,
-    "every 3 years": Frequency.EVERY_THREE_YEARS,
-    "every 4 years": Frequency.EVERY_FOUR_YEARS,
-    "every 5 years": Frequency.EVERY_FIVE_YEARS,
-    "every 10 years": Frequency.EVERY_TEN_YEARS,
-    "occasional": Frequency.OCCASIONAL,
-    "occasional quarterly": Frequency.OCCASIONAL_QUARTERLY,
-    "occasional monthly": Frequency.OCCASIONAL_MONTHLY,
-    "occasional daily": Frequency.OCCASIONAL_DAILY,
+# The code set's words for them, by which a `_MetaData.csv` names them in its language.
+_FREQUENCIES = {
+    Frequency.DAILY: ("daily", "quotidienne"),
+    Frequency.WEEKLY: ("weekly", "hebdomadaire"),
+    Frequency.EVERY_TWO_WEEKS: ("biweekly", "aux 2 semaines"),
+    Frequency.MONTHLY: ("monthly", "mensuelle"),
+    Frequency.EVERY_TWO_MONTHS: ("bimonthly", "aux 2 mois"),
+    Frequency.QUARTERLY: ("quarterly", "trimestrielle"),
+    Frequency.SEMI_ANNUAL: ("semi-annual", "semestrielle"),
+    Frequency.ANNUAL: ("annual", "annuelle"),
+    Frequency.EVERY_TWO_YEARS: ("every 2 years", "aux 2 ans"),
+    Frequency.EVERY_THREE_YEARS: ("every 3 years", "aux 3 ans"),
+    Frequency.EVERY_FOUR_YEARS: ("every 4 years", "aux 4 ans"),
+    Frequency.EVERY_FIVE_YEARS: ("every 5 years", "aux 5 ans"),
+    Frequency.EVERY_TEN_YEARS: ("every 10 years", "aux 10 ans"),
+    Frequency.OCCASIONAL: ("occasional", "occasionnelle"),
+    Frequency.OCCASIONAL_QUARTERLY: ("occasional quarterly", "occasionnelle trimestrielle"),
+    Frequency.OCCASIONAL_MONTHLY: ("occasional monthly", "occasionnelle mensuelle"),
+    Frequency.OCCASIONAL_DAILY: ("occasional daily", "occasionnelle quotidienne"),
 }
+FREQUENCY_WORDS = {word: frequency for frequency, words in _FREQUENCIES.items() for word in words}

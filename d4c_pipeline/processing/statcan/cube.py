@@ -1,7 +1,8 @@
 """What is known of a Statistics Canada table beside its rows: dimensions, members in both languages, symbols.
 
-Two sources say it: `_MetaData.csv` in the zip of a full table (several CSV tables one after the other, English), and
-the answer of the Web Data Service's getCubeMetadata (JSON, both languages). Joining it to rows is `wds`'s business.
+Two sources say it: `_MetaData.csv` in the zip of a full table (several CSV tables one after the other, in the zip's
+language), and the answer of the Web Data Service's getCubeMetadata (JSON, both languages). Joining it to rows is the
+business of `wds`.
 """
 
 from __future__ import annotations
@@ -10,61 +11,86 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.statcan.codes import FREQUENCY_WORDS
+from d4c_pipeline.processing.statcan.codes import FRENCH_SYMBOLS, FREQUENCY_WORDS
 
-_LEGEND = "Symbol Legend"
-Row = dict[str, str]
+EN, FR = 0, 1
+# What precedes the table of symbols, on a line of its own.
+_LEGENDS = ("Symbol Legend", "Légende")
+# First column of the first table, by language. All others are known by their position, which is the same in both.
+_TITLES = {"Cube Title": EN, "Titre du cube": FR}
+_DELIMITERS = {EN: ",", FR: ";"}
+_PRODUCT, _FREQUENCY = 1, 6
+_MEMBER_NAME, _MEMBER_ID = 1, 3
+# English and French, None where it is not known.
+Names = tuple[str | None, str | None]
+Row = tuple[str, ...]
+_NOTHING: Names = (None, None)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A dimension of a cube. `members`: member id -> name in English and French (None where it is not known)."""
+    """A dimension of a cube: its names, and the names of its members by member id."""
 
     position: int
-    en: str
-    fr: str | None
-    members: Mapping[int, tuple[str, str | None]]
+    names: Names
+    members: Mapping[int, Names]
+
+    def completed_by(self, other: Dimension) -> Dimension:
+        """Return this dimension with the names that only `other` knows; no members are added."""
+        members = {number: _filled(names, other.members.get(number)) for number, names in self.members.items()}
+        return replace(self, names=_filled(self.names, other.names), members=members)
 
 
 @dataclass(frozen=True)
 class Cube:
-    """A cube's metadata. `frequency` is the code set's; `legend`: symbol -> its meaning in English."""
+    """A cube's metadata. `frequency` is the code set's; `legend`: symbol -> its meaning."""
 
     product_id: str
-    title_en: str
-    title_fr: str | None = None
+    title: Names
     frequency: int | None = None
     dimensions: tuple[Dimension, ...] = ()
-    legend: Mapping[str, str] = field(default_factory=dict[str, str])
+    legend: Mapping[str, Names] = field(default_factory=dict[str, Names])
 
     def completed_by(self, other: Cube) -> Cube:
-        """Return this cube with what only `other` knows: frequency and legend of a `_MetaData.csv`."""
-        return replace(self, frequency=self.frequency or other.frequency, legend=self.legend or other.legend)
-
-
-def read(json_file: Path | None, csv_file: Path | None, product_id: str) -> Cube | None:
-    """Return what the metadata files that are there say of the table; None when neither is there.
-
-    Raises DataError for a file that can't be read, or that describes another table than `product_id`.
-    """
-    found: Cube | None = None
-    if csv_file is not None:
-        found = from_csv(csv_file)
-    if json_file is not None:
-        cube = from_json(json_file)
-        found = cube.completed_by(found) if found else cube
-    if found is not None and product_id.isdigit() and found.product_id != product_id:
-        raise DataError(
-            f"The cube metadata describe table {found.product_id}, the data are table {product_id}",
-            "Name the metadata of the same table in processing.wds.metadata",
+        """Return this cube with what only `other` knows: frequency, legend, names in another language."""
+        others = {dimension.position: dimension for dimension in other.dimensions}
+        return replace(
+            self,
+            title=_filled(self.title, other.title),
+            frequency=self.frequency or other.frequency,
+            dimensions=tuple(
+                each.completed_by(others[each.position]) if each.position in others else each
+                for each in self.dimensions
+            ),
+            legend={
+                symbol: _filled(self.legend.get(symbol, _NOTHING), other.legend.get(symbol))
+                for symbol in (*self.legend, *other.legend)
+            },
         )
-    return found
+
+
+def read(json_file: Path | None, csv_files: Sequence[Path], product_id: str) -> Cube | None:
+    """Return what the metadata files that are there say of the table; None when there is none.
+
+    `csv_files`: at most one per language. Raises DataError for a file that can't be read, or that describes another
+    table than `product_id`.
+    """
+    cubes = [from_json(json_file)] if json_file is not None else []
+    cubes += [from_csv(path) for path in csv_files]
+    for each in cubes:
+        if product_id.isdigit() and each.product_id != product_id:
+            raise DataError(
+                f"The cube metadata describe table {each.product_id}, the data are table {product_id}",
+                "Name the metadata of the same table in processing.wds.metadata",
+            )
+    return reduce(Cube.completed_by, cubes) if cubes else None
 
 
 def is_cube_json(path: Path) -> bool:
@@ -91,14 +117,12 @@ def from_json(path: Path) -> Cube:
         frequency = answer["frequencyCode"]
         return Cube(
             product_id=str(answer["productId"]),
-            title_en=answer["cubeTitleEn"].strip(),
-            title_fr=_text(answer.get("cubeTitleFr")),
+            title=(answer["cubeTitleEn"].strip(), _text(answer.get("cubeTitleFr"))),
             frequency=int(frequency) if frequency is not None else None,
             dimensions=tuple(
                 Dimension(
                     position=int(dimension["dimensionPositionId"]),
-                    en=dimension["dimensionNameEn"].strip(),
-                    fr=_text(dimension.get("dimensionNameFr")),
+                    names=(dimension["dimensionNameEn"].strip(), _text(dimension.get("dimensionNameFr"))),
                     members={
                         int(member["memberId"]): (member["memberNameEn"].strip(), _text(member.get("memberNameFr")))
                         for member in dimension["member"]
@@ -112,68 +136,78 @@ def from_json(path: Path) -> Cube:
 
 
 def from_csv(path: Path) -> Cube:
-    """Read the `_MetaData.csv` of a full table (English)."""
+    """Read the `_MetaData.csv` of a full table, in whichever language it is."""
     parts = sections(path)
     try:
-        head = next(rows[0] for name, rows in parts if name == "Cube Title" and rows)
-        dimensions = {row["Dimension ID"]: row["Dimension name"] for row in _rows(parts, "Dimension ID", 1)}
-        members: dict[str, dict[int, tuple[str, str | None]]] = {number: {} for number in dimensions}
-        for row in _rows(parts, "Dimension ID", 2):
-            members[row["Dimension ID"]][int(row["Member ID"])] = (row["Member Name"].strip(), None)
+        title, heads = parts[0]
+        language = _TITLES[title[0]]
+        described = [rows for header, rows in parts[1:] if header[0] == parts[1][0][0]]
+        dimensions, listed = described[0], described[1]
+        members: dict[str, dict[int, Names]] = {row[0]: {} for row in dimensions}
+        for row in listed:
+            members[row[0]][int(row[_MEMBER_ID])] = _in(language, row[_MEMBER_NAME].strip())
         return Cube(
-            product_id=head["Product Id"],
-            title_en=head["Cube Title"].strip(),
-            frequency=FREQUENCY_WORDS.get(head.get("Frequency", "").strip().lower()),
+            product_id=heads[0][_PRODUCT],
+            title=_in(language, heads[0][0].strip()),
+            frequency=FREQUENCY_WORDS.get(heads[0][_FREQUENCY].strip().lower()),
             dimensions=tuple(
-                Dimension(int(number), name.strip(), None, members[number])
-                for number, name in sorted(dimensions.items(), key=lambda each: int(each[0]))
+                Dimension(int(row[0]), _in(language, row[1].strip()), members[row[0]])
+                for row in sorted(dimensions, key=lambda each: int(each[0]))
             ),
             legend={
-                row["Symbol"].strip(): row["Description"].strip().rstrip(".") for row in _rows(parts, "Description", 1)
+                FRENCH_SYMBOLS.get(row[1].strip(), row[1].strip()): _in(language, row[0].strip().rstrip("."))
+                for header, rows in parts
+                if header[0] == "Description"  # in both languages
+                for row in rows
             },
         )
-    except (KeyError, ValueError, StopIteration) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise DataError(
             f"{path.name} is not the metadata file of a full table: {type(error).__name__} {error}",
             "Fetch the vintage again",
         ) from error
 
 
-def sections(path: Path) -> list[tuple[str, list[Row]]]:
-    """Return the tables of a `_MetaData.csv` in their order: name of the first column, and the rows as dictionaries.
+def language_of(path: Path) -> int | None:
+    """Return the language of a `_MetaData.csv`, None for a file that is none."""
+    with path.open("rb") as handle:
+        line = handle.readline(1 << 16).decode("utf-8-sig", "replace").lstrip('"')
+    return next((language for title, language in _TITLES.items() if line.startswith(title)), None)
 
-    A section ends at an empty line; the one-cell line `Symbol Legend` names the section after it. Rows may have fewer
-    or more cells than the header: what is missing is empty, what has no name is left out. Notes with unescaped quotes
-    are kept as csv reads them. Raises DataError for a file that is not UTF-8 CSV.
+
+def sections(path: Path) -> list[tuple[Row, list[Row]]]:
+    """Return the tables of a `_MetaData.csv` in their order: header and rows, each row as wide as its header at least.
+
+    A section ends at an empty line; a line with nothing but `Symbol Legend` (or its French) names the section after it.
+    Notes with unescaped quotes are kept as csv reads them. Raises DataError for a file that is not UTF-8 CSV.
     """
+    delimiter = _DELIMITERS[language_of(path) or EN]
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+        lines = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""), delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} can't be read as UTF-8 CSV: {error}", "Fetch the vintage again") from error
-    out: list[tuple[str, list[Row]]] = []
-    header: list[str] | None = None
+    out: list[tuple[Row, list[Row]]] = []
+    header: Row | None = None
     for cells in lines:
         filled = [cell for cell in cells if cell.strip()]
         if not filled:
             header = None
         elif header is None:
-            if filled == [_LEGEND]:
+            if len(filled) == 1 and filled[0].startswith(_LEGENDS):
                 continue
-            header = [cell.strip() for cell in cells]
-            out.append((header[0], []))
+            header = tuple(cell.strip() for cell in cells)
+            out.append((header, []))
         else:
-            out[-1][1].append(_named(header, cells))
+            out[-1][1].append((*cells, *[""] * (len(header) - len(cells))))
     return out
 
 
-def _named(header: Sequence[str], cells: Sequence[str]) -> Row:
-    filled = [*cells, *[""] * (len(header) - len(cells))]
-    return {name: cell for name, cell in zip(header, filled, strict=False) if name}
+def _in(language: int, name: str) -> Names:
+    return (name, None) if language == EN else (None, name)
 
 
-def _rows(parts: Iterable[tuple[str, list[Row]]], first: str, nth: int) -> list[Row]:
-    matching = [rows for name, rows in parts if name == first]
-    return matching[nth - 1] if len(matching) >= nth else []
+def _filled(mine: Names, theirs: Names | None) -> Names:
+    return mine if theirs is None else (mine[EN] or theirs[EN], mine[FR] or theirs[FR])
 
 
 def _text(value: Any) -> str | None:

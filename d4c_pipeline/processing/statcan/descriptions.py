@@ -16,11 +16,11 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "Dissemination geography unique identifier; empty where the geography has none",
         "Identificateur unique des géographies de diffusion (IDUGD); vide si la géographie n'en a pas",
     ),
-    "UOM": ("Unit of measure", "Unité de mesure, en anglais"),
+    "UOM": ("Unit of measure", "Unité de mesure"),
     "UOM_ID": ("Code of the unit of measure", "Code de l'unité de mesure"),
     "SCALAR_FACTOR": (
         "Factor that the value is to be multiplied by, in words",
-        "Facteur par lequel multiplier la valeur, en toutes lettres (en anglais)",
+        "Facteur par lequel multiplier la valeur, en toutes lettres",
     ),
     "SCALAR_ID": ("Code of the factor (power of ten)", "Code du facteur (puissance de dix)"),
     "VECTOR": ("Identifier of the time series", "Identificateur de la série chronologique"),

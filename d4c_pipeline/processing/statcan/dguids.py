@@ -23,6 +23,7 @@ from d4c_pipeline.model.dataset import Dguid
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.names import snake_case
 from d4c_pipeline.processing.statcan.descriptions import described
 from d4c_pipeline.processing.statcan.values import plain
@@ -41,7 +42,7 @@ class Step:
         vintage: Vintage,
         *,
         folder: Path | None = None,
-        inputs: Mapping[str, Path] | None = None,
+        inputs: Mapping[str, Files] | None = None,
     ) -> None:
         """`schema`: of the batches to come, under whatever names; a column is found by name or by its output name.
 
@@ -146,9 +147,9 @@ def gazetteer(path: Path) -> frozenset[str]:
     return known
 
 
-def _gazetteer(name: str, folder: Path | None, inputs: Mapping[str, Path]) -> frozenset[str]:
+def _gazetteer(name: str, folder: Path | None, inputs: Mapping[str, Files]) -> frozenset[str]:
     if name in inputs:
-        return gazetteer(inputs[name])
+        return frozenset[str]().union(*map(gazetteer, listed(inputs[name])))
     path = (folder or Path()) / name
     if not path.is_file():
         raise DataError(f"The gazetteer {name} is neither an input nor a file beside the YAML", "Correct it or add it")

@@ -16,9 +16,9 @@ from d4c_pipeline.model.dataset import Processing, TableProcessing, Wds
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers.native import Native
-from d4c_pipeline.processing.statcan import census, cube, wds
+from d4c_pipeline.processing.statcan import census, cube, french, wds
 
-_META = "_MetaData.csv"
+_META = "_metadata.csv"
 
 
 def prepare(
@@ -34,8 +34,14 @@ def prepare(
     if not isinstance(processing, TableProcessing) or (processing.wds is None and processing.census is None):
         return native
     if processing.wds is not None:
-        known = _cube(processing.wds, work, folder)
-        table = wds.Table(native.attributes, known, fiscal_year_start=processing.wds.fiscal_year_start)
+        files = sorted(path for path in work.rglob("*") if path.is_file())
+        known = _cube(processing.wds, files, folder)
+        table = wds.Table(
+            native.attributes,
+            known,
+            fiscal_year_start=processing.wds.fiscal_year_start,
+            units=_french_units(native, files),
+        )
         name = "wds"
     else:
         assert processing.census is not None  # noqa: S101 - one of the two is
@@ -50,16 +56,24 @@ def prepare(
     return replace(native, attributes=table.schema, batches=batches())
 
 
-def _cube(declared: Wds, work: Path, folder: Path | None) -> cube.Cube | None:
-    files = sorted(path for path in work.rglob("*") if path.is_file())
-    meta = [path for path in files if path.name.endswith(_META)]
-    if len(meta) > 1:
+def _cube(declared: Wds, files: list[Path], folder: Path | None) -> cube.Cube | None:
+    meta = [path for path in files if path.name.lower().endswith(_META)]
+    products = sorted({path.name[: -len(_META)] for path in meta})
+    languages = {cube.language_of(path) for path in meta}
+    if len(products) > 1 or len(languages) < len(meta):
         raise DataError(
             f"The delivery has several tables: {', '.join(path.name for path in meta)}",
             "Make a dataset of each",
         )
-    product = meta[0].name.removesuffix(_META) if meta else ""
-    return cube.read(_json(declared, files, folder), meta[0] if meta else None, product)
+    return cube.read(_json(declared, files, folder), meta, products[0] if products else "")
+
+
+def _french_units(native: Native, files: list[Path]) -> dict[str, str] | None:
+    # Of an English table that came with its French twin.
+    if french.is_french(native.attributes.names):
+        return None
+    twins = [path for path in files if path.name == native.name and french.is_table(path)]
+    return french.units(twins[0]) if twins else None
 
 
 def _json(declared: Wds, files: list[Path], folder: Path | None) -> Path | None:

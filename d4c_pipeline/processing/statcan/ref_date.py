@@ -21,7 +21,6 @@ _MONTHS_SPANNED = {
     Frequency.EVERY_TWO_MONTHS: 2,
     Frequency.QUARTERLY: 3,
     Frequency.OCCASIONAL_QUARTERLY: 3,
-    Frequency.EVERY_FOUR_MONTHS: 4,
     Frequency.SEMI_ANNUAL: 6,
 }
 
@@ -32,7 +31,7 @@ def period(
     """Return the first and last day of a reference period, None for a text that is none.
 
     `2021` is the calendar year, `2021-05` the month (of a quarterly cube the quarter that it begins, likewise for
-    periods of two, four and six months), `2021-05-07` the day (of a weekly cube too: its texts don't say whether the
+    periods of two and six months), `2021-05-07` the day (of a weekly cube too: its texts don't say whether the
     week begins or ends there). `A/B` spans from the beginning of A to the end of B. But years that follow each other
     (`2023/2024`) are one year that begins in month `fiscal_year_start` of the first (4 government, 8 crops, 9 schools);
     with 1, both calendar years. Not declared, the cube's `frequency` decides: 4 for an annual cube, 1 for others, where

@@ -1,7 +1,8 @@
 """Full tables of Statistics Canada's Web Data Service: periods, bilingual members, exact values, reasons for gaps.
 
-A batch of text columns under the source's names goes in, the same rows with their meaning come out; metadata of the
-table are read in `cube`. https://www.statcan.gc.ca/en/developers/csv/user-guide describes the columns.
+A batch of text columns under the source's names goes in, the same rows with their meaning come out, whether the table
+is the English or the French one; metadata of the table are read in `cube`.
+https://www.statcan.gc.ca/en/developers/csv/user-guide describes the columns.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -20,8 +21,8 @@ import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.names import unique_snake_case
-from d4c_pipeline.processing.statcan import codes
-from d4c_pipeline.processing.statcan.cube import Cube, Dimension
+from d4c_pipeline.processing.statcan import codes, french
+from d4c_pipeline.processing.statcan.cube import EN, FR, Cube, Dimension, Names
 from d4c_pipeline.processing.statcan.descriptions import COLUMNS, described
 from d4c_pipeline.processing.statcan.ref_date import period
 from d4c_pipeline.processing.statcan.values import numbers, plain
@@ -30,10 +31,13 @@ _FIXED = (
     "REF_DATE", "GEO", "DGUID", "UOM", "UOM_ID", "SCALAR_FACTOR", "SCALAR_ID", "VECTOR", "COORDINATE", "VALUE",
     "STATUS", "SYMBOL", "TERMINATED", "DECIMALS",
 )  # fmt: skip
-_Meanings: TypeAlias = "Mapping[str, tuple[str, str | None]]"
+_Meanings: TypeAlias = "Mapping[str, Names]"
 _NEEDED = ("REF_DATE", "COORDINATE", "VALUE", "STATUS")
 _WHOLE = {"UOM_ID": pa.int16(), "SCALAR_ID": pa.int8(), "DECIMALS": pa.int8()}
 _MOST_EXAMPLES = 5
+_ENDS = ("en", "fr")
+# Columns in the table's own language; a dimension of one of these names must not take the place of what is made of it.
+_WORDS = ("STATUS", "SYMBOL", "UOM", "SCALAR_FACTOR")
 
 
 class Table:
@@ -42,22 +46,36 @@ class Table:
     Threads may take batches at a time; the report does not depend on their order.
     """
 
-    def __init__(self, attributes: pa.Schema, cube: Cube | None, *, fiscal_year_start: int | None = None) -> None:
-        """`attributes`: the columns as read, all text. Raises DataError when they are not those of a full table."""
-        missing = [name for name in _NEEDED if name not in attributes.names]
+    def __init__(
+        self,
+        attributes: pa.Schema,
+        cube: Cube | None,
+        *,
+        fiscal_year_start: int | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> None:
+        """`attributes`: the columns as read, all text. `units`: UOM_ID -> name in the language that is not the table's.
+
+        Raises DataError when the columns are not those of a full table, or not those of `cube`.
+        """
+        self._language = FR if french.is_french(attributes.names) else EN
+        self._sources: dict[str, str] = {french.COLUMNS.get(name, name): name for name in attributes.names}
+        self._names = list(self._sources)
+        missing = [name for name in _NEEDED if name not in self._names]
         if missing:
             raise DataError(
                 f"Columns of a full table are missing: {', '.join(missing)}; there are {', '.join(attributes.names)}",
-                "Take the table's -eng.zip, or leave out processing.wds",
+                "Take the table's -eng.zip or -fra.zip, or leave out processing.wds",
             )
         self._cube = cube
         self._fiscal_year_start = fiscal_year_start
-        self._names = attributes.names
+        self._units = units
         dimensions = [name for name in self._names if name == "GEO" or name not in _FIXED]
-        self._dimension_of = _matched(dimensions, cube) if cube else {}
-        # A dimension called Status must not take the name of the meaning of STATUS.
-        self._stems = dict(zip(dimensions, unique_snake_case(dimensions, taken=("status", "symbol")), strict=True))
-        self._french = {name: _lookup(dimension) for name, dimension in self._dimension_of.items()}
+        self._dimension_of = _matched(dimensions, cube, self._language) if cube else {}
+        english = [name if name == "GEO" else self._english(name) for name in dimensions]
+        taken = [name.lower() for name in _WORDS]
+        self._stems = dict(zip(dimensions, unique_snake_case(english, taken=taken), strict=True))
+        self._lookups = {name: _lookup(dimension) for name, dimension in self._dimension_of.items()}
         self._status = _meanings(codes.STATUS, cube)
         self._symbol = _meanings(codes.SYMBOL, cube)
         self._periods: dict[str, tuple[dt.date, dt.date] | None] = {}
@@ -68,7 +86,10 @@ class Table:
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows of `batch` under `schema`. Raises DataError for values that can't be what they should."""
-        columns = {name: plain(batch.column(name)) for name in self._names}
+        columns = {name: plain(batch.column(self._sources[name])) for name in self._names}
+        if self._language == FR:
+            columns["VALUE"] = french.with_points(columns["VALUE"])
+            columns["STATUS"] = _by_text(columns["STATUS"], lambda text: codes.FRENCH_SYMBOLS.get(text, text))
         columns["VALUE"], in_place = numbers(columns["VALUE"], "VALUE")
         if in_place is not None:
             self._count("symbols_in_value", pc.is_valid(in_place))
@@ -76,10 +97,10 @@ class Table:
         empty = pc.is_null(columns["VALUE"])
         self._count("null_values", empty)
         self._count("null_values_without_status", pc.and_(empty, pc.is_null(columns["STATUS"])))
-        members = _members(columns["COORDINATE"], len(self._french))
+        members = _members(columns["COORDINATE"], len(self._lookups))
         arrays: list[pa.Array] = []
         for name in self._names:
-            arrays += self._made(name, columns[name], members)
+            arrays += self._made(name, columns, members)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     @property
@@ -89,37 +110,48 @@ class Table:
         examples = {name: sorted(texts)[:_MOST_EXAMPLES] for name, texts in sorted(self._examples.items())}
         return {**cube, **{name: self._counts[name] for name in sorted(self._counts)}, **examples}
 
+    def _english(self, name: str) -> str:
+        dimension = self._dimension_of.get(name)
+        return (dimension.names[EN] if dimension else None) or name
+
     def _fields(self, name: str) -> list[pa.Field]:
-        if name in self._stems:
-            return self._dimension_fields(name)
+        source = self._sources[name]
+        if name in self._stems or name in ("UOM", "SCALAR_FACTOR"):
+            stem, meaning = self._stems.get(name, name), self._meaning(name)
+            return [described(f"{stem}_{_ENDS[at]}", pa.string(), source, *meaning) for at in self._languages(name)]
         kinds: dict[str, pa.DataType] = {"VALUE": pa.float64(), "TERMINATED": pa.bool_(), **_WHOLE}
-        fields = [described(name, kinds.get(name, pa.string()), name, *COLUMNS[name])]
+        fields = [described(name, kinds.get(name, pa.string()), source, *COLUMNS[name])]
         match name:
             case "REF_DATE":
                 ends = ("ref_start_date", "ref_end_date")
-                fields += [described(end, pa.date32(), name, *COLUMNS[end]) for end in ends]
+                fields += [described(end, pa.date32(), source, *COLUMNS[end]) for end in ends]
             case "STATUS" | "SYMBOL":
                 ends = (f"{name.lower()}_en", f"{name.lower()}_fr")
-                fields += [described(end, pa.string(), name, *COLUMNS[end]) for end in ends]
+                fields += [described(end, pa.string(), source, *COLUMNS[end]) for end in ends]
             case _:
                 pass
         return fields
 
-    def _dimension_fields(self, name: str) -> list[pa.Field]:
-        stem, dimension = self._stems[name], self._dimension_of.get(name)
-        if dimension is None:
-            return [described(f"{stem}_en", pa.string(), name, *(COLUMNS["GEO"] if name == "GEO" else (name, None)))]
-        names = (dimension.en, dimension.fr)
-        if dimension.fr is None:
-            return [described(f"{stem}_en", pa.string(), name, *names)]
-        return [described(f"{stem}_{end}", pa.string(), name, *names) for end in ("en", "fr")]
+    def _meaning(self, name: str) -> Names:
+        if name in COLUMNS and name not in self._dimension_of:
+            return COLUMNS[name]
+        dimension = self._dimension_of.get(name)
+        return dimension.names if dimension else (name, None) if self._language == EN else (None, name)
 
-    def _made(self, name: str, column: pa.Array, members: Sequence[pa.Array]) -> list[pa.Array]:
+    def _languages(self, name: str) -> list[int]:
+        # That of the table, and the other one where its words are known.
         if name in self._stems:
             dimension = self._dimension_of.get(name)
-            if dimension is None or dimension.fr is None:
-                return [column]
-            return [column, self._translated(name, column, members)]
+            other = dimension is not None and dimension.names[1 - self._language] is not None
+        else:
+            other = bool(self._units) if name == "UOM" else "SCALAR_ID" in self._names
+        return [EN, FR] if other else [self._language]
+
+    def _made(self, name: str, columns: Mapping[str, pa.Array], members: Sequence[pa.Array]) -> list[pa.Array]:
+        column = columns[name]
+        if name in self._stems:
+            translated = self._translated(name, column, members) if name in self._dimension_of else None
+            return self._in_languages(name, column, translated)
         match name:
             case "REF_DATE":
                 return [column, *self._spans(column)]
@@ -129,8 +161,12 @@ class Table:
                 return [column, *self._explained(column, self._symbol, "unknown_symbol")]
             case "TERMINATED":
                 return [self._flag(column)]
+            case "UOM":
+                units = self._units or {}
+                return self._in_languages(name, column, _worded(columns.get("UOM_ID"), units))
             case "SCALAR_FACTOR":
-                return [_by_text(column, str.strip)]
+                words = {str(power): names[1 - self._language] for power, names in codes.SCALAR.items()}
+                return self._in_languages(name, _by_text(column, str.strip), _worded(columns.get("SCALAR_ID"), words))
             case "DGUID":
                 self._count("rows_without_dguid", pc.is_null(column))
                 return [column]
@@ -138,6 +174,12 @@ class Table:
                 return [_whole(column, name)]
             case _:
                 return [column]
+
+    def _in_languages(self, name: str, own: pa.Array, other: pa.Array | None) -> list[pa.Array]:
+        languages = self._languages(name)
+        if other is None or len(languages) == 1:
+            return [own]
+        return [own, other] if self._language == EN else [other, own]
 
     def _spans(self, column: pa.Array) -> list[pa.Array]:
         encoded = column.dictionary_encode()
@@ -152,15 +194,16 @@ class Table:
         return [pa.array([span[end] for span in spans], pa.date32()).take(encoded.indices) for end in (0, 1)]
 
     def _translated(self, name: str, column: pa.Array, members: Sequence[pa.Array]) -> pa.Array:
-        dimension, (positions, english, french) = self._dimension_of[name], self._french[name]
+        # Into the other language; in the table's own the member is told from the one that the metadata mean.
+        dimension, (positions, names) = self._dimension_of[name], self._lookups[name]
         filled = pc.fill_null(members[dimension.position - 1], 0).to_numpy(zero_copy_only=False)
         at = positions[np.clip(filled, 0, len(positions) - 1)]
         place = pa.array(at, mask=at < 0)
         unknown = pc.is_null(place)
         self._trouble("members_unknown", column.filter(unknown), unknown)
-        renamed = pc.fill_null(pc.not_equal(english.take(place), column), fill_value=False)
+        renamed = pc.fill_null(pc.not_equal(names[self._language].take(place), column), fill_value=False)
         self._trouble("members_renamed", column.filter(renamed), renamed)
-        return french.take(place)
+        return names[1 - self._language].take(place)
 
     def _explained(self, column: pa.Array, meanings: _Meanings, trouble: str) -> list[pa.Array]:
         if column.null_count == len(column):
@@ -194,28 +237,28 @@ class Table:
                 self._examples.setdefault(f"{name}_examples", set()).update(found)
 
 
-def _matched(columns: Sequence[str], cube: Cube) -> dict[str, Dimension]:
+def _matched(columns: Sequence[str], cube: Cube, language: int) -> dict[str, Dimension]:
     # Dimensions stand under their own names but for the geography, which is GEO.
-    by_name = {dimension.en.casefold(): dimension for dimension in cube.dimensions}
+    by_name = {(dimension.names[language] or "").casefold(): dimension for dimension in cube.dimensions}
     found = {name: by_name.pop(name.strip().casefold()) for name in columns if name.strip().casefold() in by_name}
     if "GEO" in columns and "GEO" not in found and len(by_name) == 1:
         found["GEO"] = by_name.popitem()[1]
     if by_name or len(found) != len(columns):
+        known = ", ".join(each.names[language] or "?" for each in cube.dimensions)
         raise DataError(
-            f"The cube metadata have the dimensions {', '.join(each.en for each in cube.dimensions)}, the table the"
-            f" columns {', '.join(columns)}",
+            f"The cube metadata have the dimensions {known}, the table the columns {', '.join(columns)}",
             "Take metadata and data of the same day",
         )
     return found
 
 
-def _lookup(dimension: Dimension) -> tuple[np.ndarray[Any, Any], pa.Array, pa.Array]:
-    # Member id -> position in the names, -1 for an id that there is not (0 is none's).
+def _lookup(dimension: Dimension) -> tuple[np.ndarray[Any, Any], tuple[pa.Array, pa.Array]]:
+    # Member id -> position in the names (English, French), -1 for an id that there is not (0 is none's).
     positions = np.full(max(dimension.members, default=0) + 2, -1, np.int32)
     for position, member in enumerate(dimension.members):
         positions[member] = position
     names = list(dimension.members.values())
-    return positions, pa.array([en for en, _ in names], pa.string()), pa.array([fr for _, fr in names], pa.string())
+    return positions, (pa.array([en for en, _ in names], pa.string()), pa.array([fr for _, fr in names], pa.string()))
 
 
 def _members(coordinate: pa.Array, depth: int) -> list[pa.Array]:
@@ -234,11 +277,18 @@ def _members(coordinate: pa.Array, depth: int) -> list[pa.Array]:
     return [each.take(encoded.indices) for each in ids]
 
 
-def _meanings(known: Mapping[str, tuple[str, str]], cube: Cube | None) -> dict[str, tuple[str, str | None]]:
+def _meanings(known: Mapping[str, Names], cube: Cube | None) -> dict[str, Names]:
     # The table's own legend first: it may have symbols that the code sets don't.
-    legend = dict(cube.legend) if cube else {}
-    out: dict[str, tuple[str, str | None]] = {symbol: (text, None) for symbol, text in legend.items()}
-    return out | {symbol: (legend.get(symbol, en), fr) for symbol, (en, fr) in known.items()}
+    legend = cube.legend if cube else {}
+    out: dict[str, Names] = {}
+    for symbol in (*known, *legend):
+        (en, fr), (code_en, code_fr) = legend.get(symbol, (None, None)), known.get(symbol, (None, None))
+        out[symbol] = en or code_en, fr or code_fr
+    return out
+
+
+def _worded(numbers: pa.Array | None, words: Mapping[str, str]) -> pa.Array | None:
+    return None if numbers is None else _by_text(numbers, words.get)
 
 
 def _by_text(column: pa.Array, change: Any) -> pa.Array:
