@@ -1,5 +1,5 @@
 """The way of a release into an archive: `planned -> draft_open -> doi_reserved -> files_synced -> verified ->
-publishing -> published`, over the ledger and any archive.
+(awaiting_review) -> publishing -> published`, over the ledger and any archive.
 
 Every step looks at both sides first and does only what is missing, so that a crash anywhere and a run again end in
 exactly one published record. Which metadata and files make up a release is decided by the caller.
@@ -7,17 +7,31 @@ exactly one published record. Which metadata and files make up a release is deci
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from d4c_pipeline.archives.deposit_files import RecordFiles
 from d4c_pipeline.archives.metadata import RecordMetadata
-from d4c_pipeline.archives.port import Archive, Draft, PublishedRecord, RemoteFile, check_files
+from d4c_pipeline.archives.port import (
+    Archive,
+    Draft,
+    PublishedRecord,
+    draft_names,
+    several_drafts,
+)
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.ledger.leases import Lease
-from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError, PermanentError, StorageError, TransientError
-from d4c_pipeline.model.release import Artifact, Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.errors import (
+    AwaitingReviewError,
+    BusyError,
+    IntegrityError,
+    NeedsPersonError,
+    PermanentError,
+    TransientError,
+)
+from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
 
 
 def reserve(
@@ -50,18 +64,21 @@ def complete(
     files: Mapping[str, Path],
     metadata: RecordMetadata,
     *,
+    approval: Callable[[], None] | None = None,
     lease: Lease | None = None,
 ) -> Deposit:
     """Bring the files (artifact name -> staged file) of a release into its draft, verify them there, publish.
 
-    The record holds exactly the artifacts that the ledger has for the release. Raises PermanentError when no DOI is
-    reserved (or the archive lost the draft, which takes its DOI with it: the DOI stands in artifacts, so they have to
-    be made anew), IntegrityError when bytes differ from the ledger's, and what the archive raises.
+    The record holds exactly the artifacts that the ledger has for the release. `approval` is asked when everything
+    stands verified in the draft; when it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a
+    later run asks again and goes on. Raises that error, PermanentError when no DOI is reserved (or the archive lost the
+    draft, which takes its DOI with it: the DOI stands in artifacts, so they have to be made anew), IntegrityError when
+    bytes differ from the ledger's, and what the archive raises.
     """
     if metadata.identifier != release.identifier:
         raise ValueError(f"the metadata are those of {metadata.identifier}, not of {release.identifier}")
     with _held(ledger, release, lease) as held:
-        return _Depositing(ledger, archive, release, held).complete(files, metadata)
+        return _Depositing(ledger, archive, release, held).complete(files, metadata, approval)
 
 
 def abandon(ledger: Ledger, archive: Archive, release: Release, *, lease: Lease | None = None) -> None:
@@ -85,40 +102,48 @@ class _Depositing:
     def __init__(self, ledger: Ledger, archive: Archive, release: Release, lease: Lease) -> None:
         self._ledger, self._archive, self._lease = ledger, archive, lease
         self._release = ledger.releases.get(release.id)  # artifacts may have been added since the caller's look
+        self._files = RecordFiles(archive, self._release)
 
     def reserve(self, metadata: RecordMetadata, previous: Deposit | None) -> Deposit:
         deposit = self._open_deposit()
         if deposit.state is DepositState.PUBLISHED:
             return deposit
-        found = self._locate(deposit) or self._open_draft(metadata, previous)
+        found = self._locate(deposit) or self._open_draft(deposit, metadata, previous)
         if isinstance(found, PublishedRecord):
-            return self._record_published(found, self._artifacts())
+            return self._record_published(found)
         if deposit.state.rank >= DepositState.DOI_RESERVED.rank and found.doi is not None and found.doi == deposit.doi:
             return deposit
         return self._reserve_doi(self._archive.put_metadata(found, metadata))
 
-    def complete(self, files: Mapping[str, Path], metadata: RecordMetadata) -> Deposit:
+    def complete(
+        self, files: Mapping[str, Path], metadata: RecordMetadata, approval: Callable[[], None] | None
+    ) -> Deposit:
         deposit = self._open_deposit()
         if deposit.state is DepositState.PUBLISHED:
             return deposit
-        artifacts = self._check_staged(files)
+        self._files.check_staged(files)
         found = self._locate(deposit)
         if isinstance(found, PublishedRecord):
-            return self._record_published(found, artifacts, exact=True)
+            return self._record_published(found, exact=True)
         if found is None or found.doi is None or found.doi != deposit.doi:
             raise self._lost(deposit, found)
         draft = self._archive.put_metadata(found, metadata)
-        self._sync_files(draft, files, artifacts)
-        self._verify(draft, artifacts)
-        return self._publish(draft, artifacts)
+        self._files.sync(draft, files, importing=self._repeats_files())
+        self._reach(DepositState.FILES_SYNCED)
+        self._files.check(draft.record_id, self._archive.list_files(draft))
+        self._reach(DepositState.VERIFIED)
+        if approval is not None:
+            self._ask(approval)
+        return self._publish(draft)
 
     def abandon(self) -> None:
         deposit = self._ledger.deposits.of(self._release)
         if deposit is None:
             return
-        found = self._locate(self._check_archive(deposit)) or self._archive.find_published(self._release.identifier)
+        self._await_search(self._check_archive(deposit))
+        found = self._locate(deposit) or self._archive.find_published(self._release.identifier)
         if isinstance(found, PublishedRecord):
-            self._record_published(found, self._artifacts())
+            self._record_published(found)
             raise IntegrityError(
                 f"Release {self._release.name} is published as {found.doi} and can't be abandoned",
                 "Publish a new version",
@@ -158,25 +183,26 @@ class _Depositing:
         # In this order: a draft may become a record in between, never the other way.
         return self._archive.draft(deposit.record_id) or self._archive.read(deposit.record_id)
 
-    def _open_draft(self, metadata: RecordMetadata, previous: Deposit | None) -> Draft | PublishedRecord:
+    def _open_draft(
+        self, deposit: Deposit, metadata: RecordMetadata, previous: Deposit | None
+    ) -> Draft | PublishedRecord:
         """Adopt what an earlier run left behind, or open a draft; its id goes to the ledger at once."""
         identifier = self._release.identifier
+        self._await_search(deposit)
         own = self._archive.find_drafts(identifier)
         record = self._archive.find_published(identifier)  # after the drafts: see `_locate`
         if record is not None:
             return record
         if len(own) > 1:
-            raise NeedsPersonError(
-                f"The archive has {len(own)} drafts of {self._release.name}: {_ids(own)}",
-                "Delete all but one of them there, then run again",
-            )
+            raise several_drafts(self._release.name, own)
         self._lease.renew()
+        self._advance(DepositState.DRAFT_OPEN, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None)
         if own:
             draft = own[0]
         elif previous is not None and previous.archive == self._archive.name and previous.record_id is not None:
-            draft = self._open_version(previous.record_id)
+            draft = self._open_version(previous, previous.record_id)
         else:
-            draft = self._archive.create_draft(metadata)
+            draft = self._create_draft(metadata)
         self._advance(
             DepositState.DRAFT_OPEN,
             record_id=draft.record_id,
@@ -188,16 +214,35 @@ class _Depositing:
         )
         return draft
 
-    def _open_version(self, record_id: str) -> Draft:
+    def _create_draft(self, metadata: RecordMetadata) -> Draft:
+        draft = self._archive.create_draft(metadata)
+        try:
+            self._lease.renew()
+        except BusyError:
+            # The call took so long that another worker has the release by now, with a draft of its own.
+            self._archive.discard(draft)
+            raise
+        return draft
+
+    def _open_version(self, previous: Deposit, record_id: str) -> Draft:
         draft = self._archive.new_version(record_id)
-        # One that was just opened carries the identifier of the version before it, which is published.
-        left_over = draft.identifier not in (None, self._release.identifier)
-        if left_over and self._archive.find_published(str(draft.identifier)) is None:
+        # One that was just opened carries the identifier of the version before it.
+        before = self._ledger.releases.get(previous.release_id).identifier
+        if draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft):
             raise NeedsPersonError(
-                f"The concept of {self._release.name} has a foreign draft open: {_ids([draft])}",
+                f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",
                 "Publish or delete that draft at the archive, then run again",
             )
         return draft
+
+    def _is_published(self, draft: Draft) -> bool:
+        """Whether the identifier that a new version carries is that of a record, which it was copied from."""
+        return self._archive.find_published(str(draft.identifier)) is not None
+
+    def _await_search(self, deposit: Deposit) -> None:
+        """Wait until a search finds the draft that an earlier run asked for, where it died before it learnt the id."""
+        if deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None:
+            time.sleep(self._archive.search_lag)
 
     def _reserve_doi(self, draft: Draft) -> Deposit:
         reserved = self._archive.reserve_doi(draft)
@@ -210,60 +255,37 @@ class _Depositing:
             url=reserved.url,
         )
 
-    def _check_staged(self, files: Mapping[str, Path]) -> dict[str, Artifact]:
-        """Judge everything that can be judged before a call: names, sizes, limits, the staged files."""
-        artifacts = self._artifacts()
-        if set(files) != set(artifacts):
-            missing, unknown = sorted(set(artifacts) - set(files)), sorted(set(files) - set(artifacts))
-            raise PermanentError(
-                f"The files for {self._release.name} are not its artifacts "
-                f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'})",
-                "Run again from the assets that make them",
-            )
-        check_files({name: artifact.size for name, artifact in artifacts.items()})
-        for name, path in files.items():
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise StorageError(f"The staged file {path} can't be read: {error.strerror}", "Run again") from error
-            if size != artifacts[name].size:
-                raise self._staged_differs(name)
-        return artifacts
+    def _repeats_files(self) -> bool:
+        """Whether the version before has any of the release's files, under the same name."""
+        before = self._ledger.releases.newest_published(self._release.dataset, self._release.vintage)
+        ours = {(artifact.name, artifact.sha256) for artifact in self._release.artifacts}
+        return before is not None and any((artifact.name, artifact.sha256) in ours for artifact in before.artifacts)
 
-    def _sync_files(self, draft: Draft, files: Mapping[str, Path], artifacts: Mapping[str, Artifact]) -> None:
-        """Delete what is not ours or differs, upload what is missing: only differing bytes travel."""
-        there = {file.name: file for file in self._archive.list_files(draft)}
-        for name in sorted(there):
-            if name not in artifacts or not _same(there[name], artifacts[name]):
-                self._archive.delete_file(draft, name)
-                del there[name]
-        for name in sorted(set(artifacts) - set(there)):
-            arrived = self._archive.upload(draft, name, files[name])
-            if not _same(arrived, artifacts[name]):
-                self._archive.delete_file(draft, name)
-                if _md5(files[name]) != artifacts[name].md5:
-                    raise self._staged_differs(name)
-                raise TransientError(f"The file {name} did not arrive whole at {self._archive.name}", "Run again")
-        self._advance(DepositState.FILES_SYNCED)
+    def _ask(self, approval: Callable[[], None]) -> None:
+        try:
+            approval()
+        except AwaitingReviewError:
+            self._advance(DepositState.AWAITING_REVIEW)
+            raise
 
-    def _verify(self, draft: Draft, artifacts: Mapping[str, Artifact]) -> None:
-        self._check_files_of(draft.record_id, self._archive.list_files(draft), artifacts, exact=True)
-        self._advance(DepositState.VERIFIED)
-
-    def _publish(self, draft: Draft, artifacts: Mapping[str, Artifact]) -> Deposit:
+    def _publish(self, draft: Draft) -> Deposit:
         self._advance(DepositState.PUBLISHING)
         self._lease.renew()  # whoever lost the lease must not go on: nothing undoes the next call
         published = self._archive.publish(draft)
         record = self._archive.read(published.record_id)
         if record is None:
             raise TransientError(f"The archive does not show record {draft.record_id} yet", "Run again in a while")
-        return self._record_published(record, artifacts, exact=True)
+        return self._record_published(record, exact=True)
 
-    def _record_published(
-        self, record: PublishedRecord, artifacts: Mapping[str, Artifact], *, exact: bool = False
-    ) -> Deposit:
+    def _record_published(self, record: PublishedRecord, *, exact: bool = False) -> Deposit:
         """Note what a published record says, after a look at its files."""
-        self._check_files_of(record.record_id, record.files, artifacts, exact=exact)
+        self._files.check(record.record_id, record.files, exact=exact)
+        known = self._ledger.deposits.of(self._release)
+        if known is not None and known.doi not in (None, record.doi):
+            raise IntegrityError(
+                f"Record {record.record_id} is published as {record.doi}, and its files name the reserved {known.doi}",
+                "Publish a new version, whose files name its own DOI",
+            )
         addresses = {file.name: self._archive.file_url(record.record_id, file.name) for file in record.files}
         return self._advance(
             DepositState.PUBLISHED,
@@ -280,21 +302,11 @@ class _Depositing:
     def _advance(self, state: DepositState, **facts: object) -> Deposit:
         return self._ledger.deposits.advance(self._release, state, **facts)
 
-    def _artifacts(self) -> dict[str, Artifact]:
-        return {artifact.name: artifact for artifact in self._release.artifacts}
-
-    def _check_files_of(
-        self, record_id: str, remote: tuple[RemoteFile, ...], artifacts: Mapping[str, Artifact], *, exact: bool
-    ) -> None:
-        there = {file.name: file for file in remote}
-        wrong = sorted(n for n, artifact in artifacts.items() if n not in there or not _same(there[n], artifact))
-        extra = sorted(set(there) - set(artifacts)) if exact else []
-        if wrong or extra:
-            raise IntegrityError(
-                f"Record {record_id} at {self._archive.name} does not hold the files of {self._release.name} "
-                f"(missing or different: {', '.join(wrong) or 'none'}; foreign: {', '.join(extra) or 'none'})",
-                "Run again; if it is said again, compare the record with 'd4c status'",
-            )
+    def _reach(self, state: DepositState) -> None:
+        """Move forward to a state; a deposit that was further before stays where it is."""
+        known = self._ledger.deposits.of(self._release)
+        if known is None or known.state.rank < state.rank:
+            self._advance(state)
 
     def _lost(self, deposit: Deposit, draft: Draft | None) -> PermanentError:
         """Explain a deposit without a usable draft, and put it back so that `reserve` opens a new one."""
@@ -310,22 +322,3 @@ class _Depositing:
             f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it reserves one "
             "and makes anew what names it",
         )
-
-    def _staged_differs(self, name: str) -> IntegrityError:
-        return IntegrityError(
-            f"The staged file {name} is not what the ledger has for {self._release.name}",
-            f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it is made anew",
-        )
-
-
-def _same(remote: RemoteFile, artifact: Artifact) -> bool:
-    return remote.size == artifact.size and remote.md5 == artifact.md5
-
-
-def _ids(drafts: list[Draft] | tuple[Draft, ...]) -> str:
-    return ", ".join(draft.url or draft.record_id for draft in drafts)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

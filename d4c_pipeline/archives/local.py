@@ -42,6 +42,7 @@ class LocalArchive:
     """An archive in a folder; safe to use from several threads and processes at once."""
 
     test = True
+    search_lag = 0.0
 
     def __init__(
         self,
@@ -61,6 +62,10 @@ class LocalArchive:
         self._max_files, self._max_bytes = max_files, max_bytes
 
     # Reading
+
+    def drafts(self) -> Iterator[Draft]:
+        """Return all drafts."""
+        return (self._as_draft(entry) for entry in self._all(self._drafts))
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
         """Return the drafts that carry `identifier`."""
@@ -113,10 +118,7 @@ class LocalArchive:
             for entry in self._all(self._drafts):
                 if entry.concept_id == concept:
                     return self._as_draft(entry)
-            newest = max(
-                (entry for entry in self._all(self._records) if entry.concept_id == concept),
-                key=lambda entry: entry.index,
-            )
+            newest = self._newest(concept)
             kept = {key: value for key, value in newest.metadata.items() if key not in _OF_ONE_VERSION}
             entry = Entry(record_id=_new_id(), concept_id=concept, index=newest.index + 1, metadata=kept)
             return self._as_draft(self._add(entry))
@@ -162,6 +164,29 @@ class LocalArchive:
             incoming.unlink(missing_ok=True)
         return arrived
 
+    def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
+        """Link the files of the version before into a draft that has none."""
+        with alone(self._root):
+            entry = self._draft_entry(draft)
+            if not entry.files and entry.index > 1:
+                before = self._newest(entry.concept_id)
+                ours, theirs = self._drafts / entry.record_id / FILES, self._records / before.record_id / FILES
+                with writing(ours):
+                    for name in before.files:
+                        (ours / name).unlink(missing_ok=True)  # of an import that was killed before its entry
+                        os.link(theirs / name, ours / name)
+                    sync_folder(ours)
+                entry = self._change(replace(entry, files=before.files))
+            return self._files(self._drafts, entry)
+
+    def drop_pending(self, draft: Draft) -> None:
+        """Delete what interrupted uploads left behind."""
+        with alone(self._root):
+            folder = self._drafts / self._draft_entry(draft).record_id / _INCOMING
+            with writing(folder):
+                for dead in folder.glob("*"):
+                    dead.unlink(missing_ok=True)
+
     def delete_file(self, draft: Draft, name: str) -> None:
         """Delete a file of a draft."""
         check_file_name(name)
@@ -193,6 +218,9 @@ class LocalArchive:
                 sync_folder(self._records)
                 sync_folder(self._drafts)
             return self._as_record(entry)
+
+    def join_community(self, record_id: str) -> None:
+        """Do nothing: a folder has no communities."""
 
     def _check_publishable(self, entry: Entry) -> None:
         files = self._files(self._drafts, entry)
@@ -234,6 +262,11 @@ class LocalArchive:
                 "Make a new version of it" if published else "Reserve a DOI anew",
             )
         return entry
+
+    def _newest(self, concept_id: str) -> Entry:
+        """The newest published version of a concept that has one."""
+        versions = (entry for entry in self._all(self._records) if entry.concept_id == concept_id)
+        return max(versions, key=lambda entry: entry.index)
 
     def _all(self, place: Path) -> Iterator[Entry]:
         if not place.is_dir():

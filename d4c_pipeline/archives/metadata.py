@@ -7,7 +7,7 @@ belongs to that archive's client.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from html import escape
@@ -17,6 +17,7 @@ from d4c_pipeline.model.dataset import Bilingual, Dataset, Party
 from d4c_pipeline.model.errors import PermanentError, sanitise
 from d4c_pipeline.model.licences import Licence, licence
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.settings import PUBLISHER
 
 IDENTIFIER_SCHEME = "urn:d4c:"
 RESOURCE_TYPE = "dataset"
@@ -24,6 +25,8 @@ LANGUAGES = ("eng", "fra")
 
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _URL = re.compile(r"https?://\S+")
+_ROR = re.compile(r"0[a-hj-km-np-tv-z0-9]{6}\d{2}")  # https://ror.readme.io/docs/identifier
+_SHORTEST = 3  # characters of a title: InvenioRDM refuses less
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,14 @@ class Creator:
 
 @dataclass(frozen=True)
 class RelatedIdentifier:
-    """Another thing and what this record is to it; `relation` is DataCite's relation type in lower case."""
+    """Another thing and what this record is to it; `relation` is DataCite's relation type in lower case.
+
+    `resource_type` says what the other thing is (`dataset`, `software`), None where that is not known.
+    """
 
     identifier: str
     relation: str
+    resource_type: str | None = None
 
     @property
     def scheme(self) -> str:
@@ -52,16 +59,17 @@ class RelatedIdentifier:
 class RecordMetadata:
     """What a record says about itself. Raises PermanentError for what an archive or DataCite would refuse.
 
-    `description` is HTML in both languages, made of escaped text only. `identifier` is our own alternate identifier,
-    `languages` are ISO 639-3.
+    `description` is HTML, made of escaped text only. `contributors` are those who provided the data. `identifier` is
+    our own alternate identifier, `languages` are ISO 639-3.
     """
 
     identifier: str
     title: Bilingual
-    description: str
+    description: Bilingual
     creators: tuple[Creator, ...]
     contributors: tuple[Creator, ...]
     licence: Licence
+    publisher: str
     version: str
     publication_date: date
     subjects: tuple[str, ...]
@@ -72,13 +80,15 @@ class RecordMetadata:
     def __post_init__(self) -> None:
         if not self.identifier.startswith(IDENTIFIER_SCHEME):
             raise PermanentError(f"'{self.identifier}' is not our identifier", f"It begins with {IDENTIFIER_SCHEME}")
-        if not self.creators:
-            raise PermanentError("A record needs at least one creator", "Declare 'creators' in the dataset's YAML")
-        for party in (*self.creators, *self.contributors):
-            if party.orcid is not None and not is_valid_orcid(party.orcid):
+        for language, title in (("en", self.title.en), ("fr", self.title.fr)):
+            if len(title.strip()) < _SHORTEST:
                 raise PermanentError(
-                    f"The ORCID {party.orcid} of {party.name} has a wrong check digit", "Correct it in the YAML"
+                    f"The title '{title}' is shorter than archives take", f"Correct 'title.{language}' in the YAML"
                 )
+        if not self.publisher.strip():
+            raise PermanentError("A record needs a publisher", "Set D4C_PUBLISHER")
+        self._check_parties("creators", self.creators)
+        self._check_parties("providers", self.contributors)
         for related in self.related:
             if not (_DOI.fullmatch(related.identifier) or _URL.fullmatch(related.identifier)):
                 raise PermanentError(
@@ -86,15 +96,28 @@ class RecordMetadata:
                     "Correct the address that the record should refer to",
                 )
 
+    def _check_parties(self, key: str, parties: tuple[Creator, ...]) -> None:
+        if key == "creators" and not parties:
+            raise PermanentError("A record needs at least one creator", "Declare 'creators' in the dataset's YAML")
+        for number, party in enumerate(parties):
+            where = f"Correct '{key}.{number}' in the YAML"
+            if not party.name.strip():
+                raise PermanentError("A creator or provider has a blank name", where)
+            if party.orcid is not None and not is_valid_orcid(party.orcid):
+                raise PermanentError(f"The ORCID {party.orcid} of {party.name} has a wrong check digit", where)
+            if party.ror is not None and not _ROR.fullmatch(party.ror):
+                raise PermanentError(f"The ROR id {party.ror} of {party.name} is malformed", where)
+
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as JSON-ready values."""
         return {
             "identifier": self.identifier,
             "title": {"en": self.title.en, "fr": self.title.fr},
-            "description": self.description,
+            "description": {"en": self.description.en, "fr": self.description.fr},
             "creators": [vars(creator) for creator in self.creators],
             "contributors": [vars(contributor) for contributor in self.contributors],
             "licence": {"id": self.licence.id, "title": self.licence.title, "url": self.licence.url},
+            "publisher": self.publisher,
             "version": self.version,
             "publication_date": self.publication_date.isoformat(),
             "subjects": list(self.subjects),
@@ -112,6 +135,7 @@ def record_metadata(
     release: Release,
     native_urls: Sequence[str],
     *,
+    publisher: str = PUBLISHER,
     code_url: str | None = None,
     previous_vintage_doi: str | None = None,
     page_url: str | None = None,
@@ -119,17 +143,17 @@ def record_metadata(
     """Return the metadata of a release's record; the same release gives the same metadata on every run.
 
     `native_urls`: where its native files came from. `code_url`: the code that made it. `previous_vintage_doi`: the
-    release of an earlier vintage that it continues. `page_url`: its page in the portal. Raises PermanentError when
-    something in them can't stand in a record.
+    vintage before it, which it continues. `page_url`: its page in the portal. Raises PermanentError when something in
+    them can't stand in a record.
     """
-    related = [RelatedIdentifier(sanitise(url), "isderivedfrom") for url in dict.fromkeys(native_urls)]
-    for identifier, relation in (
-        (code_url, "iscompiledby"),
-        (previous_vintage_doi, "continues"),
-        (page_url, "isdocumentedby"),
+    related = [RelatedIdentifier(sanitise(url), "isderivedfrom", "dataset") for url in dict.fromkeys(native_urls)]
+    for identifier, relation, resource_type in (
+        (code_url, "iscompiledby", "software"),
+        (previous_vintage_doi, "continues", "dataset"),
+        (page_url, "isdocumentedby", None),
     ):
         if identifier is not None:
-            related.append(RelatedIdentifier(identifier, relation))
+            related.append(RelatedIdentifier(identifier, relation, resource_type))
     return RecordMetadata(
         identifier=release.identifier,
         title=_title(dataset, release),
@@ -137,6 +161,7 @@ def record_metadata(
         creators=tuple(_creator(party) for party in dataset.creators),
         contributors=tuple(_creator(party) for party in dataset.providers),
         licence=licence(dataset.license),
+        publisher=publisher,
         version=str(release.version),
         # The plan's day and not today's: a run that goes on after midnight must not change the record.
         publication_date=release.planned_at.date(),
@@ -171,19 +196,21 @@ def _title(dataset: Dataset, release: Release) -> Bilingual:
     return Bilingual(en=dated(dataset.title.en), fr=dated(dataset.title.fr))
 
 
-def _description(dataset: Dataset, release: Release) -> str:
+def _description(dataset: Dataset, release: Release) -> Bilingual:
     declared = licence(dataset.license)
-    facts: Mapping[str, str] = {
-        "en": f"Data of {release.vintage}, version {release.version}: {release.summary.rows} rows. "
-        f"Licence: {declared.title}.",
-        "fr": f"Données de {release.vintage}, version {release.version} : {release.summary.rows} enregistrements. "
-        f"Licence : {declared.title}.",
-    }
-    paragraphs: list[str] = []
-    for language, text in (("en", dataset.description.en), ("fr", dataset.description.fr)):
-        parts = [*re.split(r"\n\s*\n", text.strip()), facts[language]]
-        if dataset.attribution is not None:
-            parts.append(dataset.attribution.en if language == "en" else dataset.attribution.fr)
-        # Everything is escaped: what a YAML or a source says is text, never markup.
-        paragraphs += [f'<p lang="{language}">{escape(" ".join(part.split()))}</p>' for part in parts if part.strip()]
-    return "\n".join(paragraphs)
+    credit = dataset.attribution
+    rows = release.summary.rows
+    english = f"Data of {release.vintage}, version {release.version}: {rows} rows. Licence: {declared.title}."
+    french = (
+        f"Données de {release.vintage}, version {release.version} : {rows} enregistrements. Licence : {declared.title}."
+    )
+    return Bilingual(
+        en=_html(dataset.description.en, english, credit.en if credit else ""),
+        fr=_html(dataset.description.fr, french, credit.fr if credit else ""),
+    )
+
+
+def _html(text: str, *further: str) -> str:
+    # Everything is escaped: what a YAML or a source says is text, never markup.
+    parts = (" ".join(part.split()) for part in (*re.split(r"\n\s*\n", text.strip()), *further))
+    return "\n".join(f"<p>{escape(part)}</p>" for part in parts if part)

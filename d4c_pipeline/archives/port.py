@@ -7,13 +7,13 @@ InvenioRDM's REST API) belongs to a module of its own; in which order a deposit 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from d4c_pipeline.archives.metadata import RecordMetadata
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.errors import NeedsPersonError, PermanentError
 
 # The limits of Zenodo, which every archive here keeps so that a release can move to it.
 # Source: https://help.zenodo.org/docs/deposit/manage-files/
@@ -78,6 +78,15 @@ class Archive(Protocol):
         """Whether its DOIs are test DOIs, which never resolve."""
         ...
 
+    @property
+    def search_lag(self) -> float:
+        """After how many seconds `drafts`, `find_drafts` and `find_published` know what was created."""
+        ...
+
+    def drafts(self) -> Iterator[Draft]:
+        """Return every draft of our account, also those that carry no identifier of ours."""
+        ...
+
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
         """Return our own drafts that carry `identifier`."""
         ...
@@ -117,6 +126,17 @@ class Archive(Protocol):
         """Upload a file in constant memory; a file of that name has to be deleted first (PermanentError)."""
         ...
 
+    def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
+        """Take over the files of the version before, without an upload, and return the draft's complete files then.
+
+        A draft that has files, or no version before it, stays as it is.
+        """
+        ...
+
+    def drop_pending(self, draft: Draft) -> None:
+        """Delete what interrupted uploads left behind: it would block publication."""
+        ...
+
     def delete_file(self, draft: Draft, name: str) -> None:
         """Delete a file of a draft; one that is not there counts as deleted."""
         ...
@@ -127,6 +147,10 @@ class Archive(Protocol):
 
     def read(self, record_id: str) -> PublishedRecord | None:
         """Return a published record by its id, None when there is none."""
+        ...
+
+    def join_community(self, record_id: str) -> None:
+        """Submit a published record to the community that the archive is configured with, if any. Safe to repeat."""
         ...
 
     def discard(self, draft: Draft) -> None:
@@ -168,3 +192,16 @@ def check_files(sizes: Mapping[str, int], *, max_files: int = MAX_FILES, max_byt
             f"Files of {total / 1e9:.1f} GB are more than the {max_bytes / 1e9:.1f} GB that a record holds",
             "Split the dataset (by region, say), or ask the archive for a larger quota",
         )
+
+
+def several_drafts(what: str, drafts: Sequence[Draft]) -> NeedsPersonError:
+    """Return the error for several drafts of one release, naming them: which one to keep, only a person can say."""
+    return NeedsPersonError(
+        f"The archive has {len(drafts)} drafts of {what}: {draft_names(drafts)}",
+        "Delete all but one of them there, then run again",
+    )
+
+
+def draft_names(drafts: Sequence[Draft]) -> str:
+    """Return where a person finds some drafts."""
+    return ", ".join(draft.url or draft.record_id for draft in drafts)

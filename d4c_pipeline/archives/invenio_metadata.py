@@ -1,0 +1,99 @@
+"""A record's metadata in InvenioRDM's words: the body that creates or replaces a draft, and our identifier read back.
+
+Here belongs the mapping alone; what the metadata mean is said by `metadata`, how a body travels by the client. The ids
+are those of InvenioRDM's own vocabularies. Reference: https://inveniordm.docs.cern.ch/reference/metadata/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from d4c_pipeline.archives.metadata import IDENTIFIER_SCHEME, Creator, RecordMetadata, RelatedIdentifier
+
+_CONTRIBUTOR_ROLE = "distributor"
+_FRENCH = "fra"
+
+
+def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[str, Any]:
+    """Return the whole body of `POST /api/records` and of `PUT /api/records/{id}/draft`.
+
+    `licence_known`: whether the instance's vocabulary has the licence's id (`GET /api/vocabularies/licenses/{id}`); an
+    unknown id is refused by the instance without a word on the field, so title and address stand in for it.
+
+    English is the main title and description, French the translated title and a second abstract: the forms in which
+    InvenioRDM shows both and hands them on to DataCite. `pids` is left out, so that a reserved DOI stays.
+    """
+    return {
+        "access": {"record": "public", "files": "public"},
+        "files": {"enabled": True},
+        "metadata": {
+            "resource_type": {"id": metadata.resource_type},
+            "title": metadata.title.en,
+            "additional_titles": [
+                {"title": metadata.title.fr, "type": {"id": "translated-title"}, "lang": {"id": _FRENCH}}
+            ],
+            "description": metadata.description.en,
+            "additional_descriptions": [
+                {"description": metadata.description.fr, "type": {"id": "abstract"}, "lang": {"id": _FRENCH}}
+            ],
+            "creators": [_party(creator) for creator in metadata.creators],
+            "contributors": [
+                {**_party(contributor), "role": {"id": _CONTRIBUTOR_ROLE}} for contributor in metadata.contributors
+            ],
+            "publisher": metadata.publisher,
+            "publication_date": metadata.publication_date.isoformat(),
+            "version": metadata.version,
+            "rights": [_rights(metadata, licence_known)],
+            "subjects": [{"subject": subject} for subject in metadata.subjects],
+            "languages": [{"id": language} for language in metadata.languages],
+            "identifiers": [{"identifier": metadata.identifier, "scheme": "urn"}],
+            "related_identifiers": [_related(related) for related in metadata.related],
+        },
+    }
+
+
+def identifier_of(body: Mapping[str, Any]) -> str | None:
+    """Return our alternate identifier (`urn:d4c:...`) of a record or draft as InvenioRDM answers it."""
+    found = body.get("metadata")
+    identifiers = cast("Mapping[str, Any]", found).get("identifiers") if isinstance(found, Mapping) else None
+    for entry in cast("list[Mapping[str, Any]]", identifiers or []):
+        identifier = str(entry.get("identifier", ""))
+        if identifier.startswith(IDENTIFIER_SCHEME):
+            return identifier
+    return None
+
+
+def _party(party: Creator) -> dict[str, Any]:
+    if party.orcid is None:
+        named: dict[str, Any] = {"type": "organizational", "name": party.name}
+    else:
+        # "Family, Given"; a name without a comma is all family name, the only part that is required.
+        family, _, given = party.name.partition(",")
+        named = {"type": "personal", "family_name": family.strip()}
+        if given.strip():
+            named["given_name"] = given.strip()
+    identifiers = [
+        {"identifier": value, "scheme": scheme}
+        for scheme, value in (("orcid", party.orcid), ("ror", party.ror))
+        if value is not None
+    ]
+    return {"person_or_org": {**named, **({"identifiers": identifiers} if identifiers else {})}}
+
+
+def _rights(metadata: RecordMetadata, known: bool) -> dict[str, Any]:
+    # The vocabulary is that of SPDX: of any other licence the record says title and address itself, never both ways.
+    if known and metadata.licence.spdx is not None:
+        return {"id": metadata.licence.id}
+    return {"title": {"en": metadata.licence.title}, "link": metadata.licence.url}
+
+
+def _related(related: RelatedIdentifier) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "identifier": related.identifier,
+        "scheme": related.scheme,
+        "relation_type": {"id": related.relation},
+    }
+    if related.resource_type is not None:
+        entry["resource_type"] = {"id": related.resource_type}
+    return entry

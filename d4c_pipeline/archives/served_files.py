@@ -1,0 +1,66 @@
+"""Files that lie in our own store, measured as it serves them to anybody.
+
+Here belongs reading one over HTTP in constant memory; what a record has of them is said by `datacite`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import httpx
+
+from d4c_pipeline.archives.port import RemoteFile
+from d4c_pipeline.model.errors import D4CError, PermanentError
+from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
+
+_BLOCK = 1 << 20
+
+
+class ServedFiles:
+    """Sizes and checksums of what a store serves; an address, being immutable, is read once unless asked for anew."""
+
+    def __init__(self, patience: Patience, pause: Callable[[float], None] = time.sleep) -> None:
+        self._patience, self._pause = patience, pause
+        self._known: dict[str, RemoteFile] = {}
+        self._client = httpx.Client(
+            headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(patience.read_timeout, connect=patience.connect_timeout),
+            follow_redirects=True,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def measure(self, name: str, address: str, *, anew: bool = False) -> RemoteFile:
+        """Return the size and md5 of what `address` serves; `anew` reads it again.
+
+        Raises PermanentError when it serves nothing, TransientError when the store can't be had now.
+        """
+        if anew or address not in self._known:
+            self._known[address] = persist(
+                lambda: self._read(name, address), address, self._patience, self._pause, explaining=_explained
+            )
+        return self._known[address]
+
+    def _read(self, name: str, address: str) -> RemoteFile:
+        md5 = hashlib.md5(usedforsecurity=False)  # the checksum that archives give
+        size = 0
+        with self._client.stream("GET", address) as response:
+            response.raise_for_status()
+            for block in response.iter_bytes(_BLOCK):
+                md5.update(block)
+                size += len(block)
+        return RemoteFile(name, size, md5.hexdigest())
+
+
+def _explained(error: Exception, address: str, attempts: int, asked: float) -> D4CError:
+    if isinstance(error, httpx.HTTPStatusError) and not is_retryable(error):
+        return PermanentError(
+            f"The store does not serve {address} (it answered {error.response.status_code})",
+            "Check D4C_STORE_URL, and that the store is public",
+        )
+    return explain(error, address, attempts, asked)
