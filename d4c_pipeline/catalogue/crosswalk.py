@@ -6,15 +6,23 @@ Source of the form: https://support.datacite.org/docs/data-citation
 
 from __future__ import annotations
 
+from typing import Literal
+
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Deposit, Release
+from d4c_pipeline.model.settings import PUBLISHER
 
-PUBLISHER = "Data for Canada"
 
-
-def citation(dataset: Dataset, release: Release, deposit: Deposit, *, publisher: str = PUBLISHER) -> str:
-    """Return `Creators (year). Title, vintage (Version v) [Data set]. Publisher. https://doi.org/...` in English.
+def citation(
+    dataset: Dataset,
+    release: Release,
+    deposit: Deposit,
+    *,
+    publisher: str = PUBLISHER,
+    language: Literal["en", "fr"] = "en",
+) -> str:
+    """Return `Creators (year). Title, vintage (Version v) [Data set]. Publisher. https://doi.org/...` in `language`.
 
     The year is that in which the release was planned (UTC): it is known before publication and never changes after, so
     the citation in the item is the same whenever the item is built. A test DOI is not written as a link and says so,
@@ -22,9 +30,13 @@ def citation(dataset: Dataset, release: Release, deposit: Deposit, *, publisher:
     """
     doi = required_doi(release, deposit)
     creators = "; ".join(party.name for party in dataset.creators)
-    title = f"{dataset.title.en}, {release.vintage} (Version {release.version}) [Data set]"
-    link = f"doi:{doi} (a test DOI, it does not resolve)" if deposit.test else f"https://doi.org/{doi}"
-    return f"{creators} ({release.planned_at.year}). {title}. {publisher}. {link}"
+    if language == "fr":
+        title, kind, test = dataset.title.fr, "Jeu de données", "un DOI d'essai, qui ne mène nulle part"
+    else:
+        title, kind, test = dataset.title.en, "Data set", "a test DOI, it does not resolve"
+    named = f"{title}, {release.vintage} (Version {release.version}) [{kind}]"
+    link = f"doi:{doi} ({test})" if deposit.test else f"https://doi.org/{doi}"
+    return f"{creators} ({release.planned_at.year}). {named}. {publisher}. {link}"
 
 
 def required_doi(release: Release, deposit: Deposit) -> str:

@@ -187,7 +187,7 @@ _PROTOTYPE: dict[str, Any] = {
         **{name: [_TEXT] for name in ("d4c:change_reasons", "d4c:key", "d4c:geometry_types")},
         **dict.fromkeys(("d4c:title_fr", "d4c:description_fr", "d4c:attribution", "d4c:attribution_fr"), _TEXT),
         **dict.fromkeys(("d4c:dataset", "d4c:vintage", "d4c:series", "d4c:identifier", "d4c:change"), _TEXT),
-        **dict.fromkeys(("d4c:info_hash", "d4c:info_hash_v2", "d4c:magnet"), _TEXT),
+        **dict.fromkeys(("d4c:info_hash", "d4c:info_hash_v2", "d4c:magnet", "d4c:partition"), _TEXT),
         **dict.fromkeys(("d4c:archive", "d4c:archive_url", "d4c:concept_doi"), _TEXT),
         "providers": [{"name": _TEXT, "roles": [_TEXT], "url": _TEXT}],
         "table:row_count": 1,

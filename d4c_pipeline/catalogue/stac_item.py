@@ -14,7 +14,9 @@ What STAC has no word for stands under the prefix `d4c:` (a `_fr` field is the F
 | `d4c:identifier` | our own identifier, also on the record at the archive |
 | `d4c:change`, `d4c:change_reasons` | the SemVer step from the version before (`none` for a first), and why |
 | `d4c:key`, `d4c:geometry_types` | columns that identify a row; GeoParquet's names of the types |
-| `d4c:info_hash`, `d4c:info_hash_v2`, `d4c:magnet` | of the torrent of the data artifact |
+| `d4c:info_hash`, `d4c:info_hash_v2`, `d4c:magnet` | of the torrent; where there are several, of a data asset |
+| `d4c:partition` | how the data is cut into several data assets, in words |
+| `d4c:part`, `d4c:rows`, `d4c:bounds` (asset) | of several data assets: name, rows, box (west, south, east, north) |
 | `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | where the release is deposited; true when the DOI never resolves |
 | `d4c:archive_href` (asset) | the same file at the archive; `href` is our own store |
 | `d4c:source`, `d4c:description_fr` (table column) | the column's name at the source; French of its description |
@@ -26,7 +28,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +48,7 @@ from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError, Perma
 from d4c_pipeline.model.licences import Licence, licence
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -58,6 +61,7 @@ _ASSET_ROLES = {
     ArtifactRole.SOURCE: ["source"],
     ArtifactRole.TORRENT: ["torrent"],
 }
+_DESKTOP_KEYS = {".gpkg": "geopackage", ".fgb": "flatgeobuf", ".csv.gz": "csv"}
 _GEOMETRY_NAMES = ("geometry", "geom", "wkb_geometry")
 
 
@@ -65,14 +69,16 @@ def build_item(
     dataset: Dataset,
     release: Release,
     deposit: Deposit,
-    torrent: Torrent,
+    torrents: Mapping[str, Torrent],
     *,
     asset_urls: Mapping[str, str],
     base_url: str | None = None,
+    publisher: str = PUBLISHER,
 ) -> dict[str, Any]:
     """Return the item of a release out of what is known before publication: reserved DOI, addresses, torrent.
 
-    `asset_urls`: artifact name -> its address in our primary store. `base_url`: the public address of that store for
+    `torrents`: by the names of their data artifacts. `asset_urls`: artifact name -> its address in our primary store.
+    `base_url`: the public address of that store for
     the link to the collection; without it the link is relative to the release's place in a store. The result depends
     on nothing that publication changes, so it is the same before and after. Raises DataError when an artifact has no
     address or the bounds are none, PermanentError when the deposit has no DOI yet.
@@ -86,12 +92,15 @@ def build_item(
         datetime=None,
         start_datetime=release.vintage.start,
         end_datetime=release.vintage.end,
-        properties=_described(dataset, release, deposit, torrent, terms),
+        properties=_described(dataset, release, deposit, torrents, terms),
         collection=dataset.id,
     )
-    _extend(item, dataset, release, deposit)
-    for key, artifact in _keyed(release.artifacts):
-        item.add_asset(key, _asset(artifact, asset_urls, deposit))
+    _extend(item, dataset, release, deposit, publisher)
+    for key, artifact in _keyed(release):
+        asset = _asset(artifact, asset_urls, deposit)
+        if artifact.role is ArtifactRole.DATA:
+            asset.extra_fields |= _part_fields(release, artifact, torrents)
+        item.add_asset(key, asset)
         FileExtension.ext(item.assets[key], add_if_missing=True).apply(
             size=artifact.size, checksum=multihash_sha256(artifact.sha256)
         )
@@ -237,9 +246,11 @@ def utc_text(moment: datetime) -> str:
 
 
 def _described(
-    dataset: Dataset, release: Release, deposit: Deposit, torrent: Torrent, terms: Licence
+    dataset: Dataset, release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], terms: Licence
 ) -> dict[str, Any]:
     credit = dataset.attribution
+    # In parts no torrent stands for the release.
+    seeded = _torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     stated = {
         "title": dataset.title.en,
         "d4c:title_fr": dataset.title.fr,
@@ -260,9 +271,8 @@ def _described(
         "d4c:change_reasons": list(release.change.reasons),
         "d4c:key": list(release.summary.key),
         "d4c:geometry_types": list(release.summary.geometry_types),
-        "d4c:info_hash": torrent.info_hash,
-        "d4c:info_hash_v2": torrent.info_hash_v2,
-        "d4c:magnet": torrent.magnet,
+        "d4c:partition": release.summary.partition,
+        **seeded,
         "d4c:archive": deposit.archive,
         "d4c:archive_url": deposit.url,
         "d4c:test_doi": deposit.test,
@@ -270,14 +280,14 @@ def _described(
     return {name: value for name, value in stated.items() if value is not None and value != []}
 
 
-def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Deposit) -> None:
+def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Deposit, publisher: str) -> None:
     summary = release.summary
     ItemVersionExtension.ensure_has_extension(item, add_if_missing=True)
     ItemVersionExtension(item).apply_base(
         version=str(release.version), deprecated=False, experimental=release.version.prerelease is not None
     )
     science = ScientificExtension.ext(item, add_if_missing=True)
-    science.apply(doi=required_doi(release, deposit), citation=citation(dataset, release, deposit))
+    science.apply(doi=required_doi(release, deposit), citation=citation(dataset, release, deposit, publisher=publisher))
     if deposit.test:
         # pystac links to the DOI's resolver, which a test DOI never reaches.
         item.clear_links("cite-as")
@@ -303,21 +313,48 @@ def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Depo
         table.primary_geometry = next((name for name in _GEOMETRY_NAMES if name in names), None)
 
 
-def _keyed(artifacts: Iterable[Artifact]) -> list[tuple[str, Artifact]]:
-    """Return the artifacts under asset keys: their role, with a number from the second of a role on.
+def _keyed(release: Release) -> list[tuple[str, Artifact]]:
+    """Return the artifacts under asset keys that no other file of the release changes.
 
-    Metadata is left out: that is this very item once it has become an artifact.
+    The key is the role (`data`, `tiles`, `profile`), for data in parts and its torrents with the part (`data-pruid-24`,
+    `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Metadata is left out: that is this very item once it
+    has become an artifact.
     """
-    seen: dict[ArtifactRole, int] = {}
     keyed: list[tuple[str, Artifact]] = []
-    for artifact in sorted(artifacts, key=lambda artifact: artifact.name):
-        if artifact.role is ArtifactRole.METADATA:
-            continue
-        seen[artifact.role] = seen.get(artifact.role, 0) + 1
-        keyed.append(
-            (f"{artifact.role}-{seen[artifact.role]}" if seen[artifact.role] > 1 else f"{artifact.role}", artifact)
-        )
+    for artifact in sorted(release.artifacts, key=lambda artifact: artifact.name):
+        match artifact.role:
+            case ArtifactRole.METADATA:
+                continue
+            case ArtifactRole.DATA | ArtifactRole.TORRENT:
+                part = release.part(artifact)
+                key = f"{artifact.role}-{part}" if part else f"{artifact.role}"
+            case ArtifactRole.DESKTOP:
+                suffix = artifact.name.removeprefix(release.name)
+                key = _DESKTOP_KEYS.get(suffix, suffix.strip("._"))
+            case _:
+                key = f"{artifact.role}"
+        keyed.append((key, artifact))
     return keyed
+
+
+def _part_fields(release: Release, artifact: Artifact, torrents: Mapping[str, Torrent]) -> dict[str, Any]:
+    """What a data asset says that is one of several; of the only one the item says it."""
+    name, torrent = release.part(artifact), torrents.get(artifact.name)
+    part = next((part for part in release.summary.parts if part.name == name), None)
+    if not name or part is None:
+        return {}
+    fields = _torrent_fields(torrent) if torrent is not None else {}
+    bounds = [float(side) for side in part.bounds] if part.bounds else None
+    fields |= {"d4c:part": part.name, "d4c:rows": part.rows, "d4c:bounds": bounds}
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+def _torrent_fields(torrent: Torrent) -> dict[str, Any]:
+    return {
+        "d4c:info_hash": torrent.info_hash,
+        "d4c:info_hash_v2": torrent.info_hash_v2,
+        "d4c:magnet": torrent.magnet,
+    }
 
 
 def _asset(artifact: Artifact, asset_urls: Mapping[str, str], deposit: Deposit) -> pystac.Asset:

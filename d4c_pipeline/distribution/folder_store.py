@@ -117,6 +117,8 @@ class FolderStore:
         target = self._path(address)
         deed = f"delete {address} in store {self.name}"
         with storage_errors(deed), suppress(FileNotFoundError, NotADirectoryError):
+            # What a process that died left unfinished there is not wanted any more either.
+            _sweep(target.parent)
             target.unlink()
             sync_folder(target.parent)
 
