@@ -16,6 +16,7 @@ from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.chain.current import deposit_of
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.progress import Progress, report
+from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
@@ -46,6 +47,9 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
             items.extend(_items(deployment, known[dataset_id], list(group)))
         shown = [known[dataset_id] for dataset_id in sorted({release.dataset for release in releases})]
         parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
+        with storage_errors("write the catalogue"):
+            for dead in parquet.parent.glob(".*.part"):  # of a process that was killed: we hold the lease
+                dead.unlink()
         write_catalogue(items, parquet)
         tree = static_tree(shown, items, deployment.settings.store_url)
         for store in deployment.stores:

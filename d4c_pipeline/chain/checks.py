@@ -6,6 +6,7 @@ recorded. A check that could not run has failed, one that is missing counts as f
 
 from __future__ import annotations
 
+from d4c_pipeline.chain.current import previous_release
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.processed import StagedBuild, read_build
 from d4c_pipeline.model.dataset import Dataset
@@ -28,13 +29,16 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
                 "Materialize 'processed' of this vintage again",
             )
         verdicts = run_checks(
-            build.data,
+            build.paths,
             build.profile,
             build.summary,
             dataset,
             vintage,
             _previous(deployment, dataset, vintage),
             work=deployment.staging(dataset, vintage) / "checks",
+            threads=deployment.settings.threads,
+            memory_limit=deployment.settings.memory_limit,
+            temp=deployment.settings.temp,
         )
         for verdict in verdicts:
             deployment.ledger.judgements.record_check(
@@ -43,17 +47,24 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
     return verdicts
 
 
+def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:
+    """Return the checks that a person let pass on data with that checksum, each with who said so and why."""
+    found = deployment.ledger.judgements.overrides(data_sha256)
+    return {override.check: f"{override.who}: {override.reason}" for override in found}
+
+
 def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) -> None:
-    """Raise NeedsPersonError when a check of the release's very bytes failed or was never made.
+    """Raise NeedsPersonError when a check of the release's very bytes failed (and nobody passed it) or was never made.
 
     Which checks there have to be is asked of the dataset as it is declared now.
     """
-    results = {result.check: result for result in deployment.ledger.judgements.checks(release.data.sha256)}
+    passed = overridden(deployment, release.data_sha256)
+    results = {result.check: result for result in deployment.ledger.judgements.checks(release.data_sha256)}
     due = [check.name for check in checks_of(dataset)]
     failed = [
         f"{name}: {results[name].detail.get('actual', '')}"
         for name in due
-        if name in results and results[name].verdict == Outcome.FAILURE.word
+        if name in results and results[name].verdict == Outcome.FAILURE.word and name not in passed
     ]
     missing = [name for name in due if name not in results]
     if failed or missing:
@@ -61,15 +72,11 @@ def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) ->
         why += [f"never checked for {', '.join(missing)}"] if missing else []
         raise NeedsPersonError(
             f"{release.name} is not published: {'; '.join(why)}",
-            "Look at the checks of 'processed', correct the definition or the data, and materialize from there",
+            "Look at the checks of 'processed', correct the definition or the data, and materialize from there; one "
+            "that may fail on this very data is passed with 'd4c review override'",
         )
 
 
 def _previous(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PreviousFacts | None:
-    # Of the vintage itself; in a rolling series, else of the newest vintage before it, which the new one supersedes.
-    releases = deployment.ledger.releases
-    newest = releases.newest_published(dataset.id, vintage)
-    if newest is None and dataset.series == "rolling":
-        earlier = [release for release in releases.published(dataset.id) if release.vintage < vintage]
-        newest = max(earlier, key=lambda release: (release.vintage, release.version), default=None)
+    newest = previous_release(deployment, dataset, vintage)
     return PreviousFacts.of(newest.name, newest.summary) if newest is not None else None

@@ -8,19 +8,21 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from d4c_pipeline.archives.deposit import abandon
+from d4c_pipeline.chain.code_archive import CODE_NAME, code_archive, definition_digest
 from d4c_pipeline.chain.current import is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
+from d4c_pipeline.chain.plans import abandon_plan, manifest_of
 from d4c_pipeline.chain.processed import StagedBuild, read_build
 from d4c_pipeline.chain.provenance import provenance
 from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_file, write_json
-from d4c_pipeline.ledger.leases import Lease
-from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.ledger.judgements import REJECTED
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.naming import ReleaseName
+from d4c_pipeline.model.parts import MANIFEST_NAME, file_name
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, Release, release_key
 from d4c_pipeline.model.version import Bump, Version, first_version, next_version
 from d4c_pipeline.model.vintage import Vintage
@@ -41,7 +43,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
     """Plan the release of the staged build, or find that nothing changed.
 
     `at_least` is the smallest bump an operator wants; a greater measured one wins. A plan for the same data is kept,
-    a plan for other data is abandoned with its draft and its copies, which nothing linked to yet.
+    one for other data or by another definition is abandoned with its draft and its copies, which nothing linked to yet.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -54,7 +56,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         change = _change(deployment, newest, staged, at_least)
         if newest is not None and change.bump is Bump.NONE:
             if planned is not None:
-                _abandon(deployment, planned, lease, "the data is that of the published release again")
+                abandon_plan(deployment, planned, lease, "the data is that of the published release again")
             return Plan(newest, change, unchanged=True)
         stage = dataset.publication.stage
         if newest is None:
@@ -63,9 +65,9 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             version = next_version(newest.version, change.bump, stage)
         name = dataset.release_name(vintage, version)
         if planned is not None:
-            if planned.name == str(name) and _holds(planned, staged) and _is_whole(deployment, planned):
+            if planned.name == str(name) and _stands(deployment, dataset, planned, staged):
                 return Plan(planned, planned.change, unchanged=False)
-            _abandon(deployment, planned, lease, "a newer build took its place")
+            abandon_plan(deployment, planned, lease, "a newer build took its place")
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
         ledger.declarations.record(dataset)
         release = ledger.releases.plan(
@@ -84,16 +86,34 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
 def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild, at_least: Bump) -> Change:
     if newest is None:
         return Change(Bump.largest([Bump.MINOR, at_least]), ("first release",))
-    if newest.data.sha256 == staged.sha256:
+    if newest.data_sha256 == staged.sha256:
         measured = Change(Bump.NONE, ())
     else:
-        measured = compare(artifact_path(deployment, newest, newest.data), staged.data)
-    reasons = derived_reasons(deployment, newest, staged)
+        settings = deployment.settings
+        measured = compare(
+            [artifact_path(deployment, newest, file) for file in newest.data_files],
+            staged.paths,
+            threads=settings.threads,
+            memory_limit=settings.memory_limit,
+            temp=settings.temp,
+        )
+    reasons = (*_cut_reasons(newest, staged), *derived_reasons(deployment, newest, staged))
     if reasons:
         measured = Change(Bump.largest([measured.bump, Bump.PATCH]), (*measured.reasons, *reasons))
     if measured.bump < at_least:
         return Change(at_least, (*measured.reasons, f"raised to {at_least.name} by the operator"))
     return measured
+
+
+def _cut_reasons(newest: Release, staged: StagedBuild) -> tuple[str, ...]:
+    """The patch that another way of cutting the same rows into files is: their names are others, their content is not.
+
+    Other parts that came of the same way (more data, another writer) are none by themselves.
+    """
+    before, now = newest.summary.partition, staged.summary.partition
+    if before == now:
+        return ()
+    return (f"the data is cut {now}, {len(staged.data)} files" if now else "the data is one file again",)
 
 
 def _stage(
@@ -102,19 +122,27 @@ def _stage(
     folder = release_folder(deployment, str(name), dataset.id, str(vintage))
     shutil.rmtree(folder, ignore_errors=True)
     artifacts = [
-        _linked(staged.data, folder / f"{name}.parquet", ArtifactRole.DATA, staged.sha256),
+        *(
+            _linked(file.path, folder / file_name(str(name), file.part), ArtifactRole.DATA, file.sha256)
+            for file in staged.data
+        ),
         _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
-    rows = {f"{name}{made.suffix}": made.rows for made in staged.derived if made.rows is not None}
+    facts: dict[str, dict[str, Any]] = {
+        f"{name}{made.suffix}": {"rows": made.rows} for made in staged.derived if made.rows is not None
+    }
+    for part in staged.summary.parts:
+        facts[file_name(str(name), part.name)] = {"rows": part.rows, "bounds": part.bounds}
     write_json(
-        folder / "manifest.json",
+        folder / MANIFEST_NAME,
         {
             "release": str(name),
             "dataset": dataset.id,
             "vintage": str(vintage),
             "version": str(version),
             "license": dataset.license,
+            "definition_sha256": definition_digest(dataset),
             "native_files": [
                 {"name": n.name, "url": n.url, "sha256": n.sha256, "size": n.size, "last_modified": n.last_modified}
                 for n in staged.natives
@@ -127,13 +155,14 @@ def _stage(
                 "tools": tools() if staged.derived else {},
             },
             "outputs": [
-                {"name": a.name, "role": a.role, "sha256": a.sha256, "size": a.size}
-                | ({"rows": rows[a.name]} if a.name in rows else {})
+                {"name": a.name, "role": a.role, "sha256": a.sha256, "size": a.size} | facts.get(a.name, {})
                 for a in artifacts
             ],
         },
     )
-    artifacts.append(as_artifact(folder / "manifest.json", ArtifactRole.MANIFEST))
+    artifacts.append(as_artifact(folder / MANIFEST_NAME, ArtifactRole.MANIFEST))
+    write_file(folder / CODE_NAME, code_archive(dataset))
+    artifacts.append(as_artifact(folder / CODE_NAME, ArtifactRole.CODE))
     # The format of sha256sum, so that `sha256sum -c` works beside the files.
     lines = "".join(f"{artifact.sha256}  {artifact.name}\n" for artifact in artifacts)
     write_file(folder / "checksums.sha256", lines.encode())
@@ -150,10 +179,17 @@ def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None
     return artifact
 
 
-def _holds(release: Release, staged: StagedBuild) -> bool:
-    """Whether the data and the derived files of a plan are those of the build."""
+def _stands(deployment: Deployment, dataset: Dataset, planned: Release, staged: StagedBuild) -> bool:
+    """Whether a plan is still the one to publish: same data, derived files and definition, whole, not rejected."""
     made = {made.suffix: made.sha256 for made in staged.derived}
-    return release.data.sha256 == staged.sha256 and derived_artifacts(release) == made
+    if planned.data_sha256 != staged.sha256 or derived_artifacts(planned) != made:
+        return False
+    # A rejection that was interrupted before the plan was given up.
+    if any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(planned)):
+        return False
+    if not _is_whole(deployment, planned):
+        return False
+    return manifest_of(deployment, planned).get("definition_sha256") == definition_digest(dataset)
 
 
 def _is_whole(deployment: Deployment, release: Release) -> bool:
@@ -163,18 +199,3 @@ def _is_whole(deployment: Deployment, release: Release) -> bool:
     except IntegrityError:
         return False
     return True
-
-
-def _abandon(deployment: Deployment, release: Release, lease: Lease, why: str) -> None:
-    """Give a plan up: its draft first, then its copies, which are at an address that nothing ever named, then the row.
-
-    A crash in between is no harm: the plan still stands and the next run abandons it again.
-    """
-    abandon(deployment.ledger, deployment.archive, release, lease=lease)
-    torrent = deployment.ledger.publications.torrent(release)
-    for store in deployment.stores:
-        for artifact in release.artifacts:
-            store.delete(release_address(release.dataset, release.vintage, release.version, artifact.name))
-        if torrent is not None:
-            store.delete(torrent.address)
-    deployment.ledger.releases.abandon(release, why)

@@ -23,6 +23,20 @@ def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) 
     return found
 
 
+def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
+    """Return the published release that a new one of `vintage` is compared with.
+
+    The newest of the vintage itself; in a rolling series, else of the newest vintage before it, which the new one
+    supersedes.
+    """
+    releases = deployment.ledger.releases
+    newest = releases.newest_published(dataset.id, vintage)
+    if newest is not None or dataset.series != "rolling":
+        return newest
+    earlier = [release for release in releases.published(dataset.id) if release.vintage < vintage]
+    return max(earlier, key=lambda release: (release.vintage, release.version), default=None)
+
+
 def deposit_of(deployment: Deployment, release: Release) -> Deposit:
     """Return the deposit of a release. Raises UnknownNameError when no DOI was reserved yet."""
     deposit = deployment.ledger.deposits.of(release)

@@ -6,17 +6,19 @@ Which step uses what belongs to the steps; reading the settings from the environ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from d4c_pipeline.archives.local import LocalArchive
 from d4c_pipeline.archives.port import Archive
+from d4c_pipeline.chain.archive import archive_root, no_archive, opened_archive
 from d4c_pipeline.distribution.file_server import serving
 from d4c_pipeline.distribution.folder_store import FolderStore
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings
@@ -34,21 +36,20 @@ class Deployment:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings) -> Iterator[Deployment]:
-        """Open the deployment that `settings` describe and close it again.
+    def open(cls, settings: Settings, *, archive: bool = True) -> Iterator[Deployment]:
+        """Open the deployment that `settings` describe and close it again; without its archive on demand.
 
-        Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached.
+        Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached,
+        PermanentError when the archive's settings are incomplete.
         """
-        ledger = Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home)
-        try:
-            yield cls(
-                settings=settings,
-                ledger=ledger,
-                stores=(FolderStore(store_root(settings), settings.store_url or settings.embedded_url),),
-                archive=LocalArchive(archive_root(settings), _archive_url(settings)),
+        with ExitStack() as opened:
+            ledger = opened.enter_context(
+                closing(Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home))
             )
-        finally:
-            ledger.close()
+            primary = FolderStore(store_root(settings), settings.store_url or settings.embedded_url)
+            locate = partial(_folder_url, ledger, primary)
+            at = opened.enter_context(opened_archive(settings, locate) if archive else no_archive())
+            yield cls(settings=settings, ledger=ledger, stores=(primary,), archive=at)
 
     @property
     def primary(self) -> Store:
@@ -89,17 +90,12 @@ def store_root(settings: Settings) -> Path:
     return settings.home / "store"
 
 
-def archive_root(settings: Settings) -> Path:
-    """The folder of the local archive."""
-    return settings.home / "archive"
+def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
+    """The address of the folder that holds the files of the release with our identifier."""
+    release = ledger.releases.identified(identifier)
+    return store.url(release_address(release.dataset, release.vintage, release.version, ""))
 
 
 def mounts(settings: Settings) -> dict[str, Path]:
     """What `d4c serve` serves: the store, and the published records of the local archive."""
     return {"/archive/records": archive_root(settings) / "records", "/": store_root(settings)}
-
-
-def _archive_url(settings: Settings) -> str | None:
-    if settings.archive_url is not None:
-        return settings.archive_url
-    return f"{settings.embedded_url}/archive" if settings.store_url is None else None

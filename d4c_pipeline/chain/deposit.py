@@ -11,6 +11,7 @@ from d4c_pipeline.chain.checks import refuse_failed
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.doi import metadata_of
+from d4c_pipeline.chain.review import approval
 from d4c_pipeline.chain.staging import artifact_path, release_folder
 from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.model.dataset import Dataset
@@ -32,7 +33,8 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
     """Publish the vintage's planned release in the archive, exactly once; a published one is only looked at.
 
     Raises UnknownNameError when a step before this one is missing, NeedsPersonError when a check of these very bytes
-    failed, and what the archive raises.
+    failed, AwaitingReviewError when a person has to approve first (the draft is complete by then), and what the archive
+    raises.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -42,20 +44,37 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
             _refuse_stale_item(deployment, release, deposit)
             refuse_failed(deployment, dataset, release)
         files = {artifact.name: artifact_path(deployment, release, artifact) for artifact in release.artifacts}
-        deposit = complete(ledger, deployment.archive, release, files, metadata_of(dataset, release), lease=lease)
+        deposit = complete(
+            ledger,
+            deployment.archive,
+            release,
+            files,
+            metadata_of(deployment, dataset, release),
+            approval=None if is_settled(deployment, release) else approval(deployment, dataset, release),
+            lease=lease,
+        )
         release = ledger.releases.mark_published(release)
+        deployment.archive.join_community(str(deposit.record_id))
         # The stores hold verified copies by now; staging would only keep them a second time.
         shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
-        seed_url = deposit.files.get(release.data.name)
-        torrent = ledger.publications.torrent(release)
-        if seed_url is None or torrent is None:
-            return Deposited(release, deposit, None)
-        with deployment.answering() as silent:
+        return Deposited(release, deposit, _archive_seed(deployment, release, deposit))
+
+
+def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) -> SeedVerdict | None:
+    """Try the archive's address of every data artifact; None where it has no public ones. The first bad one counts."""
+    torrents = deployment.ledger.publications.torrents(release)
+    verdict: SeedVerdict | None = None
+    with deployment.answering() as silent:
+        for artifact in release.data_files:
+            seed_url, torrent = deposit.files.get(artifact.name), torrents.get(artifact.name)
+            if seed_url is None or torrent is None:
+                return None
             if silent is not None and seed_url.startswith(deployment.settings.embedded_url):
-                verdict = SeedVerdict(False, silent)
-            else:
-                verdict = try_web_seed(seed_url, artifact_path(deployment, release, release.data), torrent.piece_size)
-        return Deposited(release, deposit, verdict)
+                return SeedVerdict(False, silent)
+            verdict = try_web_seed(seed_url, artifact_path(deployment, release, artifact), torrent.piece_size)
+            if not verdict.ok:
+                return SeedVerdict(False, f"{artifact.name}: {verdict.reason}")
+    return verdict
 
 
 def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposit) -> None:

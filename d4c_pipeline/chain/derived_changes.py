@@ -7,14 +7,10 @@ not. The data itself is compared by `processing.compare`; which version follows 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.plans import manifest_of
 from d4c_pipeline.chain.processed import StagedBuild
-from d4c_pipeline.chain.staging import artifact_path
-from d4c_pipeline.model.release import DERIVED_ROLES, ArtifactRole, Release
+from d4c_pipeline.model.release import DERIVED_ROLES, Release
 
 
 def derived_artifacts(release: Release) -> dict[str, str]:
@@ -37,14 +33,6 @@ def derived_reasons(deployment: Deployment, release: Release, staged: StagedBuil
     reasons += [f"{suffix} is no longer made" for suffix in before if suffix not in now]
     other = [suffix for suffix, made in now.items() if suffix in before and made.sha256 != before[suffix]]
     if other:
-        recorded = _recorded(deployment, release)
+        recorded = manifest_of(deployment, release).get("derived", {}).get("parameters", {})
         reasons += [f"{suffix} is made otherwise" for suffix in other if recorded.get(suffix) != now[suffix].parameters]
     return tuple(f"derived file {reason}" for reason in reasons)
-
-
-def _recorded(deployment: Deployment, release: Release) -> Mapping[str, Any]:
-    manifest = release.artifact(ArtifactRole.MANIFEST)
-    if manifest is None:
-        return {}
-    read = json.loads(artifact_path(deployment, release, manifest).read_text("utf-8"))
-    return read.get("derived", {}).get("parameters", {})

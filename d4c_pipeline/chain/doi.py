@@ -1,33 +1,58 @@
-"""`doi`: reserves the DOI of a planned release in the archive, in a draft that can still be undone."""
+"""`doi`: reserves the DOI of a planned release in the archive, in a draft that can still be undone.
+
+What a record would be refused for (its metadata, its size) is looked at here, before the first call.
+"""
 
 from __future__ import annotations
 
+from d4c_pipeline.archives.datacite_metadata import require_valid
 from d4c_pipeline.archives.deposit import reserve
 from d4c_pipeline.archives.metadata import RecordMetadata, record_metadata
-from d4c_pipeline.chain.current import current_release
+from d4c_pipeline.archives.port import check_files
+from d4c_pipeline.catalogue.readme import README_NAME
+from d4c_pipeline.chain.current import current_release, is_settled
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.release import Deposit, Release
+from d4c_pipeline.model.release import Deposit, DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
 
 
 def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposit:
-    """Reserve the DOI of the vintage's planned release, or return the deposit it has."""
+    """Reserve the DOI of the vintage's planned release, or return the deposit it has.
+
+    Raises PermanentError, before any call, when the release can't be a record: too many or too large files, metadata
+    that DataCite refuses.
+    """
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
+        if not is_settled(deployment, release):
+            _refuse_oversized(release)
         return reserve(
             deployment.ledger,
             deployment.archive,
             release,
-            metadata_of(dataset, release),
+            metadata_of(deployment, dataset, release),
             previous=previous_deposit(deployment, release),
             lease=lease,
         )
 
 
-def metadata_of(dataset: Dataset, release: Release) -> RecordMetadata:
-    """Return what the archive's record says of a release."""
-    return record_metadata(dataset, release, native_urls=dataset.source.addresses(release.vintage))
+def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> RecordMetadata:
+    """Return what the archive's record says of a release. Raises PermanentError for what DataCite would refuse."""
+    settings = deployment.settings
+    place = {"dataset": dataset.id, "vintage": str(release.vintage), "version": str(release.version)}
+    return require_valid(
+        record_metadata(
+            dataset,
+            release,
+            native_urls=dataset.source.addresses(release.vintage),
+            publisher=settings.publisher,
+            code_url=settings.code_url,
+            previous_vintage_doi=_previous_vintage_doi(deployment, release),
+            page_url=settings.page_url.format(**place) if settings.page_url else None,
+        )
+    )
 
 
 def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None:
@@ -38,3 +63,22 @@ def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None
         if other.id != release.id
     ]
     return deployment.ledger.deposits.of(earlier[-1]) if earlier else None
+
+
+def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | None:
+    """The DOI of the vintage before: that of all its versions, so that it leads to the best processing for ever."""
+    earlier = [
+        other for other in deployment.ledger.releases.published(release.dataset) if other.vintage < release.vintage
+    ]
+    deposit = deployment.ledger.deposits.of(earlier[-1]) if earlier else None
+    # A test DOI leads nowhere: it has no business in a record that stays.
+    if deposit is None or deposit.state is not DepositState.PUBLISHED or deposit.test != deployment.archive.test:
+        return None
+    return deposit.concept_doi or deposit.doi
+
+
+def _refuse_oversized(release: Release) -> None:
+    """Refuse what can't be one record, with the files that are still to come (a byte each, for their number)."""
+    torrents = {f"{artifact.name}.torrent": 1 for artifact in release.data_files}
+    to_come = {README_NAME: 1, ITEM_NAME: 1} | torrents
+    check_files(to_come | {artifact.name: artifact.size for artifact in release.artifacts})

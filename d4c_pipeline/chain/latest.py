@@ -1,37 +1,51 @@
 """`latest`: switches `/processed/` to the newest release, never backwards.
 
 What is newest is computed from the ledger each time, under a lease on the dataset, so that the order in which workers
-arrive does not matter: each of them leaves the newest release standing.
+arrive does not matter: each of them leaves the newest release standing. Addresses are recorded before something is put
+there and forgotten after it was removed, so that nothing is left of a switch that died.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import artifact_path
-from d4c_pipeline.model.addresses import latest_address
+from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.parts import SUFFIX
+from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, Release
 from d4c_pipeline.model.vintage import Vintage
+
+# A notebook is provenance of one release, nothing that anybody opens under a name of its own.
+_SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}
 
 
 @dataclass(frozen=True)
 class Switched:
-    """What `/processed/` serves at `address` now, whether that is new, and at which public `url`."""
+    """What `/processed/` serves now: the address where a reader begins, with its public `url`, and whether it is new.
+
+    `addresses` are all of the release's: of its data, and of what was derived from it.
+    """
 
     address: str
     url: str
     release: Release
+    addresses: tuple[str, ...]
     changed: bool
 
 
 def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switched:
-    """Let the latest address of `vintage` (of the dataset, for a rolling series) serve the newest published release.
+    """Let the latest addresses of `vintage` (of the dataset, for a rolling series) serve the newest published release.
 
-    Raises UnknownNameError when nothing is published yet.
+    One file after the other, each in one step: derived files, then the data, then the index of data in parts, which
+    names immutable addresses, so that whoever starts there never mixes two releases. What only the release before had
+    is removed last. Raises UnknownNameError when nothing is published yet.
     """
     ledger = deployment.ledger
     with ledger.leases.hold(f"latest/{dataset.id}"):
@@ -40,14 +54,25 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
             raise UnknownNameError(
                 f"No release of {dataset.id} {vintage} is published", "Materialize 'deposit' of this vintage first"
             )
-        address = latest_address_of(dataset, release)
+        served = _served(dataset, release)
+        index = _index(deployment, dataset, release)
+        serving = {address: artifact.sha256 for address, artifact in served.items()}
+        serving |= {address: hashlib.sha256(content).hexdigest() for address, content in index.items()}
+        ledger.publications.claim_latest(release, serving)
+        stale = ledger.publications.latest_addresses(dataset.id, _product(dataset, release)) - serving.keys()
         changed = False
         for store in deployment.stores:
-            if not store.verify(address, release.data.size, release.data.sha256):
-                store.replace(artifact_path(deployment, release, release.data), address)
-                changed = True
-        ledger.publications.switch_latest(address, release)
-        return Switched(address, deployment.primary.url(address), release, changed)
+            for address, artifact in served.items():
+                if not store.verify(address, artifact.size, artifact.sha256):
+                    store.replace(artifact_path(deployment, release, artifact), address)
+                    changed = True
+            for address, content in index.items():
+                changed |= store.replace(content, address).changed
+            for address in sorted(stale):
+                store.delete(address)
+        ledger.publications.switch_latest(release, serving, stale)
+        address = latest_address_of(dataset, release)
+        return Switched(address, deployment.primary.url(address), release, tuple(serving), changed or bool(stale))
 
 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
@@ -57,6 +82,63 @@ def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -
 
 
 def latest_address_of(dataset: Dataset, release: Release) -> str:
-    """Return the address under `/processed/` that belongs to a release's product."""
-    vintage = None if dataset.series == "rolling" else release.vintage
-    return latest_address(dataset.name.as_dataset_name(), vintage, Path(release.data.name).suffix)
+    """Return the address under `/processed/` where a reader begins: the data, or the index of its parts."""
+    name, vintage = dataset.name.as_dataset_name(), _product(dataset, release)
+    return latest_address(name, vintage, SUFFIX) if _is_whole(release) else latest_index_address(name, vintage)
+
+
+def _served(dataset: Dataset, release: Release) -> Mapping[str, Artifact]:
+    """The artifacts that are served by the addresses where they are, in the order in which they are put there."""
+    chosen = sorted(
+        (artifact for artifact in release.artifacts if artifact.role in _SERVED),
+        key=lambda artifact: (artifact.role is ArtifactRole.DATA, artifact.name),
+    )
+    name, vintage = dataset.name.as_dataset_name(), _product(dataset, release)
+    return {
+        latest_part_address(name, vintage, release.part(artifact))
+        if artifact.role is ArtifactRole.DATA and not _is_whole(release)
+        else latest_address(name, vintage, artifact.name.removeprefix(release.name)): artifact
+        for artifact in chosen
+    }
+
+
+def _index(deployment: Deployment, dataset: Dataset, release: Release) -> Mapping[str, bytes]:
+    """What stands beside data in parts, by its address: the release, and each part at its immutable address."""
+    if _is_whole(release):
+        return {}
+    facts = {part.name: part for part in release.summary.parts}
+
+    def described(artifact: Artifact) -> dict[str, Any]:
+        part = facts[release.part(artifact)]
+        address = release_address(release.dataset, release.vintage, release.version, artifact.name)
+        return {
+            "part": part.name,
+            "file": f"{part.name}{SUFFIX}",
+            "url": deployment.primary.url(address),
+            "rows": part.rows,
+            "bounds": part.bounds,
+            "size": artifact.size,
+            "sha256": artifact.sha256,
+        }
+
+    index = {
+        "release": release.name,
+        "dataset": release.dataset,
+        "vintage": str(release.vintage),
+        "version": str(release.version),
+        "rows": release.summary.rows,
+        "partition": release.summary.partition,
+        "parts": [described(artifact) for artifact in release.data_files],
+    }
+    address = latest_index_address(dataset.name.as_dataset_name(), _product(dataset, release))
+    return {address: (json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()}
+
+
+def _is_whole(release: Release) -> bool:
+    """Whether the data lies in one file."""
+    return len(release.data_files) == 1
+
+
+def _product(dataset: Dataset, release: Release) -> Vintage | None:
+    """The vintage whose addresses a release has; None for a rolling series, which has one set of them."""
+    return None if dataset.series == "rolling" else release.vintage

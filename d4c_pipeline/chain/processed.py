@@ -1,4 +1,4 @@
-"""`processed`: turns the retained native files of a vintage into a data artifact in staging, with its profile.
+"""`processed`: turns the retained native files of a vintage into data files in staging, with their profile.
 
 The files that the dataset asks for beside the data (tiles, desktop formats...) are made here as well, by
 `processing.derived`; what all of them are called in a release is decided by `checksums`.
@@ -18,10 +18,20 @@ from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
+from d4c_pipeline.model.parts import set_digest
 from d4c_pipeline.model.release import ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import Build, build
 from d4c_pipeline.processing.derived import derive as derived
+
+
+@dataclass(frozen=True)
+class StagedData:
+    """A data file: where it is staged, which part of the data it is (empty where it is all), its sha256."""
+
+    path: Path
+    part: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -41,19 +51,31 @@ class StagedDerived:
 
 @dataclass(frozen=True)
 class StagedBuild:
-    """A finished build in staging: its files, what is known of the data, and everything that determined its bytes."""
+    """A finished build in staging: its files, what is known of the data, and everything that determined its bytes.
 
-    data: Path
+    `data` is sorted by part.
+    """
+
+    data: tuple[StagedData, ...]
     profile: Path
-    sha256: str
     summary: DataSummary
     natives: tuple[NativeFile, ...]
     parameters: Mapping[str, Any]
     derived: tuple[StagedDerived, ...] = ()
 
+    @property
+    def sha256(self) -> str:
+        """One sha256 (hex) over all data files, see `parts.set_digest`."""
+        return set_digest((file.part, file.sha256) for file in self.data)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The data files."""
+        return tuple(file.path for file in self.data)
+
 
 def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
-    """Build the data artifact of `vintage` from its retained native files, and what the dataset derives from it.
+    """Build the data of `vintage` from its retained native files, and what the dataset derives from it.
 
     Raises UnknownNameError when none are retained, IntegrityError when one is damaged, and DataError and StorageError
     as the processing does. An earlier build stays in place until the new one is whole.
@@ -71,13 +93,23 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         with storage_errors(f"write in {folder}"):
             _mark(folder).unlink(missing_ok=True)
         inputs = _inputs(deployment, dataset)
-        built = build(dataset, vintage, paths, folder, inputs={name: path for name, (path, _) in inputs.items()})
-        sha256 = sha256_of(built.data)
+        built = build(
+            dataset,
+            vintage,
+            paths,
+            folder,
+            inputs={name: files for name, (files, _) in inputs.items()},
+            threads=deployment.settings.threads,
+            memory_limit=deployment.settings.memory_limit,
+            temp=deployment.settings.temp,
+        )
         chosen = derived.parameters(dataset)
         write_json(
             _mark(folder),
             {
-                "sha256": sha256,
+                "data": [
+                    {"file": path.name, "part": part, "sha256": sha256_of(path)} for part, path in built.files.items()
+                ],
                 "summary": built.summary.to_json(),
                 "natives": [vars(native) for native in natives],
                 "parameters": {
@@ -95,7 +127,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
                             "rows": made.rows,
                             "parameters": chosen[made.suffix],
                         }
-                        for made in derived.derive(built.data, dataset, vintage, folder)
+                        for made in derived.derive(list(built.files.values()), dataset, vintage, folder)
                     ),
                 ],
             },
@@ -104,12 +136,12 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         return read_build(deployment, dataset, vintage)
 
 
-def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[Path, dict[str, str]]]:
+def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Path], dict[str, str]]]:
     """The data of the latest releases that the dataset's SQL or notebook asks for, and which these are.
 
     Raises UnknownNameError when one has no published release yet.
     """
-    found: dict[str, tuple[Path, dict[str, str]]] = {}
+    found: dict[str, tuple[list[Path], dict[str, str]]] = {}
     for name, wanted in sorted(dataset.processing.inputs.items()):
         releases = deployment.ledger.releases.published(wanted)
         if not releases:
@@ -118,8 +150,8 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[Path, d
                 f"Publish it first: d4c publish {wanted}",
             )
         newest = releases[-1]
-        said = {"release": newest.name, "sha256": newest.data.sha256}
-        found[name] = (artifact_path(deployment, newest, newest.data), said)
+        said = {"release": newest.name, "sha256": newest.data_sha256}
+        found[name] = ([artifact_path(deployment, newest, file) for file in newest.data_files], said)
     return found
 
 
@@ -153,9 +185,8 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
             "Materialize 'processed' of this vintage first",
         ) from error
     found = StagedBuild(
-        data=folder / "data.parquet",
+        data=tuple(StagedData(folder / file["file"], file["part"], file["sha256"]) for file in mark["data"]),
         profile=folder / "profile.json",
-        sha256=mark["sha256"],
         summary=DataSummary.from_json(mark["summary"]),
         natives=tuple(NativeFile(**native) for native in mark["natives"]),
         parameters=mark["parameters"],
@@ -171,7 +202,7 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
             for made in mark.get("derived", ())
         ),
     )
-    if not found.data.is_file() or sha256_of(found.data) != found.sha256:
+    if any(not file.path.is_file() or sha256_of(file.path) != file.sha256 for file in found.data):
         raise IntegrityError(
             f"The staged build of {dataset.id} {vintage} is not what 'processed' left", "Materialize 'processed' again"
         )

@@ -10,7 +10,6 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +44,24 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _package_folder() -> Path:
+def package_folder() -> Path:
+    """Return the folder of this package."""
     return Path(__file__).parent.parent
 
 
+def lock_file() -> Path | None:
+    """Return the lock of the libraries: packaged in a wheel, at the top of a checkout; None where there is neither."""
+    places = (package_folder() / "requirements.lock", package_folder().parent / "requirements.lock")
+    return next((lock for lock in places if lock.is_file()), None)
+
+
 def _lock_sha256() -> str | None:
-    packaged = files("d4c_pipeline") / "requirements.lock"
-    for lock in (packaged, _package_folder().parent / "requirements.lock"):
-        if lock.is_file():
-            return hashlib.sha256(lock.read_bytes()).hexdigest()
-    return None
+    lock = lock_file()
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock else None
 
 
 def _checkout() -> tuple[str | None, bool]:
-    root = _package_folder().parent
+    root = package_folder().parent
     if not (root / ".git").exists():
         return None, False
     try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, release_address
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import Release, ReleaseState
 from d4c_pipeline.model.vintage import Vintage
 
@@ -32,13 +34,17 @@ KEYS = (
 def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]:
     """Return a release under the stable keys: what it is, where its data lies, how it is cited.
 
-    `state` is `published`, or how far the deposit of a planned release is. `path` is None where the primary store
-    has no local folder or the copy is not made yet.
+    `state` is `published`, or how far the deposit of a planned release is. `files` are the data artifacts. Where there
+    is but one, `path`, `url` and `info_hash` are its; of several `path` is their folder, `url` that of the manifest
+    that lists them, `info_hash` None, `sha256` that over all of them (`model.parts.set_digest`). `path` is None where
+    the primary store has no local folder or the copy is not made yet.
     """
     deposit = deployment.ledger.deposits.of(release)
-    torrent = deployment.ledger.publications.torrent(release)
-    address = release_address(release.dataset, release.vintage, release.version, release.data.name)
-    path = deployment.primary.local_path(address)
+    files = _files(deployment, release)
+    first = files[0]
+    whole = len(files) == 1
+    manifest = release_address(release.dataset, release.vintage, release.version, MANIFEST_NAME)
+    path = first["path"] if whole or first["path"] is None else str(Path(first["path"]).parent)
     state: str = release.state.value
     if release.state is ReleaseState.PLANNED and deposit is not None:
         state = deposit.state.value
@@ -50,16 +56,39 @@ def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]
         "doi": deposit.doi if deposit else None,
         "concept_doi": deposit.concept_doi if deposit else None,
         "test_doi": deposit.test if deposit else None,
-        "info_hash": torrent.info_hash if torrent else None,
-        "sha256": release.data.sha256,
-        "size": release.data.size,
+        "info_hash": first["info_hash"] if whole else None,
+        "sha256": release.data_sha256,
+        "size": sum(file["size"] for file in files),
         "rows": release.summary.rows,
-        "path": str(path) if path else None,
-        "url": deployment.primary.url(address),
+        "path": path,
+        "url": first["url"] if whole else deployment.primary.url(manifest),
+        "files": files,
         "name": release.name,
         "change": release.change.bump.name.lower(),
         "reasons": list(release.change.reasons),
     }
+
+
+def _files(deployment: Deployment, release: Release) -> list[dict[str, Any]]:
+    torrents = deployment.ledger.publications.torrents(release)
+    rows = {part.name: part.rows for part in release.summary.parts}
+    found: list[dict[str, Any]] = []
+    for artifact in release.data_files:
+        address = release_address(release.dataset, release.vintage, release.version, artifact.name)
+        path, torrent = deployment.primary.local_path(address), torrents.get(artifact.name)
+        found.append(
+            {
+                "name": artifact.name,
+                "part": release.part(artifact),
+                "info_hash": torrent.info_hash if torrent else None,
+                "sha256": artifact.sha256,
+                "size": artifact.size,
+                "rows": rows.get(release.part(artifact), release.summary.rows),
+                "path": str(path) if path else None,
+                "url": deployment.primary.url(address),
+            }
+        )
+    return found
 
 
 def describe_vintages(deployment: Deployment, datasets: Iterable[Dataset]) -> list[dict[str, Any]]:

@@ -1,9 +1,13 @@
-"""`stac_item`: the STAC item of a release out of what is known before publication, validated, one of its artifacts."""
+"""`stac_item`: describes a release out of what is known before publication: its README and its validated STAC item.
+
+Both become artifacts of the release; the README first, since the item names every other file.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from d4c_pipeline.catalogue.readme import README_NAME, readme
 from d4c_pipeline.catalogue.stac_item import build_item, item_bytes
 from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.chain.copies import add_artifact
@@ -12,7 +16,7 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import release_folder, write_file
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.errors import UnknownNameError, sanitise
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.model.vintage import Vintage
 
@@ -20,7 +24,9 @@ ITEM_NAME = "item.json"
 
 
 def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict[str, Any]:
-    """Build, validate and store the item of the vintage's planned release; of a published one, return what it has.
+    """Write the README, then build, validate and store the item of the vintage's planned release.
+
+    Returns the item; of a published release, what it has.
 
     Raises DataError naming every mismatch when the item is not valid STAC.
     """
@@ -30,9 +36,23 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
         known = ledger.publications.item(release)
         if known is not None and is_settled(deployment, release):
             return known
-        torrent = ledger.publications.torrent(release)
-        if torrent is None:
+        torrents = ledger.publications.torrents(release)
+        if not torrents:
             raise UnknownNameError(f"{release.name} has no torrent yet", "Materialize 'torrent' of this vintage first")
+        deposit = deposit_of(deployment, release)
+        folder = release_folder(deployment, release.name, dataset.id, str(vintage))
+        settings = deployment.settings
+        described = readme(
+            dataset,
+            release,
+            deposit,
+            torrents,
+            publisher=settings.publisher,
+            contact=settings.contact,
+            sources=[sanitise(url) for url in dataset.source.addresses(vintage)],
+        )
+        write_file(folder / README_NAME, described)
+        release = add_artifact(deployment, release, folder / README_NAME, ArtifactRole.README)
         urls = {
             artifact.name: deployment.primary.url(
                 release_address(release.dataset, release.vintage, release.version, artifact.name)
@@ -40,10 +60,9 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
             for artifact in release.artifacts
             if artifact.role is not ArtifactRole.METADATA
         }
-        item = build_item(dataset, release, deposit_of(deployment, release), torrent, asset_urls=urls)
+        item = build_item(dataset, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
         validate_item(item)
-        staged = release_folder(deployment, release.name, dataset.id, str(vintage)) / ITEM_NAME
-        write_file(staged, item_bytes(item))
-        add_artifact(deployment, release, staged, ArtifactRole.METADATA)
+        write_file(folder / ITEM_NAME, item_bytes(item))
+        add_artifact(deployment, release, folder / ITEM_NAME, ArtifactRole.METADATA)
         ledger.publications.record_item(release, item)
         return item

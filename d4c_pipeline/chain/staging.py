@@ -32,7 +32,7 @@ def write_file(path: Path, content: bytes) -> None:
     """
     with storage_errors(f"write {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = _unfinished(path)
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -41,6 +41,11 @@ def write_file(path: Path, content: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    # One name for every process: who holds the lease now writes over what one that died has left.
+    return path.with_name(f".{path.name}.part")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -55,7 +60,7 @@ def link_file(source: Path, target: Path) -> None:
     """
     with storage_errors(f"write {target.name}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        temporary = _unfinished(target)
         temporary.unlink(missing_ok=True)
         os.link(source, temporary)
         temporary.replace(target)
