@@ -5,26 +5,36 @@ Exit codes: 0 only when what was asked is done, 1 for an error told in one sente
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from d4c_pipeline.model.errors import D4CError, PermanentError
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.cli_archive import archive_app
+from d4c_pipeline.cli_common import (
+    AsJson,
+    Debug,
+    Defs,
+    Home,
+    end_with,
+    err,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    read_settings,
+)
+from d4c_pipeline.cli_review import review_app
+from d4c_pipeline.model.errors import D4CError, PermanentError, sanitise
+from d4c_pipeline.model.settings import Settings, has_archive_token
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,15 +43,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Publishes open data: versioned, citable, kept in several places.",
 )
-out = Console(highlight=False, soft_wrap=True)
-if not out.is_terminal:
-    out.width = 240  # a pipe or a file has no edge to fold at
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Home = Annotated[Path | None, typer.Option("--home", help="Folder of ledger, store, archive and staging [D4C_HOME].")]
-Defs = Annotated[list[Path] | None, typer.Option("--defs", help="Folder with further datasets, repeatable [D4C_DEFS].")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the whole log.")]
+app.add_typer(review_app, name="review")
+app.add_typer(archive_app, name="archive")
 
 
 def main() -> None:
@@ -49,10 +52,10 @@ def main() -> None:
     try:
         app()
     except D4CError as error:
-        _end_with(error, f"{error}")
+        end_with(error, f"{error}")
     except Exception as error:  # noqa: BLE001 - the process ends here: a bug is told as one, with its way to a traceback
         said = f"{type(error).__name__}: {error}".rstrip(".")
-        _end_with(error, f"A bug stopped this ({said}). Run it again with --debug for the traceback, and report it.")
+        end_with(error, f"A bug stopped this ({said}). Run it again with --debug for the traceback, and report it.")
 
 
 @app.command()
@@ -60,7 +63,7 @@ def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
     """Publish two real datasets on the embedded default, without account or server."""
     from d4c_pipeline.demo import DATASETS, prepare, serve
 
-    settings = _settings(home, None, debug)
+    settings = read_settings(home, None, debug)
     folder = settings.home / "demo"
     prepare(folder)
     with serve(folder) as origins:
@@ -68,7 +71,7 @@ def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
         os.environ["D4C_ORIGIN_MAP"] = ",".join(f"{old}={new}" for old, new in {**settings.origins, **origins}.items())
         published = _publish_all([(dataset, None) for dataset in DATASETS], as_json=as_json, debug=debug)
     if as_json:
-        _print_json(published)
+        print_json(published)
         return
     _print_outcome(published)
     _print_further(Settings.from_environment())
@@ -85,10 +88,10 @@ def publish(
     debug: Debug = False,
 ) -> None:
     """Take a vintage of a dataset all the way from its source to the catalogue."""
-    _settings(home, defs, debug)
+    read_settings(home, defs, debug)
     published = _publish_all([(dataset, vintage)], as_json=as_json, debug=debug, bump=bump)
     if as_json:
-        _print_json(published[0])
+        print_json(published[0])
     else:
         _print_outcome(published)
 
@@ -98,7 +101,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     """List the datasets that are defined."""
     from d4c_pipeline.chain.datasets import load_datasets
 
-    settings = _settings(home, defs, debug)
+    settings = read_settings(home, defs, debug)
     rows = [
         {
             "dataset": one.id,
@@ -112,13 +115,13 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
         for one in load_datasets(settings.definitions).values()
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     shown = [
         {**row, "vintages": row["vintages"] if row["vintages"] == "discovered" else ", ".join(row["vintages"])}
         for row in rows
     ]
-    _print_table(shown, ("dataset", "title", "vintages", "license"))
+    print_table(shown, ("dataset", "title", "vintages", "license"))
 
 
 @app.command()
@@ -128,9 +131,9 @@ def status(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug:
     from d4c_pipeline.chain.deployment import Deployment
     from d4c_pipeline.chain.reports import describe_vintages
 
-    settings = _settings(home, defs, debug)
+    settings = read_settings(home, defs, debug)
     known = load_datasets(settings.definitions)
-    with Deployment.open(settings) as deployment:
+    with Deployment.open(settings, archive=False) as deployment:
         _print_releases(describe_vintages(deployment, known.values()), as_json=as_json)
 
 
@@ -147,8 +150,8 @@ def releases(
     from d4c_pipeline.chain.deployment import Deployment
     from d4c_pipeline.chain.reports import describe_release
 
-    settings = _settings(home, defs, debug)
-    with Deployment.open(settings) as deployment:
+    settings = read_settings(home, defs, debug)
+    with Deployment.open(settings, archive=False) as deployment:
         found = deployment.ledger.releases.living(dataset)
         if not found and dataset is not None:
             pick(load_datasets(settings.definitions), dataset)
@@ -161,15 +164,31 @@ def catalogue(home: Home = None, as_json: AsJson = False, debug: Debug = False) 
     from d4c_pipeline.chain.deployment import Deployment
     from d4c_pipeline.chain.reports import describe_catalogue
 
-    settings = _settings(home, None, debug)
-    with Deployment.open(settings) as deployment:
+    settings = read_settings(home, None, debug)
+    with Deployment.open(settings, archive=False) as deployment:
         found = describe_catalogue(deployment)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     _print_releases(found["releases"], as_json=False)
     out.print()
-    _print_facts({"catalogue": found["path"], "address": found["url"], "ask it": found["query"]})
+    print_facts({"catalogue": found["path"], "address": found["url"], "ask it": found["query"]})
+
+
+@app.command()
+def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show the settings as they are understood; of a secret only whether there is one."""
+    from dataclasses import asdict
+
+    found = {
+        name: sanitise(value) if isinstance(value, str) else value  # an address may hold a password
+        for name, value in asdict(read_settings(home, defs, debug)).items()
+    }
+    found["archive_token"] = has_archive_token()
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(found)
 
 
 @app.command()
@@ -183,7 +202,7 @@ def serve(
     from d4c_pipeline.chain.deployment import mounts
     from d4c_pipeline.distribution.file_server import serve_forever
 
-    settings = _settings(home, None, debug)
+    settings = read_settings(home, None, debug)
     _end_by_interrupt()
     serve_forever(
         mounts(settings), host, port or settings.port, lambda url: out.print(f"Serving {settings.home} at {url}")
@@ -202,7 +221,7 @@ def ui(
     from d4c_pipeline.distribution.file_server import serving
     from d4c_pipeline.orchestration.instance import ui_command
 
-    settings = _settings(home, defs, debug)
+    settings = read_settings(home, defs, debug)
     command, environment = ui_command(settings, port)
     _end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
@@ -244,20 +263,6 @@ def _stop(child: subprocess.Popen[bytes]) -> int:
     return 0
 
 
-def _settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:
-    """Read the settings; options win over the environment, which Dagster's resources and processes inherit."""
-    global _debug  # noqa: PLW0603 - see there
-    _debug = debug
-    if home is not None:
-        os.environ["D4C_HOME"] = str(home.expanduser().absolute())
-    if defs:
-        known = os.environ.get("D4C_DEFS")
-        os.environ["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
-    settings = Settings.from_environment()
-    os.environ["D4C_HOME"] = str(settings.home)
-    return settings
-
-
 def _publish_all(
     wanted: list[tuple[str, str | None]], *, as_json: bool, debug: bool, bump: str = "none"
 ) -> list[dict[str, Any]]:
@@ -283,7 +288,7 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
     for row in published:
         note = "  (a test DOI: it does not resolve)" if row["test_doi"] else ""
         out.print(f"[bold]{row['name']}[/bold]")
-        _print_facts(
+        print_facts(
             {
                 "outcome": row["outcome"],
                 "dataset": row["dataset"],
@@ -294,7 +299,7 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
                 "sha256": row["sha256"],
                 "DOI": f"{row['doi']}{note}",
                 "concept DOI": row["concept_doi"],
-                "info hash": row["info_hash"],
+                "info hash": row["info_hash"] or f"one for each of {len(row['files'])} files",
                 "file": row["path"] or row["url"],
                 "latest": row["latest_url"],
                 "catalogue": row["catalogue"],
@@ -303,18 +308,11 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
         out.print()
 
 
-def _print_facts(facts: dict[str, Any]) -> None:
-    # Not a rich table: it would fold paths and hashes, which are there to be copied.
-    width = max(map(len, facts)) + 2
-    for name, value in facts.items():
-        out.print(f"  [dim]{name:<{width}}[/dim]{escape(str(value))}")
-
-
 def _print_further(settings: Settings) -> None:
     from d4c_pipeline.chain.deployment import Deployment
     from d4c_pipeline.chain.reports import describe_catalogue
 
-    with Deployment.open(settings) as deployment:
+    with Deployment.open(settings, archive=False) as deployment:
         query = describe_catalogue(deployment)["query"]
     tool = Path(sys.argv[0])
     tool = tool.relative_to(Path.cwd()) if tool.is_absolute() and tool.is_relative_to(Path.cwd()) else tool
@@ -322,37 +320,14 @@ def _print_further(settings: Settings) -> None:
     elsewhere = f" --home {shlex.quote(str(settings.home))}" if settings.home != Path(".d4c").absolute() else ""
     ui = f"{tool} ui{elsewhere}" if elsewhere else "make ui"
     out.print("Look further:", style="bold")
-    _print_facts({"how far is what": f"{tool} status{elsewhere}", "the Dagster UI": ui, "the catalogue": query})
+    print_facts({"how far is what": f"{tool} status{elsewhere}", "the Dagster UI": ui, "the catalogue": query})
 
 
 def _print_releases(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    _print_table(rows, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))
-
-
-def _print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
-    out.print(table)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def _end_with(error: Exception, sentence: str) -> NoReturn:
-    if _debug:
-        raise error
-    err.print(f"[bold red]Error:[/bold red] {escape(sentence)}")
-    sys.exit(1)
-
-
-_debug = False  # whether --debug was said; read at the end of the process, where no context is left
+    print_table(rows, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ One table says which step an asset calls and how its result is shown; the order 
 Concept: https://docs.dagster.io/guides/build/assets
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,16 +26,20 @@ from d4c_pipeline.chain import (
 )
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import AwaitingReviewError
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration import metadata
 from d4c_pipeline.orchestration.failures import explained
-from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
+FIRST_STEP = "raw"
+PLANNING_STEP = "checksums"
 LAST_STEP = "latest"
+REVIEWED = "reviewed"
 ARCHIVE_WEB_SEED = "archive_web_seed"
 # A check blocks what comes after it when it fails with an error; a warning is only shown.
 _SEVERITY = {
@@ -44,14 +48,17 @@ _SEVERITY = {
     Outcome.FAILURE: dg.AssetCheckSeverity.ERROR,
 }
 
-Work = Callable[[Deployment, Dataset, Vintage, Mapping[str, Any]], dg.MaterializeResult]
+Result = dg.MaterializeResult | dg.AssetCheckResult
+Work = Callable[[Deployment, Dataset, Vintage, Mapping[str, Any]], dg.MaterializeResult | Sequence[Result]]
 
 
 @dataclass(frozen=True)
 class Step:
     """One asset of the chain: its name, what it does (in words and in code), and how it runs.
 
-    `pool` limits how many of its kind run at once (see dagster.yaml). `checks` name the asset checks it reports.
+    `pool` limits how many of its kind run at once (see dagster.yaml). `checks` name the asset checks it reports. One
+    that `may_wait` for a person then reports its checks without being materialized: what follows is skipped, and the
+    run ends well.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Step:
     pool: str | None = None
     config: Mapping[str, dg.Field] = field(default_factory=dict[str, dg.Field])
     checks: tuple[dg.AssetCheckSpec, ...] = ()
+    may_wait: bool = False
 
 
 def _raw(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
@@ -74,6 +82,7 @@ def _processed(
 ) -> dg.MaterializeResult:
     result = processed.process(deployment, dataset, vintage)
     verdicts = checks.judge(deployment, dataset, vintage, result)
+    passed = checks.overridden(deployment, result.sha256)
     return dg.MaterializeResult(
         metadata=metadata.of_processed(result),
         data_version=dg.DataVersion(result.sha256),
@@ -81,8 +90,9 @@ def _processed(
             dg.AssetCheckResult(
                 check_name=verdict.check,
                 passed=verdict.outcome is Outcome.PASS,
-                severity=_SEVERITY[verdict.outcome],
-                metadata=metadata.of_verdict(verdict),
+                # What a person let pass on this very data is shown and blocks nothing.
+                severity=dg.AssetCheckSeverity.WARN if verdict.check in passed else _SEVERITY[verdict.outcome],
+                metadata=metadata.of_verdict(verdict, passed.get(verdict.check)),
             )
             for verdict in verdicts
         ],
@@ -114,20 +124,35 @@ def _stac_item(
     return dg.MaterializeResult(metadata=metadata.of_stac_item(stac_item.describe(deployment, dataset, vintage)))
 
 
-def _deposit(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    result = deposit.publish(deployment, dataset, vintage)
+def _deposit(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> Sequence[Result]:
+    try:
+        result = deposit.publish(deployment, dataset, vintage)
+    except AwaitingReviewError as waiting:
+        return _of_deposit(waiting, "nothing is published yet", seed=True)
     seed = result.archive_seed
-    return dg.MaterializeResult(
-        metadata=metadata.of_deposit(result),
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=ARCHIVE_WEB_SEED,
-                passed=seed is None or seed.ok,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"reason": seed.reason if seed else "the archive has no public address"},
-            )
-        ],
-    )
+    reason = seed.reason if seed else "the archive has no public address"
+    return [
+        dg.MaterializeResult(metadata=metadata.of_deposit(result)),
+        *_of_deposit(None, reason, seed=seed is None or seed.ok),
+    ]
+
+
+def _of_deposit(waiting: AwaitingReviewError | None, reason: str, *, seed: bool) -> list[Result]:
+    """The two checks of `deposit`: whether it waits for a person, and whether the archive serves as a web seed."""
+    return [
+        dg.AssetCheckResult(
+            check_name=REVIEWED,
+            passed=waiting is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"waits": waiting.cause, "remedy": waiting.remedy} if waiting else {"waits": "for nobody"},
+        ),
+        dg.AssetCheckResult(
+            check_name=ARCHIVE_WEB_SEED,
+            passed=seed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"reason": reason},
+        ),
+    ]
 
 
 def _latest(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
@@ -138,7 +163,7 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
     """The steps of one dataset, in order."""
     return (
         Step(
-            "raw",
+            FIRST_STEP,
             "Fetches the native files of a vintage, verified, and retains them.",
             _raw,
             kinds=frozenset({"source", "file"}),
@@ -161,7 +186,7 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
             ),
         ),
         Step(
-            "checksums",
+            PLANNING_STEP,
             "Hashes the artifacts, compares with the newest published release and decides the version.",
             _checksums,
             config={
@@ -178,10 +203,17 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
         Step("stac_item", "Describes the release as a validated STAC item.", _stac_item, kinds=frozenset({"json"})),
         Step(
             "deposit",
-            "Uploads every artifact to the archive, verifies them there and publishes. Nothing undoes it.",
+            "Uploads every artifact to the archive, verifies them there and publishes, where the policy asks for it "
+            "after a person approved. Nothing undoes it.",
             _deposit,
             pool="archive",
+            may_wait=True,
             checks=(
+                dg.AssetCheckSpec(
+                    REVIEWED,
+                    asset=dg.AssetKey([dataset.id, "deposit"]),
+                    description="The release waits for nobody: a warning tells why it does, and how it goes on.",
+                ),
                 dg.AssetCheckSpec(
                     ARCHIVE_WEB_SEED,
                     asset=dg.AssetKey([dataset.id, "deposit"]),
@@ -232,13 +264,17 @@ def _asset(
         check_specs=list(step.checks),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.license, "source": dataset.source.urls[0]},
+        output_required=not step.may_wait,
     )
-    def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+    def asset(
+        context: dg.AssetExecutionContext, deployment: DeploymentResource, duckdb: ProcessingDuckDB
+    ) -> Iterator[Result]:
         op = context.op_execution_context
-        with explained(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened() as opened:
+        with explained(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened(duckdb) as opened:
             vintage = dataset.vintage(context.partition_key)
             progress.report(progress.Progress(dataset.id, str(vintage), step.name))
-            return step.work(opened, dataset, vintage, op.op_config or {})
+            done = step.work(opened, dataset, vintage, op.op_config or {})
+        yield from [done] if isinstance(done, dg.MaterializeResult) else done
 
     return asset
 

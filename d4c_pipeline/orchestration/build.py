@@ -18,7 +18,9 @@ import dagster as dg
 
 from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
-from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
+from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.reviewing import review_job
 
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
@@ -45,8 +47,11 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
         loaded,
         dg.Definitions(
             assets=[catalogue_asset(latest, datasets)],
+            asset_checks=[registration_check()],
+            jobs=[review_job(datasets), REGISTRATION_JOB],
+            schedules=[REGISTRATION_SCHEDULE],
             sensors=[_CATALOGUE_FOLLOWS],
-            resources={"deployment": DeploymentResource(), **(resources or {})},
+            resources={"duckdb": ProcessingDuckDB(), "deployment": DeploymentResource(), **(resources or {})},
             executor=dg.in_process_executor,
         ),
     )

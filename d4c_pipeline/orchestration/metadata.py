@@ -56,12 +56,12 @@ def of_raw(result: Retained) -> Metadata:
 
 
 def of_processed(result: StagedBuild) -> Metadata:
-    """The data artifact: rows, columns, bounds, a preview, a small map, the profile, and what was derived from it."""
+    """The data: rows, columns, bounds, a preview, a small map, the profile, its files, and what was derived from it."""
     summary = result.summary
     # What an operator looks at first stands first: the UI keeps this order.
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
-        picture = base64.b64encode(map_png(result.data)).decode()
+        picture = base64.b64encode(map_png(result.paths)).decode()
         shown["map"] = dg.MetadataValue.md(f"![map of the geometry](data:image/png;base64,{picture})")
         shown["bounds"] = dg.MetadataValue.json(
             dict(zip(("west", "south", "east", "north"), summary.bounds, strict=True))
@@ -70,22 +70,42 @@ def of_processed(result: StagedBuild) -> Metadata:
         shown["crs"] = summary.crs or "unknown"
     return {
         **shown,
-        "preview": dg.MetadataValue.md(preview_markdown(result.data)),
+        "preview": dg.MetadataValue.md(preview_markdown(result.paths[0])),
         "profile": dg.MetadataValue.md(profile_markdown(json.loads(result.profile.read_text("utf-8")))),
         **({"derived": _derived(result)} if result.derived else {}),
-        "size": result.data.stat().st_size,
+        **({"files": _parts(result)} if len(result.data) > 1 else {}),
+        "size": sum(path.stat().st_size for path in result.paths),
         "sha256": result.sha256,
-        "path": dg.MetadataValue.path(str(result.data)),
+        "path": dg.MetadataValue.path(str(result.paths[0] if len(result.paths) == 1 else result.paths[0].parent)),
         "report": dg.MetadataValue.json(dict(summary.report)),
     }
 
 
-def of_verdict(verdict: Verdict) -> Metadata:
-    """What a check expected and what is, with examples and a remedy where it did not pass."""
+def of_verdict(verdict: Verdict, overridden: str | None = None) -> Metadata:
+    """What a check expected and what is, with examples and a remedy where it did not pass; who let it pass, and why."""
+    said = {**verdict.detail, **({"overridden": overridden} if overridden else {})}
     return {
         name: dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.json(value)
-        for name, value in verdict.detail.items()
+        for name, value in said.items()
     }
+
+
+def _parts(result: StagedBuild) -> dg.MetadataValue:
+    facts = {part.name: part for part in result.summary.parts}
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "part": file.part,
+                    "rows": facts[file.part].rows,
+                    "size": file.path.stat().st_size,
+                    "sha256": file.sha256,
+                }
+            )
+            for file in result.data
+        ],
+        schema=_schema(part="string", rows="int", size="int", sha256="string"),
+    )
 
 
 def _derived(result: StagedBuild) -> dg.MetadataValue:
@@ -114,8 +134,9 @@ def of_checksums(result: Plan) -> Metadata:
         "outcome": "unchanged" if result.unchanged else "planned",
         "change": result.change.bump.name,
         "reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.change.reasons) or "no change"),
-        "sha256": result.release.data.sha256,
-        "size": result.release.data.size,
+        "sha256": result.release.data_sha256,
+        "size": sum(file.size for file in result.release.data_files),
+        "files": len(result.release.data_files),
         "dagster/row_count": result.release.summary.rows,
     }
 
@@ -151,16 +172,37 @@ def of_copies(result: tuple[Copy, ...]) -> Metadata:
 
 
 def of_torrent(result: Seeded) -> Metadata:
-    """Info hash, magnet link and the web seeds."""
-    torrent = result.torrent
+    """Info hash, magnet link and the web seeds; of data in parts a line for each."""
+    left_out = {"left_out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.left_out) or "none")}
+    if len(result.torrents) > 1:
+        return {"torrents": _torrents(result), **left_out}
+    (torrent,) = result.torrents.values()
     return {
         "info_hash": torrent.info_hash,
         **({"info_hash_v2": torrent.info_hash_v2} if torrent.info_hash_v2 else {}),
         "magnet": dg.MetadataValue.url(torrent.magnet),
         "piece_size": torrent.piece_size,
         "web_seeds": dg.MetadataValue.md("\n".join(f"- <{url}>" for url in torrent.web_seeds) or "none"),
-        "left_out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.left_out) or "none"),
+        **left_out,
     }
+
+
+def _torrents(result: Seeded) -> dg.MetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "file": name,
+                    "info_hash": torrent.info_hash,
+                    "piece_size": torrent.piece_size,
+                    "web_seeds": " ".join(torrent.web_seeds),
+                    "magnet": torrent.magnet,
+                }
+            )
+            for name, torrent in result.torrents.items()
+        ],
+        schema=_schema(file="string", info_hash="string", piece_size="int", web_seeds="string", magnet="string"),
+    )
 
 
 def of_stac_item(result: Mapping[str, Any]) -> Metadata:
@@ -186,7 +228,8 @@ def of_latest(result: Switched) -> Metadata:
         "url": dg.MetadataValue.url(result.url),
         "serves": result.release.name,
         "switched": result.changed,
-        "sha256": result.release.data.sha256,
+        "addresses": dg.MetadataValue.md("\n".join(f"- {address}" for address in result.addresses)),
+        "sha256": result.release.data_sha256,
     }
 
 

@@ -14,18 +14,22 @@ import dagster as dg
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
 from d4c_pipeline.chain.reports import describe_catalogue, describe_release
+from d4c_pipeline.chain.review import approval
 from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, UnknownNameError
+from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.assets import (
+    FIRST_STEP,
+    PLANNING_STEP,
     catalogue_asset,
     dataset_assets,
     discovered_partitions_name,
 )
 from d4c_pipeline.orchestration.instance import embedded_instance
-from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.sources.open import open_source
 
 _OURS = {"d4c/by": "command line"}
@@ -72,16 +76,33 @@ def publish_vintage(
 
     `wanted` is the vintage, None for the newest. The answer has the keys of `chain.reports` and an `outcome`:
     `published` for a new release, `unchanged` when the published one is still right. Raises RunFailedError with cause
-    and remedy of the step that failed.
+    and remedy of the step that failed, AwaitingReviewError when the release waits for a person.
     """
     vintage = choose_vintage(settings, dataset, wanted)
     with Deployment.open(settings) as deployment:
         before = deployment.ledger.releases.newest_published(dataset.id, vintage)
     materialize_chain(settings, dataset, vintage, declared, at_least=at_least, debug=debug)
+    return _outcome(settings, dataset, vintage, before)
+
+
+def publish_approved(settings: Settings, dataset: Dataset, vintage: Vintage, declared: list[Dataset]) -> dict[str, Any]:
+    """Publish the planned release of a vintage that a person approved, and describe it as `publish_vintage` does.
+
+    Nothing is fetched or built again: what was approved is published, or nothing.
+    """
+    materialize_chain(settings, dataset, vintage, declared, first="deposit")
+    return _outcome(settings, dataset, vintage, None)
+
+
+def _outcome(settings: Settings, dataset: Dataset, vintage: Vintage, before: Release | None) -> dict[str, Any]:
+    """Describe what a run that ended well left. Raises AwaitingReviewError when that waits for a person."""
     with Deployment.open(settings) as deployment:
+        planned = deployment.ledger.releases.planned(dataset.id, vintage)
+        if planned is not None:
+            approval(deployment, dataset, planned)()
         release = deployment.ledger.releases.newest_published(dataset.id, vintage)
         serving = newest_release(deployment, dataset, vintage)
-        if release is None or serving is None:
+        if planned is not None or release is None or serving is None:
             raise NeedsPersonError(
                 f"The run ended well but published nothing of {dataset.id} {vintage}", "Report this bug"
             )
@@ -100,15 +121,21 @@ def materialize_chain(
     declared: list[Dataset],
     *,
     at_least: str = "NONE",
+    first: str = FIRST_STEP,
     debug: bool = False,
 ) -> None:
-    """Materialize the whole chain of `vintage` and the catalogue, in process, on the embedded instance.
+    """Materialize the chain of `vintage` from the step `first` on, and the catalogue, in process.
+
+    That is on the embedded instance, so that the UI of the same home shows the run.
 
     Raises RunFailedError with cause and remedy of the step that failed.
     """
     # Nobody gives the slot of a pool back when this process is killed: the next run would wait for it, silently.
     assets = dataset_assets(dataset, pooled=False)
     catalogue = catalogue_asset([assets[-1].key], declared)
+    names = [asset.key.path[-1] for asset in assets]
+    chosen = [*assets[names.index(first) :], catalogue]
+    planning = assets[names.index(PLANNING_STEP)]
     # Dagster prints a page of log per step to stderr; whoever publishes by hand wants one line.
     level = "DEBUG" if debug else "CRITICAL"
     logging.getLogger("dagster").setLevel(level)
@@ -117,13 +144,16 @@ def materialize_chain(
         if dataset.fixed_vintages is None:
             instance.add_dynamic_partitions(discovered_partitions_name(dataset), [str(vintage)])
         run = dg.materialize(
-            [*assets, catalogue],
+            chosen,
             instance=instance,
             partition_key=str(vintage),
-            resources={"deployment": DeploymentResource(home=str(settings.home), retries=False)},
+            resources={
+                "deployment": DeploymentResource(home=str(settings.home), retries=False),
+                "duckdb": ProcessingDuckDB(),
+            },
             run_config={
                 "loggers": {"console": {"config": {"log_level": level}}},
-                "ops": {assets[2].op.name: {"config": {"at_least": at_least}}},
+                "ops": {planning.op.name: {"config": {"at_least": at_least}}} if planning in chosen else {},
             },
             raise_on_error=False,
             tags={**_OURS, _PROCESS: this_process()},

@@ -8,11 +8,56 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dagster as dg
+import duckdb
+from dagster_duckdb import DuckDBResource
+from pydantic import Field
 
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
+from d4c_pipeline.processing import duckdb_engine
+
+
+class ProcessingDuckDB(DuckDBResource):
+    """DuckDB as the processing opens it, and what it may take: shown in the UI, applied to every step.
+
+    A setting that is left out is that of the environment.
+    """
+
+    database: str = Field(default=":memory:", description="The processing works in memory and on its own files.")
+    threads: int | None = Field(default=None, ge=1, description="Threads of a build; else D4C_THREADS or all cores.")
+    memory_limit: str | None = Field(
+        default=None, description="Memory of a build, such as 4GB; else D4C_MEMORY_LIMIT or half of what there is."
+    )
+    temp_directory: str | None = Field(
+        default=None, description="Folder for what does not fit into memory; else D4C_TEMP or the vintage's staging."
+    )
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """Return `settings` with what is set here. Raises PermanentError for what can't be understood."""
+        if self.connection_config or self.database != ":memory:":
+            raise PermanentError(
+                "The resource duckdb has a database or a connection_config, of which the processing knows nothing",
+                "Set its threads, memory_limit or temp_directory",
+            )
+        return replace(
+            settings,
+            threads=self.threads or settings.threads,
+            memory_limit=memory_amount(self.memory_limit or "") or settings.memory_limit,
+            temp=temp_folder(self.temp_directory or "") or settings.temp,
+        )
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open DuckDB with spatial out of its wheel and the settings of the processing; nothing is downloaded."""
+        settings = self.applied_to(Settings.from_environment())
+        with duckdb_engine.connect(
+            extensions=("spatial",), threads=settings.threads, memory_limit=settings.memory_limit, spill=settings.temp
+        ) as connection:
+            yield connection
 
 
 class DeploymentResource(dg.ConfigurableResource):
@@ -27,11 +72,12 @@ class DeploymentResource(dg.ConfigurableResource):
 
     def settings(self) -> Settings:
         """Return the settings. Raises PermanentError when a variable can't be understood."""
-        override = {"D4C_HOME": self.home} if self.home else {}
-        return Settings.from_environment({**os.environ, **override})
+        changed = {"D4C_HOME": self.home} if self.home else {}
+        return Settings.from_environment({**os.environ, **changed})
 
     @contextmanager
-    def opened(self) -> Iterator[Deployment]:
-        """Open the deployment for one step."""
-        with Deployment.open(self.settings()) as deployment:
+    def opened(self, engine: ProcessingDuckDB | None = None) -> Iterator[Deployment]:
+        """Open the deployment for one step; `engine` says what the step's processing may take."""
+        settings = self.settings()
+        with Deployment.open(engine.applied_to(settings) if engine is not None else settings) as deployment:
             yield deployment

@@ -1,0 +1,91 @@
+"""`d4c archive`: the archive compared with the ledger. Nothing is changed there; the work is done by the chain."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from d4c_pipeline.cli_common import AsJson, Debug, Home, out, print_json, print_table, read_settings
+from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
+
+archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger.")
+
+
+@archive_app.command()
+def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List drafts at the archive that no release owns, and deposits that have not moved for a day."""
+    from d4c_pipeline.chain import inventory
+    from d4c_pipeline.chain.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        found = inventory.drafts(deployment)
+    orphans = [asdict(draft) for draft in found.orphans]
+    hanging = [
+        {
+            "release": one.release.name,
+            "state": one.deposit.state.value,
+            "record_id": one.deposit.record_id,
+            "doi": one.deposit.doi,
+            "since": one.deposit.updated_at.isoformat(timespec="seconds") if one.deposit.updated_at else None,
+        }
+        for one in found.hanging
+    ]
+    if as_json:
+        print_json({"orphans": orphans, "hanging": hanging})
+        return
+    out.print(f"Drafts that no release owns: {len(orphans)}", style="bold")
+    if orphans:
+        print_table(orphans, ("record_id", "identifier", "doi", "url"))
+        out.print("Look at each at the archive; publish or delete it there.")
+    out.print(f"Deposits that have not moved for a day: {len(hanging)}", style="bold")
+    if hanging:
+        print_table(hanging, ("release", "state", "record_id", "doi", "since"))
+        out.print("'d4c publish' of the dataset and vintage goes on with each.")
+
+
+@archive_app.command()
+def verify(
+    doi: Annotated[str, typer.Argument(help="DOI of a published release.")],
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the files of a published record with the ledger, by name, size and md5."""
+    from d4c_pipeline.chain import inventory
+    from d4c_pipeline.chain.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        files = inventory.verify(deployment, doi)
+    rows = [asdict(file) for file in files]
+    if as_json:
+        print_json({"doi": doi, "files": rows})
+    else:
+        print_table(rows, ("name", "state", "detail"))
+    wrong = [f"{file.name} is {file.state}" for file in files if file.state != "same"]
+    if wrong:
+        raise IntegrityError(
+            f"The record of {doi} is not what was published: {'; '.join(wrong)}", "Ask the archive's managers"
+        )
+
+
+@archive_app.command()
+def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Ask the DOI resolver for every published DOI that was not seen registered yet."""
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.registration import check_registrations
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        found = check_registrations(deployment)
+    rows = [asdict(one) for one in found]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("release", "doi", "registered"))
+    missing = [one.doi for one in found if not one.registered]
+    if missing:
+        raise NeedsPersonError(
+            f"Published and not registered yet: {', '.join(missing)}",
+            "Wait a day; then ask the archive's managers to register them again",
+        )

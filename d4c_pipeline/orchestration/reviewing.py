@@ -1,0 +1,74 @@
+"""The job `review`: a person's decision on a release, made in the UI, and the publication that follows an approval.
+
+What a decision means and what is written down belongs to `chain.review`; the command line does the same without a job.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+from d4c_pipeline.chain import review
+from d4c_pipeline.chain.datasets import pick
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.orchestration.assets import chain
+from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.resources import DeploymentResource
+
+REVIEW_JOB = "review"
+_PUBLISHING_STEPS = ("deposit", "latest")
+
+
+class Decision(Enum):
+    """What a person decided."""
+
+    approve = "approve"
+    reject = "reject"
+
+
+class ReviewConfig(dg.Config):
+    """Who decides what on which release, and why."""
+
+    release: str = Field(description="The name of the release that waits (see the check 'reviewed' of its 'deposit').")
+    decision: Decision = Field(description="approve or reject.")
+    who: str = Field(description="Whose decision it is.")
+    reason: str = Field(default="", description="Why; a rejection wants one.")
+    publish: bool = Field(default=True, description="Whether an approved release is published at once.")
+
+
+def review_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
+    """Return the job over all `datasets`."""
+    known = {dataset.id: dataset for dataset in datasets}
+
+    @dg.op(description="Records the decision; publishes what was approved, gives up what was rejected.", pool="archive")
+    def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
+        with (
+            explained(retries=deployment.retries, attempt=context.retry_number + 1),
+            deployment.opened() as opened,
+        ):
+            release = review.planned_release(opened, config.release)
+            dataset = pick(known, release.dataset)
+            if config.decision is Decision.reject:
+                review.reject(opened, release, who=config.who, reason=config.reason)
+                return
+            review.approve(opened, release, who=config.who, reason=config.reason)
+            if not config.publish:
+                return
+            steps = {step.name: step for step in chain(dataset)}
+            for name in _PUBLISHING_STEPS:
+                done = steps[name].work(opened, dataset, release.vintage, {})
+                for result in [done] if isinstance(done, dg.MaterializeResult) else done:
+                    if isinstance(result, dg.MaterializeResult):
+                        # As if the asset itself had run: the UI shows it, and the catalogue follows.
+                        context.log_event(
+                            dg.AssetMaterialization(
+                                [dataset.id, name], partition=str(release.vintage), metadata=dict(result.metadata or {})
+                            )
+                        )
+
+    @dg.job(name=REVIEW_JOB, description="Approves or rejects a release that waits for a person.")
+    def job() -> None:
+        decide()
+
+    return job
