@@ -15,7 +15,14 @@ hypothesis.settings.load_profile("d4c")
 
 # What an operator has set must reach no test: it would publish into a real home.
 for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.startswith("D4C_")]:
-    if _name not in ("D4C_FIXTURES", "D4C_TEST_FAULTS", "D4C_TEST_LIVES"):
+    if _name not in (
+        "D4C_FIXTURES",
+        "D4C_TEST_FAULTS",
+        "D4C_TEST_LIVES",
+        "D4C_TEST_PYTHONS",
+        "D4C_INVENIO_URL",
+        "D4C_INVENIO_TOKEN",
+    ):
         del os.environ[_name]
 
 
@@ -26,3 +33,12 @@ def fixtures() -> Path:
     if not folder:
         pytest.skip("D4C_FIXTURES is not set: the real data files are not part of this repository")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def invenio_lane() -> tuple[str, str]:
+    """Address and token of a running InvenioRDM; without one, the test is skipped and says so."""
+    url, token = os.environ.get("D4C_INVENIO_URL"), os.environ.get("D4C_INVENIO_TOKEN")
+    if not url or not token:
+        pytest.skip("D4C_INVENIO_URL and D4C_INVENIO_TOKEN are not set: no InvenioRDM runs beside the tests")
+    return url, token

@@ -108,7 +108,8 @@ def _check_checksums(folder: Path, data: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == sorted([f"{data.name}: OK", "manifest.json: OK", "profile.json: OK"])
+    named = (data.name, "code.zip", "manifest.json", "profile.json")
+    assert sorted(done.stdout.splitlines()) == sorted(f"{name}: OK" for name in named)
 
 
 def _check_manifest(folder: Path, row: Mapping[str, Any], natives: Mapping[str, str]) -> None:

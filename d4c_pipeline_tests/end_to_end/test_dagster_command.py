@@ -53,19 +53,18 @@ def test_the_provinces_of_2016_go_all_the_way(fixtures: Path, tmp_path: Path, or
     with Deployment.open(Settings(home=home, port=port)) as deployment:
         (release,) = deployment.ledger.releases.published()
         deposit = deployment.ledger.deposits.of(release)
-        torrent = deployment.ledger.publications.torrent(release)
+        (torrent,) = deployment.ledger.publications.torrents(release).values()
         (native,) = deployment.ledger.natives.current(DATASET, release.vintage)
     assert (release.name, str(release.version), release.summary.rows) == (NAME, "0.1.0-beta", 13)
     assert deposit is not None
     assert (deposit.state.value, deposit.test) == ("published", True)
-    assert torrent is not None
     assert len(torrent.web_seeds) == 2
     assert native.url == ADDRESS
     assert native.sha256 == hashlib.sha256((fixtures / NATIVE).read_bytes()).hexdigest()
 
     store = home / "store"
     data = store / "releases" / DATASET / "2016" / "v0.1.0-beta" / f"{NAME}.parquet"
-    assert hashlib.sha256(data.read_bytes()).hexdigest() == release.data.sha256
+    assert hashlib.sha256(data.read_bytes()).hexdigest() == release.data_sha256
     latest = store / "processed" / f"{NAME.removesuffix('_v0.1.0-beta')}.parquet"
     assert latest.read_bytes() == data.read_bytes()
     rows = duckdb.sql(f"SELECT dguid, prfname FROM '{data}' ORDER BY dguid").fetchall()

@@ -97,9 +97,10 @@ def same_release(dataset: str, tmp_path: Path, origin: Origin, definitions: Path
     )
     folders = [Path(row["path"]).parent for row in (first, second)]
     files = [tree(folder) for folder in folders]
-    # Torrent (its seeds), item and record name addresses and DOIs, which differ; all else is the same to the byte.
-    named = {name for name in files[0] if name == "item.json" or name.endswith(".torrent")}
-    assert len(files[0]) == 6
+    # Torrent (its seeds), README, item and record name addresses and DOIs, which differ; all else is the same to the
+    # byte, the zip of the code included.
+    named = {name for name in files[0] if name in {"item.json", "README.md"} or name.endswith(".torrent")}
+    assert len(files[0]) == 8
     assert {name: sha for name, sha in files[0].items() if name not in named} == {
         name: sha for name, sha in files[1].items() if name not in named
     }

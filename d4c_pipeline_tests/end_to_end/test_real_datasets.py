@@ -10,6 +10,7 @@ import asyncio
 import csv
 import io
 import json
+import tempfile
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ import shapely
 from d4c_pipeline_tests.end_to_end.commands import D4C
 from d4c_pipeline_tests.end_to_end.inspection import check_release, sha256
 from d4c_pipeline_tests.end_to_end.samples import Origin, define
+from d4c_pipeline_tests.full_tables import french_twin
 
 PROVINCES = "statcan_provinces_territories_digital"
 PROVINCES_2016 = (
@@ -32,6 +34,8 @@ PROVINCES_2016 = (
 )
 RATES = "statcan_foreign_exchange_rates_daily"
 RATES_URL = "https://www150.statcan.gc.ca/n1/tbl/csv/33100036-eng.zip"
+RATES_URL_FR = "https://www150.statcan.gc.ca/n1/tbl/csv/33100036-fra.zip"
+UNITS = {"Index, 1992=100": "Indice, 1992=100", "Dollars": "Dollars"}
 ODCAF = "statcan_open_database_of_cultural_and_art_facilities"
 ODCAF_URL = "https://www150.statcan.gc.ca/n1/en/pub/21-26-0001/2020001/ODCAF_V1.0.zip"
 FACILITIES = Path("07_statcan_odcaf", "ODCAF_v1.0.csv")
@@ -42,7 +46,12 @@ def serve_provinces(origin: Origin, fixtures: Path) -> None:
 
 
 def serve_rates(origin: Origin, fixtures: Path) -> None:
-    origin.put(RATES_URL, fixtures / "08_statcan_wds" / "33100036-eng.zip", datetime(2025, 6, 4, 12, 30, tzinfo=UTC))
+    wds, moment = fixtures / "08_statcan_wds", datetime(2025, 6, 4, 12, 30, tzinfo=UTC)
+    english = wds / "33100036-eng.zip"
+    origin.put(RATES_URL, english, moment)
+    with tempfile.TemporaryDirectory() as folder:
+        twin = french_twin(english, wds / "33100036.json", Path(folder), units=UNITS)
+        origin.put(RATES_URL_FR, twin, moment)
 
 
 def pack_facilities(folder: Path, fixtures: Path) -> Path:
@@ -184,16 +193,37 @@ def test_exchange_rates_of_the_web_data_service(d4c: D4C, origin: Origin, fixtur
     serve_rates(origin, fixtures)
     row = d4c.ok("publish", RATES)
     native = "1398c22b3e7e2beea1df62d25d30549ebb8e453148fd77378d978690736729df"
-    item = check_release(d4c.home, row, {"33100036-eng.zip": native})
+    french = sha256(origin.folder / "www150.statcan.gc.ca" / "n1" / "tbl" / "csv" / "33100036-fra.zip")
+    item = check_release(d4c.home, row, {"33100036-eng.zip": native, "33100036-fra.zip": french})
     assert (row["vintage"], row["version"], row["rows"]) == ("2025-06-04", "0.1.0-beta", 90_086)
 
     asked = duckdb.sql(f"SELECT * FROM read_parquet('{row['path']}')")
+    assert dict(zip(asked.columns, map(str, asked.dtypes), strict=True)) == {
+        "ref_date": "DATE", "ref_start_date": "DATE", "ref_end_date": "DATE", "geo_en": "VARCHAR", "geo_fr": "VARCHAR",
+        "dguid": "VARCHAR", "type_of_currency_en": "VARCHAR", "type_of_currency_fr": "VARCHAR", "uom_en": "VARCHAR",
+        "uom_fr": "VARCHAR", "uom_id": "SMALLINT", "scalar_factor_en": "VARCHAR", "scalar_factor_fr": "VARCHAR",
+        "scalar_id": "TINYINT", "vector": "VARCHAR", "coordinate": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR",
+        "status_en": "VARCHAR", "status_fr": "VARCHAR", "symbol": "VARCHAR", "symbol_en": "VARCHAR",
+        "symbol_fr": "VARCHAR", "terminated": "BOOLEAN", "decimals": "TINYINT",
+    }  # fmt: skip
     assert asked.aggregate(
-        "count(*), count(*) FILTER (status = '..'), count(*) FILTER (terminated = 't'), count(DISTINCT vector)"
+        "count(*), count(*) FILTER (status = '..'), count(*) FILTER (terminated), count(DISTINCT vector)"
     ).fetchone()[:3] == (90_086, 12_495, 19_269)
     assert asked.filter("value IS NULL AND status IS DISTINCT FROM '..'").aggregate("count(*)").fetchone() == (0,)
+    assert asked.filter("value IS NULL").unique("status_en, status_fr").fetchall() == [
+        ("not available for a specific reference period", "indisponible pour une période de référence précise")
+    ]
     assert asked.unique("decimals").order("decimals").fetchall() == [(4,), (5,), (6,), (8,)]
-    assert str(asked.project("ref_date").dtypes[0]) == "DATE"
+    assert asked.filter("ref_start_date != ref_date OR ref_end_date != ref_date").fetchall() == []
+    first = asked.filter("vector = 'v111666250' AND ref_date = DATE '1981-05-04'")
+    assert first.project("value, type_of_currency_en, type_of_currency_fr, uom_fr").fetchone() == (
+        98.84069746,
+        "Canadian-Dollar Effective Exchange Rate Index (CERI)",
+        "Dollar canadien indice de taux de change effectif (TCEC)",
+        "Indice, 1992=100",
+    )
+    unnamed = "type_of_currency_fr IS NULL OR uom_fr IS NULL OR geo_fr IS NULL OR scalar_factor_fr IS NULL"
+    assert asked.filter(unnamed).fetchall() == []
     assert "geometry" not in asked.columns
     # A table lies where its YAML says.
     assert item["bbox"] == [-141.02, 41.67, -52.61, 83.14]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,11 +34,11 @@ def published(archive: Archive, metadata: Metadata, hello: Path) -> PublishedRec
 def test_a_draft_is_found_as_a_draft_only(archive: Archive, metadata: Metadata) -> None:
     draft = archive.create_draft(metadata())
 
-    assert draft.identifier == "urn:d4c:" + "a" * 64
+    assert draft.identifier == metadata().identifier
     assert (draft.doi, draft.concept_doi) == (None, None)
     assert archive.draft(draft.record_id) == draft
     assert archive.find_drafts(metadata().identifier) == (draft,)
-    assert archive.find_drafts("urn:d4c:" + "b" * 64) == ()
+    assert archive.find_drafts(metadata("second").identifier) == ()
     assert archive.read(draft.record_id) is None
     assert archive.find_published(metadata().identifier) is None
 
@@ -69,10 +70,10 @@ def test_a_reserved_doi_stays(archive: Archive, metadata: Metadata) -> None:
 
 def test_put_metadata_changes_the_identifier(archive: Archive, metadata: Metadata) -> None:
     draft = archive.create_draft(metadata())
-    changed = archive.put_metadata(draft, metadata(key="b" * 64))
+    changed = archive.put_metadata(draft, metadata("second"))
 
-    assert changed.identifier == "urn:d4c:" + "b" * 64
-    assert archive.find_drafts("urn:d4c:" + "a" * 64) == ()
+    assert changed.identifier == metadata("second").identifier
+    assert archive.find_drafts(metadata().identifier) == ()
 
 
 def test_the_archive_measures_what_arrives(archive: Archive, metadata: Metadata, hello: Path) -> None:
@@ -225,7 +226,7 @@ def test_a_new_version_without_its_own_metadata_is_not_published(
 def test_versions_share_the_concept_doi(
     archive: Archive, metadata: Metadata, published: PublishedRecord, hello: Path
 ) -> None:
-    draft = archive.put_metadata(archive.new_version(published.record_id), metadata(key="b" * 64, version="0.1.1"))
+    draft = archive.put_metadata(archive.new_version(published.record_id), metadata("second", version="0.1.1"))
     archive.upload(draft, "data.parquet", hello)
     second = archive.publish(archive.reserve_doi(draft))
 
@@ -243,6 +244,62 @@ def test_only_a_published_record_has_new_versions(archive: Archive, metadata: Me
     for record_id in (draft.record_id, "00000-00000"):
         with pytest.raises(PermanentError, match="no published record"):
             archive.new_version(record_id)
+
+
+def test_a_new_version_takes_over_the_files_before_it(
+    archive: Archive, metadata: Metadata, published: PublishedRecord, hello: Path
+) -> None:
+    draft = archive.new_version(published.record_id)
+    assert archive.import_files(draft) == (HELLO,)
+    assert archive.import_files(draft) == (HELLO,)  # has files: stays as it is
+
+    archive.upload(draft, "more.txt", hello)
+    archive.put_metadata(draft, metadata("second", version="0.1.1"))
+    second = archive.publish(archive.reserve_doi(draft))
+    assert [file.name for file in second.files] == ["data.parquet", "more.txt"]
+    assert archive.read(published.record_id) == published
+
+
+def test_an_imported_file_can_be_deleted_and_replaced(
+    archive: Archive, published: PublishedRecord, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"other bytes")
+    draft = archive.new_version(published.record_id)
+    archive.import_files(draft)
+    archive.delete_file(draft, "data.parquet")
+    archive.upload(draft, "data.parquet", other)
+
+    assert [file.size for file in archive.list_files(draft)] == [11]
+    assert archive.read(published.record_id) == published
+
+
+def test_a_first_version_has_nothing_to_import(archive: Archive, metadata: Metadata) -> None:
+    draft = archive.create_draft(metadata())
+
+    assert archive.import_files(draft) == ()
+    archive.discard(draft)
+    with pytest.raises(PermanentError, match="no draft"):
+        archive.import_files(draft)
+
+
+def test_dropping_what_is_pending_leaves_what_has_arrived(archive: Archive, metadata: Metadata, hello: Path) -> None:
+    draft = archive.create_draft(metadata())
+    archive.upload(draft, "data.parquet", hello)
+    archive.drop_pending(draft)
+
+    assert archive.list_files(draft) == (HELLO,)
+
+
+def test_all_drafts_are_listed(archive: Archive, metadata: Metadata, published: PublishedRecord) -> None:
+    made = archive.create_draft(metadata("second"))
+    version = archive.new_version(published.record_id)
+    time.sleep(archive.search_lag)
+    listed = {draft.record_id: draft for draft in archive.drafts()}
+
+    assert listed[made.record_id] == made
+    assert listed[version.record_id] == version
+    assert published.record_id not in listed
 
 
 def test_a_discarded_draft_is_gone(archive: Archive, metadata: Metadata, hello: Path) -> None:
@@ -269,7 +326,7 @@ def test_a_discarded_new_version_leaves_room_for_another(archive: Archive, publi
 def test_addresses_are_known_from_the_draft_on(
     archive: Archive, metadata: Metadata, published: PublishedRecord
 ) -> None:
-    draft = archive.create_draft(metadata(key="b" * 64))
+    draft = archive.create_draft(metadata("second"))
     address = archive.file_url(draft.record_id, "a b.parquet")
 
     assert address is not None

@@ -1,4 +1,6 @@
-"""Random lives of deposits: workers that crash anywhere, hands that meddle with drafts, plans that are overtaken."""
+"""Random lives of deposits: workers that crash anywhere or meet in the middle, answers that go astray, hands that
+meddle with drafts, plans that are overtaken; in the local archive and in the fake InvenioRDM.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,13 +25,22 @@ from hypothesis.stateful import (
 )
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.release import DepositState, Release
+from d4c_pipeline_tests.fakes.deposits import InvenioHome
+from d4c_pipeline_tests.fakes.faults import Fault, Kind
+from d4c_pipeline_tests.fakes.invenio import FakeInvenio
+from d4c_pipeline_tests.fakes.invenio_state import State
+
+# Kills and unreachable servers are crashes here; a time-out only costs time.
+ASTRAY = sorted(set(Kind) - {Kind.KILLED_BEFORE, Kind.KILLED_AFTER, Kind.REFUSED, Kind.TIMEOUT_AFTER})
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
+@pytest.mark.parametrize("kind", ["local", "fake"])
 def test_random_lives_end_in_one_record_per_release(
-    planned_home: tuple[Any, Release], clock: Any, crash: type[BaseException]
+    planned_home: tuple[Any, Release], fake: FakeInvenio, clock: Any, crash: type[BaseException], kind: str
 ) -> None:
     class Lives(RuleBasedStateMachine):
         """Publishing up to a few versions of one vintage, with everything that may get in the way."""
@@ -36,7 +48,11 @@ def test_random_lives_end_in_one_record_per_release(
         @initialize()
         def begin(self) -> None:
             self.scratch = Path(tempfile.mkdtemp())
-            self.home = planned_home[0].copy(self.scratch / "home")
+            self.home: Any = planned_home[0].copy(self.scratch / "home")
+            if kind == "fake":
+                fake.restore(State())
+                fake.begin()
+                self.home = InvenioHome(self.home.folder, fake)
             self.release: Release | None = planned_home[1]
             self.published: list[Release] = []
             self.dois: dict[str, str] = {}
@@ -62,6 +78,35 @@ def test_random_lives_end_in_one_record_per_release(
         @rule()
         def a_worker_runs_to_the_end(self) -> None:
             self._run(None)
+
+        @precondition(lambda self: self.release is not None)
+        @rule(at=st.integers(0, 45), dies_at=st.none() | st.integers(0, 45))
+        def two_workers_meet(self, at: int, dies_at: int | None) -> None:
+            """One stalls, its lease expires, another works meanwhile (to its end, or it dies), the first goes on."""
+
+            def meanwhile() -> None:
+                with closing(self.home.ledger()) as ledger:
+                    with ledger._engine.begin() as connection:
+                        connection.execute(sqlalchemy.delete(schema.lease))
+                    other = clock(at=dies_at)
+                    with suppress(crash, D4CError):
+                        self.home.publish(
+                            self.release, ledger=other.wrap_ledger(ledger), archive=other.wrap(self.home.archive())
+                        )
+
+            counted = clock(at=at, act=meanwhile)
+            with closing(self.home.ledger()) as ledger, suppress(D4CError):
+                self.home.publish(
+                    self.release, ledger=counted.wrap_ledger(ledger), archive=counted.wrap(self.home.archive())
+                )
+
+        @precondition(lambda self: self.release is not None and kind == "fake")
+        @rule(fault=st.sampled_from(ASTRAY), at=st.integers(0, 25), lasting=st.booleans())
+        def answers_go_astray(self, fault: Kind, at: int, lasting: bool) -> None:
+            fake.begin(Fault(fault, at, lasting=lasting))
+            with suppress(D4CError):
+                self.home.publish(self.release)
+            fake.begin()
 
         @precondition(lambda self: self.release is None)
         @rule()
@@ -117,11 +162,14 @@ def test_random_lives_end_in_one_record_per_release(
         def what_is_published_stays(self) -> None:
             if not hasattr(self, "home"):
                 return
-            for record in (self.scratch / "home" / "archive" / "records").glob("*/record.json"):
-                read = self.home.archive().read(record.parent.name)
-                assert read is not None
-                assert read.identifier is not None
-                assert self.dois.setdefault(read.identifier, read.doi) == read.doi
+            identifiers = [identifier for identifier, _ in self.home.records()]
+            assert len(set(identifiers)) == len(identifiers)
+            for identifier in identifiers:
+                record = self.home.archive().find_published(identifier)
+                assert record is not None
+                assert self.dois.setdefault(identifier, record.doi) == record.doi
+            if kind == "fake":
+                self.home.close()
 
         def teardown(self) -> None:
             if not hasattr(self, "home"):
@@ -131,6 +179,9 @@ def test_random_lives_end_in_one_record_per_release(
             self.home.check_published_once(*self.published)
             concepts = {self.home.archive().find_published(r.identifier).concept_doi for r in self.published}
             assert len(concepts) <= 1
+            if kind == "fake":
+                self.home.close()
+                assert [draft.id for draft in fake.state.drafts()] == []
             shutil.rmtree(self.scratch)
 
     run_state_machine_as_test(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -61,6 +61,15 @@ def run_all(fatal: str) -> None:
 
     Prints how many durable acts there were.
     """
+    _run(fatal, list(STEPS))
+
+
+def run_latest(fatal: str) -> None:
+    """Do the same with the switch of `/processed/` alone."""
+    _run(fatal, ["latest"])
+
+
+def _run(fatal: str, steps: Sequence[str]) -> None:
     done = 0
 
     def act(name: str, _arguments: object = None) -> None:
@@ -78,7 +87,7 @@ def run_all(fatal: str) -> None:
     dataset = load_datasets(settings.definitions)["places"]
     event.listen(Engine, "commit", on_commit)
     sys.addaudithook(act)
-    for step in STEPS.values():
+    for step in steps:
         with Deployment.open(settings) as opened:
-            step(opened, dataset, Vintage.parse("2021"))
+            STEPS[step](opened, dataset, Vintage.parse("2021"))
     sys.stdout.write(f"{done}\n")

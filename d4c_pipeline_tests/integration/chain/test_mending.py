@@ -66,7 +66,7 @@ def test_a_damaged_latest_is_replaced(chain: Chain) -> None:
     served.write_bytes(served.read_bytes()[:-1] + b"?")
     switched = chain.run("latest")
     assert switched.changed
-    assert sha256(served) == chain.newest().data.sha256
+    assert sha256(served) == chain.newest().data_sha256
 
 
 def test_a_damaged_release_is_never_overwritten(chain: Chain) -> None:
@@ -119,7 +119,7 @@ def test_a_failed_check_is_looked_up_by_what_publishes(chain: Chain) -> None:
     # As if somebody ran the later steps alone, past the check that blocks the run.
     duplicate_a_key(chain)
     chain.run_up_to("stac_item")
-    verdicts = chain.opened.ledger.judgements.checks(chain.results["checksums"].release.data.sha256)
+    verdicts = chain.opened.ledger.judgements.checks(chain.results["checksums"].release.data_sha256)
     (verdict,) = [one for one in verdicts if one.check == "keys_identify_rows"]
     assert (verdict.verdict, verdict.detail["actual"]) == (
         "failure",
@@ -200,7 +200,7 @@ def test_what_is_served_does_not_depend_on_the_order_of_arrival(
     publish_rolling(chain, definitions, *order)
     (served,) = (chain.home / "store" / "processed").iterdir()
     assert served.name.endswith("_places.parquet")
-    assert sha256(served) == chain.newest("2024-02-01").data.sha256
+    assert sha256(served) == chain.newest("2024-02-01").data_sha256
     for vintage in order:
         newest = latest.newest_release(chain.opened, chain.dataset, Vintage.parse(vintage))
         assert newest is not None
@@ -226,7 +226,7 @@ def test_versions_are_ordered_as_versions(chain: Chain, definitions: Path) -> No
     chain.run()
     assert [version for _, version, _ in states(chain.home)] == ["0.10.0", "0.9.0"]
     (served,) = (chain.home / "store" / "processed").iterdir()
-    assert sha256(served) == chain.newest().data.sha256
+    assert sha256(served) == chain.newest().data_sha256
     assert str(chain.newest().version) == "0.10.0"
 
 
@@ -253,7 +253,8 @@ def test_a_public_store_that_does_not_answer_yet_costs_the_seed_alone(chain: Cha
         chain.opened = opened
         chain.run()
         seeded = chain.results["torrent"]
-        assert seeded.torrent.web_seeds == ()
+        (torrent,) = seeded.torrents.values()
+        assert torrent.web_seeds == ()
         (reason,) = seeded.left_out
         assert reason.startswith("http://127.0.0.1:9/releases/places/2021/v0.1.0-beta/")
         assert "can't be reached" in reason

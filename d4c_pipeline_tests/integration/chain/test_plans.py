@@ -31,6 +31,7 @@ def test_a_first_plan(chain: Chain) -> None:
     assert (plan.change.bump, plan.change.reasons) == (Bump.MINOR, ("first release",))
     assert sorted(artifact.role for artifact in release.artifacts) == [
         ArtifactRole.CHECKSUMS,
+        ArtifactRole.CODE,
         ArtifactRole.DATA,
         ArtifactRole.MANIFEST,
         ArtifactRole.PROFILE,
@@ -40,7 +41,7 @@ def test_a_first_plan(chain: Chain) -> None:
     (native,) = manifest["native_files"]
     assert native["url"] == PLACES_URL  # where it is published, not where this machine had it from
     assert manifest["summary"]["rows"] == 4
-    assert manifest["outputs"][0]["sha256"] == release.data.sha256
+    assert manifest["outputs"][0]["sha256"] == release.data_sha256
     assert str(chain.home) not in (staged / "manifest.json").read_text("utf-8")
     assert not (chain.home / "store" / "releases").exists()
 
@@ -67,7 +68,7 @@ def test_other_data_takes_the_place_of_a_plan(chain: Chain, last: str) -> None:
     plan = chain.run_up_to("checksums")
     # The version was never public, so it is free again; nothing of the old plan is left anywhere.
     assert str(plan.release.version) == "0.1.0-beta"
-    assert plan.release.data.sha256 != old.data.sha256
+    assert plan.release.data_sha256 != old.data_sha256
     assert states(chain.home) == [("2021", "0.1.0-beta", "abandoned"), ("2021", "0.1.0-beta", "planned")]
     assert drafts(chain.home) == []
     store = chain.home / "store"
@@ -76,7 +77,7 @@ def test_other_data_takes_the_place_of_a_plan(chain: Chain, last: str) -> None:
     assert row.releases == 1
     assert len(records(chain.home)) == 1
     assert drafts(chain.home) == []
-    assert chain.newest().data.sha256 == plan.release.data.sha256
+    assert chain.newest().data_sha256 == plan.release.data_sha256
 
 
 def test_data_that_is_back_where_it_was_gives_the_plan_up(chain: Chain) -> None:

@@ -25,7 +25,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.assets import chain, dataset_assets
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.publishing import RunFailedError, publish_vintage
-from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import CHECKS
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
@@ -163,7 +163,7 @@ def test_a_check_that_was_never_made_refuses(source: Serve) -> None:
         judge(deployment, dataset, vintage, built)
         refuse_failed(deployment, dataset, release)
         with pytest.raises(BusyError, match="was replaced before it was checked"):
-            judge(deployment, dataset, vintage, replace(built, sha256="0" * 64))
+            judge(deployment, dataset, vintage, replace(built, data=(replace(built.data[0], sha256="0" * 64),)))
 
 
 def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Serve) -> None:
@@ -180,7 +180,10 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
                 dataset_assets(dataset_of(settings))[:3],
                 instance=instance,
                 partition_key="2021",
-                resources={"deployment": DeploymentResource(home=str(settings.home), retries=False)},
+                resources={
+                    "deployment": DeploymentResource(home=str(settings.home), retries=False),
+                    "duckdb": ProcessingDuckDB(),
+                },
                 raise_on_error=False,
             )
         ran = {key.path[-1] for event in run.get_asset_materialization_events() if (key := event.asset_key)}

@@ -136,11 +136,13 @@ def test_every_file_that_is_asked_for_is_an_artifact_that_readers_open(publish: 
     assert manifest["derived"]["parameters"][".pmtiles"]["max_zoom"] == 6
     assert manifest["derived"]["tools"].keys() == {"tippecanoe"}
     assets = json.loads((folder / "item.json").read_text("utf-8"))["assets"]
-    assert {key: asset["roles"] for key, asset in assets.items() if key.startswith(("tiles", "desktop", "thumb"))} == {
+    assert {key: asset["roles"] for key, asset in assets.items() if "metadata" not in asset["roles"]} == {
+        "data": ["data"],
+        "torrent": ["torrent"],
         "tiles": ["visual", "tiles"],
-        "desktop": ["data", "desktop"],
-        "desktop-2": ["data", "desktop"],
-        "desktop-3": ["data", "desktop"],
+        "geopackage": ["data", "desktop"],
+        "flatgeobuf": ["data", "desktop"],
+        "csv": ["data", "desktop"],
         "thumbnail": ["thumbnail"],
     }
     assert pq.read_table(tmp_path / "home" / "store" / "catalogue" / "stac.parquet").num_rows == 1
@@ -157,10 +159,10 @@ def test_the_same_again_is_unchanged_and_another_home_makes_the_same_files(publi
     assert publish()["outcome"] == "unchanged"
     publish("another home")
     one, two = (
-        {a.name: a.sha256 for a in newest(tmp_path / home).artifacts if a.role not in {"torrent", "metadata"}}
+        {a.name: a.sha256 for a in newest(tmp_path / home).artifacts if a.role not in {"torrent", "metadata", "readme"}}
         for home in ("home", "another home")
     )
-    assert len(one) == 9
+    assert len(one) == 10
     assert one == two
 
 
@@ -177,6 +179,13 @@ def test_other_wishes_over_the_same_data_are_a_patch_and_another_tool_is_none(
     assert second["reasons"] == ["derived file .csv.gz is no longer made", "derived file .pmtiles is made otherwise"]
     folder = folder_of(tmp_path / "home", "0.1.1-beta")
     assert not list(folder.glob("*.csv.gz"))
+    # What is strictly the latest has the derived files too, and not the one that is no longer made.
+    processed = tmp_path / "home" / "store" / "processed"
+    stem = NAME.removesuffix("_v0.1.0-beta")
+    suffixes = {".parquet", ".pmtiles", ".gpkg", ".fgb", "_thumbnail.png"}
+    assert {path.name: path.read_bytes() for path in processed.iterdir()} == {
+        f"{stem}{suffix}": (folder / f"{stem}_v0.1.1-beta{suffix}").read_bytes() for suffix in suffixes
+    }
     # The data is the same bytes, and what nobody changed is as well.
     first = folder_of(tmp_path / "home")
     for suffix, same in {".parquet": True, ".gpkg": True, ".pmtiles": False}.items():

@@ -18,6 +18,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.publishing import publish_vintage
 
 HOST = "data.example.org"
+PARTITION = "  outputs: {partition: {by: name, over: 0}}\n"
 YAML = """
 type: d4c_pipeline.PublishedDataset
 attributes:
@@ -106,6 +107,23 @@ def test_sql_reads_the_latest_release_of_another_dataset_and_the_manifest_names_
     manifest = json.loads((Path(counts["path"]).parent / "manifest.json").read_text("utf-8"))
     assert manifest["parameters"]["inputs"] == {"stops": {"release": stops["name"], "sha256": stops["sha256"]}}
     assert publish("counts_sql")["outcome"] == "unchanged"
+
+
+def test_an_input_in_parts_is_read_as_one_by_sql_and_as_a_folder_by_a_notebook(
+    publish: Publish, tmp_path: Path
+) -> None:
+    stops = tmp_path / "defs" / "stops" / "defs.yaml"
+    stops.write_text(stops.read_text("utf-8") + PARTITION, "utf-8")
+    released = publish("stops")
+    assert [file["part"] for file in released["files"]] == ["name-iqaluit", "name-montreal"]
+
+    counts = publish("counts_sql")
+
+    assert pq.read_table(counts["path"])["name"].to_pylist() == ["Iqaluit", "Montréal"]
+    manifest = json.loads((Path(counts["path"]).parent / "manifest.json").read_text("utf-8"))
+    assert manifest["parameters"]["inputs"] == {"stops": {"release": released["name"], "sha256": released["sha256"]}}
+    by_notebook = publish("counts_notebook")
+    assert sorted(pq.read_table(by_notebook["path"])["name"].to_pylist()) == ["Iqaluit", "Montréal", "Montréal"]
 
 
 def test_the_executed_copy_of_a_notebook_is_an_artifact(publish: Publish) -> None:

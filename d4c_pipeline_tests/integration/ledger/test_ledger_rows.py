@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -231,15 +232,34 @@ def test_a_copy_is_verified_again_in_place(ledger: Ledger, plan: Plan) -> None:
 def test_torrent_item_and_latest(ledger: Ledger, plan: Plan) -> None:
     release = plan(ledger)
     torrent = Torrent("a" * 40, None, "magnet:?xt=urn:btih:" + "a" * 40, 1 << 22, ("http://x/1", "http://y/2"), "t")
-    ledger.publications.record_torrent(release, torrent)
+    other = replace(torrent, info_hash="b" * 40)
+    ledger.publications.record_torrents(release, {"gone.parquet": other})
+    ledger.publications.record_torrents(release, {"b.parquet": torrent, "a.parquet": other})
     ledger.publications.record_item(release, {"id": "x", "title": "Québec"})
-    ledger.publications.switch_latest("processed/x.parquet", release)
-    ledger.publications.switch_latest("processed/x.parquet", release)
+    for _ in range(2):
+        ledger.publications.switch_latest(release, {"processed/x.parquet": "a" * 64}, ())
 
-    assert ledger.publications.torrent(release) == torrent
+    assert list(ledger.publications.torrents(release).items()) == [("a.parquet", other), ("b.parquet", torrent)]
     assert ledger.publications.item(release) == {"id": "x", "title": "Québec"}
     assert ledger.publications.latest() == {"processed/x.parquet": release.id}
     assert [e.kind for e in ledger.events.of("provinces")].count("latest switched") == 1
+
+
+def test_an_address_is_known_from_before_it_serves_until_after_it_is_gone(ledger: Ledger, plan: Plan) -> None:
+    release, publications = plan(ledger), ledger.publications
+    publications.switch_latest(release, {"processed/x.parquet": "a" * 64}, ())
+
+    publications.claim_latest(release, ["processed/x.parquet", "processed/x/a.parquet"])
+    assert publications.latest() == {"processed/x.parquet": release.id}
+    both = {"processed/x.parquet", "processed/x/a.parquet"}
+    assert publications.latest_addresses("provinces", V2021) == publications.latest_addresses("provinces", None) == both
+    assert publications.latest_addresses("provinces", Vintage.parse("2016")) == frozenset()
+
+    publications.switch_latest(release, {"processed/x/a.parquet": "b" * 64}, ["processed/x.parquet"])
+    assert publications.latest() == {"processed/x/a.parquet": release.id}
+    assert publications.latest_addresses("provinces", None) == {"processed/x/a.parquet"}
+    (_, last) = [e for e in ledger.events.of("provinces") if e.kind == "latest switched"]
+    assert (last.detail["addresses"], last.detail["removed"]) == (["processed/x/a.parquet"], ["processed/x.parquet"])
 
 
 def test_a_verdict_is_bound_to_bytes_and_the_last_one_counts(ledger: Ledger) -> None:
@@ -260,6 +280,55 @@ def test_reviews_keep_who_when_and_why(ledger: Ledger, plan: Plan) -> None:
         ("rejected", "ana", "wrong CRS"),
         ("approved", "ana", "corrected"),
     ]
+
+
+def test_an_override_is_bound_to_check_and_bytes_and_the_last_word_counts(ledger: Ledger) -> None:
+    for reason in ("first", "second"):
+        ledger.judgements.record_override("provinces", V2021, "a" * 64, "rows", who="ana", reason=reason)
+    ledger.judgements.record_override("provinces", V2021, "b" * 64, "bounds", who="ben", reason="other data")
+
+    assert [(o.check, o.who, o.reason) for o in ledger.judgements.overrides("a" * 64)] == [("rows", "ana", "second")]
+    assert ledger.judgements.overrides("c" * 64) == ()
+    assert [e.detail["reason"] for e in ledger.events.of("provinces") if e.kind == "check overridden"] == [
+        "first",
+        "second",
+        "other data",
+    ]
+
+
+def test_a_rejection_is_remembered_by_the_data(ledger: Ledger, plan: Plan) -> None:
+    release = plan(ledger)
+    assert ledger.judgements.rejection(release.data_sha256) is None
+    ledger.judgements.record_review(release, "rejected", "ana", "wrong CRS")
+    ledger.releases.abandon(release, "rejected")
+
+    found = ledger.judgements.rejection(release.data_sha256)
+    assert found is not None
+    assert (found.who, found.reason) == ("ana", "wrong CRS")
+    assert ledger.judgements.rejection("f" * 64) is None
+
+
+def test_a_doi_is_registered_once_and_asked_for_again_until_then(ledger: Ledger, plan: Plan) -> None:
+    release = plan(ledger)
+    ledger.deposits.open(release, "zenodo", test=False)
+    ledger.deposits.record_registration(release, registered=False)
+    (deposit,) = ledger.deposits.all()
+    assert deposit.registered_at is None
+    for _ in range(2):
+        ledger.deposits.record_registration(release, registered=True)
+    first = ledger.deposits.of(release)
+    assert first is not None
+    assert first.registered_at is not None
+    ledger.deposits.record_registration(release, registered=False)
+    assert ledger.deposits.of(release) == first, "what was seen once stays"
+    assert [e.kind for e in ledger.events.of("provinces")].count("doi registered") == 1
+
+
+def test_a_release_is_found_by_our_identifier(ledger: Ledger, plan: Plan) -> None:
+    release = plan(ledger)
+    assert ledger.releases.identified(release.identifier) == release
+    with pytest.raises(UnknownNameError):
+        ledger.releases.identified("urn:d4c:" + "0" * 64)
 
 
 def test_what_was_written_is_there_for_the_next_process(url: str, plan: Plan) -> None:

@@ -9,11 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 import d4c_pipeline.ledger
 from d4c_pipeline.ledger import Ledger, schema
@@ -75,6 +76,33 @@ def test_processes_may_open_a_new_ledger_at_once(url: str) -> None:
         process.stdin.flush()
     ends = [(process.communicate(timeout=60), process.returncode) for process in running]
     assert ends == [(("0\n", ""), 0)] * 3
+
+
+def test_a_ledger_of_the_first_revision_is_brought_up_to_date(url: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()  # where an SQLite ledger lies
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(d4c_pipeline.ledger.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO release (id, dataset, vintage, version, name, state, key, bump, reasons, summary,"
+                " planned_at) VALUES"
+                " (1, 'd', '2021', '1.0.0', 'd_2021', 'published', 'k', 1, '[]', '{}', '2026-01-01 00:00:00')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO deposit (release_id, archive, state, doi, test, files, updated_at)"
+                " VALUES (1, 'local', 'published', '10.5072/x', true, '{}', '2026-01-01 00:00:00')"
+            )
+        )
+    engine.dispose()
+    with closing(Ledger(url)) as ledger:
+        (deposit,) = ledger.deposits.all()
+    assert (deposit.doi, deposit.state, deposit.registered_at) == ("10.5072/x", "published", None)
 
 
 def test_a_second_opening_finds_what_the_first_wrote(url: str) -> None:

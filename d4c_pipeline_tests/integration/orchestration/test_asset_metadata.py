@@ -180,6 +180,7 @@ def test_copies_shows_each_file_verified(home: Path, published: dg.ExecuteInProc
         "profile.json",
         "manifest.json",
         "checksums.sha256",
+        "code.zip",
     }
     for copy in copies:
         assert copy["intact"] is True
@@ -191,8 +192,7 @@ def test_torrent_shows_info_hash_magnet_and_seeds(
     release: tuple[Deployment, Release], published: dg.ExecuteInProcessResult, shown: Shown
 ) -> None:
     said = values(shown(published, "places/torrent"))
-    torrent = release[0].ledger.publications.torrent(release[1])
-    assert torrent is not None
+    (torrent,) = release[0].ledger.publications.torrents(release[1]).values()
     assert re.fullmatch(r"[0-9a-f]{40}", said["info_hash"])
     assert said["info_hash"] == torrent.info_hash
     assert said["magnet"].startswith(f"magnet:?xt=urn:btih:{torrent.info_hash}")
@@ -224,7 +224,7 @@ def test_the_data_versions_are_those_of_the_content(
         if event.asset_key
     }
     assert versions["raw"] == hashlib.sha256(geojson()).hexdigest()
-    assert versions["processed"] == release[1].data.sha256
+    assert versions["processed"] == release[1].data_sha256
     assert versions["checksums"] == release[1].key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -215,6 +218,113 @@ def test_a_disk_that_takes_no_more_is_a_storage_error(
     assert done.returncode == 7, done.stderr
     assert "does not take files of this size" in done.stdout
     assert list(into.iterdir()) == []
+
+
+def test_ten_thousand_columns_are_built(declare: Declare, tmp_path: Path) -> None:
+    names = ["id", *(f"c{number}" for number in range(9_999))]
+    lines = [",".join(str(row + n) for n in range(10_000)) for row in (2, 1)]
+    (tmp_path / "wide.csv").write_text("\n".join([",".join(names), *lines]))
+    dataset = declare(kind="table", key=["id"], types="keep")
+    done = build(dataset, VINTAGE, [tmp_path / "wide.csv"], tmp_path / "out")
+    assert (done.summary.rows, len(done.summary.columns)) == (2, 10_000)
+    profile = json.loads(done.profile.read_text("utf-8"))["columns"]
+    assert profile["c9998"] == {"type": "string", "nulls": 0, "distinct": 2, "min": "10000", "max": "10001"}
+    assert pq.read_table(done.data, columns=["id", "c9998"]).to_pylist() == [
+        {"id": "1", "c9998": "10000"},
+        {"id": "2", "c9998": "10001"},
+    ]
+
+
+_FULL_WHILE_SORTING = """
+import resource, sys
+from pathlib import Path
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing import build, merge
+sort = merge.on_disk
+def full(*arguments, **options):
+    # From here on the disk takes little: the parts of the sort are bigger.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
+    return sort(*arguments, **options)
+merge.on_disk = full
+dataset = Dataset.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
+try:
+    build.build(dataset, Vintage.parse("2021"), [Path(sys.argv[2])], Path(sys.argv[3]), memory_limit="16MB")
+except StorageError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+def test_a_disk_that_is_full_while_rows_are_sorted(declare: Declare, tmp_path: Path) -> None:
+    lines = [f"{n * 7919 % 200_003},{n},name of number {n}" for n in range(200_000)]
+    (tmp_path / "rows.csv").write_text("\n".join(["id,n,name", *lines]) + "\n")
+    (tmp_path / "dataset.json").write_text(declare(kind="table", key=["id"]).model_dump_json(), "utf-8")
+    into = tmp_path / "out"
+    into.mkdir()
+    (into / "data.parquet").write_bytes(b"earlier")
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_WHILE_SORTING, tmp_path / "dataset.json", tmp_path / "rows.csv", into],
+        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert "does not take files of this size" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert [path.name for path in into.iterdir()] == ["data.parquet"]
+    assert (into / "data.parquet").read_bytes() == b"earlier"
+
+
+_LONG_TEXTS = """
+import resource, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing import build, profile
+dataset = Dataset.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
+def summary(data, *arguments, **options):
+    meta = pq.read_metadata(data)
+    print(meta.num_rows, meta.num_row_groups, sum(meta.row_group(n).num_rows for n in range(meta.num_row_groups)))
+    return profiled(data, *arguments, **options)
+profiled, profile.profile = profile.profile, summary
+try:
+    build.build(dataset, Vintage.parse("2021"), [Path(sys.argv[2])], Path(sys.argv[3]), memory_limit="1GB")
+except StorageError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def test_a_text_column_of_more_than_two_gigabytes(declare: Declare, tmp_path: Path) -> None:
+    # 22,000 different texts of 100 kB: Arrow's offsets of 32 bits end at 2 GiB, so no group of rows may have them all.
+    native = tmp_path / "long.parquet"
+    schema = pa.schema([("id", pa.int32()), ("text", pa.string())])
+    with pq.ParquetWriter(native, schema, use_dictionary=False, compression="zstd") as writer:
+        for first in range(22_000, 0, -1_000):
+            numbers = list(range(first, first - 1_000, -1))
+            texts = [f"{number:06d}{'text ' * 20_000}" for number in numbers]
+            writer.write_table(pa.table({"id": pa.array(numbers, pa.int32()), "text": texts}, schema))
+    (tmp_path / "dataset.json").write_text(declare(kind="table", key=["id"]).model_dump_json(), "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", _LONG_TEXTS, tmp_path / "dataset.json", native, tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    written, told, peak = done.stdout.splitlines()
+    # The data are written whole, in groups of 128 MiB; the profile of such texts wants more than it may have.
+    assert written == "22000 17 22000"
+    assert told.startswith("Profiling data.parquet needs more memory than DuckDB may use: Out of Memory Error")
+    assert told.endswith("Raise the memory limit or make room on the disk.")
+    assert int(peak) < 3_000
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_place_that_can_not_be_a_folder_is_a_storage_error(declare: Declare, tmp_path: Path) -> None:

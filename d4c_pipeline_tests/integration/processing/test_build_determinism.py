@@ -21,7 +21,7 @@ from d4c_pipeline.processing.build import build
 Declare = Callable[..., Dataset]
 VINTAGE = Vintage.parse("2021")
 
-_BUILD = """
+BUILD = """
 import hashlib, sys
 from pathlib import Path
 from d4c_pipeline.model.dataset import Dataset
@@ -41,7 +41,7 @@ def elsewhere(dataset: Dataset, native: Path, cwd: Path, threads: int, **environ
     definition.write_text(dataset.model_dump_json(), "utf-8")
     root = Path(d4c_pipeline.__file__).parent.parent
     return subprocess.Popen(
-        [sys.executable, "-c", _BUILD, definition, dataset.folder or cwd, native, str(threads)],
+        [sys.executable, "-c", BUILD, definition, dataset.folder or cwd, native, str(threads)],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "HOME": str(cwd / "no-home"), **environment},
         stdout=subprocess.PIPE,

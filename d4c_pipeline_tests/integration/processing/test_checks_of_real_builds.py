@@ -169,7 +169,7 @@ def test_gpio_and_our_conformance_agree(declare: Declare, tmp_path: Path, gpio: 
     done = build(dataset, VINTAGE, [tmp_path / "squares.gpkg"], tmp_path / "out")
 
     def both(data: Path) -> tuple[Outcome, bool]:
-        verdict = judged(Build(data, done.profile, done.summary, {}), dataset, tmp_path)["geoparquet_conformance"]
+        verdict = judged(Build({"": data}, done.profile, done.summary, {}), dataset, tmp_path)["geoparquet_conformance"]
         return verdict.outcome, gpio(data)
 
     assert both(done.data) == (Outcome.PASS, True)

@@ -21,7 +21,7 @@ from d4c_pipeline.model.dataset import HttpSource
 from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, TransientError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.http import HttpFiles
-from d4c_pipeline.sources.patience import Patience
+from d4c_pipeline.transport.patience import Patience
 
 V2021 = Vintage.parse("2021")
 QUICK = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=0.5)

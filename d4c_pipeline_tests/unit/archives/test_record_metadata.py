@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.archives.metadata import RecordMetadata, RelatedIdentifier, is_valid_orcid, record_metadata
+from d4c_pipeline.archives.metadata import (
+    Creator,
+    RecordMetadata,
+    RelatedIdentifier,
+    is_valid_orcid,
+    record_metadata,
+)
 from d4c_pipeline.archives.port import check_files
-from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.dataset import Bilingual, Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Change, DataSummary, Release, ReleaseState
 from d4c_pipeline.model.version import Bump, Version
@@ -77,7 +83,7 @@ def test_what_stands_in_a_record() -> None:
     assert value == {
         "identifier": "urn:d4c:" + "a" * 64,
         "title": {"en": "Cultural facilities (2020)", "fr": "Installations culturelles (2020)"},
-        "description": metadata.description,
+        "description": {"en": metadata.description.en, "fr": metadata.description.fr},
         "creators": [
             {"name": "Statistics Canada", "orcid": None, "ror": "04cpxjv19"},
             {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097", "ror": None},
@@ -88,6 +94,7 @@ def test_what_stands_in_a_record() -> None:
             "title": "Open Government Licence - Canada 2.0",
             "url": "https://open.canada.ca/en/open-government-licence-canada",
         },
+        "publisher": "Data for Canada",
         "version": "0.1.0-beta",
         "publication_date": "2026-11-28",
         "subjects": ["museums", "art", "musées"],
@@ -103,25 +110,27 @@ def test_what_stands_in_a_record() -> None:
 
 
 def test_the_description_is_in_both_languages_and_has_no_foreign_markup() -> None:
-    assert made().description.splitlines() == [
-        '<p lang="en">Museums &amp; more.</p>',
-        '<p lang="en">Second &lt;b&gt;part&lt;/b&gt;.</p>',
-        '<p lang="en">Data of 2020, version 0.1.0-beta: 8041 rows. Licence: Open Government Licence - Canada 2.0.</p>',
-        '<p lang="en">Adapted from Statistics Canada</p>',
-        '<p lang="fr">Musées et plus.</p>',
+    assert made().description.en.splitlines() == [
+        "<p>Museums &amp; more.</p>",
+        "<p>Second &lt;b&gt;part&lt;/b&gt;.</p>",
+        "<p>Data of 2020, version 0.1.0-beta: 8041 rows. Licence: Open Government Licence - Canada 2.0.</p>",
+        "<p>Adapted from Statistics Canada</p>",
+    ]
+    assert made().description.fr.splitlines() == [
+        "<p>Musées et plus.</p>",
         (
-            '<p lang="fr">Données de 2020, version 0.1.0-beta : 8041 enregistrements. '
+            "<p>Données de 2020, version 0.1.0-beta : 8041 enregistrements. "
             "Licence : Open Government Licence - Canada 2.0.</p>"
         ),
-        '<p lang="fr">Adapté de Statistique Canada</p>',
+        "<p>Adapté de Statistique Canada</p>",
     ]
 
 
 def test_a_script_in_a_yaml_does_not_reach_the_record() -> None:
     description = made(description={"en": "<script>alert(1)</script>", "fr": "<img src=x onerror=y>"}).description
 
-    assert "<script" not in description
-    assert "<img" not in description
+    assert "<script" not in description.en
+    assert "<img" not in description.fr
 
 
 def test_a_title_that_names_its_vintage_stays() -> None:
@@ -134,7 +143,9 @@ def test_a_title_that_names_its_vintage_stays() -> None:
 def test_a_secret_in_an_address_does_not_reach_the_record() -> None:
     metadata = record_metadata(dataset(), RELEASE, ["https://me:s3cr3t@example.org/a.zip?token=s3cr3t&v=1"])
 
-    assert metadata.related == (RelatedIdentifier("https://example.org/a.zip?token=***&v=1", "isderivedfrom"),)
+    assert metadata.related == (
+        RelatedIdentifier("https://example.org/a.zip?token=***&v=1", "isderivedfrom", "dataset"),
+    )
 
 
 def test_the_same_release_gives_the_same_metadata() -> None:
@@ -157,6 +168,10 @@ def test_real_orcids_are_valid(orcid: str) -> None:
     [
         ({"creators": ()}, "needs at least one creator"),
         ({"identifier": "doi:10.1/x"}, "is not our identifier"),
+        ({"publisher": " "}, "Set D4C_PUBLISHER"),
+        ({"title": Bilingual(en="Cultural", fr="ab")}, "Correct 'title.fr' in the YAML"),
+        ({"creators": (Creator("Jo"), Creator(" "))}, "Correct 'creators.1' in the YAML"),
+        ({"contributors": (Creator("Jo", ror="05k71jaXX"),)}, "ROR id 05k71jaXX of Jo is malformed"),
         ({"related": (RelatedIdentifier("ftp://example.org", "isderivedfrom"),)}, "neither a DOI nor an http"),
     ],
 )

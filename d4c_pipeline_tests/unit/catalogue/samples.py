@@ -81,7 +81,7 @@ _ROLES = {
     ArtifactRole.MANIFEST: (".manifest.json", "application/json"),
     ArtifactRole.CHECKSUMS: (".sha256", "text/plain"),
     ArtifactRole.PROFILE: (".profile.json", "application/json"),
-    ArtifactRole.TORRENT: (".torrent", "application/x-bittorrent"),
+    ArtifactRole.TORRENT: (".parquet.torrent", "application/x-bittorrent"),
 }
 
 
@@ -145,14 +145,18 @@ def a_deposit(release: Release, *, test: bool = True) -> Deposit:
         concept_doi=f"10.5072/d4c.{release.vintage}",
         test=test,
         url=f"{STORE}/archive/records/7",
-        files={release.data.name: f"{STORE}/archive/records/7/files/{release.data.name}"},
+        files={release.data_files[0].name: f"{STORE}/archive/records/7/files/{release.data_files[0].name}"},
     )
 
 
-def a_torrent(release: Release) -> Torrent:
-    """A v1 torrent of the data artifact."""
-    info_hash = hashlib.sha1(release.name.encode(), usedforsecurity=False).hexdigest()
-    return Torrent(info_hash, None, f"magnet:?xt=urn:btih:{info_hash}", 4 << 20, (), f"torrents/{release.name}.torrent")
+def torrents(release: Release) -> dict[str, Torrent]:
+    """A v1 torrent of each data artifact."""
+    made: dict[str, Torrent] = {}
+    for artifact in release.data_files:
+        info_hash = hashlib.sha1(artifact.name.encode(), usedforsecurity=False).hexdigest()
+        magnet = f"magnet:?xt=urn:btih:{info_hash}"
+        made[artifact.name] = Torrent(info_hash, None, magnet, 4 << 20, (), f"torrents/{artifact.name}.torrent")
+    return made
 
 
 def urls(release: Release) -> dict[str, str]:
@@ -164,7 +168,7 @@ def urls(release: Release) -> dict[str, str]:
 def an_item(dataset: Dataset, release: Release, *, test: bool = True) -> dict[str, Any]:
     """The item of a release as the asset `stac_item` builds it."""
     return build_item(
-        dataset, release, a_deposit(release, test=test), a_torrent(release), asset_urls=urls(release), base_url=STORE
+        dataset, release, a_deposit(release, test=test), torrents(release), asset_urls=urls(release), base_url=STORE
     )
 
 

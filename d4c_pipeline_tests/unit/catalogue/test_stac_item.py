@@ -11,8 +11,10 @@ import pytest
 
 from d4c_pipeline.catalogue.crosswalk import citation
 from d4c_pipeline.catalogue.stac_item import bounds_geometry, build_item, finalise_item, item_bytes, utc_text
+from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.model.dataset import Extent
 from d4c_pipeline.model.errors import DataError, IntegrityError, PermanentError
+from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.release import Artifact, ArtifactRole, DepositState, ReleaseState
 from d4c_pipeline_tests.unit.catalogue.samples import (
     PROVINCES,
@@ -20,9 +22,9 @@ from d4c_pipeline_tests.unit.catalogue.samples import (
     STORE,
     a_deposit,
     a_release,
-    a_torrent,
     an_item,
     published,
+    torrents,
     urls,
 )
 
@@ -57,7 +59,8 @@ def test_item_says_what_the_release_is() -> None:
         "d4c:description_fr": "Nom",
         "d4c:source": "PRNAME",
     }
-    assert properties["d4c:info_hash"] == a_torrent(release).info_hash
+    (torrent,) = torrents(release).values()
+    assert properties["d4c:info_hash"] == torrent.info_hash
     assert properties["providers"] == [
         {"name": "Statistics Canada", "roles": ["producer"], "url": "https://ror.org/05k71ja87"},
         {"name": "Government of Canada", "roles": ["licensor"], "url": "https://open.canada.ca/"},
@@ -70,21 +73,48 @@ def test_assets_carry_address_size_and_multihash() -> None:
     assert set(assets) == {"data", "manifest", "checksums", "profile", "torrent"}
     data = assets["data"]
     assert data["href"] == f"{STORE}/releases/provinces/2021/v0.1.0-beta/{NAME}.parquet"
-    assert data["file:checksum"] == "1220" + release.data.sha256
-    assert data["file:size"] == release.data.size
+    assert data["file:checksum"] == "1220" + release.data_files[0].sha256
+    assert data["file:size"] == release.data_files[0].size
     assert data["type"] == "application/vnd.apache.parquet"
     assert data["roles"] == ["data"]
     assert data["d4c:archive_href"].endswith(f"/records/7/files/{NAME}.parquet")
     assert "d4c:archive_href" not in assets["manifest"]
 
 
-def test_a_second_artifact_of_a_role_has_a_key_of_its_own() -> None:
+def test_data_in_parts_has_an_asset_for_each_and_desktop_files_one_by_format() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0-beta")
-    second = replace(release.data, name=release.data.name.replace(".parquet", "_z.parquet"))
-    release = replace(release, artifacts=(second, *release.artifacts))
-    assets = an_item(PROVINCES, release)["assets"]
-    assert assets["data"]["title"] == f"{NAME}.parquet"
-    assert assets["data-2"]["title"] == f"{NAME}_z.parquet"
+    data = release.data_files[0]
+    others = [artifact for artifact in release.artifacts if artifact.role not in ("data", "torrent")]
+    parts = (Part("pruid-24", 1, (-79.8, 45.0, -57.1, 62.6)), Part("pruid-null", 2, None))
+    files = [replace(data, name=f"{NAME}_{part.name}.parquet") for part in parts]
+    seeds = [replace(data, name=f"{file.name}.torrent", role=ArtifactRole.TORRENT) for file in files]
+    desktop = [replace(data, name=NAME + suffix, role=ArtifactRole.DESKTOP) for suffix in (".gpkg", ".fgb", ".csv.gz")]
+    summary = replace(release.summary, parts=parts, partition="by pruid")
+    release = replace(release, summary=summary, artifacts=(*desktop, *seeds, *reversed(files), *others))
+
+    item = an_item(PROVINCES, release)
+
+    validate_item(item)
+    assert {key: asset["title"].removeprefix(NAME) for key, asset in item["assets"].items()} == {
+        "data-pruid-24": "_pruid-24.parquet",
+        "data-pruid-null": "_pruid-null.parquet",
+        "torrent-pruid-24": "_pruid-24.parquet.torrent",
+        "torrent-pruid-null": "_pruid-null.parquet.torrent",
+        "geopackage": ".gpkg",
+        "flatgeobuf": ".fgb",
+        "csv": ".csv.gz",
+        **{artifact.role.value: artifact.name.removeprefix(NAME) for artifact in others},
+    }
+    quebec, nowhere = (item["assets"][f"data-{part.name}"] for part in parts)
+    assert (quebec["d4c:part"], quebec["d4c:rows"]) == ("pruid-24", 1)
+    assert quebec["d4c:bounds"] == [-79.8, 45.0, -57.1, 62.6]
+    assert (nowhere["d4c:rows"], "d4c:bounds" in nowhere) == (2, False)
+    # No torrent stands for the whole release, so the item names none.
+    known = torrents(release)
+    assert quebec["d4c:info_hash"] == known[files[0].name].info_hash
+    assert nowhere["d4c:magnet"] == known[files[1].name].magnet
+    assert not item["properties"].keys() & {"d4c:info_hash", "d4c:magnet"}
+    assert item["properties"]["d4c:partition"] == "by pruid"
 
 
 def test_test_doi_is_not_linked_to_the_resolver_and_a_real_one_is() -> None:
@@ -134,7 +164,7 @@ def test_canonical_bytes_keep_accents_and_sort_keys() -> None:
 
 def test_without_a_base_the_collection_is_found_from_the_place_of_the_release() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0-beta")
-    item = build_item(PROVINCES, release, a_deposit(release), a_torrent(release), asset_urls=urls(release))
+    item = build_item(PROVINCES, release, a_deposit(release), torrents(release), asset_urls=urls(release))
     link = next(link for link in item["links"] if link["rel"] == "collection")
     # releases/provinces/2021/v0.1.0-beta/ -> four steps up is the root of the store
     assert link["href"] == "../../../../catalogue/provinces/collection.json"
@@ -144,10 +174,10 @@ def test_missing_address_and_missing_doi_are_refused() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0")
     some = {name: url for name, url in urls(release).items() if not name.endswith(".torrent")}
     with pytest.raises(DataError, match=r"No address is known for .*\.torrent"):
-        build_item(PROVINCES, release, a_deposit(release), a_torrent(release), asset_urls=some)
+        build_item(PROVINCES, release, a_deposit(release), torrents(release), asset_urls=some)
     unreserved = replace(a_deposit(release), doi=None)
     with pytest.raises(PermanentError, match="has no DOI yet"):
-        build_item(PROVINCES, release, unreserved, a_torrent(release), asset_urls=urls(release))
+        build_item(PROVINCES, release, unreserved, torrents(release), asset_urls=urls(release))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_code_lock_and_libraries() -> None:
 
 def test_without_git_the_version_has_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "d4c_pipeline").mkdir()
-    monkeypatch.setattr(module, "_package_folder", lambda: tmp_path / "d4c_pipeline")
+    monkeypatch.setattr(module, "package_folder", lambda: tmp_path / "d4c_pipeline")
     assert module._checkout() == (None, False)
     (tmp_path / ".git").mkdir()
     assert module._checkout() == (None, False)  # a folder of that name is no checkout

@@ -67,3 +67,35 @@ def test_a_table_has_no_geometry_to_show(outputs: dict[str, Any]) -> None:
 
 def test_a_table_may_become_a_geopackage_and_a_csv() -> None:
     assert declared("table", {"csv": True, "desktop": ["geopackage"]}).outputs.csv
+
+
+def test_a_partition_says_how_large_a_file_may_be_and_how_it_is_cut() -> None:
+    by_column = declared("vector", {"partition": {"by": "pruid"}}).outputs.partition
+    assert by_column is not None
+    assert (by_column.over, by_column.spatial, by_column.words) == (1000.0, False, "by pruid")
+    spatial = declared("vector", {"partition": {"by": "spatial", "over": 300}}).outputs.partition
+    assert spatial is not None
+    assert (spatial.part_megabytes, spatial.words) == (150.0, "by location into parts of about 150 MB")
+    always = declared("vector", {"partition": {"by": "spatial", "over": 0, "part": 0.5}}).outputs.partition
+    assert always is not None
+    assert always.part_megabytes == 0.5
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [
+        ({"by": "pruid", "part": 5}, "a column's values decide how large its parts are"),
+        ({"by": "geometry"}, "write 'spatial' to cut by location"),
+        ({"by": "spatial", "part": 0}, "greater than 0"),
+        ({"by": "pruid", "over": -1}, "greater than or equal to 0"),
+        ({"over": 5}, "Field required"),
+    ],
+)
+def test_a_partition_that_can_not_be_is_refused(partition: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        declared("vector", {"partition": partition})
+
+
+def test_a_table_is_not_cut_by_location() -> None:
+    with pytest.raises(ValidationError, match=r"outputs: partition by spatial can't be made of a table"):
+        declared("table", {"partition": {"by": "spatial"}})

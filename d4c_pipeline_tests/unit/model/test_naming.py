@@ -146,6 +146,8 @@ def test_the_written_form_and_its_addresses() -> None:
     assert latest_stem(name, None) == stem
     assert addresses.latest_address(name, vintage, ".parquet") == f"processed/{stem}_2021.parquet"
     assert addresses.latest_address(name, None, ".parquet") == f"processed/{stem}.parquet"
-    assert addresses.torrent_address(release) == f"torrents/{stem}_2021_v0.1.0-beta.torrent"
+    assert addresses.latest_part_address(name, None, "pruid-24") == f"processed/{stem}/pruid-24.parquet"
+    assert addresses.latest_index_address(name, vintage) == f"processed/{stem}_2021/manifest.json"
+    assert addresses.torrent_address(f"{release}.parquet") == f"torrents/{stem}_2021_v0.1.0-beta.torrent"
     assert addresses.release_address("cd", vintage, version, "a.parquet") == "releases/cd/2021/v0.1.0-beta/a.parquet"
     assert addresses.raw_address("cd", vintage, "0123456789abcdef", "a.zip") == "raw/cd/2021/0123456789ab/a.zip"

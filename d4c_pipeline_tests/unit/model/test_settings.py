@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.settings import Settings, archive_token, has_archive_token
 
 
 def test_without_variables_everything_lies_in_a_hidden_folder_here(
@@ -28,6 +28,21 @@ def test_every_variable(tmp_path: Path) -> None:
             "D4C_LEDGER_URL": "postgresql://d4c@db/d4c",
             "D4C_TRACKERS": "udp://one:1/announce, https://two/announce,",
             "D4C_TORRENT_HYBRID": "1",
+            "D4C_THREADS": "3",
+            "D4C_MEMORY_LIMIT": "4GB",
+            "D4C_TEMP": str(tmp_path),
+            "D4C_ARCHIVE": "invenio",
+            "D4C_ARCHIVE_URL": "https://rdm.example.org/",
+            "D4C_ARCHIVE_TEST": "1",
+            "D4C_ARCHIVE_COMMUNITY": "canada",
+            "D4C_ARCHIVE_ACCOUNT": "ORG.REPO",
+            "D4C_ARCHIVE_TOKEN": "s3cret",
+            "D4C_DOI_PREFIX": "10.1234",
+            "D4C_DOI_RESOLVER": "https://doi.example.org/",
+            "D4C_PUBLISHER": "Data for All",
+            "D4C_CONTACT": "data@example.org",
+            "D4C_CODE_URL": "https://example.org/code",
+            "D4C_PAGE_URL": "https://example.org/{dataset}/{vintage}/{version}",
         }
     )
 
@@ -39,7 +54,36 @@ def test_every_variable(tmp_path: Path) -> None:
         ledger_url="postgresql://d4c@db/d4c",
         trackers=("udp://one:1/announce", "https://two/announce"),
         hybrid_torrents=True,
+        threads=3,
+        memory_limit="4GB",
+        temp=tmp_path,
+        archive="invenio",
+        archive_url="https://rdm.example.org",
+        archive_test=True,
+        archive_community="canada",
+        archive_account="ORG.REPO",
+        doi_prefix="10.1234",
+        doi_resolver="https://doi.example.org",
+        publisher="Data for All",
+        contact="data@example.org",
+        code_url="https://example.org/code",
+        page_url="https://example.org/{dataset}/{vintage}/{version}",
     )
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("D4C_THREADS", "0", "The number of threads is '0'"),
+        ("D4C_THREADS", "two", "The number of threads is 'two'"),
+        ("D4C_MEMORY_LIMIT", "4 elephants", "The memory limit is '4 elephants'"),
+        ("D4C_TEMP", "/nonexistent/x", "temporary files /nonexistent/x does not exist"),
+    ],
+)
+def test_what_a_build_may_take_is_understood_or_refused(variable: str, text: str, message: str) -> None:
+    with pytest.raises(PermanentError, match=message):
+        Settings.from_environment({variable: text})
 
 
 def test_the_process_environment_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +107,33 @@ def test_hybrid_torrents_are_off(value: str) -> None:
 def test_a_wrong_origin_map_is_refused(value: str) -> None:
     with pytest.raises(PermanentError, match=r"D4C_ORIGIN_MAP has .*Write origin=origin pairs"):
         Settings.from_environment({"D4C_ORIGIN_MAP": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "D4C_ARCHIVE",
+            "Zenodo",
+            "D4C_ARCHIVE is 'Zenodo'. Write one of local, zenodo, zenodo-sandbox, invenio, datacite.",
+        ),
+        ("D4C_PAGE_URL", "https://x/{data}", r"D4C_PAGE_URL is 'https://x/\{data\}', no template"),
+    ],
+)
+def test_what_can_not_be_understood_is_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(PermanentError, match=message):
+        Settings.from_environment({name: value})
+
+
+def test_the_archive_s_token_is_read_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from a file\n", "utf-8")
+
+    assert archive_token({"D4C_ARCHIVE_TOKEN": " plain "}) == "plain"
+    assert archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(file)}) == "from a file"
+    assert has_archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(file)})
+    assert not has_archive_token({})
+    with pytest.raises(PermanentError, match="wants a token and none is set"):
+        archive_token({})
+    with pytest.raises(PermanentError, match="can't be read"):
+        archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(tmp_path / "none")})

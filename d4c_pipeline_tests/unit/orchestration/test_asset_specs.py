@@ -27,7 +27,7 @@ CHAIN = {
     "copies": (None, set(), set()),
     "torrent": (None, set(), set()),
     "stac_item": (None, {"json"}, set()),
-    "deposit": ("archive", set(), {"archive_web_seed"}),
+    "deposit": ("archive", set(), {"archive_web_seed", "reviewed"}),
     "latest": (None, set(), set()),
 }
 
@@ -92,6 +92,18 @@ def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipp
 def test_every_check_of_the_data_blocks_and_that_of_the_archive_does_not(shipped: dg.Definitions) -> None:
     checks = [spec for asset in shipped.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     blocking = {spec.name: spec.blocking for spec in checks}
-    assert blocking.pop("archive_web_seed") is False
+    for name in ("archive_web_seed", "reviewed", "dois_registered"):
+        assert blocking.pop(name) is False, name
     assert blocking["keys_identify_rows"] is True
     assert set(blocking) <= {check.name for check in CHECKS}
+
+
+def test_dois_are_asked_for_every_morning_and_a_review_can_be_launched(shipped: dg.Definitions) -> None:
+    schedule = shipped.resolve_schedule_def("check_dois_daily")
+    assert (schedule.cron_schedule, schedule.default_status) == ("30 5 * * *", dg.DefaultScheduleStatus.RUNNING)
+    job = shipped.resolve_job_def("check_dois")
+    assert job.asset_layer.selected_asset_keys == set()
+    assert {key.name for key in job.asset_layer.asset_graph.get_check_keys_for_assets({dg.AssetKey("catalogue")})} == {
+        "dois_registered"
+    }
+    assert shipped.resolve_job_def("review").description == "Approves or rejects a release that waits for a person."

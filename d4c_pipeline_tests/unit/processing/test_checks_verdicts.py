@@ -80,7 +80,7 @@ def make(tmp_path: Path) -> Make:
         )
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
-        return Built(data, profile, replace(known, **(summary or {})), dataset, Vintage.parse("2021"), before, work)
+        return Built((data,), profile, replace(known, **(summary or {})), dataset, Vintage.parse("2021"), before, work)
 
     return made
 
@@ -159,7 +159,7 @@ def test_rows_never_pass_by_shrinking_further(rows: int, before: int) -> None:
     def outcome(now: int) -> Outcome:
         summary = DataSummary(now, (), (), None, None, (), {})
         limits: Any = type("D", (), {"checks": Checks()})
-        built = Built(Path(), Path(), summary, limits, Vintage.parse("2021"), PreviousFacts("a", before, None), Path())
+        built = Built((), Path(), summary, limits, Vintage.parse("2021"), PreviousFacts("a", before, None), Path())
         return previous.rows_against_previous("r", built).outcome
 
     if rows <= before:
@@ -235,7 +235,7 @@ def test_encoding(make: Make) -> None:
 
 def test_the_pass_over_attributes_counts_every_batch(make: Make) -> None:
     table = pa.table({f"c{n}": [None, "Ã©"] * 600 for n in range(1_000)})  # 1,048 rows a batch
-    found = Attributes.read(make(table).data, threads=2)
+    found = Attributes.read(make(table).files, threads=2)
     assert (found.rows, found.nulls["c7"], found.garbled["c999"].count) == (1_200, 600, 600)
 
 
@@ -291,12 +291,12 @@ def _conforming(built: Built) -> Verdict:
 
 
 def _with_geo(built: Built, **column: Any) -> Built:
-    table = pq.read_table(built.data)
+    table = pq.read_table(built.files[0])
     metadata = dict(table.schema.metadata)
     geo = json.loads(metadata[b"geo"])
     geo["columns"]["geometry"] |= column
     metadata[b"geo"] = json.dumps(geo).encode()
-    pq.write_table(table.replace_schema_metadata(metadata), built.data, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(metadata), built.files[0], compression="zstd")
     return built
 
 
@@ -330,13 +330,13 @@ def test_geometry_that_belies_the_file(make: Make) -> None:
     assert [example["what"] for example in _conforming(turned).examples] == ["rings turn the wrong way"]
 
     built = make(features(SQUARE, shapely.Point(-75.65, 45.45)), key=["id"])
-    table = pq.read_table(built.data)
+    table = pq.read_table(built.files[0])
     boxes = table["bbox"].combine_chunks()
     small = pa.StructArray.from_arrays(
         [boxes.field(0), boxes.field(1), boxes.field(2), pa.array([45.5, 45.44])], fields=list(boxes.type)
     )
     table = table.set_column(table.schema.get_field_index("bbox"), "bbox", small)
-    pq.write_table(table, built.data, compression="zstd")
+    pq.write_table(table, built.files[0], compression="zstd")
     (example,) = _conforming(built).examples
     assert example["what"] == "boxes do not contain their geometry"
     assert example["actual"].startswith('1 rows, such as [{"id": 2')
@@ -346,7 +346,7 @@ def test_geometry_that_belies_the_file(make: Make) -> None:
     other = _conforming(make(features(SQUARE), geoparquet="2.0"))
     assert {"another version", "another logical type"} <= {example["what"] for example in other.examples}
     plain = make(features(SQUARE))
-    pq.write_table(pq.read_table(plain.data).replace_schema_metadata(None), plain.data)
+    pq.write_table(pq.read_table(plain.files[0]).replace_schema_metadata(None), plain.files[0])
     assert _conforming(plain).examples[0]["what"] == "no geo metadata"
 
 
@@ -387,7 +387,7 @@ def test_a_check_that_cannot_run_has_failed(make: Make, monkeypatch: pytest.Monk
     assert (verdict.actual, verdict.remedy) == ("could not run: The disk is full", "Make room")
 
     gone = make(PLACES)
-    gone.data.write_bytes(b"PAR1 no more")
+    gone.files[0].write_bytes(b"PAR1 no more")
     assert Check("encoding_sane", "declared", "").run(gone).outcome is FAILURE
     assert Check("never_written", "declared", "").run(gone).actual.startswith("could not run: AttributeError")
 

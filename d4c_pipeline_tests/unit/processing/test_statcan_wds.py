@@ -43,7 +43,7 @@ def load(fixtures: Path, tmp_path: Path) -> Load:
         with zipfile.ZipFile(folder / f"{product}-eng.zip") as archive:
             archive.extractall(tmp_path)
         answer = folder / f"{product}.json"
-        known = cube.read(answer if answer.is_file() else None, tmp_path / f"{product}_MetaData.csv", product)
+        known = cube.read(answer if answer.is_file() else None, [tmp_path / f"{product}_MetaData.csv"], product)
         raw = texts(tmp_path / f"{product}.csv")
         table = wds.Table(raw.schema, known)
         return pa.Table.from_batches([table.batch(batch) for batch in raw.to_batches()], table.schema), table
@@ -63,14 +63,13 @@ def made(
 
 GRAIN = cube.Cube(
     "32100000",
-    "Grain",
-    "Céréales",
+    ("Grain", "Céréales"),
     frequency=12,
     dimensions=(
-        cube.Dimension(1, "Geography", "Géographie", {1: ("Canada", "Canada")}),
-        cube.Dimension(2, "Value", "Valeur", {2: ("Wheat", "Blé"), 7: ("Oats", None)}),
+        cube.Dimension(1, ("Geography", "Géographie"), {1: ("Canada", "Canada")}),
+        cube.Dimension(2, ("Value", "Valeur"), {2: ("Wheat", "Blé"), 7: ("Oats", None)}),
     ),
-    legend={"..": "not available", "Ü": "only here"},
+    legend={"..": ("not available", None), "Ü": ("only here", None)},
 )
 
 
@@ -140,9 +139,11 @@ def test_an_archived_table_without_cube_metadata_is_english_only(load: Load) -> 
     table, done = load("10100001")
     assert (table.num_rows, done.report["rows_without_dguid"]) == (182, 182)
     assert table["DGUID"].null_count == 182
-    assert pc.unique(table["SCALAR_FACTOR"]).to_pylist() == ["units"]
+    assert pc.unique(table["SCALAR_FACTOR_en"]).to_pylist() == ["units"]
+    assert pc.unique(table["SCALAR_FACTOR_fr"]).to_pylist() == ["unités"]
     assert [name for name in table.column_names if name.endswith(("_en", "_fr"))] == [
-        "geo_en", "federal_public_sector_employment_en", "status_en", "status_fr", "symbol_en", "symbol_fr",
+        "geo_en", "federal_public_sector_employment_en", "UOM_en", "SCALAR_FACTOR_en", "SCALAR_FACTOR_fr", "status_en",
+        "status_fr", "symbol_en", "symbol_fr",
     ]  # fmt: skip
     assert table["ref_end_date"][0].as_py() == dt.date(1999, 12, 31)
 
@@ -228,7 +229,7 @@ def test_what_can_not_be_read_is_refused(row: dict[str, str | None], message: st
 def test_columns_and_metadata_have_to_be_of_one_table() -> None:
     with pytest.raises(DataError, match="Columns of a full table are missing: COORDINATE, STATUS"):
         wds.Table(pa.schema([("REF_DATE", pa.string()), ("VALUE", pa.string())]), None)
-    other = cube.Cube("1", "Other", dimensions=(cube.Dimension(1, "Sex", None, {}),))
+    other = cube.Cube("1", ("Other", None), dimensions=(cube.Dimension(1, ("Sex", None), {}),))
     with pytest.raises(DataError, match="have the dimensions Sex, the table the columns GEO, Value"):
         made({}, known=other)
 
@@ -271,16 +272,16 @@ def test_meta_data_csv_has_several_tables(fixtures: Path, tmp_path: Path) -> Non
     with zipfile.ZipFile(fixtures / "08_statcan_wds" / "18100204-eng.zip") as archive:
         path = Path(archive.extract("18100204_MetaData.csv", tmp_path))
     parts = cube.sections(path)
-    assert [(name, len(rows)) for name, rows in parts] == [
+    assert [(header[0], len(rows)) for header, rows in parts] == [
         ("Cube Title", 1), ("Dimension ID", 2), ("Dimension ID", 16), ("Description", 14), ("Survey Code", 1),
         ("Subject Code", 1), ("Note ID", 2), ("Correction ID", 1),
     ]  # fmt: skip
-    assert parts[2][1][0]["Classification Code"] == "[11124]"
+    assert parts[2][1][0][2] == "[11124]"
     known = cube.from_csv(path)
     assert (known.product_id, known.frequency) == ("18100204", 6)
-    assert known.legend["F"] == "too unreliable to be published"
+    assert known.legend["F"] == ("too unreliable to be published", None)
     with pytest.raises(DataError, match="describe table 18100204, the data are table 33100036"):
-        cube.read(None, path, "33100036")
+        cube.read(None, [path], "33100036")
     path.write_text("nothing,of\nthe,kind\n", "utf-8")
     with pytest.raises(DataError, match="is not the metadata file of a full table"):
         cube.from_csv(path)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
-from d4c_pipeline.sources.patience import Patience, explain, is_retryable, persist, retry_after
+from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 URL = "https://a.ca/x.zip"
@@ -100,3 +100,14 @@ def test_what_can_not_succeed_is_asked_once() -> None:
     with pytest.raises(D4CError, match="does not exist"):
         persist(action, URL, Patience(), lambda _: None)  # type: ignore[arg-type]
     assert len(calls) == 1
+
+
+def test_an_error_that_is_explained_already_keeps_its_cause() -> None:
+    def fail() -> None:
+        raise TransientError("cut short") from OSError("the disk")
+
+    with pytest.raises(TransientError) as caught:
+        persist(fail, URL, Patience(attempts=2, first_wait=0.0))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not is_retryable(ValueError())
+    assert is_retryable(caught.value)  # ends: the chain of causes has no circle

@@ -1,0 +1,40 @@
+"""The daily check of DOIs in Dagster: what it shows when all are registered, and when one is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from d4c_pipeline.chain.registration import Registration
+from d4c_pipeline.orchestration import registration
+from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.resources import DeploymentResource
+
+
+def evaluated(home: Path) -> dg.AssetCheckEvaluation:
+    run = (
+        build_definitions()
+        .resolve_job_def("check_dois")
+        .execute_in_process(resources={"deployment": DeploymentResource(home=str(home), retries=False)})
+    )
+    assert run.success
+    (found,) = run.get_asset_check_evaluations()
+    assert (found.asset_key, found.check_name) == (dg.AssetKey("catalogue"), "dois_registered")
+    return found
+
+
+def test_nothing_published_nothing_asked(tmp_path: Path) -> None:
+    found = evaluated(tmp_path / "home")
+    assert found.passed
+    assert found.metadata["asked"].value == 0
+
+
+def test_a_doi_that_is_not_registered_warns_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = (Registration("a_v1.0.0", "10.5281/1", True), Registration("b_v1.0.0", "10.5281/2", False))
+    monkeypatch.setattr(registration, "check_registrations", lambda _: answers)
+    found = evaluated(tmp_path / "home")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["missing"].value == "- 10.5281/2 (b_v1.0.0)"
+    assert found.metadata["asked"].value == 2

@@ -1,0 +1,77 @@
+"""The zip of the code: the same bytes wherever it is made, and nothing of other datasets, caches or machines in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from d4c_pipeline.chain import code_archive as module
+from d4c_pipeline.chain.code_archive import code_archive, definition_digest
+from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.chain.provenance import lock_file, package_folder
+
+DATASET = load_datasets([])["natural_earth_countries"]
+
+
+def names(content: bytes) -> list[str]:
+    return ZipFile(BytesIO(content)).namelist()
+
+
+def test_it_holds_the_package_this_definition_and_the_lock() -> None:
+    found = names(code_archive(DATASET))
+    assert found == sorted(found)
+    assert {
+        "d4c_pipeline/chain/code_archive.py",
+        "d4c_pipeline/defs/natural_earth_countries/defs.yaml",
+        "d4c_pipeline/defs/natural_earth_countries/transform.sql",
+        "requirements.lock",
+    } <= set(found)
+    assert [name for name in found if name.startswith("d4c_pipeline/defs/geonames")] == []
+    assert [name for name in found if "__pycache__" in name or name.endswith(".pyc")] == []
+
+
+def test_another_place_times_modes_and_a_wheel_s_layout_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = code_archive(DATASET)
+    package = tmp_path / "site-packages" / "d4c_pipeline"
+    shutil.copytree(package_folder(), package, ignore=shutil.ignore_patterns("__pycache__"))
+    lock = lock_file()
+    assert lock is not None
+    shutil.copy(lock, package / "requirements.lock")
+    shutil.copy(package_folder().parent / "dagster.yaml", package / "orchestration" / "dagster.yaml")
+    (package / "chain" / "__pycache__").mkdir()
+    (package / "chain" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    (package / "chain" / "deposit.py~").write_bytes(b"an editor's")
+    for path in package.rglob("*.py"):
+        path.chmod(0o600)
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(module, "package_folder", lambda: package)
+    monkeypatch.setattr(module, "lock_file", lambda: package / "requirements.lock")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+
+    assert code_archive(DATASET) == here
+
+
+def test_a_definition_of_one_s_own_lies_where_shipped_ones_do(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    (folder / ".ipynb_checkpoints" / "x.ipynb").write_text("{}")
+    (folder / "defs.yaml").write_text("mine")
+    found = names(code_archive(DATASET.model_copy(update={"id": "mine", "folder": folder})))
+    assert [name for name in found if name.startswith("d4c_pipeline/defs/mine/")] == [
+        "d4c_pipeline/defs/mine/defs.yaml"
+    ]
+
+
+def test_the_digest_is_that_of_what_is_published() -> None:
+    assert definition_digest(DATASET) == definition_digest(DATASET.model_copy(update={"folder": Path("/elsewhere")}))
+    other = DATASET.model_copy(update={"license": "cc0-1.0"})
+    assert definition_digest(other) != definition_digest(DATASET)
+    reviewed = DATASET.publication.model_copy(update={"policy": "review"})
+    assert definition_digest(DATASET.model_copy(update={"publication": reviewed})) == definition_digest(DATASET)
