@@ -279,7 +279,7 @@ def test_a_disk_that_is_full_while_rows_are_sorted(declare: Declare, tmp_path: P
 
 
 _LONG_TEXTS = """
-import resource, sys
+import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from d4c_pipeline.model.dataset import Dataset
@@ -288,7 +288,8 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import build, profile
 dataset = Dataset.model_validate_json(Path(sys.argv[1]).read_text("utf-8"))
 def summary(data, *arguments, **options):
-    meta = pq.read_metadata(data)
+    (file,) = data
+    meta = pq.read_metadata(file)
     print(meta.num_rows, meta.num_row_groups, sum(meta.row_group(n).num_rows for n in range(meta.num_row_groups)))
     return profiled(data, *arguments, **options)
 profiled, profile.profile = profile.profile, summary
@@ -296,7 +297,8 @@ try:
     build.build(dataset, Vintage.parse("2021"), [Path(sys.argv[2])], Path(sys.argv[3]), memory_limit="1GB")
 except StorageError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+own = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(own["VmHWM"].split()[0]) >> 10)
 """
 
 
