@@ -6,39 +6,27 @@ data processed and the record described belongs to the rooms of those names.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from d4c_pipeline.model import naming
+from d4c_pipeline.model.declared import (
+    Bilingual,
+    Declared,
+    HttpUrl,
+    Identifier,
+    VintageText,
+    full_match,
+    text_of_number,
+)
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import D4CError, UnknownNameError
 from d4c_pipeline.model.licences import licence
+from d4c_pipeline.model.sources import Source
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
-
-
-def _full_match(pattern: str, meaning: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text, re.ASCII) is None:
-            raise ValueError(f"'{text}' is not {meaning}")
-        return text
-
-    return AfterValidator(check)
-
-
-def _text_of_number(value: object) -> object:
-    # YAML reads an unquoted 2021 as a number; a vintage written so is still that vintage.
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _vintage_text(text: str) -> str:
-    try:
-        return str(Vintage.parse(text))
-    except D4CError as error:
-        raise ValueError(str(error)) from error
 
 
 def _licence_id(text: str) -> str:
@@ -58,26 +46,6 @@ def _version_text(text: str) -> str:
     return str(version)
 
 
-VintageText = Annotated[str, BeforeValidator(_text_of_number), AfterValidator(_vintage_text)]
-Identifier = Annotated[
-    str, _full_match(r"[a-z][a-z0-9_]*", "an identifier (lower-case letters, digits and underscores)")
-]
-HttpUrl = Annotated[str, _full_match(r"https?://[^\s]+", "an http(s) address")]
-
-
-class Declared(BaseModel):
-    """The base of everything that is declared in YAML: frozen, and unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Bilingual(Declared):
-    """A text in English and French."""
-
-    en: str = Field(min_length=1)
-    fr: str = Field(min_length=1)
-
-
 class BilingualKeywords(Declared):
     """Keywords in English and French."""
 
@@ -88,12 +56,12 @@ class BilingualKeywords(Declared):
 class Name(Declared):
     """The naming parts of a dataset, see docs/versions.md for the file names they make."""
 
-    region: Annotated[str, _full_match(naming.REGION_PATTERN, "a region (ca or ca-ab)")]
-    source: Annotated[str, _full_match(naming.PART_PATTERN, "a naming part")]
+    region: Annotated[str, full_match(naming.REGION_PATTERN, "a region (ca or ca-ab)")]
+    source: Annotated[str, full_match(naming.PART_PATTERN, "a naming part")]
     dguid: str
-    package: Annotated[str, _full_match(r"d4c-datapkg-[a-z0-9]+", "a package (d4c-datapkg-...)")]
-    theme: Annotated[str, _full_match(naming.PART_PATTERN, "a naming part")] | None = None
-    variant: Annotated[str, _full_match(naming.VARIANT_PATTERN, "a variant")] | None = None
+    package: Annotated[str, full_match(r"d4c-datapkg-[a-z0-9]+", "a package (d4c-datapkg-...)")]
+    theme: Annotated[str, full_match(naming.PART_PATTERN, "a naming part")] | None = None
+    variant: Annotated[str, full_match(naming.VARIANT_PATTERN, "a variant")] | None = None
 
     @field_validator("dguid")
     @classmethod
@@ -111,44 +79,9 @@ class Party(Declared):
     """A person or organisation that made or provides the data. `ror` is the id or address at ror.org."""
 
     name: str = Field(min_length=1)
-    ror: Annotated[str, _full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")] | None = None
-    orcid: Annotated[str, _full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
+    ror: Annotated[str, full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")] | None = None
+    orcid: Annotated[str, full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
     url: HttpUrl | None = None
-
-
-class HttpSource(Declared):
-    """Native files behind HTTP(S) addresses.
-
-    `urls` are templates: `{vintage}` is the vintage, `{vintage:yy}`, `{vintage:yyyy-mm}` and so on are parts of it.
-    `vintage_urls` are the addresses of those vintages that lie elsewhere than the templates say.
-    """
-
-    kind: Literal["http"]
-    urls: tuple[HttpUrl, ...] = Field(min_length=1)
-    vintage_urls: dict[VintageText, tuple[HttpUrl, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
-    homepage: HttpUrl | None = None
-
-    @field_validator("urls")
-    @classmethod
-    def _templates_format(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            try:
-                url.format(vintage=Vintage.parse("2021-01-01"))
-            except (KeyError, IndexError, ValueError, AttributeError) as error:
-                raise ValueError(f"'{url}' is not a template over {{vintage}}: {error}") from error
-        return urls
-
-    def addresses(self, vintage: Vintage) -> tuple[str, ...]:
-        """Return the addresses of one vintage's native files."""
-        return self.vintage_urls.get(str(vintage)) or tuple(url.format(vintage=vintage) for url in self.urls)
-
-    @property
-    def names_vintage(self) -> bool:
-        """Whether an address differs by vintage; if not, the source only ever serves its current one."""
-        return bool(self.vintage_urls) or any("{vintage" in url for url in self.urls)
-
-
-Source = HttpSource
 
 
 class Column(Declared):
@@ -178,10 +111,10 @@ class Dguid(Declared):
     column: Identifier = "dguid"
     from_: str | None = Field(default=None, alias="from")
     type_: Literal["A", "S", "C", "Z"] | None = Field(default=None, alias="type")
-    schema_: Annotated[str, _full_match(r"\d{4}", "a DGUID schema (four digits)")] | None = Field(
+    schema_: Annotated[str, full_match(r"\d{4}", "a DGUID schema (four digits)")] | None = Field(
         default=None, alias="schema"
     )
-    vintage: Annotated[str, BeforeValidator(_text_of_number), _full_match(r"\d{4}", "a year")] | None = None
+    vintage: Annotated[str, BeforeValidator(text_of_number), full_match(r"\d{4}", "a year")] | None = None
     width: int | None = Field(default=None, ge=1, le=11)
     gazetteer: str | None = None
 
@@ -284,7 +217,7 @@ class VectorProcessing(_Processing):
     latitude: str | None = None
     geometry_wkt: str | None = None
     geometry_column: str | None = None
-    crs_out: Annotated[str, _full_match(r"EPSG:\d{4,6}", "an EPSG code (EPSG:4326)")] = "EPSG:4326"
+    crs_out: Annotated[str, full_match(r"EPSG:\d{4,6}", "an EPSG code (EPSG:4326)")] = "EPSG:4326"
     z: Literal["drop", "keep"] = "drop"
     antimeridian: Literal["split", "keep"] = "split"
     geoparquet: Literal["1.1", "2.0"] = "1.1"
@@ -454,6 +387,20 @@ class Publication(Declared):
     initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"
 
 
+class Noticing(Declared):
+    """How often the source is looked at for what is new, and whether that goes on by itself.
+
+    `enabled`: the sensors are on from the start; left out, an operator turns them on in the UI. `discover_hours`: at
+    least so long between two listings of the vintages, `observe_hours` between two looks at each vintage.
+    `shrink_allowed`: the share of the vintages last listed that may be missing; a listing that lost more is refused.
+    """
+
+    enabled: bool = False
+    discover_hours: float = Field(default=24, gt=0)
+    observe_hours: float = Field(default=6, gt=0)
+    shrink_allowed: float = Field(default=0.0, ge=0, lt=1)
+
+
 class RowChecks(Declared):
     """How far the number of rows may move from the newest published release, as shares of its rows (0.05 is 5 %).
 
@@ -587,6 +534,7 @@ class Dataset(Declared):
     extent: Extent | None = None
     source: Source
     processing: Processing
+    noticing: Noticing = Noticing()
     publication: Publication = Publication()
     outputs: Outputs = Outputs()
     checks: Checks = Checks()
@@ -595,15 +543,17 @@ class Dataset(Declared):
     @model_validator(mode="after")
     def _vintages_make_sense(self) -> Self:
         if self.vintages == "discovered":
-            if self.source.names_vintage:
+            if self.source.names_vintage and not self.source.lists_vintages:
                 raise ValueError(
                     "vintages are 'discovered', but the source's addresses name a {vintage}: list the vintages"
                 )
+        elif self.source.kind == "statcan_table":
+            raise ValueError("vintages: a table has that of its release, write 'discovered'")
         elif not self.vintages:
             raise ValueError("vintages: list at least one, or write 'discovered'")
         elif len(set(self.vintages)) != len(self.vintages):
             raise ValueError("vintages: one is listed twice")
-        elif unknown := set(self.source.vintage_urls) - set(self.vintages):
+        elif unknown := self.source.own_vintages - set(self.vintages):
             raise ValueError(f"source: vintage_urls name {', '.join(sorted(unknown))}, which vintages don't list")
         elif len(self.vintages) > 1 and not self.source.names_vintage:
             raise ValueError("source: several vintages need {vintage} in the addresses")

@@ -1,0 +1,58 @@
+"""What every declaration in YAML is built on: the frozen base that refuses unknown fields, and the kinds of text.
+
+What a dataset or its source declares is in `dataset.py` and `sources.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.vintage import Vintage
+
+
+def full_match(pattern: str, meaning: str) -> AfterValidator:
+    """Return the validator of a text that has to match all of `pattern`; `meaning` says what such a text is."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text, re.ASCII) is None:
+            raise ValueError(f"'{text}' is not {meaning}")
+        return text
+
+    return AfterValidator(check)
+
+
+def text_of_number(value: object) -> object:
+    """Take a whole number for the text that it is written as."""
+    # YAML reads an unquoted 2021 as a number; a vintage written so is still that vintage.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _vintage_text(text: str) -> str:
+    try:
+        return str(Vintage.parse(text))
+    except D4CError as error:
+        raise ValueError(str(error)) from error
+
+
+VintageText = Annotated[str, BeforeValidator(text_of_number), AfterValidator(_vintage_text)]
+Identifier = Annotated[
+    str, full_match(r"[a-z][a-z0-9_]*", "an identifier (lower-case letters, digits and underscores)")
+]
+HttpUrl = Annotated[str, full_match(r"https?://[^\s]+", "an http(s) address")]
+
+
+class Declared(BaseModel):
+    """The base of everything that is declared in YAML: frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bilingual(Declared):
+    """A text in English and French."""
+
+    en: str = Field(min_length=1)
+    fr: str = Field(min_length=1)

@@ -1,0 +1,117 @@
+"""A family as its YAML declares it: many datasets of one shape, of which a template declares each member.
+
+Which members there are is told by their source and remembered by the ledger; how a member is then fetched and processed
+is what `dataset.py` declares, as of any other dataset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, ValidationError, field_validator
+
+from d4c_pipeline.model.dataset import Dataset, Noticing
+from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl, Identifier
+
+_PLACEHOLDER = re.compile(r"\{(?P<name>[a-z_]+)\}")
+_SAMPLE_FACTS = {"title_en": "Title", "title_fr": "Titre"}
+
+
+class StatCanTables(Declared):
+    """The tables of Statistics Canada's Web Data Service; a member's key is the product id, eight digits.
+
+    `include`, `exclude`: globs over the keys. `archived`: whether tables that are no longer updated are members too.
+    Facts of a member: `title_en`, `title_fr`.
+    """
+
+    kind: Literal["statcan_tables"]
+    include: tuple[Annotated[str, Field(min_length=1)], ...] = ("*",)
+    exclude: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    archived: bool = False
+    service: HttpUrl = "https://www150.statcan.gc.ca/t1/wds/rest"
+
+    @property
+    def sample_key(self) -> str:
+        """A key of the right form, for checking a template."""
+        return "10100001"
+
+    @staticmethod
+    def is_key(text: str) -> bool:
+        """Whether `text` has the form of a key."""
+        return len(text) == 8 and text.isascii() and text.isdigit()
+
+
+class FamilyNoticing(Noticing):
+    """As of a dataset. `new_members`: whether one that was never published waits for a person, or is published."""
+
+    shrink_allowed: float = Field(default=0.05, ge=0, lt=1)
+    new_members: Literal["wait", "publish"] = "wait"
+
+
+class Family(Declared):
+    """Many datasets of one shape under one chain of assets, with a partition per member.
+
+    `members` says where they are listed. `dataset` is a definition without `id` and `vintages`, in whose texts
+    `{member}` is the member's key and `{title_en}`, `{title_fr}` are what the source calls it. A member's id is that
+    of the family, an underscore and its key; its vintage is the one that the source serves at the time.
+    """
+
+    id: Identifier
+    title: Bilingual
+    description: Bilingual
+    members: StatCanTables
+    dataset: dict[str, Any]
+    noticing: FamilyNoticing = FamilyNoticing()
+    folder: Path | None = Field(default=None, exclude=True, repr=False)
+
+    @field_validator("dataset")
+    @classmethod
+    def _template_is_valid(cls, template: dict[str, Any]) -> dict[str, Any]:
+        if given := {"id", "vintages", "noticing"} & set(template):
+            raise ValueError(f"{', '.join(sorted(given))}: said by the family, leave it out")
+        if "{member}" not in str(template.get("name")):
+            raise ValueError("name: no part of it names the {member}, so that all members would have one name")
+        try:
+            _declare("family", template, "10100001", _SAMPLE_FACTS)
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+            raise ValueError("; ".join(wrong)) from error
+        return template
+
+    @cached_property
+    def sample(self) -> Dataset:
+        """A made-up member, which has the shape of all."""
+        return self.member(self.members.sample_key, _SAMPLE_FACTS)
+
+    def member_id(self, key: str) -> str:
+        """The dataset id of a member."""
+        return f"{self.id}_{key}"
+
+    def key_of(self, dataset: str) -> str | None:
+        """The key of the member with that dataset id, None for the id of anything else."""
+        family, _, key = dataset.rpartition("_")
+        return key if family == self.id and self.members.is_key(key) else None
+
+    def member(self, key: str, facts: Mapping[str, str]) -> Dataset:
+        """Return the dataset of a member by what its source says of it."""
+        return _declare(self.id, self.dataset, key, facts).model_copy(update={"folder": self.folder})
+
+
+def _declare(family: str, template: Mapping[str, Any], key: str, facts: Mapping[str, str]) -> Dataset:
+    filled = _filled(dict(template), {**facts, "member": key})
+    return Dataset.model_validate({**filled, "id": f"{family}_{key}", "vintages": "discovered"})
+
+
+def _filled(value: Any, facts: Mapping[str, str]) -> Any:
+    """The template with its placeholders replaced; names that are no facts (such as `{vintage}`) stay."""
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda found: facts.get(found["name"], found[0]), value)
+    if isinstance(value, dict):
+        return {name: _filled(one, facts) for name, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_filled(one, facts) for one in cast("list[Any]", value)]
+    return value
