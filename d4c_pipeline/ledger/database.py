@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, StorageError, TransientError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test holds it equal to what Alembic finds."""
 
 _BUSY_SECONDS = 30
@@ -40,13 +42,13 @@ def open_engine(url: str) -> Engine:
             f"The ledger's address can't be used ({error})",
             "Correct D4C_LEDGER_URL, an SQLAlchemy URL, or install the driver that it names",
         ) from error
-    sqlite = parsed.get_backend_name() == "sqlite"
+    embedded = parsed.get_backend_name() == "sqlite"
     shown = parsed.render_as_string(hide_password=True)
     try:
-        if sqlite and parsed.database:
+        if embedded and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS} if sqlite else {})
-        if sqlite:
+        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS} if embedded else {})
+        if embedded:
             _make_sqlite_safe(engine)
         _upgrade(engine)
     except OSError as error:
@@ -54,7 +56,7 @@ def open_engine(url: str) -> Engine:
             f"The ledger's folder can't be written ({shown}): {error.strerror}", "Check the disk"
         ) from error
     except DatabaseError as error:
-        if sqlite:
+        if embedded:
             raise StorageError(
                 f"The ledger can't be opened ({shown}): {error.orig}", "Check disk and access"
             ) from error
@@ -146,6 +148,21 @@ def _upgrade(engine: Engine) -> None:
                 f"The ledger has revision {_revision(connection)}, which this version does not know",
                 "Install the version of d4c_pipeline that wrote it, or a newer one",
             ) from error
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows` (all with the same columns); where the primary key is there already, their values replace its."""
+    if not rows:
+        return
+    insert: Any = sqlite.insert
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - not paid for by the embedded ledger
+
+        insert = postgresql.insert
+    keys = [column.name for column in table.primary_key]
+    statement = insert(table)
+    replaced = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=replaced), list(rows))
 
 
 def is_conflict(error: DBAPIError) -> bool:

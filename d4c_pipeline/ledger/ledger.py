@@ -7,9 +7,11 @@ from pathlib import Path
 from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
 from d4c_pipeline.ledger.events import Events
+from d4c_pipeline.ledger.failures import Failures
 from d4c_pipeline.ledger.judgements import Judgements
 from d4c_pipeline.ledger.leases import Leases
 from d4c_pipeline.ledger.natives import Natives
+from d4c_pipeline.ledger.noticing import Listings, Members, Observations
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
 
@@ -27,6 +29,10 @@ class Ledger:
         self.copies = Copies(self._engine)
         self.publications = Publications(self._engine)
         self.judgements = Judgements(self._engine)
+        self.observations = Observations(self._engine)
+        self.listings = Listings(self._engine)
+        self.members = Members(self._engine)
+        self.failures = Failures(self._engine)
         self.leases = Leases(self._engine)
         self.events = Events(self._engine)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import Engine, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import upsert
 from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
 
@@ -19,8 +22,12 @@ class Natives:
         self._engine = engine
 
     def record(self, dataset: str, vintage: Vintage, files: Sequence[NativeFile], licence: str) -> None:
-        """Record that `files` (retained, with their address) are what the source serves for `vintage` now."""
+        """Record that `files` (retained, with their address) are what the source serves for `vintage` now.
+
+        Together they are one delivery: all of them, and no other, carry this moment as the one they were last seen at.
+        """
         table = schema.native_file
+        moment = now()
         with self._engine.begin() as connection:
             for file in files:
                 here = (
@@ -29,7 +36,6 @@ class Natives:
                     & (table.c.url == file.url)
                     & (table.c.sha256 == file.sha256)
                 )
-                moment = now()
                 known = connection.execute(
                     update(table)
                     .where(here)
@@ -56,8 +62,31 @@ class Natives:
                         size=file.size,
                     )
 
+    def describe(self, dataset: str, vintage: Vintage, said: Described) -> None:
+        """Record what the source says of a vintage; what it said before is forgotten."""
+        row = {"dataset": dataset, "vintage": str(vintage), "said": asdict(said), "said_at": now()}
+        with self._engine.begin() as connection:
+            upsert(connection, schema.source_description, [row])
+
+    def description(self, dataset: str, vintage: Vintage) -> Described | None:
+        """Return what the source said of a vintage when it was fetched last, None when it said nothing."""
+        table = schema.source_description
+        with self._engine.begin() as connection:
+            said = connection.execute(
+                select(table.c.said).where(table.c.dataset == dataset, table.c.vintage == str(vintage))
+            ).scalar()
+        if said is None:
+            return None
+        title, description, keywords = said["title"], said["description"], said["keywords"]
+        return Described(
+            (title[0], title[1]), (description[0], description[1]), (tuple(keywords[0]), tuple(keywords[1]))
+        )
+
     def current(self, dataset: str, vintage: Vintage, urls: Sequence[str] | None = None) -> tuple[NativeFile, ...]:
-        """Return per address the file that was seen last, in the order of `urls` (by default all, by address)."""
+        """Return per address of `urls` the file that was seen last, in their order; of None the last delivery.
+
+        A delivery is sorted by address.
+        """
         table = schema.native_file
         with self._engine.begin() as connection:
             rows = connection.execute(
@@ -66,7 +95,11 @@ class Natives:
                 .order_by(table.c.seen_at, table.c.id)
             ).mappings()
             newest = {row["url"]: row for row in rows}
-        wanted = sorted(newest) if urls is None else [url for url in urls if url in newest]
+        if urls is None:
+            last = max((row["seen_at"] for row in newest.values()), default=None)
+            wanted = sorted(url for url, row in newest.items() if row["seen_at"] == last)
+        else:
+            wanted = [url for url in urls if url in newest]
         return tuple(NativeFile(**{key: newest[url][key] for key in NativeFile.__dataclass_fields__}) for url in wanted)
 
     def vintages(self, dataset: str) -> tuple[Vintage, ...]:

@@ -95,6 +95,16 @@ native_file = Table(
     Index("uq_native_file_content", "dataset", "vintage", "url", "sha256", unique=True),
 )
 
+# What the source itself said of a vintage when it was fetched last.
+source_description = Table(
+    "source_description",
+    metadata,
+    Column("dataset", String(120), primary_key=True),
+    Column("vintage", String(20), primary_key=True),
+    Column("said", JSON, nullable=False),
+    Column("said_at", UtcDateTime, nullable=False),
+)
+
 release = Table(
     "release",
     metadata,
@@ -246,4 +256,53 @@ lease = Table(
     Column("key", String(200), primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+)
+
+# What is known of a source's side of a partition (a vintage of a dataset, a member of a family), as fingerprints.
+observation = Table(
+    "observation",
+    metadata,
+    Column("subject", String(120), primary_key=True),
+    Column("partition", String(60), primary_key=True),
+    # What the source said last; what it said when 'raw' last fetched; the latter once the chain had gone through.
+    Column("seen", String(64)),
+    Column("retained", String(64)),
+    Column("settled", String(64)),
+    Column("seen_at", UtcDateTime),
+    Column("changed_at", UtcDateTime),
+)
+
+listing = Table(
+    "listing",
+    metadata,
+    Column("subject", String(120), primary_key=True),
+    # The partitions that the source listed last, when that was believed; what an empty or shrunken one is held against.
+    Column("entries", JSON, nullable=False),
+    Column("listed_at", UtcDateTime, nullable=False),
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("family", String(120), primary_key=True),
+    Column("key", String(60), primary_key=True),
+    Column("facts", JSON, nullable=False),
+    Column("listed_at", UtcDateTime, nullable=False),
+)
+
+# What failed last and has not been mended since; a success of the same step takes the row away.
+failure = Table(
+    "failure",
+    metadata,
+    Column("subject", String(120), primary_key=True),
+    Column("partition", String(60), primary_key=True),
+    Column("step", String(20), primary_key=True),
+    Column("kind", String(60), nullable=False),
+    Column("transient", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("run", String(60)),
+    Column("times", Integer, nullable=False),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
 )
