@@ -1,6 +1,6 @@
 """How fast a server may be asked: what its rate-limit headers say, obeyed by all threads of this process at once.
 
-One `Pace` belongs to one host (`pace_of`). Whether a refused request is sent again belongs to `patience.py`.
+One `Pace` belongs to one host (`pace_of`). Whether a refused request is sent again belongs to `transport.patience`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""When to try an HTTP request again, how long to wait before, and how to say in the end why it failed.
+"""When to try a request again, how long to wait before, and how to say in the end why it failed.
 
-Deciding and explaining are pure functions; the only loop of attempts is `persist`. Dagster's own retries (of a whole
-asset) belong to `orchestration`.
+`is_retryable` is the one place that says what may succeed later; it, and explaining, are pure. The only loop of
+attempts is `persist`. It knows the errors of both HTTP libraries: urllib3 receives files of sources, httpx speaks to
+services. Dagster's own retries (of a whole asset) belong to `orchestration`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from itertools import count
 from socket import gaierror
 from typing import TypeVar
 
 import httpx
+from urllib3.exceptions import (
+    HTTPError,
+    IncompleteRead,
+    LocationValueError,
+    NewConnectionError,
+    ProxyError,
+)
+from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
-from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
+from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, TransientError
 
 T = TypeVar("T")
 _RETRYABLE_STATUS = frozenset({408, 425, 429})
@@ -30,7 +38,8 @@ class Patience:
     """How long to go on; all times in seconds.
 
     The wait before attempt n+1 is drawn between half of and the whole of `first_wait * 2**(n-1)`, capped by
-    `longest_wait`. A server that asks (Retry-After) for more than `longest_wait` is not waited for.
+    `longest_wait`. A server that asks (Retry-After) for more than `longest_wait` is not waited for. `whole_timeout`
+    is for one file with all its attempts.
     """
 
     attempts: int = 4
@@ -38,23 +47,50 @@ class Patience:
     longest_wait: float = 60.0
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
+    whole_timeout: float = 6 * 3600.0
 
 
-def is_retryable(error: Exception) -> bool:
-    """Say whether the same request may succeed later: 408, 425, 429, 5xx, connection, time-out, a body cut short."""
-    if isinstance(error, httpx.HTTPStatusError):
-        status = error.response.status_code
-        return status in _RETRYABLE_STATUS or status >= 500
-    if isinstance(error, httpx.UnsupportedProtocol) or _cause(error, ssl.SSLCertVerificationError):
-        return False
-    return isinstance(error, (httpx.TransportError, TransientError))
+class HttpStatusError(Exception):
+    """A status that is neither 2xx nor one that the caller deals with. `headers`: names in any case."""
+
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
 
 
-def retry_after(error: Exception, now: datetime) -> float | None:
+FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, ConnectionError, TimeoutError)
+"""What an attempt over HTTP raises besides explained errors; `explain` turns it into one."""
+
+
+def is_retryable_status(status: int) -> bool:
+    """Say whether a request that was answered so may succeed later: 408, 425, 429 and 5xx."""
+    return status in _RETRYABLE_STATUS or status >= 500
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Say whether the same request may succeed later: 408, 425, 429, 5xx, connection, time-out, a body cut short.
+
+    A certificate that can't be trusted, an address that is none and every explained error but a TransientError stay as
+    they are until somebody changes something; so does any other exception, which is a bug.
+    """
+    if (answered := _answered(error)) is not None:
+        return is_retryable_status(answered[0])
+    match error:
+        case D4CError():
+            return isinstance(error, TransientError)
+        case LocationValueError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return False
+        case _ if _cause(error, ssl.SSLCertVerificationError):
+            return False
+        case _:
+            return isinstance(error, (HTTPError, httpx.TransportError, ConnectionError, TimeoutError))
+
+
+def retry_after(error: BaseException, now: datetime) -> float | None:
     """Return the seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), None if it doesn't."""
-    if not isinstance(error, httpx.HTTPStatusError):
-        return None
-    return seconds_asked(error.response.headers.get("Retry-After"), now)
+    answered = _answered(error)
+    return None if answered is None else seconds_asked(answered[1].get("Retry-After"), now)
 
 
 def seconds_asked(header: str | None, now: datetime) -> float | None:
@@ -80,78 +116,114 @@ def persist(
     url: str,
     patience: Patience,
     pause: Callable[[float], None] = time.sleep,
+    gained: Callable[[], int] = lambda: 0,
     *,
     retryable: Callable[[Exception], bool] = is_retryable,
     explaining: Callable[[Exception, str, int, float], D4CError] | None = None,
 ) -> T:
-    """Return what `action` returns, after as many attempts as `patience` allows.
+    """Return what `action` returns, after as many attempts in a row as `patience` allows without gaining anything.
 
-    `retryable` says of an error whether the same action may be tried again, `explaining` (default: `explain`) what to
-    raise in the end, given error, url, attempts and the seconds that the server asked to wait. Raises what it says,
-    SourceError or TransientError by default; errors that are neither httpx's nor transient pass unchanged.
+    `gained` says how much the attempts have brought so far, in bytes: one that brought some makes the count begin
+    anew, so that a file arrives over a line that breaks every minute; only the whole time is limited then. `retryable`
+    says of an error whether the same action may be tried again, `explaining` (default: `explain`) what to raise in the
+    end, given error, url, attempts and the seconds that the server asked to wait. Raises what it says; errors that are
+    neither of HTTP nor transient pass unchanged.
     """
-    for attempt in count(1):
+    began, attempt, failures, best = time.monotonic(), 0, 0, gained()
+    while True:
+        attempt, failures = attempt + 1, failures + 1
         try:
             return action()
-        except (httpx.HTTPError, httpx.InvalidURL, TransientError) as error:
+        except (*FAILURES, TransientError) as error:
+            if gained() > best:
+                best, failures = gained(), 1
             asked = retry_after(error, datetime.now(UTC)) or 0.0
-            if attempt >= patience.attempts or not retryable(error) or asked > patience.longest_wait:
+            over = time.monotonic() - began + asked > patience.whole_timeout
+            if failures >= patience.attempts or not retryable(error) or asked > patience.longest_wait or over:
                 told = (explaining or explain)(error, url, attempt, asked)
                 if told is error:  # it is explained already; as its own cause it would make a circle
                     raise
                 raise told from error
-            backoff = min(patience.first_wait * 2 ** (attempt - 1), patience.longest_wait)
+            backoff = min(patience.first_wait * 2 ** (failures - 1), patience.longest_wait)
             # Half of the wait is left to chance, so that many clients that failed together don't come back together.
             pause(max(asked, backoff * random.uniform(0.5, 1.0)))  # noqa: S311 - not for cryptography
-    raise AssertionError("count() has no end")
 
 
-def explain(error: Exception, url: str, attempts: int = 1, asked: float = 0.0) -> D4CError:
+def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.0) -> D4CError:
     """Return the error of our tree that tells a person what `error` at `url` means, after so many attempts."""
     tries = f" ({attempts} attempts)" if attempts > 1 else ""
     host = url.partition("://")[2].partition("/")[0]
+    if (answered := _answered(error)) is not None:
+        return explain_status(answered[0], url, tries, asked)
     match error:
         case D4CError():
             return error
-        case httpx.HTTPStatusError():
-            return _explain_status(error.response.status_code, url, tries, asked)
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+        case LocationValueError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return SourceError(f"{url} is no address that can be fetched ({error})", "Correct the address")
-        case httpx.TimeoutException():
-            return TransientError(f"{url} did not answer in time{tries}", "Try again later")
-        case _ if _cause(error, ssl.SSLCertVerificationError):
-            return SourceError(
-                f"The certificate of {host} can't be trusted ({error})",
-                "Check the address; on a network with its own authority, set SSL_CERT_FILE to its certificate",
-            )
         case _ if _cause(error, gaierror):
             return TransientError(
                 f"The name {host} can't be resolved{tries}", "Check the address and the network connection"
             )
-        case httpx.ConnectError():
-            return TransientError(
-                f"No connection to {host} for {url}{tries}: {error}", "Check the network connection, try again later"
+        case _ if _cause(error, ssl.SSLCertVerificationError):
+            return SourceError(
+                f"The certificate of {host} can't be trusted ({_short(error)})",
+                "Check the address; on a network with its own authority, set SSL_CERT_FILE to its certificate",
             )
+        case NewConnectionError() | ConnectionRefusedError() | httpx.ConnectError():
+            return TransientError(
+                f"No connection to {host} for {url}{tries}: {_short(error)}",
+                "Check the network connection, try again later",
+            )
+        case HttpTimeoutError() | httpx.TimeoutException() | TimeoutError():
+            return TransientError(f"{url} did not answer in time{tries}", "Try again later")
+        case ProxyError() | httpx.ProxyError():
+            return TransientError(
+                f"The proxy refused {url}{tries}: {_short(error)}", "Check HTTP_PROXY and HTTPS_PROXY"
+            )
+        case IncompleteRead():
+            return TransientError(f"{url} sent less than it said{tries}: {_short(error)}", "Try again later")
         case _:
-            return TransientError(f"The connection for {url} broke{tries}: {error}", "Try again later")
+            return TransientError(f"The connection for {url} broke{tries}: {_short(error)}", "Try again later")
 
 
-def _explain_status(status: int, url: str, tries: str, asked: float) -> D4CError:
-    if status in _RETRYABLE_STATUS or status >= 500:
+def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0) -> D4CError:
+    """Return the error of our tree for an HTTP status."""
+    if is_retryable_status(status):
         when = f"Try again in {asked:.0f} s, as the server asks" if asked else "Try again later"
         return TransientError(f"{url} answered {status}{tries}", when)
     if status in (404, 410):
         return SourceError(f"{url} does not exist (the server answered {status})", "Correct the address or the vintage")
-    if status in (401, 403, 407):
+    if status in (401, 407):
+        return NeedsPersonError(
+            f"{url} wants credentials (the server answered {status})",
+            "Name the variable that holds them as the source's authorization, or correct what it holds",
+        )
+    if status == 403:
         return SourceError(
-            f"{url} refuses access (the server answered {status})", "Only public addresses can be fetched; correct it"
+            f"{url} refuses access (the server answered 403)", "Correct the address, or ask the publisher"
         )
     return SourceError(f"{url} answered {status}", "Look at the address in a browser and correct it")
 
 
+def _answered(error: BaseException) -> tuple[int, Mapping[str, str]] | None:
+    """Status and headers when the error is an answer of a server, in whichever library."""
+    match error:
+        case HttpStatusError():
+            return error.status, error.headers
+        case httpx.HTTPStatusError():
+            return error.response.status_code, error.response.headers
+        case _:
+            return None
+
+
+def _short(error: BaseException) -> str:
+    # urllib3 begins its messages with the representation of a connection.
+    return str(error).rpartition(">: ")[2] or type(error).__name__
+
+
 def _cause(error: BaseException | None, kind: type[BaseException]) -> bool:
     while error is not None:
-        if isinstance(error, kind):
+        if isinstance(error, kind) or any(isinstance(inner, kind) for inner in error.args):
             return True
         error = error.__cause__ or error.__context__
     return False
