@@ -26,8 +26,9 @@ _SURE_VECTOR = PARQUET_SUFFIXES | {
     ".shp", ".gpkg", GDB, ".geojson", ".geojsonl", ".geojsons", ".fgb", ".gml", ".kml",
 }  # fmt: skip
 _READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {DBF}
-# What Statistics Canada packs beside a table: its metadata, and the line at which each geography begins.
-_ABOUT = ("*_metadata.csv", "*_geo_starting_row*.csv")
+# What Statistics Canada packs beside a table (its metadata, and the line at which each geography begins), and what a
+# CKAN portal says of a package.
+_ABOUT = ("*_metadata.csv", "*_geo_starting_row*.csv", "ckan_package.json")
 # Whoever sees a file begin otherwise has an error page or something else under the name.
 _ZIP = b"PK\x03\x04"
 _MAGIC = {
@@ -175,7 +176,8 @@ def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
         with_shp = {PurePosixPath(name).with_suffix("") for name in exact if _suffix(name) == ".shp"}
         return [name for name in exact if _suffix(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
     text = [name for name in _of(names, TEXT_SUFFIXES - {".txt"}) if not _is_about(name)] or _of(names, {".txt"})
-    vector, workbooks, json = _of(names, _SURE_VECTOR), _of(names, WORKBOOK_SUFFIXES), _of(names, JSON_SUFFIXES)
+    vector, workbooks = _of(names, _SURE_VECTOR), _of(names, WORKBOOK_SUFFIXES)
+    json = [name for name in _of(names, JSON_SUFFIXES) if not _is_about(name)]
     if processing.kind == "vector":
         # Zips of other formats carry .json beside the data (licences, styles): features in it are the last guess.
         return vector or json or text or workbooks

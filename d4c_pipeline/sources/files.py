@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import shutil
 import unicodedata
@@ -19,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.sources.port import Fetched
 
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 _LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
@@ -26,6 +27,21 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _HTML_START = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_MAGIC = {
+    ".zip": _ZIP,
+    ".kmz": _ZIP,
+    ".xlsx": _ZIP,
+    ".gz": (b"\x1f\x8b",),
+    ".tgz": (b"\x1f\x8b",),
+    ".7z": (b"7z\xbc\xaf\x27\x1c",),
+    ".gpkg": (b"SQLite format 3\x00",),
+    ".parquet": (b"PAR1",),
+    ".fgb": (b"fgb",),
+    ".shp": (b"\x00\x00\x27\x0a",),
+    ".pdf": (b"%PDF-",),
+    ".tif": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+}
 _REMEDIES = {
     errno.ENOSPC: "Free some space and run again",
     errno.EDQUOT: "Raise the quota or free some space and run again",
@@ -55,16 +71,6 @@ def require_room(folder: Path, size: int, what: str) -> None:
         raise StorageError(
             f"{what} needs {size:,} bytes and {folder} has {free:,} free", "Free some space or choose another folder"
         )
-
-
-def move_into_place(part: Path, target: Path) -> None:
-    """Rename a finished and synced `part` to `target` and sync the folder, so that the name survives a power cut."""
-    part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def file_names(urls: Sequence[str]) -> tuple[str, ...]:
@@ -103,7 +109,7 @@ def is_html_type(content_type: str | None, name: str) -> bool:
 def inspect(path: Path, name: str, url: str) -> None:
     """Look at a whole file that came from `url` and is to be called `name`.
 
-    Raises SourceError when it is empty, a web page, or no zip though its name ends so; TransientError when it is a
+    Raises SourceError when it is empty, a web page, or doesn't begin as its name says; TransientError when it is a
     zip whose end is missing.
     """
     with path.open("rb") as file:
@@ -112,12 +118,13 @@ def inspect(path: Path, name: str, url: str) -> None:
         raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
     if not name.lower().endswith(HTML_SUFFIXES) and _HTML_START.match(start):
         raise html_instead(url)
-    if name.lower().endswith(".zip") and not zipfile.is_zipfile(path):
-        if start.startswith(b"PK\x03\x04"):
-            raise TransientError(
-                f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher"
-            )
-        raise SourceError(f"{url} is not a zip", "Look at the address in a browser and correct it")
+    suffix = PurePosixPath(name).suffix.lower()
+    # A zip may have something before its members (a self-extracting one), so its end decides.
+    is_zip = suffix == ".zip" and zipfile.is_zipfile(path)
+    if suffix in _MAGIC and not is_zip and not start.startswith(_MAGIC[suffix]):
+        raise SourceError(f"{url} is not a {suffix[1:]}", "Look at the address in a browser and correct it")
+    if _MAGIC.get(suffix) == _ZIP and not is_zip and not zipfile.is_zipfile(path):
+        raise TransientError(f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher")
 
 
 def html_instead(url: str) -> SourceError:
@@ -126,3 +133,15 @@ def html_instead(url: str) -> SourceError:
         f"{url} answered with a web page instead of data",
         "Look at the address in a browser: the file may have moved, or the publisher shows a notice",
     )
+
+
+def write_document(into: Path, name: str, url: str, content: bytes, *, last_modified: str | None = None) -> Fetched:
+    """Write a document that came whole in an answer as the native file `name`; raises StorageError."""
+    with writing(into):
+        into.mkdir(parents=True, exist_ok=True)
+        part = into / f".{name}.part"
+        part.write_bytes(content)
+        part.replace(into / name)
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = NativeFile(name, url, sha256, len(content), None, last_modified, "application/json")
+    return Fetched(file, into / name, unchanged=False)

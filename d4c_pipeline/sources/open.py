@@ -5,10 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.sources import (
+    ArcGisSource,
+    CkanSource,
+    FolderSource,
+    HttpSource,
+    S3Source,
+    StatCanTableSource,
+)
+from d4c_pipeline.sources.arcgis import ArcGisLayer
+from d4c_pipeline.sources.ckan import CkanPackage
+from d4c_pipeline.sources.folder import DropFolder
 from d4c_pipeline.sources.http import HttpFiles
+from d4c_pipeline.sources.members import Members
 from d4c_pipeline.sources.port import Source
+from d4c_pipeline.sources.s3 import S3Objects
+from d4c_pipeline.sources.statcan_members import StatCanMembers
+from d4c_pipeline.sources.statcan_table import StatCanTable
+from d4c_pipeline.transport.patience import Patience
 
 
-def open_source(dataset: Dataset, origins: Mapping[str, str]) -> Source:
-    """Return the source of `dataset`; `origins` rewrites the origins of its addresses. Nothing is contacted yet."""
-    return HttpFiles(dataset.source, origins=origins, vintages=dataset.fixed_vintages)
+def open_source(dataset: Dataset, origins: Mapping[str, str], *, patience: Patience | None = None) -> Source:
+    """Return the source of `dataset`; `origins` rewrites the origins of its addresses. Nothing is contacted yet.
+
+    `patience` for whoever can't wait so long as the dataset declares: a sensor.
+    """
+    vintages = dataset.fixed_vintages
+    match dataset.source:
+        case HttpSource() as declared:
+            return HttpFiles(declared, origins=origins, vintages=vintages, folder=dataset.folder, patience=patience)
+        case StatCanTableSource() as declared:
+            return StatCanTable(declared, origins=origins, patience=patience)
+        case CkanSource() as declared:
+            return CkanPackage(declared, origins=origins, vintages=vintages, patience=patience)
+        case ArcGisSource() as declared:
+            return ArcGisLayer(declared, origins=origins, vintages=vintages, patience=patience)
+        case S3Source() as declared:
+            return S3Objects(declared, origins=origins, vintages=vintages, patience=patience)
+        case FolderSource() as declared:
+            return DropFolder(declared, vintages=vintages)
+
+
+def open_members(family: Family, origins: Mapping[str, str], *, patience: Patience | None = None) -> Members:
+    """Return the service that lists the members of `family`. Nothing is contacted yet."""
+    return StatCanMembers(family.members.service, origins=origins, patience=patience)

@@ -27,6 +27,11 @@ def rewrite(url: str, origins: Mapping[str, str]) -> str:
     return url
 
 
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of an address, as RFC 6454 compares them."""
+    return _taken_apart(url)[1]
+
+
 def _taken_apart(url: str) -> tuple[SplitResult, tuple[str, str, int | None]]:
     try:
         parts = urlsplit(url)

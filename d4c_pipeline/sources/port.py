@@ -1,7 +1,8 @@
 """The port that every source stands behind, and the small types that cross it.
 
-A protocol's own words (status codes, headers, pages) stay in its module; what crosses the port is vintages, native
-files and the errors of `model.errors`.
+A protocol's own words (status codes, headers, pages) stay in its module; what crosses the port is vintages, marks,
+native files and the errors of `model.errors`. Asking many sources at once is `batch.py`; which errors are worth another
+attempt is `patience.is_retryable`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
 
 
 @dataclass(frozen=True)
 class FileMark:
-    """What a source says of one native file without sending it. `length` in bytes; None where it doesn't say."""
+    """What a source says of one native file without sending it.
+
+    `etag` is whatever the protocol calls this content by (HTTP's and S3's ETag, CKAN's hash, the object ids of a
+    layer), `last_modified` the time as the protocol writes it, `length` in bytes. None where the source doesn't say.
+    """
 
     url: str
     etag: str | None
@@ -29,13 +35,16 @@ class FileMark:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a source says of all native files of a vintage, in the declared order."""
+    """What a source says of all native files of a vintage, in the declared order; never empty."""
 
     files: tuple[FileMark, ...]
 
     @property
     def digest(self) -> str:
-        """The sha256 (hex) over the marks: it differs when anything that the source says differs."""
+        """The sha256 (hex) over the marks: it differs when anything that the source says differs.
+
+        This is what an observation reports as the data version: the same digest as last time means "unchanged".
+        """
         return hashlib.sha256(json.dumps([astuple(mark) for mark in self.files]).encode()).hexdigest()
 
 
@@ -49,7 +58,7 @@ class Fetched:
 
 
 class Progress(Protocol):
-    """Told of every piece that arrives."""
+    """Told, in the thread that called `fetch`, how far each file is."""
 
     def __call__(self, name: str, done: int, total: int | None, /) -> None:
         """Take note: of file `name`, `done` bytes of `total` (None when the source doesn't say) are here."""
@@ -59,16 +68,32 @@ class Progress(Protocol):
 class Source(Protocol):
     """Native files of a dataset, by vintage.
 
-    All methods raise SourceError when the source delivers something else than was declared, and TransientError when
-    it can't be reached now.
+    All methods raise SourceError when the source delivers something else than was declared (an empty listing is one),
+    TransientError when it can't be reached now, and NeedsPersonError when it wants credentials. None of them changes
+    anything at the source, and each may be called from several threads.
     """
 
     def discover(self) -> tuple[Vintage, ...]:
-        """Return the vintages that exist at the source, oldest first."""
+        """Return the vintages that exist at the source now, oldest first; never empty.
+
+        Of a source that only ever serves its current state that is one vintage. Costs no request where the vintages
+        are declared, else one (`http`: one HEAD per file; `s3`: one per thousand objects).
+        """
         ...
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return what the source says of a vintage's files, without fetching them."""
+        """Return what the source says of a vintage's files, without fetching them.
+
+        Costs one request (`http`: one HEAD per file; `arcgis`: two; `s3`: one per thousand objects); none moves data.
+        """
+        ...
+
+    def content(self, vintage: Vintage) -> str | None:
+        """Return a hash of what the files of a vintage hold, got without fetching them; None where that can't be had.
+
+        Of a zip it is over names, lengths and CRC-32 of the members, read by ranges from its end: it stays the same
+        when the publisher zips the same files again. `content.content_of` gives the same hash of files that are here.
+        """
         ...
 
     def fetch(
@@ -77,6 +102,11 @@ class Source(Protocol):
         """Fetch the native files of a vintage into the folder `into`, verified and complete, in the declared order.
 
         A file of `known` (native files retained earlier) that the source still serves is not fetched again. Of
-        several known files of one address the last counts. Raises StorageError when `into` can't be written.
+        several known files of one address the last counts. What a failed or killed fetch has left in `into` is
+        continued. Raises StorageError when `into` can't be written or has too little room.
         """
+        ...
+
+    def describe(self, vintage: Vintage) -> Described | None:
+        """Return the source's own title, description and keywords; None where the protocol has none."""
         ...

@@ -1,0 +1,164 @@
+"""The rows of an ArcGIS layer on their way into one file: pages kept on the disk, then put together by object id.
+
+Asking the server is `arcgis.py`. The file is an Esri JSON feature set (https://developers.arcgis.com/documentation/
+common-data-types/featureset-object.htm) with the layer's own fields, domains and types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.sources import files
+
+Document = dict[str, Any]
+_DEFAULT_ROWS = 1000  # what a server allows that doesn't say
+_NOTE = "layer.json"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer says of itself. `fields` are as the server has them, with domains; `edited`: None where not told."""
+
+    name: str
+    description: str
+    geometry_type: str | None
+    id_field: str
+    fields: tuple[Document, ...]
+    most_rows: int
+    edited: datetime | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], url: str) -> Layer:
+        """Read the answer to `<layer>?f=json`. Raises SourceError when it describes no layer with object ids."""
+        fields = tuple(cast("list[Document]", document.get("fields") or []))
+        id_field = document.get("objectIdField") or next(
+            (field["name"] for field in fields if field.get("type") == "esriFieldTypeOID"), None
+        )
+        if id_field is None:
+            raise SourceError(
+                f"{url} is no layer with object ids", "Name a layer or table, such as .../FeatureServer/0"
+            )
+        editing = cast("Mapping[str, int | None]", document.get("editingInfo") or {})
+        moment = editing.get("dataLastEditDate") or editing.get("lastEditDate")
+        return cls(
+            name=str(document.get("name") or "layer"),
+            description=str(document.get("description") or ""),
+            geometry_type=document.get("geometryType"),
+            id_field=str(id_field),
+            fields=fields,
+            most_rows=int(document.get("maxRecordCount") or _DEFAULT_ROWS),
+            edited=None if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
+        )
+
+
+class Pages:
+    """The pages of a layer in a folder, of which a killed process leaves whole ones.
+
+    `ids`: the object ids of all rows, sorted. Pages of another state of the layer are thrown away.
+    """
+
+    def __init__(self, folder: Path, layer: Layer, ids: Sequence[int]) -> None:
+        self._folder = folder
+        self._layer = layer
+        self._ids = tuple(ids)
+        state = {
+            "ids": hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest(),
+            "fields": layer.fields,
+            "edited": None if layer.edited is None else layer.edited.isoformat(),
+        }
+        with files.writing(folder.parent):
+            note = folder / _NOTE
+            text = json.dumps(state, sort_keys=True)
+            if not note.is_file() or note.read_text("utf-8") != text:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                note.write_text(text, "utf-8")
+            self._here = {int(path.stem.partition("-")[0]): path for path in folder.glob("*-*.jsonl")}
+        self._end = 0
+        while self._end in self._here:
+            self._end = int(self._here[self._end].stem.partition("-")[2])
+
+    @property
+    def rows_here(self) -> int:
+        """How many rows, from the first id on, are here without a gap."""
+        return self._end
+
+    def missing(self, size: int) -> tuple[int, ...]:
+        """Return the ids of the next page, at most `size`; empty when all rows are here."""
+        begin = self.rows_here
+        return self._ids[begin : begin + size]
+
+    def keep(self, ids: Sequence[int], answer: Document) -> None:
+        """Keep the answer to a question for `ids`. Raises TransientError when it does not hold just these rows."""
+        rows = {self._id_of(row): row for row in cast("list[Document]", answer.get("features") or [])}
+        if set(rows) != set(ids):
+            raise TransientError(f"A page holds {len(rows)} rows instead of {len(ids)}", "Try again later")
+        begin = self.rows_here
+        reference = json.dumps(answer.get("spatialReference"), sort_keys=True)
+        lines = [reference, *(json.dumps(rows[each], ensure_ascii=False) for each in ids)]
+        path = self._folder / f"{begin:09d}-{begin + len(ids):09d}.jsonl"
+        with files.writing(self._folder):
+            part = path.with_suffix(".part")
+            part.write_text("\n".join(lines) + "\n", "utf-8")
+            part.replace(path)
+        self._here[begin] = path
+        self._end = begin + len(ids)
+
+    def assemble(self, target: Path, url: str) -> NativeFile:
+        """Write all rows into `target`, in the order of their ids; the same rows make the same bytes."""
+        layer = self._layer
+        asked_for = {key for row in self._first_rows() for key in row.get("attributes", {})}
+        fields = [field for field in layer.fields if field.get("name") in asked_for or not asked_for]
+        with files.writing(target.parent):
+            part = target.with_name(f".{target.name}.part")
+            with part.open("w", encoding="utf-8", newline="\n") as sink:
+                # The geometry type stands first: readers recognise the format by it.
+                head: Document = {"geometryType": layer.geometry_type} if layer.geometry_type else {"fieldAliases": {}}
+                told: Document = {**head, "objectIdFieldName": layer.id_field, "spatialReference": self._reference()}
+                sink.write(json.dumps({**told, "name": layer.name, "fields": fields}, ensure_ascii=False)[:-1])
+                sink.write(', "features": [\n')
+                separator = ""
+                for begin in sorted(self._here):
+                    for line in self._lines(begin)[1:]:
+                        sink.write(separator + line)
+                        separator = ",\n"
+                sink.write("\n]}\n")
+            part.replace(target)
+            with target.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = target.stat().st_size
+        edited = None if layer.edited is None else layer.edited.isoformat()
+        return NativeFile(target.name, url, sha256, size, None, edited, "application/json")
+
+    def forget(self) -> None:
+        """Throw the pages away."""
+        with files.writing(self._folder.parent):
+            shutil.rmtree(self._folder)
+        self._here, self._end = {}, 0
+
+    def _lines(self, begin: int) -> list[str]:
+        return self._here[begin].read_text("utf-8").rstrip("\n").split("\n")
+
+    def _reference(self) -> Any:
+        return json.loads(self._lines(0)[0])
+
+    def _first_rows(self) -> list[Document]:
+        return [json.loads(line) for line in self._lines(0)[1:2]]
+
+    def _id_of(self, row: Document) -> int:
+        try:
+            return int(row["attributes"][self._layer.id_field])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"A row of {self._layer.name} comes without {self._layer.id_field}",
+                "List that field under fields as well",
+            ) from error

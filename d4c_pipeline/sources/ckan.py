@@ -1,0 +1,218 @@
+"""CKAN portals: the resources of a package chosen by format, language and name, and what the portal says of it.
+
+Reference: https://docs.ckan.org/en/2.10/api/ ; the bilingual fields are those of ckanext-fluent, as open.canada.ca has
+them. Receiving the files belongs to `download.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from d4c_pipeline.model.described import Described
+from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.model.sources import CkanSource
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.download import Wanted
+from d4c_pipeline.sources.http import known_of
+from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.sources.transfers import fetch_all
+from d4c_pipeline.sources.web import Web, web_of
+from d4c_pipeline.transport.patience import Patience
+
+PACKAGE_DOCUMENT = "ckan_package.json"
+_NO_LANGUAGE = "zxx"  # ISO 639-2: no linguistic content, so it is in every language
+_Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A file of a package as the portal describes it. `names`: in all languages."""
+
+    id: str
+    url: str
+    format: str
+    languages: tuple[str, ...]
+    names: tuple[str, ...]
+    mark: FileMark
+
+
+class CkanPackage:
+    """The chosen resources of one package (a `Source`, see `port.py`)."""
+
+    def __init__(
+        self,
+        declared: CkanSource,
+        *,
+        origins: Mapping[str, str],
+        vintages: Sequence[Vintage] | None = None,
+        patience: Patience | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._declared = declared
+        self._origins = origins
+        self._vintages = None if vintages is None else tuple(vintages)
+        self._patience = patience
+        self._pause = pause
+        portal = declared.portal.rstrip("/")
+        self._url = f"{portal}/api/3/action/package_show?id={quote(declared.package)}"
+
+    def discover(self) -> tuple[Vintage, ...]:
+        """Return the declared vintages, or when the package was last modified. See `Source.discover`."""
+        return self._vintages if self._vintages is not None else (modified_vintage(self._package()),)
+
+    def observe(self, vintage: Vintage) -> Fingerprint:
+        """Return what the portal says of each chosen resource, in one request. See `Source.observe`."""
+        return Fingerprint(tuple(one.mark for one in self._chosen(self._package(), vintage)))
+
+    def content(self, vintage: Vintage) -> str | None:
+        """Return a hash over the members of zips. See `Source.content`."""
+        chosen = self._chosen(self._package(), vintage)
+        urls = [one.url for one in chosen]
+        return content_of_marks(self._web, list(zip(files.file_names(urls), urls, strict=True)))
+
+    def describe(self, vintage: Vintage) -> Described | None:
+        """Return title, description and keywords of the package, in both languages."""
+        return described(self._package())
+
+    def fetch(
+        self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
+    ) -> tuple[Fetched, ...]:
+        """Fetch the chosen resources, and the portal's description of the package. See `Source.fetch`."""
+        package = self._package()
+        self._require_served(vintage, package)
+        chosen = self._chosen(package, vintage)
+        names = files.file_names([one.url for one in chosen])
+        wanted = [
+            Wanted(one.url, name, (one.url,), known=known_of(one.url, known))
+            for one, name in zip(chosen, names, strict=True)
+        ]
+        fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
+        self._require_served(vintage, self._package())  # the portal may have moved on since it was asked
+        content = json.dumps(package, ensure_ascii=False, sort_keys=True).encode()
+        modified = str(package.get("metadata_modified") or "") or None
+        return (*fetched, files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified))
+
+    def _require_served(self, vintage: Vintage, package: _Document) -> None:
+        if self._vintages is None and (served := modified_vintage(package)) != vintage:
+            raise SourceError(
+                f"The package {self._declared.package} was modified at {served}, it is not {vintage} any more",
+                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
+            )
+
+    def _package(self) -> _Document:
+        answer = self._web.json(self._url)
+        found = cast("_Document", answer) if isinstance(answer, dict) else {}
+        if found.get("success") is not True or not isinstance(found.get("result"), dict):
+            raise SourceError(f"{self._url} answered with no package", "Correct the package or the portal")
+        return cast("_Document", found["result"])
+
+    def _chosen(self, package: _Document, vintage: Vintage) -> tuple[Resource, ...]:
+        resources = [
+            _resource(one, self._declared.portal) for one in cast("list[_Document]", package.get("resources") or [])
+        ]
+        chosen = tuple(one for one in resources if self._is_asked_for(one, vintage))
+        if not chosen:
+            there = ", ".join(f"{one.names[0] if one.names else one.id} ({one.format})" for one in resources) or "none"
+            raise SourceError(
+                f"No resource of the package {self._declared.package} is as declared; there are {there}",
+                "Correct formats, languages or name",
+            )
+        if foreign := [one.url for one in chosen if urlsplit(one.url).scheme not in ("http", "https")]:
+            raise SourceError(f"A resource lies at {foreign[0]}, which is not http", "Choose others by format or name")
+        return chosen
+
+    def _is_asked_for(self, resource: Resource, vintage: Vintage) -> bool:
+        declared = self._declared
+        if declared.formats and resource.format.casefold() not in {each.casefold() for each in declared.formats}:
+            return False
+        spoken = {each.casefold() for each in resource.languages}
+        if (
+            declared.languages
+            and _NO_LANGUAGE not in spoken
+            and not spoken & {e.casefold() for e in declared.languages}
+        ):
+            return False
+        if declared.name is None:
+            return True
+        glob = declared.name.format(vintage=vintage).casefold()
+        file_name = unquote(urlsplit(resource.url).path.rstrip("/").rpartition("/")[2])
+        return any(fnmatchcase(each.casefold(), glob) for each in (*resource.names, file_name, resource.id))
+
+    @cached_property
+    def _web(self) -> Web:
+        declared = self._declared
+        return web_of(
+            (declared.portal,),
+            origins=self._origins,
+            patience=self._patience,
+            per_host=declared.per_host,
+            timeouts=declared.timeouts,
+            authorization=declared.authorization,
+            public_only=not declared.private_addresses,  # where resources lie is written by whoever edits the portal
+        )
+
+
+def modified_vintage(package: Mapping[str, Any]) -> Vintage:
+    """Return the vintage of a package: `metadata_modified`, UTC, to the minute. Raises SourceError without one."""
+    text = str(package.get("metadata_modified") or "")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SourceError(
+            f"The package does not say when it was modified ('{text}')", "List the vintages in the definition"
+        ) from error
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # CKAN writes UTC without saying so
+    return Vintage.parse(f"{zoned.astimezone(UTC):%Y-%m-%dT%H%M}")
+
+
+def described(package: Mapping[str, Any]) -> Described:
+    """Return what a package says of itself; where it has no translated field, the plain one stands for English."""
+    keywords = cast("Mapping[str, list[str]]", package.get("keywords") or {})
+    if not keywords:
+        tags = cast("list[_Document]", package.get("tags") or [])
+        keywords = {"en": [str(tag.get("display_name") or tag.get("name")) for tag in tags]}
+    return Described(
+        title=_translated(package, "title"),
+        description=_translated(package, "notes"),
+        keywords=(tuple(keywords.get("en") or ()), tuple(keywords.get("fr") or ())),
+    )
+
+
+def _translated(document: Mapping[str, Any], field: str) -> tuple[str, str]:
+    texts = cast("Mapping[str, str]", document.get(f"{field}_translated") or {})
+    # `fr-t-en` is a machine's translation from English, by the same extension.
+    english = texts.get("en") or texts.get("en-t-fr") or document.get(field) or ""
+    return str(english), str(texts.get("fr") or texts.get("fr-t-en") or "")
+
+
+def _resource(document: _Document, portal: str) -> Resource:
+    languages = cast("str | list[str]", document.get("language") or [])
+    names = [*cast("Mapping[str, str]", document.get("name_translated") or {}).values(), document.get("name")]
+    url = urljoin(f"{portal.rstrip('/')}/", str(document.get("url") or ""))
+    size = document.get("size")
+    changed = document.get("last_modified") or document.get("metadata_modified")
+    return Resource(
+        id=str(document.get("id") or ""),
+        url=url,
+        format=str(document.get("format") or ""),
+        languages=(languages,) if isinstance(languages, str) else tuple(map(str, languages)),
+        names=tuple(dict.fromkeys(str(name) for name in names if name)),
+        mark=FileMark(
+            url,
+            str(document["hash"]) if document.get("hash") else None,
+            str(changed) if changed else None,
+            int(size) if isinstance(size, int | str) and str(size).isdigit() else None,
+        ),
+    )

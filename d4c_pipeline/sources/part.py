@@ -1,0 +1,257 @@
+"""One download in the making: the `.part` file, the small state file beside it, and the rules of ranges to go on.
+
+Sending requests and trying again belongs to `download.py`. What is here outlives the process: the next one that fetches
+the same address into the same folder goes on where this one ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.sources import digests, files
+from d4c_pipeline.sources.web import Answer
+
+CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_CHUNK = 1 << 18  # larger ones are fresh memory from the kernel each time
+
+
+@dataclass(frozen=True)
+class _State:
+    """What identifies the bytes in the `.part`, as the server named them when it began to send them."""
+
+    url: str
+    boot: str
+    validator: str | None
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    total: int | None
+    stated: Mapping[str, str]
+    sha256: str | None = None  # of the whole file, once it is complete
+
+
+class Part:
+    """The file under construction: what is here already, its running digests, and what identifies it at the server.
+
+    `stop` is asked between chunks and raises when the download has to end.
+    """
+
+    def __init__(self, target: Path, url: str, stop: Callable[[], None] = lambda: None) -> None:
+        self.target = target
+        self.path = target.with_name(f".{target.name}.part")
+        self._note = target.with_name(f".{target.name}.fetch")
+        self._url = url
+        self._stop = stop
+        self.done = 0
+        self._state = _fresh(url)
+        self._hashes = digests.Running()
+        self._take_up()
+
+    @property
+    def total(self) -> int | None:
+        """The whole length in bytes, once the server has said it."""
+        return self._state.total
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag of what is here."""
+        return self._state.etag
+
+    @property
+    def last_modified(self) -> str | None:
+        """The Last-Modified of what is here."""
+        return self._state.last_modified
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type of what is here."""
+        return self._state.content_type
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, as far as the server said how much there is."""
+        return self._state.sha256 is not None or (self.total is not None and self.done == self.total > 0)
+
+    @property
+    def finished_sha256(self) -> str | None:
+        """The sha256 of the target, when an earlier process completed it here and was not heard of since."""
+        return self._state.sha256
+
+    def restart(self) -> None:
+        """Forget what is here; the next bytes are the first."""
+        self._forget()
+        with files.writing(self.path.parent):
+            self.path.unlink(missing_ok=True)
+            self._note.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Keep what another process can go on with, and nothing else."""
+        if self._state.sha256 is None and (not self.done or self._state.validator is None):
+            self.restart()
+
+    def continuing(self, *, trusting: bool = False) -> dict[str, str]:
+        """Return the headers that ask for the rest (RFC 9110, 13.1.5 and 14.2); empty when it can't be asked for.
+
+        `trusting`: the digest of the whole is known, so that the bytes may come from any mirror.
+        """
+        if not self.done or (self._state.validator is None and not trusting):
+            return {}
+        asking = {"Range": f"bytes={self.done}-"}
+        return asking if trusting else {**asking, "If-Range": self._state.validator or ""}
+
+    def begin(self, response: Answer, label: str, *, trusting: bool = False) -> None:
+        """Take up an answer: go on with a fitting 206, start over with a 200."""
+        headers = response.headers
+        if response.status == 206:
+            span = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+            same = trusting or validator(response) == self._state.validator
+            if span is None or int(span["first"]) != self.done or not same or _differs(span["total"], self.total):
+                self.restart()
+                raise TransientError(f"{label} sent another range than asked for", "Try again later")
+            return
+        self._forget()
+        encoding = headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "deflate"):
+            raise SourceError(f"{label} sends the encoding '{encoding}'", "Ask the publisher for the plain file")
+        plain = encoding == "identity"  # else length and ranges are those of the compressed body
+        self._state = replace(
+            _fresh(self._url),
+            validator=validator(response) if plain else None,
+            etag=headers.get("ETag"),
+            last_modified=headers.get("Last-Modified"),
+            content_type=headers.get("Content-Type"),
+            total=length(response) if plain else None,
+            stated=digests.stated(headers) if plain else {},
+        )
+        self._hashes = digests.Running(self._state.stated)
+        self._write_note()
+
+    def receive(self, response: Answer, progress: Callable[[int, int | None], None]) -> None:
+        """Write and hash the body as it arrives; raises StorageError."""
+        plain = response.headers.get("Content-Encoding", "identity").lower() == "identity"
+        chunks = _chunks(response, decode=not plain)
+        # No sync: a file of this folder is not trusted after a power cut, see `_take_up`.
+        with (
+            files.writing(self.path.parent),
+            self.path.open("r+b" if self.done else "wb", buffering=0) as file,
+            self._hashes.beside(large=self.total is None or self.total - self.done > digests.LARGE) as hashing,
+        ):
+            file.seek(self.done)
+            file.truncate()
+            for chunk in chunks:
+                hashing(chunk)
+                file.write(chunk)
+                self.done += len(chunk)
+                progress(self.done, self.total)
+                self._stop()
+
+    def finish(self, known_sha256: str | None, label: str) -> str:
+        """Check the digests, give the file its name, return its sha256.
+
+        Raises TransientError when the bytes are not what the server itself says they are, SourceError when they are not
+        what is declared.
+        """
+        sha256 = self._hashes.hexdigest("sha256")
+        if (wrong := self._hashes.differing(self._state.stated)) is not None:
+            self.restart()
+            raise TransientError(f"{label}: {wrong}", "Try again; if it stays so, tell the publisher")
+        if known_sha256 is not None and known_sha256 != sha256:
+            self.restart()
+            raise SourceError(
+                f"{label} has sha256 {sha256}, declared is {known_sha256}",
+                "Ask the publisher which is right, then correct the declaration",
+            )
+        self._state = replace(self._state, sha256=sha256, total=self.done)
+        # The note goes first: a process that ends in between is found to have completed the file.
+        self._write_note()
+        with files.writing(self.path.parent):
+            self.path.replace(self.target)
+        return sha256
+
+    def _forget(self) -> None:
+        self.done = 0
+        self._state = _fresh(self._url)
+        self._hashes = digests.Running()
+
+    def _take_up(self) -> None:
+        """Take up what an earlier process left, unless the machine was started anew since.
+
+        After a power cut a file may have its length and not its content: nothing here is synced.
+        """
+        state = _read_note(self._note)
+        if state is None or state.url != self._url or not state.boot or state.boot != _boot():
+            return
+        with files.writing(self.path.parent):
+            if state.sha256 is not None and self.path.exists():
+                self.path.replace(self.target)
+            whole = self.target if state.sha256 is not None else self.path
+            size = whole.stat().st_size if whole.exists() else 0
+            if not size or (state.total is not None and size > state.total) or (state.sha256 and size != state.total):
+                return
+            self._state, self.done = state, size
+            self._hashes = digests.Running(state.stated)
+            if state.sha256 is None:
+                with whole.open("rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        self._hashes.update(chunk)
+
+    def _write_note(self) -> None:
+        temporary = self._note.with_name(f"{self._note.name}.new")
+        with files.writing(self._note.parent):
+            temporary.write_text(json.dumps(asdict(self._state)), "utf-8")
+            temporary.replace(self._note)
+
+
+def length(response: Answer) -> int | None:
+    """The length of the file in bytes, None when the answer doesn't say (or says that of a compressed body)."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() and "Content-Encoding" not in response.headers else None
+
+
+def validator(response: Answer) -> str | None:
+    """What If-Range may name: a strong ETag, else the date."""
+    etag = response.headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _chunks(response: Answer, *, decode: bool) -> Iterable[bytes]:
+    # What has arrived, up to a chunk: a server that drips must not keep us from looking at the clock.
+    while chunk := response.read1(_CHUNK, decode_content=decode):
+        yield chunk
+
+
+def _differs(total: str, known: int | None) -> bool:
+    return total != "*" and known is not None and int(total) != known
+
+
+def _fresh(url: str) -> _State:
+    return _State(url, _boot(), None, None, None, None, None, {})
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except OSError:
+        return ""  # not Linux: nothing is taken up from an earlier process
+
+
+def _read_note(path: Path) -> _State | None:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return _State(**value)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None  # none, or not one of this version: the file is fetched from its beginning
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with files.writing(path.parent), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,236 @@
+"""Objects under a prefix of an S3-compatible bucket: listed by boto3, received like any other file over HTTP.
+
+boto3 signs; `download.py` moves the bytes, so that an interrupted object goes on with a range as everything else does.
+Writing to buckets belongs to `distribution`.
+"""
+
+# boto3 ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote
+
+from d4c_pipeline.model.described import Described
+from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.model.sources import S3Source
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.download import Wanted
+from d4c_pipeline.sources.folder import vintages_of
+from d4c_pipeline.sources.http import known_of
+from d4c_pipeline.sources.origins import rewrite
+from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.sources.transfers import fetch_all
+from d4c_pipeline.sources.web import Web, web_of
+from d4c_pipeline.transport.patience import Patience, explain_status
+
+_SIGNED_FOR = 3600  # seconds; an address is signed anew for each request
+_MISSING = frozenset({"NoSuchBucket", "NoSuchKey"})
+
+
+class S3Objects:
+    """The objects under a prefix (a `Source`, see `port.py`). The ledger calls them `s3://bucket/key`."""
+
+    def __init__(
+        self,
+        declared: S3Source,
+        *,
+        origins: Mapping[str, str],
+        vintages: Sequence[Vintage] | None = None,
+        patience: Patience | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._declared = declared
+        self._origins = origins
+        self._vintages = None if vintages is None else tuple(vintages)
+        self._patience = patience
+        self._pause = pause
+
+    def discover(self) -> tuple[Vintage, ...]:
+        """Return the declared vintages, or those that the listing shows. See `Source.discover`."""
+        if self._vintages is not None:
+            return self._vintages
+        if not self._declared.names_vintage:
+            return (_newest_day(self._marks(None)),)
+        # A prefix may end in the middle of a name; a path to compare with names has to be whole.
+        template = f"/{self._declared.prefix.rstrip('/')}"
+        found = sorted(vintages_of(template, self._folders))
+        if not found:
+            raise SourceError(f"No vintage lies at {self._place(None)}", "Correct bucket or prefix")
+        return tuple(found)
+
+    def observe(self, vintage: Vintage) -> Fingerprint:
+        """Return ETag, time and length of each object, out of the listing. See `Source.observe`."""
+        return Fingerprint(self._marks(vintage))
+
+    def content(self, vintage: Vintage) -> str | None:
+        """Return a hash over the members of zips. See `Source.content`."""
+        client = self._client()
+        marks = self._marks(vintage)
+        names = files.file_names([mark.url for mark in marks])
+        return content_of_marks(
+            self._web, [(name, self._sign(client, mark.url)) for name, mark in zip(names, marks, strict=True)]
+        )
+
+    def describe(self, vintage: Vintage) -> Described | None:
+        """Return None: a bucket says nothing about its objects."""
+        return None
+
+    def fetch(
+        self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
+    ) -> tuple[Fetched, ...]:
+        """Fetch the objects into `into`. See `Source.fetch`."""
+        marks = self._marks(vintage)
+        if self._vintages is None and not self._declared.names_vintage and (served := _newest_day(marks)) != vintage:
+            raise SourceError(
+                f"{self._place(vintage)} holds vintage {served} now, not {vintage}",
+                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
+            )
+        client = self._client()
+        names = files.file_names([mark.url for mark in marks])
+        wanted = [
+            Wanted(
+                mark.url,
+                name,
+                (mark.url,),
+                known=known_of(mark.url, known),
+                sign=lambda url: self._sign(client, url),
+            )
+            for mark, name in zip(marks, names, strict=True)
+        ]
+        fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
+        for mark, one in zip(marks, fetched, strict=True):
+            if mark.etag is not None and one.file.etag not in (None, mark.etag):
+                raise TransientError(f"{mark.url} was replaced while it was fetched", "Try again")
+        return fetched
+
+    def _marks(self, vintage: Vintage | None) -> tuple[FileMark, ...]:
+        declared = self._declared
+        prefix = declared.prefix.format(vintage=vintage or Vintage.parse("1970"))
+        marks: list[FileMark] = []
+        with self._explained():
+            for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=declared.bucket, Prefix=prefix):
+                for entry in page.get("Contents", ()):
+                    key = str(entry["Key"])
+                    below = key.removeprefix(prefix).lstrip("/") or PurePosixPath(key).name
+                    asked_for = fnmatchcase(below, declared.pattern) or fnmatchcase(
+                        PurePosixPath(key).name, declared.pattern
+                    )
+                    if asked_for and not key.endswith("/"):  # some tools leave empty objects that stand for folders
+                        moment = entry["LastModified"].astimezone(UTC).isoformat()
+                        marks.append(FileMark(self._url(key), entry.get("ETag"), moment, entry.get("Size")))
+        if not marks:
+            raise SourceError(
+                f"No object at {self._place(vintage)} is matched by '{declared.pattern}'", "Correct prefix or pattern"
+            )
+        return tuple(marks)
+
+    def _folders(self, path: str) -> list[str]:
+        prefix = f"{path.strip('/')}/".lstrip("/")
+        with self._explained():
+            pages = (
+                self._client()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self._declared.bucket, Prefix=prefix, Delimiter="/")
+            )
+            return [
+                str(entry["Prefix"]).removeprefix(prefix).strip("/")
+                for page in pages
+                for entry in page.get("CommonPrefixes", ())
+            ]
+
+    def _client(self) -> Any:
+        # Imported here: half a second that no other source needs.
+        from boto3.session import Session  # noqa: PLC0415
+        from botocore import UNSIGNED  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        declared, patience = self._declared, self._web.patience
+        with self._explained():
+            return Session(profile_name=declared.profile).client(
+                "s3",
+                endpoint_url=None if declared.endpoint is None else rewrite(declared.endpoint, self._origins),
+                region_name=declared.region or "us-east-1",
+                config=Config(
+                    signature_version=UNSIGNED if declared.anonymous else "s3v4",
+                    connect_timeout=patience.connect_timeout,
+                    read_timeout=patience.read_timeout,
+                    retries={"total_max_attempts": patience.attempts, "mode": "standard"},
+                    # Services that are not Amazon's seldom have a name for each bucket.
+                    s3={"addressing_style": "auto" if declared.endpoint is None else "path"},
+                ),
+            )
+
+    def _sign(self, client: Any, url: str) -> str:
+        key = unquote(url.removeprefix(f"s3://{self._declared.bucket}/"))
+        with self._explained():
+            return str(
+                client.generate_presigned_url(
+                    "get_object", Params={"Bucket": self._declared.bucket, "Key": key}, ExpiresIn=_SIGNED_FOR
+                )
+            )
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Turn what boto3 raises into errors that say what to do."""
+        from botocore import exceptions  # noqa: PLC0415
+
+        place = self._place(None)
+        try:
+            yield
+        except exceptions.ClientError as error:
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if status == 403:
+                raise _refused(place, code) from error
+            if code in _MISSING:
+                raise SourceError(f"{place} does not exist ({code})", "Correct the bucket") from error
+            raise explain_status(status, place) from error
+        except (exceptions.NoCredentialsError, exceptions.ProfileNotFound, exceptions.PartialCredentialsError) as error:
+            raise NeedsPersonError(
+                f"There are no credentials for {place}: {error}", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
+        except (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
+            raise TransientError(f"{place} can't be reached: {error}", "Try again later") from error
+        except exceptions.BotoCoreError as error:
+            raise SourceError(f"{place} can't be listed: {error}", "Correct endpoint, bucket or region") from error
+
+    def _place(self, vintage: Vintage | None) -> str:
+        prefix = self._declared.prefix if vintage is None else self._declared.prefix.format(vintage=vintage)
+        return f"s3://{self._declared.bucket}/{prefix}"
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self._declared.bucket}/{quote(key)}"
+
+    @cached_property
+    def _web(self) -> Web:
+        declared = self._declared
+        return web_of(
+            () if declared.endpoint is None else (declared.endpoint,),
+            origins=self._origins,
+            patience=self._patience,
+            per_host=declared.per_host,
+            timeouts=declared.timeouts,
+        )
+
+
+def _newest_day(marks: Sequence[FileMark]) -> Vintage:
+    return Vintage.of_day(max(datetime.fromisoformat(mark.last_modified or "") for mark in marks))
+
+
+def _refused(place: str, code: str) -> NeedsPersonError:
+    return NeedsPersonError(
+        f"{place} refuses access ({code or 403})",
+        "Correct the credentials, or write anonymous: true for a public bucket",
+    )

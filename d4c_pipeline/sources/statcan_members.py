@@ -1,0 +1,74 @@
+"""Statistics Canada's Web Data Service as a whole: all tables in one request, a day's releases in another.
+
+One table, its data and its metadata are `statcan_table.py`.
+Reference: https://www.statcan.gc.ca/en/developers/wds/user-guide
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, cast
+
+from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.model.sources import StatCanTableSource
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.members import Listed
+from d4c_pipeline.sources.statcan_table import release_vintage, service_web
+from d4c_pipeline.transport.patience import Patience
+
+_NOTHING_RELEASED = (404, 409)  # how the service answers for a day without releases
+_ARCHIVED = "1"
+
+
+class StatCanMembers:
+    """The tables of the service (`Members`, see `members.py`); a key is a product id, eight digits."""
+
+    def __init__(self, service: str, *, origins: Mapping[str, str], patience: Patience | None = None) -> None:
+        self._service = service.rstrip("/")
+        shape = StatCanTableSource(kind="statcan_table", table="10100001", service=self._service)
+        self._web = service_web(shape, origins, patience)
+
+    def listed(self) -> tuple[Listed, ...]:
+        """Return all tables, by getAllCubesListLite. See `Members.listed`."""
+        url = f"{self._service}/getAllCubesListLite"
+        answer = self._web.json(url)
+        if not isinstance(answer, list):
+            raise _changed_shape(url)
+        return tuple(_listed(cube, url) for cube in cast("list[dict[str, Any]]", answer))
+
+    def changed(self, day: date) -> dict[str, Vintage]:
+        """Return the tables released on a day, Eastern time, by getChangedCubeList. See `Members.changed`.
+
+        A day without releases, and one whose releases are still withheld, has none.
+        """
+        url = f"{self._service}/getChangedCubeList/{day.isoformat()}"
+        answer = self._web.json(url, passing=_NOTHING_RELEASED)
+        found = cast("dict[str, Any]", answer).get("object") if isinstance(answer, dict) else None
+        if isinstance(found, str):
+            return {}  # a sentence instead of a list
+        if not isinstance(found, list):
+            raise _changed_shape(url)
+        released = [_listed(cube, url) for cube in cast("list[dict[str, Any]]", found)]
+        return {one.key: one.vintage for one in released}
+
+
+def _listed(cube: Mapping[str, Any], url: str) -> Listed:
+    try:
+        # A number in one call, a text in another; of ten digits the last two are those of a view.
+        key = str(cube["productId"]).strip()[:8]
+        released = str(cube["releaseTime"])
+    except (KeyError, TypeError) as error:
+        raise _changed_shape(url) from error
+    return Listed(
+        key=key,
+        vintage=release_vintage(released),
+        facts={"title_en": str(cube.get("cubeTitleEn") or ""), "title_fr": str(cube.get("cubeTitleFr") or "")},
+        archived=str(cube.get("archived") or cube.get("archiveStatusCode") or "") == _ARCHIVED,
+    )
+
+
+def _changed_shape(url: str) -> SourceError:
+    return SourceError(
+        f"{url} answered with something else than a list of tables", "Try again later; nothing was changed here"
+    )

@@ -1,0 +1,196 @@
+"""A table of Statistics Canada's Web Data Service: its release, its full CSV, its bilingual metadata.
+
+All tables at once are `statcan_members.py`; reading CSV and metadata belongs to `processing.statcan`.
+Source of the calls and their codes:
+https://www.statcan.gc.ca/en/developers/wds/user-guide
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from d4c_pipeline.model.described import Described
+from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.model.release import NativeFile
+from d4c_pipeline.model.sources import StatCanTableSource
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.download import Wanted
+from d4c_pipeline.sources.http import known_of
+from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.sources.transfers import fetch_all
+from d4c_pipeline.sources.web import Web, web_of
+from d4c_pipeline.transport.patience import HttpStatusError, Patience, persist
+
+_EASTERN = ZoneInfo("America/Toronto")
+_BEING_PUBLISHED = frozenset({6, 7})  # codes of a cube that is being published, or unavailable for the moment
+
+
+def release_vintage(text: str) -> Vintage:
+    """Return the vintage of a release time, to the minute in UTC.
+
+    The service writes it in UTC where it writes a zone (`2025-06-11T12:30:00Z`), and in Eastern time where it doesn't
+    (`2025-06-11T08:30`). Raises SourceError for anything else.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SourceError(f"'{text}' is no release time of a table", "Report this bug: the service changed") from error
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=_EASTERN)
+    return Vintage.parse(f"{zoned.astimezone(UTC):%Y-%m-%dT%H%M}")
+
+
+class StatCanTable:
+    """One table (a `Source`, see `port.py`): its only vintage is that of its newest release."""
+
+    def __init__(
+        self,
+        declared: StatCanTableSource,
+        *,
+        origins: Mapping[str, str],
+        patience: Patience | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._declared = declared
+        self._origins = origins
+        self._patience = patience
+        self._pause = pause
+        self._url = f"{declared.service}/getCubeMetadata/{declared.table}"
+
+    def discover(self) -> tuple[Vintage, ...]:
+        """Return the vintage of the newest release. See `Source.discover`."""
+        return (release_vintage(str(self._metadata()["releaseTime"])),)
+
+    def observe(self, vintage: Vintage) -> Fingerprint:
+        """Return the time of the newest release, in one request. See `Source.observe`."""
+        return Fingerprint((FileMark(self._url, None, str(self._metadata()["releaseTime"]), None),))
+
+    def content(self, vintage: Vintage) -> str | None:
+        """Return a hash over what is in the zips. See `Source.content`."""
+        named = [(f"{self._declared.table}-{_suffix(one)}.zip", self._address(one)) for one in self._declared.languages]
+        return content_of_marks(self._web, named)
+
+    def describe(self, vintage: Vintage) -> Described | None:
+        """Return the table's titles."""
+        metadata = self._metadata()
+        titles = str(metadata.get("cubeTitleEn") or ""), str(metadata.get("cubeTitleFr") or "")
+        return Described(titles, ("", ""), ((), ()))
+
+    def fetch(
+        self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
+    ) -> tuple[Fetched, ...]:
+        """Fetch the full CSV in each declared language, and the metadata. See `Source.fetch`."""
+        metadata = self._metadata()
+        self._require_served(vintage, metadata)
+        wanted: list[Wanted] = []
+        for language in self._declared.languages:
+            url = self._address(language)
+            name = f"{self._declared.table}-{_suffix(language)}.zip"
+            wanted.append(Wanted(url, name, (url,), known=known_of(url, known)))
+        tables = fetch_all(self._web, wanted, into, progress, pause=self._pause)
+        self._require_served(vintage, self._metadata())  # a release in between would mix two of them
+        content = json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode()
+        document = files.write_document(
+            into, f"{self._declared.table}.json", self._url, content, last_modified=str(metadata["releaseTime"])
+        )
+        return (*tables, document)
+
+    def _require_served(self, vintage: Vintage, metadata: Mapping[str, Any]) -> None:
+        served = release_vintage(str(metadata["releaseTime"]))
+        if served != vintage:
+            raise SourceError(
+                f"Table {self._declared.table} is at the release of {served} now, not {vintage}",
+                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
+            )
+
+    def _metadata(self) -> dict[str, Any]:
+        """The metadata of the table as the service has it now."""
+        table = self._declared.table
+        body = json.dumps([{"productId": int(table)}]).encode()
+        answer = self._call("getCubeMetadata", body)
+        found = _unwrapped(answer[0] if isinstance(answer, list) and answer else answer, f"table {table}")
+        if not isinstance(found, dict) or "releaseTime" not in found:
+            raise SourceError(f"The service says nothing of table {table}", "Correct the number of the table")
+        return cast("dict[str, Any]", found)
+
+    def _address(self, language: str) -> str:
+        answer = self._call(f"getFullTableDownloadCSV/{self._declared.table}/{language}")
+        address = _unwrapped(answer, f"table {self._declared.table}")
+        if not isinstance(address, str) or not address.startswith(("https://", "http://")):
+            raise SourceError(
+                f"The service names no file of table {self._declared.table}", "Correct the number of the table"
+            )
+        return address
+
+    def _call(self, path: str, body: bytes | None = None) -> Any:
+        url = f"{self._declared.service}/{path}"
+        web = self._web
+        return persist(partial(_call, web, url, body), web.label(url), web.patience, self._pause)
+
+    @cached_property
+    def _web(self) -> Web:
+        return service_web(self._declared, self._origins, self._patience)
+
+
+def service_web(declared: StatCanTableSource, origins: Mapping[str, str], patience: Patience | None) -> Web:
+    """Return the HTTP of the service as a declaration asks for it."""
+    return web_of(
+        (declared.service,),
+        origins=origins,
+        patience=patience,
+        per_host=declared.per_host,
+        timeouts=declared.timeouts,
+        authorization=declared.authorization,
+        public_only=True,  # where the CSV lies is told by the service
+    )
+
+
+def _call(web: Web, url: str, body: bytes | None) -> Any:
+    try:
+        answer = web.json_once(url, body=body)
+    except HttpStatusError as error:
+        if error.status != 409:
+            raise
+        raise _being_updated(url) from error
+    if _code(answer) in _BEING_PUBLISHED:
+        raise _being_updated(url)
+    return answer
+
+
+def _being_updated(url: str) -> TransientError:
+    return TransientError(
+        f"{url} says that the table is being updated", "Try again later; releases are at 8:30 Eastern time"
+    )
+
+
+def _code(answer: Any) -> int | None:
+    first = cast("list[Any]", answer)[0] if isinstance(answer, list) and answer else cast("Any", answer)
+    inner = cast("dict[str, Any]", first).get("object") if isinstance(first, dict) else None
+    if not isinstance(inner, dict):
+        return None
+    code = cast("dict[str, Any]", inner).get("responseStatusCode")
+    return int(code) if code is not None else None
+
+
+def _unwrapped(answer: Any, what: str) -> Any:
+    """What the service answered inside its envelope of `status` and `object`."""
+    document = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+    inner = document.get("object")
+    if document.get("status") != "SUCCESS" or _code(document) not in (None, 0):
+        raise SourceError(
+            f"The service refuses {what} ({inner if isinstance(inner, str) else 'no such table'})",
+            "Correct the number of the table",
+        )
+    return inner
+
+
+def _suffix(language: str) -> str:
+    return {"en": "eng", "fr": "fra"}[language]

@@ -1,0 +1,168 @@
+"""Zips: names decoded from the code page they are in, deflate by isal, deflate64 as Windows writes it.
+
+What is refused is decided in `unpack.py`.
+"""
+
+# isal's and inflate64's stubs leave the types of bytes open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import stat
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import inflate64
+from isal import isal_zlib
+
+from d4c_pipeline.sources.packed import Limits, Packed, broken, placing
+
+_DEFLATE64 = 9
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, _DEFLATE64})
+_UTF8_FLAG = 0x800
+_ENCRYPTED_FLAG = 0x1
+_ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
+_BROKEN = (zipfile.BadZipFile, zlib.error, _ISAL_ERROR, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_PACKED = 1 << 18
+_PACKED64 = 1 << 12  # unpacked at once, whatever it becomes: at most a few megabytes
+_BLOCK = 1 << 20
+
+
+class _Zip:
+    def __init__(self, archive: Path, opened: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._opened = opened
+        self._infos = opened.infolist()
+        self.members: Sequence[Packed] = [_packed(key, info) for key, info in enumerate(self._infos)]
+
+    def write(self, targets: Mapping[int, Path]) -> list[Path]:
+        try:
+            for key, target in targets.items():
+                with placing(target) as sink:
+                    self._write(self._infos[key], sink)
+        except _BROKEN as error:
+            raise broken(self._archive, "zip", error) from error
+        return list(targets.values())
+
+    def _write(self, member: zipfile.ZipInfo, sink: BinaryIO) -> None:
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            _copy(member, _inflated(_raw(self._opened, member, _PACKED)), sink)
+        elif member.compress_type == _DEFLATE64:
+            _copy(member, _inflated64(_raw(self._opened, member, _PACKED64)), sink)
+        else:
+            with self._opened.open(member) as source:
+                shutil.copyfileobj(source, sink, _BLOCK)
+
+
+@contextmanager
+def ZipArchive(archive: Path, _: Limits) -> Generator[_Zip]:  # noqa: N802 - a `Format`, named as what it opens
+    """Open a zip. Raises DataError when it has no end, or a directory that can't be read."""
+    try:
+        opened = zipfile.ZipFile(archive)
+    except _BROKEN as error:
+        raise broken(archive, "zip", error) from error
+    with opened:
+        yield _Zip(archive, opened)
+
+
+def _packed(key: int, info: zipfile.ZipInfo) -> Packed:
+    unreadable = None
+    if info.flag_bits & _ENCRYPTED_FLAG:
+        unreadable = "which is encrypted"
+    elif info.compress_type not in _METHODS:
+        unreadable = f"packed by method {info.compress_type}, which can't be read"
+    return Packed(
+        key=key,
+        name=_decoded_name(info),
+        size=info.file_size,
+        is_folder=info.is_dir(),
+        special=stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR),
+        unreadable=unreadable,
+    )
+
+
+def _raw(opened: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> Iterator[bytes]:
+    """The bytes of a member as they are packed."""
+    archive = opened.fp
+    if archive is None:
+        raise zipfile.BadZipFile("the archive is closed")
+    archive.seek(member.header_offset)
+    # Local file header, APPNOTE 4.3.7: sizes may be left out here, so those of the central directory are used.
+    header = archive.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+        raise zipfile.BadZipFile(f"no file begins where '{member.filename}' should")
+    name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
+    archive.seek(name_length + extra_length, os.SEEK_CUR)
+    left = member.compress_size
+    while left > 0:
+        packed = archive.read(min(left, size))
+        if not packed:
+            raise EOFError(f"'{member.filename}' is cut off")
+        left -= len(packed)
+        yield packed
+
+
+def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    # isal inflates at about twice the speed of the zlib that `zipfile` uses, which can't be told to use another.
+    inflater = isal_zlib.decompressobj(wbits=-isal_zlib.MAX_WBITS)
+    for chunk in chunks:
+        packed = chunk
+        while packed and not inflater.eof:
+            yield inflater.decompress(packed, max_length=_BLOCK)
+            packed = inflater.unconsumed_tail
+    yield inflater.flush()
+
+
+def _inflated64(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = inflate64.Inflater()
+    for packed in chunks:
+        yield inflater.inflate(packed)
+
+
+def _copy(member: zipfile.ZipInfo, blocks: Iterator[bytes], sink: BinaryIO) -> None:
+    size, checksum = 0, 0
+    for block in blocks:
+        size, checksum = size + len(block), isal_zlib.crc32(block, checksum)
+        if size > member.file_size:
+            raise zipfile.BadZipFile(f"'{member.filename}' is longer than the archive says")
+        sink.write(block)
+    if size != member.file_size or checksum != member.CRC:
+        raise zipfile.BadZipFile(f"bad checksum of '{member.filename}'")
+
+
+def _decoded_name(member: zipfile.ZipInfo) -> str:
+    """The member's name with forward slashes; without the UTF-8 flag the bytes tell which code page they are in.
+
+    The zip format knows cp437 and UTF-8 only (APPNOTE 4.4.4), Windows programs also write cp1252: in the wrong one of
+    both, letters with accents become box drawings or punctuation.
+    """
+    name = member.orig_filename
+    if not member.flag_bits & _UTF8_FLAG and not name.isascii():
+        raw = name.encode("cp437")
+        name = next((text for text in _readings(raw) if text is not None), name)
+    return name.replace("\\", "/")
+
+
+def _readings(raw: bytes) -> tuple[str | None, ...]:
+    return _strict(raw, "utf-8"), *(_if_latin(_strict(raw, page)) for page in ("cp437", "cp1252"))
+
+
+def _strict(raw: bytes, encoding: str) -> str | None:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _if_latin(text: str | None) -> str | None:
+    latin = text is not None and all(c.isascii() or unicodedata.name(c, "").startswith("LATIN") for c in text)
+    return text if latin else None
