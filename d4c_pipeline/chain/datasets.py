@@ -1,19 +1,20 @@
-"""Reading the folders of dataset definitions: every `defs.yaml` of our component, as a `Dataset` or a precise error.
+"""Reading the folders of definitions: every `defs.yaml` of ours, as a `Dataset`, a `Family` or a precise error.
 
 Dagster loads the same files through the component; this is the one reader for everything that needs no Dagster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
+from d4c_pipeline.model.family import Family
 
 if TYPE_CHECKING:
     from yaml import SafeLoader
@@ -24,7 +25,9 @@ else:
         from yaml import SafeLoader
 
 COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
+FAMILY_TYPE = "d4c_pipeline.PublishedFamily"
 SHIPPED = Path(__file__).parent.parent / "defs"
+_Model = TypeVar("_Model", Dataset, Family)
 _OUR_TYPES = COMPONENT_TYPE.rpartition(".")[0]
 
 
@@ -38,22 +41,31 @@ class _Loader(SafeLoader):
 
 
 def load_datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
-    """Return all datasets of the shipped definitions and of `folders`, by id.
+    """Return all datasets of the shipped definitions and of `folders`, by id; members of families are none of them.
 
     Raises DefinitionError, listing every wrong field of a file at once, or when two files declare one id.
     """
-    found: dict[str, Dataset] = {}
+    return {name: one for name, one in _load(folders).items() if isinstance(one, Dataset)}
+
+
+def load_families(folders: Sequence[Path]) -> dict[str, Family]:
+    """Return all families of the shipped definitions and of `folders`, by id. Errors as of `load_datasets`."""
+    return {name: one for name, one in _load(folders).items() if isinstance(one, Family)}
+
+
+def _load(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
+    found: dict[str, Dataset | Family] = {}
     for folder in (SHIPPED, *folders):
         if not folder.is_dir():
             raise DefinitionError(f"The definitions folder {folder} does not exist", "Correct D4C_DEFS or --defs")
         for file in sorted(folder.rglob("defs.yaml")):
-            for dataset in read_definitions(file):
-                if dataset.id in found:
+            for one in _read(file):
+                if one.id in found:
                     raise DefinitionError(
-                        f"{file}: the dataset {dataset.id} is declared in {found[dataset.id].folder} as well",
+                        f"{file}: the id {one.id} is declared in {found[one.id].folder} as well",
                         "Give one of them another id",
                     )
-                found[dataset.id] = dataset
+                found[one.id] = one
     return dict(sorted(found.items()))
 
 
@@ -61,11 +73,16 @@ def pick(datasets: dict[str, Dataset], identifier: str) -> Dataset:
     """Return the dataset of that id. Raises UnknownNameError naming the closest ones."""
     if identifier in datasets:
         return datasets[identifier]
+    raise unknown_id(datasets, identifier)
+
+
+def unknown_id(known: Collection[str], identifier: str) -> UnknownNameError:
+    """Return the error for an id that nothing has, naming the closest ones."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for the message
 
-    close = get_close_matches(identifier, datasets, n=3, cutoff=0.4)
+    close = get_close_matches(identifier, known, n=3, cutoff=0.4)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownNameError(f"There is no dataset '{identifier}'", f"{hint}List them with 'd4c datasets'")
+    return UnknownNameError(f"There is no dataset '{identifier}'", f"{hint}List them with 'd4c datasets'")
 
 
 def read_definitions(file: Path) -> Iterator[Dataset]:
@@ -73,6 +90,10 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
 
     Raises DefinitionError naming file, line and field of everything that is wrong.
     """
+    return (one for one in _read(file) if isinstance(one, Dataset))
+
+
+def _read(file: Path) -> Iterator[Dataset | Family]:
     try:
         documents = _documents(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -84,7 +105,9 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
     for node, document in documents:
         kind = document.get("type") if isinstance(document, dict) else None
         if kind == COMPONENT_TYPE:
-            yield _dataset(file, node, document)
+            yield _declared(file, node, document, Dataset)
+        elif kind == FAMILY_TYPE:
+            yield _declared(file, node, document, Family)
         elif not isinstance(kind, str) or kind.startswith(_OUR_TYPES):
             # Other components are Dagster's to load; a dataset must not be passed over for a typing error.
             wrong = f"'{kind}' is none of our components" if kind else "is missing"
@@ -102,21 +125,21 @@ def _documents(text: str) -> list[tuple[yaml.Node, Any]]:
     return documents
 
 
-def _dataset(file: Path, node: yaml.Node, document: dict[str, Any]) -> Dataset:
+def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type[_Model]) -> _Model:
     try:
-        dataset = Dataset.model_validate(document.get("attributes") or {})
+        declared = model.model_validate(document.get("attributes") or {})
     except ValidationError as error:
         wrong = [
             f"{file}:{_line(node, ('attributes', *place))}: {'.'.join(map(str, place)) or 'attributes'}: {message}"
             for place, message in _problems(error)
         ]
         raise DefinitionError("; ".join(wrong), "Correct the definition; 'd4c datasets' checks it again") from error
-    if dataset.id != file.parent.name:
+    if declared.id != file.parent.name:
         raise DefinitionError(
-            f"{file}:{_line(node, ('attributes', 'id'))}: id: '{dataset.id}' is not the folder's name",
-            f"Name both the same, '{dataset.id}' or '{file.parent.name}'",
+            f"{file}:{_line(node, ('attributes', 'id'))}: id: '{declared.id}' is not the folder's name",
+            f"Name both the same, '{declared.id}' or '{file.parent.name}'",
         )
-    return dataset.model_copy(update={"folder": file.parent})
+    return declared.model_copy(update={"folder": file.parent})
 
 
 def _problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:

@@ -14,6 +14,7 @@ from d4c_pipeline.chain.current import current_release, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.release import Deposit, DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
 
@@ -44,9 +45,9 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
     place = {"dataset": dataset.id, "vintage": str(release.vintage), "version": str(release.version)}
     return require_valid(
         record_metadata(
-            dataset,
+            with_source_words(dataset, deployment.ledger.natives.description(dataset.id, release.vintage)),
             release,
-            native_urls=dataset.source.addresses(release.vintage),
+            native_urls=dataset.source.derived_from(release.vintage),
             publisher=settings.publisher,
             code_url=settings.code_url,
             previous_vintage_doi=_previous_vintage_doi(deployment, release),

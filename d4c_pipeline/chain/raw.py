@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.progress import Progress, report
+from d4c_pipeline.chain.vintages import served_vintages
 from d4c_pipeline.distribution.hashing import hash_file
 from d4c_pipeline.model.addresses import raw_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.content import same_members
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline.sources.port import Fetched
 
 
 @dataclass(frozen=True)
 class Retained:
-    """The native files that stand for the vintage now; `fetched` counts those that came over the network."""
+    """The native files that stand for the vintage now; `fetched` counts those that came over the network.
+
+    `fingerprint` is what the source called its files before they were fetched, None when it has left the vintage
+    behind: noticing compares it with what the source says later.
+    """
 
     natives: tuple[NativeFile, ...]
     fetched: int
+    fingerprint: str | None = None
 
 
 def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retained:
@@ -33,20 +42,19 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
     folder = deployment.staging(dataset, vintage) / "native"
     with deployment.working_on(dataset, vintage):
         source = open_source(dataset, deployment.settings.origins)
-        addresses = dataset.source.addresses(vintage)
+        current = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
         # Only what is still retained saves a fetch: a native file that was lost is fetched again.
-        known = [
-            native
-            for native in deployment.ledger.natives.current(dataset.id, vintage, addresses)
-            if deployment.primary.stat(native.address) == native.size
-        ]
-        complete = len(known) == len(addresses)
+        known = [native for native in current if deployment.primary.stat(native.address) == native.size]
+        complete = bool(known) and len(known) == len(dataset.source.addresses(vintage) or current)
         if complete and dataset.fixed_vintages is None and vintage not in source.discover():
-            return Retained(tuple(known), 0)
+            still = vintage in served_vintages(deployment, dataset, source)
+            return Retained(tuple(known), 0, source.observe(vintage).digest if still else None)
 
         def show(name: str, done: int, total: int | None) -> None:
             report(Progress(dataset.id, str(vintage), "raw", name, done, total))
 
+        # Before the fetch: a change between the two is seen once too often, never missed.
+        fingerprint = source.observe(vintage).digest
         fetched = source.fetch(vintage, folder, known, show)
         natives: list[NativeFile] = []
         for one in fetched:
@@ -58,9 +66,29 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
                 raise SourceError(
                     f"{one.file.name} changed on the disk right after it was fetched", "Check the disk, then run again"
                 )
+            if (same := _same_content(deployment, one, known)) is not None:
+                natives.append(same)
+                continue
             address = raw_address(dataset.id, vintage, one.file.sha256, one.file.name)
             deployment.primary.put_immutable(one.path, address, digests)
             natives.append(replace(one.file, address=address))
         deployment.ledger.natives.record(dataset.id, vintage, natives, dataset.license)
+        if said := source.describe(vintage):
+            deployment.ledger.natives.describe(dataset.id, vintage, said)
         shutil.rmtree(folder, ignore_errors=True)  # retained by now; what is left behind is swept by the next run
-    return Retained(tuple(natives), sum(one.path is not None for one in fetched))
+    return Retained(tuple(natives), sum(one.path is not None for one in fetched), fingerprint)
+
+
+def _same_content(deployment: Deployment, fetched: Fetched, known: Sequence[NativeFile]) -> NativeFile | None:
+    """Return the retained file that holds what `fetched` holds, under the validators of now; None when it is new.
+
+    Some publishers zip the same files again every night. Their bytes differ, what they hold doesn't: the first of them
+    stays the native file.
+    """
+    for native in known:
+        if native.url != fetched.file.url or native.sha256 == fetched.file.sha256 or fetched.path is None:
+            continue
+        with deployment.primary.open(native.address) as one, fetched.path.open("rb") as other:
+            if same_members(one, other):
+                return replace(native, etag=fetched.file.etag, last_modified=fetched.file.last_modified)
+    return None

@@ -16,6 +16,7 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import release_folder, write_file
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import UnknownNameError, sanitise
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.model.vintage import Vintage
@@ -42,14 +43,15 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
         deposit = deposit_of(deployment, release)
         folder = release_folder(deployment, release.name, dataset.id, str(vintage))
         settings = deployment.settings
+        told = with_source_words(dataset, ledger.natives.description(dataset.id, vintage))
         described = readme(
-            dataset,
+            told,
             release,
             deposit,
             torrents,
             publisher=settings.publisher,
             contact=settings.contact,
-            sources=[sanitise(url) for url in dataset.source.addresses(vintage)],
+            sources=[sanitise(url) for url in dataset.source.derived_from(vintage)],
         )
         write_file(folder / README_NAME, described)
         release = add_artifact(deployment, release, folder / README_NAME, ArtifactRole.README)
@@ -60,7 +62,7 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
             for artifact in release.artifacts
             if artifact.role is not ArtifactRole.METADATA
         }
-        item = build_item(dataset, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
+        item = build_item(told, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
         validate_item(item)
         write_file(folder / ITEM_NAME, item_bytes(item))
         add_artifact(deployment, release, folder / ITEM_NAME, ArtifactRole.METADATA)
