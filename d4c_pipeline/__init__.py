@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-_COMPONENTS = ["PublishedDataset"]
+_COMPONENTS = ["PublishedDataset", "PublishedFamily"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "PublishedDataset":
-        from d4c_pipeline.orchestration.component import PublishedDataset  # noqa: PLC0415
+    if name in _COMPONENTS:
+        from d4c_pipeline.orchestration import component  # noqa: PLC0415
 
-        return PublishedDataset
+        return getattr(component, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ from d4c_pipeline.cli_common import (
 from d4c_pipeline.cli_review import review_app
 from d4c_pipeline.model.errors import D4CError, PermanentError, sanitise
 from d4c_pipeline.model.settings import Settings, has_archive_token
+
+if TYPE_CHECKING:
+    from d4c_pipeline.model.family import Family
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,15 +84,25 @@ def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
 def publish(
     dataset: Annotated[str, typer.Argument(help="Id of a dataset, as 'd4c datasets' lists it.")],
     vintage: Annotated[str | None, typer.Option("--vintage", help="The vintage; by default the newest one.")] = None,
+    member: Annotated[str | None, typer.Option("--member", help="Of a family, the key of the member.")] = None,
     bump: Annotated[str, typer.Option("--bump", help="Smallest bump: patch, minor or major.")] = "none",
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Take a vintage of a dataset all the way from its source to the catalogue."""
-    read_settings(home, defs, debug)
-    published = _publish_all([(dataset, vintage)], as_json=as_json, debug=debug, bump=bump)
+    """Take a vintage of a dataset, or a member of a family, all the way from its source to the catalogue."""
+    settings = read_settings(home, defs, debug)
+    from d4c_pipeline.chain.datasets import load_families
+
+    if dataset in (families := load_families(settings.definitions)):
+        if member is None or vintage is not None:
+            raise PermanentError(f"{dataset} is a family", "Name a member with --member; it is published as it is now")
+        published = [_publish_one(families[dataset], member, as_json=as_json, debug=debug, bump=bump)]
+    elif member is not None:
+        raise PermanentError(f"{dataset} is no family", "Leave --member out")
+    else:
+        published = _publish_all([(dataset, vintage)], as_json=as_json, debug=debug, bump=bump)
     if as_json:
         print_json(published[0])
     else:
@@ -99,7 +112,7 @@ def publish(
 @app.command()
 def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the datasets that are defined."""
-    from d4c_pipeline.chain.datasets import load_datasets
+    from d4c_pipeline.chain.datasets import load_datasets, load_families
 
     settings = read_settings(home, defs, debug)
     rows = [
@@ -113,15 +126,91 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             "folder": str(one.folder),
         }
         for one in load_datasets(settings.definitions).values()
+    ] + [
+        {
+            "dataset": family.id,
+            "title": family.title.en,
+            "titre": family.title.fr,
+            "series": family.sample.series,
+            "vintages": "members",
+            "license": family.sample.license,
+            "folder": str(family.folder),
+        }
+        for family in load_families(settings.definitions).values()
     ]
     if as_json:
         print_json(rows)
         return
     shown = [
-        {**row, "vintages": row["vintages"] if row["vintages"] == "discovered" else ", ".join(row["vintages"])}
+        {**row, "vintages": row["vintages"] if isinstance(row["vintages"], str) else ", ".join(row["vintages"])}
         for row in rows
     ]
     print_table(shown, ("dataset", "title", "vintages", "license"))
+
+
+@app.command()
+def notice(
+    dataset: Annotated[list[str] | None, typer.Argument(help="Only these datasets or families.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Believe a listing that lost vintages or members.")] = False,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Ask the sources now which vintages and members there are and what changed. Nothing is fetched."""
+    from d4c_pipeline.chain.datasets import load_datasets, load_families, unknown_id
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.noticing_report import ask_now
+
+    settings = read_settings(home, defs, debug)
+    known = {**load_datasets(settings.definitions), **load_families(settings.definitions)}
+    for name in dataset or ():
+        if name not in known:
+            raise unknown_id(known, name)
+    with Deployment.open(settings) as deployment:
+        rows = [ask_now(deployment, known[name], accept=accept) for name in dataset or known]
+    if as_json:
+        print_json(rows)
+    else:
+        shown = [{**row, "due": ", ".join(row["due"]), "failed": row["failed"] or ""} for row in rows]
+        print_table(shown, ("dataset", "listed", "due", "failed"))
+    if any(row["failed"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def failed(
+    dataset: Annotated[str | None, typer.Argument(help="Only of this dataset or family.")] = None,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List what stays failed, with its cause and the command that recovers it."""
+    from d4c_pipeline.chain.datasets import load_datasets, load_families, unknown_id
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.failures import describe_failures
+
+    settings = read_settings(home, defs, debug)
+    known = [*load_datasets(settings.definitions), *load_families(settings.definitions)]
+    if dataset is not None and dataset not in known:
+        raise unknown_id(known, dataset)
+    with Deployment.open(settings) as deployment:
+        rows = describe_failures(deployment, known if dataset is None else [dataset])
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        out.print(f"[bold]{row['dataset']} {row['partition']}[/bold] failed at '{row['step']}'", style="red")
+        print_facts(
+            {
+                "since": f"{row['since']}, {row['times']} time(s), last {row['last']}",
+                "cause": row["cause"],
+                "remedy": row["remedy"],
+                "then": row["command"],
+            }
+        )
+    out.print(f"{len(rows)} stay failed" if rows else "Nothing stays failed")
 
 
 @app.command()
@@ -270,8 +359,7 @@ def _publish_all(
     from d4c_pipeline.orchestration.publishing import publish_vintage
     from d4c_pipeline.progress_bar import showing
 
-    if bump not in ("none", "patch", "minor", "major"):
-        raise PermanentError(f"'{bump}' is not a bump", "Write none, patch, minor or major")
+    _require_bump(bump)
     settings = Settings.from_environment()
     known = load_datasets(settings.definitions)
     chosen = [(pick(known, dataset), vintage) for dataset, vintage in wanted]
@@ -282,6 +370,23 @@ def _publish_all(
                 publish_vintage(settings, dataset, vintage, list(known.values()), at_least=bump.upper(), debug=debug)
             )
     return published
+
+
+def _publish_one(family: Family, member: str, *, as_json: bool, debug: bool, bump: str) -> dict[str, Any]:
+    from d4c_pipeline.chain.datasets import load_datasets
+    from d4c_pipeline.orchestration.publishing import publish_member
+    from d4c_pipeline.progress_bar import showing
+
+    _require_bump(bump)
+    settings = Settings.from_environment()
+    declared = list(load_datasets(settings.definitions).values())
+    with showing(err, quiet=as_json or debug):
+        return publish_member(settings, family, member, declared, at_least=bump.upper(), debug=debug)
+
+
+def _require_bump(bump: str) -> None:
+    if bump not in ("none", "patch", "minor", "major"):
+        raise PermanentError(f"'{bump}' is not a bump", "Write none, patch, minor or major")
 
 
 def _print_outcome(published: list[dict[str, Any]]) -> None:

@@ -84,9 +84,11 @@ def approve(
         review.approve(deployment, planned, who=who or getpass.getuser(), reason=reason)
     outcome: dict[str, Any] = {"release": release, "decision": "approved"}
     if publish:
+        from d4c_pipeline.chain.datasets import load_families
         from d4c_pipeline.orchestration.publishing import publish_approved
 
-        outcome |= publish_approved(settings, known[planned.dataset], planned.vintage, list(known.values()))
+        families = list(load_families(settings.definitions).values())
+        outcome |= publish_approved(settings, known[planned.dataset], planned.vintage, list(known.values()), families)
     _print_decision(outcome, as_json=as_json)
 
 
@@ -141,13 +143,13 @@ def override(
 @contextmanager
 def _opened(settings: Settings, *, archive: bool = True) -> Iterator[tuple[Deployment, dict[str, Dataset]]]:
     """The deployment, and all datasets: as they are defined, else as the ledger remembers them."""
-    from d4c_pipeline.chain.datasets import load_datasets
+    from d4c_pipeline.chain.datasets import load_datasets, load_families
     from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.families import known_datasets
 
-    defined = load_datasets(settings.definitions)
+    defined, families = load_datasets(settings.definitions), load_families(settings.definitions)
     with Deployment.open(settings, archive=archive) as deployment:
-        remembered = {dataset.id: dataset for dataset in deployment.ledger.declarations.all()}
-        yield deployment, {**remembered, **defined}
+        yield deployment, known_datasets(deployment, defined, families.values())
 
 
 def _row(found: Pending) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""The chain as software-defined assets: nine per dataset, partitioned by vintage, and the one catalogue of all.
+"""The chain as software-defined assets: the source and nine steps per product, and the one catalogue of all.
 
 One table says which step an asset calls and how its result is shown; the order of the table is the order of the chain.
+What a product is (a dataset, whose partitions are vintages, or a family, whose partitions are members) is said by
+`products.py`; sensors and the observation of sources are in `noticing.py`.
 Concept: https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -25,12 +28,20 @@ from d4c_pipeline.chain import (
     torrent,
 )
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.failures import remembered
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError
+from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.version import Bump
-from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.automation import SOURCE, condition_of
+from d4c_pipeline.orchestration.failures import (
+    explained,
+    no_run_retries_in_vain,
+    remember_failed_checks,
+    tries_again,
+)
+from d4c_pipeline.orchestration.products import Product, Unit, of_dataset, source_words
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
@@ -40,6 +51,7 @@ FIRST_STEP = "raw"
 PLANNING_STEP = "checksums"
 LAST_STEP = "latest"
 REVIEWED = "reviewed"
+STEPS = (FIRST_STEP, "processed", PLANNING_STEP, "doi", "copies", "torrent", "stac_item", "deposit", LAST_STEP)
 ARCHIVE_WEB_SEED = "archive_web_seed"
 # A check blocks what comes after it when it fails with an error; a warning is only shown.
 _SEVERITY = {
@@ -49,7 +61,7 @@ _SEVERITY = {
 }
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
-Work = Callable[[Deployment, Dataset, Vintage, Mapping[str, Any]], dg.MaterializeResult | Sequence[Result]]
+Work = Callable[[Deployment, Unit, Mapping[str, Any]], dg.MaterializeResult | Sequence[Result]]
 
 
 @dataclass(frozen=True)
@@ -71,17 +83,21 @@ class Step:
     may_wait: bool = False
 
 
-def _raw(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    result = raw.retain(deployment, dataset, vintage)
+def _raw(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    observations, where = deployment.ledger.observations, unit.partition
+    known = observations.get(where.subject, where.key)
+    result = raw.retain(deployment, unit.dataset, unit.vintage)
+    if result.fingerprint is not None:
+        observations.record_retained(
+            where.subject, where.key, unit.listed_as or result.fingerprint, known.seen if known else None
+        )
     content = ",".join(native.sha256 for native in result.natives)
     return dg.MaterializeResult(metadata=metadata.of_raw(result), data_version=dg.DataVersion(content))
 
 
-def _processed(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]
-) -> dg.MaterializeResult:
-    result = processed.process(deployment, dataset, vintage)
-    verdicts = checks.judge(deployment, dataset, vintage, result)
+def _processed(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    result = processed.process(deployment, unit.dataset, unit.vintage)
+    verdicts = checks.judge(deployment, unit.dataset, unit.vintage, result)
     passed = checks.overridden(deployment, result.sha256)
     return dg.MaterializeResult(
         metadata=metadata.of_processed(result),
@@ -99,34 +115,32 @@ def _processed(
     )
 
 
-def _checksums(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, config: Mapping[str, Any]
-) -> dg.MaterializeResult:
-    result = checksums.plan(deployment, dataset, vintage, Bump[config["at_least"]])
+def _checksums(deployment: Deployment, unit: Unit, config: Mapping[str, Any]) -> dg.MaterializeResult:
+    result = checksums.plan(deployment, unit.dataset, unit.vintage, Bump[config["at_least"]])
     return dg.MaterializeResult(metadata=metadata.of_checksums(result), data_version=dg.DataVersion(result.release.key))
 
 
-def _doi(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_doi(doi.reserve_doi(deployment, dataset, vintage)))
+def _doi(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_doi(doi.reserve_doi(deployment, unit.dataset, unit.vintage)))
 
 
-def _copies(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_copies(copies.distribute(deployment, dataset, vintage)))
+def _copies(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_copies(copies.distribute(deployment, unit.dataset, unit.vintage)))
 
 
-def _torrent(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_torrent(torrent.make(deployment, dataset, vintage)))
+def _torrent(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(metadata=metadata.of_torrent(torrent.make(deployment, unit.dataset, unit.vintage)))
 
 
-def _stac_item(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]
-) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_stac_item(stac_item.describe(deployment, dataset, vintage)))
+def _stac_item(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        metadata=metadata.of_stac_item(stac_item.describe(deployment, unit.dataset, unit.vintage))
+    )
 
 
-def _deposit(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> Sequence[Result]:
+def _deposit(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> Sequence[Result]:
     try:
-        result = deposit.publish(deployment, dataset, vintage)
+        result = deposit.publish(deployment, unit.dataset, unit.vintage)
     except AwaitingReviewError as waiting:
         return _of_deposit(waiting, "nothing is published yet", seed=True)
     seed = result.archive_seed
@@ -155,12 +169,15 @@ def _of_deposit(waiting: AwaitingReviewError | None, reason: str, *, seed: bool)
     ]
 
 
-def _latest(deployment: Deployment, dataset: Dataset, vintage: Vintage, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_latest(latest.switch(deployment, dataset, vintage)))
+def _latest(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
+    result = latest.switch(deployment, unit.dataset, unit.vintage)
+    deployment.ledger.observations.record_settled(unit.partition.subject, unit.partition.key)
+    return dg.MaterializeResult(metadata=metadata.of_latest(result))
 
 
-def chain(dataset: Dataset) -> tuple[Step, ...]:
-    """The steps of one dataset, in order."""
+def chain(dataset: Dataset, product: str | None = None) -> tuple[Step, ...]:
+    """The steps of a dataset, in order; or of the product of that id, of whose shape `dataset` is."""
+    product = product or dataset.id
     return (
         Step(
             FIRST_STEP,
@@ -178,7 +195,7 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
             checks=tuple(
                 dg.AssetCheckSpec(
                     check.name,
-                    asset=dg.AssetKey([dataset.id, "processed"]),
+                    asset=dg.AssetKey([product, "processed"]),
                     description=check.description,
                     blocking=True,
                 )
@@ -211,12 +228,12 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
             checks=(
                 dg.AssetCheckSpec(
                     REVIEWED,
-                    asset=dg.AssetKey([dataset.id, "deposit"]),
+                    asset=dg.AssetKey([product, "deposit"]),
                     description="The release waits for nobody: a warning tells why it does, and how it goes on.",
                 ),
                 dg.AssetCheckSpec(
                     ARCHIVE_WEB_SEED,
-                    asset=dg.AssetKey([dataset.id, "deposit"]),
+                    asset=dg.AssetKey([product, "deposit"]),
                     description="The archive's public address serves the pieces of the torrent.",
                 ),
             ),
@@ -225,56 +242,58 @@ def chain(dataset: Dataset) -> tuple[Step, ...]:
     )
 
 
-def vintage_partitions(dataset: Dataset) -> dg.PartitionsDefinition:
-    """The vintages of a dataset as partitions: a fixed list, or those that were discovered."""
-    fixed = dataset.fixed_vintages
-    if fixed is not None:
-        return dg.StaticPartitionsDefinition([str(vintage) for vintage in fixed])
-    return dg.DynamicPartitionsDefinition(name=discovered_partitions_name(dataset))
-
-
-def discovered_partitions_name(dataset: Dataset) -> str:
-    """The name under which Dagster keeps the discovered vintages of a dataset."""
-    return f"{dataset.id}_vintages"
-
-
 def dataset_assets(dataset: Dataset, *, pooled: bool = True) -> list[dg.AssetsDefinition]:
     """The chain of one dataset; without its pools for a run that must not wait for the slots of others."""
-    partitions = vintage_partitions(dataset)
+    return chain_assets(of_dataset(dataset), pooled=pooled)
+
+
+def chain_assets(product: Product, *, pooled: bool = True) -> list[dg.AssetsDefinition]:
+    """The nine assets of a product, in order."""
     assets: list[dg.AssetsDefinition] = []
-    upstream: str | None = None
-    for step in chain(dataset):
-        assets.append(_asset(dataset, step if pooled else replace(step, pool=None), upstream, partitions))
+    upstream = SOURCE
+    for step in chain(product.sample, product.id):
+        assets.append(_asset(product, step if pooled else replace(step, pool=None), upstream))
         upstream = step.name
     return assets
 
 
-def _asset(
-    dataset: Dataset, step: Step, upstream: str | None, partitions: dg.PartitionsDefinition
-) -> dg.AssetsDefinition:
+def _asset(product: Product, step: Step, upstream: str) -> dg.AssetsDefinition:
+    dataset = product.sample
+
     @dg.asset(
-        key=[dataset.id, step.name],
-        deps=[dg.AssetKey([dataset.id, upstream])] if upstream else None,
-        description=f"{step.description}\n\n**{dataset.title.en}** / {dataset.title.fr}",
-        partitions_def=partitions,
-        group_name=dataset.id,
+        key=[product.id, step.name],
+        deps=[dg.AssetKey([product.id, upstream])],
+        description=f"{step.description}\n\n**{product.title.en}** / {product.title.fr}",
+        partitions_def=product.partitions,
+        group_name=product.id,
         kinds=set(step.kinds),
         pool=step.pool,
         config_schema=dict(step.config) or None,
         check_specs=list(step.checks),
+        automation_condition=condition_of(upstream),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
-        metadata={"license": dataset.license, "source": dataset.source.urls[0]},
+        metadata={"license": dataset.license, "source": source_words(dataset)},
         output_required=not step.may_wait,
     )
     def asset(
         context: dg.AssetExecutionContext, deployment: DeploymentResource, duckdb: ProcessingDuckDB
     ) -> Iterator[Result]:
         op = context.op_execution_context
-        with explained(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened(duckdb) as opened:
-            vintage = dataset.vintage(context.partition_key)
-            progress.report(progress.Progress(dataset.id, str(vintage), step.name))
-            done = step.work(opened, dataset, vintage, op.op_config or {})
-        yield from [done] if isinstance(done, dg.MaterializeResult) else done
+        partition = Partition(product.id, context.partition_key)
+        attempt = op.retry_number + 1
+        with (
+            no_run_retries_in_vain(context.instance, context.run.run_id),
+            explained(retries=deployment.retries, attempt=attempt),
+            deployment.opened(duckdb) as opened,
+        ):
+            passing = partial(tries_again, retries=deployment.retries, attempt=attempt)
+            with remembered(opened, partition, step.name, run=context.run.run_id, unless=passing):
+                unit = product.unit(opened, partition.key, step.name)
+                progress.report(progress.Progress(unit.dataset.id, str(unit.vintage), step.name))
+                done = step.work(opened, unit, op.op_config or {})
+            results = [done] if isinstance(done, dg.MaterializeResult) else done
+            remember_failed_checks(opened, partition, step.name, results, run=context.run.run_id)
+        yield from results
 
     return asset
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.chain.datasets import load_datasets, load_families
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
+from d4c_pipeline.orchestration.automation import changes_are_published
 from d4c_pipeline.orchestration.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.reviewing import review_job
+from d4c_pipeline.orchestration.standing_failures import failures_definitions
 
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
@@ -38,19 +40,22 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
     Raises DefinitionError, before Dagster looks at them, when a definition is wrong or an id is declared twice.
     """
     datasets = list(load_datasets(folders).values())
+    families = list(load_families(folders).values())
+    products = [*(dataset.id for dataset in datasets), *(family.id for family in families)]
     loaded = dg.Definitions.merge(
         _defs_of(importlib.import_module("d4c_pipeline.defs")),
         *(_without_tree(_defs_of(_module_for(folder))) for folder in folders),
     )
-    latest = [dg.AssetKey([dataset.id, LAST_STEP]) for dataset in datasets]
+    latest = [dg.AssetKey([product, LAST_STEP]) for product in products]
     return dg.Definitions.merge(
         loaded,
+        failures_definitions(products),
         dg.Definitions(
             assets=[catalogue_asset(latest, datasets)],
             asset_checks=[registration_check()],
-            jobs=[review_job(datasets), REGISTRATION_JOB],
+            jobs=[review_job(datasets, families), REGISTRATION_JOB],
             schedules=[REGISTRATION_SCHEDULE],
-            sensors=[_CATALOGUE_FOLLOWS],
+            sensors=[_CATALOGUE_FOLLOWS, changes_are_published(products)],
             resources={"duckdb": ProcessingDuckDB(), "deployment": DeploymentResource(), **(resources or {})},
             executor=dg.in_process_executor,
         ),

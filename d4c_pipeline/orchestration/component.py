@@ -1,6 +1,6 @@
-"""The component behind every `defs.yaml`: a dataset becomes its chain of assets and a job that publishes it.
+"""The components behind every `defs.yaml`: a dataset, or a family, becomes a chain of assets with a job and sensors.
 
-What may stand in the YAML is `model.dataset.Dataset`. Concept: https://docs.dagster.io/guides/build/components
+What may stand in the YAML is `model.dataset.Dataset` and `model.family.Family`. Concept: https://docs.dagster.io/guides/build/components
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from pydantic import BaseModel
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
-from d4c_pipeline.orchestration.assets import dataset_assets
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.orchestration.assets import chain_assets
+from d4c_pipeline.orchestration.noticing import sensors_of, source_asset
+from d4c_pipeline.orchestration.products import Product, of_dataset, of_family
 
 _SCAFFOLD: dict[str, Any] = {
     "name": {
@@ -33,6 +36,22 @@ _SCAFFOLD: dict[str, Any] = {
     "source": {"kind": "http", "urls": ["https://example.org/data_{vintage}.zip"]},
     "processing": {"kind": "vector", "key": []},
     "publication": {"policy": "automatic", "stage": "beta", "initial_version": "0.1.0"},
+}
+
+_FAMILY_SCAFFOLD: dict[str, Any] = {
+    "title": {"en": "Title", "fr": "Titre"},
+    "description": {"en": "What they hold.", "fr": "Ce qu'ils contiennent."},
+    "members": {"kind": "statcan_tables", "include": ["10100001"]},
+    "dataset": {
+        "name": {**_SCAFFOLD["name"], "theme": "table_{member}"},
+        "title": {"en": "{title_en}", "fr": "{title_fr}"},
+        "description": {"en": "Table {member}.", "fr": "Tableau {member}."},
+        "license": "statcan-open-licence",
+        "creators": _SCAFFOLD["creators"],
+        "series": "rolling",
+        "source": {"kind": "statcan_table", "table": "{member}"},
+        "processing": {"kind": "table", "key": ["ref_date", "coordinate"], "wds": {}},
+    },
 }
 
 
@@ -64,11 +83,48 @@ class PublishedDataset(dg.Component):
         return cls(attributes.model_copy(update={"folder": context.path}))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the chain of assets and the job that publishes vintages of the dataset."""
-        assets = dataset_assets(self.dataset)
-        job = dg.define_asset_job(
-            f"publish_{self.dataset.id}",
-            selection=dg.AssetSelection.groups(self.dataset.id),
-            description=f"Takes a vintage of '{self.dataset.title.en}' all the way from its source to /processed/.",
-        )
-        return dg.Definitions(assets=assets, jobs=[job])
+        """Return the chain of assets, the job that publishes vintages of the dataset, and the sensors of its source."""
+        return _definitions(of_dataset(self.dataset))
+
+
+class PublishedFamilyScaffolder(dg.Scaffolder):
+    """Writes the `defs.yaml` of a family that is valid as it stands, to be filled in."""
+
+    def scaffold(self, request: ScaffoldRequest) -> None:
+        """Write the file into the new folder, whose name becomes the family's id."""
+        dg.scaffold_component(request, {"id": request.target_path.name, **_FAMILY_SCAFFOLD})
+
+
+@scaffold_with(PublishedFamilyScaffolder)
+@dataclass
+class PublishedFamily(dg.Component):
+    """Many datasets of one shape, under one chain of assets with a partition per member."""
+
+    family: Family
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return the model of the YAML's `attributes`."""
+        return Family
+
+    @classmethod
+    def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> PublishedFamily:
+        """Make the component out of validated attributes. Raises DefinitionError when there are none."""
+        if not isinstance(attributes, Family):
+            raise DefinitionError(f"{context.path} has no attributes", "Write them as docs/datasets.md shows")
+        return cls(attributes.model_copy(update={"folder": context.path}))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return the chain of assets, the job that publishes members, and the two sensors for all of them."""
+        return _definitions(of_family(self.family))
+
+
+def _definitions(product: Product) -> dg.Definitions:
+    job = dg.define_asset_job(
+        f"publish_{product.id}",
+        selection=dg.AssetSelection.groups(product.id),
+        description=f"Takes partitions of '{product.title.en}' all the way from their source to /processed/.",
+    )
+    return dg.Definitions(
+        assets=[source_asset(product), *chain_assets(product)], jobs=[job], sensors=sensors_of(product)
+    )

@@ -5,16 +5,26 @@ The types of failures belong to `model.errors`; a bug (any other exception) is l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
+from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.errors import D4CError, TransientError
+from d4c_pipeline.model.partition import Partition
+
+# https://docs.dagster.io/deployment/execution/run-retries
+_RETRY_AFTER_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """How often and after which waits a step is tried again. Not a policy of the assets themselves: Dagster applies that to
 every exception, so that a bug would be tried four times and an interrupted run would go on."""
+
+
+def tries_again(error: BaseException, *, retries: bool, attempt: int) -> bool:
+    """Whether a step that failed with `error` in its attempt of this number, from 1, is tried again."""
+    return retries and isinstance(error, TransientError) and attempt <= RETRIES.max_retries
 
 
 @contextmanager
@@ -35,3 +45,56 @@ def explained(*, retries: bool, attempt: int = 1) -> Iterator[None]:
         if retries and isinstance(error, TransientError):
             raise dg.RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(attempt)) from failure
         raise failure from error
+
+
+@contextmanager
+def no_run_retries_in_vain(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Tag the run of a failure that does not pass by itself, so that Dagster does not start the run again for it.
+
+    Our dagster.yaml says the same of all failed steps; an instance of somebody else's retries them unless told. A run
+    whose process died is started again all the same.
+    """
+    try:
+        yield
+    except dg.RetryRequested:
+        raise
+    except Exception as error:  # told apart and passed on
+        if not isinstance(error.__cause__, TransientError):
+            instance.add_run_tags(run_id, {_RETRY_AFTER_STEP_FAILURE: "false"})
+        raise
+
+
+def remember_failed_checks(
+    deployment: Deployment,
+    partition: Partition,
+    step: str,
+    results: Iterable[dg.MaterializeResult | dg.AssetCheckResult],
+    *,
+    run: str,
+) -> None:
+    """Record the checks that stop the chain after a step, which Dagster does not call a failure of the step."""
+    checks = [
+        check
+        for result in results
+        for check in ([result] if isinstance(result, dg.AssetCheckResult) else result.check_results or ())
+    ]
+    failed = [check for check in checks if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR]
+    if failed:
+        deployment.ledger.failures.record(
+            partition.subject,
+            partition.key,
+            step,
+            kind="CheckFailed",
+            transient=False,
+            cause="; ".join(
+                f"{check.check_name}: expected {_said(check, 'expected')}, found {_said(check, 'actual')}"
+                for check in failed
+            ),
+            remedy="; ".join(dict.fromkeys(filter(None, (_said(check, "remedy") for check in failed)))),
+            run=run,
+        )
+
+
+def _said(check: dg.AssetCheckResult, name: str) -> str:
+    found = (check.metadata or {}).get(name)
+    return str(getattr(found, "value", found) or "")

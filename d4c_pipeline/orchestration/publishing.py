@@ -11,29 +11,26 @@ from typing import Any
 
 import dagster as dg
 
+from d4c_pipeline.chain import families
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
 from d4c_pipeline.chain.reports import describe_catalogue, describe_release
 from d4c_pipeline.chain.review import approval
+from d4c_pipeline.chain.vintages import served_vintages
 from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import D4CError, NeedsPersonError, UnknownNameError
+from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
+from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import (
-    FIRST_STEP,
-    PLANNING_STEP,
-    catalogue_asset,
-    dataset_assets,
-    discovered_partitions_name,
-)
+from d4c_pipeline.orchestration.assets import FIRST_STEP, PLANNING_STEP, catalogue_asset, chain_assets
 from d4c_pipeline.orchestration.instance import embedded_instance
-from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
+from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.sources.open import open_source
 
 _OURS = {"d4c/by": "command line"}
-_PROCESS = "d4c/process"
 
 
 class RunFailedError(D4CError):
@@ -49,11 +46,10 @@ def choose_vintage(settings: Settings, dataset: Dataset, wanted: str | None) -> 
     fixed = dataset.fixed_vintages
     if fixed is not None:
         return dataset.vintage(wanted) if wanted is not None else fixed[-1]
-    if wanted is not None:
-        with Deployment.open(settings) as deployment:
-            if Vintage.parse(wanted) in deployment.ledger.natives.vintages(dataset.id):
-                return Vintage.parse(wanted)
-    discovered = open_source(dataset, settings.origins).discover()
+    with Deployment.open(settings) as deployment:
+        if wanted is not None and Vintage.parse(wanted) in deployment.ledger.natives.vintages(dataset.id):
+            return Vintage.parse(wanted)
+        discovered = served_vintages(deployment, dataset, open_source(dataset, settings.origins))
     if wanted is None:
         return max(discovered)
     if Vintage.parse(wanted) not in discovered:
@@ -81,57 +77,97 @@ def publish_vintage(
     vintage = choose_vintage(settings, dataset, wanted)
     with Deployment.open(settings) as deployment:
         before = deployment.ledger.releases.newest_published(dataset.id, vintage)
-    materialize_chain(settings, dataset, vintage, declared, at_least=at_least, debug=debug)
-    return _outcome(settings, dataset, vintage, before)
+    again = f"d4c publish {dataset.id} --vintage {vintage}"
+    _materialize(settings, of_dataset(dataset), str(vintage), declared, again, at_least=at_least, debug=debug)
+    with Deployment.open(settings) as deployment:
+        return _describe(deployment, dataset, vintage, before)
 
 
-def publish_approved(settings: Settings, dataset: Dataset, vintage: Vintage, declared: list[Dataset]) -> dict[str, Any]:
+def publish_approved(
+    settings: Settings, dataset: Dataset, vintage: Vintage, declared: list[Dataset], families_of: list[Family]
+) -> dict[str, Any]:
     """Publish the planned release of a vintage that a person approved, and describe it as `publish_vintage` does.
 
-    Nothing is fetched or built again: what was approved is published, or nothing.
+    Nothing is fetched or built again: what was approved is published, or nothing. `families_of` are all families, one
+    of which the dataset may be a member of. Raises PermanentError for a member that was fetched anew meanwhile.
     """
-    materialize_chain(settings, dataset, vintage, declared, first="deposit")
-    return _outcome(settings, dataset, vintage, None)
-
-
-def _outcome(settings: Settings, dataset: Dataset, vintage: Vintage, before: Release | None) -> dict[str, Any]:
-    """Describe what a run that ended well left. Raises AwaitingReviewError when that waits for a person."""
-    with Deployment.open(settings) as deployment:
-        planned = deployment.ledger.releases.planned(dataset.id, vintage)
-        if planned is not None:
-            approval(deployment, dataset, planned)()
-        release = deployment.ledger.releases.newest_published(dataset.id, vintage)
-        serving = newest_release(deployment, dataset, vintage)
-        if planned is not None or release is None or serving is None:
-            raise NeedsPersonError(
-                f"The run ended well but published nothing of {dataset.id} {vintage}", "Report this bug"
+    product, unit = product_of(dataset, vintage, families_of)
+    again = f"d4c publish {dataset.id} --vintage {vintage}"
+    if unit.listed_as is not None:
+        again = f"d4c publish {product.id} --member {unit.partition.key}"
+        with Deployment.open(settings) as deployment:
+            in_hand = families.vintage_in_hand(deployment, dataset)
+        if in_hand != vintage:
+            raise PermanentError(
+                f"{dataset.id} was fetched again since: its vintage is {in_hand} by now, not {vintage}",
+                f"Publish that one: {again}",
             )
-        return {
-            **describe_release(deployment, release),
-            "outcome": "unchanged" if before is not None and before.id == release.id else "published",
-            "latest_url": deployment.primary.url(latest_address_of(dataset, serving)),
-            "catalogue": describe_catalogue(deployment)["path"],
-        }
+    _materialize(settings, product, unit.partition.key, declared, again, first="deposit")
+    with Deployment.open(settings) as deployment:
+        return _describe(deployment, dataset, vintage, None)
 
 
-def materialize_chain(
+def publish_member(
     settings: Settings,
-    dataset: Dataset,
-    vintage: Vintage,
+    family: Family,
+    key: str,
     declared: list[Dataset],
+    *,
+    at_least: str = "NONE",
+    debug: bool = False,
+) -> dict[str, Any]:
+    """Materialize the whole chain of a member of a family in its present vintage, and the catalogue.
+
+    The answer and the errors are those of `publish_vintage`; UnknownNameError for a key that the source does not list.
+    """
+    with Deployment.open(settings) as deployment:
+        if deployment.ledger.members.of(family.id, key) is None:
+            families.discover(deployment, family)
+        dataset = families.member(deployment, family, key)
+        published = deployment.ledger.releases.published(dataset.id)
+    again = f"d4c publish {family.id} --member {key}"
+    _materialize(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
+    with Deployment.open(settings) as deployment:
+        vintage = families.vintage_in_hand(deployment, dataset)
+        before = max((one for one in published if one.vintage == vintage), key=lambda one: one.version, default=None)
+        return _describe(deployment, dataset, vintage, before)
+
+
+def _describe(deployment: Deployment, dataset: Dataset, vintage: Vintage, before: Release | None) -> dict[str, Any]:
+    """Describe what is published of a vintage. Raises AwaitingReviewError when its release waits for a person."""
+    planned = deployment.ledger.releases.planned(dataset.id, vintage)
+    if planned is not None:
+        approval(deployment, dataset, planned)()
+    release = deployment.ledger.releases.newest_published(dataset.id, vintage)
+    serving = newest_release(deployment, dataset, vintage)
+    if planned is not None or release is None or serving is None:
+        raise NeedsPersonError(f"The run ended well but published nothing of {dataset.id} {vintage}", "Report this bug")
+    return {
+        **describe_release(deployment, release),
+        "outcome": "unchanged" if before is not None and before.id == release.id else "published",
+        "latest_url": deployment.primary.url(latest_address_of(dataset, serving)),
+        "catalogue": describe_catalogue(deployment)["path"],
+    }
+
+
+def _materialize(
+    settings: Settings,
+    product: Product,
+    key: str,
+    declared: list[Dataset],
+    again: str,
     *,
     at_least: str = "NONE",
     first: str = FIRST_STEP,
     debug: bool = False,
 ) -> None:
-    """Materialize the chain of `vintage` from the step `first` on, and the catalogue, in process.
+    """Materialize the chain of a partition from the step `first` on, and the catalogue, in process.
 
-    That is on the embedded instance, so that the UI of the same home shows the run.
-
-    Raises RunFailedError with cause and remedy of the step that failed.
+    That is on the embedded instance, so that the UI of the same home shows the run. `again` is the command that goes
+    on after a failure. Raises RunFailedError with cause and remedy of the step that failed.
     """
     # Nobody gives the slot of a pool back when this process is killed: the next run would wait for it, silently.
-    assets = dataset_assets(dataset, pooled=False)
+    assets = chain_assets(product, pooled=False)
     catalogue = catalogue_asset([assets[-1].key], declared)
     names = [asset.key.path[-1] for asset in assets]
     chosen = [*assets[names.index(first) :], catalogue]
@@ -141,12 +177,12 @@ def materialize_chain(
     logging.getLogger("dagster").setLevel(level)
     with embedded_instance(settings) as instance:
         _end_killed_runs(instance)
-        if dataset.fixed_vintages is None:
-            instance.add_dynamic_partitions(discovered_partitions_name(dataset), [str(vintage)])
+        if product.partitions_name is not None:
+            instance.add_dynamic_partitions(product.partitions_name, [key])
         run = dg.materialize(
             chosen,
             instance=instance,
-            partition_key=str(vintage),
+            partition_key=key,
             resources={
                 "deployment": DeploymentResource(home=str(settings.home), retries=False),
                 "duckdb": ProcessingDuckDB(),
@@ -156,22 +192,21 @@ def materialize_chain(
                 "ops": {planning.op.name: {"config": {"at_least": at_least}}} if planning in chosen else {},
             },
             raise_on_error=False,
-            tags={**_OURS, _PROCESS: this_process()},
+            tags={**_OURS, PROCESS: this_process()},
         )
     if not run.success:
-        raise _explanation(run, dataset, vintage)
+        raise _explanation(run, f"run '{again}' again: it goes on from there")
 
 
 def _end_killed_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of commands that were killed: they would stand as running, and take up the queue, for ever."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags=_OURS, statuses=unfinished)):
-        if is_gone(run.tags.get(_PROCESS, "")):
+        if is_gone(run.tags.get(PROCESS, "")):
             instance.report_run_canceled(run, message="The process of this run was killed.")
 
 
-def _explanation(run: dg.ExecuteInProcessResult, dataset: Dataset, vintage: Vintage) -> D4CError:
-    again = f"run 'd4c publish {dataset.id} --vintage {vintage}' again: it goes on from there"
+def _explanation(run: dg.ExecuteInProcessResult, again: str) -> D4CError:
     # A step whose check blocks is a failed step as well, of an exception that explains nothing.
     failed = [
         event

@@ -60,6 +60,10 @@ class ProcessingDuckDB(DuckDBResource):
             yield connection
 
 
+PROCESS = "d4c/process"
+"""The tag of runs that go in the process of a command: which one that is (`ledger.leases.this_process`)."""
+
+
 class DeploymentResource(dg.ConfigurableResource):
     """The deployment that the environment describes. `home` overrides D4C_HOME.
 

@@ -11,9 +11,12 @@ from pydantic import Field
 
 from d4c_pipeline.chain import review
 from d4c_pipeline.chain.datasets import pick
+from d4c_pipeline.chain.families import known_datasets
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import chain
 from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 REVIEW_JOB = "review"
@@ -37,9 +40,9 @@ class ReviewConfig(dg.Config):
     publish: bool = Field(default=True, description="Whether an approved release is published at once.")
 
 
-def review_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
-    """Return the job over all `datasets`."""
-    known = {dataset.id: dataset for dataset in datasets}
+def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobDefinition:
+    """Return the job over all `datasets` and all members of `families`."""
+    defined = {dataset.id: dataset for dataset in datasets}
 
     @dg.op(description="Records the decision; publishes what was approved, gives up what was rejected.", pool="archive")
     def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
@@ -48,22 +51,25 @@ def review_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
             deployment.opened() as opened,
         ):
             release = review.planned_release(opened, config.release)
-            dataset = pick(known, release.dataset)
+            dataset = pick(known_datasets(opened, defined, families), release.dataset)
             if config.decision is Decision.reject:
                 review.reject(opened, release, who=config.who, reason=config.reason)
                 return
             review.approve(opened, release, who=config.who, reason=config.reason)
             if not config.publish:
                 return
+            product, unit = product_of(dataset, release.vintage, families)
             steps = {step.name: step for step in chain(dataset)}
             for name in _PUBLISHING_STEPS:
-                done = steps[name].work(opened, dataset, release.vintage, {})
+                done = steps[name].work(opened, unit, {})
                 for result in [done] if isinstance(done, dg.MaterializeResult) else done:
                     if isinstance(result, dg.MaterializeResult):
                         # As if the asset itself had run: the UI shows it, and the catalogue follows.
                         context.log_event(
                             dg.AssetMaterialization(
-                                [dataset.id, name], partition=str(release.vintage), metadata=dict(result.metadata or {})
+                                [product.id, name],
+                                partition=unit.partition.key,
+                                metadata=dict(result.metadata or {}),
                             )
                         )
 

@@ -1,0 +1,118 @@
+"""What a chain of assets is made for: a dataset, partitioned by vintages, or a family, partitioned by its members.
+
+How a member becomes a dataset belongs to `chain.families`; the assets themselves to `assets.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from d4c_pipeline.chain import families, noticing
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.noticing import Observed
+from d4c_pipeline.model.dataset import Bilingual, Dataset, Noticing
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.vintage import Vintage
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a step works on: the partition as Dagster and the ledger name it, and the vintage of a dataset behind it.
+
+    `listed_as`: what the listing that a whole family is noticed by calls this state of the source.
+    """
+
+    partition: Partition
+    dataset: Dataset
+    vintage: Vintage
+    listed_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """One chain of assets. `sample` is a dataset of its shape, `partitions_name` is None where partitions are fixed.
+
+    `unit` resolves a partition key for a step. `discover` lists the partitions that the source has, `observe` looks for
+    changes of known ones from a cursor on. `new_partitions_wait`: what was
+    never published waits for a person.
+    """
+
+    id: str
+    title: Bilingual
+    sample: Dataset
+    noticing: Noticing
+    partitions: dg.PartitionsDefinition
+    partitions_name: str | None
+    unit: Callable[[Deployment, str, str], Unit]
+    discover: Callable[[Deployment], Sequence[str]]
+    observe: Callable[[Deployment, Collection[str], str | None], Observed]
+    new_partitions_wait: bool = False
+
+
+def of_dataset(dataset: Dataset) -> Product:
+    """The product of a dataset: its vintages are a fixed list, or those that were discovered."""
+    fixed = dataset.fixed_vintages
+    name = discovered_partitions_name(dataset) if fixed is None else None
+
+    def unit(_deployment: Deployment, key: str, _step: str) -> Unit:
+        return Unit(Partition(dataset.id, key), dataset, dataset.vintage(key))
+
+    return Product(
+        id=dataset.id,
+        title=dataset.title,
+        sample=dataset,
+        noticing=dataset.noticing,
+        partitions=dg.DynamicPartitionsDefinition(name=name)
+        if fixed is None
+        else dg.StaticPartitionsDefinition([str(vintage) for vintage in fixed]),
+        partitions_name=name,
+        unit=unit,
+        discover=lambda deployment: [str(one) for one in noticing.discover(deployment, dataset)],
+        observe=lambda deployment, known, cursor: noticing.observe(deployment, dataset, known, cursor),
+    )
+
+
+def of_family(family: Family) -> Product:
+    """The product of a family: its members are discovered, and each is worked on in the vintage it has just now."""
+    name = f"{family.id}_members"
+
+    def unit(deployment: Deployment, key: str, step: str) -> Unit:
+        dataset = families.member(deployment, family, key)
+        find = families.vintage_at_source if step == "raw" else families.vintage_in_hand
+        vintage = find(deployment, dataset)
+        return Unit(Partition(family.id, key), dataset, vintage, listed_as=str(vintage))
+
+    return Product(
+        id=family.id,
+        title=family.title,
+        sample=family.sample,
+        noticing=family.noticing,
+        partitions=dg.DynamicPartitionsDefinition(name=name),
+        partitions_name=name,
+        unit=unit,
+        discover=lambda deployment: families.discover(deployment, family),
+        observe=lambda deployment, known, cursor: families.observe(deployment, family, known, cursor),
+        new_partitions_wait=family.noticing.new_members == "wait",
+    )
+
+
+def product_of(dataset: Dataset, vintage: Vintage, families: Iterable[Family]) -> tuple[Product, Unit]:
+    """The product whose chain makes releases of `dataset`, one of `families` or its own, and the unit of `vintage`."""
+    for family in families:
+        if (key := family.key_of(dataset.id)) is not None:
+            return of_family(family), Unit(Partition(family.id, key), dataset, vintage, listed_as=str(vintage))
+    return of_dataset(dataset), Unit(Partition(dataset.id, str(vintage)), dataset, vintage)
+
+
+def discovered_partitions_name(dataset: Dataset) -> str:
+    """The name under which Dagster keeps the discovered vintages of a dataset."""
+    return f"{dataset.id}_vintages"
+
+
+def source_words(dataset: Dataset) -> str:
+    """Where a dataset comes from, for people: the page about it, else how it is fetched."""
+    return dataset.source.homepage or dataset.source.kind
