@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
-from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, chain
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
 from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.end_to_end.samples import HOST, Origin
-
-STEPS = tuple(step.name for step in chain(next(iter(load_datasets([]).values()))))
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,69 @@ class Project:
         """The deployment that the runs worked on."""
         with Deployment.open(Settings.from_environment()) as deployment:
             yield deployment
+
+
+@dataclass
+class Daemon:
+    """What Dagster's daemon does with our sensors and conditions, one tick at a time."""
+
+    project: Project
+    group: str = "places"
+    cursors: dict[str, str | None] = field(default_factory=dict[str, str | None])
+
+    def __post_init__(self) -> None:
+        self.definitions = build_definitions([self.project.definitions])
+        self._automation: AssetDaemonCursor | None = None
+
+    def tick(self, sensor: str) -> dg.SensorResult:
+        """Evaluate a sensor and do what it asks for, as the daemon does it: events, partitions, cursor."""
+        result = self.evaluate(sensor)
+        for event in result.asset_events:
+            self.project.instance.report_runless_asset_event(event)
+        for request in result.dynamic_partitions_requests or ():
+            assert isinstance(request, dg.AddDynamicPartitionsRequest), "a sensor that only discovers never deletes"
+            self.project.instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+        self.cursors[sensor] = result.cursor
+        return result
+
+    def evaluate(self, sensor: str) -> dg.SensorResult:
+        """Evaluate a sensor as a daemon does that is killed before it did anything about the answer."""
+        found = self.definitions.resolve_sensor_def(sensor)
+        with dg.build_sensor_context(
+            instance=self.project.instance,
+            cursor=self.cursors.get(sensor),
+            definitions=self.definitions,
+            sensor_name=sensor,
+            resources={"deployment": DeploymentResource()},
+        ) as context:
+            result = found(context)
+        assert isinstance(result, dg.SensorResult)
+        assert not result.run_requests, "runs are started by conditions alone"
+        return result
+
+    def asked_for(self) -> dict[str, set[str]]:
+        """One tick of the automation: partition -> the steps that are materialized in the run it launches."""
+        result = dg.evaluate_automation_conditions(
+            defs=self.definitions,
+            instance=self.project.instance,
+            asset_selection=dg.AssetSelection.groups(self.group),
+            cursor=self._automation,
+        )
+        self._automation = result.cursor
+        found: dict[str, set[str]] = {}
+        for one in result.results:
+            for partition in result.get_requested_partitions(one.key):
+                found.setdefault(str(partition), set()).add(one.key.path[-1])
+        return found
+
+
+def reported(result: dg.SensorResult) -> dict[str, str]:
+    """Partition -> data version, as a tick reported them."""
+    return {
+        str(event.partition): (event.tags or {})["dagster/data_version"]
+        for event in result.asset_events
+        if isinstance(event, dg.AssetObservation)
+    }
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from d4c_pipeline.chain.datasets import load_datasets
+from d4c_pipeline.orchestration.assets import STEPS, chain
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of
 
@@ -18,6 +19,7 @@ SHIPPED = {
     "statcan_open_database_of_cultural_and_art_facilities": ["2020-10-02"],
     "statcan_provinces_territories_digital": ["2016", "2021"],
 }
+FAMILY = "statcan_tables"
 # name: (pool, kinds, asset checks), in the order in which each follows the one before
 CHAIN = {
     "raw": ("fetch", {"source", "file"}, set()),
@@ -41,8 +43,8 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
 
 
-def test_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions) -> None:
-    expected = {f"{dataset}/{step}" for dataset in SHIPPED for step in CHAIN} | {"catalogue"}
+def test_the_source_and_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions) -> None:
+    expected = {f"{product}/{step}" for product in (*SHIPPED, FAMILY) for step in ("source", *CHAIN)} | {"catalogue"}
     assert set(specs(shipped)) == expected
 
 
@@ -50,7 +52,7 @@ def test_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions)
 def test_the_chain_of_a_dataset(shipped: dg.Definitions, dataset: str) -> None:
     graph = shipped.resolve_asset_graph()
     found = specs(shipped)
-    upstream: list[str] = []
+    upstream = [f"{dataset}/source"]
     for step, (pool, kinds, checks) in CHAIN.items():
         key = dg.AssetKey([dataset, step])
         spec = found[f"{dataset}/{step}"]
@@ -82,7 +84,9 @@ def test_partitions_are_the_vintages(shipped: dg.Definitions, dataset: str) -> N
 
 def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipped: dg.Definitions) -> None:
     spec = specs(shipped)["catalogue"]
-    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {f"{dataset}/latest" for dataset in SHIPPED}
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+        f"{product}/latest" for product in (*SHIPPED, FAMILY)
+    }
     assert spec.partitions_def is None
     assert spec.automation_condition is not None
     sensor = shipped.resolve_sensor_def("catalogue_follows")
@@ -92,7 +96,7 @@ def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipp
 def test_every_check_of_the_data_blocks_and_that_of_the_archive_does_not(shipped: dg.Definitions) -> None:
     checks = [spec for asset in shipped.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     blocking = {spec.name: spec.blocking for spec in checks}
-    for name in ("archive_web_seed", "reviewed", "dois_registered"):
+    for name in ("archive_web_seed", "reviewed", "dois_registered", "nothing_stays_failed"):
         assert blocking.pop(name) is False, name
     assert blocking["keys_identify_rows"] is True
     assert set(blocking) <= {check.name for check in CHECKS}
@@ -107,3 +111,29 @@ def test_dois_are_asked_for_every_morning_and_a_review_can_be_launched(shipped: 
         "dois_registered"
     }
     assert shipped.resolve_job_def("review").description == "Approves or rejects a release that waits for a person."
+
+
+def test_a_family_has_a_partition_per_member(shipped: dg.Definitions) -> None:
+    partitions = {spec.partitions_def for key, spec in specs(shipped).items() if key.startswith(f"{FAMILY}/")}
+    (only,) = partitions
+    assert isinstance(only, dg.DynamicPartitionsDefinition)
+    assert only.name == "statcan_tables_members"
+
+
+@pytest.mark.parametrize("product", [*SHIPPED, FAMILY])
+def test_sensors_of_a_source_wait_for_an_operator_and_the_automation_does_not(
+    shipped: dg.Definitions, product: str
+) -> None:
+    names = {sensor.name for sensor in shipped.sensors or () if sensor.name.endswith(f"_{product}")}
+    discovered = product == FAMILY or SHIPPED[product] == "discovered"
+    assert names == {f"observe_{product}"} | ({f"discover_{product}"} if discovered else set())
+    for name in names:
+        assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.STOPPED
+    for name in ("changes_are_published", "catalogue_follows", "runs_that_died"):
+        assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
+    schedule = shipped.resolve_schedule_def("look_for_failures_daily")
+    assert (schedule.cron_schedule, schedule.default_status) == ("0 6 * * *", dg.DefaultScheduleStatus.RUNNING)
+
+
+def test_the_steps_are_told_in_the_order_of_the_chain() -> None:
+    assert tuple(step.name for step in chain(next(iter(load_datasets([]).values())))) == STEPS == tuple(CHAIN)

@@ -6,14 +6,18 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from d4c_pipeline.chain.datasets import COMPONENT_TYPE
+from d4c_pipeline.chain.datasets import COMPONENT_TYPE, FAMILY_TYPE
 from d4c_pipeline.model import dataset as declared
+from d4c_pipeline.model import sources
+from d4c_pipeline.model.family import Family, FamilyNoticing, StatCanTables
 from d4c_pipeline.model.release import DepositState
+from d4c_pipeline.model.sources import Source
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -78,8 +82,11 @@ def test_every_field_of_a_definition_is_explained() -> None:
         assert fields_of(model) <= explained, model.__name__
     text = read("docs/datasets.md")
     for model in (
-        declared.HttpSource,
+        *get_args(get_args(Source)[0]),
+        sources.Timeouts,
         declared.Publication,
+        FamilyNoticing,
+        StatCanTables,
         declared.Column,
         declared.Party,
         declared.Name,
@@ -95,8 +102,9 @@ def test_definitions_that_are_shown_are_valid(name: str) -> None:
     shown = [one for one in (yaml.safe_load(block) for block in [*fenced(text, "yaml"), *inlined]) if "type" in one]
     assert shown, "no definition is shown"
     for document in shown:
-        assert document["type"] == COMPONENT_TYPE
-        declared.Dataset.model_validate(document["attributes"])
+        assert document["type"] in (COMPONENT_TYPE, FAMILY_TYPE)
+        model = declared.Dataset if document["type"] == COMPONENT_TYPE else Family
+        model.model_validate(document["attributes"])
 
 
 def test_scripts_that_are_shown_are_shell() -> None:

@@ -18,7 +18,11 @@ from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.open import open_source
 
 DEFS = Path(d4c_pipeline.__file__).parent / "defs"
-FOLDERS = sorted(path.parent for path in DEFS.glob("*/defs.yaml"))
+FOLDERS = sorted(
+    path.parent
+    for path in DEFS.glob("*/defs.yaml")
+    if "type: d4c_pipeline.PublishedDataset" in path.read_text(encoding="utf-8")
+)
 
 
 def shipped(folder: Path) -> Dataset:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 import struct
+import tarfile
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -115,10 +118,10 @@ def test_encrypted_and_unknown_methods_are_refused(tmp_path: Path) -> None:
     encrypted[central + 8] |= 1
     archive.write_bytes(encrypted)
     refused(archive, tmp_path / "into", "'secret.csv', which is encrypted")
-    deflate64 = bytearray(plain)
-    deflate64[8] = deflate64[central + 10] = 9
-    archive.write_bytes(deflate64)
-    refused(archive, tmp_path / "into", "method 9")
+    unknown = bytearray(plain)
+    unknown[8] = unknown[central + 10] = 97
+    archive.write_bytes(unknown)
+    refused(archive, tmp_path / "into", "method 97")
 
 
 def test_names_that_are_one_on_some_disks_are_refused(tmp_path: Path) -> None:
@@ -182,3 +185,120 @@ def test_real_archives_come_out_whole(fixtures: Path, tmp_path: Path) -> None:
         "33100036_MetaData.csv": 3896,
     }
     assert not is_archive(fixtures / "07_statcan_odcaf/ODCAF_v1.0.csv")
+
+
+def test_deflate64_is_unpacked_as_windows_writes_it(tmp_path: Path) -> None:
+    import inflate64
+
+    data = b"DGUID,value\n2021A000011124,1\n" * 200_000
+    deflater = inflate64.Deflater()
+    packed = deflater.deflate(data) + deflater.flush()
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("a.csv", packed)  # stored, to be called deflate64 afterwards
+    raw = bytearray(archive.read_bytes())
+    central = raw.index(b"PK\1\2")
+    for at in (0, central):
+        method, crc, length = (8, 14, 22) if at == 0 else (10, 16, 24)
+        struct.pack_into("<H", raw, at + method, 9)
+        struct.pack_into("<L", raw, at + crc, zlib.crc32(data))
+        struct.pack_into("<L", raw, at + length, len(data))
+    archive.write_bytes(raw)
+    (path,) = unpack(archive, tmp_path / "into")
+    assert path.read_bytes() == data
+
+
+def tarred(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
+def test_tars_come_out_whole_again_and_again(tmp_path: Path, mode: str) -> None:
+    members = [(tarfile.TarInfo("data/Montréal stops.csv"), b"1,2\n"), (tarfile.TarInfo("readme.txt"), b"hello")]
+    archive = tarred(tmp_path / "a.tar.gz", *members, mode=mode)
+    assert is_archive(archive)
+    for _ in range(2):
+        paths = unpack(archive, tmp_path / "into")
+        assert [str(path.relative_to(tmp_path / "into")) for path in paths] == ["data/Montréal stops.csv", "readme.txt"]
+        assert paths[0].read_bytes() == b"1,2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("../outside.csv", tarfile.REGTYPE, "leaves the folder"),
+        ("/etc/outside.csv", tarfile.REGTYPE, "an absolute path"),
+        ("link", tarfile.SYMTYPE, "a link or a device"),
+        ("link", tarfile.LNKTYPE, "a link or a device"),
+        ("pipe", tarfile.FIFOTYPE, "a link or a device"),
+        ("GOOD.csv", tarfile.REGTYPE, "twice"),
+    ],
+)
+def test_tars_that_would_do_harm_are_refused(tmp_path: Path, name: str, kind: bytes, words: str) -> None:
+    bad = tarfile.TarInfo(name)
+    bad.type, bad.linkname = kind, "/etc/passwd"
+    archive = tarred(tmp_path / "a.tar.gz", (tarfile.TarInfo("good.csv"), b"1"), (bad, b""))
+    refused(archive, tmp_path / "into", words)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_a_gzipped_file_gets_its_name_back_and_a_bomb_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "stops.csv.gz"
+    archive.write_bytes(gzip.compress(b"1,2\n"))
+    (path,) = unpack(archive, tmp_path / "into")
+    assert (path.name, path.read_bytes()) == ("stops.csv", b"1,2\n")
+    archive.write_bytes(gzip.compress(bytes(8 << 20)))
+    limits = Limits(ratio_from=1 << 20)
+    refused(archive, tmp_path / "other", "unpacks to more than 200 times its size", limits)
+    refused(archive, tmp_path / "other", "unpacks to more than 1,000,000 bytes", Limits(total_bytes=1_000_000))
+    tar = tarred(tmp_path / "b.tar.gz", (tarfile.TarInfo("zeros.bin"), bytes(8 << 20)))
+    refused(tar, tmp_path / "other", "unpacks to more than 200 times its size", limits)
+    archive.write_bytes(gzip.compress(bytes(range(256)) * 1000)[:-300])
+    refused(archive, tmp_path / "other", "is a broken gzip")
+
+
+def test_7z_comes_out_whole_and_a_harmful_or_locked_one_is_refused(tmp_path: Path) -> None:
+    import py7zr
+
+    archive = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(archive, "w") as opened:
+        opened.writestr("1,2\n", "data folder/Montréal.csv")
+        opened.writestr("hello", "readme.txt")
+    for _ in range(2):
+        paths = unpack(archive, tmp_path / "into")
+        names = [str(path.relative_to(tmp_path / "into")) for path in paths]
+        assert names == ["data folder/Montréal.csv", "readme.txt"]
+        assert paths[0].read_bytes() == b"1,2\n"
+    assert sorted(path.name for path in (tmp_path / "into").iterdir()) == ["data folder", "readme.txt"]
+    refused(archive, tmp_path / "other", "holds 2 members, more than 1", Limits(members=1))
+    archive.write_bytes(archive.read_bytes()[:-20])
+    refused(archive, tmp_path / "other", "broken 7z")
+    for header in (False, True):
+        with py7zr.SevenZipFile(archive, "w", password="secret", header_encryption=header) as opened:
+            opened.writestr("hello", "readme.txt")
+        refused(archive, tmp_path / "other", "is encrypted")
+    (tmp_path / "target").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with py7zr.SevenZipFile(archive, "w") as opened:
+        opened.write(tmp_path / "link", "link")
+    refused(archive, tmp_path / "other", "a link or a device")
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/etc/outside.csv"])
+def test_a_7z_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    import py7zr
+
+    archive = tmp_path / "a.7z"
+    with py7zr.SevenZipFile(archive, "w") as opened:
+        opened.writestr("x", "harmless_name.csv"[: len(name)].ljust(len(name), "_"))
+    # The writer refuses such names; the header holds them in UTF-16, and its CRC is that of what it holds.
+    plain = archive.read_bytes()
+    with py7zr.SevenZipFile(archive, "w") as opened:
+        opened.writestr("x", "good.csv")
+        opened.header.files_info.files[0]["filename"] = name
+    assert plain != archive.read_bytes()
+    refused(archive, tmp_path / "into", "leaves the folder|an absolute path")

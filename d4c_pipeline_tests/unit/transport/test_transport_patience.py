@@ -6,19 +6,36 @@ import socket
 import ssl
 from datetime import UTC, datetime
 
-import httpx
 import pytest
+from urllib3.exceptions import (
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
-from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
-from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist, retry_after
+from d4c_pipeline.model.errors import (
+    D4CError,
+    DataError,
+    NeedsPersonError,
+    SourceError,
+    StorageError,
+    TransientError,
+)
+from d4c_pipeline.transport.patience import HttpStatusError, Patience, explain, is_retryable, persist, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 URL = "https://a.ca/x.zip"
 
 
-def status(code: int, **headers: str) -> httpx.HTTPStatusError:
-    response = httpx.Response(code, headers={name.replace("_", "-"): text for name, text in headers.items()})
-    return httpx.HTTPStatusError("", request=httpx.Request("GET", URL), response=response)
+def status(code: int, **headers: str) -> HttpStatusError:
+    return HttpStatusError(code, {name.replace("_", "-"): text for name, text in headers.items()})
+
+
+def timed_out() -> HTTPError:
+    return ReadTimeoutError(None, URL, "read timed out")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 599])
@@ -27,26 +44,56 @@ def test_transient_statuses_are_retryable(code: int) -> None:
     assert isinstance(explain(status(code), URL), TransientError)
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 410, 416, 451, 300])
+@pytest.mark.parametrize("code", [400, 403, 404, 405, 409, 410, 416, 451, 300])
 def test_other_statuses_are_not(code: int) -> None:
     assert not is_retryable(status(code))
     assert isinstance(explain(status(code), URL), SourceError)
 
 
-def test_connections_and_time_outs_are_retryable_but_not_a_false_certificate() -> None:
-    assert is_retryable(httpx.ReadTimeout(""))
-    assert is_retryable(httpx.RemoteProtocolError(""))
-    assert is_retryable(TransientError("cut short"))
-    assert not is_retryable(httpx.UnsupportedProtocol(""))
-    assert not is_retryable(SourceError("a page"))
-    untrusted = httpx.ConnectError("self-signed")
-    untrusted.__cause__ = ssl.SSLCertVerificationError("self-signed")
+def test_credentials_are_for_a_person() -> None:
+    assert not is_retryable(status(401))
+    assert isinstance(explain(status(401), URL), NeedsPersonError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        timed_out(),
+        ProtocolError("Connection broken", ConnectionResetError(104, "reset")),
+        ConnectionResetError(),
+        TimeoutError(),
+        TransientError("cut short"),
+    ],
+)
+def test_connections_and_time_outs_are_retryable(error: Exception) -> None:
+    assert is_retryable(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LocationParseError("http://["),
+        SourceError("a page"),
+        DataError("no CRS"),
+        StorageError("full"),
+        NeedsPersonError("look"),
+        ValueError("a bug"),
+        OSError(28, "No space left on device"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_what_stays_so_is_not(error: BaseException) -> None:
+    assert not is_retryable(error)
+
+
+def test_a_false_certificate_is_not_tried_again_and_explained() -> None:
+    untrusted = SSLError(ssl.SSLCertVerificationError("self-signed"))
     assert not is_retryable(untrusted)
     assert "SSL_CERT_FILE" in str(explain(untrusted, URL))
 
 
 def test_a_name_that_is_not_known_is_said_so() -> None:
-    unknown = httpx.ConnectError("x")
+    unknown = NewConnectionError(None, "x")  # type: ignore[arg-type]
     unknown.__cause__ = socket.gaierror(-2, "Name or service not known")
     assert str(explain(unknown, URL, 4)).startswith("The name a.ca can't be resolved (4 attempts).")
 
@@ -79,7 +126,7 @@ def failing(times: int, error: Exception) -> tuple[list[int], object]:
 
 def test_waits_grow_are_jittered_and_capped() -> None:
     waits: list[float] = []
-    _, action = failing(4, httpx.ReadTimeout(""))
+    _, action = failing(4, timed_out())
     assert persist(action, URL, Patience(attempts=5, first_wait=1, longest_wait=3), waits.append) == "done"  # type: ignore[arg-type]
     assert [0.5 <= waits[0] <= 1, 1 <= waits[1] <= 2, 1.5 <= waits[2] <= 3, 1.5 <= waits[3] <= 3] == [True] * 4
 
@@ -111,3 +158,29 @@ def test_an_error_that_is_explained_already_keeps_its_cause() -> None:
     assert isinstance(caught.value.__cause__, OSError)
     assert not is_retryable(ValueError())
     assert is_retryable(caught.value)  # ends: the chain of causes has no circle
+
+
+def test_an_attempt_that_brought_something_makes_the_count_begin_anew() -> None:
+    here = [0]
+
+    def action() -> str:
+        here[0] += 1
+        if here[0] < 20:
+            raise timed_out()
+        return "done"
+
+    assert persist(action, URL, Patience(attempts=2), lambda _: None, gained=lambda: here[0]) == "done"
+    with pytest.raises(TransientError, match="2 attempts"):
+        persist(failing(9, timed_out())[1], URL, Patience(attempts=2), lambda _: None)  # type: ignore[arg-type]
+
+
+def test_the_whole_time_ends_what_goes_on_for_ever() -> None:
+    here = [0]
+
+    def action() -> str:
+        here[0] += 1
+        raise timed_out()
+
+    with pytest.raises(TransientError):
+        persist(action, URL, Patience(attempts=2, whole_timeout=0.2, first_wait=0.01), gained=lambda: here[0])
+    assert 2 < here[0] < 100

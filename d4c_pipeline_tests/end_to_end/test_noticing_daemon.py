@@ -1,0 +1,135 @@
+"""Dagster's own daemon at work on sources that change, killed in the middle of ticks: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.orchestration.instance import dagster_home
+from d4c_pipeline_tests.end_to_end.conftest import free_port
+from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, corrected, define, geojson
+
+STEPS = {"raw", "processed", "checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home whose daemon is started, and killed, by the test."""
+
+    folder: Path
+    settings: Settings
+    environment: dict[str, str]
+    instance: dg.DagsterInstance
+
+    @contextmanager
+    def daemon(self, log: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Dagster's daemon, alone: killed at the end as it is by the system that runs out of memory."""
+        workspace = str(dagster_home(self.settings) / "workspace.yaml")
+        with (self.folder / log).open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dagster._daemon", "run", "-w", workspace],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def ticks(self, sensor: str) -> list[str]:
+        """How the ticks of a sensor stand, the newest first."""
+        for state in self.instance.all_instigator_state():
+            if state.name == sensor:
+                found = self.instance.get_ticks(state.instigator_origin_id, state.selector_id)
+                return [tick.status.value for tick in found]
+        return []
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """The runs that work on vintages."""
+        return [run for run in self.instance.get_runs() if "dagster/partition" in run.tags]
+
+    def published(self) -> list[tuple[str, str]]:
+        """Vintage and version of every published release."""
+        with Deployment.open(self.settings) as deployment:
+            return [(str(one.vintage), str(one.version)) for one in deployment.ledger.releases.published("places")]
+
+
+def wait_until(true: Callable[[], bool], what: str, log: Path, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: {log.read_text('utf-8', 'replace')[-3000:]}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def home(tmp_path: Path, origin: Origin) -> Iterator[Home]:
+    for vintage in ("2021", "2022"):
+        origin.put(f"{HOST}/places_{vintage}.geojson", geojson())
+    # Every 0.36 seconds: the next round begins as soon as a tick looks.
+    define(
+        tmp_path / "definitions",
+        vintages=["2021", "2022"],
+        noticing={"enabled": True, "observe_hours": 0.0001},
+    )
+    settings = Settings(home=tmp_path / "home", port=free_port(), definitions=(tmp_path / "definitions",))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("D4C_", "DAGSTER_"))}
+    environment = {
+        **kept,
+        "D4C_HOME": str(settings.home),
+        "D4C_DEFS": str(tmp_path / "definitions"),
+        "D4C_PORT": str(settings.port),
+        "D4C_ORIGIN_MAP": origin.map,
+        "DAGSTER_HOME": str(dagster_home(settings)),
+    }
+    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        yield Home(tmp_path, settings, environment, instance)
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+            end(run)
+
+
+def end(run: dg.DagsterRun) -> None:
+    """End the process of a run that is still at work when the test is over."""
+    pid = json.loads(run.tags.get("dagster/grpc_info", "{}")).get("pid")
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.timeout(420)
+def test_a_daemon_that_is_killed_in_the_middle_of_ticks_loses_and_doubles_nothing(home: Home, origin: Origin) -> None:
+    # Its first life ends while the source is observed, its second while runs are asked for.
+    with home.daemon("first.log"):
+        wait_until(lambda: bool(home.ticks("observe_places")), "a tick of the observation", home.folder / "first.log")
+    with home.daemon("second.log"):
+        wait_until(lambda: bool(home.runs()), "a run", home.folder / "second.log", 240)
+    with home.daemon("third.log"):
+        log = home.folder / "third.log"
+        wait_until(lambda: len(home.published()) == 2, "both vintages", log, 300)
+        wait_until(lambda: all(run.is_finished for run in home.runs()), "the end of the runs", log)
+        assert home.published() == [("2021", "0.1.0-beta"), ("2022", "0.1.0-beta")]
+        assert Counter(run.tags["dagster/partition"] for run in home.runs()) == {"2021": 1, "2022": 1}
+        assert all(run.status is dg.DagsterRunStatus.SUCCESS for run in home.runs())
+        assert all({key.path[-1] for key in run.asset_selection or ()} == STEPS for run in home.runs())
+
+        # One of them changes; the other does not and is left alone.
+        origin.put(f"{HOST}/places_2022.geojson", corrected(), datetime(2024, 6, 1, tzinfo=UTC))
+        wait_until(lambda: len(home.published()) == 3, "the changed vintage", log, 180)
+        assert home.published()[-1] == ("2022", "0.1.1-beta")
+        assert Counter(run.tags["dagster/partition"] for run in home.runs()) == {"2021": 1, "2022": 2}
