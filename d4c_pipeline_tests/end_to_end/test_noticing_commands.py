@@ -6,6 +6,8 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline_tests.end_to_end.commands import D4C
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
 
@@ -18,6 +20,16 @@ def test_what_changed_is_due_until_it_is_published(released: D4C, origin: Origin
     assert released("notice", "places", "--json").json[0]["due"] == ["2021"]
     released.ok("publish", "places", "--vintage", "2021")
     assert released("notice", "places", "--json").json[0]["due"] == []
+
+
+def test_how_far_files_are_stands_in_the_log_of_the_run(d4c: D4C, origin: Origin, definitions: Path) -> None:
+    origin.put(PLACES_URL, geojson())
+    define(definitions)
+    d4c.ok("publish", "places", "--vintage", "2021")
+    with embedded_instance(Settings(home=d4c.home)) as instance:
+        (run,) = instance.get_runs()
+        said = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    assert [line for line in said if line.startswith("places_2021.geojson is here, ")]
 
 
 def test_what_failed_is_listed_with_the_command_that_recovers_it(d4c: D4C, origin: Origin, definitions: Path) -> None:
