@@ -28,6 +28,7 @@ COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
 FAMILY_TYPE = "d4c_pipeline.PublishedFamily"
 SHIPPED = Path(__file__).parent.parent / "defs"
 _Model = TypeVar("_Model", Dataset, Family)
+_UNIONS = ("source", "processing")
 _OUR_TYPES = COMPONENT_TYPE.rpartition(".")[0]
 
 
@@ -148,6 +149,8 @@ def _problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]
     for problem in error.errors(include_url=False):
         # A part with a bracket names a branch of a union, which the YAML does not know.
         location = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
+        if location[:1] and location[0] in _UNIONS:  # what follows is the kind, by which pydantic chose the branch
+            location = (location[0], *location[2:])
         inside = [known for known in problems if known[: len(location)] == location]
         if inside and problem["type"] in ("too_short", "literal_error"):
             continue  # said already of the very item: that it does not count, or is not the other branch either

@@ -217,8 +217,9 @@ def _answered(error: BaseException) -> tuple[int, Mapping[str, str]] | None:
 
 
 def _short(error: BaseException) -> str:
-    # urllib3 begins its messages with the representation of a connection.
-    return str(error).rpartition(">: ")[2] or type(error).__name__
+    # urllib3 begins its messages with the representation of a connection, and adds the cause as a second argument.
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return said.rpartition(">: ")[2] or type(error).__name__
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> bool:

@@ -44,10 +44,10 @@ def line_of(file: Path, text: str) -> int:
         ),
         ({"processing": {"kind": "raster"}}, "processing", "kind: raster", "'vector', 'table'"),
         ({"publication": {"initial_version": "1.0.0-beta"}}, "publication.initial_version", "1.0.0-beta", "the stage"),
-        ({"source": {"kind": "http", "urls": []}}, "source.http", "kind: http", "at least one"),
+        ({"source": {"kind": "http", "urls": []}}, "source", "kind: http", "at least one"),
         (
             {"source": {"kind": "http", "urls": ["https://a.ca/{vintage:yyy-q}"]}},
-            "source.http.urls.0",
+            "source.urls.0",
             "{vintage:yyy-q}",
             "not a vintage format",
         ),
