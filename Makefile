@@ -26,7 +26,7 @@ demo: $(READY) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
 test: $(READY) ## run the tests, with coverage
-	$(BIN)/python -m pytest --cov --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --cov --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ui: $(READY) ## open the Dagster UI on the same home as the demo
 	$(BIN)/d4c ui $(ARGS)

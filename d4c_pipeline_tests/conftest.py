@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import geopandas  # noqa: F401 - before processing leaves pandas out: tests read files with it
@@ -24,6 +25,18 @@ for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.star
         "D4C_INVENIO_TOKEN",
     ):
         del os.environ[_name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: with several workers, none is left alone with one at the end.
+
+    How long is known of tests that declare a time-out of their own; else a file's number of tests stands for it.
+    """
+    weight = Counter[Path]()
+    for item in items:
+        declared = item.get_closest_marker("timeout")
+        weight[item.path] += declared.args[0] if declared else 1
+    items.sort(key=lambda item: -weight[item.path])
 
 
 @pytest.fixture(scope="session")
