@@ -12,6 +12,8 @@ from d4c_pipeline.model.vintage import Vintage
 
 CATALOGUE_PARQUET = "catalogue/stac.parquet"
 CATALOGUE_ROOT = "catalogue/catalog.json"
+FEED_RSS = "catalogue/torrents.rss"
+FEED_ATOM = "catalogue/torrents.atom"
 
 
 def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
@@ -42,6 +44,11 @@ def latest_index_address(name: DatasetName, vintage: Vintage | None) -> str:
 def torrent_address(data_file: str) -> str:
     """Where the torrent of a data artifact of that file name lies."""
     return f"torrents/{data_file.removesuffix(SUFFIX)}.torrent"
+
+
+def snapshot_address(sha256: str) -> str:
+    """Where a state of the catalogue lies for as long as its torrent is seeded: content-addressed, immutable."""
+    return f"snapshots/catalogue-{sha256[:12]}{SUFFIX}"
 
 
 def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> str:

@@ -6,6 +6,7 @@ data processed and the record described belongs to the rooms of those names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,6 +26,7 @@ from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import D4CError, UnknownNameError
 from d4c_pipeline.model.licences import licence
 from d4c_pipeline.model.sources import Source
+from d4c_pipeline.model.stores import PRIMARY, StoreName
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -44,6 +46,15 @@ def _version_text(text: str) -> str:
     if version.prerelease or version.build:
         raise ValueError(f"'{text}' carries a tag: the stage adds it")
     return str(version)
+
+
+def _how_many(value: object) -> object:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"'{value}' is neither a number of releases from 1 on nor 'all'")
+
+
+HowMany = Annotated[int | Literal["all"], BeforeValidator(_how_many)]
 
 
 class BilingualKeywords(Declared):
@@ -376,7 +387,9 @@ class Publication(Declared):
 
     `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (one beyond them does).
     `first_release`, `major`: whether the first release and every MAJOR wait for a person all the same; left out, they
-    do, but for the local archive, whose test DOIs bind nobody.
+    do, but for the local archive, whose test DOIs bind nobody. `copies`: in how many places each release should lie,
+    the archive being one; left out, what the deployment says.
+    `retention`: how many of the newest releases a mirror keeps, by its name, or `all`, which others do; see `keeps`.
     """
 
     policy: Literal["automatic", "review", "thresholds"] = "automatic"
@@ -385,6 +398,24 @@ class Publication(Declared):
     thresholds: ReviewThresholds = ReviewThresholds()
     stage: Literal["alpha", "beta", "rc", "stable"] = "beta"
     initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"
+    copies: Annotated[int, Field(ge=1)] | None = None
+    retention: Mapping[StoreName, HowMany] = Field(default_factory=dict[str, HowMany])
+
+    @field_validator("retention", mode="after")
+    @classmethod
+    def _primary_keeps_all(cls, retention: Mapping[str, int | str]) -> Mapping[str, int | str]:
+        if PRIMARY in retention:
+            raise ValueError("the primary store keeps every release: name mirrors")
+        return retention
+
+    def keeps(self, mirror: str) -> int | None:
+        """Return how many releases of a product `mirror` keeps, None for all of them.
+
+        A product has its own latest address: each vintage of a dataset whose series is `editions`, a `rolling` one as
+        a whole.
+        """
+        wanted = self.retention.get(mirror, "all")
+        return None if wanted == "all" else wanted
 
 
 class Noticing(Declared):

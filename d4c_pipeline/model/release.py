@@ -238,6 +238,20 @@ class Torrent:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A state of the catalogue as one file with its torrent. `size` in bytes, `sha256` in hexadecimal.
+
+    `address` is where every store keeps the file; `torrent` says the rest.
+    """
+
+    sha256: str
+    size: int
+    address: str
+    torrent: Torrent
+    made_at: datetime
+
+
+@dataclass(frozen=True)
 class Deposit:
     """Our record of putting one release into an archive, as the ledger has it.
 
@@ -273,3 +287,17 @@ class Copy:
     sha256: str
     verified_at: datetime
     intact: bool
+
+
+@dataclass(frozen=True)
+class PrunedCopy:
+    """What was a copy until retention gave it up; `deleted_at` is None until the file is known to be gone."""
+
+    release_id: int
+    artifact: str
+    store: str
+    address: str
+    size: int
+    sha256: str
+    given_up_at: datetime
+    deleted_at: datetime | None

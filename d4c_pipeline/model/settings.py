@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.stores import Stores, read_stores
 
 DEFAULT_PORT = 8763
+DEFAULT_COPIES = 3
+"""The archive and two stores."""
+DEFAULT_FIXITY_DAYS = 30
+_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?[KMGT]i?B", re.IGNORECASE)
 LOCAL_ARCHIVE = "local"
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
@@ -28,8 +33,9 @@ class Settings:
 
     `home`: folder of ledger, store, archive and staging (D4C_HOME, default ./.d4c). `definitions`: folders of datasets
     beside those that are shipped (D4C_DEFS, separated like PATH). `origins`: origin -> origin that serves it instead
-    (D4C_ORIGIN_MAP, `https://a=http://b,https://c=http://d`). `store_url`: the public base address of the primary
-    store (D4C_STORE_URL; unset, the loopback address that `d4c serve` answers on). `archive_url`: the public
+    (D4C_ORIGIN_MAP, `https://a=http://b,https://c=http://d`). `stores`: where releases are kept (the YAML document
+    D4C_STORES; unset, a folder of the home alone). `store_url`: the public base address of the primary store (that
+    document's or D4C_STORE_URL; unset, the loopback address that `d4c serve` answers on). `archive_url`: the public
     base address of the local archive (D4C_ARCHIVE_URL; unset, `/archive` of `d4c serve`, or none when the store has an
     address of its own). `port`: of `d4c serve` (D4C_PORT). `ledger_url`: an SQLAlchemy URL (D4C_LEDGER_URL; unset,
     SQLite under the home). `trackers`: announce addresses of torrents (D4C_TRACKERS, commas).
@@ -43,6 +49,10 @@ class Settings:
     to (D4C_ARCHIVE_COMMUNITY). `archive_account`, `doi_prefix`: of DataCite (D4C_ARCHIVE_ACCOUNT, D4C_DOI_PREFIX).
     `doi_resolver`: where it is asked whether a DOI is registered (D4C_DOI_RESOLVER; unset, https://doi.org).
 
+    `copies`: in how many places a release should lie, the archive being one (D4C_COPIES; the YAML of a dataset goes
+    before it). `fixity_days`: within how many days every copy in a store is read in full (D4C_FIXITY_DAYS).
+    `fixity_bytes`: how many bytes audits may read a day (D4C_FIXITY_BYTES, `200GB`; unset, no limit).
+
     `publisher`, `contact`: who publishes and how they are reached (D4C_PUBLISHER, D4C_CONTACT). `code_url`: where the
     code that makes the data is published (D4C_CODE_URL). `page_url`: the page of a dataset, a template over
     `{dataset}`, `{vintage}` and `{version}` (D4C_PAGE_URL).
@@ -51,6 +61,7 @@ class Settings:
     home: Path
     definitions: tuple[Path, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    stores: Stores = field(default_factory=Stores)
     store_url: str | None = None
     archive_url: str | None = None
     port: int = DEFAULT_PORT
@@ -66,6 +77,9 @@ class Settings:
     archive_account: str | None = None
     doi_prefix: str | None = None
     doi_resolver: str | None = None
+    copies: int = DEFAULT_COPIES
+    fixity_days: int = DEFAULT_FIXITY_DAYS
+    fixity_bytes: int | None = None
     publisher: str = PUBLISHER
     contact: str | None = None
     code_url: str | None = None
@@ -83,13 +97,15 @@ class Settings:
         Raises PermanentError when a variable can't be understood.
         """
         env = os.environ if environment is None else environment
+        stores = read_stores(Path(env["D4C_STORES"]).expanduser().absolute()) if env.get("D4C_STORES") else Stores()
         return cls(
             home=Path(env.get("D4C_HOME") or ".d4c").expanduser().absolute(),
             definitions=tuple(
                 dict.fromkeys(Path(p).expanduser().absolute() for p in env.get("D4C_DEFS", "").split(os.pathsep) if p)
             ),
             origins=_origins(env.get("D4C_ORIGIN_MAP", "")),
-            store_url=(env.get("D4C_STORE_URL") or "").rstrip("/") or None,
+            stores=stores,
+            store_url=_store_url((env.get("D4C_STORE_URL") or "").rstrip("/"), stores),
             archive_url=(env.get("D4C_ARCHIVE_URL") or "").rstrip("/") or None,
             port=_port(env.get("D4C_PORT", "")),
             ledger_url=env.get("D4C_LEDGER_URL") or None,
@@ -104,6 +120,9 @@ class Settings:
             archive_account=env.get("D4C_ARCHIVE_ACCOUNT") or None,
             doi_prefix=env.get("D4C_DOI_PREFIX") or None,
             doi_resolver=(env.get("D4C_DOI_RESOLVER") or "").rstrip("/") or None,
+            copies=_whole_number("D4C_COPIES", env.get("D4C_COPIES", ""), DEFAULT_COPIES),
+            fixity_days=_whole_number("D4C_FIXITY_DAYS", env.get("D4C_FIXITY_DAYS", ""), DEFAULT_FIXITY_DAYS),
+            fixity_bytes=_bytes("D4C_FIXITY_BYTES", env.get("D4C_FIXITY_BYTES", "")),
             publisher=env.get("D4C_PUBLISHER") or PUBLISHER,
             contact=env.get("D4C_CONTACT") or None,
             code_url=env.get("D4C_CODE_URL") or None,
@@ -138,6 +157,16 @@ def has_archive_token(environment: Mapping[str, str] | None = None) -> bool:
     """Say whether a secret of the archive is set; nothing more of it is ever shown."""
     env = os.environ if environment is None else environment
     return bool(env.get("D4C_ARCHIVE_TOKEN") or env.get("D4C_ARCHIVE_TOKEN_FILE"))
+
+
+def _store_url(text: str, stores: Stores) -> str | None:
+    declared = stores.primary.url if stores.primary is not None else None
+    if text and declared is not None and text != declared:
+        raise PermanentError(
+            f"D4C_STORE_URL is '{text}', but the document of stores says that the primary is at {declared}",
+            "Leave D4C_STORE_URL unset",
+        )
+    return declared or text or None
 
 
 def _flag(text: str) -> bool:
@@ -197,6 +226,24 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise PermanentError(f"D4C_PORT is '{text}'", "Write a port number from 1 to 65535")
     return int(text)
+
+
+def _whole_number(name: str, text: str, default: int) -> int:
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise PermanentError(f"{name} is '{text}'", "Write a whole number from 1 on")
+    return int(text)
+
+
+def _bytes(name: str, text: str) -> int | None:
+    if not text:
+        return None
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        raise PermanentError(f"{name} is '{text}'", "Write an amount such as 200GB or 512MiB")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
 
 
 def _origins(text: str) -> dict[str, str]:

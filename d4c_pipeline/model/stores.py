@@ -1,0 +1,204 @@
+"""The stores of a deployment, as the document that D4C_STORES names declares them: one primary, any number of mirrors.
+
+A secret never stands in the document: it says in which environment variable or file one is found, and `secret` reads it
+where it is used. Opening a store belongs to `chain.stores`; what stores can do, to the room `distribution`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from d4c_pipeline.model.declared import Declared, HttpUrl, full_match
+from d4c_pipeline.model.errors import PermanentError
+
+PRIMARY = "primary"
+"""The name of the primary store, in the ledger too, unless the document gives it another."""
+
+_SECRETS = ("access_key", "secret_key")
+StoreName = Annotated[str, full_match(r"[a-z0-9][a-z0-9-]{0,59}", "a name (small letters, digits and hyphens)")]
+
+
+def _without_password(url: str) -> str:
+    if "@" in url.split("/")[2]:
+        raise ValueError("no password stands in an address")
+    return url.rstrip("/")
+
+
+BaseUrl = Annotated[HttpUrl, AfterValidator(_without_password)]
+
+
+def _no_slashes_around(text: str) -> str:
+    if any(not part or part.startswith(".") for part in text.split("/")) and text:
+        raise ValueError("write it without slashes at its ends and without dots, such as open-data/d4c")
+    return text
+
+
+class _Store(Declared):
+    """`name`: in the ledger and in what is said of the store. `url`: what a reader puts before an address."""
+
+    name: StoreName = PRIMARY
+    url: BaseUrl | None = None
+
+
+class FolderPlace(_Store):
+    """A folder that somebody serves at `url`; the primary without one is served by `d4c serve`, on loopback.
+
+    `path` is absolute, or relative to the document; `~` is the home of the user.
+    """
+
+    kind: Literal["folder"]
+    path: Path
+
+
+class S3Place(_Store):
+    """A bucket at AWS or, with `endpoint`, at any other server of its kind. Without `prefix`, all of the bucket.
+
+    `addressing`: the bucket's name in the path or the host's name. The key stands in what `access_key_env` and
+    `secret_key_env` (variables) or `access_key_file` and `secret_key_file` name; without, it is looked for where every
+    AWS tool looks, in `profile` if there is one.
+    """
+
+    kind: Literal["s3"]
+    bucket: str = Field(min_length=3, max_length=255)
+    prefix: Annotated[str, AfterValidator(_no_slashes_around)] = ""
+    endpoint: BaseUrl | None = None
+    region: str | None = None
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    profile: str | None = None
+    access_key_env: str | None = None
+    access_key_file: Path | None = None
+    secret_key_env: str | None = None
+    secret_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_key_in_one_place(self) -> Self:
+        given = [self._place(name) is not None for name in _SECRETS]
+        if given[0] != given[1]:
+            raise ValueError("access_key and secret_key are wanted both, or neither")
+        if given[0] and self.profile is not None:
+            raise ValueError("write profile, or where access_key and secret_key stand, not both")
+        return self
+
+    def _place(self, name: str) -> tuple[str | None, Path | None] | None:
+        variable, file = getattr(self, f"{name}_env"), getattr(self, f"{name}_file")
+        if variable is not None and file is not None:
+            raise ValueError(f"write {name}_env or {name}_file, not both")
+        return None if variable is None and file is None else (variable, file)
+
+    def secret(
+        self, name: Literal["access_key", "secret_key"], environment: Mapping[str, str] | None = None
+    ) -> str | None:
+        """Return the key's half `name`, None where the document names no place for it.
+
+        Raises PermanentError when the variable is not set, or the file can't be read or is empty.
+        """
+        place = self._place(name)
+        if place is None:
+            return None
+        variable, file = place
+        if file is None:
+            said, found = (
+                f"variable {variable}",
+                (os.environ if environment is None else environment).get(str(variable), ""),
+            )
+        else:
+            said, found = f"file {file}", _content(file, f"{name}_file of store {self.name}")
+        if not found.strip():
+            raise PermanentError(
+                f"Store {self.name} has its {name} in the {said}, which is empty or not set",
+                f"Set it, or correct {name}_{'env' if file is None else 'file'} in the document of stores",
+            )
+        return found.strip()
+
+
+StorePlace = Annotated[FolderPlace | S3Place, Field(discriminator="kind")]
+
+
+class Stores(Declared):
+    """The document: `primary` (unset, the folder `store` of the home), and `mirrors`, each with its own name."""
+
+    primary: StorePlace | None = None
+    mirrors: tuple[StorePlace, ...] = ()
+
+    @field_validator("primary", mode="after")
+    @classmethod
+    def _primary_in_a_bucket_has_an_address(cls, primary: FolderPlace | S3Place | None) -> FolderPlace | S3Place | None:
+        if isinstance(primary, S3Place) and primary.url is None:
+            raise ValueError("url is missing: the public address that readers find the bucket's prefix at")
+        return primary
+
+    @field_validator("mirrors", mode="after")
+    @classmethod
+    def _mirrors_have_addresses(cls, mirrors: tuple[FolderPlace | S3Place, ...]) -> tuple[FolderPlace | S3Place, ...]:
+        for mirror in mirrors:
+            if "name" not in mirror.model_fields_set:
+                raise ValueError("a mirror has no name, by which the ledger knows it")
+            if mirror.url is None:
+                raise ValueError(f"the mirror {mirror.name} has no url: the public address that readers find it at")
+        return mirrors
+
+    @model_validator(mode="after")
+    def _each_is_told_from_the_others(self) -> Self:
+        names = [self.primary.name if self.primary else PRIMARY, *(mirror.name for mirror in self.mirrors)]
+        urls = [place.url for place in (self.primary, *self.mirrors) if place is not None and place.url is not None]
+        for what, said in (("name", names), ("url", urls)):
+            twice = sorted({one for one in said if said.count(one) > 1})
+            if twice:
+                raise ValueError(f"two stores have the {what} {twice[0]}")
+        return self
+
+
+def read_stores(file: Path) -> Stores:
+    """Return the stores that the YAML document `file` declares, paths made absolute.
+
+    Raises PermanentError naming each key that is wrong; what stands at it is not repeated, since it may be a secret.
+    """
+    try:
+        document = yaml.safe_load(_content(file, "D4C_STORES"))
+    except yaml.YAMLError as error:
+        mark: yaml.Mark | None = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise PermanentError(f"{file} is not YAML{where}", "Correct it, see docs/stores.md") from None
+    try:
+        stores = Stores.model_validate(document if document is not None else {})
+    except ValidationError as error:
+        raise PermanentError(f"{file}: {'; '.join(_problems(error))}", "Correct it, see docs/stores.md") from None
+    primary = stores.primary
+    found = {
+        "primary": None if primary is None else _absolute(primary, file.parent),
+        "mirrors": tuple(_absolute(mirror, file.parent) for mirror in stores.mirrors),
+    }
+    return stores.model_copy(update=found)
+
+
+def _absolute(place: FolderPlace | S3Place, folder: Path) -> FolderPlace | S3Place:
+    names = [name for name in ("path", "access_key_file", "secret_key_file") if getattr(place, name, None) is not None]
+    return place.model_copy(update={name: (folder / getattr(place, name).expanduser()).absolute() for name in names})
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems: list[str] = []
+    for problem in error.errors(include_url=False, include_input=False):
+        # The tag of the union stands in the place as well, which the document does not know.
+        keys = [str(part) for part in problem["loc"] if part not in ("folder", "s3")]
+        message: str = problem["msg"].removeprefix("Value error, ").rstrip(".")
+        if problem["type"].startswith("union_tag"):
+            keys, message = [*keys, "kind"], "write folder or s3"
+        if problem["type"] == "extra_forbidden" and keys[-1] in _SECRETS:
+            message = f"no secret stands here: write {keys[-1]}_env or {keys[-1]}_file, which says where it is found"
+        problems.append(f"{'.'.join(keys) or 'the document'}: {message}")
+    return problems
+
+
+def _content(file: Path, said: str) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason: Any = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise PermanentError(f"The file {file} ({said}) can't be read: {reason}", "Check path and rights") from error
