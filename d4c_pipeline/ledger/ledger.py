@@ -8,12 +8,15 @@ from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
 from d4c_pipeline.ledger.events import Events
 from d4c_pipeline.ledger.failures import Failures
+from d4c_pipeline.ledger.fixity import Fixity
 from d4c_pipeline.ledger.judgements import Judgements
 from d4c_pipeline.ledger.leases import Leases
 from d4c_pipeline.ledger.natives import Natives
 from d4c_pipeline.ledger.noticing import Listings, Members, Observations
+from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
+from d4c_pipeline.ledger.torrents import Torrents
 
 
 class Ledger:
@@ -27,7 +30,10 @@ class Ledger:
         self.releases = Releases(self._engine)
         self.deposits = Deposits(self._engine)
         self.copies = Copies(self._engine)
+        self.fixity = Fixity(self._engine)
+        self.pruning = Pruning(self._engine)
         self.publications = Publications(self._engine)
+        self.torrents = Torrents(self._engine)
         self.judgements = Judgements(self._engine)
         self.observations = Observations(self._engine)
         self.listings = Listings(self._engine)

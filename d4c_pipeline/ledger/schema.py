@@ -185,6 +185,40 @@ copy = Table(
     Column("intact", Boolean, nullable=False),
 )
 
+# What retention took from a store: from the moment it is meant to go, the copy is no row of `copy` any more.
+pruned_copy = Table(
+    "pruned_copy",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("artifact", String(255), primary_key=True),
+    Column("store", String(60), primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("given_up_at", UtcDateTime, nullable=False),
+    # When the file was gone; empty from before it is deleted until it is.
+    Column("deleted_at", UtcDateTime),
+)
+
+fixity = Table(
+    "fixity",
+    metadata,
+    Column("kind", String(20), primary_key=True),
+    Column("place", String(60), primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("dataset", String(120), nullable=False),
+    Column("vintage", String(20), nullable=False),
+    Column("release_id", Integer, ForeignKey("release.id")),
+    Column("state", String(20), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("looked_at", UtcDateTime, nullable=False),
+    Column("read_at", UtcDateTime),
+    # Of the last full reading: what counts against the day's budget.
+    Column("read_bytes", BigInteger, nullable=False),
+    Column("etag", Text),
+    Column("quarantine", Text),
+)
+
 torrent = Table(
     "torrent",
     metadata,
@@ -196,6 +230,16 @@ torrent = Table(
     Column("piece_size", Integer, nullable=False),
     Column("web_seeds", JSON, nullable=False),
     Column("address", Text, nullable=False),
+)
+
+catalogue_snapshot = Table(
+    "catalogue_snapshot",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("torrent", JSON, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
 )
 
 stac_item = Table(

@@ -1,0 +1,269 @@
+"""Copies that should be there, and what audits found of each; that one was damaged and that it was restored both stay.
+
+The newest finding of a copy is its row in `fixity`; every change from one state to another is an event besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, RowMapping, and_, bindparam, delete, func, insert, select, update
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.fixity import WEB, CopyKind, CopyState, ExpectedCopy, KnownCopy, Look
+from d4c_pipeline.model.release import DepositState, ReleaseState
+
+Key = tuple[str, str, str]
+
+
+class Fixity:
+    """Fixity of copies in the ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def expected(self, primary: str) -> tuple[ExpectedCopy, ...]:
+        """Return every copy of what is published or retained; `primary`: the store that retains native files.
+
+        Of a plan nothing is expected yet: its copies may be on their way.
+        """
+        with self._engine.begin() as connection:
+            return (
+                *_in_stores(connection),
+                *_natives(connection, primary),
+                *_in_archives(connection),
+                *_web_seeds(connection),
+            )
+
+    def is_expected(self, copy: ExpectedCopy) -> bool:
+        """Say whether a copy in a store is still expected to be there, with these bytes."""
+        if copy.kind is CopyKind.NATIVE:
+            table = schema.native_file
+            query = select(table.c.id).where(table.c.address == copy.address, table.c.sha256 == copy.sha256)
+        else:
+            table = schema.copy
+            query = select(table.c.release_id).where(
+                table.c.release_id == copy.release_id,
+                table.c.artifact == copy.name,
+                table.c.store == copy.place,
+                table.c.address == copy.address,
+                table.c.sha256 == copy.sha256,
+            )
+        with self._engine.begin() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
+    def known(self) -> dict[Key, KnownCopy]:
+        """Return what was found of each copy that was ever looked at, by its key."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(schema.fixity)).mappings()
+            return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
+
+    def bytes_read_since(self, moment: datetime) -> int:
+        """Return how many bytes audits read in full since `moment`."""
+        table = schema.fixity
+        with self._engine.begin() as connection:
+            found = connection.execute(select(func.sum(table.c.read_bytes)).where(table.c.read_at >= moment)).scalar()
+        return int(found or 0)
+
+    def record(self, looks: Sequence[Look], *, restored_from: str | None = None) -> None:
+        """Record what was found, with an event for each copy whose state is another than before.
+
+        `restored_from`: where the right bytes of these copies were just taken from, for the event.
+        """
+        table = schema.fixity
+        with self._engine.begin() as connection:
+            before = _before(connection, looks)
+            for look in looks:
+                _tell(connection, look, before.get(look.copy.key), restored_from)
+            if looks:
+                connection.execute(delete(table).where(_THIS), [_key(look) for look in looks])
+                connection.execute(insert(table), [_row(look, before.get(look.copy.key)) for look in looks])
+            for look in looks:
+                _mark_copy(connection, look)
+
+    def record_quarantine(self, copy: ExpectedCopy, found: str, aside: str) -> None:
+        """Record that damaged bytes are about to be moved to `aside` in their store; the same again is no news."""
+        table = schema.fixity
+        with self._engine.begin() as connection:
+            here = and_(table.c.kind == copy.kind.value, table.c.place == copy.place, table.c.address == copy.address)
+            changed = connection.execute(
+                update(table).where(here, table.c.quarantine.is_distinct_from(aside)).values(quarantine=aside)
+            ).rowcount
+            if changed:
+                _append(connection, "copy quarantined", copy, found=found, quarantine=aside)
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Forget copies that are no longer expected, such as those that retention pruned; their events stay."""
+        if keys:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    delete(schema.fixity).where(_THIS),
+                    [{"at_kind": kind, "at_place": place, "at_address": address} for kind, place, address in keys],
+                )
+
+
+_THIS = and_(
+    schema.fixity.c.kind == bindparam("at_kind"),
+    schema.fixity.c.place == bindparam("at_place"),
+    schema.fixity.c.address == bindparam("at_address"),
+)
+
+
+def _key(look: Look) -> dict[str, str]:
+    kind, place, address = look.copy.key
+    return {"at_kind": kind, "at_place": place, "at_address": address}
+
+
+def _row(look: Look, before: KnownCopy | None) -> dict[str, object]:
+    moment = now()
+    copy = look.copy
+    if look.read:
+        read_at, read_bytes, etag = moment, look.cost, look.etag
+    elif before is None:
+        # Until an audit reads it, what was verified when it was put counts; its tag of today is the one to compare.
+        read_at, read_bytes, etag = copy.verified_at, 0, look.etag
+    else:
+        read_at, read_bytes, etag = before.read_at, before.read_bytes, before.etag
+    return {
+        "kind": copy.kind.value,
+        "place": copy.place,
+        "address": copy.address,
+        "dataset": copy.dataset,
+        "vintage": copy.vintage,
+        "release_id": copy.release_id,
+        "state": look.state.value,
+        "detail": look.detail,
+        "looked_at": moment,
+        "read_at": read_at,
+        "read_bytes": read_bytes,
+        "etag": etag,
+        "quarantine": None if before is None else before.quarantine,
+    }
+
+
+def _tell(connection: Connection, look: Look, before: KnownCopy | None, restored_from: str | None) -> None:
+    was = CopyState.INTACT if before is None else before.state
+    if look.state is was:
+        return
+    if look.state is not CopyState.INTACT:
+        kind = f"copy {look.state.value}"
+    else:
+        kind = "copy restored" if restored_from is not None else "copy intact again"
+    source = {"restored_from": restored_from} if restored_from is not None else {}
+    _append(
+        connection, kind, look.copy, expected_sha256=look.copy.sha256, found=look.detail, before=was.value, **source
+    )
+
+
+def _append(connection: Connection, kind: str, copy: ExpectedCopy, **detail: str) -> None:
+    append(
+        connection,
+        kind,
+        dataset=copy.dataset,
+        vintage=copy.vintage,
+        release_id=copy.release_id,
+        copy=copy.kind.value,
+        place=copy.place,
+        address=copy.address,
+        **detail,
+    )
+
+
+def _mark_copy(connection: Connection, look: Look) -> None:
+    """Let the row of a copy in a store say the same."""
+    lost = look.state.is_lost
+    if look.copy.kind is not CopyKind.RELEASE or not (look.read or lost):
+        return
+    table = schema.copy
+    connection.execute(
+        update(table)
+        .where(
+            table.c.release_id == look.copy.release_id,
+            table.c.artifact == look.copy.name,
+            table.c.store == look.copy.place,
+        )
+        .values(intact=not lost, verified_at=now())
+    )
+
+
+def _before(connection: Connection, looks: Sequence[Look]) -> dict[Key, KnownCopy]:
+    table = schema.fixity
+    addresses = [look.copy.address for look in looks]
+    rows = connection.execute(select(table).where(table.c.address.in_(addresses))).mappings()
+    return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
+
+
+def _known(row: RowMapping) -> KnownCopy:
+    return KnownCopy(
+        state=CopyState(row["state"]),
+        detail=row["detail"],
+        looked_at=row["looked_at"],
+        read_at=row["read_at"],
+        read_bytes=row["read_bytes"],
+        etag=row["etag"],
+        quarantine=row["quarantine"],
+    )
+
+
+def _in_stores(connection: Connection) -> Iterator[ExpectedCopy]:
+    copy, release = schema.copy, schema.release
+    query = (
+        select(copy, release.c.dataset, release.c.vintage)
+        .join(release, release.c.id == copy.c.release_id)
+        .where(release.c.state == ReleaseState.PUBLISHED.value)
+        .order_by(copy.c.release_id, copy.c.artifact, copy.c.store)
+    )
+    for row in connection.execute(query).mappings():
+        yield ExpectedCopy(
+            CopyKind.RELEASE, row["store"], row["address"], row["dataset"], row["vintage"], row["release_id"],
+            row["artifact"], row["size"], row["sha256"],
+            verified_at=row["verified_at"] if row["intact"] else None,
+        )  # fmt: skip
+
+
+def _natives(connection: Connection, primary: str) -> Iterator[ExpectedCopy]:
+    table = schema.native_file
+    seen: set[str] = set()
+    for row in connection.execute(select(table).order_by(table.c.id)).mappings():
+        # Several addresses of a source may have served the very same file.
+        if row["address"] not in seen:
+            seen.add(row["address"])
+            yield ExpectedCopy(
+                CopyKind.NATIVE, primary, row["address"], row["dataset"], row["vintage"], None, row["name"],
+                row["size"], row["sha256"], verified_at=row["fetched_at"],
+            )  # fmt: skip
+
+
+def _in_archives(connection: Connection) -> Iterator[ExpectedCopy]:
+    deposit, release, artifact = schema.deposit, schema.release, schema.artifact
+    query = (
+        select(artifact, deposit.c.archive, deposit.c.record_id, release.c.dataset, release.c.vintage)
+        .join(release, release.c.id == artifact.c.release_id)
+        .join(deposit, deposit.c.release_id == release.c.id)
+        .where(release.c.state == ReleaseState.PUBLISHED.value, deposit.c.state == DepositState.PUBLISHED.value)
+        .order_by(release.c.id, artifact.c.name)
+    )
+    for row in connection.execute(query).mappings():
+        yield ExpectedCopy(
+            CopyKind.ARCHIVE, row["archive"], f"{row['record_id']}/{row['name']}", row["dataset"], row["vintage"],
+            row["release_id"], row["name"], row["size"], row["sha256"], md5=row["md5"],
+        )  # fmt: skip
+
+
+def _web_seeds(connection: Connection) -> Iterator[ExpectedCopy]:
+    torrent, release, artifact = schema.torrent, schema.release, schema.artifact
+    query = (
+        select(torrent.c.web_seeds, artifact, release.c.dataset, release.c.vintage)
+        .join(release, release.c.id == torrent.c.release_id)
+        .join(artifact, and_(artifact.c.release_id == torrent.c.release_id, artifact.c.name == torrent.c.artifact))
+        .where(release.c.state == ReleaseState.PUBLISHED.value)
+        .order_by(release.c.id, artifact.c.name)
+    )
+    for row in connection.execute(query).mappings():
+        for url in row["web_seeds"]:
+            yield ExpectedCopy(
+                CopyKind.WEB_SEED, WEB, url, row["dataset"], row["vintage"], row["release_id"], row["name"],
+                row["size"], row["sha256"],
+            )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Copies that retention took from a store: given up first, so that nothing names them any more, then deleted.
+
+Which ones belongs to `chain.retention`; copies that stores hold are in `publications`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.release import PrunedCopy, Release
+
+
+class Pruning:
+    """Pruned copies in the ledger. A copy is a row of `copy` or of `pruned_copy`, never of both."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def give_up(self, release: Release, store: str) -> None:
+        """Record that the copies of a release in a store are about to be deleted."""
+        copy, pruned = schema.copy, schema.pruned_copy
+        here = (copy.c.release_id == release.id, copy.c.store == store)
+        shared = [column.name for column in pruned.columns if column.name in copy.columns]
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(*(copy.c[name] for name in shared)).where(*here)).mappings().all()
+            moment = now()
+            for row in rows:
+                # The row of an earlier pruning, if a step put the file back since.
+                connection.execute(
+                    delete(pruned).where(
+                        pruned.c.release_id == release.id,
+                        pruned.c.store == store,
+                        pruned.c.artifact == row["artifact"],
+                    )
+                )
+                connection.execute(insert(pruned).values(**row, given_up_at=moment))
+            connection.execute(delete(copy).where(*here))
+            if rows:
+                append(
+                    connection,
+                    "copies given up",
+                    dataset=release.dataset,
+                    vintage=str(release.vintage),
+                    release_id=release.id,
+                    store=store,
+                    artifacts=sorted(row["artifact"] for row in rows),
+                )
+
+    def record_deleted(self, release: Release, one: PrunedCopy) -> None:
+        """Record that a copy that was given up is gone."""
+        table = schema.pruned_copy
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(table)
+                .where(table.c.release_id == release.id, table.c.artifact == one.artifact, table.c.store == one.store)
+                .values(deleted_at=now())
+            )
+
+    def want_again(self, release: Release, store: str) -> None:
+        """Record that a store is to hold a release again, which retention took from it; a no-op when it did not."""
+        table = schema.pruned_copy
+        with self._engine.begin() as connection:
+            gone = connection.execute(
+                delete(table).where(table.c.release_id == release.id, table.c.store == store)
+            ).rowcount
+            if gone:
+                append(
+                    connection,
+                    "copies wanted again",
+                    dataset=release.dataset,
+                    vintage=str(release.vintage),
+                    release_id=release.id,
+                    store=store,
+                )
+
+    def of(self, release: Release) -> tuple[PrunedCopy, ...]:
+        """Return what retention took of a release, by artifact and store."""
+        table = schema.pruned_copy
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(table).where(table.c.release_id == release.id).order_by(table.c.artifact, table.c.store)
+            ).mappings()
+            return tuple(PrunedCopy(**{key: row[key] for key in PrunedCopy.__dataclass_fields__}) for row in rows)

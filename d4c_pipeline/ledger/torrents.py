@@ -1,0 +1,75 @@
+"""What the ledger knows of torrents: those of releases, and those of states of the catalogue.
+
+Making them belongs to `distribution.torrents`, deciding on their web seeds to the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.release import Release, Snapshot, Torrent
+
+
+class Torrents:
+    """Torrents of releases and snapshots of the catalogue."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def reissue(self, release: Release, artifact: str, torrent: Torrent) -> None:
+        """Record that the torrent of a data artifact was issued again: same info hash, other addresses."""
+        table = schema.torrent
+        mine = (table.c.release_id == release.id) & (table.c.artifact == artifact)
+        with self._engine.begin() as connection:
+            before = connection.execute(select(table.c.web_seeds).where(mine)).scalar_one()
+            connection.execute(delete(table).where(mine))
+            connection.execute(insert(table).values(release_id=release.id, artifact=artifact, **_values(torrent)))
+            append(
+                connection,
+                "torrent reissued",
+                dataset=release.dataset,
+                vintage=str(release.vintage),
+                release_id=release.id,
+                artifact=artifact,
+                before=before,
+                after=list(torrent.web_seeds),
+            )
+
+    def record_snapshot(self, *, sha256: str, size: int, address: str, torrent: Torrent) -> None:
+        """Record a state of the catalogue as the newest one; the same state again is the newest again."""
+        table = schema.catalogue_snapshot
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.sha256 == sha256))
+            connection.execute(
+                insert(table).values(sha256=sha256, size=size, address=address, torrent=_values(torrent), made_at=now())
+            )
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return the states of the catalogue that stores keep, the newest first."""
+        table = schema.catalogue_snapshot
+        with self._engine.begin() as connection:
+            rows = connection.execute(select(table).order_by(table.c.made_at.desc())).mappings().all()
+        return tuple(
+            Snapshot(row["sha256"], row["size"], row["address"], _torrent(row["torrent"]), row["made_at"])
+            for row in rows
+        )
+
+    def forget_snapshot(self, snapshot: Snapshot) -> None:
+        """Strike a state of the catalogue whose files are gone."""
+        table = schema.catalogue_snapshot
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.sha256 == snapshot.sha256))
+
+
+def _values(torrent: Torrent) -> dict[str, Any]:
+    return {**vars(torrent), "web_seeds": list(torrent.web_seeds)}
+
+
+def _torrent(value: Mapping[str, Any]) -> Torrent:
+    fields: dict[str, Any] = {**value, "web_seeds": tuple(value["web_seeds"])}
+    return Torrent(**fields)
