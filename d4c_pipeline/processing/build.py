@@ -147,7 +147,7 @@ def _sorted(dataset: Dataset, ready: Staged, noticed: merge.Sorting, work: Path,
 
         order = [staged.PLACE, *order, staged.GEOMETRY]
     if ready.shelf.in_memory:
-        return merge.in_memory(ready.batches(), list(order), noticed)
+        return merge.in_memory(ready.batches(), list(order), noticed, threads=ready.threads)
     return merge.on_disk(ready.batches(), list(order), noticed, folder=work, limit=limit, threads=ready.threads)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.processing.parallel import in_order
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3
@@ -47,17 +48,21 @@ class Choice:
         return cls(dict.fromkeys(names, DICTIONARY))
 
 
-def choose(table: pa.Table) -> Choice:
-    """Return what makes the columns of `table` (plain ones) smallest, by trying."""
-    chosen: dict[str, str] = {}
-    for field in table.schema:
-        if field.name in (GEOMETRY, BBOX) or pa.types.is_nested(field.type):
-            continue
-        usual = _size(table, field.name, DICTIONARY)
-        sizes = {encoding: _size(table, field.name, encoding) for encoding in _candidates(field.type)}
-        best = min(sizes, key=lambda encoding: sizes[encoding], default=DICTIONARY)
-        chosen[field.name] = best if sizes and sizes[best] < min(usual * _WORTH, usual - _WORTH_BYTES) else DICTIONARY
-    return Choice(chosen, _geometry_level(table))
+def choose(table: pa.Table, threads: int | None = None) -> Choice:
+    """Return what makes the columns of `table` (plain ones) smallest, by trying; `threads` changes the speed alone."""
+    tried = [
+        field for field in table.schema if field.name not in (GEOMETRY, BBOX) and not pa.types.is_nested(field.type)
+    ]
+    chosen = in_order(lambda field: _smallest(table, field), tried, threads)
+    encodings = dict(zip((field.name for field in tried), chosen, strict=True))
+    return Choice(encodings, _geometry_level(table))
+
+
+def _smallest(table: pa.Table, field: pa.Field) -> str:
+    usual = _size(table, field.name, DICTIONARY)
+    sizes = {encoding: _size(table, field.name, encoding) for encoding in _candidates(field.type)}
+    best = min(sizes, key=lambda encoding: sizes[encoding], default=DICTIONARY)
+    return best if sizes and sizes[best] < min(usual * _WORTH, usual - _WORTH_BYTES) else DICTIONARY
 
 
 def _size(table: pa.Table, name: str, encoding: str) -> int:

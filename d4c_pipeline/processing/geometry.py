@@ -36,12 +36,12 @@ def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
     simple = rings.read(chunk)
     if simple is None or len(simple.rows) * 2 < len(chunk):
         return _any(chunk, operation, rules, tally)
-    quick = _areas(simple, operation, rules)
+    quick, bounds = _areas(simple, operation, rules)
     rest = np.setdiff1d(np.arange(len(chunk)), quick.rows, assume_unique=True)
     if not len(rest):
-        return _of_areas(quick, rules, tally)
+        return _of_areas(quick, bounds, rules, tally)
     general = _any(chunk.take(pa.array(rest)), operation, rules, tally)
-    return _merged(quick.rows, _of_areas(quick, rules, tally), rest, general)
+    return _merged(quick.rows, _of_areas(quick, bounds, rules, tally), rest, general)
 
 
 def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tally) -> Shapes:
@@ -74,8 +74,11 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
     )
 
 
-def _areas(simple: rings.Rings, operation: Operation | None, rules: Rules) -> rings.Rings:
-    # Those that are fine as they are or as the operation makes them; of the others the general way says what is wrong.
+def _areas(
+    simple: rings.Rings, operation: Operation | None, rules: Rules
+) -> tuple[rings.Rings, npt.NDArray[np.float64]]:
+    # Those that are fine as they are or as the operation makes them, with their boxes; of the others the general way
+    # says what is wrong.
     finite = np.asarray(np.isfinite(simple.coordinates).all(axis=1))
     if not finite.all():
         whole: npt.NDArray[np.bool_] = np.logical_and.reduceat(finite, simple.starts)
@@ -86,13 +89,14 @@ def _areas(simple: rings.Rings, operation: Operation | None, rules: Rules) -> ri
     if rules.target.geographic:
         fine &= (np.abs(bounds) <= (180.0, 90.0, 180.0, 90.0)).all(axis=1) & (bounds[:, 2] - bounds[:, 0] <= 180.0)
     if not fine.all():
-        moved = moved.some(fine)
+        moved, bounds = moved.some(fine), bounds[fine]
     valid = moved.valid()
-    return (moved if valid.all() else moved.some(valid)).counterclockwise()
+    if not valid.all():
+        moved, bounds = moved.some(valid), bounds[valid]
+    return moved.counterclockwise(), bounds
 
 
-def _of_areas(areas: rings.Rings, rules: Rules, tally: Tally) -> Shapes:
-    bounds = areas.bounds() if len(areas.rows) else np.empty((0, 4))
+def _of_areas(areas: rings.Rings, bounds: npt.NDArray[np.float64], rules: Rules, tally: Tally) -> Shapes:
     return Shapes(
         areas.wkb(),
         bounds,
@@ -121,19 +125,24 @@ def _points(
     chunk: pa.Array, xy: npt.NDArray[np.float64], operation: Operation | None, rules: Rules, tally: Tally
 ) -> Shapes:
     # `xy` is NaN where there is no point.
-    known = ~np.isnan(xy[:, 0])
-    some = xy[known]
-    checked = _checked(some, operation, rules, limit=180.0)
-    moved = np.full_like(xy, np.nan)
-    moved[known] = checked
-    tally.null_geometries += int((~known).sum())
-    bounds = np.concatenate([moved, moved], axis=1)
+    known = ~np.isnan(xy[0])
+    count = int(known.sum())
+    whole = count == len(known)
+    some = (xy if whole else xy[:, known]).T
+    moved = _checked(some, operation, rules, limit=180.0)
+    tally.null_geometries += len(known) - count
+    unchanged = moved is some and count == len(chunk) - chunk.null_count
+    if whole:
+        bounds = np.concatenate([moved.T, moved.T])
+    else:
+        bounds = np.full((4, len(known)), np.nan)
+        bounds[:2, known] = bounds[2:, known] = moved.T
     return Shapes(
-        chunk if checked is some and points.is_written(chunk) else points.write(moved, known),
-        bounds,
+        chunk if unchanged else points.write(bounds[:2], known),
+        bounds.T,
         np.where(known, 0, -1).astype(np.int8),
         known.astype(np.int32),
-        hilbert.places(bounds, rules.target.box),
+        hilbert.places(bounds.T, rules.target.box),
         tally,
     )
 

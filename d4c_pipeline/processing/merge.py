@@ -43,9 +43,11 @@ class Sorting:
     duplicates: int = 0
 
 
-def in_memory(batches: Iterable[pa.RecordBatch], columns: Sequence[str], noticed: Sorting) -> Iterator[Sorted]:
+def in_memory(
+    batches: Iterable[pa.RecordBatch], columns: Sequence[str], noticed: Sorting, *, threads: int | None = None
+) -> Iterator[Sorted]:
     """Sort `batches` by `columns` in one go."""
-    rows = gather(batches)
+    rows = gather(batches, threads=threads)
     done = order.total(rows, columns)
     noticed.duplicates += done.duplicates
     yield Sorted(rows, done.positions)

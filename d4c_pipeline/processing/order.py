@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d4c_pipeline.processing.rows import Positions, Rows, ranks
+from d4c_pipeline.processing.rows import Coded, Positions, Rows, ranks
 
 _BIGGEST = 1 << 62
 
@@ -30,24 +30,53 @@ def total(rows: Rows, columns: Sequence[str]) -> Order:
 
     Nulls come last. Rows equal in all `columns` are duplicates, in any order among each other.
     """
-    positions = np.arange(rows.count, dtype=np.int64)
+    if not rows.count:
+        return Order(np.empty(0, np.int64), 0)
+    last, keys = _together(rows, columns)
+    positions = np.argsort(keys)
+    keys = keys[positions]
     # Rows with the same number of group are not told apart yet; groups stand side by side.
-    tied, group = positions.copy(), np.zeros(rows.count, np.int64)
-    for name in columns:
+    again, group = _ties(keys[1:] == keys[:-1])
+    tied = np.flatnonzero(again)
+    for name in columns[last + 1 :]:
         if not len(tied):
             break
-        whole = len(tied) == rows.count and name is columns[0]
-        keys = ranks(rows.columns[name] if whole else rows.take(name, positions[tied]))
+        keys = ranks(rows.take(name, positions[tied]))
         order = _sorted(group, keys)
         positions[tied] = positions[tied][order]
         group, keys = group[order], keys[order]
-        same = (group[1:] == group[:-1]) & (keys[1:] == keys[:-1])
-        again = np.zeros(len(tied), np.bool_)
-        again[1:] |= same
-        again[:-1] |= same
-        group = np.cumsum(np.concatenate([[0], ~same]))[again]
-        tied, group = tied[again], np.cumsum(np.diff(group, prepend=group[:1]) != 0)
+        again, group = _ties((group[1:] == group[:-1]) & (keys[1:] == keys[:-1]))
+        tied = tied[again]
     return Order(positions, len(tied) - int(group[-1]) - 1 if len(tied) else 0)
+
+
+def _ties(same: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    # Which rows are the same as a neighbour, given which are the same as the one before (the first is not asked), and
+    # of those the number of their group.
+    again = np.zeros(len(same) + 1, np.bool_)
+    again[1:] = same
+    again[:-1] |= same
+    if not same.any():
+        return again, np.empty(0, np.int64)
+    begins = np.ones(len(same) + 1, np.bool_)
+    begins[1:] = ~same
+    return again, np.cumsum(begins[again]) - 1
+
+
+def _together(rows: Rows, columns: Sequence[str]) -> tuple[int, npt.NDArray[np.int64]]:
+    # The ranks of all rows by the first column, or by the first few at once where they are repeated texts: mostly a key
+    # is such, and sorting once is quicker. Besides, the number of the last of them.
+    keys = ranks(rows.columns[columns[0]])
+    last, column = 0, rows.columns[columns[0]]
+    span = len(column.texts) + 1 if isinstance(column, Coded) else _BIGGEST
+    for number, name in enumerate(columns[1:], 1):
+        column = rows.columns[name]
+        if not isinstance(column, Coded) or span * (len(column.texts) + 1) >= _BIGGEST or span > rows.count:
+            break
+        span *= len(column.texts) + 1
+        keys = keys * (len(column.texts) + 1) + ranks(column)
+        last = number
+    return last, keys
 
 
 def _sorted(group: npt.NDArray[np.int64], keys: npt.NDArray[np.int64]) -> Positions:

@@ -21,43 +21,47 @@ class Counts(Protocol):
 
 
 def read(chunk: pa.Array, tally: Counts) -> npt.NDArray[np.float64] | None:
-    """Return the coordinates (n, 2) of a batch of little-endian 2D points, NaN where null or empty; else None.
+    """Return the coordinates (2, n) of a batch of little-endian 2D points, NaN where null or empty; else None.
 
     Empty points (both coordinates NaN, as WKB writes them) are counted in `tally`.
     """
     records = _records(chunk)
     if records is None:
         return None
-    known = _known(chunk)
-    if not ((records["order"] == 1) & (records["type"] == 1)).all():
-        return None
-    xy = np.full((len(chunk), 2), np.nan)
-    xy[known, 0], xy[known, 1] = records["x"], records["y"]
-    empty = np.isnan(xy).all(axis=1)
+    if chunk.null_count:
+        known = _known(chunk)
+        xy = np.full((2, len(chunk)), np.nan)
+        xy[0, known], xy[1, known] = records["x"], records["y"]
+    else:
+        xy = np.stack([records["x"], records["y"]])
+    nothing = np.isnan(xy)
     # Half a point is no point: who looks for it finds it in the general way.
-    if (np.isnan(xy).any(axis=1) & ~empty).any():
+    if (nothing[0] != nothing[1]).any():
         return None
-    tally.empty_geometries += int((empty & known).sum())
+    tally.empty_geometries += int(nothing[0].sum()) - chunk.null_count
     return xy
 
 
-def is_written(chunk: pa.Array) -> bool:
-    """Whether a batch that `read` has read is exactly what `write` would make of it: nothing empty in it."""
-    records = _records(chunk)
-    return records is not None and not np.isnan(records["x"]).any()
+def alone(chunk: pa.Array) -> npt.NDArray[np.float64] | None:
+    """Return the coordinates (2, n) of a batch that is nothing but points as `write` makes them, else None."""
+    if chunk.null_count or (records := _records(chunk)) is None:
+        return None
+    return np.stack([records["x"], records["y"]])
 
 
 def write(xy: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> pa.Array:
-    """Return points at `xy` (n, 2) as little-endian WKB, null where not `known`."""
-    records = np.empty(int(known.sum()), _POINT)
+    """Return points at `xy` (2, n) as little-endian WKB, null where not `known`."""
+    whole = bool(known.all())
+    records = np.empty(len(known) if whole else int(known.sum()), _POINT)
     records["order"], records["type"] = 1, 1
-    records["x"], records["y"] = xy[known, 0], xy[known, 1]
+    records["x"], records["y"] = xy if whole else xy[:, known]
     offsets = np.zeros(len(known) + 1, np.int32)
     np.cumsum(np.where(known, _POINT.itemsize, 0), out=offsets[1:])
-    valid = None if known.all() else pa.array(known).buffers()[1]
+    valid = None if whole else pa.array(known).buffers()[1]
     return pa.Array.from_buffers(
-        pa.binary(), len(known), [valid, pa.py_buffer(offsets), pa.py_buffer(records)], null_count=int((~known).sum())
-    )
+        pa.binary(), len(known), [valid, pa.py_buffer(offsets), pa.py_buffer(records)],
+        null_count=len(known) - len(records),
+    )  # fmt: skip
 
 
 def _known(chunk: pa.Array) -> npt.NDArray[np.bool_]:
@@ -65,15 +69,16 @@ def _known(chunk: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _records(chunk: pa.Array) -> npt.NDArray[np.void] | None:
-    if not pa.types.is_binary(chunk.type) or not len(chunk):
+    # Those of the rows that are not null, None where any is something else than a point.
+    count = len(chunk) - chunk.null_count
+    if not pa.types.is_binary(chunk.type) or not count:
         return None
     _, offset_buffer, data = chunk.buffers()
     offsets = np.frombuffer(offset_buffer, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    sizes = np.diff(offsets)
     first, last = int(offsets[0]), int(offsets[-1])
-    count = len(chunk) - chunk.null_count
-    if last - first != count * _POINT.itemsize or not np.isin(sizes, (0, _POINT.itemsize)).all() or not count:
+    if last - first != count * _POINT.itemsize:
         return None
-    if not np.array_equal(sizes > 0, _known(chunk)):
+    if not np.array_equal(np.diff(offsets), np.where(_known(chunk), _POINT.itemsize, 0)):
         return None
-    return np.frombuffer(data, _POINT, count, offset=first)
+    records = np.frombuffer(data, _POINT, count, offset=first)
+    return records if ((records["order"] == 1) & (records["type"] == 1)).all() else None

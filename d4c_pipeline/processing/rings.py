@@ -43,10 +43,10 @@ class Rings:
     def bounds(self) -> Floats:
         """Return the boxes (n, 4)."""
         x, y, starts = self.coordinates[:, 0], self.coordinates[:, 1], self.starts
-        return np.column_stack([
+        return np.stack([
             np.minimum.reduceat(x, starts), np.minimum.reduceat(y, starts),
             np.maximum.reduceat(x, starts), np.maximum.reduceat(y, starts),
-        ])  # fmt: skip
+        ]).T  # fmt: skip
 
     def some(self, wanted: Booleans) -> Rings:
         """Return the rings that are `wanted`."""
@@ -103,15 +103,14 @@ class Rings:
     def _convex(self) -> Booleans:
         x, y, inside = self._edges()
         ahead_x, ahead_y = np.append(x[1:], 0.0), np.append(y[1:], 0.0)
-        turn = np.where(inside, x * ahead_y - y * ahead_x, np.nan)
-        sure = np.abs(turn) > _SURE_TURN * (np.hypot(x, y) * np.hypot(ahead_x, ahead_y))
-        left = np.add.reduceat((inside & sure & (turn > 0)).astype(np.int64), self.starts)
-        right = np.add.reduceat((inside & sure & (turn < 0)).astype(np.int64), self.starts)
+        turn = x * ahead_y - y * ahead_x
+        length = np.sqrt(x * x + y * y)
+        sure = np.abs(turn) > _SURE_TURN * (length * np.append(length[1:], 0.0))
+        ways = np.add.reduceat(np.where(inside & sure, np.where(turn > 0, 1, -1), 0), self.starts)
         # Turning the same way at every corner, and once around: to the east and back again only once.
         east = x > 0
         back = np.add.reduceat((inside & (east != np.append(east[1:], False))).astype(np.int64), self.starts)
-        corners = self.counts - 1
-        return ((left == corners) | (right == corners)) & (back == 2)
+        return (np.abs(ways) == self.counts - 1) & (back == 2)
 
     def _twice_area(self) -> Floats:
         first = np.repeat(self.coordinates[self.starts], self.counts, axis=0)

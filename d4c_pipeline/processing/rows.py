@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from d4c_pipeline.processing.parallel import in_order
+
 # A column is packed when so many of its first values repeat another.
 _SAMPLE = 1_024
 _PACKED_SHARE = 2
+# What did not repeat itself within a batch may do so among so many rows.
+_LONG_SAMPLE = 65_536
 # Texts are few when so many rows stand for each.
 _FEW = 16
 
@@ -34,14 +39,21 @@ class Coded:
     codes: npt.NDArray[np.signedinteger]
     texts: pa.Array
 
+    @cached_property
+    def is_constant(self) -> bool:
+        """Whether all rows are the same, and there are any: half of the columns of many a table."""
+        return bool(len(self.codes)) and bool((self.codes == self.codes[0]).all())
+
     def take(self, positions: Positions, *, exactly: bool = True) -> Coded:
         """Return the rows at `positions`, with the texts that occur in them (not `exactly`: and a few others)."""
-        codes = self.codes[positions]
+        codes = np.full(len(positions), self.codes[0]) if self.is_constant else self.codes[positions]
         if not exactly and len(self.texts) * _FEW <= len(codes):
             return Coded(codes, self.texts)
         used = np.zeros(len(self.texts) + 1, np.bool_)
-        used[codes] = True  # null's -1 is the last
+        used[codes[:1] if self.is_constant else codes] = True  # null's -1 is the last
         used[-1] = False
+        if used[:-1].all():
+            return Coded(codes, self.texts)
         new = np.cumsum(used, dtype=np.int32) - 1
         new[-1] = -1
         return Coded(new[codes], self.texts.filter(pa.array(used[:-1])))
@@ -79,12 +91,12 @@ def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def gather(batches: Iterable[pa.RecordBatch]) -> Rows:
+def gather(batches: Iterable[pa.RecordBatch], *, threads: int | None = 1) -> Rows:
     """Return the rows of `batches` (of the same columns, packed or not) one after the other."""
     held = list(batches)
     names = held[0].schema.names
-    columns = {name: _joined([batch.column(position) for batch in held]) for position, name in enumerate(names)}
-    return Rows(columns, sum(batch.num_rows for batch in held))
+    joined = in_order(lambda at: _joined([batch.column(at) for batch in held]), range(len(names)), threads)
+    return Rows(dict(zip(names, joined, strict=True)), sum(batch.num_rows for batch in held))
 
 
 def plain(column: pa.Array) -> pa.Array:
@@ -164,8 +176,8 @@ def _packed(column: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(encoded.indices.cast(index), encoded.dictionary, safe=False)
 
 
-def _repetitive(column: pa.Array) -> bool:
-    first = column.slice(0, _SAMPLE)
+def _repetitive(column: pa.Array, sample: int = _SAMPLE) -> bool:
+    first = column.slice(0, sample)
     return pc.count_distinct(first, mode="all").as_py() * _PACKED_SHARE <= len(first)
 
 
@@ -181,7 +193,13 @@ def _joined(chunks: Sequence[pa.Array]) -> Column:
         unpacked = [chunk.cast(kind) for chunk in unpacked]
     whole = pa.chunked_array(unpacked)
     # Positions of Arrow's binary arrays end at 2 GiB; longer columns stay in parts.
-    return whole if whole.nbytes > (1 << 31) - 1 else whole.combine_chunks()
+    if whole.nbytes > (1 << 31) - 1:
+        return whole
+    column = whole.combine_chunks()
+    if not pa.types.is_string(column.type) or len(column) < _LONG_SAMPLE or not _repetitive(column, _LONG_SAMPLE):
+        return column
+    encoded = column.dictionary_encode()
+    return coded([encoded]) if len(encoded.dictionary) * _PACKED_SHARE <= len(column) else column
 
 
 def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:
@@ -195,10 +213,12 @@ def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:
     small = np.int8 if len(texts) < 1 << 7 else np.int16 if len(texts) < 1 << 15 else np.int32
     parts: list[npt.NDArray[np.signedinteger]] = []
     for chunk in chunks:
-        mapped = pc.index_in(chunk.dictionary, texts).to_numpy(zero_copy_only=False).astype(small)
-        mapped = np.append(mapped, small(-1))
         indices = pc.fill_null(chunk.indices, pa.scalar(-1, chunk.indices.type)).to_numpy(zero_copy_only=False)
-        parts.append(mapped[indices])
+        if chunk.dictionary.equals(texts):
+            parts.append(indices.astype(small))
+            continue
+        mapped = pc.index_in(chunk.dictionary, texts).to_numpy(zero_copy_only=False).astype(small)
+        parts.append(np.append(mapped, small(-1))[indices])
     return Coded(np.concatenate(parts), texts)
 
 

@@ -117,14 +117,16 @@ class Facts:
         self.nulls += int((~known).sum())
         if not known.any():
             return
-        ids, counts = np.unique(shapes.types[known], return_counts=True)
-        self.types.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+        whole = bool(known.all())
+        counts = np.bincount(shapes.types if whole else shapes.types[known])
+        self.types.update({kind: int(counts[kind]) for kind in np.flatnonzero(counts).tolist()})
         self.vertices += int(shapes.vertices.sum())
         self.most_vertices = max(self.most_vertices, int(shapes.vertices.max()))
-        low, high = shapes.bounds[known, :2].min(axis=0), shapes.bounds[known, 2:].max(axis=0)
-        if self.total_bounds is not None:
-            low, high = np.minimum(low, self.total_bounds[:2]), np.maximum(high, self.total_bounds[2:])
-        self.total_bounds = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+        west, south, east, north = shapes.bounds.T if whole else shapes.bounds[known].T
+        box = (float(west.min()), float(south.min()), float(east.max()), float(north.max()))
+        if (total := self.total_bounds) is not None:
+            box = (min(box[0], total[0]), min(box[1], total[1]), max(box[2], total[2]), max(box[3], total[3]))
+        self.total_bounds = box
 
     @property
     def type_names(self) -> tuple[str, ...]:

@@ -6,13 +6,16 @@ Their names can't be those of data: no output name begins with a null byte.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from d4c_pipeline.processing.rows import Coded, Column
-from d4c_pipeline.processing.shapes import Shapes, promote
+
+if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
+    from d4c_pipeline.processing.shapes import Shapes
 
 GEOMETRY = "\0geometry"
 PLACE = "\0place"
@@ -34,15 +37,20 @@ def join(attributes: pa.RecordBatch, shapes: Shapes) -> pa.RecordBatch:
 
 def promoted(taken: Mapping[str, Column], singles: tuple[int, ...]) -> pa.Array:
     """Return the geometry with those of the types `singles` made multi ones."""
-    wkb, types = taken[GEOMETRY], taken[TYPE]
+    wkb = taken[GEOMETRY]
     assert not isinstance(wkb, Coded)  # noqa: S101 - never packed
-    assert not isinstance(types, Coded)  # noqa: S101
-    return promote(wkb, types.to_numpy(), singles) if singles else wkb
+    if not singles:
+        return wkb
+    from d4c_pipeline.processing.shapes import promote  # noqa: PLC0415
+
+    types = taken[TYPE]
+    assert not isinstance(types, Coded)  # noqa: S101 - never packed
+    return promote(wkb, types.to_numpy(), singles)
 
 
 def bounds(taken: Mapping[str, Column], count: int) -> npt.NDArray[np.float64]:
     """Return the boxes (n, 4), NaN where there is no geometry."""
-    out = np.empty((count, 4))
+    out = np.empty((4, count)).T
     for corner, name in enumerate(BOUNDS):
         column = taken[name]
         assert not isinstance(column, Coded)  # noqa: S101 - never packed

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time
 _PIECE_ROWS = 16_384
 _PIECE_BYTES = 8 << 20
 # Of a table there may be more: it is cleaned faster, and repeats itself more.
-_ROWS = 65_536
+_ROWS = 32_768
 _BYTES = 16 << 20
 
 
@@ -33,7 +33,7 @@ def coalesced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held.append(batch)
         count, size = count + batch.num_rows, size + batch.nbytes
         if count >= _ROWS or size >= _BYTES:
-            yield pa.concat_batches(held)
+            yield held[0] if len(held) == 1 else pa.concat_batches(held)
             held, count, size = [], 0, 0
     if held:
         yield pa.concat_batches(held)

@@ -9,7 +9,7 @@ time, and `stitch` makes one file of them. Specification: https://geoparquet.org
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from d4c_pipeline.model import release
-from d4c_pipeline.processing import encode, staged
+from d4c_pipeline.processing import encode, points, staged
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.groups import (
     FEATURE_BYTES,
@@ -115,7 +115,7 @@ def write(path: Path, parts: Iterable[Sorted], layout: Layout, *, threads: int |
     does.
     """
     schema = _schema(layout)
-    encoded = in_order(lambda job: job(), _jobs(parts, schema, layout), threads)
+    encoded = in_order(lambda job: job(), _jobs(parts, schema, layout, threads), threads)
     with path.open("wb") as out:
         return stitch(out, _template(schema), map(memoryview, encoded))
 
@@ -129,11 +129,13 @@ def _template(schema: pa.Schema) -> bytes:
     return encode.encoded(schema.empty_table(), encode.Choice.usual(schema.names), whole_schema=True).to_pybytes()
 
 
-def _jobs(parts: Iterable[Sorted], schema: pa.Schema, layout: Layout) -> Iterator[Callable[[], pa.Buffer]]:
+def _jobs(
+    parts: Iterable[Sorted], schema: pa.Schema, layout: Layout, threads: int | None
+) -> Iterator[Callable[[], pa.Buffer]]:
     choice = encode.Choice({})
     for number, group in enumerate(groups(parts, layout.rows, features=layout.geometry is not None)):
         if number % _GROUPS_A_CHOICE == 0:
-            choice = encode.choose(_table(group, schema, layout, {}))
+            choice = encode.choose(_table(group, schema, layout, {}), threads)
         yield lambda group=group, choice=choice: encode.encoded(_table(group, schema, layout, choice.encodings), choice)
 
 
@@ -184,31 +186,41 @@ def _json(value: Any) -> str:
 
 
 def _table(group: Group, schema: pa.Schema, layout: Layout, encodings: Mapping[str, str]) -> pa.Table:
-    names = list(group[0].rows.columns)
-    if len(group) == 1:
-        taken = {name: group[0].rows.take(name, group[0].positions) for name in names}
-    else:
-        pieces = [
-            pa.RecordBatch.from_arrays(
-                [_arrow(piece.rows.take(name, piece.positions)) for name in names], names=names
-            )
-            for piece in group
-        ]  # fmt: skip
-        taken = gather(pieces).columns
-    count = sum(len(piece.positions) for piece in group)
+    geometry = layout.geometry
+    taken = _taken(group, [name for name in schema.names if geometry is None or name not in (GEOMETRY, BBOX)])
+    if geometry is not None:
+        taken |= _taken(group, [staged.GEOMETRY, staged.TYPE] if geometry.promoted else [staged.GEOMETRY])
     arrays: list[pa.Array] = []
     fields: list[pa.Field] = []
     for field in schema:
-        if layout.geometry is not None and field.name == GEOMETRY:
-            array = staged.promoted(taken, layout.geometry.promoted)
-            array = array if layout.geometry.covered else pa.ExtensionArray.from_storage(field.type, array)
-        elif layout.geometry is not None and field.name == BBOX:
-            array = _covering(staged.bounds(taken, count))
+        if geometry is not None and field.name == GEOMETRY:
+            array = staged.promoted(taken, geometry.promoted)
+            array = array if geometry.covered else pa.ExtensionArray.from_storage(field.type, array)
+        elif geometry is not None and field.name == BBOX:
+            array = _covering(_boxes(group, _arrow(taken[staged.GEOMETRY])))
         else:
             array = _as_encoded(taken[field.name], field.type, encodings.get(field.name))
         arrays.append(array)
         fields.append(field.with_type(array.type))
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _taken(group: Group, names: Sequence[str]) -> dict[str, Column]:
+    if len(group) == 1:
+        return {name: group[0].rows.take(name, group[0].positions) for name in names}
+    pieces = [
+        pa.RecordBatch.from_arrays(
+            [_arrow(piece.rows.take(name, piece.positions)) for name in names], names=list(names)
+        )
+        for piece in group
+    ]
+    return gather(pieces).columns
+
+
+def _boxes(group: Group, wkb: pa.Array) -> npt.NDArray[np.float64]:
+    # Points say themselves where they are, which is quicker than fetching it four times.
+    xy = points.alone(wkb)
+    return staged.bounds(_taken(group, staged.BOUNDS), len(wkb)) if xy is None else np.concatenate([xy, xy]).T
 
 
 def _arrow(column: Column) -> pa.Array:
@@ -230,11 +242,12 @@ def _as_encoded(column: Column, kind: pa.DataType, encoding: str | None) -> pa.A
 def _covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
     """Return the bbox structs: float32, never smaller than the true box, null where there is no geometry."""
     missing = np.asarray(np.isnan(bounds).any(axis=1))
-    exact = np.where(missing[:, None], 0.0, bounds)
-    rounded = exact.astype(np.float32)
-    low = np.where(rounded[:, :2] > exact[:, :2], np.nextafter(rounded[:, :2], np.float32(-np.inf)), rounded[:, :2])
-    high = np.where(rounded[:, 2:] < exact[:, 2:], np.nextafter(rounded[:, 2:], np.float32(np.inf)), rounded[:, 2:])
-    corners = [np.ascontiguousarray(values) for values in (low[:, 0], low[:, 1], high[:, 0], high[:, 1])]
-    return pa.StructArray.from_arrays(
-        [pa.array(corner) for corner in corners], fields=list(encode.BBOX_TYPE), mask=pa.array(missing)
-    )
+    mask = pa.array(missing) if missing.any() else None
+    corners: list[pa.Array] = []
+    for axis, beyond in enumerate((-np.inf, -np.inf, np.inf, np.inf)):
+        exact = bounds[:, axis] if mask is None else np.where(missing, 0.0, bounds[:, axis])
+        rounded = exact.astype(np.float32)
+        inside = np.flatnonzero(rounded > exact if beyond < 0 else rounded < exact)
+        rounded[inside] = np.nextafter(rounded[inside], np.float32(beyond))
+        corners.append(pa.array(rounded))
+    return pa.StructArray.from_arrays(corners, fields=list(encode.BBOX_TYPE), mask=mask)

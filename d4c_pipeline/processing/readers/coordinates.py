@@ -21,19 +21,21 @@ import shapely
 
 from d4c_pipeline.model.dataset import VectorProcessing
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing import casting
+from d4c_pipeline.processing import casting, points
+from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, parse_crs
 
 _SRID = re.compile(r"\s*SRID=(\d+);", re.IGNORECASE)
 
 
-def with_geometry(native: Native, processing: VectorProcessing, path: Path) -> Native:
+def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, threads: int | None = None) -> Native:
     """Return `native`, a table, with the geometry that the declared columns mean; EPSG:4326 unless declared otherwise.
 
     Longitude and latitude stay columns; a row that lacks either has no geometry (`incomplete_coordinates` counts those
     that lack one). The column with Well-Known Text is taken out; of `SRID=4326;POINT (...)` the number has to agree.
     Without declared columns it is returned as it is where SQL will make the geometry. Raises DataError for columns that
     are not there or not declared; going through the batches raises it for what is neither number nor geometry.
+    `threads` changes the speed alone.
     """
     names = native.attributes.names
     if processing.longitude is not None and processing.latitude is not None:
@@ -59,7 +61,7 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path) -> N
         return replace(
             native,
             attributes=pa.schema(fields),
-            batches=_with_points(native.batches, *wanted, native.report),
+            batches=_with_points(native.batches, *wanted, native.report, threads),
             crs=crs,
         )
     position = names.index(wanted[0])
@@ -77,42 +79,39 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _with_points(
-    batches: Iterator[pa.RecordBatch], longitude: str, latitude: str, report: dict[str, Any]
+    batches: Iterator[pa.RecordBatch], longitude: str, latitude: str, report: dict[str, Any], threads: int | None
 ) -> Iterator[pa.RecordBatch]:
-    for given in batches:
-        batch = given
-        numbers: list[npt.NDArray[np.float64]] = []
-        for name in (longitude, latitude):
-            bare, column = _coordinates(batch[name], name, report)
-            if bare is not batch[name]:
-                batch = batch.set_column(batch.schema.names.index(name), name, bare)
-            numbers.append(column.to_numpy(zero_copy_only=False))
-        yield batch.append_column(GEOMETRY_COLUMN, _points(numbers[0], numbers[1], report))
+    for batch, counts in in_order(lambda batch: _placed(batch, longitude, latitude), batches, threads):
+        for name, count in counts.items():
+            report[name] += count
+        yield batch
 
 
-def _coordinates(column: pa.Array, name: str, report: dict[str, Any]) -> tuple[pa.Array, pa.Array]:
-    # The column as it is kept, and as numbers.
+def _placed(batch: pa.RecordBatch, longitude: str, latitude: str) -> tuple[pa.RecordBatch, dict[str, int]]:
+    numbers: list[npt.NDArray[np.float64]] = []
+    trimmed = 0
+    for name in (longitude, latitude):
+        bare, column, count = _coordinates(batch[name], name)
+        trimmed += count
+        if bare is not batch[name]:
+            batch = batch.set_column(batch.schema.names.index(name), name, bare)
+        numbers.append(column.to_numpy(zero_copy_only=False))
+    x, y = numbers
+    known = ~(np.isnan(x) | np.isnan(y))
+    counts = {"coordinates_trimmed": trimmed, "incomplete_coordinates": int((np.isnan(x) ^ np.isnan(y)).sum())}
+    return batch.append_column(GEOMETRY_COLUMN, points.write(np.stack([x, y]), known)), counts
+
+
+def _coordinates(column: pa.Array, name: str) -> tuple[pa.Array, pa.Array, int]:
+    # The column as it is kept, as numbers, and how many of its values had something cut off.
     # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
     if not pa.types.is_string(column.type):
-        return column, casting.cast(column, "float", name)
+        return column, casting.cast(column, "float", name), 0
     numbers = casting.plain_numbers(column)
     if numbers is not None:
-        return column, numbers
+        return column, numbers, 0
     bare = pc.replace_substring_regex(column, r"^[\s,;]+|[\s,;]+$", "")
-    report["coordinates_trimmed"] += pc.sum(pc.not_equal(column, bare)).as_py() or 0
-    return bare, casting.cast(bare, "float", name)
-
-
-def _points(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], report: dict[str, Any]) -> pa.Array:
-    known = ~(np.isnan(x) | np.isnan(y))
-    report["incomplete_coordinates"] += int((np.isnan(x) ^ np.isnan(y)).sum())
-    # Byte order, type 1, x, y: what a library would write one by one.
-    points = np.empty(len(x), dtype=[("order", "u1"), ("type", "<u4"), ("x", "<f8"), ("y", "<f8")])
-    points["order"], points["type"], points["x"], points["y"] = 1, 1, x, y
-    fixed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(points.dtype.itemsize), len(x), [None, pa.py_buffer(points.tobytes())]
-    )
-    return pc.if_else(pa.array(known), fixed.cast(pa.binary()), pa.scalar(None, pa.binary()))
+    return bare, casting.cast(bare, "float", name), pc.sum(pc.not_equal(column, bare)).as_py() or 0
 
 
 def _with_parsed(batches: Iterator[pa.RecordBatch], name: str, code: str) -> Iterator[pa.RecordBatch]:

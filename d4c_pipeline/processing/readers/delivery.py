@@ -51,29 +51,31 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
     if member.suffix in inputs.TEXT_SUFFIXES:
         from d4c_pipeline.processing.readers import text
 
-        return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads))]
+        return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)]
     if member.suffix in inputs.WORKBOOK_SUFFIXES:
         from d4c_pipeline.processing.readers import workbook
 
         sheets = workbook.sheets(member.path, processing)
         return [
-            _table(member, processing, sheet, partial(workbook.read, member.path, processing, sheet))
+            _table(member, processing, sheet, partial(workbook.read, member.path, processing, sheet), threads)
             for sheet in sheets
         ]
     if member.suffix in inputs.PARQUET_SUFFIXES:
         from d4c_pipeline.processing.readers import parquet
 
-        return [_table(member, processing, None, lambda: parquet.read(member.path, processing))]
+        return [_table(member, processing, None, lambda: parquet.read(member.path, processing), threads)]
     if member.suffix in inputs.JSON_SUFFIXES and not _is_geojson(member, processing):
         from d4c_pipeline.processing.readers import json_rows
 
-        return [_table(member, processing, None, lambda: json_rows.read(member.path, processing))]
+        return [_table(member, processing, None, lambda: json_rows.read(member.path, processing), threads)]
     from d4c_pipeline.processing.readers import vector
 
     return vector.parts(member, processing)
 
 
-def _table(member: Member, processing: Processing, layer: str | None, opener: Callable[[], Native]) -> Part:
+def _table(
+    member: Member, processing: Processing, layer: str | None, opener: Callable[[], Native], threads: int | None
+) -> Part:
     # Features of a format that knows no geometry: columns with coordinates make it.
     def placed() -> Native:
         native = opener()
@@ -81,7 +83,7 @@ def _table(member: Member, processing: Processing, layer: str | None, opener: Ca
             return native
         from d4c_pipeline.processing.readers import coordinates
 
-        return coordinates.with_geometry(native, processing, member.path)
+        return coordinates.with_geometry(native, processing, member.path, threads=threads)
 
     return Part(member.name, layer, placed)
 

@@ -1,7 +1,7 @@
 """Delimited text (CSV, TSV, the data file of a WDS full table): every column read as text, nothing guessed of types.
 
-It is read in blocks, so that ten million rows take no more memory than ten thousand. Columns with coordinates become
-geometry in `coordinates`; casting columns to types belongs to `columns`.
+It is read in blocks, side by side where it can be cut between rows, so that ten million rows take no more memory than
+ten thousand. Columns with coordinates become geometry in `coordinates`; casting to types belongs to `columns`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow.csv
 
 from d4c_pipeline.model.dataset import Processing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers import encoding as encodings
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, exactly_unique
@@ -27,6 +29,10 @@ _DELIMITERS = (",", ";", "\t", "|")
 # Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
 _BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
 _TOO_LONG = "straddl"
+# What is cut off the file at a time, to be parsed beside others, and the last row of each (see `_cut`).
+_CUT = 8 << 20
+_LAST = b"(the last row of a cut)"
+_UTF8 = ("utf-8", "utf-8-sig")
 _REMEDY = "Correct processing.encoding, delimiter or header, or fetch the vintage again"
 _PAD_ROWS = 20_000
 _FIELD_LIMIT = (1 << 31) - 1
@@ -65,12 +71,20 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     return Native(path.name, attributes, with_plain_numbers(batches, processing), report=report)
 
 
+class _QuotedError(Exception):
+    """A cut may have fallen between quotes, or a row does not fit into one."""
+
+
 def _parse(path: Path, processing: Processing, dialect: _Dialect, threads: int | None) -> Iterator[pa.RecordBatch]:
+    options = _options(processing, dialect)
+    streams = [partial(_stream, path, options, size=size, threads=threads) for size in _BLOCKS]
+    if dialect.encoding in _UTF8:
+        streams.insert(0, partial(_side_by_side, path, options, dialect, threads=threads))
     done = 0
-    for size in _BLOCKS:
+    for stream in streams:
         skip = done
         try:
-            for batch in _stream(path, processing, dialect, threads, size):
+            for batch in stream():
                 if skip >= batch.num_rows:
                     skip -= batch.num_rows
                     continue
@@ -78,38 +92,89 @@ def _parse(path: Path, processing: Processing, dialect: _Dialect, threads: int |
                 done += batch.num_rows - skip
                 skip = 0
             return
+        except _QuotedError:
+            continue
         except (UnicodeError, pa.ArrowInvalid) as error:
-            if _TOO_LONG in str(error) and size != _BLOCKS[-1]:
+            if _TOO_LONG in str(error) and stream is not streams[-1]:
                 continue
             raise _refusal(path, processing, dialect, error) from error
 
 
-def _stream(
-    path: Path, processing: Processing, dialect: _Dialect, threads: int | None, size: int
-) -> Iterator[pa.RecordBatch]:
-    yield from pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(
-            use_threads=threads != 1,
-            block_size=size,
+def _options(processing: Processing, dialect: _Dialect) -> dict[str, Any]:
+    return {
+        "read_options": pyarrow.csv.ReadOptions(
             column_names=list(dialect.names),
             skip_rows=dialect.skipped,
             skip_rows_after_names=0 if processing.header else 1,
             # Arrow skips a byte order mark of UTF-8 itself, and reads it faster when it need not transcode.
-            encoding="utf8" if dialect.encoding in ("utf-8", "utf-8-sig") else dialect.encoding,
+            encoding="utf8" if dialect.encoding in _UTF8 else dialect.encoding,
         ),
-        parse_options=pyarrow.csv.ParseOptions(
+        "parse_options": pyarrow.csv.ParseOptions(
             delimiter=dialect.delimiter,
             quote_char='"' if dialect.quoted else False,
             newlines_in_values=dialect.quoted,
         ),
-        convert_options=pyarrow.csv.ConvertOptions(
+        "convert_options": pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(dialect.names, pa.string()),
             null_values=["", *processing.nulls],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         ),
+    }
+
+
+def _stream(path: Path, options: dict[str, Any], *, size: int, threads: int | None) -> Iterator[pa.RecordBatch]:
+    reading = options["read_options"]
+    reading.block_size, reading.use_threads = size, threads != 1
+    yield from pyarrow.csv.open_csv(path, **options)
+
+
+def _side_by_side(
+    path: Path, options: dict[str, Any], dialect: _Dialect, *, threads: int | None
+) -> Iterator[pa.RecordBatch]:
+    # Arrow's own stream parses in one thread. Raises _QuotedError for text that is not cut like this.
+    last = b"\n" + _LAST + dialect.delimiter.encode() * (len(dialect.names) - 1) + b"\n"
+    yield from in_order(lambda cut: _parsed(cut, last, options), _cut(path), threads)
+
+
+def _cut(path: Path) -> Iterator[tuple[bool, tuple[bytes, memoryview]]]:
+    # Whether it is the first, and two pieces that together end behind a line.
+    with path.open("rb") as handle:
+        first, rest = True, b""
+        while data := handle.read(_CUT):
+            end = data.rfind(b"\n") + 1
+            if not end:
+                raise _QuotedError
+            yield first, (rest, memoryview(data)[:end])
+            first, rest = False, data[end:]
+        if rest or first:
+            yield first, (rest, memoryview(b""))
+
+
+def _parsed(cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: dict[str, Any]) -> pa.RecordBatch:
+    # A row of our own is put behind. If the cut fell between quotes, it is part of a value: the only way in which what
+    # comes after it could be misread.
+    first, pieces = cut
+    text = b"".join((*pieces, last))
+    whole = options["read_options"]
+    reading = pyarrow.csv.ReadOptions(
+        use_threads=False,
+        block_size=_BLOCKS[0],
+        column_names=whole.column_names,
+        encoding=whole.encoding,
+        skip_rows=whole.skip_rows if first else 0,
+        skip_rows_after_names=whole.skip_rows_after_names if first else 0,
     )
+    try:
+        table = pyarrow.csv.read_csv(pa.BufferReader(text), **{**options, "read_options": reading})
+    except pa.ArrowInvalid as error:
+        # What is wrong, or that nothing is, comes out where it is not cut.
+        raise _QuotedError from error
+    # In the first, a row of the file shows that the names were in it too.
+    if table.num_rows <= first or table.column(0)[-1].as_py() != _LAST.decode():
+        raise _QuotedError
+    columns = [column.combine_chunks() for column in table.slice(0, table.num_rows - 1).columns]
+    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
 
 def _padded(path: Path, processing: Processing, dialect: _Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
