@@ -1,6 +1,6 @@
 """What a disk answers, in words: OSError of writing or reading becomes a StorageError with its remedy.
 
-Here also belongs what makes a write durable (fsync of a folder). Which file is written where does not.
+Here also belongs what makes a write whole and durable. Which file is written where does not.
 """
 
 from __future__ import annotations
@@ -41,3 +41,29 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one step: a reader finds the old file or the whole new one.
+
+    Raises StorageError when the disk is full or refuses.
+    """
+    with storage_errors(f"write {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = unfinished(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name under which `path` is written before it is whole.
+
+    One name for every process: who holds the lease now writes over what one that died has left.
+    """
+    return path.with_name(f".{path.name}.part")

@@ -28,14 +28,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from d4c_pipeline.distribution.headers import cache_control
 from d4c_pipeline.distribution.media_types import media_type
-from d4c_pipeline.distribution.store import is_immutable
 from d4c_pipeline.model.errors import PermanentError, TransientError
 
 IDENTITY_PATH = "/.well-known/d4c-file-server"
-_IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
-# Strictly the latest: a reader may hold it for a minute, then asks again (and mostly gets 304).
-_MUTABLE_CACHE = "public, max-age=60, must-revalidate"
 _READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
 _SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
 _START_SECONDS = 10.0
@@ -126,8 +123,7 @@ class _Folder(StaticFiles):
             raise HTTPException(status_code=404)
         response = await super().get_response(path, scope)
         if response.status_code < 300 or response.status_code == 304:
-            immutable = is_immutable("/".join(parts))
-            response.headers["Cache-Control"] = _IMMUTABLE_CACHE if immutable else _MUTABLE_CACHE
+            response.headers["Cache-Control"] = cache_control("/".join(parts))
         return response
 
     def file_response(

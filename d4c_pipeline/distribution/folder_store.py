@@ -12,7 +12,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +20,21 @@ from uuid import uuid4
 
 from d4c_pipeline.distribution.disk import storage_errors, sync_folder
 from d4c_pipeline.distribution.hashing import READ_SIZE, Digests, sha256_of
-from d4c_pipeline.distribution.store import Stored, checked_address, is_immutable, public_url
-from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.distribution.store import (
+    QUARANTINE,
+    Facts,
+    Stored,
+    checked_address,
+    is_immutable,
+    public_url,
+    quarantine_path,
+)
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
 
 # Whatever the umask: a web server of another user must be able to read what is published.
 _FOLDER_MODE = 0o755
 _MUTABLE_MODE = 0o644
+_QUARANTINE_MODE = 0o700
 _IMMUTABLE_MODE = 0o444
 _PART_SUFFIX = ".part"
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -33,10 +42,14 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class FolderStore:
-    """The folder `root`, served to readers at `base_url`."""
+    """The folder `root`, served to readers at `base_url`.
 
-    def __init__(self, root: Path, base_url: str, name: str = "primary") -> None:
+    One that is `mounted` is never made: where it is missing, whatever is asked of the store raises StorageError.
+    """
+
+    def __init__(self, root: Path, base_url: str, name: str = "primary", *, mounted: bool = False) -> None:
         self.root = root
+        self._mounted = mounted
         self.base_url = base_url.rstrip("/")
         self._name = name
 
@@ -53,6 +66,12 @@ class FolderStore:
         """Return the size in bytes, None when nothing is there."""
         with storage_errors(f"read {address} in store {self.name}"):
             return _file_size(self._path(address))
+
+    def facts(self, address: str) -> Facts | None:
+        """Return the size and, as the tag, when the file was last written; None when nothing is there."""
+        with storage_errors(f"read {address} in store {self.name}"):
+            status = _file_status(self._path(address))
+        return None if status is None else Facts(status.st_size, f"mtime-{status.st_mtime_ns}")
 
     def local_path(self, address: str) -> Path | None:
         """Return the path of the file, None when nothing is there. For reading only."""
@@ -75,7 +94,13 @@ class FolderStore:
 
     def verify(self, address: str, size: int, sha256: str) -> bool:
         """Read everything and say whether exactly these bytes are there; False when nothing is."""
-        return self.stat(address) == size and sha256_of(self._path(address)) == sha256
+        path = self._path(address)
+        if self.stat(address) != size or sha256_of(path) != sha256:
+            return False
+        # Whoever finds the file in place puts nothing there any more, so what its writer left when it died goes here.
+        with storage_errors(f"read {address} in store {self.name}"):
+            _sweep(path.parent)
+        return True
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
         """Put a file where nothing is yet, read-only; the same bytes again are no work.
@@ -96,11 +121,11 @@ class FolderStore:
             changed = _place_new(part, target) or not self._holds(target, address, digests)
         return self._stored(address, digests.size, digests.sha256, changed=changed)
 
-    def replace(self, source: Path | bytes, address: str) -> Stored:
+    def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
-        The same bytes again are no work, so readers' caches stay valid. Raises PermanentError for an immutable
-        address, StorageError when the disk is full or refuses.
+        The same bytes again are no work, so readers' caches stay valid. `guard` is called right before that step and
+        may raise. Raises PermanentError for an immutable address, StorageError when the disk is full or refuses.
         """
         if is_immutable(address):
             raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
@@ -109,8 +134,27 @@ class FolderStore:
         if same is not None:
             return self._stored(address, *same, changed=False)
         with self._written_part(source, target, address, _MUTABLE_MODE) as (part, size, sha256):
+            if guard is not None:
+                guard()
             part.replace(target)
         return self._stored(address, size, sha256, changed=True)
+
+    def quarantine(self, address: str, tag: str) -> str | None:
+        """Move what is there aside by one rename, and return its path in the store; None when nothing is there."""
+        source, aside = self._path(address), quarantine_path(address, tag)
+        target = self.root / aside
+        with storage_errors(f"move {address} aside in store {self.name}"):
+            if _file_status(source) is None:
+                return None
+            _make_folder(target.parent, self.root)
+            # Whatever server shows the folder, and whether or not it hides names with a dot.
+            (self.root / QUARANTINE).chmod(_QUARANTINE_MODE)
+            if target.exists():
+                target = target.with_name(f"{target.name}.{uuid4().hex}")
+            source.rename(target)
+            sync_folder(target.parent)
+            sync_folder(source.parent)
+        return str(target.relative_to(self.root))
 
     def delete(self, address: str) -> None:
         """Remove what is there, if anything."""
@@ -123,6 +167,10 @@ class FolderStore:
             sync_folder(target.parent)
 
     def _path(self, address: str) -> Path:
+        if self._mounted and not self.root.is_dir():
+            raise StorageError(
+                f"The folder {self.root} of store {self.name} is not there", "Mount its disk, or make the folder"
+            )
         return self.root.joinpath(*checked_address(address).split("/"))
 
     def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
@@ -187,11 +235,16 @@ class FolderStore:
 
 
 def _file_size(path: Path) -> int | None:
+    status = _file_status(path)
+    return None if status is None else status.st_size
+
+
+def _file_status(path: Path) -> os.stat_result | None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 @contextmanager

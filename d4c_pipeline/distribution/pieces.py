@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d4c_pipeline.distribution.disk import storage_errors
+from d4c_pipeline.distribution.hashing import feed
 
 _KIB, _MIB = 1 << 10, 1 << 20
 MIN_PIECE_SIZE = 16 * _KIB
@@ -35,6 +40,42 @@ class Pieces:
     root: bytes | None = None
     layer: bytes = b""
 
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+        return -(-self.size // self.piece_size)
+
+    def span(self, piece: int) -> tuple[int, int]:
+        """The bytes [start, end) of the file that the piece of that number is."""
+        start = piece * self.piece_size
+        return start, min(start + self.piece_size, self.size)
+
+    def sha1_of(self, piece: int) -> bytes:
+        """The SHA-1 of the piece of that number, 20 bytes."""
+        return self.sha1[piece * 20 : piece * 20 + 20]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the pieces as JSON-ready values, hashes in hexadecimal."""
+        return {
+            "size": self.size,
+            "piece_size": self.piece_size,
+            "sha1": self.sha1.hex(),
+            "root": self.root.hex() if self.root is not None else None,
+            "layer": self.layer.hex(),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Pieces:
+        """Read what `to_json` wrote."""
+        root = value["root"]
+        return cls(
+            size=value["size"],
+            piece_size=value["piece_size"],
+            sha1=bytes.fromhex(value["sha1"]),
+            root=None if root is None else bytes.fromhex(root),
+            layer=bytes.fromhex(value["layer"]),
+        )
+
 
 def piece_size_for(size: int) -> int:
     """Return the piece size for a file of `size` bytes: a power of two, 16 KiB to 16 MiB, for 1,025 to 2,048 pieces.
@@ -44,6 +85,27 @@ def piece_size_for(size: int) -> int:
     smallest = _LARGE_FILE_PIECE_SIZE if size >= _LARGE_FILE else MIN_PIECE_SIZE
     wanted = -(-size // _MOST_PIECES)
     return min(MAX_PIECE_SIZE, max(smallest, 1 << max(wanted - 1, 0).bit_length()))
+
+
+def piece_hasher(path: Path, *, hybrid: bool) -> PieceHasher:
+    """Return what takes part in the read of the file at `path` and knows its pieces then, with a v2 tree if `hybrid`.
+
+    Raises StorageError when the file can't be looked at.
+    """
+    with storage_errors(f"read {path.name}"):
+        size = path.stat().st_size
+    return PieceHasher(piece_size_for(size), hybrid=hybrid)
+
+
+def hash_pieces(path: Path, *, hybrid: bool) -> Pieces:
+    """Read the file at `path` once and return its pieces, with their v2 tree if `hybrid`.
+
+    Raises StorageError when the file can't be read.
+    """
+    hasher = piece_hasher(path, hybrid=hybrid)
+    with storage_errors(f"read {path.name}"), path.open("rb", buffering=0) as stream:
+        feed(stream, hasher)
+    return hasher.finish()
 
 
 class PieceHasher:

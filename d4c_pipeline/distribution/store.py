@@ -8,6 +8,7 @@ remembered by the ledger.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -17,7 +18,8 @@ from d4c_pipeline.distribution.hashing import Digests
 from d4c_pipeline.model.errors import PermanentError
 
 # Torrents' web seeds and citations point here, so no byte may ever change under these addresses.
-IMMUTABLE_PREFIXES = ("raw/", "releases/")
+IMMUTABLE_PREFIXES = ("raw/", "releases/", "snapshots/")
+QUARANTINE = ".quarantine"
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -33,6 +35,17 @@ class Stored:
     size: int
     sha256: str
     changed: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a store says of an address without reading it: `size` in bytes, and a tag of the content where it keeps one.
+
+    The same `etag` later means that the store knows of no write in between; rot is only found by reading.
+    """
+
+    size: int
+    etag: str | None
 
 
 class Store(Protocol):
@@ -51,6 +64,10 @@ class Store(Protocol):
         """Return the size in bytes, None when nothing is there."""
         ...
 
+    def facts(self, address: str) -> Facts | None:
+        """Return what can be known without reading, None when nothing is there."""
+        ...
+
     def open(self, address: str) -> BinaryIO:
         """Open for reading. Raises UnknownNameError when nothing is there."""
         ...
@@ -66,10 +83,11 @@ class Store(Protocol):
         """
         ...
 
-    def replace(self, source: Path | bytes, address: str) -> Stored:
+    def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
-        Raises PermanentError for an address that is immutable.
+        `guard` is called right before that step and may raise: whoever lost the right to switch meanwhile changes
+        nothing. Raises PermanentError for an address that is immutable, BusyError where the store saw another writer.
         """
         ...
 
@@ -79,6 +97,13 @@ class Store(Protocol):
 
     def delete(self, address: str) -> None:
         """Remove what is there, if anything."""
+        ...
+
+    def quarantine(self, address: str, tag: str) -> str | None:
+        """Move what is there aside, where nobody is served it, and return its path in the store; None when nothing is.
+
+        `tag` (letters and digits) tells one set of bytes from another; nothing that lies there is written over.
+        """
         ...
 
     def local_path(self, address: str) -> Path | None:
@@ -98,6 +123,14 @@ def checked_address(address: str) -> str:
             "Write it relative with forward slashes, such as releases/stops/2024/v0.1.0/stops.parquet",
         )
     return address
+
+
+def quarantine_path(address: str, tag: str) -> str:
+    """Return where a store keeps what it took out of service at `address`: hidden, so that no server shows it.
+
+    Raises PermanentError when `address` is none.
+    """
+    return f"{QUARANTINE}/{checked_address(address)}.{tag}"
 
 
 def is_immutable(address: str) -> bool:

@@ -6,22 +6,20 @@ its info hash. Trying a web seed before it is written belongs to `web_seeds`. Fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import libtorrent as lt
 
-from d4c_pipeline.distribution.disk import storage_errors
-from d4c_pipeline.distribution.hashing import feed
-from d4c_pipeline.distribution.pieces import PieceHasher, Pieces, piece_size_for
+from d4c_pipeline.distribution.pieces import Pieces
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 
 # Without a version: an upgrade of ours must not change the bytes of a torrent that is made again.
 _CREATED_BY = b"d4c_pipeline"
+_ADDRESSES = (b"announce", b"announce-list", b"url-list")
 _TRACKER_SCHEMES = ("http", "https", "udp", "ws", "wss")
 
 
@@ -36,31 +34,6 @@ class TorrentFile:
     magnet: str
 
 
-def make_torrent(
-    path: Path,
-    name: str,
-    *,
-    web_seeds: Sequence[str],
-    trackers: Sequence[str],
-    comment: str,
-    created: datetime,
-    hybrid: bool,
-) -> TorrentFile:
-    """Read the file at `path` once and return its torrent, in which it is called `name`.
-
-    `web_seeds` are full file URLs, best first; `trackers` announce URLs, each a tier of its own; `created` (time-zone
-    aware) comes from the release, so that making it again gives the same bytes. Raises PermanentError for an empty
-    file or a name or URL that no client takes, StorageError when the file can't be read.
-    """
-    with storage_errors(f"read {path.name}"), path.open("rb", buffering=0) as stream:
-        size = path.stat().st_size
-        hasher = PieceHasher(piece_size_for(size), hybrid=hybrid)
-        read = feed(stream, hasher)
-    if read != size:
-        raise IntegrityError(f"{path.name} changed while its torrent was made", "Run again once nobody writes to it")
-    return torrent_of(hasher.finish(), name, web_seeds=web_seeds, trackers=trackers, comment=comment, created=created)
-
-
 def torrent_of(
     pieces: Pieces,
     name: str,
@@ -70,11 +43,15 @@ def torrent_of(
     comment: str,
     created: datetime,
 ) -> TorrentFile:
-    """Return the torrent of a file whose `pieces` are known already; hybrid if they hold a v2 tree.
+    """Return the torrent of the file that has these `pieces`, in which it is called `name`; hybrid with a v2 tree.
 
-    Arguments and errors are those of `make_torrent`.
+    `web_seeds` are full file URLs, best first; `trackers` announce URLs, each a tier of its own; `created` (time-zone
+    aware) comes from the release, so that making it again gives the same bytes. Raises PermanentError for an empty
+    file or a name or URL that no client takes.
     """
-    _check(pieces, name, web_seeds, trackers, created)
+    if created.tzinfo is None:
+        raise ValueError("created must be time-zone aware: a naive time gives other bytes elsewhere")
+    _check_file(pieces, name)
     torrent: dict[bytes, Any] = {
         b"info": _info(pieces, name),
         b"created by": _CREATED_BY,
@@ -82,19 +59,60 @@ def torrent_of(
     }
     if comment:
         torrent[b"comment"] = comment.encode()
+    if pieces.root is not None:
+        torrent[b"piece layers"] = {pieces.root: pieces.layer} if pieces.layer else {}
+    return _announced(torrent, web_seeds, trackers)
+
+
+def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
+    """Return the torrent `data` with other web seeds and trackers; its info hash and all else stay.
+
+    Raises IntegrityError when `data` is no single-file torrent, PermanentError for a URL that no client takes.
+    """
+    return _announced(_decoded(data), web_seeds, trackers)
+
+
+def pieces_of(data: bytes) -> Pieces:
+    """Return the piece hashes that a single-file torrent holds. Raises IntegrityError when `data` is none."""
+    torrent = _decoded(data)
+    info = torrent[b"info"]
+    (tree,) = info.get(b"file tree", {b"": {}}).values()
+    root = tree.get(b"", {}).get(b"pieces root")
+    layer = torrent.get(b"piece layers", {}).get(root, b"")
+    return Pieces(info[b"length"], info[b"piece length"], info[b"pieces"], root, layer)
+
+
+def _decoded(data: bytes) -> dict[bytes, Any]:
+    try:
+        torrent: Any = lt.bdecode(data)
+    except RuntimeError:  # what the binding makes of every error of its parser
+        torrent = None
+    info = torrent.get(b"info") if isinstance(torrent, dict) else None
+    wanted = {b"length": int, b"piece length": int, b"pieces": bytes, b"name": bytes}
+    if not isinstance(info, dict) or any(not isinstance(info.get(key), kind) for key, kind in wanted.items()):
+        raise IntegrityError(
+            "What should be the torrent of one file is none", "Restore the .torrent from another copy of the release"
+        )
+    return torrent
+
+
+def _announced(known: Mapping[bytes, Any], web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
+    """The torrent `known` with these addresses instead of those it has."""
+    _check_addresses(web_seeds, trackers)
+    torrent = {key: value for key, value in known.items() if key not in _ADDRESSES}
+    info = torrent[b"info"]
     if trackers:
         torrent[b"announce"] = trackers[0].encode()
         torrent[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
     if web_seeds:
         # Always a list: a single string is allowed by BEP 19 but not read by everyone.
         torrent[b"url-list"] = [url.encode() for url in web_seeds]
-    if pieces.root is not None:
-        torrent[b"piece layers"] = {pieces.root: pieces.layer} if pieces.layer else {}
     data = lt.bencode(torrent)
     # libtorrent reads it back, so what we publish is what the reference implementation accepts.
     hashes = lt.load_torrent_buffer(data).info_hashes
     v1, v2 = str(hashes.v1), str(hashes.v2) if hashes.has_v2() else None
-    return TorrentFile(data, v1, v2, pieces.piece_size, _magnet(v1, v2, name, pieces.size, web_seeds, trackers))
+    magnet = _magnet(v1, v2, info[b"name"].decode(), info[b"length"], web_seeds, trackers)
+    return TorrentFile(data, v1, v2, info[b"piece length"], magnet)
 
 
 def _info(pieces: Pieces, name: str) -> dict[bytes, Any]:
@@ -117,13 +135,14 @@ def _magnet(v1: str, v2: str | None, name: str, size: int, web_seeds: Sequence[s
     return "magnet:?" + "&".join([*topics, *(f"{key}={quote(value, safe='')}" for key, value in rest)])
 
 
-def _check(pieces: Pieces, name: str, web_seeds: Sequence[str], trackers: Sequence[str], created: datetime) -> None:
-    if created.tzinfo is None:
-        raise ValueError("created must be time-zone aware: a naive time gives other bytes elsewhere")
+def _check_file(pieces: Pieces, name: str) -> None:
     if pieces.size == 0:
         raise PermanentError(f"{name} is empty, and a torrent of nothing can't be had", "Publish a file with data")
     if not name or "/" in name or "\\" in name or name in {".", ".."} or not name.isprintable():
         raise PermanentError(f"'{name}' can't name a torrent's file", "Use a plain file name without folders")
+
+
+def _check_addresses(web_seeds: Sequence[str], trackers: Sequence[str]) -> None:
     for url in web_seeds:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.endswith("/") or not parts.path:

@@ -1,4 +1,4 @@
-"""Whether an HTTP address may stand in a torrent as a web seed: tried by fetching pieces and comparing their bytes.
+"""Whether an HTTP address may stand in a torrent as a web seed: tried by fetching pieces and comparing their hashes.
 
 A seed that ignores Range or serves other bytes costs every downloader time, so it is left out before it is written.
 Which addresses are worth trying is the chain's to know; nothing here writes a torrent.
@@ -7,15 +7,15 @@ Which addresses are worth trying is the chain's to know; nothing here writes a t
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 
 import httpx
 
-from d4c_pipeline.distribution.disk import storage_errors
+from d4c_pipeline.distribution.pieces import Pieces
 from d4c_pipeline.model.errors import sanitise
 
 _TIMEOUT_SECONDS = 30.0
@@ -24,49 +24,57 @@ _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "d4c_pipeline web seed 
 
 @dataclass(frozen=True)
 class SeedVerdict:
-    """Whether a seed serves the very bytes; `reason` says in words what was tried or what was wrong."""
+    """Whether a seed serves the very bytes; `reason` says in words what was tried or what was wrong.
+
+    `silent`: it gave no answer, or a server's excuse (429, 5xx): nothing is known of its bytes; it may be back soon.
+    """
 
     ok: bool
     reason: str
+    silent: bool = False
 
 
 class _BadSeedError(Exception):
     """What the seed did wrong; never leaves this module."""
 
 
+class _SilentSeedError(Exception):
+    """The seed gave no answer that says anything of its bytes; never leaves this module."""
+
+
 def try_web_seed(
     url: str,
-    path: Path,
-    piece_size: int,
+    pieces: Pieces,
     *,
     samples: int = 3,
+    anew: bool = False,
     client: httpx.Client | None = None,
     timeout: float = _TIMEOUT_SECONDS,
 ) -> SeedVerdict:
-    """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare them with the local file.
+    """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare their hashes.
 
-    `piece_size` in bytes; `timeout` in seconds for each piece as a whole. Whatever the seed or the network does ends
-    in a verdict. Raises StorageError when the local file can't be read.
+    With `anew` the pieces between are drawn anew each time, so that in the long run all of them are seen. `timeout` in
+    seconds for each piece as a whole. Whatever the seed or the network does ends in a verdict.
     """
-    with storage_errors(f"read {path.name}"):
-        size = path.stat().st_size
-    pieces = _sample(-(-size // piece_size), samples)
-    if not pieces:
+    tried = (_drawn if anew else _sample)(pieces.count, samples)
+    if not tried:
         return SeedVerdict(False, "the file is empty")
     try:
         with nullcontext(client) if client is not None else _client(url, timeout) as http:
-            for piece in pieces:
-                start = piece * piece_size
-                end = min(start + piece_size, size)
-                if _fetch(http, url, start, end, size, timeout) != _local(path, start, end):
+            for piece in tried:
+                if _fetch(http, url, *pieces.span(piece), pieces.size, timeout) != pieces.sha1_of(piece):
                     return SeedVerdict(False, f"serves other bytes in piece {piece}")
     except _BadSeedError as error:
         return SeedVerdict(False, sanitise(str(error)))
+    except _SilentSeedError as error:
+        return SeedVerdict(False, sanitise(str(error)), silent=True)
     except httpx.TimeoutException:
-        return SeedVerdict(False, f"did not answer within {timeout:g} seconds")
+        return SeedVerdict(False, f"did not answer within {timeout:g} seconds", silent=True)
+    except (httpx.NetworkError, httpx.ProxyError) as error:
+        return SeedVerdict(False, sanitise(f"can't be reached: {error or type(error).__name__}"), silent=True)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return SeedVerdict(False, sanitise(f"can't be reached: {error or type(error).__name__}"))
-    return SeedVerdict(True, f"{len(pieces)} of {-(-size // piece_size)} pieces are right")
+    return SeedVerdict(True, f"{len(tried)} of {pieces.count} pieces are right")
 
 
 def _sample(count: int, samples: int) -> list[int]:
@@ -74,6 +82,11 @@ def _sample(count: int, samples: int) -> list[int]:
     if count == 0:
         return []
     return sorted({(count - 1) * step // (samples + 1) for step in range(samples + 2)})
+
+
+def _drawn(count: int, samples: int) -> list[int]:
+    """First, last and any others of `count` pieces."""
+    return sorted({0, count - 1, *random.sample(range(count), min(samples, count))}) if count else []
 
 
 def _client(url: str, timeout: float) -> httpx.Client:
@@ -89,13 +102,6 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _local(path: Path, start: int, end: int) -> bytes:
-    """SHA-1 of the bytes [start, end) of the file at `path`."""
-    with storage_errors(f"read {path.name}"), path.open("rb") as file:
-        file.seek(start)
-        return hashlib.sha1(file.read(end - start), usedforsecurity=False).digest()
-
-
 def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeout: float) -> bytes:
     """SHA-1 of the bytes that the seed serves for [start, end)."""
     deadline = time.monotonic() + timeout
@@ -103,6 +109,8 @@ def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeou
     with http.stream("GET", url, headers=headers, follow_redirects=True) as answer:
         if answer.status_code == httpx.codes.OK:
             raise _BadSeedError("ignores Range: it answered 200 with the whole file instead of 206")
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            raise _SilentSeedError(f"answered {answer.status_code} instead of 206")
         if answer.status_code != httpx.codes.PARTIAL_CONTENT:
             raise _BadSeedError(f"answered {answer.status_code} instead of 206")
         found = answer.headers.get("Content-Range", "")
@@ -119,7 +127,7 @@ def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeou
                 raise _BadSeedError("sends more bytes than were asked for")
             # httpx's own timeout starts anew with every block; a trickle must not hold a publication up.
             if time.monotonic() > deadline:
-                raise _BadSeedError(f"did not send a piece within {timeout:g} seconds")
+                raise _SilentSeedError(f"did not send a piece within {timeout:g} seconds")
         if left:
             raise _BadSeedError(f"sends {left} bytes less than were asked for")
         return sha1.digest()

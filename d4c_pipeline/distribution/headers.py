@@ -1,0 +1,41 @@
+"""What a reader is told beside the bytes at an address: type, how long they may be kept, the name to save them under.
+
+The same for every store and for the file server, so that a mirror answers like the primary. The media type by name
+belongs to `media_types`; what may change at all to `store.is_immutable`.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from d4c_pipeline.distribution.media_types import media_type
+from d4c_pipeline.distribution.store import is_immutable
+
+IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
+# Strictly the latest: a reader may hold it for a minute, then asks again (and mostly gets 304).
+MUTABLE_CACHE = "public, max-age=60, must-revalidate"
+_SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
+_FEEDS = ("application/atom+xml", "application/rss+xml")
+# Quotes and backslashes would end the quoted form early; RFC 6266, appendix D advises against percent signs in it.
+_UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
+
+
+def content_type(address: str) -> str:
+    """Return the Content-Type of `address`; text that we wrote is UTF-8, of a native file nobody knows."""
+    kind = media_type(address)
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") and not address.startswith("raw/") else kind
+
+
+def cache_control(address: str) -> str:
+    """Return the Cache-Control of `address`: for ever where no byte may change, else a minute."""
+    return IMMUTABLE_CACHE if is_immutable(address) else MUTABLE_CACHE
+
+
+def content_disposition(address: str) -> str:
+    """Return the Content-Disposition of `address` (RFC 6266): what a browser can't show is saved under its name."""
+    name = PurePosixPath(address).name
+    shown = media_type(address).startswith((*_SHOWN, *_FEEDS))
+    plain = name.encode("ascii", "replace").decode().replace("?", "_").translate(_UNQUOTABLE)
+    encoded = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'{"inline" if shown else "attachment"}; filename="{plain}"{encoded}'
