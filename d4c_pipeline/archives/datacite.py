@@ -147,6 +147,10 @@ class DataCiteArchive:
         doi = self._get(record_id)
         return None if doi is None or doi.identifier is None else self._address(doi.identifier, name)
 
+    def local_path(self, record_id: str, name: str) -> Path | None:
+        """Return None: nothing of it lies on this machine."""
+        return None
+
     # Drafts
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:

@@ -150,6 +150,10 @@ class InvenioArchive:
         """Return the public address of a file: the page's one, which serves ranges where the API's does not."""
         return f"{self._base}/records/{quote(record_id)}/files/{quote(name)}"
 
+    def local_path(self, record_id: str, name: str) -> Path | None:
+        """Return None: nothing of it lies on this machine."""
+        return None
+
     # Drafts
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:

@@ -98,6 +98,13 @@ class LocalArchive:
         """Return the address of a file, None without a base URL."""
         return None if self._base_url is None else f"{self._base_url}/records/{record_id}/{FILES}/{quote(name)}"
 
+    def local_path(self, record_id: str, name: str) -> Path | None:
+        """Return the path of a published file, None when it is not there."""
+        check_file_name(record_id)
+        check_file_name(name)
+        path = self._records / record_id / FILES / name
+        return path if path.is_file() else None
+
     # Drafts
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:

@@ -161,6 +161,13 @@ class Archive(Protocol):
         """Return the public address of a file, known from the draft on; None where the archive has none."""
         ...
 
+    def local_path(self, record_id: str, name: str) -> Path | None:
+        """Return the path of a published file where the archive is a folder of this machine and holds it, else None.
+
+        For reading only.
+        """
+        ...
+
     def record_url(self, record_id: str) -> str | None:
         """Return the public address of a record, known from the draft on; None where the archive has none."""
         ...

@@ -170,6 +170,7 @@ _FILE = {
     "file:size": 1,
     "file:checksum": _TEXT,
     "d4c:archive_href": _TEXT,
+    "d4c:mirror_hrefs": [_TEXT],
 }
 _PROTOTYPE: dict[str, Any] = {
     "type": "Feature",

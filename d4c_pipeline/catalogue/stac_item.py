@@ -19,6 +19,8 @@ What STAC has no word for stands under the prefix `d4c:` (a `_fr` field is the F
 | `d4c:part`, `d4c:rows`, `d4c:bounds` (asset) | of several data assets: name, rows, box (west, south, east, north) |
 | `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | where the release is deposited; true when the DOI never resolves |
 | `d4c:archive_href` (asset) | the same file at the archive; `href` is our own store |
+| `d4c:current_href` (torrent asset) | the torrent with today's web seeds; `href` is the one that was archived |
+| `d4c:mirror_hrefs` (asset) | the same file in the mirrors that hold it now |
 | `d4c:source`, `d4c:description_fr` (table column) | the column's name at the source; French of its description |
 | `d4c:concept_doi`, `d4c:latest` | added after publication: the all-versions DOI; newest version of its product |
 """
@@ -28,7 +30,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -131,13 +133,18 @@ def finalise_item(
     newest: str | None = None,
     published_at: datetime | None = None,
     base_url: str | None = None,
+    torrents: Mapping[str, Torrent] | None = None,
+    torrent_urls: Mapping[str, str] | None = None,
+    mirror_urls: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Return a copy of a built item with what publication brought; `item` itself is not touched.
 
+    `torrents`, by the names of their data artifacts, are those of today: their addresses may have changed since, their
+    info hashes never do; `torrent_urls`, likewise, are where the `.torrent` with those addresses lies.
     `superseded_by`, `previous` and `newest` are release names of the same dataset: the version after, the version
     before and the one to use instead; they become links between the items of the static tree, relative without
-    `base_url`. An item that is superseded is `deprecated`. Raises IntegrityError when item and deposit have not the
-    same DOI.
+    `base_url`. `mirror_urls`: artifact name -> its addresses in the mirrors that hold it now. An item that is
+    superseded is `deprecated`. Raises IntegrityError when item and deposit have not the same DOI.
     """
     final = copy.deepcopy(dict(item))
     properties = final["properties"]
@@ -160,6 +167,17 @@ def finalise_item(
     for asset in final["assets"].values():
         if (href := deposit.files.get(asset["title"])) is not None:
             asset["d4c:archive_href"] = href
+        if urls := (mirror_urls or {}).get(asset["title"]):
+            asset["d4c:mirror_hrefs"] = list(urls)
+    for name, torrent in (torrents or {}).items():
+        told = [final["properties"], *(asset for asset in final["assets"].values() if asset["title"] == name)]
+        for fields in told:
+            if fields.get("d4c:info_hash") == torrent.info_hash:
+                fields["d4c:magnet"] = torrent.magnet
+    for name, url in (torrent_urls or {}).items():
+        for asset in final["assets"].values():
+            if asset["title"] == f"{name}.torrent":
+                asset["d4c:current_href"] = url
     relations = {
         VersionRelType.PREDECESSOR: previous,
         VersionRelType.SUCCESSOR: superseded_by,

@@ -1,0 +1,60 @@
+"""A file of a published record, brought back from its archive: the last resort when every store has lost it.
+
+It comes as the archive serves it to anybody. Whether these are the right bytes, whoever asked for them has to verify.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from d4c_pipeline.archives.port import Archive
+from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.patience import Patience, persist
+
+_BLOCK = 1 << 20
+
+
+def retrieve(
+    archive: Archive,
+    record_id: str,
+    name: str,
+    target: Path,
+    *,
+    patience: Patience | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Path | None:
+    """Return a local file with what the archive has under `name`: its own, or `target`, downloaded in constant memory.
+
+    None when the archive has no address for it, or nothing at it (404, 410). Raises TransientError when it can't be
+    had now, SourceError when it is refused, StorageError when `target` can't be written.
+    """
+    local = archive.local_path(record_id, name)
+    address = None if local is not None else archive.file_url(record_id, name)
+    if address is None:
+        return local
+    patience = patience or Patience()
+    timeout = httpx.Timeout(patience.read_timeout, connect=patience.connect_timeout)
+    headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
+    with httpx.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
+        there = persist(lambda: _download(client, address, target), address, patience, pause)
+    return target if there else None
+
+
+def _download(client: httpx.Client, address: str, target: Path) -> bool:
+    with client.stream("GET", address) as answer:
+        if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+            return False
+        answer.raise_for_status()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                for block in answer.iter_bytes(_BLOCK):
+                    file.write(block)
+        except OSError as error:
+            raise StorageError(f"{target} can't be written: {error.strerror}", "Free space, then run again") from error
+    return True
