@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from d4c_pipeline.catalogue.feed import FeedEntry, torrent_feeds
 from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
 from d4c_pipeline.catalogue.stac_item import finalise_item
 from d4c_pipeline.catalogue.static_stac import static_tree
+from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.chain.current import deposit_of
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.pieces import published_torrents
 from d4c_pipeline.chain.progress import Progress, report
+from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.distribution.disk import storage_errors
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Release
@@ -34,13 +39,13 @@ class Catalogued:
 
 
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
-    """Rebuild the catalogue of all published releases in every store.
+    """Rebuild the catalogue of all published releases in every store that can be reached.
 
     `declared` are the datasets as their YAML says today; of others the ledger remembers how they were declared.
     """
     report(Progress("all datasets", "", "catalogue"))
     with deployment.ledger.leases.hold("catalogue"):
-        known = {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
+        known = known_datasets(deployment, declared)
         releases = deployment.ledger.releases.published()
         items: list[dict[str, Any]] = []
         for dataset_id, group in groupby(releases, key=lambda release: release.dataset):
@@ -52,12 +57,29 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
                 dead.unlink()
         write_catalogue(items, parquet)
         tree = static_tree(shown, items, deployment.settings.store_url)
-        for store in deployment.stores:
+        keep_snapshot(deployment, parquet, releases)
+        feeds = torrent_feeds(
+            [entry for release in releases for entry in _entries(deployment, known[release.dataset], release)],
+            publisher=deployment.settings.publisher,
+            base_url=deployment.primary.url(FEED_RSS).removesuffix(FEED_RSS),
+        )
+
+        def put(store: Store) -> None:
             # The roots last: whoever follows a link finds what it names.
             for address in sorted(tree, key=lambda address: -address.count("/")):
                 store.replace(tree[address], address)
             store.replace(parquet, CATALOGUE_PARQUET)
+            for address, content in feeds.items():
+                store.replace(content, address)
+
+        # A mirror that is down keeps the catalogue that it has, whole, until the next rebuild.
+        deployment.spreading.everywhere(put)
         return Catalogued(len(releases), len(shown), CATALOGUE_PARQUET, deployment.primary.url(CATALOGUE_PARQUET))
+
+
+def known_datasets(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
+    """Return the datasets by their ids: as `declared` today, others as the ledger remembers them."""
+    return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 
 
 def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]) -> list[dict[str, Any]]:
@@ -73,6 +95,7 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
             )
         line = [other for other in releases if rolling or other.vintage == release.vintage]
         place = line.index(release)
+        torrents = deployment.ledger.publications.torrents(release)
         items.append(
             finalise_item(
                 item,
@@ -83,6 +106,48 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
                 newest=line[-1].name,
                 published_at=release.published_at,
                 base_url=deployment.settings.store_url,
+                torrents=torrents,
+                torrent_urls={name: deployment.primary.url(torrent.address) for name, torrent in torrents.items()},
+                mirror_urls=_mirror_urls(deployment, release),
             )
         )
     return items
+
+
+def _entries(deployment: Deployment, dataset: Dataset, release: Release) -> list[FeedEntry]:
+    """The torrents of a published release as entries of the feeds."""
+    deposit = deposit_of(deployment, release)
+    torrents = deployment.ledger.publications.torrents(release)
+    sizes = {artifact.name: artifact.size for artifact in release.data_files}
+    entries: list[FeedEntry] = []
+    for file, torrent in published_torrents(release, torrents):
+        name = file.name.removesuffix(".torrent")
+        url = deployment.primary.url(torrent.address)
+        part = release.part(file)
+        entries.append(
+            FeedEntry(
+                name=name,
+                title=f"{dataset.title.en}, {release.vintage}, v{release.version}{f', {part}' if part else ''}",
+                page=deposit.url or url,
+                torrent_url=url,
+                torrent_size=deployment.primary.stat(torrent.address) or file.size,
+                info_hash=torrent.info_hash,
+                magnet=torrent.magnet,
+                size=sizes[name],
+                doi=deposit.doi,
+                published_at=release.published_at or release.planned_at,
+            )
+        )
+    return entries
+
+
+def _mirror_urls(deployment: Deployment, release: Release) -> dict[str, list[str]]:
+    """Where else than in the primary store the files of a release lie now, by their names."""
+    return {
+        name: [
+            store.url(release_address(release.dataset, release.vintage, release.version, name))
+            for store in stores
+            if store is not deployment.primary
+        ]
+        for name, stores in stores_holding(deployment, release).items()
+    }

@@ -14,10 +14,14 @@ from d4c_pipeline.chain.code_archive import CODE_NAME, code_archive, definition_
 from d4c_pipeline.chain.current import is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
+from d4c_pipeline.chain.pieces import keep_pieces
 from d4c_pipeline.chain.plans import abandon_plan, manifest_of
-from d4c_pipeline.chain.processed import StagedBuild, read_build
+from d4c_pipeline.chain.processed import StagedBuild, StagedData, read_build
 from d4c_pipeline.chain.provenance import provenance
-from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_file, write_json
+from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_json
+from d4c_pipeline.distribution.disk import write_file
+from d4c_pipeline.distribution.hashing import Hasher
+from d4c_pipeline.distribution.pieces import piece_hasher
 from d4c_pipeline.ledger.judgements import REJECTED
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
@@ -122,10 +126,7 @@ def _stage(
     folder = release_folder(deployment, str(name), dataset.id, str(vintage))
     shutil.rmtree(folder, ignore_errors=True)
     artifacts = [
-        *(
-            _linked(file.path, folder / file_name(str(name), file.part), ArtifactRole.DATA, file.sha256)
-            for file in staged.data
-        ),
+        *(_linked_data(deployment, file, folder / file_name(str(name), file.part)) for file in staged.data),
         _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
@@ -170,10 +171,18 @@ def _stage(
     return artifacts
 
 
-def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None = None) -> Artifact:
+def _linked_data(deployment: Deployment, file: StagedData, target: Path) -> Artifact:
+    """Put a data file among those of the release; its pieces come of the same read and are kept beside it."""
+    hasher = piece_hasher(file.path, hybrid=deployment.settings.hybrid_torrents)
+    artifact = _linked(file.path, target, ArtifactRole.DATA, file.sha256, hasher)
+    keep_pieces(target, artifact, hasher.finish())
+    return artifact
+
+
+def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None = None, *others: Hasher) -> Artifact:
     """Put a staged file among those of the release; `recorded` is the sha256 that 'processed' left of it."""
     link_file(source, target)
-    artifact = as_artifact(target, role)
+    artifact = as_artifact(target, role, *others)
     if recorded is not None and artifact.sha256 != recorded:
         raise IntegrityError(f"The staged {source.name} changed under our hands", "Materialize 'processed' again")
     return artifact

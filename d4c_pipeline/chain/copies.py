@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from d4c_pipeline.chain.current import current_release
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import artifact_path, as_artifact
+from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.distribution.hashing import Digests
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.addresses import release_address
@@ -17,35 +20,68 @@ from d4c_pipeline.model.release import Artifact, ArtifactRole, Copy, Release, Re
 from d4c_pipeline.model.vintage import Vintage
 
 
-def distribute(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> tuple[Copy, ...]:
-    """Put what the release consists of by now into every store and return its copies."""
+@dataclass(frozen=True)
+class Distributed:
+    """The copies of a release, and the mirrors that were down: it is published with fewer copies then."""
+
+    copies: tuple[Copy, ...]
+    missed: tuple[Missed, ...]
+
+
+def distribute(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Distributed:
+    """Put what the release consists of by now into every store that can be reached.
+
+    Raises what the primary store raises, and IntegrityError when any store holds other bytes at a published address.
+    """
     with deployment.working_on(dataset, vintage):
         release = current_release(deployment, dataset, vintage)
         put_artifacts(deployment, release, release.artifacts)
-        return deployment.ledger.copies.of(release)
+        return Distributed(deployment.ledger.copies.of(release), deployment.spreading.missed)
 
 
 def put_artifacts(deployment: Deployment, release: Release, artifacts: Iterable[Artifact]) -> None:
     """Put artifacts of a release into every store, read back and recorded. What is there already is verified.
 
-    Raises IntegrityError when a published address holds other bytes, and StorageError as the store does.
+    Raises IntegrityError when a published address holds other bytes, and what the primary store raises. A mirror that
+    is down is left out (`Deployment.spreading`), and so is one that retention took the file from.
     """
+    pruned = {(one.artifact, one.store) for one in deployment.ledger.pruning.of(release)}
     for artifact in artifacts:
-        path: Path | None = None
-        for store in deployment.stores:
-            address = release_address(release.dataset, release.vintage, release.version, artifact.name)
-            if not store.verify(address, artifact.size, artifact.sha256):
-                path = path or artifact_path(deployment, release, artifact)
-                _put(store, release, artifact, path, address)
-            deployment.ledger.copies.record(
-                release,
-                artifact.name,
-                store.name,
-                address=address,
-                size=artifact.size,
-                sha256=artifact.sha256,
-                intact=True,
-            )
+        local = cache(partial(artifact_path, deployment, release, artifact))  # found once for all stores
+
+        def put(store: Store, artifact: Artifact = artifact, local: Callable[[], Path] = local) -> None:
+            if (artifact.name, store.name) not in pruned:
+                hold(deployment, release, artifact, local, store)
+
+        deployment.spreading.everywhere(put)
+
+
+def stores_holding(deployment: Deployment, release: Release) -> dict[str, tuple[Store, ...]]:
+    """Return, for each artifact of a release, the stores whose address of it may be named, the primary first.
+
+    Those are the stores of the settings that hold an intact copy and that retention did not take it from.
+    """
+    held = {(copy.artifact, copy.store) for copy in deployment.ledger.copies.of(release) if copy.intact}
+    return {
+        artifact.name: tuple(store for store in deployment.stores if (artifact.name, store.name) in held)
+        for artifact in release.artifacts
+    }
+
+
+def hold(deployment: Deployment, release: Release, artifact: Artifact, local: Callable[[], Path], store: Store) -> None:
+    """See that `store` holds an artifact, and record it. `local` finds a file with its bytes, where one is wanted."""
+    address = release_address(release.dataset, release.vintage, release.version, artifact.name)
+    if not store.verify(address, artifact.size, artifact.sha256):
+        _put(store, release, artifact, local(), address)
+    deployment.ledger.copies.record(
+        release,
+        artifact.name,
+        store.name,
+        address=address,
+        size=artifact.size,
+        sha256=artifact.sha256,
+        intact=True,
+    )
 
 
 def add_artifact(deployment: Deployment, release: Release, path: Path, role: ArtifactRole) -> Release:

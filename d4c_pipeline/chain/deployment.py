@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.chain.archive import archive_root, no_archive, opened_archive
+from d4c_pipeline.chain.stores import Spreading, opened_stores, store_root
 from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.folder_store import FolderStore
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.ledger.leases import Lease
@@ -40,21 +40,26 @@ class Deployment:
         """Open the deployment that `settings` describe and close it again; without its archive on demand.
 
         Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached,
-        PermanentError when the archive's settings are incomplete.
+        PermanentError when the settings of the archive or of a store are incomplete.
         """
         with ExitStack() as opened:
             ledger = opened.enter_context(
                 closing(Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home))
             )
-            primary = FolderStore(store_root(settings), settings.store_url or settings.embedded_url)
-            locate = partial(_folder_url, ledger, primary)
+            stores = opened_stores(settings)
+            locate = partial(_folder_url, ledger, stores[0])
             at = opened.enter_context(opened_archive(settings, locate) if archive else no_archive())
-            yield cls(settings=settings, ledger=ledger, stores=(primary,), archive=at)
+            yield cls(settings=settings, ledger=ledger, stores=stores, archive=at)
 
     @property
     def primary(self) -> Store:
         """The store that retains native files and that readers are pointed to first."""
         return self.stores[0]
+
+    @cached_property
+    def spreading(self) -> Spreading:
+        """Doing the same in every store; a mirror that was down is left alone until the deployment is opened again."""
+        return Spreading(self.stores)
 
     def staging(self, dataset: Dataset, vintage: Vintage) -> Path:
         """The folder where a vintage is worked on; whatever lies there can be made again."""
@@ -63,7 +68,7 @@ class Deployment:
     @contextmanager
     def working_on(self, dataset: Dataset, vintage: Vintage) -> Iterator[Lease]:
         """Hold the lease on a vintage, so that one process at a time works on its release."""
-        with self.ledger.leases.hold(f"{dataset.id}/{vintage}") as lease:
+        with self.ledger.leases.hold(vintage_lease(dataset.id, str(vintage))) as lease:
             yield lease
 
     @contextmanager
@@ -85,9 +90,9 @@ class Deployment:
             yield reason
 
 
-def store_root(settings: Settings) -> Path:
-    """The folder of the primary store."""
-    return settings.home / "store"
+def vintage_lease(dataset: str, vintage: str) -> str:
+    """The key of the lease on a vintage of the dataset with that id."""
+    return f"{dataset}/{vintage}"
 
 
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
@@ -97,5 +102,6 @@ def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
 
 
 def mounts(settings: Settings) -> dict[str, Path]:
-    """What `d4c serve` serves: the store, and the published records of the local archive."""
-    return {"/archive/records": archive_root(settings) / "records", "/": store_root(settings)}
+    """What `d4c serve` serves: the store where it is a folder, and the published records of the local archive."""
+    root = store_root(settings)
+    return {"/archive/records": archive_root(settings) / "records", **({} if root is None else {"/": root})}

@@ -11,8 +11,10 @@ from d4c_pipeline.chain.checks import refuse_failed
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.doi import metadata_of
+from d4c_pipeline.chain.pieces import published_pieces
 from d4c_pipeline.chain.review import approval
 from d4c_pipeline.chain.staging import artifact_path, release_folder
+from d4c_pipeline.chain.stores import store_root
 from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
@@ -55,23 +57,25 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         )
         release = ledger.releases.mark_published(release)
         deployment.archive.join_community(str(deposit.record_id))
-        # The stores hold verified copies by now; staging would only keep them a second time.
-        shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
+        if store_root(deployment.settings) is not None:
+            # The primary holds verified copies by now; staging would only keep them a second time. Of one in a bucket
+            # `latest` does this, which still reads them.
+            shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
         return Deposited(release, deposit, _archive_seed(deployment, release, deposit))
 
 
 def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) -> SeedVerdict | None:
     """Try the archive's address of every data artifact; None where it has no public ones. The first bad one counts."""
-    torrents = deployment.ledger.publications.torrents(release)
+    pieces = published_pieces(deployment, release)
     verdict: SeedVerdict | None = None
     with deployment.answering() as silent:
         for artifact in release.data_files:
-            seed_url, torrent = deposit.files.get(artifact.name), torrents.get(artifact.name)
-            if seed_url is None or torrent is None:
+            seed_url = deposit.files.get(artifact.name)
+            if seed_url is None or artifact.name not in pieces:
                 return None
             if silent is not None and seed_url.startswith(deployment.settings.embedded_url):
                 return SeedVerdict(False, silent)
-            verdict = try_web_seed(seed_url, artifact_path(deployment, release, artifact), torrent.piece_size)
+            verdict = try_web_seed(seed_url, pieces[artifact.name])
             if not verdict.ok:
                 return SeedVerdict(False, f"{artifact.name}: {verdict.reason}")
     return verdict

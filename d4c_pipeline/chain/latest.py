@@ -1,8 +1,9 @@
 """`latest`: switches `/processed/` to the newest release, never backwards.
 
 What is newest is computed from the ledger each time, under a lease on the dataset, so that the order in which workers
-arrive does not matter: each of them leaves the newest release standing. Addresses are recorded before something is put
-there and forgotten after it was removed, so that nothing is left of a switch that died.
+arrive does not matter: each of them leaves the newest release standing. The lease is renewed right before each change:
+who lost it changes nothing. Addresses are recorded before something is put there and forgotten after it was removed, so
+that nothing is left of a switch that died.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import artifact_path
+from d4c_pipeline.chain.staging import artifact_path, sweep
+from d4c_pipeline.chain.stores import store_root
+from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
@@ -45,10 +48,11 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
 
     One file after the other, each in one step: derived files, then the data, then the index of data in parts, which
     names immutable addresses, so that whoever starts there never mixes two releases. What only the release before had
-    is removed last. Raises UnknownNameError when nothing is published yet.
+    is removed last. Raises UnknownNameError when nothing is published yet, BusyError, before anything more changes,
+    when the lease went to another process meanwhile (this one stood still for too long).
     """
     ledger = deployment.ledger
-    with ledger.leases.hold(f"latest/{dataset.id}"):
+    with ledger.leases.hold(f"latest/{dataset.id}") as lease:
         release = newest_release(deployment, dataset, vintage)
         if release is None:
             raise UnknownNameError(
@@ -61,18 +65,29 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
         ledger.publications.claim_latest(release, serving)
         stale = ledger.publications.latest_addresses(dataset.id, _product(dataset, release)) - serving.keys()
         changed = False
-        for store in deployment.stores:
+
+        def put(store: Store) -> None:
+            nonlocal changed
             for address, artifact in served.items():
                 if not store.verify(address, artifact.size, artifact.sha256):
-                    store.replace(artifact_path(deployment, release, artifact), address)
+                    store.replace(artifact_path(deployment, release, artifact), address, guard=lease.renew)
                     changed = True
             for address, content in index.items():
-                changed |= store.replace(content, address).changed
+                changed |= store.replace(content, address, guard=lease.renew).changed
             for address in sorted(stale):
+                lease.renew()
                 store.delete(address)
-        ledger.publications.switch_latest(release, serving, stale)
-        address = latest_address_of(dataset, release)
-        return Switched(address, deployment.primary.url(address), release, tuple(serving), changed or bool(stale))
+
+        deployment.spreading.everywhere(put)
+        lease.renew()
+        # A mirror that is down serves what it has: an older release, never a mixture. What is stale there is remembered
+        # until the next switch, or run of this step, reaches it.
+        ledger.publications.switch_latest(release, serving, () if deployment.spreading.missed else stale)
+    if store_root(deployment.settings) is None:
+        for worked_on in {vintage, release.vintage}:
+            sweep(deployment, dataset.id, worked_on)
+    address = latest_address_of(dataset, release)
+    return Switched(address, deployment.primary.url(address), release, tuple(serving), changed or bool(stale))
 
 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:

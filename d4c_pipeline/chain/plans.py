@@ -30,9 +30,11 @@ def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: st
     """
     abandon(deployment.ledger, deployment.archive, release, lease=lease)
     torrents = deployment.ledger.publications.torrents(release)
-    for store in deployment.stores:
-        for artifact in release.artifacts:
-            store.delete(release_address(release.dataset, release.vintage, release.version, artifact.name))
-        for torrent in torrents.values():
-            store.delete(torrent.address)
+    addresses = [
+        *(release_address(release.dataset, release.vintage, release.version, one.name) for one in release.artifacts),
+        *(torrent.address for torrent in torrents.values()),
+    ]
+    for address in addresses:
+        # What stays on a mirror that is down was never named, and gives way to the next plan of that version.
+        deployment.spreading.everywhere(lambda store, address=address: store.delete(address))
     deployment.ledger.releases.abandon(release, why)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import artifact_path, write_file, write_json
+from d4c_pipeline.chain.staging import artifact_path, native_copy, write_json
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
@@ -214,17 +214,13 @@ def native_path(deployment: Deployment, dataset: Dataset, vintage: Vintage, nati
 
     Raises IntegrityError when the retained copy is damaged or missing.
     """
-    if not deployment.primary.verify(native.address, native.size, native.sha256):
+    found = native_copy(deployment, dataset.id, vintage, native)
+    if found is None:
         raise IntegrityError(
             f"The retained native file {native.address} is missing or damaged",
-            "Materialize 'raw' of this vintage to fetch it again, or restore it from a mirror",
+            "Materialize 'raw' of this vintage to fetch it again, or restore it from a backup of that store",
         )
-    local = deployment.primary.local_path(native.address)
-    if local is not None:
-        return local
-    path = deployment.staging(dataset, vintage) / "native" / native.sha256[:12] / native.name
-    write_file(path, deployment.primary.read_bytes(native.address))
-    return path
+    return found
 
 
 def _mark(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.progress import Progress, report
+from d4c_pipeline.chain.staging import keep_native, native_path
 from d4c_pipeline.chain.vintages import served_vintages
 from d4c_pipeline.distribution.hashing import hash_file
 from d4c_pipeline.model.addresses import raw_address
@@ -66,12 +67,13 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
                 raise SourceError(
                     f"{one.file.name} changed on the disk right after it was fetched", "Check the disk, then run again"
                 )
-            if (same := _same_content(deployment, one, known)) is not None:
+            if (same := _same_content(deployment, dataset, vintage, one, known)) is not None:
                 natives.append(same)
                 continue
             address = raw_address(dataset.id, vintage, one.file.sha256, one.file.name)
             deployment.primary.put_immutable(one.path, address, digests)
             natives.append(replace(one.file, address=address))
+            keep_native(deployment, dataset.id, vintage, natives[-1], one.path)
         deployment.ledger.natives.record(dataset.id, vintage, natives, dataset.license)
         if said := source.describe(vintage):
             deployment.ledger.natives.describe(dataset.id, vintage, said)
@@ -79,7 +81,9 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
     return Retained(tuple(natives), sum(one.path is not None for one in fetched), fingerprint)
 
 
-def _same_content(deployment: Deployment, fetched: Fetched, known: Sequence[NativeFile]) -> NativeFile | None:
+def _same_content(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, fetched: Fetched, known: Sequence[NativeFile]
+) -> NativeFile | None:
     """Return the retained file that holds what `fetched` holds, under the validators of now; None when it is new.
 
     Some publishers zip the same files again every night. Their bytes differ, what they hold doesn't: the first of them
@@ -88,7 +92,10 @@ def _same_content(deployment: Deployment, fetched: Fetched, known: Sequence[Nati
     for native in known:
         if native.url != fetched.file.url or native.sha256 == fetched.file.sha256 or fetched.path is None:
             continue
-        with deployment.primary.open(native.address) as one, fetched.path.open("rb") as other:
+        held = native_path(deployment, dataset.id, vintage, native)
+        if held is None:
+            continue
+        with held.open("rb") as one, fetched.path.open("rb") as other:
             if same_members(one, other):
                 return replace(native, etag=fetched.file.etag, last_modified=fetched.file.last_modified)
     return None

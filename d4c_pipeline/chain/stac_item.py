@@ -13,7 +13,8 @@ from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.chain.copies import add_artifact
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import release_folder, write_file
+from d4c_pipeline.chain.staging import release_folder
+from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from d4c_pipeline.chain.copies import add_artifact
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import artifact_path, release_folder, write_file
-from d4c_pipeline.distribution.pieces import piece_size_for
-from d4c_pipeline.distribution.torrents import make_torrent
+from d4c_pipeline.chain.pieces import published_torrents, staged_pieces
+from d4c_pipeline.chain.staging import read_artifact, release_folder
+from d4c_pipeline.distribution.disk import write_file
+from d4c_pipeline.distribution.pieces import Pieces
+from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.distribution.torrents import reissued, torrent_of
 from d4c_pipeline.distribution.web_seeds import try_web_seed
 from d4c_pipeline.model.addresses import release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
@@ -44,10 +47,10 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
         left_out: list[str] = []
         with deployment.answering() as silent:
             for artifact in release.data_files:
-                path = artifact_path(deployment, release, artifact)
-                seeds, silently = _seeds(deployment, release, artifact, path, deposit, silent)
+                pieces = staged_pieces(deployment, release, artifact)
+                seeds, silently = _seeds(deployment, release, artifact, pieces, deposit, silent)
                 left_out += silently
-                torrents[artifact.name] = _made(deployment, dataset, release, artifact, path, deposit, seeds)
+                torrents[artifact.name] = _made(deployment, dataset, release, artifact, pieces, deposit, seeds)
         deployment.ledger.publications.record_torrents(release, torrents)
         return Seeded(torrents, tuple(left_out))
 
@@ -57,31 +60,29 @@ def _made(
     dataset: Dataset,
     release: Release,
     artifact: Artifact,
-    path: Path,
+    pieces: Pieces,
     deposit: Deposit,
     seeds: list[str],
 ) -> Torrent:
-    made = make_torrent(
-        path,
+    made = torrent_of(
+        pieces,
         artifact.name,
         web_seeds=seeds,
         trackers=deployment.settings.trackers,
         comment=f"{dataset.title.en}. doi:{deposit.doi}",
         created=release.planned_at,
-        hybrid=deployment.settings.hybrid_torrents,
     )
     folder = release_folder(deployment, release.name, dataset.id, str(release.vintage))
     staged = folder / f"{artifact.name}.torrent"
     write_file(staged, made.data)
     add_artifact(deployment, release, staged, ArtifactRole.TORRENT)
     address = torrent_address(artifact.name)
-    for store in deployment.stores:
-        store.replace(made.data, address)
+    deployment.spreading.everywhere(lambda store: store.replace(made.data, address))
     return Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), address)
 
 
 def _seeds(
-    deployment: Deployment, release: Release, artifact: Artifact, path: Path, deposit: Deposit, silent: str | None
+    deployment: Deployment, release: Release, artifact: Artifact, pieces: Pieces, deposit: Deposit, silent: str | None
 ) -> tuple[list[str], list[str]]:
     """The addresses that become web seeds, the tried ones of the stores first, and those left out with the reason."""
     own = deployment.settings.embedded_url
@@ -94,7 +95,7 @@ def _seeds(
         if silent is not None and url.startswith(own):
             left_out.append(f"{url} {silent}")
             continue
-        verdict = try_web_seed(url, path, piece_size_for(artifact.size))
+        verdict = try_web_seed(url, pieces)
         if verdict.ok:
             seeds.append(url)
         else:
@@ -108,10 +109,13 @@ def _seeds(
 
 
 def _mend(deployment: Deployment, release: Release, torrents: Mapping[str, Torrent]) -> None:
-    """Put the torrents back where a store lost them."""
-    artifacts = {artifact.name: artifact for artifact in release.artifacts}
-    for name, torrent in torrents.items():
-        artifact = artifacts.get(f"{name}.torrent")
-        for store in deployment.stores:
-            if artifact is not None and store.stat(torrent.address) is None:
-                store.replace(artifact_path(deployment, release, artifact), torrent.address)
+    """Put the torrents back where a store lost them, with the web seeds that the ledger says."""
+
+    def put_back(artifact: Artifact, torrent: Torrent, store: Store) -> None:
+        if store.stat(torrent.address) is None:
+            original = read_artifact(deployment, release, artifact)
+            made = reissued(original, web_seeds=torrent.web_seeds, trackers=deployment.settings.trackers)
+            store.replace(made.data, torrent.address)
+
+    for artifact, torrent in published_torrents(release, torrents):
+        deployment.spreading.everywhere(partial(put_back, artifact, torrent))

@@ -1,0 +1,82 @@
+"""Snapshots: the catalogue as it is now in a torrent of its own, so that it can be had when the site is gone.
+
+Each lies at a content address, because a torrent's bytes can't change; the newest few are kept. Which of them is the
+newest is told to the world by `distribution.dht_pointer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.distribution.hashing import hash_file
+from d4c_pipeline.distribution.pieces import Pieces, piece_hasher
+from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.distribution.torrents import TorrentFile, torrent_of
+from d4c_pipeline.distribution.web_seeds import try_web_seed
+from d4c_pipeline.model.addresses import snapshot_address, torrent_address
+from d4c_pipeline.model.release import Release, Snapshot, Torrent
+
+# Who began to fetch the last one, or holds its info hash from the DHT, must still find it.
+_KEPT = 5
+
+
+def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Release, ...]) -> Snapshot | None:
+    """Put the catalogue at `parquet` into every store with its torrent and return it; None without a release.
+
+    The caller holds the lease on the catalogue. The same catalogue again is no work, and what is too old goes.
+    """
+    published = [release.published_at for release in releases if release.published_at is not None]
+    if not published:
+        return None
+    hasher = piece_hasher(parquet, hybrid=deployment.settings.hybrid_torrents)
+    digests = hash_file(parquet, hasher)
+    pieces = hasher.finish()
+    address = snapshot_address(digests.sha256)
+    name = PurePosixPath(address).name
+    reached: list[Store] = []
+
+    def put(store: Store) -> None:
+        store.put_immutable(parquet, address, digests)
+        reached.append(store)
+
+    deployment.spreading.everywhere(put)
+    urls = [store.url(address) for store in reached]
+    where = torrent_address(name)
+    made = _made(deployment, pieces, name, urls, created=max(published))
+    known = deployment.ledger.torrents.snapshots()
+    if known and known[0].torrent.magnet == made.magnet and all(store.stat(where) for store in reached):
+        return known[0]
+    with deployment.answering() as silent:
+        own = deployment.settings.embedded_url if silent is not None else None
+        seeds = [url for url in urls if not (own and url.startswith(own)) and try_web_seed(url, pieces).ok]
+    made = _made(deployment, pieces, name, seeds, created=max(published))
+    deployment.spreading.everywhere(lambda store: store.replace(made.data, where))
+    torrent = Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), where)
+    ledger = deployment.ledger.torrents
+    ledger.record_snapshot(sha256=digests.sha256, size=digests.size, address=address, torrent=torrent)
+    newest, *others = ledger.snapshots()
+    for old in others[_KEPT - 1 :]:
+        deployment.spreading.everywhere(partial(_delete, old))
+        if not deployment.spreading.missed:  # a mirror that was down still has it: it is remembered until it is gone
+            ledger.forget_snapshot(old)
+    return newest
+
+
+def _delete(old: Snapshot, store: Store) -> None:
+    store.delete(old.torrent.address)
+    store.delete(old.address)
+
+
+def _made(deployment: Deployment, pieces: Pieces, name: str, seeds: Sequence[str], *, created: datetime) -> TorrentFile:
+    return torrent_of(
+        pieces,
+        name,
+        web_seeds=seeds,
+        trackers=deployment.settings.trackers,
+        comment=f"Catalogue of {deployment.settings.publisher}",
+        created=created,
+    )
