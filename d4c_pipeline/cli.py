@@ -13,7 +13,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +23,7 @@ from d4c_pipeline.cli_common import (
     Debug,
     Defs,
     Home,
+    end_by_interrupt,
     end_with,
     err,
     out,
@@ -32,7 +32,10 @@ from d4c_pipeline.cli_common import (
     print_table,
     read_settings,
 )
+from d4c_pipeline.cli_fixity import repair, verify
+from d4c_pipeline.cli_retention import prune
 from d4c_pipeline.cli_review import review_app
+from d4c_pipeline.cli_seed import keys, seed, torrents_app
 from d4c_pipeline.model.errors import D4CError, PermanentError, sanitise
 from d4c_pipeline.model.settings import Settings, has_archive_token
 
@@ -48,6 +51,12 @@ app = typer.Typer(
 )
 app.add_typer(review_app, name="review")
 app.add_typer(archive_app, name="archive")
+app.add_typer(torrents_app, name="torrents")
+app.command()(seed)
+app.command()(keys)
+app.command()(prune)
+app.command()(verify)
+app.command()(repair)
 
 
 def main() -> None:
@@ -269,10 +278,12 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     """Show the settings as they are understood; of a secret only whether there is one."""
     from dataclasses import asdict
 
+    understood = read_settings(home, defs, debug)
     found = {
         name: sanitise(value) if isinstance(value, str) else value  # an address may hold a password
-        for name, value in asdict(read_settings(home, defs, debug)).items()
+        for name, value in asdict(understood).items()
     }
+    found["stores"] = understood.stores.model_dump(exclude_unset=True, mode="json")
     found["archive_token"] = has_archive_token()
     if as_json:
         print_json(found)
@@ -292,7 +303,7 @@ def serve(
     from d4c_pipeline.distribution.file_server import serve_forever
 
     settings = read_settings(home, None, debug)
-    _end_by_interrupt()
+    end_by_interrupt()
     serve_forever(
         mounts(settings), host, port or settings.port, lambda url: out.print(f"Serving {settings.home} at {url}")
     )
@@ -312,7 +323,7 @@ def ui(
 
     settings = read_settings(home, defs, debug)
     command, environment = ui_command(settings, port)
-    _end_by_interrupt()
+    end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
         # A session of its own: Ctrl-C reaches us, and we tell Dagster once instead of each of its processes at once.
@@ -322,17 +333,6 @@ def ui(
         except KeyboardInterrupt:
             code = _stop(child)
     raise typer.Exit(code)
-
-
-def _end_by_interrupt() -> None:
-    """Have SIGTERM end a service as Ctrl-C does: in good order, with exit code 0."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> int:

@@ -1,15 +1,17 @@
 """What the commands of `d4c` share: options, settings, printing for people and for machines, the end by an error.
 
-Which commands there are belongs to `cli`, `cli_review` and `cli_archive`.
+Which commands there are belongs to `cli` and the other `cli_` modules.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,6 +46,17 @@ def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -
     settings = Settings.from_environment()
     os.environ["D4C_HOME"] = str(settings.home)
     return settings
+
+
+def end_by_interrupt() -> None:
+    """Have SIGTERM end a service as Ctrl-C does: in good order, with exit code 0."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def print_facts(facts: dict[str, Any]) -> None:

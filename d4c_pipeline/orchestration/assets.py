@@ -53,6 +53,7 @@ LAST_STEP = "latest"
 REVIEWED = "reviewed"
 STEPS = (FIRST_STEP, "processed", PLANNING_STEP, "doi", "copies", "torrent", "stac_item", "deposit", LAST_STEP)
 ARCHIVE_WEB_SEED = "archive_web_seed"
+EVERY_STORE = "every_store"
 # A check blocks what comes after it when it fails with an error; a warning is only shown.
 _SEVERITY = {
     Outcome.PASS: dg.AssetCheckSeverity.ERROR,
@@ -125,7 +126,18 @@ def _doi(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.Materia
 
 
 def _copies(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
-    return dg.MaterializeResult(metadata=metadata.of_copies(copies.distribute(deployment, unit.dataset, unit.vintage)))
+    result = copies.distribute(deployment, unit.dataset, unit.vintage)
+    return dg.MaterializeResult(
+        metadata=metadata.of_copies(result),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=EVERY_STORE,
+                passed=not result.missed,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata=metadata.of_missed(result.missed),
+            )
+        ],
+    )
 
 
 def _torrent(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
@@ -215,7 +227,19 @@ def chain(dataset: Dataset, product: str | None = None) -> tuple[Step, ...]:
             },
         ),
         Step("doi", "Reserves the DOI in the archive, in a draft that can be undone.", _doi, pool="archive"),
-        Step("copies", "Puts the release at its immutable address in every store, verified.", _copies),
+        Step(
+            "copies",
+            "Puts the release at its immutable address in every store, verified.",
+            _copies,
+            checks=(
+                dg.AssetCheckSpec(
+                    EVERY_STORE,
+                    asset=dg.AssetKey([product, "copies"]),
+                    description="Every mirror took the release: a warning names those that were down, why, and what "
+                    "helps. They get it when the chain is run again.",
+                ),
+            ),
+        ),
         Step("torrent", "Makes the torrent with web seeds that were seen to serve these very bytes.", _torrent),
         Step("stac_item", "Describes the release as a validated STAC item.", _stac_item, kinds=frozenset({"json"})),
         Step(

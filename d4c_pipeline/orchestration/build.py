@@ -19,10 +19,13 @@ import dagster as dg
 from d4c_pipeline.chain.datasets import load_datasets, load_families
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
 from d4c_pipeline.orchestration.automation import changes_are_published
+from d4c_pipeline.orchestration.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
 from d4c_pipeline.orchestration.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
 from d4c_pipeline.orchestration.reviewing import review_job
 from d4c_pipeline.orchestration.standing_failures import failures_definitions
+from d4c_pipeline.orchestration.torrents import REISSUE_JOB, REISSUE_SCHEDULE, torrents_check
 
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
@@ -51,10 +54,14 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
         loaded,
         failures_definitions(products),
         dg.Definitions(
-            assets=[catalogue_asset(latest, datasets)],
-            asset_checks=[registration_check()],
-            jobs=[review_job(datasets, families), REGISTRATION_JOB],
-            schedules=[REGISTRATION_SCHEDULE],
+            assets=[
+                catalogue_asset(latest, datasets),
+                retention_asset(datasets, families),
+                fixity_asset([*datasets, *families]),
+            ],
+            asset_checks=[registration_check(), torrents_check(datasets)],
+            jobs=[review_job(datasets, families), REGISTRATION_JOB, REISSUE_JOB, RETENTION_JOB, FIXITY_JOB],
+            schedules=[REGISTRATION_SCHEDULE, REISSUE_SCHEDULE, RETENTION_SCHEDULE, FIXITY_SCHEDULE],
             sensors=[_CATALOGUE_FOLLOWS, changes_are_published(products)],
             resources={"duckdb": ProcessingDuckDB(), "deployment": DeploymentResource(), **(resources or {})},
             executor=dg.in_process_executor,

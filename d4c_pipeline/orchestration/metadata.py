@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from d4c_pipeline.chain.catalogue import Catalogued
 from d4c_pipeline.chain.checksums import Plan
+from d4c_pipeline.chain.copies import Distributed
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.deposit import Deposited
 from d4c_pipeline.chain.latest import Switched
 from d4c_pipeline.chain.processed import StagedBuild
 from d4c_pipeline.chain.raw import Retained
 from d4c_pipeline.chain.reports import catalogue_query
+from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.chain.torrent import Seeded
-from d4c_pipeline.model.release import Copy, DataSummary, Deposit
+from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.processing.checks.verdict import Verdict
 from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 
@@ -146,7 +148,7 @@ def of_doi(result: Deposit) -> Metadata:
     return {"doi": _doi(result.doi, test=result.test), "state": result.state.value, "record": _url(result.url)}
 
 
-def of_copies(result: tuple[Copy, ...]) -> Metadata:
+def of_copies(result: Distributed) -> Metadata:
     """Every copy with its verification."""
     return {
         "copies": dg.MetadataValue.table(
@@ -161,13 +163,20 @@ def of_copies(result: tuple[Copy, ...]) -> Metadata:
                         "intact": copy.intact,
                     }
                 )
-                for copy in result
+                for copy in result.copies
             ],
             schema=_schema(
                 artifact="string", store="string", address="string", size="int", verified_at="string", intact="bool"
             ),
         ),
-        "size": sum(copy.size for copy in result),
+        "size": sum(copy.size for copy in result.copies),
+    }
+
+
+def of_missed(missed: Sequence[Missed]) -> Metadata:
+    """The mirrors that were down, each with cause and remedy."""
+    return {"missed": ", ".join(one.store for one in missed) or "none"} | {
+        one.store: dg.MetadataValue.text(f"{one.cause}. {one.remedy}.") for one in missed
     }
 
 
