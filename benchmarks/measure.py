@@ -65,7 +65,10 @@ def run(side: str, name: str, file: Path, out: Path, home: Path, alone: Sequence
     """Convert twice in a new process, then do `alone`; raises FailedError with its last words."""
     command = [sys.executable, str(Path(__file__).with_name("sides.py")), side, name, str(file), str(out), *alone]
     began = time.time()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(home)}, check=False)
+    # Each side finds the bytecode of what it imports, as installed programs do, whatever this environment says of it.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"HOME": str(home), "PYTHONPYCACHEPREFIX": str(home / "bytecode")}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         words = done.stderr.strip().splitlines() or ["nothing said"]
         raise FailedError(f"{side} on {name}: exit {done.returncode}: {words[-1][:200]}")
