@@ -1,4 +1,4 @@
-# The one image of docker-compose.yml. Everything a run needs is inside: nothing is downloaded when a container starts.
+# The images of docker-compose.yml: the platform (the last stage), and its tracker. Everything a run needs is inside: nothing is downloaded when a container starts.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -13,6 +13,16 @@ RUN python -m venv /opt/venv \
 COPY README.md LICENSE dagster.yaml ./
 COPY d4c_pipeline d4c_pipeline
 RUN uv pip install --python /opt/venv/bin/python --no-deps --build-constraint requirements.lock .
+
+# The tracker: Debian's opentracker, which reads its whitelist again when the seeder has replaced it.
+FROM debian:bookworm-slim AS tracker
+RUN apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends opentracker curl \
+    && rm -rf /var/lib/apt/lists/*
+COPY --chmod=755 tracker.sh /usr/local/bin/d4c-tracker
+RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /var/lib/d4c
+USER d4c
+CMD ["d4c-tracker", "/var/lib/d4c/tracker"]
 
 FROM python:3.12-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 \
