@@ -23,6 +23,9 @@ for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.star
         "D4C_TEST_PYTHONS",
         "D4C_INVENIO_URL",
         "D4C_INVENIO_TOKEN",
+        "D4C_S3_URL",
+        "D4C_S3_KEY",
+        "D4C_S3_SECRET",
     ):
         del os.environ[_name]
 

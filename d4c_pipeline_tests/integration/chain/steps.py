@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, event
@@ -20,6 +21,7 @@ from d4c_pipeline.chain import (
     latest,
     processed,
     raw,
+    retention,
     stac_item,
     torrent,
 )
@@ -69,7 +71,20 @@ def run_latest(fatal: str) -> None:
     _run(fatal, ["latest"])
 
 
+def run_retention(fatal: str) -> None:
+    """Do the same with what retention does to the mirrors, as the dataset declares it now."""
+    _dying(fatal, lambda opened, dataset: retention.keep(opened, [dataset]))
+
+
 def _run(fatal: str, steps: Sequence[str]) -> None:
+    _dying(fatal, *(partial(_step, step) for step in steps))
+
+
+def _step(step: str, opened: Deployment, dataset: Dataset) -> None:
+    STEPS[step](opened, dataset, Vintage.parse("2021"))
+
+
+def _dying(fatal: str, *works: Callable[[Deployment, Dataset], object]) -> None:
     done = 0
 
     def act(name: str, _arguments: object = None) -> None:
@@ -87,7 +102,7 @@ def _run(fatal: str, steps: Sequence[str]) -> None:
     dataset = load_datasets(settings.definitions)["places"]
     event.listen(Engine, "commit", on_commit)
     sys.addaudithook(act)
-    for step in steps:
+    for work in works:
         with Deployment.open(settings) as opened:
-            STEPS[step](opened, dataset, Vintage.parse("2021"))
+            work(opened, dataset)
     sys.stdout.write(f"{done}\n")

@@ -56,7 +56,7 @@ def test_what_a_store_lost_is_put_back(chain: Chain, place: str) -> None:
         with pytest.raises(IntegrityError, match="restore the file from the archive"):
             chain.run("copies")
         return
-    chain.run("torrent", "latest")
+    chain.run("torrent", "latest", "catalogue")
     assert tree(chain.home / "store") == before
 
 

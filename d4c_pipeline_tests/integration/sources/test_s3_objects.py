@@ -26,9 +26,9 @@ BODY = bytes(range(256)) * 4000
 @pytest.fixture(scope="module", params=["moto", pytest.param("real", marks=pytest.mark.s3)])
 def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "real":
-        if not os.environ.get("AWS_ENDPOINT_FOR_TESTS"):
-            pytest.skip("AWS_ENDPOINT_FOR_TESTS names no S3 server")
-        yield os.environ["AWS_ENDPOINT_FOR_TESTS"]
+        if not os.environ.get("D4C_S3_URL"):
+            pytest.skip("D4C_S3_URL names no S3 server")
+        yield os.environ["D4C_S3_URL"]
         return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -38,8 +38,8 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testkey")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testsecret")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", os.environ.get("D4C_S3_KEY", "testkey"))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", os.environ.get("D4C_S3_SECRET", "testsecret"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1")
     made = resource.create_bucket(Bucket="open-data")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,45 @@ def test_torrent_pieces_share_the_read_across_buffer_borders(tmp_path: Path) -> 
     wanted = [hashlib.sha1(cut, usedforsecurity=False).digest() for cut in cuts]
     assert pieces.sha1 == b"".join(wanted)
     assert pieces.size == digests.size == len(content)
+
+
+class Slow:
+    """Takes its time with every block, in turns more and less, and keeps what it saw."""
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+        self.seen = hashlib.sha256()
+        self.threads: set[int] = set()
+
+    def update(self, data: memoryview) -> None:
+        self.threads.add(threading.get_ident())
+        time.sleep(self.pause * (1 + len(data) % 3))
+        self.seen.update(data)
+
+
+def test_hashers_of_different_speed_all_see_every_byte_in_order(tmp_path: Path) -> None:
+    content = hashlib.shake_256(b"order").digest(30 * READ_SIZE + 17)
+    path = tmp_path / "large"
+    path.write_bytes(content)
+    hashers = [Slow(0), Slow(0.002), Slow(0.0005)]
+    digests = hash_file(path, *hashers)
+    assert digests == Digests(
+        len(content), hashlib.md5(content, usedforsecurity=False).hexdigest(), hashlib.sha256(content).hexdigest()
+    )
+    assert [hasher.seen.hexdigest() for hasher in hashers] == [digests.sha256] * 3
+    assert threading.get_ident() not in set().union(*(hasher.threads for hasher in hashers))
+
+
+def test_what_a_hasher_raises_reaches_the_reader_and_no_thread_is_left(tmp_path: Path) -> None:
+    class Failing:
+        def update(self, data: memoryview) -> None:
+            raise ValueError("no more")
+
+    path = tmp_path / "large"
+    path.write_bytes(bytes(40 * READ_SIZE))
+    with pytest.raises(ValueError, match="no more"):
+        hash_file(path, Failing())
+    assert not [thread for thread in threading.enumerate() if thread.name == "d4c-hashing"]
 
 
 def test_a_file_that_is_not_there_is_a_storage_error_with_its_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.pieces import PieceHasher, piece_size_for
-from d4c_pipeline.distribution.torrents import TorrentFile, make_torrent, torrent_of
-from d4c_pipeline.model.errors import PermanentError, StorageError
+from d4c_pipeline.distribution.pieces import PieceHasher, Pieces, hash_pieces, piece_size_for
+from d4c_pipeline.distribution.torrents import TorrentFile, pieces_of, reissued, torrent_of
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError
 
 NAME = "ca_statcan_2021A000011124_d4c-datapkg-statistical_provinces_2021_v0.1.0-beta.parquet"
 SEEDS = ("https://data.example.org/releases/p/2021/v0.1.0-beta/p.parquet", "https://a.example.org/f.parquet?download=1")
@@ -32,7 +33,7 @@ def content_of(size: int) -> bytes:
 
 def torrent(path: Path, *, hybrid: bool = False, **changes: Any) -> TorrentFile:
     words: dict[str, Any] = {"web_seeds": SEEDS, "trackers": TRACKERS, "comment": "doi:10.5072/é.1", "created": CREATED}
-    return make_torrent(path, NAME, hybrid=hybrid, **(words | changes))
+    return torrent_of(hash_pieces(path, hybrid=hybrid), NAME, **(words | changes))
 
 
 @pytest.fixture
@@ -110,6 +111,40 @@ def test_pieces_of_the_shared_read_give_the_same_torrent(data: Path) -> None:
     assert shared == torrent(data)
 
 
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize("size", [1, 16_384, 100_001])
+def test_pieces_come_back_out_of_torrent_and_json(tmp_path: Path, size: int, hybrid: bool) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(content_of(size)[:size])
+    pieces = hash_pieces(path, hybrid=hybrid)
+    assert pieces_of(torrent(path, hybrid=hybrid).data) == pieces
+    assert Pieces.from_json(pieces.to_json()) == pieces
+    cuts = [path.read_bytes()[slice(*pieces.span(piece))] for piece in range(pieces.count)]
+    assert b"".join(cuts) == path.read_bytes()
+    assert [hashlib.sha1(cut, usedforsecurity=False).digest() for cut in cuts] == [
+        pieces.sha1_of(piece) for piece in range(pieces.count)
+    ]
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_a_reissue_changes_the_addresses_and_nothing_else(data: Path, hybrid: bool) -> None:
+    first = torrent(data, hybrid=hybrid)
+    again = reissued(first.data, web_seeds=SEEDS[1:], trackers=TRACKERS[:1])
+    # Not a byte differs from the torrent that would have been made with these addresses in the first place.
+    assert again == torrent(data, hybrid=hybrid, web_seeds=SEEDS[1:], trackers=TRACKERS[:1])
+    assert (again.info_hash, again.info_hash_v2) == (first.info_hash, first.info_hash_v2)
+    assert reissued(again.data, web_seeds=SEEDS, trackers=TRACKERS) == first
+    none: Any = lt.bdecode(reissued(first.data, web_seeds=(), trackers=()).data)
+    assert {b"announce", b"announce-list", b"url-list"}.isdisjoint(none)
+    assert none[b"comment"] == "doi:10.5072/é.1".encode()
+
+
+@pytest.mark.parametrize("data_", [b"", b"nothing", b"d4:infod5:filesleee", b"i1e"])
+def test_what_is_no_torrent_of_one_file_is_refused(data_: bytes) -> None:
+    with pytest.raises(IntegrityError, match="is none"):
+        pieces_of(data_)
+
+
 def test_a_single_web_seed_is_still_a_list(data: Path) -> None:
     decoded: Any = lt.bdecode(torrent(data, web_seeds=SEEDS[:1]).data)
     assert decoded[b"url-list"] == [SEEDS[0].encode()]
@@ -154,9 +189,10 @@ def test_two_processes_make_identical_bytes(data: Path) -> None:
 import sys
 from datetime import datetime
 from pathlib import Path
-from d4c_pipeline.distribution.torrents import make_torrent
-made = make_torrent(Path({str(data)!r}), {NAME!r}, web_seeds={SEEDS!r}, trackers={TRACKERS!r},
-    comment="c", created=datetime.fromisoformat("2026-11-21T12:30:00+00:00"), hybrid=True)
+from d4c_pipeline.distribution.pieces import hash_pieces
+from d4c_pipeline.distribution.torrents import torrent_of
+made = torrent_of(hash_pieces(Path({str(data)!r}), hybrid=True), {NAME!r}, web_seeds={SEEDS!r}, trackers={TRACKERS!r},
+    comment="c", created=datetime.fromisoformat("2026-11-21T12:30:00+00:00"))
 sys.stdout.buffer.write(made.data)
 """
     made = [
@@ -192,7 +228,7 @@ def test_empty_absent_and_badly_named_files_are_refused(tmp_path: Path, data: Pa
     with pytest.raises(StorageError, match="Can't read gone"):
         torrent(tmp_path / "gone")
     with pytest.raises(PermanentError, match="can't name a torrent's file"):
-        make_torrent(data, "a/b", web_seeds=(), trackers=(), comment="", created=CREATED, hybrid=False)
+        torrent_of(hash_pieces(data, hybrid=False), "a/b", web_seeds=(), trackers=(), comment="", created=CREATED)
 
 
 @pytest.mark.parametrize(
@@ -217,3 +253,22 @@ def test_golden_torrents_carry_the_fields_ours_carry(
     for key in set(golden) - {b"info", b"piece layers"}:
         assert type(golden[key]) is type(ours[key]), key
     assert lt.load_torrent_buffer(path.read_bytes()).info_hashes.has_v2() is hybrid
+
+
+@pytest.mark.parametrize(
+    ("pattern", "pieces"),
+    [
+        ("ca_statcan_*dissemination_areas*.torrent", 1344),
+        ("canvec_*.torrent", 1607),
+        ("ca-yt_whitehorse*.torrent", 153),
+    ],
+)
+def test_golden_torrents_are_issued_again_with_their_info_hash(fixtures: Path, pattern: str, pieces: int) -> None:
+    (path,) = (fixtures / "14_d4c_torrents").glob(pattern)
+    golden = path.read_bytes()
+    hashes = lt.load_torrent_buffer(golden).info_hashes
+    again = reissued(golden, web_seeds=SEEDS, trackers=TRACKERS)
+    assert again.info_hash == str(hashes.v1)
+    assert again.info_hash_v2 == (str(hashes.v2) if hashes.has_v2() else None)
+    assert pieces_of(golden) == pieces_of(again.data)
+    assert pieces_of(golden).count == pieces == len(pieces_of(golden).sha1) // 20

@@ -108,6 +108,18 @@ def test_a_right_one_is_taken() -> None:
         ({"publication__stage": "gamma"}, "publication.stage", "'alpha', 'beta', 'rc' or 'stable'"),
         ({"publication__initial_version": "1"}, "publication.initial_version", "'1' is not a semantic version"),
         ({"publication__initial_version": "0.1.0-beta"}, "publication.initial_version", "carries a tag"),
+        ({"publication__retention": {"primary": 3}}, "publication.retention", "the primary store keeps every release"),
+        (
+            {"publication__retention": {"west": 0}},
+            "publication.retention.west",
+            "'0' is neither a number of releases from 1 on",
+        ),
+        ({"publication__retention": {"west": "some"}}, "publication.retention.west", "nor 'all'"),
+        (
+            {"publication__retention": {"West Coast": 2}},
+            "publication.retention.West Coast.[key]",
+            "'West Coast' is not a name",
+        ),
         ({"publication__policy": "always"}, "publication.policy", "'automatic'"),
     ],
 )
@@ -151,3 +163,8 @@ def test_discovered_vintages_are_any() -> None:
 def test_a_dataset_can_not_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Dataset.model_validate(declared()).id = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_mirror_keeps_what_is_said_of_it_and_all_otherwise() -> None:
+    publication = Dataset.model_validate(declared(publication__retention={"west": 3, "east": "all"})).publication
+    assert [publication.keeps(mirror) for mirror in ("west", "east", "north", "primary")] == [3, None, None, None]

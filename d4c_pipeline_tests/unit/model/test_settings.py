@@ -8,6 +8,7 @@ import pytest
 
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings, archive_token, has_archive_token
+from d4c_pipeline.model.stores import FolderPlace, Stores
 
 
 def test_without_variables_everything_lies_in_a_hidden_folder_here(
@@ -70,6 +71,19 @@ def test_every_variable(tmp_path: Path) -> None:
         page_url="https://example.org/{dataset}/{vintage}/{version}",
     )
     assert "s3cret" not in repr(settings)
+
+
+def test_the_document_of_stores_says_where_the_primary_is(tmp_path: Path) -> None:
+    (tmp_path / "stores.yaml").write_text(
+        "primary: {kind: folder, path: disk, url: 'https://d.example.org/'}\n", "utf-8"
+    )
+
+    settings = Settings.from_environment({"D4C_HOME": str(tmp_path), "D4C_STORES": str(tmp_path / "stores.yaml")})
+
+    assert settings.store_url == "https://d.example.org"
+    assert settings.stores == Stores(
+        primary=FolderPlace(kind="folder", path=tmp_path / "disk", url="https://d.example.org")
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,3 +151,17 @@ def test_the_archive_s_token_is_read_from_the_environment_or_a_file(tmp_path: Pa
         archive_token({})
     with pytest.raises(PermanentError, match="can't be read"):
         archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(tmp_path / "none")})
+
+
+def test_amounts_and_days_of_fixity() -> None:
+    def read(**values: str) -> Settings:
+        return Settings.from_environment(values)
+
+    assert (read().copies, read().fixity_days, read().fixity_bytes) == (3, 30, None)
+    found = read(D4C_COPIES="2", D4C_FIXITY_DAYS="90", D4C_FIXITY_BYTES="1.5GB")
+    assert (found.copies, found.fixity_days, found.fixity_bytes) == (2, 90, 1_500_000_000)
+    assert read(D4C_FIXITY_BYTES="512 MiB").fixity_bytes == 512 * 1024**2
+    assert read(D4C_FIXITY_BYTES="7B").fixity_bytes == 7
+    for name, text in (("D4C_FIXITY_BYTES", "a lot"), ("D4C_COPIES", "0"), ("D4C_FIXITY_DAYS", "-1")):
+        with pytest.raises(PermanentError, match=f"{name} is '{text}'"):
+            read(**{name: text})

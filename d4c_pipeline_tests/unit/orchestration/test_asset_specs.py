@@ -26,12 +26,13 @@ CHAIN = {
     "processed": ("process", {"duckdb", "parquet"}, None),
     "checksums": (None, set(), set()),
     "doi": ("archive", set(), set()),
-    "copies": (None, set(), set()),
+    "copies": (None, set(), {"every_store"}),
     "torrent": (None, set(), set()),
     "stac_item": (None, {"json"}, set()),
     "deposit": ("archive", set(), {"archive_web_seed", "reviewed"}),
     "latest": (None, set(), set()),
 }
+FIXITY_CHECKS = {"copies_intact", "archive_intact", "web_seeds_serve", "enough_copies", "audit_complete"}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,8 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 def test_the_source_and_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions) -> None:
-    expected = {f"{product}/{step}" for product in (*SHIPPED, FAMILY) for step in ("source", *CHAIN)} | {"catalogue"}
-    assert set(specs(shipped)) == expected
+    expected = {f"{product}/{step}" for product in (*SHIPPED, FAMILY) for step in ("source", *CHAIN)}
+    assert set(specs(shipped)) == expected | {"catalogue", "retention", "fixity"}
 
 
 @pytest.mark.parametrize("dataset", SHIPPED)
@@ -96,7 +97,8 @@ def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipp
 def test_every_check_of_the_data_blocks_and_that_of_the_archive_does_not(shipped: dg.Definitions) -> None:
     checks = [spec for asset in shipped.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     blocking = {spec.name: spec.blocking for spec in checks}
-    for name in ("archive_web_seed", "reviewed", "dois_registered", "nothing_stays_failed"):
+    catalogue = ("dois_registered", "nothing_stays_failed", "torrents_current")
+    for name in ("archive_web_seed", "every_store", "reviewed", "as_wanted", *catalogue, *FIXITY_CHECKS):
         assert blocking.pop(name) is False, name
     assert blocking["keys_identify_rows"] is True
     assert set(blocking) <= {check.name for check in CHECKS}
@@ -111,6 +113,14 @@ def test_dois_are_asked_for_every_morning_and_a_review_can_be_launched(shipped: 
         "dois_registered"
     }
     assert shipped.resolve_job_def("review").description == "Approves or rejects a release that waits for a person."
+
+
+def test_copies_are_audited_every_night(shipped: dg.Definitions) -> None:
+    schedule = shipped.resolve_schedule_def("audit_copies_daily")
+    assert (schedule.cron_schedule, schedule.default_status) == ("40 2 * * *", dg.DefaultScheduleStatus.RUNNING)
+    assert shipped.resolve_job_def("audit_copies").asset_layer.selected_asset_keys == {dg.AssetKey("fixity")}
+    checks = shipped.resolve_asset_graph().get_check_keys_for_assets({dg.AssetKey("fixity")})
+    assert {check.name for check in checks} == FIXITY_CHECKS
 
 
 def test_a_family_has_a_partition_per_member(shipped: dg.Definitions) -> None:

@@ -132,3 +132,48 @@ def test_sorting_with_files_gives_what_sorting_in_memory_gives(
     assert on_disk == in_memory == expected
     assert noticed == noticed_here == merge.Sorting(len(values) - len(set(values)))
     assert list(folder.iterdir()) == []
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["b", "a", None]), st.sampled_from(["x", None, "y", "é"]), st.integers(-2, 2)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_texts_ordered_together_come_as_one_after_the_other(keys: list[tuple[str | None, str | None, int]]) -> None:
+    first, second, third = (list(column) for column in zip(*keys, strict=True))
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(first).dictionary_encode(), pa.array(second).dictionary_encode(), pa.array(third)],
+        names=["first", "second", "third"],
+    )
+    if pa.types.is_null(batch.column(0).type.value_type) or pa.types.is_null(batch.column(1).type.value_type):
+        return
+    done = order.total(rows.gather([batch]), ["first", "second", "third"])
+    found = [keys[position] for position in done.positions]
+    assert found == sorted(
+        keys, key=lambda key: ((key[0] is None, key[0] or ""), (key[1] is None, key[1] or ""), key[2])
+    )
+    assert done.duplicates == len(keys) - len(set(keys))
+
+
+def test_a_place_on_the_curve_is_what_its_definition_gives() -> None:
+    # Bit by bit, as the curve is defined, for cells all over the box.
+    random = np.random.default_rng(1)
+    side = 1 << hilbert.BITS
+    cells = random.integers(0, side, (500, 2))
+    expected: list[int] = []
+    for cell in cells.tolist():
+        x, y = cell
+        index = 0
+        for bit in range(hilbert.BITS - 1, -1, -1):
+            x_high, y_high = (x >> bit) & 1, (y >> bit) & 1
+            index += (1 << 2 * bit) * ((3 * x_high) ^ y_high)
+            if not y_high:
+                if x_high:
+                    x, y = side - 1 - x, side - 1 - y
+                x, y = y, x
+        expected.append(index)
+    box = (0.0, 0.0, float(side), float(side))
+    assert hilbert.places(boxes(cells + 0.5), box).tolist() == expected

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[3]
-OURS = {"code-location", "webserver", "daemon", "files"}
+OURS = {"code-location", "webserver", "daemon", "files", "seeder", "tracker"}
 # A password with everything that a URL, a shell or YAML could trip over.
 PASSWORD = "a:b/c@d#e $f'g\"h"
 
@@ -50,12 +50,15 @@ def services(folder: Path) -> dict[str, Any]:
     return yaml.safe_load(result.stdout)["services"]
 
 
-def test_it_holds_the_five_parts_and_the_one_that_ends_at_once(services: dict[str, Any]) -> None:
+def test_it_holds_all_parts_and_the_one_that_ends_at_once(services: dict[str, Any]) -> None:
     assert set(services) == OURS | {"postgresql", "databases"}
 
 
 def test_all_of_ours_come_from_the_one_dockerfile(services: dict[str, Any], folder: Path) -> None:
-    assert {services[name]["image"] for name in OURS} == {"d4c-pipeline:local"}
+    images = {name: services[name]["image"] for name in OURS}
+    assert images.pop("tracker") == "d4c-tracker:local"
+    assert services["tracker"]["build"]["target"] == "tracker"
+    assert set(images.values()) == {"d4c-pipeline:local"}
     assert {Path(services[name]["build"]["context"]).resolve() for name in OURS} == {folder.resolve()}
 
 
@@ -75,7 +78,13 @@ def test_any_password_goes_through_because_none_stands_in_an_address(services: d
 
 def test_ports_are_published_on_loopback_alone(services: dict[str, Any]) -> None:
     published = {name: services[name]["ports"] for name in services if services[name].get("ports")}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"], "files": ["127.0.0.1:8763:8763"]}
+    # Peers have to reach the seeder; nobody else has to reach anything.
+    assert published.pop("seeder") == ["6881:6881", "6881:6881/udp", "127.0.0.1:8764:8764"]
+    assert published == {
+        "webserver": ["127.0.0.1:3000:3000"],
+        "files": ["127.0.0.1:8763:8763"],
+        "tracker": ["127.0.0.1:6969:6969", "127.0.0.1:6969:6969/udp"],
+    }
 
 
 def test_everything_that_stays_up_is_watched_and_restarted(services: dict[str, Any]) -> None:

@@ -1,0 +1,41 @@
+"""`d4c settings` and `d4c publish` with a document of stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from d4c_pipeline_tests.end_to_end.commands import D4C
+from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, Origin, define, geojson
+
+
+def test_stores_are_shown_and_their_secrets_are_not(d4c: D4C, tmp_path: Path) -> None:
+    document = tmp_path / "stores.yaml"
+    document.write_text(
+        "mirrors: [{name: r2, kind: s3, bucket: open-data, url: 'https://r2.example.ca', access_key_env: R2_KEY,"
+        " secret_key_env: R2_SECRET}]\n",
+        "utf-8",
+    )
+    d4c.settings |= {"D4C_STORES": str(document), "R2_KEY": "k3y", "R2_SECRET": "s3cret"}
+    shown = d4c("settings", "--json")
+    (mirror,) = shown.json["stores"]["mirrors"]
+    assert (mirror["name"], mirror["bucket"], mirror["secret_key_env"]) == ("r2", "open-data", "R2_SECRET")
+    assert "s3cret" not in shown.stdout
+    assert "k3y" not in shown.stdout
+
+    document.write_text("mirrors: [{name: r2, kind: s3, bucket: open-data, secret_key: s3cret}]\n", "utf-8")
+    refused = d4c("settings")
+    assert refused.code == 1
+    assert "mirrors.0.secret_key: no secret stands here" in " ".join(refused.stderr.split())
+    assert "s3cret" not in refused.stderr
+
+
+def test_a_dead_mirror_stops_no_publication(d4c: D4C, origin: Origin, definitions: Path, tmp_path: Path) -> None:
+    define(definitions)
+    origin.put(PLACES_URL, geojson())
+    document = tmp_path / "stores.yaml"
+    document.write_text("mirrors: [{name: attic, kind: folder, path: attic, url: 'https://attic.ca'}]\n", "utf-8")
+    d4c.settings |= {"D4C_STORES": str(document)}
+    assert d4c("publish", "places").code == 0
+    (tmp_path / "attic").mkdir()
+    assert d4c("publish", "places").code == 0
+    assert len(list((tmp_path / "attic" / "releases").rglob("*.parquet"))) == 1

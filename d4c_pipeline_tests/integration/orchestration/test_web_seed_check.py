@@ -1,0 +1,48 @@
+"""The daily trial of web seeds in Dagster: what it shows when all serve, and when one does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from d4c_pipeline.chain.reissue import Reissued
+from d4c_pipeline.model.release import Torrent
+from d4c_pipeline.orchestration import web_seeds
+from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.resources import DeploymentResource
+
+
+def evaluated(home: Path) -> dg.AssetCheckEvaluation:
+    run = (
+        build_definitions()
+        .resolve_job_def("reissue_torrents")
+        .execute_in_process(resources={"deployment": DeploymentResource(home=str(home), retries=False)})
+    )
+    assert run.success
+    (found,) = run.get_asset_check_evaluations()
+    assert (found.asset_key, found.check_name) == (dg.AssetKey("catalogue"), "torrents_current")
+    return found
+
+
+def test_nothing_published_nothing_tried(tmp_path: Path) -> None:
+    found = evaluated(tmp_path / "home")
+    assert found.passed
+    assert (found.metadata["torrents"].value, found.metadata["issued_again"].value) == (0, 0)
+
+
+def test_a_seed_that_was_left_out_warns_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = Torrent("ab" * 20, None, "magnet:", 16384, ("https://a.example.org/x",), "torrents/x.torrent")
+    none = Torrent("cd" * 20, None, "magnet:", 16384, (), "torrents/y.torrent")
+    done = (
+        Reissued(None, "x.parquet", good, (), (), (), changed=False),  # pyright: ignore[reportArgumentType]
+        Reissued(None, "y.parquet", none, (), (), ("https://b.example.org/y answered 404",), changed=True),  # pyright: ignore[reportArgumentType]
+    )
+    monkeypatch.setattr(web_seeds, "follow_copies", lambda *_: done)
+    found = evaluated(tmp_path / "home")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["wrong"].value == (
+        "- y.parquet: https://b.example.org/y answered 404\n- y.parquet: no address serves it"
+    )
+    assert (found.metadata["torrents"].value, found.metadata["issued_again"].value) == (2, 1)
