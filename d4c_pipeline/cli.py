@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from d4c_pipeline.cli_archive import archive_app
 from d4c_pipeline.cli_common import (
@@ -410,6 +411,8 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
                 "catalogue": row["catalogue"],
             }
         )
+        for warning in row["warnings"]:
+            out.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
         out.print()
 
 

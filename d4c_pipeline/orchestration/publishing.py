@@ -24,7 +24,7 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import FIRST_STEP, PLANNING_STEP, catalogue_asset, chain_assets
+from d4c_pipeline.orchestration.assets import FIRST_STEP, PLANNING_STEP, REVIEWED, catalogue_asset, chain_assets
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
@@ -78,9 +78,11 @@ def publish_vintage(
     with Deployment.open(settings) as deployment:
         before = deployment.ledger.releases.newest_published(dataset.id, vintage)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
-    _materialize(settings, of_dataset(dataset), str(vintage), declared, again, at_least=at_least, debug=debug)
+    warnings = _materialize(
+        settings, of_dataset(dataset), str(vintage), declared, again, at_least=at_least, debug=debug
+    )
     with Deployment.open(settings) as deployment:
-        return _describe(deployment, dataset, vintage, before)
+        return _describe(deployment, dataset, vintage, before, warnings)
 
 
 def publish_approved(
@@ -102,9 +104,9 @@ def publish_approved(
                 f"{dataset.id} was fetched again since: its vintage is {in_hand} by now, not {vintage}",
                 f"Publish that one: {again}",
             )
-    _materialize(settings, product, unit.partition.key, declared, again, first="deposit")
+    warnings = _materialize(settings, product, unit.partition.key, declared, again, first="deposit")
     with Deployment.open(settings) as deployment:
-        return _describe(deployment, dataset, vintage, None)
+        return _describe(deployment, dataset, vintage, None, warnings)
 
 
 def publish_member(
@@ -126,14 +128,16 @@ def publish_member(
         dataset = families.member(deployment, family, key)
         published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {family.id} --member {key}"
-    _materialize(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
+    warnings = _materialize(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
     with Deployment.open(settings) as deployment:
         vintage = families.vintage_in_hand(deployment, dataset)
         before = max((one for one in published if one.vintage == vintage), key=lambda one: one.version, default=None)
-        return _describe(deployment, dataset, vintage, before)
+        return _describe(deployment, dataset, vintage, before, warnings)
 
 
-def _describe(deployment: Deployment, dataset: Dataset, vintage: Vintage, before: Release | None) -> dict[str, Any]:
+def _describe(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, before: Release | None, warnings: list[str]
+) -> dict[str, Any]:
     """Describe what is published of a vintage. Raises AwaitingReviewError when its release waits for a person."""
     planned = deployment.ledger.releases.planned(dataset.id, vintage)
     if planned is not None:
@@ -147,6 +151,7 @@ def _describe(deployment: Deployment, dataset: Dataset, vintage: Vintage, before
         "outcome": "unchanged" if before is not None and before.id == release.id else "published",
         "latest_url": deployment.primary.url(latest_address_of(dataset, serving)),
         "catalogue": describe_catalogue(deployment)["path"],
+        "warnings": warnings,
     }
 
 
@@ -160,11 +165,12 @@ def _materialize(
     at_least: str = "NONE",
     first: str = FIRST_STEP,
     debug: bool = False,
-) -> None:
+) -> list[str]:
     """Materialize the chain of a partition from the step `first` on, and the catalogue, in process.
 
     That is on the embedded instance, so that the UI of the same home shows the run. `again` is the command that goes
-    on after a failure. Raises RunFailedError with cause and remedy of the step that failed.
+    on after a failure. Returns what the checks that stop nothing warn of. Raises RunFailedError with cause and remedy
+    of the step that failed.
     """
     # Nobody gives the slot of a pool back when this process is killed: the next run would wait for it, silently.
     assets = chain_assets(product, pooled=False)
@@ -196,6 +202,13 @@ def _materialize(
         )
     if not run.success:
         raise _explanation(run, f"run '{again}' again: it goes on from there")
+    # That a release waits for a person is told as an error of its own.
+    return [
+        f"{event.check_name} of {'/'.join(event.asset_key.path)}: "
+        + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items())
+        for event in run.get_asset_check_evaluations()
+        if not event.passed and event.severity is dg.AssetCheckSeverity.WARN and event.check_name != REVIEWED
+    ]
 
 
 def _end_killed_runs(instance: dg.DagsterInstance) -> None:

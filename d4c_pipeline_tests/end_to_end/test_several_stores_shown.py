@@ -35,7 +35,13 @@ def test_a_dead_mirror_stops_no_publication(d4c: D4C, origin: Origin, definition
     document = tmp_path / "stores.yaml"
     document.write_text("mirrors: [{name: attic, kind: folder, path: attic, url: 'https://attic.ca'}]\n", "utf-8")
     d4c.settings |= {"D4C_STORES": str(document)}
-    assert d4c("publish", "places").code == 0
+    done = d4c("publish", "places")
+    assert done.code == 0
+    shown = " ".join(done.stdout.split())
+    assert f"Warning: every_store of places/copies: missed attic; attic The folder {tmp_path}/attic of" in shown
+    told = [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
+    assert len(told) == 1, told
+    assert told[0].endswith("Mount its disk, or make the folder.")
     (tmp_path / "attic").mkdir()
-    assert d4c("publish", "places").code == 0
+    assert not [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
     assert len(list((tmp_path / "attic" / "releases").rglob("*.parquet"))) == 1
