@@ -15,7 +15,7 @@ FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(FITS)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: help setup demo test ui lint bench clean lock python
+.PHONY: help setup demo test coverage ui lint bench clean lock python
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -25,8 +25,11 @@ setup: $(READY) ## make .venv with everything that is locked
 demo: $(READY) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
-test: $(READY) ## run the tests, with coverage
-	$(BIN)/python -m pytest --cov --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+coverage: $(READY) ## run the tests and show what they leave out
+	$(MAKE) test ARGS="--cov $(ARGS)"
 
 ui: $(READY) ## open the Dagster UI on the same home as the demo
 	$(BIN)/d4c ui $(ARGS)

@@ -17,7 +17,7 @@ FEW = f"{NAME}: whole in 2 (local, primary) of 3 places"
 @pytest.fixture
 def released(released: D4C) -> D4C:
     """The released home on the port that its torrents' web seeds name: `verify` serves them itself meanwhile."""
-    (torrent,) = (released.home / "store" / "torrents").glob("*.torrent")
+    (torrent,) = (released.home / "store" / "torrents").glob(f"{NAME}*.torrent")
     found = re.search(rb"http://127\.0\.0\.1:(\d+)/releases/", torrent.read_bytes())
     assert found is not None
     released.port = int(found[1])

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from d4c_pipeline.distribution.hashing import hash_file
+from d4c_pipeline.distribution.hashing import feed, hash_file
+from d4c_pipeline.distribution.pieces import PieceHasher
 from d4c_pipeline.distribution.s3_client import Bucket
 from d4c_pipeline.distribution.s3_store import S3Store
 from d4c_pipeline.distribution.web_seeds import try_web_seed
@@ -72,7 +73,10 @@ def test_what_is_public_serves_as_a_web_seed(s3_store: S3Store, large: Path) -> 
     s3_store.put_immutable(large, ADDRESS, hash_file(large))
     at = {"Bucket": s3_store.bucket.name, "Key": s3_store.bucket.key(ADDRESS)}
     s3_store._client.put_object_acl(**at, ACL="public-read")
-    assert try_web_seed(s3_store.url(ADDRESS), large, 1 << 20).reason == "5 of 11 pieces are right"
+    assert large.stat().st_size > 10 << 20
+    with large.open("rb", buffering=0) as stream:
+        feed(stream, hasher := PieceHasher(1 << 20))
+    assert try_web_seed(s3_store.url(ADDRESS), hasher.finish()).reason == "5 of 11 pieces are right"
     answer = httpx.get(s3_store.url(ADDRESS), headers={"Range": "bytes=4-9"}, trust_env=False)
     assert (answer.status_code, answer.content) == (206, large.read_bytes()[4:10])
 
