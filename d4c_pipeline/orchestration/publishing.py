@@ -202,10 +202,10 @@ def _materialize(
         )
     if not run.success:
         raise _explanation(run, f"run '{again}' again: it goes on from there")
-    # That a release waits for a person is told as an error of its own.
+    # That a release waits for a person is told as an error of its own; examples are for the UI, which has room.
     return [
         f"{event.check_name} of {'/'.join(event.asset_key.path)}: "
-        + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items())
+        + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items() if name != "examples")
         for event in run.get_asset_check_evaluations()
         if not event.passed and event.severity is dg.AssetCheckSeverity.WARN and event.check_name != REVIEWED
     ]

@@ -30,6 +30,9 @@ def test_the_demo_and_what_it_says_to_do_next(d4c: D4C) -> None:
     done = d4c("demo")
     assert done.code == 0, done.stderr
     assert fact(done.stdout, "outcome") == ["published"] * 2
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("Warning:")]
+    assert "encoding_sane of geonames_populated_places_canada/processed: expected" in warning
+    assert "examples" not in " ".join(done.stdout.split())
     assert fact(done.stdout, "version") == ["0.1.0-beta"] * 2
     assert fact(done.stdout, "rows") == ["3,250", "177"]
     dois = fact(done.stdout, "DOI")
