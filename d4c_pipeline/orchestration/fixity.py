@@ -15,6 +15,7 @@ from d4c_pipeline.chain.repair import Mended, Outcome, repair
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.fixity import CopyKind, FixityPolicy, Look
+from d4c_pipeline.orchestration.daily import daily
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
@@ -169,11 +170,4 @@ FIXITY_JOB = dg.define_asset_job(
     selection=dg.AssetSelection.assets(FIXITY_KEY),
     description="Audits all copies and puts back what was lost.",
 )
-FIXITY_SCHEDULE = dg.ScheduleDefinition(
-    name="audit_copies_daily",
-    job=FIXITY_JOB,
-    cron_schedule="40 2 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
-)
+FIXITY_SCHEDULE = daily(FIXITY_JOB, "40 2 * * *", "Every night.")

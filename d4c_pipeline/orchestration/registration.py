@@ -8,6 +8,7 @@ import dagster as dg
 
 from d4c_pipeline.chain.registration import check_registrations
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
+from d4c_pipeline.orchestration.daily import daily
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
@@ -48,11 +49,4 @@ REGISTRATION_JOB = dg.define_asset_job(
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK_NAME)),
     description="Asks the DOI resolver for every published DOI that is not known to be registered.",
 )
-REGISTRATION_SCHEDULE = dg.ScheduleDefinition(
-    name="check_dois_daily",
-    job=REGISTRATION_JOB,
-    cron_schedule="30 5 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every morning.",
-)
+REGISTRATION_SCHEDULE = daily(REGISTRATION_JOB, "30 5 * * *", "Every morning.")

@@ -13,6 +13,7 @@ from d4c_pipeline.chain.retention import Kept
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
+from d4c_pipeline.orchestration.daily import daily
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
@@ -80,11 +81,4 @@ RETENTION_JOB = dg.define_asset_job(
     selection=dg.AssetSelection.assets(RETENTION_KEY),
     description="Has every mirror hold the releases that its datasets want there.",
 )
-RETENTION_SCHEDULE = dg.ScheduleDefinition(
-    name="keep_mirrors_daily",
-    job=RETENTION_JOB,
-    cron_schedule="15 4 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
-)
+RETENTION_SCHEDULE = daily(RETENTION_JOB, "15 4 * * *", "Every night.")

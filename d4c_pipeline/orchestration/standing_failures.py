@@ -13,6 +13,7 @@ import dagster as dg
 
 from d4c_pipeline.chain.failures import RUN_DIED, describe_failures
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
+from d4c_pipeline.orchestration.daily import daily
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 CHECK = "nothing_stays_failed"
@@ -30,15 +31,7 @@ def failures_definitions(products: Sequence[str]) -> dg.Definitions:
     return dg.Definitions(
         asset_checks=[_check(products)],
         jobs=[job],
-        schedules=[
-            dg.ScheduleDefinition(
-                name="look_for_failures_daily",
-                job=job,
-                cron_schedule="0 6 * * *",
-                default_status=dg.DefaultScheduleStatus.RUNNING,
-                description="Every day at 06:00 UTC. Costs one look into the ledger.",
-            )
-        ],
+        schedules=[daily(job, "0 6 * * *", "Every day at 06:00 UTC. Costs one look into the ledger.")],
         sensors=[_runs_that_died(products)],
     )
 

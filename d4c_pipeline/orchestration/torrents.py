@@ -11,6 +11,7 @@ import dagster as dg
 from d4c_pipeline.chain.reissue import follow_copies
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
+from d4c_pipeline.orchestration.daily import daily
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
@@ -54,11 +55,4 @@ REISSUE_JOB = dg.define_asset_job(
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK_NAME)),
     description="Tries every web seed and issues torrents again where the addresses that serve them changed.",
 )
-REISSUE_SCHEDULE = dg.ScheduleDefinition(
-    name="reissue_torrents_daily",
-    job=REISSUE_JOB,
-    cron_schedule="45 5 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every morning.",
-)
+REISSUE_SCHEDULE = daily(REISSUE_JOB, "45 5 * * *", "Every morning.")
