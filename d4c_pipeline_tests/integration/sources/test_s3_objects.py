@@ -20,6 +20,8 @@ from d4c_pipeline.transport.patience import Patience
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=5)
 V2021 = Vintage.parse("2021")
+# Its own: the fakes of S3 in one process share their buckets.
+BUCKET = "census-files"
 BODY = bytes(range(256)) * 4000
 
 
@@ -42,14 +44,14 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", os.environ.get("D4C_S3_SECRET", "testsecret"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     resource = boto3.resource("s3", endpoint_url=endpoint, region_name="us-east-1")
-    made = resource.create_bucket(Bucket="open-data")
+    made = resource.create_bucket(Bucket=BUCKET)
     yield made
     made.objects.delete()
     made.delete()
 
 
 def objects(endpoint: str, vintages: tuple[Vintage, ...] | None = (V2021,), **declared: Any) -> S3Objects:
-    source = S3Source(kind="s3", **{"bucket": "open-data", "endpoint": endpoint, "anonymous": False, **declared})
+    source = S3Source(kind="s3", **{"bucket": BUCKET, "endpoint": endpoint, "anonymous": False, **declared})
     return S3Objects(source, origins={}, vintages=vintages, patience=QUICK)
 
 
@@ -61,7 +63,7 @@ def test_objects_of_a_prefix_come_signed_and_are_known_again(endpoint: str, buck
     source = objects(endpoint, prefix="census/{vintage}/", pattern="*.bin")
     (got,) = source.fetch(V2021, tmp_path)
     assert (got.file.name, got.file.size) == ("a b.bin", len(BODY))
-    assert got.file.url == "s3://open-data/census/2021/on/a%20b.bin", "no signature is kept"
+    assert got.file.url == f"s3://{BUCKET}/census/2021/on/a%20b.bin", "no signature is kept"
     assert got.path is not None
     assert got.path.read_bytes() == BODY
     assert "Signature" not in (tmp_path / ".a b.bin.fetch").read_text()
@@ -97,7 +99,7 @@ def test_more_than_a_thousand_objects_are_listed(endpoint: str, bucket: Any) -> 
 
 
 def test_nothing_there_is_refused(endpoint: str, bucket: Any) -> None:
-    with pytest.raises(SourceError, match="No object at s3://open-data/none/"):
+    with pytest.raises(SourceError, match=f"No object at s3://{BUCKET}/none/"):
         objects(endpoint, prefix="none/").observe(V2021)
     with pytest.raises(SourceError, match="No vintage lies at"):
         objects(endpoint, None, prefix="none/{vintage}").discover()
