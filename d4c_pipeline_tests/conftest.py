@@ -18,6 +18,7 @@ hypothesis.settings.load_profile("d4c")
 for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.startswith("D4C_")]:
     if _name not in (
         "D4C_FIXTURES",
+        "D4C_TEST_EVERY",
         "D4C_TEST_FAULTS",
         "D4C_TEST_LIVES",
         "D4C_TEST_PYTHONS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.progress import Progress, report
@@ -13,12 +14,12 @@ from d4c_pipeline.chain.vintages import served_vintages
 from d4c_pipeline.distribution.hashing import hash_file
 from d4c_pipeline.model.addresses import raw_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.content import same_members
 from d4c_pipeline.sources.open import open_source
-from d4c_pipeline.sources.port import Fetched
+from d4c_pipeline.sources.port import Arrived
 
 
 @dataclass(frozen=True)
@@ -59,43 +60,49 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
         fetched = source.fetch(vintage, folder, known, show)
         natives: list[NativeFile] = []
         for one in fetched:
-            if one.path is None:
-                natives.append(one.file)
+            if isinstance(one, NativeFile):
+                natives.append(one)
                 continue
             digests = hash_file(one.path)
-            if digests.sha256 != one.file.sha256:
-                raise SourceError(
-                    f"{one.file.name} changed on the disk right after it was fetched", "Check the disk, then run again"
+            if digests.size != one.size:
+                raise StorageError(
+                    f"{one.name} has {digests.size:,} bytes on the disk, {one.size:,} were fetched",
+                    "Check the disk, then run again",
                 )
-            if (same := _same_content(deployment, dataset, vintage, one, known)) is not None:
+            native = one.native(digests.sha256, raw_address(dataset.id, vintage, digests.sha256, one.name))
+            if (same := _same_content(deployment, dataset, vintage, native, one.path, known)) is not None:
                 natives.append(same)
                 continue
-            address = raw_address(dataset.id, vintage, one.file.sha256, one.file.name)
-            deployment.primary.put_immutable(one.path, address, digests)
-            natives.append(replace(one.file, address=address))
-            keep_native(deployment, dataset.id, vintage, natives[-1], one.path)
+            deployment.primary.put_immutable(one.path, native.address, digests)
+            natives.append(native)
+            keep_native(deployment, dataset.id, vintage, native, one.path)
         deployment.ledger.natives.record(dataset.id, vintage, natives, dataset.license)
         if said := source.describe(vintage):
             deployment.ledger.natives.describe(dataset.id, vintage, said)
         shutil.rmtree(folder, ignore_errors=True)  # retained by now; what is left behind is swept by the next run
-    return Retained(tuple(natives), sum(one.path is not None for one in fetched), fingerprint)
+    return Retained(tuple(natives), sum(isinstance(one, Arrived) for one in fetched), fingerprint)
 
 
 def _same_content(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, fetched: Fetched, known: Sequence[NativeFile]
+    deployment: Deployment,
+    dataset: Dataset,
+    vintage: Vintage,
+    arrived: NativeFile,
+    path: Path,
+    known: Sequence[NativeFile],
 ) -> NativeFile | None:
-    """Return the retained file that holds what `fetched` holds, under the validators of now; None when it is new.
+    """Return the retained file that holds what `arrived` at `path` holds, under its validators; None when it is new.
 
     Some publishers zip the same files again every night. Their bytes differ, what they hold doesn't: the first of them
     stays the native file.
     """
     for native in known:
-        if native.url != fetched.file.url or native.sha256 == fetched.file.sha256 or fetched.path is None:
+        if native.url != arrived.url or native.sha256 == arrived.sha256:
             continue
         held = native_path(deployment, dataset.id, vintage, native)
         if held is None:
             continue
-        with held.open("rb") as one, fetched.path.open("rb") as other:
+        with held.open("rb") as one, path.open("rb") as other:
             if same_members(one, other):
-                return replace(native, etag=fetched.file.etag, last_modified=fetched.file.last_modified)
+                return replace(native, etag=arrived.etag, last_modified=arrived.last_modified)
     return None

@@ -99,10 +99,11 @@ class ArcGisLayer:
             raise TransientError(
                 f"{self._url} was edited while it was fetched ({len(ids)} rows before, {count} after)", "Try again"
             )
-        file = pages.assemble(into / name, self._url)
-        same = next((one for one in known if one.url == file.url and one.sha256 == file.sha256), None)
+        arrived = pages.assemble(into / name, self._url)
         pages.forget()
-        return (Fetched(same, None, unchanged=True) if same else Fetched(file, into / name, unchanged=False),)
+        alike = [one for one in known if (one.url, one.size) == (arrived.url, arrived.size)]
+        sha256 = files.sha256_of(arrived.path) if alike else None
+        return (next((one for one in alike if one.sha256 == sha256), arrived),)
 
     def _fetch_pages(self, pages: Pages, most: int, tell: Callable[[int], None]) -> None:
         """Fetch what is missing; a page that the server can't manage in halves, down to a single row."""

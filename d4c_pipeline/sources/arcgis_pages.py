@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from d4c_pipeline.model.errors import SourceError, TransientError
-from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.sources import files
+from d4c_pipeline.sources.port import Arrived
 
 Document = dict[str, Any]
 _DEFAULT_ROWS = 1000  # what a server allows that doesn't say
@@ -113,7 +113,7 @@ class Pages:
         self._here[begin] = path
         self._end = begin + len(ids)
 
-    def assemble(self, target: Path, url: str) -> NativeFile:
+    def assemble(self, target: Path, url: str) -> Arrived:
         """Write all rows into `target`, in the order of their ids; the same rows make the same bytes."""
         layer = self._layer
         asked_for = {key for row in self._first_rows() for key in row.get("attributes", {})}
@@ -133,11 +133,9 @@ class Pages:
                         separator = ",\n"
                 sink.write("\n]}\n")
             part.replace(target)
-            with target.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             size = target.stat().st_size
         edited = None if layer.edited is None else layer.edited.isoformat()
-        return NativeFile(target.name, url, sha256, size, None, edited, "application/json")
+        return Arrived(target, url, size, None, edited, "application/json")
 
     def forget(self) -> None:
         """Throw the pages away."""

@@ -1,6 +1,6 @@
-"""Digests of a file as it arrives: the running ones, and those that a server states in its headers.
+"""Digests of a file as it arrives: those that a server states in its headers, and the running ones to compare.
 
-sha256 is always computed, what else a server names only when it does.
+What nobody states is not computed here: a native file gets its own sha256 when it is retained.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,13 +48,12 @@ def _digest(algorithm: str | None, text: str) -> dict[str, str]:
 
 
 class Running:
-    """The digests of the bytes so far: sha256, and what `wanted` names."""
+    """The digests of the bytes so far; `names` are the algorithms."""
 
-    def __init__(self, wanted: Mapping[str, str] | None = None) -> None:
+    def __init__(self, names: Set[str] = frozenset()) -> None:
+        self.names = names
         # S324 is about secrets; here publishers state md5 of what they send.
-        self._hashes: dict[str, Any] = {
-            name: hashlib.new(name, usedforsecurity=False) for name in {"sha256", *(wanted or {})}
-        }
+        self._hashes: dict[str, Any] = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -67,7 +66,7 @@ class Running:
 
         Writing and hashing then overlap, as both leave Python's lock alone.
         """
-        if not large:
+        if not large or not self.names:
             yield self.update
             return
         waiting: queue.Queue[bytes | None] = queue.Queue(maxsize=16)

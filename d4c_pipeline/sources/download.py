@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.sources import files
-from d4c_pipeline.sources.part import Part, length, sha256_of
-from d4c_pipeline.sources.port import Fetched
+from d4c_pipeline.sources.notes import Notes
+from d4c_pipeline.sources.part import Part, length
+from d4c_pipeline.sources.port import Arrived, Fetched
 from d4c_pipeline.sources.web import Answer, Web
 from d4c_pipeline.transport.patience import FAILURES, persist
 
@@ -86,6 +87,7 @@ class Download:
         web: Web,
         wanted: Wanted,
         into: Path,
+        notes: Notes,
         *,
         pause: Callable[[float], None] = time.sleep,
         report: Report = _tell_nobody,
@@ -99,7 +101,7 @@ class Download:
         self._health = health
         self._caller_stops = stop
         self._target = into / wanted.name
-        self._part = Part(self._target, wanted.url, self._stop)
+        self._part = Part(self._target, wanted.url, notes, wanted.sha256, self._stop)
         self._label = web.label(wanted.url)
         self._mirror: str | None = None  # the one that the bytes so far came from
         self._deadline = time.monotonic() + web.patience.whole_timeout
@@ -113,7 +115,7 @@ class Download:
             raise
         finally:
             self._part.leave()
-        self._report(fetched.file.size, fetched.file.size)
+        self._report(fetched.size, fetched.size)
         return fetched
 
     def _from_mirrors(self) -> Fetched:
@@ -162,25 +164,28 @@ class Download:
 
     def _attempt(self, mirror: str, label: str) -> Fetched:
         part, wanted = self._part, self._wanted
-        here = self._here()
-        known = here or (wanted.known if not part.done else None)
         trusting = wanted.sha256 is not None
-        if here is not None and trusting and here.sha256 == wanted.sha256:
-            return self._recognised(here)
-        if here is not None or not part.is_whole:
-            asking = _conditions(known) if here else part.continuing(trusting=trusting) or _conditions(known)
+        if part.is_complete and trusting:
+            if files.sha256_of(self._target) == wanted.sha256:
+                return self._arrived()
+            part.restart()
+        known = self._known()
+        if part.is_complete or not part.is_whole:
+            rest = {} if part.is_complete else part.continuing(trusting=trusting)
+            asking = rest or _conditions(known)
             with self._web.answer("GET", wanted.sign(mirror), asking, passing=(304, 416), label=label) as response:
                 if known is not None and (response.status == 304 or _is_known(response, known)):
-                    return self._recognised(known)
+                    return known
                 self._take(response, mirror, label, trusting=trusting)
         if part.total is not None and part.done != part.total:
             raise TransientError(f"{label} sent {part.done:,} bytes of {part.total:,}", "Try again later")
         try:
-            files.inspect(part.path, wanted.name, label)
+            files.inspect(part.path, wanted.name, label, part.start)
         except TransientError:
             part.restart()  # what is here is whole by its length and still broken: continuing it can't help
             raise
-        return Fetched(self._native(part.finish(wanted.sha256, label)), self._target, unchanged=False)
+        part.finish(label)
+        return self._arrived()
 
     def _take(self, response: Answer, mirror: str, label: str, *, trusting: bool) -> None:
         part = self._part
@@ -202,34 +207,18 @@ class Download:
             files.require_room(self._target.parent, part.total - part.done, self._wanted.name)
         part.receive(response, self._report)
 
-    def _here(self) -> NativeFile | None:
-        """The whole file, when an earlier process got it and its end was not retained."""
-        sha256 = self._part.finished_sha256
-        if sha256 is None:
-            return None
-        if sha256_of(self._target) != sha256:
-            self._part.restart()
-            return None
-        return self._native(sha256)
+    def _known(self) -> Fetched | None:
+        """What the source may answer "not modified" of: what is here whole, else what was retained."""
+        part, retained = self._part, self._wanted.known
+        if not part.is_complete:
+            return retained if not part.done else None
+        marks = (part.done, part.etag, part.last_modified)
+        same = retained is not None and (retained.size, retained.etag, retained.last_modified) == marks
+        return retained if same else self._arrived()
 
-    def _recognised(self, file: NativeFile) -> Fetched:
-        """What the source still serves: retained earlier, or only here yet."""
-        retained = self._wanted.known
-        if retained is not None and retained.sha256 == file.sha256:
-            return Fetched(retained, path=None, unchanged=True)
-        return Fetched(file, self._target, unchanged=False)
-
-    def _native(self, sha256: str) -> NativeFile:
+    def _arrived(self) -> Arrived:
         part = self._part
-        return NativeFile(
-            name=self._wanted.name,
-            url=self._wanted.url,
-            sha256=sha256,
-            size=part.done,
-            etag=part.etag,
-            last_modified=part.last_modified,
-            content_type=part.content_type,
-        )
+        return Arrived(self._target, self._wanted.url, part.done, part.etag, part.last_modified, part.content_type)
 
     def _stop(self) -> None:
         self._caller_stops()
@@ -243,14 +232,14 @@ class Download:
         return self._web.label(mirror)
 
 
-def _conditions(known: NativeFile | None) -> dict[str, str]:
+def _conditions(known: Fetched | None) -> dict[str, str]:
     if known is None:
         return {}
     conditions: Mapping[str, str | None] = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
     return {header: value for header, value in conditions.items() if value}
 
 
-def _is_known(response: Answer, known: NativeFile) -> bool:
+def _is_known(response: Answer, known: Fetched) -> bool:
     """Whether a server that ignored the conditions names the same file: its strong ETag, else date and length."""
     if response.status != 200 or length(response) not in (None, known.size):
         return False

@@ -18,8 +18,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
-from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources.port import Fetched
+from d4c_pipeline.sources.port import Arrived
+
+START = 1024
+"""So many bytes tell a web page from data."""
 
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 _LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
@@ -106,14 +108,17 @@ def is_html_type(content_type: str | None, name: str) -> bool:
     return media_type in ("text/html", "application/xhtml+xml") and not name.lower().endswith(HTML_SUFFIXES)
 
 
-def inspect(path: Path, name: str, url: str) -> None:
+def inspect(path: Path, name: str, url: str, start: bytes | None = None) -> None:
     """Look at a whole file that came from `url` and is to be called `name`.
+
+    `start`: its first `START` bytes, where they are at hand.
 
     Raises SourceError when it is empty, a web page, or doesn't begin as its name says; TransientError when it is a
     zip whose end is missing.
     """
-    with path.open("rb") as file:
-        start = file.read(1024)
+    if start is None:
+        with path.open("rb") as file:
+            start = file.read(START)
     if not start:
         raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
     if not name.lower().endswith(HTML_SUFFIXES) and _HTML_START.match(start):
@@ -135,13 +140,17 @@ def html_instead(url: str) -> SourceError:
     )
 
 
-def write_document(into: Path, name: str, url: str, content: bytes, *, last_modified: str | None = None) -> Fetched:
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal. Raises StorageError when it can't be read."""
+    with writing(path.parent), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_document(into: Path, name: str, url: str, content: bytes, *, last_modified: str | None = None) -> Arrived:
     """Write a document that came whole in an answer as the native file `name`; raises StorageError."""
     with writing(into):
         into.mkdir(parents=True, exist_ok=True)
         part = into / f".{name}.part"
         part.write_bytes(content)
         part.replace(into / name)
-    sha256 = hashlib.sha256(content).hexdigest()
-    file = NativeFile(name, url, sha256, len(content), None, last_modified, "application/json")
-    return Fetched(file, into / name, unchanged=False)
+    return Arrived(into / name, url, len(content), None, last_modified, "application/json")

@@ -6,7 +6,6 @@ belongs to `unpack.py`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of
-from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.sources.port import Arrived, Fetched, FileMark, Fingerprint, Progress
 
 T = TypeVar("T")
 _COPY = 1 << 20
@@ -85,7 +84,7 @@ class DropFolder:
         for path, url, name in zip(paths, urls, files.file_names(urls), strict=True):
             mark = _mark(path, path.stat())
             if (same := retained.get((url, mark.last_modified, mark.length or 0))) is not None:
-                fetched.append(Fetched(same, None, unchanged=True))
+                fetched.append(same)
             else:
                 fetched.append(_copied(path, into / name, url, progress))
         return tuple(fetched)
@@ -193,14 +192,13 @@ def _walk(folder: Path) -> list[Path]:
     return found
 
 
-def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Fetched:
+def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Arrived:
     before = _read(path, path.stat)
-    digest, done = hashlib.sha256(), 0
+    done = 0
     part = target.with_name(f".{target.name}.part")
     source = _read(path, lambda: path.open("rb"))
     with files.writing(target.parent), source, part.open("wb", buffering=0) as sink:
         while chunk := _read(path, lambda: source.read(_COPY)):
-            digest.update(chunk)
             sink.write(chunk)
             done += len(chunk)
             if progress is not None:
@@ -211,9 +209,7 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Fe
     files.inspect(part, target.name, str(path))
     with files.writing(target.parent):
         part.replace(target)
-    mark = _mark(path, before)
-    file = NativeFile(target.name, url, digest.hexdigest(), done, None, mark.last_modified, None)
-    return Fetched(file, target, unchanged=False)
+    return Arrived(target, url, done, None, _mark(path, before).last_modified, None)
 
 
 def _mark(path: Path, status: stat_result) -> FileMark:

@@ -88,7 +88,7 @@ class HttpFiles:
         ]
         fetched = fetch_all(self._web(listed), wanted, into, progress, pause=self._pause)
         if self._vintages is None:  # the source may have moved on since it was asked
-            marks = [FileMark(one.file.url, None, one.file.last_modified, None) for one in fetched]
+            marks = [FileMark(one.url, None, one.last_modified, None) for one in fetched]
             self._require_served(vintage, marks)
         return fetched
 

@@ -6,6 +6,7 @@ Only addresses are rewritten; which origins there are is a setting (`model.setti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from d4c_pipeline.model.errors import SourceError
@@ -32,6 +33,7 @@ def origin_of(url: str) -> tuple[str, str, int | None]:
     return _taken_apart(url)[1]
 
 
+@lru_cache(1 << 12)
 def _taken_apart(url: str) -> tuple[SplitResult, tuple[str, str, int | None]]:
     try:
         parts = urlsplit(url)

@@ -1,21 +1,21 @@
-"""One download in the making: the `.part` file, the small state file beside it, and the rules of ranges to go on.
+"""One download in the making: the `.part` file, what is noted of it, and the rules of ranges to go on.
 
-Sending requests and trying again belongs to `download.py`. What is here outlives the process: the next one that fetches
-the same address into the same folder goes on where this one ended.
+Sending requests and trying again belongs to `download.py`, where notes lie is `notes.py`. What is here outlives the
+process: the next one that fetches the same address into the same folder goes on where this one ended.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.sources import digests, files
+from d4c_pipeline.sources.notes import Notes
 from d4c_pipeline.sources.web import Answer
 
 CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
@@ -35,24 +35,26 @@ class _State:
     content_type: str | None
     total: int | None
     stated: Mapping[str, str]
-    sha256: str | None = None  # of the whole file, once it is complete
+    complete: bool = False
 
 
 class Part:
     """The file under construction: what is here already, its running digests, and what identifies it at the server.
 
-    `stop` is asked between chunks and raises when the download has to end.
+    `sha256`: of the whole file, where it is declared. `stop` is asked between chunks and raises when the download has
+    to end.
     """
 
-    def __init__(self, target: Path, url: str, stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, target: Path, url: str, notes: Notes, sha256: str | None = None, stop: Callable[[], None] = lambda: None
+    ) -> None:
         self.target = target
         self.path = target.with_name(f".{target.name}.part")
-        self._note = target.with_name(f".{target.name}.fetch")
+        self._notes = notes
         self._url = url
+        self._sha256 = sha256
         self._stop = stop
-        self.done = 0
-        self._state = _fresh(url)
-        self._hashes = digests.Running()
+        self._forget()
         self._take_up()
 
     @property
@@ -78,23 +80,29 @@ class Part:
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing, as far as the server said how much there is."""
-        return self._state.sha256 is not None or (self.total is not None and self.done == self.total > 0)
+        return self.is_complete or (self.total is not None and self.done == self.total > 0)
 
     @property
-    def finished_sha256(self) -> str | None:
-        """The sha256 of the target, when an earlier process completed it here and was not heard of since."""
-        return self._state.sha256
+    def is_complete(self) -> bool:
+        """Whether the target is here, checked and under its name: by us, or by an earlier process that was killed."""
+        return self._state.complete
+
+    @property
+    def start(self) -> bytes | None:
+        """The first bytes as they arrived (`files.START` of them); None of what an earlier process received."""
+        return self._start
 
     def restart(self) -> None:
         """Forget what is here; the next bytes are the first."""
         self._forget()
         with files.writing(self.path.parent):
             self.path.unlink(missing_ok=True)
-            self._note.unlink(missing_ok=True)
+        self._notes.drop(self.target.name)
 
     def leave(self) -> None:
         """Keep what another process can go on with, and nothing else."""
-        if self._state.sha256 is None and (not self.done or self._state.validator is None):
+        noted = self._notes.get(self.target.name) is not None
+        if not self.is_complete and not (self.done and noted and self._state.validator):
             self.restart()
 
     def continuing(self, *, trusting: bool = False) -> dict[str, str]:
@@ -131,8 +139,9 @@ class Part:
             total=length(response) if plain else None,
             stated=digests.stated(headers) if plain else {},
         )
-        self._hashes = digests.Running(self._state.stated)
-        self._write_note()
+        self._hashes = self._running()
+        if self.total is None or self.total > _CHUNK:  # of what comes in one chunk there is nothing to go on with
+            self._note()
 
     def receive(self, response: Answer, progress: Callable[[int, int | None], None]) -> None:
         """Write and hash the body as it arrives; raises StorageError."""
@@ -144,70 +153,74 @@ class Part:
             self.path.open("r+b" if self.done else "wb", buffering=0) as file,
             self._hashes.beside(large=self.total is None or self.total - self.done > digests.LARGE) as hashing,
         ):
-            file.seek(self.done)
-            file.truncate()
+            if self.done:
+                file.seek(self.done)
+                file.truncate()
+            else:
+                self._start = b""
             for chunk in chunks:
                 hashing(chunk)
                 file.write(chunk)
+                if self._start is not None and len(self._start) < files.START:
+                    self._start += chunk[: files.START - len(self._start)]
                 self.done += len(chunk)
                 progress(self.done, self.total)
                 self._stop()
 
-    def finish(self, known_sha256: str | None, label: str) -> str:
-        """Check the digests, give the file its name, return its sha256.
+    def finish(self, label: str) -> None:
+        """Check the digests and give the file its name.
 
         Raises TransientError when the bytes are not what the server itself says they are, SourceError when they are not
         what is declared.
         """
-        sha256 = self._hashes.hexdigest("sha256")
         if (wrong := self._hashes.differing(self._state.stated)) is not None:
             self.restart()
             raise TransientError(f"{label}: {wrong}", "Try again; if it stays so, tell the publisher")
-        if known_sha256 is not None and known_sha256 != sha256:
+        if self._sha256 is not None and self._sha256 != (sha256 := self._hashes.hexdigest("sha256")):
             self.restart()
             raise SourceError(
-                f"{label} has sha256 {sha256}, declared is {known_sha256}",
+                f"{label} has sha256 {sha256}, declared is {self._sha256}",
                 "Ask the publisher which is right, then correct the declaration",
             )
-        self._state = replace(self._state, sha256=sha256, total=self.done)
+        self._state = replace(self._state, complete=True, total=self.done)
         # The note goes first: a process that ends in between is found to have completed the file.
-        self._write_note()
+        self._note()
         with files.writing(self.path.parent):
             self.path.replace(self.target)
-        return sha256
 
     def _forget(self) -> None:
         self.done = 0
+        self._start: bytes | None = None
         self._state = _fresh(self._url)
-        self._hashes = digests.Running()
+        self._hashes = self._running()
+
+    def _running(self) -> digests.Running:
+        return digests.Running({*self._state.stated, *(() if self._sha256 is None else ("sha256",))})
 
     def _take_up(self) -> None:
         """Take up what an earlier process left, unless the machine was started anew since.
 
         After a power cut a file may have its length and not its content: nothing here is synced.
         """
-        state = _read_note(self._note)
+        state = _state(self._notes.get(self.target.name))
         if state is None or state.url != self._url or not state.boot or state.boot != _boot():
             return
         with files.writing(self.path.parent):
-            if state.sha256 is not None and self.path.exists():
+            if state.complete and self.path.exists():
                 self.path.replace(self.target)
-            whole = self.target if state.sha256 is not None else self.path
+            whole = self.target if state.complete else self.path
             size = whole.stat().st_size if whole.exists() else 0
-            if not size or (state.total is not None and size > state.total) or (state.sha256 and size != state.total):
+            if not size or (state.total is not None and size > state.total) or (state.complete and size != state.total):
                 return
             self._state, self.done = state, size
-            self._hashes = digests.Running(state.stated)
-            if state.sha256 is None:
+            self._hashes = self._running()
+            if self._hashes.names and not state.complete:
                 with whole.open("rb") as file:
                     while chunk := file.read(_CHUNK):
                         self._hashes.update(chunk)
 
-    def _write_note(self) -> None:
-        temporary = self._note.with_name(f"{self._note.name}.new")
-        with files.writing(self._note.parent):
-            temporary.write_text(json.dumps(asdict(self._state)), "utf-8")
-            temporary.replace(self._note)
+    def _note(self) -> None:
+        self._notes.put(self.target.name, vars(self._state))
 
 
 def length(response: Answer) -> int | None:
@@ -236,6 +249,7 @@ def _fresh(url: str) -> _State:
     return _State(url, _boot(), None, None, None, None, None, {})
 
 
+@cache
 def _boot() -> str:
     try:
         return _BOOT.read_text("ascii").strip()
@@ -243,15 +257,8 @@ def _boot() -> str:
         return ""  # not Linux: nothing is taken up from an earlier process
 
 
-def _read_note(path: Path) -> _State | None:
+def _state(note: Mapping[str, Any] | None) -> _State | None:
     try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return _State(**value)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None  # none, or not one of this version: the file is fetched from its beginning
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with files.writing(path.parent), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return None if note is None else _State(**note)
+    except TypeError:
+        return None  # not one of this version: the file is fetched from its beginning

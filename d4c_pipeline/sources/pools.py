@@ -27,9 +27,13 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def pools(options: dict[str, Any], proxy: str | None, guarded: bool) -> urllib3.PoolManager:
-    """Return a manager of pools; when `guarded`, one that refuses to connect to private addresses."""
-    options = {**options, "ssl_context": tls()}
+def pools(options: dict[str, Any], secure: bool, proxy: str | None, guarded: bool) -> urllib3.PoolManager:
+    """Return a manager of pools; when `guarded`, one that refuses to connect to private addresses.
+
+    `secure`: whether what it connects to is https.
+    """
+    if secure or (proxy or "").startswith("https:"):
+        options = {**options, "ssl_context": tls()}
     manager = urllib3.PoolManager(**options) if proxy is None else urllib3.ProxyManager(proxy, **options)
     if guarded and proxy is None:
         manager.pool_classes_by_scheme = {"http": _PublicHttpPool, "https": _PublicHttpsPool}

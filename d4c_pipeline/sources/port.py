@@ -49,12 +49,34 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A native file after a fetch. `path` is None when the source still serves the `known` file: `unchanged`."""
+class Arrived:
+    """A native file that was fetched, whole, as it lies in the folder of the fetch. `size` in bytes.
 
-    file: NativeFile
-    path: Path | None
-    unchanged: bool
+    It was compared with every length and digest that is declared or that the source states. Its own sha256 is for
+    whoever retains it to make, in the one read that makes all digests: made on the way it would hold up the line.
+    """
+
+    path: Path
+    url: str
+    size: int
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.path.name
+
+    def native(self, sha256: str, address: str = "") -> NativeFile:
+        """Return the file as it is retained."""
+        return NativeFile(
+            self.name, self.url, sha256, self.size, self.etag, self.last_modified, self.content_type, address
+        )
+
+
+Fetched = Arrived | NativeFile
+"""A native file after a fetch: it arrived, or it is one of the known files, which the source still serves."""
 
 
 class Progress(Protocol):

@@ -111,7 +111,7 @@ class S3Objects:
         ]
         fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
         for mark, one in zip(marks, fetched, strict=True):
-            if mark.etag is not None and one.file.etag not in (None, mark.etag):
+            if mark.etag is not None and one.etag not in (None, mark.etag):
                 raise TransientError(f"{mark.url} was replaced while it was fetched", "Try again")
         return fetched
 

@@ -6,7 +6,6 @@ How many of them go to one host is decided by `hosts.py`; one file is `download.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from d4c_pipeline.model.errors import TransientError
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.download import Download, Wanted
+from d4c_pipeline.sources.notes import Notes
 from d4c_pipeline.sources.port import Fetched, Progress
 from d4c_pipeline.sources.web import Web
 from d4c_pipeline.transport.patience import is_retryable
@@ -44,8 +44,9 @@ def fetch_all(
     """
     with files.writing(into):
         into.mkdir(parents=True, exist_ok=True)
-    stop = threading.Event()
-    board: dict[str, tuple[int, int | None]] = {}
+    stop, over = threading.Event(), threading.Event()
+    news: dict[str, tuple[int, int | None]] = {}
+    ends: list[Future[Fetched]] = []
 
     def ended() -> None:
         if stop.is_set():
@@ -59,32 +60,34 @@ def fetch_all(
         ended()
 
     def note(name: str, done: int, total: int | None) -> None:
-        board[name] = (done, total)
+        news[name] = (done, total)
 
     def one(each: Wanted) -> Fetched:
         ended()
-        return Download(web, each, into, pause=waiting, report=note, stop=ended).run()
+        return Download(web, each, into, notes, pause=waiting, report=note, stop=ended).run()
 
-    teller = _Teller(progress, board)
-    with ThreadPoolExecutor(min(_AT_ONCE, len(wanted)) or 1, thread_name_prefix="fetch") as pool:
-        ends: queue.SimpleQueue[Future[Fetched]] = queue.SimpleQueue()
+    def count(future: Future[Fetched]) -> None:
+        if future.exception() is not None:
+            stop.set()
+        ends.append(future)
+        if len(ends) == len(wanted):
+            over.set()
+
+    teller = _Teller(progress, news)
+    # A thread more than there are places at the hosts would only wait.
+    places = web.places(mirror for each in wanted for mirror in each.mirrors)
+    at_once = min(_AT_ONCE, places, len(wanted)) or 1
+    with Notes(into) as notes, ThreadPoolExecutor(at_once, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(one, each) for each in wanted]
         for future in futures:
-            future.add_done_callback(ends.put)
-        left = len(futures)
+            future.add_done_callback(count)
         try:
-            while left:
+            # Not woken by each file: hundreds end in a second.
+            while wanted and not over.wait(_TOLD_EVERY):
                 teller.tell()
-                try:
-                    ended_one = ends.get(timeout=_TOLD_EVERY)
-                except queue.Empty:
-                    continue
-                left -= 1
-                if ended_one.exception() is not None:
-                    stop.set()
         finally:
             stop.set()  # also when this thread is interrupted
-        teller.tell()
+    teller.tell()
     failures = [error for future in futures if (error := future.exception()) and not isinstance(error, _StoppedError)]
     if failures:
         raise min(failures, key=is_retryable)
@@ -92,12 +95,11 @@ def fetch_all(
 
 
 class _Teller:
-    """Tells the caller and the log what the threads have noted, in the thread of the caller."""
+    """Tells the caller and the log the `news` that threads put down by file name, in the thread of the caller."""
 
-    def __init__(self, progress: Progress | None, board: dict[str, tuple[int, int | None]]) -> None:
+    def __init__(self, progress: Progress | None, news: dict[str, tuple[int, int | None]]) -> None:
         self._progress = progress
-        self._board = board
-        self._told: dict[str, tuple[int, int | None]] = {}
+        self._news = news
         self._logged = time.monotonic()
 
     def tell(self) -> None:
@@ -105,10 +107,8 @@ class _Teller:
         to_log = now - self._logged > _LOGGED_EVERY
         if to_log:
             self._logged = now
-        for name, (done, total) in list(self._board.items()):
-            if self._told.get(name) == (done, total):
-                continue
-            self._told[name] = (done, total)
+        for _ in range(len(self._news)):  # there will be more of them meanwhile
+            name, (done, total) = self._news.popitem()
             if self._progress is not None:
                 self._progress(name, done, total)
             if done == total:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -62,7 +62,11 @@ class Web:
             "retries": False,
             "timeout": urllib3.Timeout(connect=patience.connect_timeout, read=patience.read_timeout),
         }
-        self._pools = cache(partial(pools, options))  # one manager per proxy and rule
+        self._pools = cache(partial(pools, options))  # one manager per scheme, proxy and rule
+
+    def places(self, urls: Iterable[str]) -> int:
+        """Return how many requests to `urls` may be under way at once."""
+        return self._per_host * len({urlsplit(rewrite(url, self._origins)).netloc for url in urls})
 
     @contextmanager
     def answer(
@@ -190,7 +194,7 @@ class Web:
         proxy = proxy_of(parts.scheme, parts.hostname or "")
         if guarded and proxy is not None:
             require_public(parts.hostname or "", asked)  # who the proxy connects to can't be seen from here
-        return self._pools(proxy, guarded)
+        return self._pools(parts.scheme == "https", proxy, guarded)
 
 
 def web_of(

@@ -9,11 +9,13 @@ import geopandas
 import pytest
 
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import ArcGisSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.arcgis import ArcGisLayer
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained, sha256_of
 from d4c_pipeline_tests.integration.sources.feature_server import LAYER, FeatureServer, as_json, ridings, stall
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=0.5)
@@ -42,12 +44,11 @@ def test_all_rows_come_in_the_order_of_their_ids_and_gdal_reads_them(
     with server.serving() as origin:
         (got,) = layer(origin, page_size=10).fetch(DAY, tmp_path)
         assert [len(page) for page in server.pages] == [10, 10, 10, 10, 9]
-    assert got.file.name == "PED 2024.json"
-    assert got.path is not None
-    document = as_json(got.path)
+    assert got.name == "PED 2024.json"
+    document = as_json(path_of(got))
     assert [row["attributes"]["OBJECTID"] for row in document["features"]] == list(range(1, 147, 3))
     assert document["fields"] == server.fields, "types and domains are kept"
-    read = geopandas.read_file(got.path)
+    read = geopandas.read_file(path_of(got))
     assert read.crs.to_epsg() == 2953
     assert len(read) == 49
     assert abs(read.area.sum() - districts.area.sum()) < 1
@@ -60,9 +61,9 @@ def test_the_same_rows_make_the_same_bytes_whatever_the_pages(server: FeatureSer
     with server.serving() as origin:
         (one,) = layer(origin, page_size=7).fetch(DAY, tmp_path / "one")
         (other,) = layer(origin).fetch(DAY, tmp_path / "other")
-        assert one.file.sha256 == other.file.sha256
-        (again,) = layer(origin).fetch(DAY, tmp_path / "again", [one.file])
-        assert again.unchanged
+        assert sha256_of(one) == sha256_of(other)
+        (again,) = layer(origin).fetch(DAY, tmp_path / "again", [retained(one)])
+        assert isinstance(again, NativeFile)
 
 
 def test_the_limit_of_the_server_is_kept(districts: Any, tmp_path: Path) -> None:
@@ -95,8 +96,7 @@ def test_a_page_that_is_too_much_is_halved(server: FeatureServer, tmp_path: Path
     with server.serving() as origin:
         (got,) = layer(origin, page_size=20).fetch(DAY, tmp_path)
     assert [len(page) for page in server.pages][:4] == [20, 10, 5, 5]
-    assert got.path is not None
-    assert len(as_json(got.path)["features"]) == 49
+    assert len(as_json(path_of(got))["features"]) == 49
 
 
 def test_one_row_that_is_hard_does_not_slow_down_the_rest(server: FeatureServer, tmp_path: Path) -> None:
@@ -124,8 +124,7 @@ def test_a_row_that_can_not_be_had_ends_it_and_the_next_run_goes_on(server: Feat
         server.fault = lambda *_: False
         (got,) = layer(origin, page_size=8).fetch(DAY, tmp_path)
         assert min(identifier for page in server.pages for identifier in page) == 100, "what is here is not asked again"
-    assert got.path is not None
-    assert len(as_json(got.path)["features"]) == 49
+    assert len(as_json(path_of(got))["features"]) == 49
 
 
 def test_pages_of_an_older_state_are_not_mixed_in(server: FeatureServer, tmp_path: Path) -> None:

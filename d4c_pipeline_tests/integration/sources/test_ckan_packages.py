@@ -49,11 +49,11 @@ def test_resources_are_chosen_by_format_language_and_name(fixtures: Path, tmp_pa
     with portal(package(fixtures, ANALYTICS)) as (origin, origins):
         chosen = source(origins, formats=["csv"], languages=["fr"], name="*top100datasets*")
         fetched = chosen.fetch(MODIFIED, tmp_path)
-        assert [one.file.name for one in fetched] == [
+        assert [one.name for one in fetched] == [
             "opendataportal.siteanalytics.top100datasets.bilingual.csv",
             "ckan_package.json",
         ]
-        assert "/resource/ba980e38-f110-466a-ad92-3ee0d5a60d49/" in fetched[0].file.url
+        assert "/resource/ba980e38-f110-466a-ad92-3ee0d5a60d49/" in fetched[0].url
         assert json.loads((tmp_path / "ckan_package.json").read_text("utf-8")) == package(fixtures, ANALYTICS)
         by_french_name = source(origins, name="Nombre de visites, téléchargements")
         (mark,) = by_french_name.observe(MODIFIED).files
@@ -152,7 +152,7 @@ def test_a_resource_on_the_loopback_is_reached_only_where_that_is_allowed(tmp_pa
         assert "private_addresses: true" in caught.value.remedy
         assert inside.asked == [], "nothing was said to it"
         fetched = source(origins, private_addresses=True).fetch(MODIFIED, tmp_path)
-        assert fetched[0].file.size == len(inside.body)
+        assert fetched[0].size == len(inside.body)
 
 
 def test_a_redirect_to_the_loopback_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import d4c_pipeline
 from d4c_pipeline import demo
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline_tests.integration.sources.arrivals import retained
 
 DEFS = Path(d4c_pipeline.__file__).parent / "defs"
 
@@ -76,12 +78,12 @@ def test_the_real_source_fetches_them_and_then_says_unchanged(prepared: Path, tm
             source = open_source(declared(name), origins)
             (vintage,) = source.discover()
             (first,) = source.fetch(vintage, tmp_path / name)
-            assert first.file.url == declared(name).source.urls[0]
+            assert first.url == declared(name).source.urls[0]
         with demo.serve(prepared) as origins:  # the next day, on another port
             source = open_source(declared(name), origins)
             assert source.discover() == (vintage,)
-            (again,) = source.fetch(vintage, tmp_path / name, [first.file])
-            assert again.unchanged
+            (again,) = source.fetch(vintage, tmp_path / name, [retained(first)])
+            assert isinstance(again, NativeFile)
         vintages[name] = str(vintage)
     assert vintages == {"geonames_populated_places_canada": "2026-07-28", "natural_earth_countries": "2018-09-01"}
 

@@ -29,6 +29,7 @@ from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.mirror_list import read_mirror_list
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.integration.sources.arrivals import path_of
 
 V2021 = Vintage.parse("2021")
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=2, connect_timeout=2, read_timeout=2)
@@ -60,8 +61,8 @@ def test_a_dead_mirror_is_left_for_the_next_and_asked_last_from_then_on(tmp_path
         sick.behaviour = lambda handler, _: handler.reply(503)
         source = files([f"{sick.url}/data.zip", f"{well.url}/other/data.zip"])
         (got,) = source.fetch(V2021, tmp_path / "one")
-        assert sha256(got.path) == RIGHT
-        assert got.file.url == f"{sick.url}/data.zip", "the file is called by its first mirror, wherever it came from"
+        assert sha256(path_of(got)) == RIGHT
+        assert got.url == f"{sick.url}/data.zip", "the file is called by its first mirror, wherever it came from"
         asked = len(sick.asked)
         source.fetch(V2021, tmp_path / "two")
         assert len(sick.asked) == asked
@@ -71,7 +72,7 @@ def test_a_half_file_goes_on_at_a_mirror_that_holds_the_same(tmp_path: Path) -> 
     with o.serving(o.Origin(o.cuts_again_and_again)) as first, o.serving(o.Origin(o.good)) as second:
         first.behaviour = lambda handler, number: handler.part(o.CUT) if number == 1 else handler.reply(503)
         (got,) = files([f"{first.url}/data.zip", f"{second.url}/data.zip"]).fetch(V2021, tmp_path)
-        assert sha256(got.path) == RIGHT
+        assert sha256(path_of(got)) == RIGHT
         assert second.sent == len(o.payload()) - o.CUT
 
 
@@ -86,7 +87,7 @@ def test_a_mirror_with_another_file_is_refused_and_a_known_digest_decides(tmp_pa
         HEALTH._failures.clear()
         right = hashlib.sha256(other).hexdigest()
         (got,) = files(urls, sha256={"data.zip": right}).fetch(V2021, tmp_path / "two")
-        assert sha256(got.path) == right
+        assert sha256(path_of(got)) == right
 
 
 def test_mirrors_that_disagree_are_not_chosen_among(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_declared_list_is_fetched(tmp_path: Path) -> None:
         (tmp_path / "mirrors.txt").write_text(f"http://127.0.0.1:9/data.zip\t{origin.url}/data.zip\n")
         declared = HttpSource(kind="http", mirror_list="mirrors.txt")
         source = HttpFiles(declared, origins={}, vintages=(V2021,), folder=tmp_path, patience=QUICK)
-        assert sha256(source.fetch(V2021, tmp_path / "into")[0].path) == RIGHT
+        assert sha256(path_of(source.fetch(V2021, tmp_path / "into")[0])) == RIGHT
 
 
 # Credentials, TLS, IPv6
@@ -158,7 +159,7 @@ def test_credentials_stay_with_the_declared_host(tmp_path: Path, monkeypatch: py
         files(f"{origin.url}/data.zip", authorization="SOURCE_TOKEN").fetch(V2021, tmp_path)
         assert [each.headers.get("Authorization") for each in origin.asked] == ["Bearer hunter2"] * 2
         assert [each.headers.get("Authorization") for each in elsewhere.asked] == [None]
-    assert "hunter2" not in (tmp_path / ".data.zip.fetch").read_text()
+    assert "hunter2" not in (tmp_path / ".fetch.jsonl").read_text()
 
 
 def test_credentials_that_are_not_there_or_wrong_want_a_person(tmp_path: Path) -> None:
@@ -180,13 +181,13 @@ def test_a_private_authority_is_trusted_when_it_is_named(tmp_path: Path, monkeyp
             source.fetch(V2021, tmp_path / "one")
         pools.tls.cache_clear()
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-        assert sha256(source.fetch(V2021, tmp_path / "two")[0].path) == RIGHT
+        assert sha256(path_of(source.fetch(V2021, tmp_path / "two")[0])) == RIGHT
     pools.tls.cache_clear()
 
 
 def test_ipv6_is_spoken(tmp_path: Path) -> None:
     with o.serving(o.Origin(o.good), ipv6=True) as origin:
-        assert sha256(files(f"{origin.url}/data.zip").fetch(V2021, tmp_path)[0].path) == RIGHT
+        assert sha256(path_of(files(f"{origin.url}/data.zip").fetch(V2021, tmp_path)[0])) == RIGHT
 
 
 # Many at once
@@ -215,7 +216,7 @@ def test_no_more_than_declared_are_asked_of_one_host_and_progress_is_told_here(t
     with o.serving(o.Origin(counting, body=b"x" * 1000)) as origin:
         urls = [f"{origin.url}/{number}.bin" for number in range(30)]
         fetched = files(*urls, per_host=3).fetch(V2021, tmp_path, progress=note)
-    assert [one.file.url for one in fetched] == urls
+    assert [one.url for one in fetched] == urls
     assert 1 < most <= 3
     assert threads == {threading.current_thread().name}
     assert told == {f"{number}.bin": 1000 for number in range(30)}
@@ -302,7 +303,7 @@ def test_a_killed_fetch_is_gone_on_with_by_the_next_process(tmp_path: Path, afte
         reached.set()
         before = origin.sent
         first, second = files(*urls).fetch(V2021, tmp_path / "into")
-        assert (sha256(first.path), sha256(second.path)) == (RIGHT, RIGHT)
+        assert (sha256(path_of(first)), sha256(path_of(second))) == (RIGHT, RIGHT)
         assert origin.sent - before == len(o.payload()) - after, "only what was missing"
 
 
@@ -312,23 +313,23 @@ def test_what_another_boot_left_is_not_trusted(tmp_path: Path) -> None:
         origin.behaviour = lambda handler, number: handler.part(o.CUT) if number == 1 else handler.reply(503)
         with pytest.raises(TransientError):
             source.fetch(V2021, tmp_path)
-        note = tmp_path / ".data.zip.fetch"
+        note = tmp_path / ".fetch.jsonl"
         text = note.read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         assert boot in text
         note.write_text(text.replace(boot, "before the power cut"))
         origin.behaviour = o.good
         before = origin.sent
-        assert sha256(source.fetch(V2021, tmp_path)[0].path) == RIGHT
+        assert sha256(path_of(source.fetch(V2021, tmp_path)[0])) == RIGHT
         assert origin.sent - before == len(o.payload())
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"url": 1}'])
 def test_a_note_that_can_not_be_read_starts_over(tmp_path: Path, note: str) -> None:
-    (tmp_path / ".data.zip.fetch").write_text(note)
+    (tmp_path / ".fetch.jsonl").write_text(note)
     (tmp_path / ".data.zip.part").write_bytes(b"half")
     with o.serving(o.Origin(o.good)) as origin:
-        assert sha256(files(f"{origin.url}/data.zip").fetch(V2021, tmp_path)[0].path) == RIGHT
+        assert sha256(path_of(files(f"{origin.url}/data.zip").fetch(V2021, tmp_path)[0])) == RIGHT
 
 
 # Content

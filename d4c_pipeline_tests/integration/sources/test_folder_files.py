@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.folder import DropFolder
+from d4c_pipeline.sources.port import Arrived
+from d4c_pipeline_tests.integration.sources.arrivals import retained
 
 V2021 = Vintage.parse("2021")
 
@@ -57,14 +60,14 @@ def test_files_are_copied_once_and_then_known(tmp_path: Path) -> None:
     (tmp_path / "drop" / "link.csv").symlink_to("/etc/passwd")
     source = folder(f"{tmp_path}/drop", vintages=(V2021,), pattern="*.csv")
     (first,) = source.fetch(V2021, tmp_path / "into")
-    assert (first.file.name, first.file.size) == ("stops (1).csv", 8)
-    assert first.file.url == f"file://{tmp_path}/drop/on/stops%20%281%29.csv"
-    (again,) = source.fetch(V2021, tmp_path / "again", [first.file])
-    assert again.unchanged
+    assert (first.name, first.size) == ("stops (1).csv", 8)
+    assert first.url == f"file://{tmp_path}/drop/on/stops%20%281%29.csv"
+    (again,) = source.fetch(V2021, tmp_path / "again", [retained(first)])
+    assert isinstance(again, NativeFile)
     before = source.observe(V2021)
     put(tmp_path / "drop" / "on" / "stops (1).csv", b"a,b\n1,3,4\n")
     assert source.observe(V2021) != before
-    assert not source.fetch(V2021, tmp_path / "third", [first.file])[0].unchanged
+    assert isinstance(source.fetch(V2021, tmp_path / "third", [retained(first)])[0], Arrived)
 
 
 def test_a_file_counts_when_it_has_been_left_alone(tmp_path: Path) -> None:

@@ -19,10 +19,13 @@ import pytest
 
 from d4c_pipeline.demo import serve, serve_folder
 from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, TransientError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.http import HttpFiles
+from d4c_pipeline.sources.port import Arrived
 from d4c_pipeline.transport.patience import Patience
+from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained, sha256_of
 
 V2021 = Vintage.parse("2021")
 QUICK = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=0.5)
@@ -97,10 +100,9 @@ def test_files_arrive_whole_with_their_facts_under_the_declared_address(tmp_path
     told: list[tuple[str, int, int | None]] = []
     with serve(tmp_path) as origins:
         (got,) = source(url, origins=origins).fetch(V2021, tmp_path / "into", progress=lambda *t: told.append(t))
-        assert got.path == tmp_path / "into" / "a b.bin"
-        assert got.path.read_bytes() == BODY
-        assert not got.unchanged
-        native = got.file
+        assert path_of(got) == tmp_path / "into" / "a b.bin"
+        assert path_of(got).read_bytes() == BODY
+        native = retained(got)
         assert (native.name, native.url, native.size, native.sha256) == ("a b.bin", url, 512_000, SHA256)
         assert (native.last_modified, native.content_type) == (DATE, "application/octet-stream")
         assert native.etag == f'"{SHA256[:32]}"'
@@ -108,7 +110,7 @@ def test_files_arrive_whole_with_their_facts_under_the_declared_address(tmp_path
         assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
         mark = source(url, origins=origins).observe(V2021).files[0]
         assert (mark.url, mark.etag, mark.last_modified, mark.length) == (url, native.etag, DATE, 512_000)
-    assert {each.name for each in (tmp_path / "into").iterdir()} == {"a b.bin", ".a b.bin.fetch"}
+    assert {each.name for each in (tmp_path / "into").iterdir()} == {"a b.bin", ".fetch.jsonl"}
 
 
 def test_what_is_known_is_not_sent_again_until_it_changes(tmp_path: Path) -> None:
@@ -118,14 +120,14 @@ def test_what_is_known_is_not_sent_again_until_it_changes(tmp_path: Path) -> Non
     with serve_folder(path.parent) as origin:
         files = source(f"{origin}/a.bin")
         (first,) = files.fetch(V2021, tmp_path / "one")
-        known = replace(first.file, address="raw/x/2021/abc/a.bin")
+        known = replace(retained(first), address="raw/x/2021/abc/a.bin")
         (again,) = files.fetch(V2021, tmp_path / "two", [known])
-        assert again == type(again)(known, None, unchanged=True)
+        assert again is known
         leaves_nothing(tmp_path / "two")
         before = files.observe(V2021)
         path.write_bytes(b"other")
         (changed,) = files.fetch(V2021, tmp_path / "three", [known])
-        assert (changed.unchanged, changed.file.size) == (False, 5)
+        assert (path_of(changed).read_bytes(), changed.size) == (b"other", 5)
         assert files.observe(V2021).digest != before.digest
 
 
@@ -136,10 +138,10 @@ def test_a_server_that_ignores_conditions_is_recognised_by_its_validator(
     with scripted(lambda request, _: request.answer(200, BODY, **validators)) as origin:
         files = source(f"{origin.url}/a.bin")
         (first,) = files.fetch(V2021, tmp_path)
-        (again,) = files.fetch(V2021, tmp_path, [first.file])
-        assert again.unchanged
-        (other,) = files.fetch(V2021, tmp_path / "other", [replace(first.file, size=7)])
-        assert not other.unchanged, "the same date with another length is another file"
+        (again,) = files.fetch(V2021, tmp_path, [retained(first)])
+        assert isinstance(again, NativeFile)
+        (other,) = files.fetch(V2021, tmp_path / "other", [replace(retained(first), size=7)])
+        assert isinstance(other, Arrived), "the same date with another length is another file"
     assert origin.asked[0].headers["User-Agent"].startswith("d4c-pipeline/")
     assert origin.asked[0].headers["User-Agent"].endswith(" (+https://github.com/dataforcanada)")
     assert origin.asked[0].headers["Accept-Encoding"] == "identity"
@@ -192,7 +194,7 @@ def test_a_server_that_recovers_is_waited_for(tmp_path: Path, code: int) -> None
 
     with scripted(script) as origin:
         (got,) = source(f"{origin.url}/a.bin").fetch(V2021, tmp_path)
-    assert got.file.sha256 == SHA256
+    assert sha256_of(got) == SHA256
 
 
 def test_a_server_that_does_not_recover_is_transient(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_a_body_cut_short_is_continued_where_it_ended(tmp_path: Path) -> None:
 
     with scripted(script) as origin:
         (got,) = source(f"{origin.url}/a.bin").fetch(V2021, tmp_path)
-        assert (got.file.sha256, got.file.size) == (SHA256, len(BODY))
+        assert (sha256_of(got), got.size) == (SHA256, len(BODY))
         assert origin.asked[1].headers["Range"] == "bytes=300000-", "what is here is not asked for again"
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
@@ -232,7 +234,7 @@ def test_a_file_that_changed_under_way_is_never_joined_from_two(tmp_path: Path, 
 
     with scripted(script) as origin:
         (got,) = source(f"{origin.url}/a.bin").fetch(V2021, tmp_path)
-    assert (got.file.sha256, got.file.etag) == (SHA256, '"v2"')
+    assert (sha256_of(got), got.etag) == (SHA256, '"v2"')
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
@@ -260,7 +262,7 @@ def test_a_cut_zip_without_a_length_is_noticed(tmp_path: Path) -> None:
 
     with scripted(script) as origin:
         (got,) = source(f"{origin.url}/a.zip").fetch(V2021, tmp_path)
-        assert got.file.size == len(whole)
+        assert got.size == len(whole)
         assert len(origin.asked) == 2
 
 
@@ -295,8 +297,8 @@ def test_redirects_are_followed_and_each_hop_is_rewritten(tmp_path: Path) -> Non
         origins = {"https://elsewhere.example": origin.url, "https://start.example": origin.url}
         (got,) = source("https://start.example/start.bin?x=1", origins=origins).fetch(V2021, tmp_path)
         assert [request.path for request in origin.asked] == ["/start.bin?x=1", "/there/a.bin", "/here.bin"]
-    assert (got.file.sha256, got.file.url) == (SHA256, "https://start.example/start.bin?x=1")
-    assert got.file.name == "start.bin"
+    assert (sha256_of(got), got.url) == (SHA256, "https://start.example/start.bin?x=1")
+    assert got.name == "start.bin"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,7 @@ def test_a_compressed_answer_is_stored_as_the_file_it_is(tmp_path: Path) -> None
     with scripted(lambda request, _: request.answer(200, packed, Content_Encoding="gzip")) as origin:
         (got,) = source(f"{origin.url}/a.csv").fetch(V2021, tmp_path)
     assert (tmp_path / "a.csv").read_bytes() == b"a,b\n1,2\n"
-    assert got.file.size == 8
+    assert got.size == 8
 
 
 def test_a_file_larger_than_the_disk_is_refused_before_it_comes(tmp_path: Path) -> None:
@@ -358,7 +360,7 @@ def test_a_disk_that_takes_no_more_is_a_storage_error(tmp_path: Path) -> None:
 def test_two_files_of_one_name_lie_side_by_side(tmp_path: Path) -> None:
     with scripted(lambda request, _: request.answer(200, request.path.encode())) as origin:
         got = source(f"{origin.url}/on/stops.csv", f"{origin.url}/qc/stops.csv").fetch(V2021, tmp_path)
-    assert [each.path.read_text() for each in got if each.path] == ["/on/stops.csv", "/qc/stops.csv"]
+    assert [path_of(each).read_text() for each in got] == ["/on/stops.csv", "/qc/stops.csv"]
 
 
 def test_the_vintage_is_the_utc_day_of_the_newest_file(tmp_path: Path) -> None:
@@ -422,4 +424,4 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_loopback(
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with scripted(lambda request, _: request.answer(200, BODY)) as origin:
         (got,) = source(f"{origin.url}/a.bin").fetch(V2021, tmp_path)
-    assert got.file.sha256 == SHA256
+    assert sha256_of(got) == SHA256

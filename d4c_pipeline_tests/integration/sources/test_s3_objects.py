@@ -13,10 +13,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.s3 import S3Objects
 from d4c_pipeline.transport.patience import Patience
+from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=5)
 V2021 = Vintage.parse("2021")
@@ -62,15 +64,14 @@ def test_objects_of_a_prefix_come_signed_and_are_known_again(endpoint: str, buck
     bucket.put_object(Key="census/2016/c.bin", Body=b"x")
     source = objects(endpoint, prefix="census/{vintage}/", pattern="*.bin")
     (got,) = source.fetch(V2021, tmp_path)
-    assert (got.file.name, got.file.size) == ("a b.bin", len(BODY))
-    assert got.file.url == f"s3://{BUCKET}/census/2021/on/a%20b.bin", "no signature is kept"
-    assert got.path is not None
-    assert got.path.read_bytes() == BODY
-    assert "Signature" not in (tmp_path / ".a b.bin.fetch").read_text()
+    assert (got.name, got.size) == ("a b.bin", len(BODY))
+    assert got.url == f"s3://{BUCKET}/census/2021/on/a%20b.bin", "no signature is kept"
+    assert path_of(got).read_bytes() == BODY
+    assert "Signature" not in (tmp_path / ".fetch.jsonl").read_text()
     (mark,) = source.observe(V2021).files
-    assert (mark.length, mark.etag) == (len(BODY), got.file.etag)
-    (again,) = source.fetch(V2021, tmp_path / "again", [got.file])
-    assert again.unchanged
+    assert (mark.length, mark.etag) == (len(BODY), got.etag)
+    (again,) = source.fetch(V2021, tmp_path / "again", [retained(got)])
+    assert isinstance(again, NativeFile)
     before = source.observe(V2021)
     bucket.put_object(Key="census/2021/on/a b.bin", Body=BODY[:-1])
     assert source.observe(V2021) != before

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import StatCanTableSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.statcan_members import StatCanMembers
 from d4c_pipeline.sources.statcan_table import StatCanTable, release_vintage
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
 
 REST = "/t1/wds/rest"
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=2)
@@ -86,17 +88,16 @@ def test_a_table_comes_in_both_languages_with_its_metadata(service: Service, tmp
         assert source.discover() == (RELEASE,)
         fetched = source.fetch(RELEASE, tmp_path)
         names = ["33100036-eng.zip", "33100036-fra.zip", "33100036.json"]
-        assert [one.file.name for one in fetched] == names
-        assert fetched[0].path is not None
-        assert fetched[0].path.read_bytes() == service.zip
-        assert fetched[0].file.url == "https://www150.statcan.gc.ca/n1/tbl/csv/33100036-eng.zip"
+        assert [one.name for one in fetched] == names
+        assert path_of(fetched[0]).read_bytes() == service.zip
+        assert fetched[0].url == "https://www150.statcan.gc.ca/n1/tbl/csv/33100036-eng.zip"
         assert json.loads((tmp_path / "33100036.json").read_text("utf-8")) == service.metadata
         described = source.describe(RELEASE)
         assert described is not None
         assert described.title[1] == "Taux de change moyens quotidiens en dollars canadiens, Banque du Canada"
         before = origin.sent
-        again = source.fetch(RELEASE, tmp_path / "again", [one.file for one in fetched])
-        assert [one.unchanged for one in again] == [True, True, False]
+        again = source.fetch(RELEASE, tmp_path / "again", [retained(one) for one in fetched])
+        assert [isinstance(one, NativeFile) for one in again] == [True, True, False]
         assert origin.sent == before
 
 
@@ -145,7 +146,7 @@ def test_a_file_that_is_being_updated_is_waited_for(service: Service, tmp_path: 
             if "getFull" in handler.path
             else handler.whole()
         )
-        assert table(origins).fetch(RELEASE, tmp_path)[0].file.size == len(service.zip)
+        assert table(origins).fetch(RELEASE, tmp_path)[0].size == len(service.zip)
 
 
 def test_a_table_that_does_not_exist_is_told(service: Service) -> None:
