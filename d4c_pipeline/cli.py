@@ -279,12 +279,16 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     """Show the settings as they are understood; of a secret only whether there is one."""
     from dataclasses import asdict
 
-    understood = read_settings(home, defs, debug)
+    from d4c_pipeline.model.seeding import SeedingSettings
+
+    understood, wishes = read_settings(home, defs, debug), SeedingSettings.from_environment()
     found = {
         name: sanitise(value) if isinstance(value, str) else value  # an address may hold a password
         for name, value in asdict(understood).items()
     }
     found["stores"] = understood.stores.model_dump(exclude_unset=True, mode="json")
+    found["seeding"] = asdict(wishes)
+    found["seeding"]["fetch"]["datasets"] = sorted(wishes.fetch.datasets)
     found["archive_token"] = has_archive_token()
     if as_json:
         print_json(found)

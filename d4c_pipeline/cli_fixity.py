@@ -148,6 +148,7 @@ def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
     words = {
         CopyKind.RELEASE: "of releases in stores",
         CopyKind.NATIVE: "of native files",
+        CopyKind.LATEST: "in /processed/",
         CopyKind.ARCHIVE: "at the archive",
         CopyKind.WEB_SEED: "of web seeds",
     }

@@ -36,6 +36,7 @@ from d4c_pipeline.archives.port import (
     Draft,
     PublishedRecord,
     RemoteFile,
+    WithdrawnError,
     several_drafts,
 )
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, TransientError
@@ -130,11 +131,11 @@ class InvenioArchive:
         return None if body is None or is_published(body) else self._as_draft(body)
 
     def read(self, record_id: str) -> PublishedRecord | None:
-        """Return a published record by its id. Raises NeedsPersonError when the archive has withdrawn it."""
+        """Return a published record by its id. Raises WithdrawnError when the archive took it down."""
         # 302: the id is that of a concept and leads to its newest version
         answer = self._api.request("GET", f"/records/{quote(record_id)}", passing=(302, 404, 410))
         if answer.status == 410:
-            raise NeedsPersonError(
+            raise WithdrawnError(
                 f"Record {record_id} was withdrawn from {self.name}", "Ask the archive's managers what became of it"
             )
         if answer.status != 200:

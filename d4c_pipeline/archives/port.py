@@ -23,6 +23,10 @@ MAX_BYTES = 50 * 10**9
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+class WithdrawnError(NeedsPersonError):
+    """The archive took a published record down: its DOI leads to a tombstone."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file as the archive has it, complete. `size` in bytes, `md5` in hexadecimal, both measured by the archive."""
@@ -146,7 +150,7 @@ class Archive(Protocol):
         ...
 
     def read(self, record_id: str) -> PublishedRecord | None:
-        """Return a published record by its id, None when there is none."""
+        """Return a published record by its id, None when there is none. Raises WithdrawnError for one taken down."""
         ...
 
     def join_community(self, record_id: str) -> None:

@@ -95,6 +95,11 @@ def vintage_lease(dataset: str, vintage: str) -> str:
     return f"{dataset}/{vintage}"
 
 
+def latest_lease(dataset: str) -> str:
+    """Return the key of the lease under which the `/processed/` addresses of a dataset are switched."""
+    return f"latest/{dataset}"
+
+
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
     """The address of the folder that holds the files of the release with our identifier."""
     release = ledger.releases.identified(identifier)

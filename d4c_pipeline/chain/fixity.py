@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from d4c_pipeline.chain.deployment import Deployment, vintage_lease
+from d4c_pipeline.chain.deployment import Deployment, latest_lease, vintage_lease
 from d4c_pipeline.chain.look import Looker, glance
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.ledger.events import now
@@ -191,10 +191,10 @@ class _Auditor:
                 self._note(look)
 
     def _make_sure(self, copy: ExpectedCopy) -> None:
-        """Look again in full while nobody works on the vintage, and record what is found then."""
+        """Look again in full while nobody works on it, and record what is found then."""
         leases = self.deployment.ledger.leases
         try:
-            with leases.hold(vintage_lease(copy.dataset, copy.vintage), wait=_WAIT_SECONDS):
+            with leases.hold(lease_on(copy), wait=_WAIT_SECONDS):
                 if self._fixity.is_expected(copy):
                     self._note(self._looker.look(copy))
                     self._flush()
@@ -232,7 +232,14 @@ def _is_empty(store: Store, copies: Sequence[ExpectedCopy]) -> bool:
     return len(copies) > 1 and all(store.facts(copy.address) is None for copy in copies)
 
 
+def lease_on(copy: ExpectedCopy) -> str:
+    """Return the key of the lease that whoever changes a copy in a store holds."""
+    if copy.kind is CopyKind.LATEST:
+        return latest_lease(copy.dataset)
+    return vintage_lease(copy.dataset, copy.vintage)
+
+
 def last_read(copy: ExpectedCopy, known: KnownCopy | None) -> datetime | None:
     """Return when a copy was last read in full, by an audit or by what put it there; None when it never was."""
     moments = [moment for moment in (copy.verified_at, known.read_at if known else None) if moment is not None]
-    return max(moments, default=None)
+    return max((moment for moment in moments if copy.since is None or moment >= copy.since), default=None)

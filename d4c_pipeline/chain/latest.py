@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.deployment import Deployment, latest_lease
 from d4c_pipeline.chain.staging import artifact_path, sweep
 from d4c_pipeline.chain.stores import store_root
 from d4c_pipeline.distribution.store import Store
@@ -52,7 +52,7 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
     when the lease went to another process meanwhile (this one stood still for too long).
     """
     ledger = deployment.ledger
-    with ledger.leases.hold(f"latest/{dataset.id}") as lease:
+    with ledger.leases.hold(latest_lease(dataset.id)) as lease:
         release = newest_release(deployment, dataset, vintage)
         if release is None:
             raise UnknownNameError(

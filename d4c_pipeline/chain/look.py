@@ -5,9 +5,11 @@ How often which copy is looked at belongs to `fixity`, mending to `repair`. Noth
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from d4c_pipeline.archives.port import PublishedRecord
+from d4c_pipeline.archives.port import PublishedRecord, WithdrawnError
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import artifact_path
 from d4c_pipeline.distribution.disk import storage_errors
@@ -17,10 +19,11 @@ from d4c_pipeline.distribution.pieces import Pieces
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.distribution.torrents import pieces_of
 from d4c_pipeline.distribution.web_seeds import try_web_seed
-from d4c_pipeline.model.errors import D4CError, IntegrityError
+from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
 
 _SAMPLES = 3
+_GIVES_UP_AFTER = 3  # times in a row that a place gave no answer: each took minutes, and thousands may be to come
 
 
 def glance(store: Store, copy: ExpectedCopy) -> Look:
@@ -34,12 +37,13 @@ def glance(store: Store, copy: ExpectedCopy) -> Look:
 
 
 class Looker:
-    """Looks at copies in full; remembers what records and torrents say for as long as it lives."""
+    """Looks at copies in full; for as long as it lives it remembers records, torrents, and who does not answer."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._stores = {store.name: store for store in deployment.stores}
-        self._records: dict[str, PublishedRecord | None] = {}
+        self._records: dict[str, PublishedRecord | D4CError | None] = {}
+        self._silences: Counter[str] = Counter()
         self._pieces: dict[tuple[int, str], Pieces] = {}
 
     def look(self, copy: ExpectedCopy) -> Look:
@@ -75,9 +79,10 @@ class Looker:
     def _archived(self, copy: ExpectedCopy) -> Look:
         """Compare with the archive's own checksums; a folder of this machine is read, since nobody else does."""
         record_id, _, name = copy.address.partition("/")
-        if record_id not in self._records:
-            self._records[record_id] = self._deployment.archive.read(record_id)
-        record = self._records[record_id]
+        try:
+            record = self._record(record_id)
+        except WithdrawnError as error:
+            return Look(copy, CopyState.MISSING, error.cause, read=True)
         there = None if record is None else next((file for file in record.files if file.name == name), None)
         path = self._archive_path(copy)
         if path is not None:
@@ -92,12 +97,34 @@ class Looker:
             return Look(copy, CopyState.DAMAGED, said, read=True)
         return Look(copy, CopyState.INTACT, read=True)
 
+    def _record(self, record_id: str) -> PublishedRecord | None:
+        """What the archive says of a record, asked once for all of its files. Raises what the archive does."""
+        archive = self._deployment.archive
+        if record_id not in self._records:
+            if self._silences[archive.name] >= _GIVES_UP_AFTER:
+                raise TransientError(f"{archive.name} gave no answer {_GIVES_UP_AFTER} times", "Run again later")
+            try:
+                self._records[record_id] = archive.read(record_id)
+                self._silences[archive.name] = 0
+            except D4CError as error:
+                self._records[record_id] = error
+                self._silences[archive.name] += isinstance(error, TransientError)
+        found = self._records[record_id]
+        if isinstance(found, D4CError):
+            raise found
+        return found
+
     def _seed(self, copy: ExpectedCopy) -> Look:
+        server = urlsplit(copy.address).netloc
+        if self._silences[server] >= _GIVES_UP_AFTER:
+            said = f"{server} gave no answer {_GIVES_UP_AFTER} times"
+            return Look(copy, CopyState.UNREACHABLE, said)
         pieces = self._pieces_of(copy)
         with self._deployment.answering() as silent:
             if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
                 return Look(copy, CopyState.UNREACHABLE, silent)
             verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, anew=True)
+        self._silences[server] = self._silences[server] + 1 if verdict.silent else 0
         if verdict.silent:
             return Look(copy, CopyState.UNREACHABLE, verdict.reason)
         cost = min(copy.size, (_SAMPLES + 2) * pieces.piece_size)

@@ -1,7 +1,8 @@
 """Mending what an audit found: a lost copy in a store is moved aside and put back from a copy that is verified.
 
 Done under the lease on the vintage, in steps of which each may be the last: whatever a process that died has left, the
-next one goes on from what lies in the store. Copies at archives and web seeds are not ours to mend.
+next one goes on from what lies in the store. `/processed/` is put right by the step that switches it. Copies at
+archives and web seeds are not ours to mend.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from d4c_pipeline.archives.retrieval import retrieve
-from d4c_pipeline.chain.deployment import Deployment, vintage_lease
-from d4c_pipeline.chain.fixity import AUDIT_LEASE, expected_copies
+from d4c_pipeline.chain.catalogue import known_datasets
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.fixity import AUDIT_LEASE, expected_copies, lease_on
+from d4c_pipeline.chain.latest import switch
 from d4c_pipeline.chain.look import Looker
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import READ_SIZE, Digests, hash_file
@@ -24,8 +27,9 @@ from d4c_pipeline.distribution.measure import measure
 from d4c_pipeline.distribution.store import Store, quarantine_path
 from d4c_pipeline.ledger.fixity import Key
 from d4c_pipeline.ledger.leases import Lease
-from d4c_pipeline.model.errors import BusyError, D4CError, StorageError
+from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError, StorageError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
+from d4c_pipeline.model.vintage import Vintage
 
 _UNREADABLE = "unreadable"
 _WAIT_SECONDS = 60.0  # for a vintage that others work on
@@ -45,7 +49,7 @@ class Outcome(StrEnum):
 class Mended:
     """A lost copy and what became of it: `source` is where the right bytes came from, `quarantine` where the rot is.
 
-    `said`: what hindered it, in words.
+    The source of what `/processed/` serves is the name of a release. `said`: what hindered it, in words.
     """
 
     copy: ExpectedCopy
@@ -104,21 +108,28 @@ class _Mender:
             and copy.place in order
             and (copy.key not in known or not known[copy.key].state.is_lost)
         ]
-        for copy in sorted(usable, key=lambda copy: (copy.kind is CopyKind.ARCHIVE, order.index(copy.place))):
+        last = {CopyKind.ARCHIVE: 1, CopyKind.LATEST: 2}
+        for copy in sorted(usable, key=lambda copy: (last.get(copy.kind, 0), order.index(copy.place))):
             self._by_content.setdefault((copy.size, copy.sha256), []).append(copy)
 
     def mend(self, copy: ExpectedCopy) -> Mended:
         """Mend one copy; whatever hinders it is told and stops no other."""
         leases = self._deployment.ledger.leases
         try:
-            with leases.hold(vintage_lease(copy.dataset, copy.vintage), wait=_WAIT_SECONDS) as lease:
-                return self._mend(copy, lease)
+            with leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
+                look = self._look(copy)
+                if isinstance(look, Mended):
+                    return look
+                if copy.kind is not CopyKind.LATEST:
+                    return self._mend(copy, look, lease)
+            return self._switch(copy)
         except BusyError as error:
             return Mended(copy, Outcome.BUSY, said=error.cause)
         except D4CError as error:
             return Mended(copy, Outcome.FAILED, said=str(error))
 
-    def _mend(self, copy: ExpectedCopy, lease: Lease) -> Mended:
+    def _look(self, copy: ExpectedCopy) -> Look | Mended:
+        """Look at a copy again; what there is to mend, or why there is nothing."""
         if not self._fixity.is_expected(copy):
             return Mended(copy, Outcome.INTACT, said="it is not wanted any more")
         look = self._looker.look(copy)
@@ -127,6 +138,9 @@ class _Mender:
             return Mended(copy, Outcome.INTACT)
         if not look.state.is_lost:
             return Mended(copy, Outcome.FAILED, said=look.detail)
+        return look
+
+    def _mend(self, copy: ExpectedCopy, look: Look, lease: Lease) -> Mended:
         store = self._stores[copy.place]
         with self._right_bytes(copy) as found:
             lease.renew()  # whoever lost the lease must not move anything
@@ -142,6 +156,45 @@ class _Mender:
         if after.state is not CopyState.INTACT:
             return Mended(copy, Outcome.FAILED, str(source), aside, f"after it was put back: {after.detail}")
         return Mended(copy, Outcome.RESTORED, str(source), aside)
+
+    def _switch(self, copy: ExpectedCopy) -> Mended:
+        """Have the newest release switched to once more: what `/processed/` ought to serve is that step's to say."""
+        dataset = known_datasets(self._deployment, ())[copy.dataset]
+        aside = None
+        for again in (False, True):
+            try:
+                source = switch(self._deployment, dataset, Vintage.parse(copy.vintage)).release.name
+            except IntegrityError as error:  # nothing good is left of the newest release
+                return self._take_out_of_service(copy, error.cause)
+            with self._deployment.ledger.leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
+                expected = expected_copies(self._deployment, {copy.dataset})
+                wanted = next((one for one in expected if one.key == copy.key), None)
+                if wanted is None:
+                    return Mended(copy, Outcome.INTACT, said="it is not wanted any more")
+                after = self._looker.look(wanted)
+                if again or after.state is not CopyState.DAMAGED:
+                    break
+                # An object's metadata may go on naming the sha256 of what rotted: then nothing was put over it.
+                lease.renew()
+                aside = self._set_aside(self._stores[copy.place], wanted, after)
+        self._fixity.record([after], restored_from=source)
+        if after.state is not CopyState.INTACT:
+            missed = [f"; {one.cause}" for one in self._deployment.spreading.missed if one.store == copy.place]
+            return Mended(copy, Outcome.FAILED, source, aside, after.detail + "".join(missed))
+        return Mended(copy, Outcome.RESTORED, source, aside)
+
+    def _take_out_of_service(self, copy: ExpectedCopy, said: str) -> Mended:
+        """Move aside what a `/processed/` address serves, unless it is an older release, whole."""
+        store, aside = self._stores[copy.place], None
+        releases = self._deployment.ledger.releases.published(copy.dataset)
+        whole = {artifact.sha256 for release in releases for artifact in release.artifacts}
+        with self._deployment.ledger.leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
+            look, found = self._looker.look(copy), measure(store, copy.address)
+            if found is not None and found.sha256 not in whole:
+                lease.renew()
+                aside = self._set_aside(store, copy, look)
+                self._fixity.record([Look(copy, CopyState.MISSING, said)])
+        return Mended(copy, Outcome.NO_GOOD_COPY, quarantine=aside, said=said)
 
     def _set_aside(self, store: Store, copy: ExpectedCopy, look: Look) -> str | None:
         """Take damaged bytes out of service; they are never deleted, and never taken for others.

@@ -32,6 +32,7 @@ class Fixity:
         with self._engine.begin() as connection:
             return (
                 *_in_stores(connection),
+                *_latest(connection),
                 *_natives(connection, primary),
                 *_in_archives(connection),
                 *_web_seeds(connection),
@@ -42,6 +43,9 @@ class Fixity:
         if copy.kind is CopyKind.NATIVE:
             table = schema.native_file
             query = select(table.c.id).where(table.c.address == copy.address, table.c.sha256 == copy.sha256)
+        elif copy.kind is CopyKind.LATEST:
+            table = schema.latest
+            query = select(table.c.release_id).where(table.c.address == copy.address, table.c.sha256 == copy.sha256)
         else:
             table = schema.copy
             query = select(table.c.release_id).where(
@@ -221,6 +225,36 @@ def _in_stores(connection: Connection) -> Iterator[ExpectedCopy]:
             row["artifact"], row["size"], row["sha256"],
             verified_at=row["verified_at"] if row["intact"] else None,
         )  # fmt: skip
+
+
+def _latest(connection: Connection) -> Iterator[ExpectedCopy]:
+    """What the last switch put at `/processed/` addresses, in each store that holds anything of the dataset.
+
+    The index of data in parts is no artifact of the release, and is compared at each switch instead.
+    """
+    latest, release, artifact, copy = schema.latest, schema.release, schema.artifact, schema.copy
+    held = (
+        select(release.c.dataset, copy.c.store)
+        .select_from(copy.join(release, release.c.id == copy.c.release_id))
+        .distinct()
+        .order_by(release.c.dataset, copy.c.store)
+    )
+    stores: dict[str, list[str]] = {}
+    for row in connection.execute(held):
+        stores.setdefault(row.dataset, []).append(row.store)
+    query = (
+        select(latest, artifact.c.name, artifact.c.size, release.c.dataset, release.c.vintage)
+        .join(release, release.c.id == latest.c.release_id)
+        .join(artifact, and_(artifact.c.release_id == release.c.id, artifact.c.sha256 == latest.c.sha256))
+        .order_by(latest.c.address, artifact.c.name)
+    )
+    # Two artifacts of a release may have the same bytes, such as two parts without rows.
+    for row in {row["address"]: row for row in connection.execute(query).mappings()}.values():
+        for store in stores.get(row["dataset"], ()):
+            yield ExpectedCopy(
+                CopyKind.LATEST, store, row["address"], row["dataset"], row["vintage"], row["release_id"], row["name"],
+                row["size"], row["sha256"], since=row["switched_at"],
+            )  # fmt: skip
 
 
 def _natives(connection: Connection, primary: str) -> Iterator[ExpectedCopy]:

@@ -17,17 +17,18 @@ WEB = "web"
 
 
 class CopyKind(StrEnum):
-    """What a copy is of, and where; only the first two are ours to mend."""
+    """What a copy is of, and where; only the first three are ours to mend. `LATEST` is what `/processed/` serves."""
 
     RELEASE = "release"
     NATIVE = "native"
+    LATEST = "latest"
     ARCHIVE = "archive"
     WEB_SEED = "web_seed"
 
     @property
     def is_stored(self) -> bool:
         """Whether it lies in one of our stores."""
-        return self in (CopyKind.RELEASE, CopyKind.NATIVE)
+        return self in (CopyKind.RELEASE, CopyKind.NATIVE, CopyKind.LATEST)
 
 
 class CopyState(StrEnum):
@@ -50,7 +51,8 @@ class ExpectedCopy:
 
     `place`: name of the store or archive, or `WEB`. `address`: in the store; `<record id>/<file name>` in an archive;
     a web seed's URL. `name`: of the file. `size` in bytes; `md5` only where an archive is compared by it.
-    `verified_at`: when it was last read and found right by what put it there (None: never).
+    `verified_at`: when it was last read and found right by what put it there (None: never). `since`: when these bytes
+    became the expected ones at an address that is switched; what was read before says nothing of them.
     """
 
     kind: CopyKind
@@ -64,6 +66,7 @@ class ExpectedCopy:
     sha256: str
     md5: str | None = None
     verified_at: datetime | None = field(default=None, compare=False)
+    since: datetime | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, str, str]:

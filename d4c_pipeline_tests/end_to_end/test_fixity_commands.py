@@ -78,23 +78,44 @@ def test_rot_is_told_and_mended_from_the_archive(released: D4C, data: Path) -> N
 
 def test_what_has_no_good_copy_ends_with_a_sentence_and_json_stays_json(released: D4C, data: Path) -> None:
     (archived,) = (released.home / "archive" / "records").rglob(data.name)
-    for path in (data, archived):
+    (latest,) = (released.home / "store" / "processed").glob("*.parquet")
+    for path in (data, archived, latest):
         flip(path)
     found = released("verify", "--full", "--json")
     assert found.code == 1
     assert {(row["kind"], row["state"]) for row in found.json["findings"]} == {
         ("release", "damaged"),
         ("archive", "damaged"),
+        ("latest", "damaged"),
         ("web_seed", "damaged"),
     }
     mended = released("repair", "--json")
     assert mended.code == 1
-    (row,) = mended.json
+    row, switched = mended.json
     assert row["outcome"] == "no good copy"
+    assert (switched["kind"], switched["outcome"]) == ("latest", "no good copy")
     assert not data.exists()
+    assert not latest.exists()
     assert (released.home / "store" / row["quarantine"]).is_file()
-    assert "1 copy is not mended (1 of releases in stores)" in mended.stderr
+    assert (released.home / "store" / switched["quarantine"]).is_file()
+    assert "2 copies are not mended (1 in /processed/, 1 of releases in stores)" in mended.stderr
     assert "Traceback" not in mended.stderr
+
+
+def test_what_is_served_as_latest_is_told_and_switched_to_again(released: D4C, data: Path) -> None:
+    (latest,) = (released.home / "store" / "processed").glob("*.parquet")
+    right = sha256(data)
+    flip(latest)
+    done = released("verify", "--full")
+    assert done.code == 1
+    assert done.stderr.strip() == (
+        "Error: 1 copy is damaged or missing (1 in /processed/). 'd4c repair' puts back what has a good copy."
+    )
+    (mended,) = released.ok("repair")
+    assert (mended["kind"], mended["outcome"], mended["source"]) == ("latest", "restored", NAME)
+    assert mended["address"] == f"processed/{latest.name}"
+    assert sha256(latest) == right
+    assert released("verify", "--full").code == 0
 
 
 def test_an_emptied_store_is_refilled_only_when_asked_to(released: D4C, data: Path) -> None:

@@ -29,6 +29,17 @@ def test_stores_are_shown_and_their_secrets_are_not(d4c: D4C, tmp_path: Path) ->
     assert "s3cret" not in refused.stderr
 
 
+def test_the_settings_of_the_seeder_are_shown_as_well(d4c: D4C, tmp_path: Path) -> None:
+    d4c.settings |= {"D4C_SEED_LISTEN": "127.0.0.1:7000", "D4C_SEED_UPLOAD_LIMIT": "5MB", "D4C_SEED_BUDGET": "2GB"}
+    d4c.settings |= {"D4C_SEED_DATASETS": "stops,places", "D4C_OPERATOR_KEY": str(tmp_path / "key.pem")}
+    shown = d4c.ok("settings")["seeding"]
+    assert (shown["listen"], shown["upload_limit"], shown["dht"]) == ("127.0.0.1:7000", 5_000_000, True)
+    assert shown["fetch"] == {"everything": False, "datasets": ["places", "stops"], "budget": 2_000_000_000}
+    assert shown["key_file"] == str(tmp_path / "key.pem")
+    assert "'listen': '127.0.0.1:7000'" in d4c("settings").stdout
+    assert "D4C_SEED_LISTEN is 'nowhere'" in d4c("settings", env={"D4C_SEED_LISTEN": "nowhere"}).sentence
+
+
 def test_a_dead_mirror_stops_no_publication(d4c: D4C, origin: Origin, definitions: Path, tmp_path: Path) -> None:
     define(definitions)
     origin.put(PLACES_URL, geojson())

@@ -110,6 +110,8 @@ class Record:
     doi: str | None = None
     published: bool = False
     editing: bool = False
+    withdrawn: bool = False
+    """Taken down by the archive's managers."""
     revision: int = 4
     files: dict[str, File] = field(default_factory=dict)
     indexed_at: float = 0.0
@@ -233,6 +235,8 @@ class State:
             raise Refused(404, "The persistent identifier does not exist.")
         if not record.published:
             raise Refused(404, "The persistent identifier is not registered.")
+        if record.withdrawn:
+            raise Refused(410, "Record deleted")
         return Reply(200, self._shown(record, base, with_file_links=True))
 
     def _new_version(self, base: str, user: str | None, _query: Any, _json: Any, _blob: Any, key: str) -> Reply:

@@ -13,16 +13,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from d4c_pipeline.archives import deposit
 from d4c_pipeline.archives.local import LocalArchive
 from d4c_pipeline.archives.metadata import record_metadata
+from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.chain import copies
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.fixity import expected_copies
 from d4c_pipeline.chain.staging import release_folder
 from d4c_pipeline.distribution.folder_store import FolderStore
 from d4c_pipeline.distribution.hashing import hash_file
+from d4c_pipeline.distribution.s3_store import S3Store
+from d4c_pipeline.distribution.store import QUARANTINE, Store
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.addresses import raw_address
 from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy
@@ -39,20 +43,25 @@ STORES = ("primary", "mirror", "second")
 
 @contextmanager
 def deployment(
-    home: Path, stores: int = 2, *, store_url: str | None = "https://data.example.org"
+    home: Path,
+    stores: int = 2,
+    *,
+    store_url: str | None = "https://data.example.org",
+    mirror: Store | None = None,
+    archive: Archive | None = None,
 ) -> Iterator[Deployment]:
-    """A deployment with so many folders as stores, the first in its usual place, and the local archive."""
+    """A deployment with so many folders as stores, the first in its usual place, and the local archive.
+
+    `mirror` stands in for the folder of that name, `archive` for the local one.
+    """
     settings = Settings(home=home, store_url=store_url)
     with closing(Ledger.in_folder(home)) as ledger:
-        yield Deployment(
-            settings,
-            ledger,
-            tuple(
-                FolderStore(root_of(home, name), f"{store_url or settings.embedded_url}/{name}", name)
-                for name in STORES[:stores]
-            ),
-            LocalArchive(home / "archive"),
-        )
+        folders = [
+            FolderStore(root_of(home, name), f"{store_url or settings.embedded_url}/{name}", name)
+            for name in STORES[:stores]
+        ]
+        chosen = [mirror if mirror is not None and folder.name == mirror.name else folder for folder in folders]
+        yield Deployment(settings, ledger, tuple(chosen), archive or LocalArchive(home / "archive"))
 
 
 def root_of(home: Path, store: str) -> Path:
@@ -129,35 +138,99 @@ def path_of(at: Deployment, copy: ExpectedCopy) -> Path:
     return root_of(at.settings.home, copy.place) / copy.address
 
 
-def is_right(at: Deployment, copy: ExpectedCopy) -> bool:
+def in_bucket(at: Deployment, place: str) -> S3Store | None:
+    """The store of that name where it is a bucket."""
+    return next((store for store in at.stores if store.name == place and isinstance(store, S3Store)), None)
+
+
+def content_of(at: Deployment, copy: ExpectedCopy) -> bytes | None:
+    """What lies where a copy should; None when nothing does."""
+    store = in_bucket(at, copy.place)
+    if store is not None:
+        return store.read_bytes(copy.address) if store.stat(copy.address) is not None else None
     path = path_of(at, copy)
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == copy.sha256
+    return path.read_bytes() if path.is_file() else None
+
+
+def put_content(at: Deployment, copy: ExpectedCopy, content: bytes | None) -> None:
+    """Put bytes where a copy should be, or nothing, past everything that watches over it."""
+    store = in_bucket(at, copy.place)
+    if store is not None:
+        client, where = store.bucket.client(), {"Bucket": store.bucket.name, "Key": store.bucket.key(copy.address)}
+        if content is None:
+            client.delete_object(**where)
+        else:
+            # What a server says of an object is not what rots.
+            kept = client.head_object(**where)["Metadata"] if store.stat(copy.address) is not None else {}
+            client.put_object(**where, Body=content, Metadata=kept)
+        return
+    path = path_of(at, copy)
+    if content is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def set_aside(at: Deployment, place: str) -> list[bytes]:
+    """What lies in the quarantine of a store, by its path."""
+    store = in_bucket(at, place)
+    if store is None:
+        folder = root_of(at.settings.home, place) / QUARANTINE
+        return [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+    client, bucket = store.bucket.client(), store.bucket
+    found: list[Any] = client.list_objects_v2(Bucket=bucket.name, Prefix=bucket.key(QUARANTINE)).get("Contents", [])
+    return [client.get_object(Bucket=bucket.name, Key=one["Key"])["Body"].read() for one in found]
+
+
+def is_right(at: Deployment, copy: ExpectedCopy) -> bool:
+    content = content_of(at, copy)
+    return content is not None and hashlib.sha256(content).hexdigest() == copy.sha256
 
 
 WAYS = ("flip", "truncate", "delete", "append", "zero", "empty")
 
 
-def harm(path: Path, way: str, dice: random.Random) -> None:
-    """Do to a file what disks and people do, at its size and time as far as that can be."""
+def rotten(content: bytes, way: str, dice: random.Random) -> bytes | None:
+    """What disks and people make of bytes."""
     if way == "delete":
+        return None
+    changed = bytearray(content)
+    at = dice.randrange(len(changed))
+    if way == "flip":
+        changed[at] ^= 1 << dice.randrange(8)
+    elif way == "truncate":
+        del changed[at:]
+    elif way == "append":
+        changed += dice.randbytes(7)
+    elif way == "zero":
+        changed[at:] = bytes(byte ^ 0xFF for byte in changed[at:])
+    else:
+        changed.clear()
+    return bytes(changed)
+
+
+def harm(path: Path, way: str, dice: random.Random) -> None:
+    """Do to a file what disks and people do, at its time as far as that can be: rot does not tell when it came."""
+    changed, times = rotten(path.read_bytes(), way, dice), path.stat()
+    if changed is None:
         path.unlink()
         return
-    content, times = bytearray(path.read_bytes()), path.stat()
-    at = dice.randrange(len(content))
-    if way == "flip":
-        content[at] ^= 1 << dice.randrange(8)
-    elif way == "truncate":
-        del content[at:]
-    elif way == "append":
-        content += dice.randbytes(7)
-    elif way == "zero":
-        content[at:] = bytes(byte ^ 0xFF for byte in content[at:])
-    else:
-        content.clear()
     path.chmod(0o644)
-    path.write_bytes(content)
-    # Rot does not tell when it came.
+    path.write_bytes(changed)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def harm_copy(at: Deployment, copy: ExpectedCopy, way: str, dice: random.Random) -> None:
+    """Do the same to a copy wherever it lies; a bucket has no way to change an object and not its tag."""
+    if in_bucket(at, copy.place) is None:
+        harm(path_of(at, copy), way, dice)
+        return
+    content = content_of(at, copy)
+    assert content is not None
+    put_content(at, copy, rotten(content, way, dice))
 
 
 @dataclass(frozen=True)
@@ -176,6 +249,6 @@ def rot(at: Deployment, share: float, dice: random.Random) -> Harmed:
     for sha256 in dice.sample(sorted({copy.sha256 for copy in everything if copy.kind is CopyKind.RELEASE}), 3):
         chosen |= {copy for copy in everything if copy.sha256 == sha256}
     for copy in sorted(chosen, key=lambda copy: copy.key):
-        harm(path_of(at, copy), dice.choice(WAYS), dice)
+        harm_copy(at, copy, dice.choice(WAYS), dice)
     good = {copy.sha256 for copy in everything if copy not in chosen}
     return Harmed(frozenset(chosen), frozenset(copy for copy in chosen if copy.kind.is_stored and copy.sha256 in good))

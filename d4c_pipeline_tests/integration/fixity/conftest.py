@@ -1,18 +1,30 @@
-"""What tests of fixity share: a deployment with two stores and the archive, and one published release in it."""
+"""What tests of fixity share: a deployment with two stores and the archive, and one published release in it.
+
+The mirror is a folder, and a bucket: moto's, and one at the real S3 server of D4C_S3_URL.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.distribution.s3_client import Bucket
+from d4c_pipeline.distribution.s3_store import S3Store
+from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.release import Release
 from d4c_pipeline_tests.fakes import rot
+from d4c_pipeline_tests.fakes.s3 import FakeS3
 
 DATA = b"PAR1" + bytes(range(256)) * 8
+ON_FOLDERS = pytest.mark.parametrize("mirror", ["folder"], indirect=True)
+"""For what only a folder can do, such as change a file and not its tag."""
 
 
 @pytest.fixture
@@ -25,9 +37,34 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
+@pytest.fixture(scope="session")
+def moto() -> Iterator[FakeS3]:
+    server = FakeS3(verifying=True).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "moto", pytest.param("real", marks=pytest.mark.s3)])
+def mirror(request: pytest.FixtureRequest) -> Store | None:
+    """A mirror in a bucket of its own; None for a folder of the home."""
+    if request.param == "folder":
+        return None
+    if request.param == "moto":
+        server: FakeS3 = request.getfixturevalue("moto")
+        there = server.bucket()
+    else:
+        if not os.environ.get("D4C_S3_URL"):
+            pytest.skip("D4C_S3_URL names no S3 server")
+        url, key, secret = (os.environ[f"D4C_S3_{name}"] for name in ("URL", "KEY", "SECRET"))
+        there = Bucket("", "d4c", url, addressing="path", access_key=key, secret_key=secret)
+    bucket = replace(there, name=f"fixity-{uuid.uuid4().hex}")
+    bucket.client().create_bucket(Bucket=bucket.name)
+    return S3Store(bucket, f"{bucket.endpoint}/{bucket.name}/d4c", "mirror")
+
+
 @pytest.fixture
-def at(home: Path) -> Iterator[Deployment]:
-    with rot.deployment(home) as opened:
+def at(home: Path, mirror: Store | None) -> Iterator[Deployment]:
+    with rot.deployment(home, mirror=mirror) as opened:
         yield opened
 
 

@@ -30,7 +30,7 @@ from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.deposits import DATASET
-from d4c_pipeline_tests.integration.fixity.conftest import DATA
+from d4c_pipeline_tests.integration.fixity.conftest import DATA, ON_FOLDERS
 
 POLICY = FixityPolicy()
 DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ def test_a_wrong_size_is_found_the_next_time(
 ) -> None:
     audit(at, POLICY)
     copy = copy_of(at, "mirror")
-    rot.harm(rot.path_of(at, copy), way, random.Random(1))
+    rot.harm_copy(at, copy, way, random.Random(1))
     (look,) = audit(at, POLICY).lost
     assert (look.copy, look.state) == (copy, state)
     assert look.detail.endswith(said)
@@ -99,6 +99,7 @@ def test_a_wrong_size_is_found_the_next_time(
     assert not stored.intact
 
 
+@ON_FOLDERS
 def test_a_flipped_bit_is_found_once_the_cycle_comes_round(at: Deployment, release: Release, clock: Clock) -> None:
     audit(at, POLICY)
     copy = copy_of(at, "mirror")
@@ -112,6 +113,7 @@ def test_a_flipped_bit_is_found_once_the_cycle_comes_round(at: Deployment, relea
     assert look.detail.endswith(f" instead of {copy.sha256}")
 
 
+@ON_FOLDERS
 def test_a_file_that_somebody_wrote_to_is_read_at_once(at: Deployment, release: Release) -> None:
     audit(at, POLICY)
     path = rot.path_of(at, copy_of(at, "mirror"))
@@ -161,7 +163,7 @@ def test_only_the_datasets_that_were_asked_for(at: Deployment, dice: random.Rand
         rot.publish(at, "1.0.0", {f"{dataset}.parquet": dice.randbytes(500)}, dataset=dataset)
     for copy in expected_copies(at):
         if copy.kind is CopyKind.RELEASE and copy.place == "mirror":
-            rot.path_of(at, copy).unlink()
+            rot.put_content(at, copy, None)
             break
     assert audit(at, POLICY, datasets={"two"}).lost == ()
     # All that it asked for of the mirror is gone, and yet the mirror is there.
@@ -169,6 +171,7 @@ def test_only_the_datasets_that_were_asked_for(at: Deployment, dice: random.Rand
     assert look.copy.dataset == "one"
 
 
+@ON_FOLDERS
 def test_a_store_that_holds_nothing_is_left_alone_until_a_person_looked(at: Deployment, release: Release) -> None:
     mirror = rot.root_of(at.settings.home, "mirror")
     mirror.rename(mirror.with_name("unmounted"))
@@ -189,6 +192,7 @@ class Dead(FolderStore):
         raise StorageError(f"Can't reach {address}", "Wait")
 
 
+@ON_FOLDERS
 def test_a_store_that_does_not_answer_is_asked_three_times_and_its_copies_stay_what_they_were(
     at: Deployment, dice: random.Random
 ) -> None:
@@ -214,6 +218,7 @@ class BadSector(FolderStore):
         return super().open(address)
 
 
+@ON_FOLDERS
 def test_a_sector_that_can_not_be_read_is_damage_and_a_refused_access_is_not(at: Deployment, release: Release) -> None:
     bad = BadSector(rot.root_of(at.settings.home, "mirror"), "https://m.example.org", "mirror")
     broken = Deployment(at.settings, at.ledger, (at.primary, bad), at.archive)
@@ -226,7 +231,7 @@ def test_a_sector_that_can_not_be_read_is_damage_and_a_refused_access_is_not(at:
 
 def test_what_the_archive_has_is_compared_and_told(at: Deployment, release: Release) -> None:
     copy = copy_of(at, "local", "manifest.json")
-    rot.harm(rot.path_of(at, copy), "delete", random.Random(1))
+    rot.harm_copy(at, copy, "delete", random.Random(1))
     (look,) = audit(at, POLICY).lost
     assert (look.copy, look.state, look.detail) == (copy, CopyState.MISSING, "the record has no such file")
     flip(rot.path_of(at, copy_of(at, "local")))
@@ -250,10 +255,9 @@ def test_both_facts_are_kept(at: Deployment, release: Release) -> None:
 
 def test_what_somebody_else_put_back_is_intact_again(at: Deployment, release: Release) -> None:
     copy = copy_of(at, "mirror")
-    path = rot.path_of(at, copy)
-    flip(path)
+    rot.harm_copy(at, copy, "flip", random.Random(1))
     audit(at, POLICY, full=True)
-    path.write_bytes(DATA)
+    rot.put_content(at, copy, DATA)
     assert audit(at, POLICY).lost == ()
     assert kinds(at) == ["copy damaged", "copy intact again"]
 
@@ -277,6 +281,7 @@ def test_two_audits_do_not_run_at_once(at: Deployment) -> None:
 # While others work
 
 
+@ON_FOLDERS
 def test_a_release_on_its_way_is_never_taken_for_damage(at: Deployment, dice: random.Random) -> None:
     rot.publish(at, "0.9.0", {"data_0.parquet": dice.randbytes(1000)})
     stop = threading.Event()
@@ -306,8 +311,7 @@ def test_a_finding_is_made_sure_of_while_nobody_works_on_the_vintage(
     at: Deployment, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audits, "_WAIT_SECONDS", 0.1)
-    path = rot.path_of(at, copy_of(at, "mirror"))
-    path.unlink()
+    rot.put_content(at, copy_of(at, "mirror"), None)
     with at.ledger.leases.hold("provinces/2021"):
         found = audit(at, POLICY)
     assert (found.lost, [copy.place for copy in found.busy]) == ((), ["mirror"])
@@ -318,7 +322,7 @@ def test_a_copy_that_is_pruned_between_the_two_looks_is_not_missing(
     at: Deployment, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = copy_of(at, "mirror")
-    rot.path_of(at, copy).unlink()
+    rot.put_content(at, copy, None)
     before: Callable[[ExpectedCopy], bool] = at.ledger.fixity.is_expected
 
     def pruned_by_now(one: ExpectedCopy) -> bool:
@@ -336,7 +340,7 @@ def test_a_copy_that_is_pruned_between_the_two_looks_is_not_missing(
 def test_fewer_places_than_wanted_are_told_in_words(at: Deployment, release: Release) -> None:
     audit(at, POLICY)
     assert shortfalls(at, [DATASET]) == ()
-    rot.path_of(at, copy_of(at, "mirror")).unlink()
+    rot.put_content(at, copy_of(at, "mirror"), None)
     audit(at, POLICY)
     (short,) = shortfalls(at, [DATASET])
     assert str(short) == "provinces_2021_v1.0.0: whole in 2 (local, primary) of 3 places"

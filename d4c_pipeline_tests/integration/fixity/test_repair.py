@@ -20,7 +20,7 @@ from d4c_pipeline.model.errors import BusyError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
 from d4c_pipeline_tests.fakes import rot
-from d4c_pipeline_tests.integration.fixity.conftest import DATA
+from d4c_pipeline_tests.integration.fixity.conftest import DATA, ON_FOLDERS
 
 POLICY = FixityPolicy()
 
@@ -32,7 +32,7 @@ def copy_of(at: Deployment, place: str, name: str = "data.parquet") -> ExpectedC
 def harm(at: Deployment, *places: str, way: str = "flip") -> list[ExpectedCopy]:
     copies = [copy_of(at, place) for place in places]
     for copy in copies:
-        rot.harm(rot.path_of(at, copy), way, random.Random(copy.place))
+        rot.harm_copy(at, copy, way, random.Random(copy.place))
     return copies
 
 
@@ -44,20 +44,16 @@ def events(at: Deployment) -> list[str]:
     return [event.kind for event in at.ledger.events.of("provinces") if event.kind.startswith("copy ")]
 
 
-def set_aside(at: Deployment, copy: ExpectedCopy) -> list[bytes]:
-    folder = rot.root_of(at.settings.home, copy.place) / ".quarantine"
-    return [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
-
-
 def test_a_damaged_copy_is_moved_aside_and_put_back_from_another_store(at: Deployment, release: Release) -> None:
     (copy,) = harm(at, "mirror")
-    bad = rot.path_of(at, copy).read_bytes()
+    bad = rot.content_of(at, copy)
+    assert bad is not None
     assert audited(at) == {copy}
     (done,) = repair(at)
     assert (done.copy, done.outcome) == (copy, Outcome.RESTORED)
     assert done.source == f"primary:{copy.address}"
-    assert rot.path_of(at, copy).read_bytes() == DATA
-    assert set_aside(at, copy) == [bad]
+    assert rot.content_of(at, copy) == DATA
+    assert rot.set_aside(at, copy.place) == [bad]
     tag = hashlib.sha256(bad).hexdigest()[:16]
     assert done.quarantine == f".quarantine/{copy.address}.{tag}"
     assert audited(at) == set()
@@ -111,32 +107,32 @@ def test_what_an_archive_serves_is_downloaded_and_verified(at: Deployment, relea
         lost = harm(at, "primary", "mirror", "local")[:2]
         assert set(lost) <= audited(across)
         assert [one.outcome for one in repair(across)] == [Outcome.NO_GOOD_COPY] * 2
-    assert not any(rot.path_of(at, copy).exists() for copy in lost)
+    assert not any(rot.content_of(at, copy) for copy in lost)
 
 
 def test_where_nothing_good_is_left_it_is_told_and_nothing_damaged_is_served(at: Deployment, release: Release) -> None:
     lost = harm(at, "primary", "mirror", "local")
-    bad = {copy.place: rot.path_of(at, copy).read_bytes() for copy in lost}
+    bad = {copy.place: rot.content_of(at, copy) for copy in lost}
     assert audited(at) == set(lost)
     done = repair(at)
     assert {one.copy for one in done} == set(lost[:2])
     for one in done:
         assert one.outcome is Outcome.NO_GOOD_COPY
         assert one.said == f"no other copy has the right bytes; the damaged ones lie at {one.quarantine}"
-        assert not rot.path_of(at, one.copy).exists()
-        assert set_aside(at, one.copy) == [bad[one.copy.place]]
+        assert rot.content_of(at, one.copy) is None
+        assert rot.set_aside(at, one.copy.place) == [bad[one.copy.place]]
     # The archive's is not ours to touch.
-    assert rot.path_of(at, lost[2]).read_bytes() == bad["local"]
+    assert rot.content_of(at, lost[2]) == bad["local"]
     # Each time the same is said, and where to look; once somebody brings it back, all is mended.
     again = repair(at)
     assert [(one.outcome, one.quarantine) for one in again] == [(one.outcome, one.quarantine) for one in done]
-    rot.path_of(at, lost[0]).write_bytes(DATA)
+    rot.put_content(at, lost[0], DATA)
     assert {one.copy.place: one.outcome for one in repair(at)} == {
         "primary": Outcome.INTACT,
         "mirror": Outcome.RESTORED,
     }
     assert audited(at) == {lost[2]}
-    assert rot.path_of(at, lost[1]).read_bytes() == DATA
+    assert rot.content_of(at, lost[1]) == DATA
 
 
 def test_a_source_that_turns_out_to_be_lost_is_mended_as_well(at: Deployment, release: Release) -> None:
@@ -174,6 +170,7 @@ class Flickering(FolderStore):
         return stream
 
 
+@ON_FOLDERS
 def test_what_reads_right_the_next_time_is_not_moved(at: Deployment, release: Release) -> None:
     flickering = Flickering(rot.root_of(at.settings.home, "mirror"), "https://m.example.org", "mirror")
     doubtful = Deployment(at.settings, at.ledger, (at.primary, flickering), at.archive)
@@ -199,7 +196,7 @@ def test_one_repair_at_a_time_and_none_beside_a_publication(
     with at.ledger.leases.hold("provinces/2021"):
         (done,) = repair(at)
     assert done.outcome is Outcome.BUSY
-    assert set_aside(at, copy) == []
+    assert rot.set_aside(at, copy.place) == []
     assert [one.outcome for one in repair(at)] == [Outcome.RESTORED]
 
 
@@ -207,7 +204,7 @@ def test_whoever_lost_the_lease_moves_nothing(
     at: Deployment, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy,) = harm(at, "mirror")
-    bad = rot.path_of(at, copy).read_bytes()
+    bad = rot.content_of(at, copy)
     audited(at)
 
     def lost(_lease: object) -> None:
@@ -216,4 +213,4 @@ def test_whoever_lost_the_lease_moves_nothing(
     monkeypatch.setattr(repairs.Lease, "renew", lost)
     (done,) = repair(at)
     assert done.outcome is Outcome.BUSY
-    assert rot.path_of(at, copy).read_bytes() == bad
+    assert rot.content_of(at, copy) == bad
