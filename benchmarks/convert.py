@@ -1,9 +1,10 @@
 """How fast, how small and how much memory: ours against the known tools, on inputs made here with a fixed seed.
 
-Run `.venv/bin/python benchmarks/convert.py [--quick] [--inputs a,b]`. Prints a table; the last line is one JSON object
-with ratios (ours to the other's, so less than 1 is better) per input, cold (a new process, imports included) and warm
-(the second conversion in one process). Every side repairs invalid geometry, sorts and writes a covering, and has done
-so once with a small file before it is measured: its bytecode is there, as that of installed programs is.
+Run `.venv/bin/python benchmarks/convert.py [--quick] [--inputs a,b] [--sides gpio]`. Prints a table; the last line is
+one JSON object with ratios (ours to the other's, so less than 1 is better) per input, cold (a new process, imports
+included) and warm (the second conversion in one process). Every side repairs invalid geometry, sorts and writes a
+covering, and has done so once with a small file before it is measured: its bytecode is there, as that of installed
+programs is.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few percent of the size")
     parser.add_argument("--inputs", default=",".join(made.MAKERS), help="which of them, separated by commas")
+    parser.add_argument("--sides", default="", help="which of the peers, separated by commas; `ours` for none of them")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "d4c-bench", help="cache folder")
     parser.add_argument("--turns", type=int, default=0, help="how often each is measured; the best counts")
     options = parser.parse_args()
     turns = options.turns or (1 if options.quick else 3)
     names = options.inputs.split(",")
+    wanted = frozenset(options.sides.split(",")) if options.sides else None
     small = made.make(options.work, names, _QUICK)
     files = small if options.quick else made.make(options.work, names, 1.0)
     home = measure.offline_home()
@@ -50,7 +53,7 @@ def main() -> None:
             for name in names:
                 folder = Path(out) / name
                 folder.mkdir()
-                _compared(name, files[name], small[name], folder, home, turns, answer, quick=options.quick)
+                _compared(name, files[name], small[name], folder, home, turns, answer, wanted, quick=options.quick)
             print("\ngpio check all")
             judged = [path for path in sorted(Path(out).glob("*/*.parquet")) if _is_judged(path, quick=options.quick)]
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -76,12 +79,15 @@ def _compared(
     home: Path,
     turns: int,
     answer: dict[str, dict[str, Any]],
+    wanted: frozenset[str] | None,
     *,
     quick: bool,
 ) -> None:
     table = name == "wds"
     peers = (_TABLE_PEERS if table else _PEERS)[: -1 if quick else None]
     extra = ("ours_4326",) if name.startswith("buildings") and not quick else ()
+    if wanted is not None:
+        peers, extra = ([side for side in sides if side in wanted] for sides in (peers, extra))
     print(f"\n{name}: {file.stat().st_size / 1e6:.1f} MB")
     print(f"{'':12}{'cold s':>8}{'cpu s':>8}{'warm s':>8}{'MB':>8}{'peak MB':>9}")
     for side in ("ours", *extra, *peers):

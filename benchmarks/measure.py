@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from d4c_pipeline.processing import encode
 from d4c_pipeline.processing.duckdb_engine import extension_path
 
 _QUERIES = 20
@@ -192,8 +193,10 @@ def regrouped(file: Path, out: Path, rows: int) -> None:
     leaves = source.metadata.row_group(0)
     encodings = {leaves.column(n).path_in_schema: leaves.column(n).encodings for n in range(leaves.num_columns)}
     own = {path: next((e for e in kinds if e not in ("RLE", "PLAIN")), "PLAIN") for path, kinds in encodings.items()}
+    levels = dict.fromkeys(own, encode.COMPRESSION_LEVEL)
+    levels["geometry"] = encode.choose(source.read_row_group(0, columns=["geometry"])).geometry_level
     with pq.ParquetWriter(
-        out, table.schema, compression="zstd", compression_level=3, write_page_index=True,
+        out, table.schema, compression="zstd", compression_level=levels, write_page_index=True,
         use_dictionary=[path for path, kind in own.items() if "DICTIONARY" in kind],
         column_encoding={path: kind for path, kind in own.items() if "DICTIONARY" not in kind},
         write_statistics=[path for path in own if path != "geometry"],

@@ -16,11 +16,16 @@ from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.parallel import in_order
 
 COMPRESSION = "zstd"
-COMPRESSION_LEVEL = 3
-# Geometry is compressed harder where it becomes so much smaller than at the usual level. Measured, size and CPU of the
-# whole conversion: boundaries with long rings -25 % for 1.4 times at level 9, buildings -3 % for 1.1 times at level 5,
-# points -1 % for 1.1 times, which is not worth it. Higher levels change a few percent for many times the CPU.
-GEOMETRY_LEVELS = ((9, 0.9), (5, 0.965))
+# Measured, MB and CPU seconds of encoding at levels 1, 2, 3 (above, both only grow):
+# 1.5 M points, all but geometry: 30.3 0.49, 30.1 0.52, 30.2 0.63
+# 2 M rows of a table: 6.16 0.69, 6.16 0.70, 6.16 0.71
+COMPRESSION_LEVEL = 1
+# Geometry is compressed harder as long as each of these levels makes it so much smaller than the one before.
+# At levels 1, 3, 5, 7, 9 (conversions of boundaries take 8 to 9 CPU seconds in all):
+# 1.5 M points: 19.5 0.12, 19.1 0.18, 18.8 0.39, -, 18.6 0.67
+# 500 k buildings: 41.9 0.26, 30.9 0.36, 29.8 0.66, 29.8 0.94, 29.5 1.39
+# 5 k boundaries of 10 M vertices: 145 0.4, 139 1.1, 123 2.2, 113 2.5, 104 3.1
+GEOMETRY_LEVELS = ((3, 0.975), (5, 0.975))
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BBOX_TYPE = pa.struct([pa.field(corner, pa.float32(), nullable=False) for corner in CORNERS])
 DICTIONARY = "DICTIONARY"
@@ -74,11 +79,13 @@ def _geometry_level(table: pa.Table) -> int:
         return COMPRESSION_LEVEL
     alone = table.select([GEOMETRY])
     alone = alone.slice(0, max(1, alone.num_rows * _SAMPLE_BYTES // max(alone.nbytes, _SAMPLE_BYTES)))
-    usual = len(encoded(alone, Choice({})))
+    chosen, size = COMPRESSION_LEVEL, len(encoded(alone, Choice({})))
     for level, worth in GEOMETRY_LEVELS:
-        if len(encoded(alone, Choice({}, level))) <= usual * worth:
-            return level
-    return COMPRESSION_LEVEL
+        harder = len(encoded(alone, Choice({}, level)))
+        if harder > size * worth:
+            break
+        chosen, size = level, harder
+    return chosen
 
 
 def encoded(table: pa.Table, choice: Choice, *, whole_schema: bool = False) -> pa.Buffer:

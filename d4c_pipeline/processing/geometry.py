@@ -36,12 +36,11 @@ def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
     simple = rings.read(chunk)
     if simple is None or len(simple.rows) * 2 < len(chunk):
         return _any(chunk, operation, rules, tally)
-    quick, bounds = _areas(simple, operation, rules)
-    rest = np.setdiff1d(np.arange(len(chunk)), quick.rows, assume_unique=True)
-    if not len(rest):
-        return _of_areas(quick, bounds, rules, tally)
-    general = _any(chunk.take(pa.array(rest)), operation, rules, tally)
-    return _merged(quick.rows, _of_areas(quick, bounds, rules, tally), rest, general)
+    rows, areas = _areas(chunk, simple, operation, rules, tally)
+    if len(rows) == len(chunk):
+        return areas
+    rest = np.setdiff1d(np.arange(len(chunk)), rows, assume_unique=True)
+    return _merged(rows, areas, rest, _any(chunk.take(pa.array(rest)), operation, rules, tally))
 
 
 def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tally) -> Shapes:
@@ -75,14 +74,15 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
 
 
 def _areas(
-    simple: rings.Rings, operation: Operation | None, rules: Rules
-) -> tuple[rings.Rings, npt.NDArray[np.float64]]:
-    # Those that are fine as they are or as the operation makes them, with their boxes; of the others the general way
+    chunk: pa.Array, simple: rings.Rings, operation: Operation | None, rules: Rules, tally: Tally
+) -> tuple[npt.NDArray[np.int64], Shapes]:
+    # Those that are fine as they are or as the operation makes them, and their positions; of the others the general way
     # says what is wrong.
-    finite = np.asarray(np.isfinite(simple.coordinates).all(axis=1))
-    if not finite.all():
-        whole: npt.NDArray[np.bool_] = np.logical_and.reduceat(finite, simple.starts)
-        simple = simple.some(whole)
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(simple.coordinates.sum())
+    if not finite:
+        each = np.asarray(np.isfinite(simple.coordinates).all(axis=1))
+        simple = simple.some(np.logical_and.reduceat(each, simple.starts))
     moved = simple if operation is None else replace(simple, coordinates=operation.transform(simple.coordinates))
     bounds = moved.bounds()
     fine = np.asarray(np.isfinite(bounds).all(axis=1))
@@ -90,18 +90,19 @@ def _areas(
         fine &= (np.abs(bounds) <= (180.0, 90.0, 180.0, 90.0)).all(axis=1) & (bounds[:, 2] - bounds[:, 0] <= 180.0)
     if not fine.all():
         moved, bounds = moved.some(fine), bounds[fine]
-    valid = moved.valid()
-    if not valid.all():
-        moved, bounds = moved.some(valid), bounds[valid]
-    return moved.counterclockwise(), bounds
-
-
-def _of_areas(areas: rings.Rings, bounds: npt.NDArray[np.float64], rules: Rules, tally: Tally) -> Shapes:
-    return Shapes(
-        areas.wkb(),
+    ways = moved.ways()
+    turned = moved.reversed(ways < 0)
+    valid = ways != 0
+    rows, counts, bounds = moved.rows[valid], moved.counts[valid], bounds[valid]
+    if operation is None and turned is moved:
+        wkb = chunk if len(rows) == len(chunk) else chunk.take(pa.array(rows))
+    else:
+        wkb = turned.wkb() if valid.all() else turned.wkb().filter(pa.array(valid))
+    return rows, Shapes(
+        wkb,
         bounds,
-        np.full(len(areas.rows), 3, np.int8),
-        areas.counts.astype(np.int32),
+        np.full(len(rows), 3, np.int8),
+        counts.astype(np.int32),
         hilbert.places(bounds, rules.target.box),
         tally,
     )

@@ -140,17 +140,24 @@ class _Seen:
             column = column.cast(pa.string())
         # Cheap first: what a few values rule out need not be tried on all.
         for values in (column.slice(0, _SAMPLE), column):
+            numbers = _integers(values) if "integer" in self.kinds else None
             for kind in sorted(self.kinds):
-                if not self._possible(kind, values, whole=values is column):
+                if not self._possible(kind, values, numbers, whole=values is column):
                     self.kinds.discard(kind)
             if not self.kinds:
                 return
 
-    def _possible(self, kind: str, values: Any, *, whole: bool) -> bool:
+    def _possible(self, kind: str, values: Any, numbers: Any, *, whole: bool) -> bool:
+        # `numbers`: the values, where all of them are integers.
         match kind:
             case "integer":
-                return self._all_integers(values, whole=whole)
+                if whole and numbers is not None:
+                    self._bounded(numbers)
+                return numbers is not None
             case "decimal":
+                if numbers is not None and _is_short(numbers):
+                    self.fewest = 0 if whole else self.fewest
+                    return True
                 return self._all_decimals(values, whole=whole)
             case "date":
                 return _casts(values, pa.date32()) is not None
@@ -159,14 +166,6 @@ class _Seen:
             case _:
                 spelling = next(pair for pair in _SPELLINGS if pair[0] == kind)
                 return bool(pc.all(pc.is_in(values, pa.array(spelling))).as_py())
-
-    def _all_integers(self, values: Any, *, whole: bool) -> bool:
-        numbers = _casts(values, pa.int64())
-        if numbers is None or not pc.all(pc.equal(numbers.cast(pa.string()), values)).as_py():
-            return False
-        if whole:
-            self._bounded(numbers)
-        return True
 
     def _bounded(self, numbers: Any) -> None:
         extremes = pc.min_max(numbers).as_py()
@@ -232,6 +231,18 @@ def comes_back(decimals: pa.Array | pa.ChunkedArray) -> bool:
     written = pc.cast(pc.cast(decimals, pa.float64()), pa.string())
     bare = pc.replace_substring_regex(decimals, r"(\.[0-9]*?)0+$", r"\1")
     return bool(pc.all(pc.equal(written, pc.replace_substring_regex(bare, r"\.$", ""))).as_py())
+
+
+def _integers(values: Any) -> Any:
+    # Texts as the integers that are written just so, None where any is something else.
+    numbers = _casts(values, pa.int64())
+    return numbers if numbers is not None and pc.all(pc.equal(numbers.cast(pa.string()), values)).as_py() else None
+
+
+def _is_short(numbers: Any) -> bool:
+    # Whether integers are surely the same after a way through float64: with their sign, they have no more digits.
+    extremes = pc.min_max(numbers).as_py()
+    return extremes["min"] > -(10 ** (_SURE_DIGITS - 1)) and extremes["max"] < 10**_SURE_DIGITS
 
 
 def _fits(least: int, greatest: int, kind: pa.DataType) -> bool:

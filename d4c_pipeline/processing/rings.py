@@ -4,21 +4,28 @@ Only what is sure to come out as the general way would have it is done here: are
 says. Everything else is left to `geometry`, which also decides what happens to coordinates.
 """
 
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 # Byte order, type, number of rings, number of coordinates of the one ring.
 _HEADER = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("count", "<u4")])
 _COORDINATE = 16
+# Headers and pairs of coordinates lie anywhere among bytes: so many of them, whatever they are.
+_HEADER_BYTES, _COORDINATE_BYTES = np.dtype(f"V{_HEADER.itemsize}"), np.dtype(f"V{_COORDINATE}")
 _LEAST = 4
 # A turn of less (relative to its edges) may be none, seen with the precision of floating point numbers.
 _SURE_TURN = 1e-9
+_NOTHING = pa.scalar(b"", pa.binary())
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -52,43 +59,50 @@ class Rings:
         """Return the rings that are `wanted`."""
         return Rings(self.rows[wanted], self.coordinates[np.repeat(wanted, self.counts)], self.counts[wanted])
 
-    def valid(self) -> Booleans:
-        """Return which rings are valid areas: closed and convex, or so GEOS says."""
+    def ways(self) -> npt.NDArray[np.int8]:
+        """Return which way each ring runs, 1 counterclockwise and -1 clockwise, 0 for one that is no valid area.
+
+        Those are valid that are closed and convex, or of which GEOS says so.
+        """
         closed = (self.coordinates[self.starts] == self.coordinates[self.starts + self.counts - 1]).all(axis=1)
-        sure = closed & self._convex()
-        rest = closed & ~sure
+        ways = self._convex()
+        ways[~closed] = 0
+        rest = closed & (ways == 0)
         if rest.any():
             some = self.some(rest)
-            sure[rest] = shapely.is_valid(shapely.from_wkb(some.wkb().to_numpy(zero_copy_only=False)))
-        return sure
+            valid = shapely.is_valid(shapely.from_wkb(some.wkb().to_numpy(zero_copy_only=False)))
+            ways[rest] = np.where(valid, np.sign(some.twice_area()), 0)
+        return ways
 
-    def run_counterclockwise(self) -> Booleans:
-        """Return which rings (valid ones) surely run counterclockwise."""
-        return self._twice_area() > 0
-
-    def counterclockwise(self) -> Rings:
-        """Return the rings (valid ones) all running counterclockwise; the first coordinate stays the first."""
-        turned = self._twice_area() < 0
-        if not turned.any():
+    def reversed(self, wanted: Booleans) -> Rings:
+        """Return the rings, those that are `wanted` run the other way; the first coordinate stays the first."""
+        if not wanted.any():
             return self
         place = np.arange(len(self.coordinates))
         mirrored = np.repeat(2 * self.starts + self.counts - 1, self.counts) - place
-        return Rings(
-            self.rows, self.coordinates[np.where(np.repeat(turned, self.counts), mirrored, place)], self.counts
-        )
+        if not wanted.all():
+            mirrored = np.where(np.repeat(wanted, self.counts), mirrored, place)
+        pairs = np.ascontiguousarray(self.coordinates).view(np.complex128).ravel()
+        return Rings(self.rows, pairs[mirrored].view(np.float64).reshape(-1, 2), self.counts)
 
     def wkb(self) -> pa.Array:
         """Return the areas as ISO WKB, little-endian."""
-        sizes = _HEADER.itemsize + _COORDINATE * self.counts
-        offsets = np.zeros(len(sizes) + 1, np.int32)
-        np.cumsum(sizes, out=offsets[1:])
-        headers = np.empty(len(sizes), _HEADER)
+        headers = np.empty(len(self.counts), _HEADER)
         headers["order"], headers["type"], headers["rings"], headers["count"] = 1, 3, 1, self.counts
-        out = np.empty(int(offsets[-1]), np.uint8)
-        inside = _inside(offsets)
-        out[~inside] = headers.view(np.uint8)
-        out[inside] = np.ascontiguousarray(self.coordinates).view(np.uint8).ravel()
-        return pa.Array.from_buffers(pa.binary(), len(sizes), [None, pa.py_buffer(offsets), pa.py_buffer(out)])
+        whole = np.arange(len(headers) + 1, dtype=np.int32) * _HEADER.itemsize
+        offsets = np.zeros(len(headers) + 1, np.int32)
+        np.cumsum(_COORDINATE * self.counts, out=offsets[1:])
+        return pc.binary_join_element_wise(
+            _binary(whole, headers), _binary(offsets, np.ascontiguousarray(self.coordinates)), _NOTHING
+        )
+
+    def twice_area(self) -> Floats:
+        """Return twice the area of each ring, less than 0 for those that run clockwise."""
+        local = self.coordinates - np.repeat(self.coordinates[self.starts], self.counts, axis=0)
+        cross = local[:-1, 0] * local[1:, 1] - local[1:, 0] * local[:-1, 1]
+        cross = np.append(cross, 0.0)
+        cross[self.starts + self.counts - 1] = 0.0
+        return np.add.reduceat(cross, self.starts)
 
     def _edges(self) -> tuple[Floats, Floats, Booleans]:
         # Steps from each coordinate to the next, and which of them lie in a ring; the step out of a ring is replaced by
@@ -100,7 +114,8 @@ class Rings:
         inside[ends] = False
         return x, y, inside
 
-    def _convex(self) -> Booleans:
+    def _convex(self) -> npt.NDArray[np.int8]:
+        # Which way the rings run that are surely convex, 0 for the others.
         x, y, inside = self._edges()
         ahead_x, ahead_y = np.append(x[1:], 0.0), np.append(y[1:], 0.0)
         turn = x * ahead_y - y * ahead_x
@@ -110,15 +125,8 @@ class Rings:
         # Turning the same way at every corner, and once around: to the east and back again only once.
         east = x > 0
         back = np.add.reduceat((inside & (east != np.append(east[1:], False))).astype(np.int64), self.starts)
-        return (np.abs(ways) == self.counts - 1) & (back == 2)
-
-    def _twice_area(self) -> Floats:
-        first = np.repeat(self.coordinates[self.starts], self.counts, axis=0)
-        local = self.coordinates - first
-        cross = local[:-1, 0] * local[1:, 1] - local[1:, 0] * local[:-1, 1]
-        cross = np.append(cross, 0.0)
-        cross[self.starts + self.counts - 1] = 0.0
-        return np.add.reduceat(cross, self.starts)
+        convex = (np.abs(ways) == self.counts - 1) & (back == 2)
+        return np.where(convex, np.sign(ways), 0).astype(np.int8)
 
 
 def read(chunk: pa.Array) -> Rings | None:
@@ -130,30 +138,26 @@ def read(chunk: pa.Array) -> Rings | None:
         return None
     offsets = np.frombuffer(offset_buffer, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
     sizes = np.diff(offsets)
+    if chunk.null_count:
+        sizes[chunk.is_null().to_numpy(zero_copy_only=False)] = 0
     content = np.frombuffer(data, np.uint8)
     rows = np.flatnonzero(
         (sizes >= _HEADER.itemsize + _LEAST * _COORDINATE) & ((sizes - _HEADER.itemsize) % _COORDINATE == 0)
     )
     if not len(rows):
         return None
-    headers = content[offsets[rows][:, None] + np.arange(_HEADER.itemsize)].view(_HEADER).ravel()
+    headers = np.ndarray(len(content) - _HEADER.itemsize + 1, _HEADER_BYTES, content, strides=1)[offsets[rows]]
+    headers = headers.view(_HEADER)
     fits = (headers["order"] == 1) & (headers["type"] == 3) & (headers["rings"] == 1)
     fits &= headers["count"] == (sizes[rows] - _HEADER.itemsize) // _COORDINATE
     rows, counts = rows[fits], headers["count"][fits].astype(np.int64)
     if not len(rows):
         return None
-    chosen = np.zeros(len(sizes), np.bool_)
-    chosen[rows] = True
-    wanted = _inside(offsets - offsets[0])
-    if not chosen.all():
-        wanted &= np.repeat(chosen, sizes)
-    coordinates = content[int(offsets[0]) : int(offsets[-1])][wanted].view(np.float64).reshape(-1, 2)
-    return Rings(rows, coordinates, counts)
+    places = np.repeat(offsets[rows] + _HEADER.itemsize - _COORDINATE * (np.cumsum(counts) - counts), counts)
+    places += np.arange(0, _COORDINATE * len(places), _COORDINATE)
+    pairs = np.ndarray(len(content) - _COORDINATE + 1, _COORDINATE_BYTES, content, strides=1)[places]
+    return Rings(rows, pairs.view(np.float64).reshape(-1, 2), counts)
 
 
-def _inside(offsets: npt.NDArray[np.signedinteger]) -> Booleans:
-    # Which bytes of rows at `offsets` are not those of a header (as far as the rows have one).
-    inside = np.ones(int(offsets[-1]), np.bool_)
-    starts = offsets[:-1][np.diff(offsets) >= _HEADER.itemsize]
-    inside[starts[:, None] + np.arange(_HEADER.itemsize)] = False
-    return inside
+def _binary(offsets: npt.NDArray[np.int32], content: npt.NDArray[Any]) -> pa.Array:
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(content)])

@@ -28,6 +28,8 @@ _PACKED_SHARE = 2
 _LONG_SAMPLE = 65_536
 # Texts are few when so many rows stand for each.
 _FEW = 16
+# Values of so many bytes on average are not copied to lie side by side: they are fetched from where they are.
+_BIG_BYTES = 4 << 10
 
 Positions = npt.NDArray[np.int64]
 
@@ -80,9 +82,9 @@ class Rows:
     def take(self, name: str, positions: Positions, *, exactly: bool = True) -> Column:
         """Return the rows of column `name` at `positions`; `exactly` as in `Coded.take`."""
         column = self.columns[name]
-        return (
-            column.take(positions, exactly=exactly) if isinstance(column, Coded) else column.take(pa.array(positions))
-        )
+        if isinstance(column, Coded):
+            return column.take(positions, exactly=exactly)
+        return _fetched(column, positions) if isinstance(column, pa.ChunkedArray) else column.take(pa.array(positions))
 
 
 def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -193,13 +195,30 @@ def _joined(chunks: Sequence[pa.Array]) -> Column:
         unpacked = [chunk.cast(kind) for chunk in unpacked]
     whole = pa.chunked_array(unpacked)
     # Positions of Arrow's binary arrays end at 2 GiB; longer columns stay in parts.
-    if whole.nbytes > (1 << 31) - 1:
+    if whole.nbytes > (1 << 31) - 1 or (pa.types.is_binary(whole.type) and whole.nbytes > len(whole) * _BIG_BYTES):
         return whole
     column = whole.combine_chunks()
     if not pa.types.is_string(column.type) or len(column) < _LONG_SAMPLE or not _repetitive(column, _LONG_SAMPLE):
         return column
     encoded = column.dictionary_encode()
     return coded([encoded]) if len(encoded.dictionary) * _PACKED_SHARE <= len(column) else column
+
+
+def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
+    # Arrow itself would put all parts together first, each time it is asked.
+    if not len(positions):
+        return pa.array([], column.type)
+    starts = np.cumsum([0, *map(len, column.chunks)])
+    part = np.searchsorted(starts, positions, side="right") - 1
+    order = np.argsort(part, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    found, firsts = np.unique(part[order], return_index=True)
+    pieces = [
+        column.chunk(int(number)).take(pa.array(positions[some] - starts[number]))
+        for number, some in zip(found, np.split(order, firsts[1:]), strict=True)
+    ]
+    return pa.concat_arrays(pieces).take(pa.array(back))
 
 
 def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 _MAGIC = b"PAR1"
-_BOOLEANS, _DOUBLE, _BINARY, _LISTS, _MAP, _STRUCT = (1, 2), 7, 8, (9, 10), 11, 12
+_INTEGERS = (4, 5, 6)
+_BOOLEANS, _BYTE, _DOUBLE, _BINARY, _LISTS, _STRUCT = (1, 2), 3, 7, 8, (9, 10), 12
+_MORE = 0x80
 
 # Field numbers of parquet.thrift.
 _FILE_ROWS, _FILE_GROUPS = 3, 4
@@ -25,21 +27,34 @@ _META_PAGES = (9, 10, 11)  # the first data, index and dictionary page
 _INDEX_LOCATIONS, _LOCATION_OFFSET = 1, 1
 _LAST_ORDINAL = (1 << 15) - 1
 
+# Which fields of a structure are to be taken apart: structures and lists of them, all else is kept as it stands.
+_Parts = dict[int, "_Parts"]
+_OF_FILE: _Parts = {_FILE_GROUPS: {_GROUP_CHUNKS: {_CHUNK_META: {}}}}
+_OF_INDEX: _Parts = {_INDEX_LOCATIONS: {}}
+
 
 @dataclass
 class _Struct:
-    # Field number -> (type, value), in the order of the file; values are numbers, bytes, lists or structs.
+    # Field number -> (type, value): the bytes of a value, or the structure or list of structures they were taken apart
+    # into.
     fields: dict[int, tuple[int, Any]]
 
-    def get(self, field: int) -> Any:
-        return self.fields[field][1] if field in self.fields else None
+    def structs(self, field: int) -> list[_Struct]:
+        return self.fields[field][1]
 
-    def put(self, field: int, value: Any) -> None:
-        self.fields[field] = (self.fields[field][0], value)
+    def struct(self, field: int) -> _Struct:
+        return self.fields[field][1]
+
+    def number(self, field: int) -> int:
+        """Return a number, 0 if it is not there."""
+        return _signed(self.fields[field][1], 0)[0] if field in self.fields else 0
+
+    def put(self, field: int, value: int) -> None:
+        self.fields[field] = (self.fields[field][0], _signed_bytes(value))
 
     def shift(self, field: int, distance: int) -> None:
-        if self.get(field):
-            self.put(field, self.get(field) + distance)
+        if at := self.number(field):
+            self.put(field, at + distance)
 
 
 def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
@@ -52,7 +67,7 @@ def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
     for part in parts:
         part = part.cast("B")  # noqa: PLW2901 - Arrow's buffers count in signed bytes
         meta, end = _footer(part)
-        for group in meta.get(_FILE_GROUPS)[1]:
+        for group in meta.structs(_FILE_GROUPS):
             stitched.add(part, group, len(_MAGIC), min([*_index_starts(group), end]))
     return stitched.finish(template)
 
@@ -64,7 +79,7 @@ def excerpt(out: BinaryIO, template: bytes, whole: memoryview, groups: range) ->
     """
     stitched = _Stitched(out)
     meta, end = _footer(whole)
-    every: list[_Struct] = meta.get(_FILE_GROUPS)[1]
+    every = meta.structs(_FILE_GROUPS)
     # Data of all groups come first, one after the other, then the indexes.
     data_end = min([start for group in every for start in _index_starts(group)] + [end])
     starts = [*map(_data_start, every), data_end]
@@ -86,23 +101,23 @@ class _Stitched:
 
     def add(self, part: memoryview, group: _Struct, start: int, end: int) -> None:
         """Append `group`, the data of which lie from `start` to `end` of the file `part`."""
-        chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
+        chunks = group.structs(_GROUP_CHUNKS)
         shift = self._position - start
         self._indexes.append([_indexes(part, chunk, shift) for chunk in chunks])
         _shift(group, chunks, shift)
         group.fields.pop(_GROUP_ORDINAL, None)
         if len(self._groups) <= _LAST_ORDINAL:
-            group.fields[_GROUP_ORDINAL] = (4, len(self._groups))
+            group.fields[_GROUP_ORDINAL] = (4, _signed_bytes(len(self._groups)))
         self._out.write(part[start:end])
         self._position += end - start
         self._groups.append(group)
-        self._rows += group.get(_GROUP_ROWS)
+        self._rows += group.number(_GROUP_ROWS)
 
     def finish(self, template: bytes) -> int:
         """Write the indexes and the footer, the rest of which is that of `template`; return the number of rows."""
         for which, field in ((0, _CHUNK_COLUMN_INDEX), (1, _CHUNK_OFFSET_INDEX)):
             for group, group_indexes in zip(self._groups, self._indexes, strict=True):
-                for chunk, pair in zip(group.get(_GROUP_CHUNKS)[1], group_indexes, strict=True):
+                for chunk, pair in zip(group.structs(_GROUP_CHUNKS), group_indexes, strict=True):
                     index = pair[which]
                     if not index:
                         continue
@@ -113,38 +128,38 @@ class _Stitched:
                     self._position += len(raw)
         footer = _footer(memoryview(template))[0]
         footer.put(_FILE_ROWS, self._rows)
-        footer.put(_FILE_GROUPS, (_STRUCT, self._groups))
+        footer.fields[_FILE_GROUPS] = (footer.fields[_FILE_GROUPS][0], self._groups)
         raw = _encoded(footer)
         self._out.write(raw + struct.pack("<I", len(raw)) + _MAGIC)
         return self._rows
 
 
 def _index_starts(group: _Struct) -> list[int]:
-    chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
-    starts = [chunk.get(field) for chunk in chunks for field in (_CHUNK_OFFSET_INDEX, _CHUNK_COLUMN_INDEX)]
+    chunks = group.structs(_GROUP_CHUNKS)
+    starts = [chunk.number(field) for chunk in chunks for field in (_CHUNK_OFFSET_INDEX, _CHUNK_COLUMN_INDEX)]
     return [start for start in starts if start]
 
 
 def _data_start(group: _Struct) -> int:
-    chunks: list[_Struct] = group.get(_GROUP_CHUNKS)[1]
-    return min(page for chunk in chunks for field in _META_PAGES if (page := chunk.get(_CHUNK_META).get(field)))
+    metas = [chunk.struct(_CHUNK_META) for chunk in group.structs(_GROUP_CHUNKS)]
+    return min(page for meta in metas for field in _META_PAGES if (page := meta.number(field)))
 
 
 def _footer(part: memoryview) -> tuple[_Struct, int]:
     (length,) = struct.unpack("<I", part[-8:-4])
     start = len(part) - 8 - length
-    return _Reader(part, start).structure(), start
+    return _structure(bytes(part[start:]), 0, _OF_FILE)[0], start
 
 
 def _indexes(part: memoryview, chunk: _Struct, shift: int) -> tuple[bytes, _Struct | None]:
     # The column index has no positions in it and is kept as it is.
-    at, length = chunk.get(_CHUNK_COLUMN_INDEX), chunk.get(_CHUNK_COLUMN_INDEX + 1)
+    at, length = chunk.number(_CHUNK_COLUMN_INDEX), chunk.number(_CHUNK_COLUMN_INDEX + 1)
     column_index = bytes(part[at : at + length]) if at else b""
-    at = chunk.get(_CHUNK_OFFSET_INDEX)
+    at, length = chunk.number(_CHUNK_OFFSET_INDEX), chunk.number(_CHUNK_OFFSET_INDEX + 1)
     if not at:
         return column_index, None
-    offset_index = _Reader(part, at).structure()
-    for location in offset_index.get(_INDEX_LOCATIONS)[1]:
+    offset_index, _ = _structure(bytes(part[at : at + length]), 0, _OF_INDEX)
+    for location in offset_index.structs(_INDEX_LOCATIONS):
         location.shift(_LOCATION_OFFSET, shift)
     return column_index, offset_index
 
@@ -154,67 +169,86 @@ def _shift(group: _Struct, chunks: list[_Struct], distance: int) -> None:
     for chunk in chunks:
         chunk.shift(_CHUNK_FILE_OFFSET, distance)
         for field in _META_PAGES:
-            chunk.get(_CHUNK_META).shift(field, distance)
+            chunk.struct(_CHUNK_META).shift(field, distance)
 
 
-class _Reader:
-    def __init__(self, data: memoryview, position: int) -> None:
-        self._data = data
-        self._position = position
+def _structure(data: bytes, at: int, wanted: _Parts) -> tuple[_Struct, int]:
+    """Return the structure that begins at `at`, and where it ends."""
+    fields: dict[int, tuple[int, Any]] = {}
+    number = 0
+    while header := data[at]:
+        kind, step = header & 0x0F, header >> 4
+        if step:
+            number, at = number + step, at + 1
+        else:
+            number, at = _signed(data, at + 1)
+        start, inner = at, wanted.get(number)
+        if inner is None:
+            at = _end(data, at, kind)
+            fields[number] = kind, data[start:at]
+        elif kind == _STRUCT:
+            structure, at = _structure(data, at, inner)
+            fields[number] = kind, structure
+        else:
+            _, count, at = _list(data, at)
+            structures: list[_Struct] = []
+            for _ in range(count):
+                structure, at = _structure(data, at, inner)
+                structures.append(structure)
+            fields[number] = kind, structures
+    return _Struct(fields), at + 1
 
-    def structure(self) -> _Struct:
-        fields: dict[int, tuple[int, Any]] = {}
-        number = 0
-        while header := self._byte():
-            kind, step = header & 0x0F, header >> 4
-            number = number + step if step else self._signed()
-            fields[number] = (kind, self._value(kind))
-        return _Struct(fields)
 
-    def _value(self, kind: int) -> Any:
-        if kind in _BOOLEANS:
-            return None  # the type says it
-        if kind == _STRUCT:
-            return self.structure()
-        if kind == _BINARY:
-            return self._bytes(self._unsigned())
-        if kind in _LISTS:
-            header = self._byte()
-            size, element = header >> 4, header & 0x0F
-            size = self._unsigned() if size == 15 else size
-            # In lists a boolean is a byte of its own.
-            read = self._byte if element in _BOOLEANS else lambda: self._value(element)
-            return element, [read() for _ in range(size)]
-        if kind == _DOUBLE:
-            return self._bytes(8)
-        if kind == 3:
-            return self._byte()
-        if kind == _MAP:
-            raise ValueError("Parquet's metadata have no maps")
-        return self._signed()
+def _end(data: bytes, at: int, kind: int) -> int:
+    """Return where the value of that type ends that begins at `at`."""
+    if kind in _INTEGERS:
+        while data[at] & _MORE:
+            at += 1
+        return at + 1
+    if kind == _BINARY:
+        length, at = _unsigned(data, at)
+        return at + length
+    if kind == _STRUCT:
+        while header := data[at]:
+            at = _end(data, at + 1 if header >> 4 else _end(data, at + 1, _INTEGERS[0]), header & 0x0F)
+        return at + 1
+    if kind in _LISTS:
+        element, count, at = _list(data, at)
+        if element in _BOOLEANS:
+            return at + count  # here each is a byte of its own; elsewhere the type says it
+        for _ in range(count):
+            at = _end(data, at, element)
+        return at
+    if kind in _BOOLEANS:
+        return at
+    if kind == _BYTE:
+        return at + 1
+    if kind == _DOUBLE:
+        return at + 8
+    raise ValueError(f"Parquet's metadata have no values of type {kind}")
 
-    def _byte(self) -> int:
-        byte = self._data[self._position]
-        self._position += 1
-        return byte
 
-    def _bytes(self, length: int) -> bytes:
-        start = self._position
-        self._position += length
-        return bytes(self._data[start : self._position])
+def _list(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return the type and number of the elements of a list, and where the first begins."""
+    header = data[at]
+    count, at = (header >> 4, at + 1) if header >> 4 < 15 else _unsigned(data, at + 1)
+    return header & 0x0F, count, at
 
-    def _unsigned(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
 
-    def _signed(self) -> int:
-        value = self._unsigned()
-        return (value >> 1) ^ -(value & 1)
+def _unsigned(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            return value, at
+        shift += 7
+
+
+def _signed(data: bytes, at: int) -> tuple[int, int]:
+    value, at = _unsigned(data, at)
+    return (value >> 1) ^ -(value & 1), at
 
 
 def _encoded(structure: _Struct) -> bytes:
@@ -225,53 +259,33 @@ def _encoded(structure: _Struct) -> bytes:
 
 def _write_struct(out: bytearray, structure: _Struct) -> None:
     last = 0
-    for number in sorted(structure.fields):
-        kind, value = structure.fields[number]
+    for number, (kind, value) in sorted(structure.fields.items()):
         step = number - last
         if 0 < step <= 15:
             out.append(step << 4 | kind)
         else:
             out.append(kind)
-            _write_signed(out, number)
-        _write_value(out, kind, value)
+            out += _signed_bytes(number)
+        if isinstance(value, bytes):
+            out += value
+        elif isinstance(value, _Struct):
+            _write_struct(out, value)
+        else:
+            out += bytes([len(value) << 4 | _STRUCT]) if len(value) < 15 else b"\xfc" + _unsigned_bytes(len(value))
+            for item in value:
+                _write_struct(out, item)
         last = number
     out.append(0)
 
 
-def _write_value(out: bytearray, kind: int, value: Any) -> None:
-    if kind in _BOOLEANS:
-        return
-    if kind == _STRUCT:
-        _write_struct(out, value)
-    elif kind == _BINARY:
-        _write_unsigned(out, len(value))
-        out += value
-    elif kind in _LISTS:
-        element, items = value
-        if len(items) < 15:
-            out.append(len(items) << 4 | element)
-        else:
-            out.append(0xF0 | element)
-            _write_unsigned(out, len(items))
-        for item in items:
-            if element in _BOOLEANS:
-                out.append(item)
-            else:
-                _write_value(out, element, item)
-    elif kind == _DOUBLE:
-        out += value
-    elif kind == 3:
-        out.append(value)
-    else:
-        _write_signed(out, value)
-
-
-def _write_unsigned(out: bytearray, value: int) -> None:
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
+def _unsigned_bytes(value: int) -> bytes:
+    out = bytearray()
+    while value >= _MORE:
+        out.append(value & 0x7F | _MORE)
         value >>= 7
     out.append(value)
+    return bytes(out)
 
 
-def _write_signed(out: bytearray, value: int) -> None:
-    _write_unsigned(out, value << 1 if value >= 0 else (-value << 1) - 1)
+def _signed_bytes(value: int) -> bytes:
+    return _unsigned_bytes(value << 1 if value >= 0 else (-value << 1) - 1)

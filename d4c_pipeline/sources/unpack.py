@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.sources import files, unpack_7z, unpack_tar, unpack_zip
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.packed import Format, Limits, Packed, refused
+
+# ruff: noqa: PLC0415 - most deliveries are of one format or none, and a cold process should not wait for the others
 
 __all__ = ["Limits", "is_archive", "unpack"]
 
@@ -47,12 +49,22 @@ def _format(path: Path) -> Format | None:
     with path.open("rb") as file:
         start = file.read(_BEGINNING)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        from d4c_pipeline.sources import unpack_zip
+
         return unpack_zip.ZipArchive
     if start.startswith(b"7z\xbc\xaf\x27\x1c"):
+        from d4c_pipeline.sources import unpack_7z
+
         return unpack_7z.SevenZipArchive
     if start.startswith(b"\x1f\x8b"):
+        from d4c_pipeline.sources import unpack_tar
+
         return unpack_tar.gzipped(path)
-    return unpack_tar.TarArchive if start[257:262] == b"ustar" else None
+    if start[257:262] == b"ustar":
+        from d4c_pipeline.sources import unpack_tar
+
+        return unpack_tar.TarArchive
+    return None
 
 
 def _checked(archive: Path, members: Iterable[Packed], limits: Limits) -> dict[PurePosixPath, Packed]:

@@ -100,6 +100,8 @@ def _groups(parquet: pq.ParquetFile, key: Sequence[str]) -> Iterator[tuple[int, 
         first += table.num_rows
 
 
+# Coordinates that are no numbers are among what is looked for: numpy need not warn of each.
+@np.errstate(invalid="ignore")
 def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) -> Features:
     column = table.column(GEOMETRY).combine_chunks()
     if isinstance(column, pa.ExtensionArray):
@@ -141,8 +143,7 @@ def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) 
         )
     if BBOX in table.column_names:
         boxes, missing = _boxes(table)
-        with np.errstate(invalid="ignore"):
-            within = (boxes[:, :2] <= bounds[:, :2]).all(axis=1) & (boxes[:, 2:] >= bounds[:, 2:]).all(axis=1)
+        within = (boxes[:, :2] <= bounds[:, :2]).all(axis=1) & (boxes[:, 2:] >= bounds[:, 2:]).all(axis=1)
         part.uncovered = named.finding(
             np.where(filled, missing | ~within, ~missing), bounds=lambda row: _rounded(bounds[row])
         )
@@ -157,7 +158,7 @@ def _without_fault(column: pa.Array) -> tuple[npt.NDArray[np.float64], Mask]:
     if simple is None:
         return bounds, fine
     finite: Mask = np.logical_and.reduceat(np.isfinite(simple.coordinates).all(axis=1), simple.starts)
-    for judge in (lambda _: finite, rings.Rings.valid, rings.Rings.run_counterclockwise):
+    for judge in (lambda _: finite, lambda some: some.ways() > 0):
         good = judge(simple)
         simple = simple if good.all() else simple.some(good)
         if not len(simple.rows):

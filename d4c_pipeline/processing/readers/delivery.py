@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing import inputs
 from d4c_pipeline.processing.inputs import Member
 from d4c_pipeline.processing.readers.native import Native, Part, with_rows
+from d4c_pipeline.sources.unpack import is_archive
 
 # ruff: noqa: PLC0415
 
@@ -31,7 +33,7 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     `threads` changes the speed, never the rows or their order. The first rows are read at once, and what is wrong with
     them is found here. Raises DataError for what can't be read as declared, is empty, or can't be appended.
     """
-    members = inputs.choose(processing, natives, work)
+    members = _chosen(processing, natives, work)
     parts = [part for member in members for part in _parts(member, processing, threads)]
     parts = [replace(part, origin=_origin(part, several=len(members) > 1)) for part in parts]
     if processing.origin_column is not None:
@@ -45,6 +47,19 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     name = "What was chosen" if processing.append else native.name
     empty = DataError(f"{name} has no rows", "Look at what the source delivers")
     return replace(native, batches=with_rows(native.batches, lambda: empty))
+
+
+def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tuple[Member, ...]:
+    packed = [native for native in natives if native.is_file() and is_archive(native)]
+    if not packed or not isinstance(processing, VectorProcessing):
+        return inputs.choose(processing, natives, work)
+    # Unpacking leaves Python to others: meanwhile a cold process loads what features need in any case.
+    with ThreadPoolExecutor(1, thread_name_prefix="d4c-unpacking") as pool:
+        chosen = pool.submit(inputs.choose, processing, natives, work)
+        from d4c_pipeline.processing import geometry  # noqa: F401
+        from d4c_pipeline.processing.readers import vector  # noqa: F401
+
+        return chosen.result()
 
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:

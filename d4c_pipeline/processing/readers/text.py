@@ -40,9 +40,13 @@ _FIELD_LIMIT = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns)."""
+    """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns).
+
+    `checked`: whether all of it is known to be in that encoding.
+    """
 
     encoding: str
+    checked: bool
     delimiter: str
     quoted: bool
     skipped: int
@@ -63,7 +67,9 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
         delimiter = processing.delimiter or _sniffed(first)
         quoted = delimiter != "\t" or _quotes_close(path, encoding)
         names = list(processing.header) or exactly_unique(_fields(first, delimiter, quoted=quoted))
-    dialect = _Dialect(encoding, delimiter, quoted, skipped, tuple(names))
+    # What was found without a mark was found by looking at every byte.
+    checked = not processing.encoding and encoding == "utf-8"
+    dialect = _Dialect(encoding, checked, delimiter, quoted, skipped, tuple(names))
     report: dict[str, Any] = {"encoding": encoding.removesuffix("-sig"), "delimiter": delimiter}
     rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
     batches = rows if rows is not None else _parse(path, processing, dialect, threads)
@@ -115,6 +121,7 @@ def _options(processing: Processing, dialect: _Dialect) -> dict[str, Any]:
             newlines_in_values=dialect.quoted,
         ),
         "convert_options": pyarrow.csv.ConvertOptions(
+            check_utf8=not dialect.checked,
             column_types=dict.fromkeys(dialect.names, pa.string()),
             null_values=["", *processing.nulls],
             strings_can_be_null=True,

@@ -51,7 +51,7 @@ _ONE_LAYER = frozenset({".shp", DBF, ".fgb", ".geojson", ".geojsonl", ".geojsons
 _SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
 # Arrow can't say how long a table without columns is; a running number says it, and identifies the feature.
 _FID = pa.field("fid", pa.int64())
-_BATCH_ROWS, _BATCH_BYTES = 8_192, 4 << 20
+_BATCH_ROWS, _BATCH_BYTES = 16_384, 4 << 20
 _COUNTED = (".shp", ".gpkg", ".fgb")
 _EXTENSION = b"ARROW:extension:name"
 _JSON = frozenset({".geojson", ".json"})

@@ -140,12 +140,12 @@ def test_geometry_is_compressed_harder_where_it_pays() -> None:
     # Long rings that share most digits, and bytes without any pattern.
     steps = np.cumsum(np.round(random.normal(0, 1e-3, (200, 5_000, 2)), 5), axis=1)
     lines = shapely.to_wkb(shapely.linestrings(steps))
-    for wkb, level in ((lines, 9), ([random.bytes(4_000) for _ in range(100)], encode.COMPRESSION_LEVEL)):
+    for wkb, level in ((lines, 5), ([random.bytes(4_000) for _ in range(100)], encode.COMPRESSION_LEVEL)):
         table = pa.table({"geometry": pa.array(wkb, pa.binary())})
         chosen = encode.choose(table)
         assert chosen == encode.Choice({}, level)
         assert pq.read_table(pa.BufferReader(encode.encoded(table, chosen))).equals(table)
-    smaller, usual = (encode.encoded(pa.table({"geometry": lines}), encode.Choice({}, n)).size for n in (9, 3))
+    smaller, usual = (encode.encoded(pa.table({"geometry": lines}), encode.Choice({}, n)).size for n in (5, 1))
     assert smaller < 0.9 * usual
 
 

@@ -15,6 +15,8 @@ from d4c_pipeline.processing import rings
 from d4c_pipeline.processing.checks.features import Features
 
 NAN = float("nan")
+with np.errstate(invalid="ignore"):
+    NOT_A_NUMBER = shapely.Polygon([(0, 0), (1, 0), (NAN, 1), (0, 0)])
 SQUARE = shapely.box(-75, 45, -74, 46, ccw=True)
 SHAPES = {
     "square": SQUARE,
@@ -27,7 +29,7 @@ SHAPES = {
         shapely.box(0, 0, 9, 9, ccw=True).exterior, [shapely.box(1, 1, 2, 2, ccw=True).exterior]
     ),
     "multi": shapely.MultiPolygon([SQUARE, shapely.box(0, 0, 1, 1, ccw=True)]),
-    "not a number": shapely.Polygon([(0, 0), (1, 0), (NAN, 1), (0, 0)]),
+    "not a number": NOT_A_NUMBER,
     "point": shapely.Point(3, 4),
     "empty": shapely.Polygon(),
     "null": None,

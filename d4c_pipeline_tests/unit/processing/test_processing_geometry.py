@@ -150,6 +150,39 @@ def test_a_slice_of_points_is_only_its_own_rows() -> None:
     assert shapely.to_wkt(shapely.from_wkb(batch.wkb.to_pylist()), trim=True).tolist() == ["POINT (2 6)", "POINT (3 7)"]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("faults", [False, True])
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3347"])
+def test_areas_take_the_short_way_to_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, crs: str, *, faults: bool, turned: bool
+) -> None:
+    random = np.random.default_rng(9)
+    corners = [(0, 0), (3, 0), (3, 1), (1, 1), (1, 2), (0, 2)]  # an L, and the square of its first corners
+    origins = random.uniform((-90, 40), (-60, 60), (60, 2)) if crs == "EPSG:4326" else random.uniform(4e6, 5e6, (60, 2))
+    some: list[object] = [
+        shapely.Polygon(np.array([*corners[:3], (0, 1)] if number % 3 else corners) + origin)
+        for number, origin in enumerate(origins)
+    ]
+    some = [shapely.reverse(area) if turned else area for area in some]
+    if faults:
+        x, y = origins[0]
+        bow_tie = shapely.Polygon([(x, y), (x + 2, y + 2), (x + 2, y), (x, y + 2)])
+        hole = shapely.Polygon(
+            shapely.box(x, y, x + 9, y + 9).exterior, [shapely.box(x + 1, y + 1, x + 2, y + 2).exterior]
+        )
+        some = [bow_tie, *some[:20], None, shapely.Polygon(), hole, *some[20:], shapely.reverse(some[1]), bow_tie]
+    wkb = pa.array([b"before", *shapely.to_wkb(np.array(some, object)), b"behind"], pa.binary()).slice(1, len(some))
+    rules = usual("EPSG:4326")
+    operation = projection.operation(pyproj.CRS(crs), rules.target)
+    short = geometry.clean(wkb, operation, rules)
+    monkeypatch.setattr(geometry.rings, "read", lambda _: None)
+    general = geometry.clean(wkb, operation, rules)
+    assert short.wkb.equals(general.wkb)
+    for fact in ("bounds", "types", "vertices", "places"):
+        assert np.array_equal(getattr(short, fact), getattr(general, fact), equal_nan=True), fact
+    assert short.tally.report() == general.tally.report()
+
+
 def test_half_a_point_is_refused() -> None:
     with pytest.raises(DataError, match="are not numbers"):
         cleaned(shapely.from_wkt("POINT (1 NaN)"))

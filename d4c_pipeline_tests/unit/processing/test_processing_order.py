@@ -177,3 +177,14 @@ def test_a_place_on_the_curve_is_what_its_definition_gives() -> None:
         expected.append(index)
     box = (0.0, 0.0, float(side), float(side))
     assert hilbert.places(boxes(cells + 0.5), box).tolist() == expected
+
+
+def test_big_values_are_fetched_from_where_they_lie() -> None:
+    wkb = [bytes([number]) * (5_000 + number) for number in range(7)] + [None]
+    batches = [pa.record_batch({"shape": pa.array(some, pa.binary())}) for some in (wkb[:3], wkb[3:4], [], wkb[4:])]
+    held = rows.gather(batches)
+    assert isinstance(held.columns["shape"], pa.ChunkedArray)
+    for positions in ([6, 0, 7, 3, 0, 2], [5], []):
+        taken = held.take("shape", np.array(positions, np.int64))
+        assert not isinstance(taken, rows.Coded)
+        assert taken.to_pylist() == [wkb[at] for at in positions]
