@@ -1,13 +1,14 @@
 # How people work with this repository. Every target works from a fresh clone alone: what it needs, it makes first.
 # ARGS: extra words for the command behind a target (make demo ARGS='--home /tmp/home', make test ARGS='-k ledger').
-# WORKERS: how many processes run the tests. PYTHON: the one to make .venv with.
+# WORKERS: how many processes run the tests; more than two cores have work for, since many wait for servers and daemons.
+# PYTHON: the one to make .venv with.
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/sh
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 # The first Python that fits: 3.11 to 3.13, able to make a virtual environment. Only looked for when one is to be made.
 # (Candidates are run, not looked up: a shim of pyenv exists for versions that it then refuses.)
