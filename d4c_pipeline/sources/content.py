@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from d4c_pipeline.sources import files
-from d4c_pipeline.sources.part import CONTENT_RANGE
+from d4c_pipeline.sources.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.web import Web
 from d4c_pipeline.transport.patience import persist
 
@@ -41,7 +41,8 @@ def content_of(paths: Sequence[Path]) -> str | None:
 def content_of_marks(web: Web, named: Sequence[tuple[str, str]]) -> str | None:
     """Return the same hash of zips at a server, given name and address of each; None when one can't be looked into.
 
-    Costs a request or two per file; raises what `persist` raises.
+    Costs a request or two per file, and the whole file (of 64 MiB at most) where a server knows no ranges; raises what
+    `persist` raises.
     """
     members: list[tuple[str, _Members]] = []
     for name, url in named:
@@ -111,8 +112,11 @@ def _members_at(web: Web, url: str) -> _Members | None:
 def _range(web: Web, url: str, span: str) -> tuple[bytes, int | None]:
     with web.answer("GET", url, {"Range": f"bytes={span}"}, passing=(416,)) as response:
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        size = length(response)
+        if response.status == 200 and size is not None and size <= _MOST:
+            return response.read(), size  # ranges are not served: of a small file, all of it is looked at
         if response.status != 206 or found is None or found["total"] == "*":
-            return b"", None  # ranges are not served
+            return b"", None
         return response.read(_MOST), int(found["total"])
 
 

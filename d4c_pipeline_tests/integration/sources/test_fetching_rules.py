@@ -20,7 +20,7 @@ import pytest
 from d4c_pipeline.model.errors import DefinitionError, NeedsPersonError, SourceError, TransientError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import pools
+from d4c_pipeline.sources import content, pools
 from d4c_pipeline.sources.batch import ask_all
 from d4c_pipeline.sources.content import content_of
 from d4c_pipeline.sources.download import HEALTH
@@ -359,12 +359,17 @@ def test_a_zip_at_the_server_is_looked_into_without_being_fetched(tmp_path: Path
         assert source.content(V2021) != before
 
 
-def test_many_members_and_a_server_without_ranges(tmp_path: Path) -> None:
+def test_many_members_and_a_server_without_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = {f"folder/with/a/long/name/{number:05d}.csv": b"x" for number in range(3000)}
     with o.serving(o.Origin(_with_suffix_ranges, body=zipped(many, 1))) as origin:
         (tmp_path / "data.zip").write_bytes(origin.body)
-        assert files(f"{origin.url}/data.zip").content(V2021) == content_of([tmp_path / "data.zip"])
+        right = content_of([tmp_path / "data.zip"])
+        assert files(f"{origin.url}/data.zip").content(V2021) == right
         origin.behaviour = lambda handler, _: handler.reply(200, handler.body)
+        before = origin.sent
+        assert files(f"{origin.url}/data.zip").content(V2021) == right
+        assert origin.sent - before == len(origin.body), "all of it, once"
+        monkeypatch.setattr(content, "_MOST", len(origin.body) - 1)
         assert files(f"{origin.url}/data.zip").content(V2021) is None
 
 
