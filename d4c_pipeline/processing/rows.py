@@ -210,15 +210,21 @@ def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
         return pa.array([], column.type)
     starts = np.cumsum([0, *map(len, column.chunks)])
     part = np.searchsorted(starts, positions, side="right") - 1
-    order = np.argsort(part, kind="stable")
+    turns = np.flatnonzero(np.diff(part)) + 1
+    order = None if len(turns) < 2 * column.num_chunks else np.argsort(part, kind="stable")
+    if order is not None:
+        positions, part = positions[order], part[order]
+        turns = np.flatnonzero(np.diff(part)) + 1
+    pieces = [
+        column.chunk(int(number)).take(pa.array(some - starts[number]))
+        for number, some in zip(part[[0, *turns]], np.split(positions, turns), strict=True)
+    ]
+    fetched = pa.concat_arrays(pieces)
+    if order is None:
+        return fetched
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    found, firsts = np.unique(part[order], return_index=True)
-    pieces = [
-        column.chunk(int(number)).take(pa.array(positions[some] - starts[number]))
-        for number, some in zip(found, np.split(order, firsts[1:]), strict=True)
-    ]
-    return pa.concat_arrays(pieces).take(pa.array(back))
+    return fetched.take(pa.array(back))
 
 
 def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:
