@@ -12,9 +12,14 @@ import dagster as dg
 SOURCE = "source"
 """The asset before `raw`: what the source serves. It is observed, never made."""
 
-_CHANGED = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).with_label(
-    "the source was reported to have changed"
-)
+# A report that Dagster stores while it looks at an asset for the first time counts as one before that look and as one
+# after it: what was asked for then is not asked for again with the second.
+_ASKED_AT_FIRST_LOOK = (
+    (~dg.AutomationCondition.initial_evaluation()).newly_true() & dg.AutomationCondition.newly_requested()
+).with_label("this is Dagster's second look, and it was asked for at the first")
+_CHANGED = (
+    ~_ASKED_AT_FIRST_LOOK & dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+).with_label("the source was reported to have changed")
 # Dagster sees no report that is older than its first look at an asset.
 _REPORTED_BEFORE = (
     dg.AutomationCondition.initial_evaluation()

@@ -24,6 +24,10 @@ from d4c_pipeline.model.settings import Settings
 # The name under which the UI keeps what it knows of our sensors and schedules: that of workspace.yaml in the checkout.
 _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
 
+# Seconds that the daemon waits between noting how far the events go and looking at them. Without it, what is stored in
+# between counts for that look and for the next: a change that is reported just then would be published twice.
+DAEMON_ENVIRONMENT = {"DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "1"}
+
 
 def dagster_home(settings: Settings) -> Path:
     """Return the folder of the embedded instance, made with `dagster.yaml` and `workspace.yaml` when it is new.
@@ -78,6 +82,7 @@ def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]
     home = dagster_home(settings)
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml")]
     environment = {
+        **DAEMON_ENVIRONMENT,
         **os.environ,
         "DAGSTER_HOME": str(home),
         "D4C_HOME": str(settings.home),

@@ -20,7 +20,7 @@ import pytest
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.orchestration.instance import dagster_home
+from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT, dagster_home
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, corrected, define, geojson
 
@@ -93,6 +93,7 @@ def home(tmp_path: Path, origin: Origin) -> Iterator[Home]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("D4C_", "DAGSTER_"))}
     environment = {
         **kept,
+        **DAEMON_ENVIRONMENT,
         "D4C_HOME": str(settings.home),
         "D4C_DEFS": str(tmp_path / "definitions"),
         "D4C_PORT": str(settings.port),
@@ -128,7 +129,9 @@ def test_a_daemon_that_is_killed_in_the_middle_of_ticks_loses_and_doubles_nothin
         assert all(run.status is dg.DagsterRunStatus.SUCCESS for run in home.runs())
         assert all({key.path[-1] for key in run.asset_selection or ()} == STEPS for run in home.runs())
 
-        # One of them changes; the other does not and is left alone.
+        # One of them changes; the other does not and is left alone. Of a change between its first look and its second
+        # Dagster would hear later.
+        wait_until(lambda: len(home.ticks("changes_are_published")) > 1, "Dagster's second look", log)
         origin.put(f"{HOST}/places_2022.geojson", corrected(), datetime(2024, 6, 1, tzinfo=UTC))
         wait_until(lambda: len(home.published()) == 3, "the changed vintage", log, 180)
         assert home.published()[-1] == ("2022", "0.1.1-beta")

@@ -17,6 +17,7 @@ from dagster._core.test_utils import create_run_for_test
 from d4c_pipeline.chain import noticing, raw
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.orchestration import failures
+from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, corrected, define, geojson
@@ -99,6 +100,26 @@ def test_what_was_reported_before_the_automation_looked_first_is_not_lost(daemon
     assert set(reported(daemon.tick("observe_places"))) == {"2021", "2022"}
     assert daemon.asked_for() == {"2022": set(STEPS)}
     assert daemon.asked_for() == {}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first look", "later look"])
+def test_what_is_reported_while_the_automation_looks_is_asked_for_once(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    for name, value in DAEMON_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    daemon.project.instance.report_runless_asset_event(dg.AssetObservation("an_event_before"))
+    if not first:
+        assert daemon.asked_for() == {}
+    events = daemon.project.instance.event_log_storage
+    noted = events.get_maximum_record_id()
+    daemon.tick("observe_places")
+    with monkeypatch.context() as before:  # how far the events went when the look began
+        before.setattr(type(events), "get_maximum_record_id", lambda _: noted)
+        asked = [daemon.asked_for()]
+    asked += [daemon.asked_for(), daemon.asked_for()]
+    both = {"2021": set(STEPS), "2022": set(STEPS)}
+    assert asked == ([both, {}, {}] if first else [{}, both, {}])
 
 
 def test_a_cursor_that_cannot_be_read_starts_over(daemon: Daemon) -> None:
