@@ -194,6 +194,7 @@ def regrouped(file: Path, out: Path, rows: int) -> None:
     encodings = {leaves.column(n).path_in_schema: leaves.column(n).encodings for n in range(leaves.num_columns)}
     own = {path: next((e for e in kinds if e not in ("RLE", "PLAIN")), "PLAIN") for path, kinds in encodings.items()}
     levels = dict.fromkeys(own, encode.COMPRESSION_LEVEL)
+    levels |= {path: encode.COVERING_LEVEL for path in own if path.startswith("bbox.")}
     levels["geometry"] = encode.choose(source.read_row_group(0, columns=["geometry"])).geometry_level
     with pq.ParquetWriter(
         out, table.schema, compression="zstd", compression_level=levels, write_page_index=True,

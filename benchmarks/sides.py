@@ -29,7 +29,7 @@ KEYS = {
 }
 # The peers keep the CRS of the source, so we do; `ours_4326` is what a dataset gets that declares nothing.
 _SOURCE_CRS = {"buildings_gpkg": "EPSG:3347", "buildings_shp": "EPSG:3347"}
-# Ours compresses attributes at level 1 and geometry at 1 to 5, whichever pays; the others have one for all.
+# Ours compresses attributes at level 1, geometry at 1 to 5, whichever pays; the others have one for all.
 _LEVEL = 3
 _GROUP = 10_240
 _CORNERS = (("min", "X"), ("min", "Y"), ("max", "X"), ("max", "Y"))

@@ -48,7 +48,7 @@ HttpUrl = Annotated[str, full_match(r"https?://[^\s]+", "an http(s) address")]
 class Declared(BaseModel):
     """The base of everything that is declared in YAML: frozen, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Bilingual(Declared):

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from d4c_pipeline.model.declared import Declared, HttpUrl, full_match
@@ -159,6 +158,8 @@ def read_stores(file: Path) -> Stores:
 
     Raises PermanentError naming each key that is wrong; what stands at it is not repeated, since it may be a secret.
     """
+    import yaml  # noqa: PLC0415 - a conversion reads none, and a cold process should not wait for it
+
     try:
         document = yaml.safe_load(_content(file, "D4C_STORES"))
     except yaml.YAMLError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.model.dataset import Dataset, VectorProcessing
+from d4c_pipeline.model.dataset import Dataset, TableProcessing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.release import DataSummary
@@ -23,7 +23,6 @@ from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import in_memory_bytes
 from d4c_pipeline.processing.prepare import Staged
 from d4c_pipeline.processing.readers import delivery
-from d4c_pipeline.processing.statcan import layout
 from d4c_pipeline.processing.storage import put_in_place, workspace
 from d4c_pipeline.processing.stream import coalesced
 
@@ -121,7 +120,10 @@ def convert(
     native = delivery.read(dataset.processing, natives, work, threads=threads)
     if native.crs is None:
         native = replace(native, batches=coalesced(native.batches))
-    native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
+    if isinstance(dataset.processing, TableProcessing):
+        from d4c_pipeline.processing.statcan import layout  # noqa: PLC0415 - features come in none of these layouts
+
+        native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
     noticed = merge.Sorting()
     parts = _sorted(dataset, ready, noticed, work, in_memory_bytes(memory_limit))

@@ -20,12 +20,15 @@ COMPRESSION = "zstd"
 # 1.5 M points, all but geometry: 30.3 0.49, 30.1 0.52, 30.2 0.63
 # 2 M rows of a table: 6.16 0.69, 6.16 0.70, 6.16 0.71
 COMPRESSION_LEVEL = 1
-# Geometry is compressed harder as long as each of these levels makes it so much smaller than the one before.
-# At levels 1, 3, 5, 7, 9 (conversions of boundaries take 8 to 9 CPU seconds in all):
-# 1.5 M points: 19.5 0.12, 19.1 0.18, 18.8 0.39, -, 18.6 0.67
-# 500 k buildings: 41.9 0.26, 30.9 0.36, 29.8 0.66, 29.8 0.94, 29.5 1.39
-# 5 k boundaries of 10 M vertices: 145 0.4, 139 1.1, 123 2.2, 113 2.5, 104 3.1
-GEOMETRY_LEVELS = ((3, 0.975), (5, 0.975))
+# The covering of those points at levels 1, 2, 3, 5: 11.2 0.11, 10.9 0.12, 10.8 0.13, 10.3 0.16
+COVERING_LEVEL = 3
+# Geometry is compressed at the first of these levels if that makes it so much smaller than level 1 does; at the second
+# or third by how much smaller the third makes it than the first.
+# At levels 1, 3, 4, 5, 7, 9 (conversions of boundaries take 8 to 9 CPU seconds in all):
+# 1.5 M points: 19.5 0.12, 19.0 0.18, 18.8 0.31, 18.8 0.39, -, 18.6 0.67
+# 500 k buildings: 41.2 0.26, 30.8 0.36, 30.5 0.45, 29.7 0.66, 29.7 0.94, 29.4 1.39
+# 5 k boundaries of 10 M vertices: 145 0.4, 139 1.1, -, 123 2.2, 113 2.5, 104 3.1
+GEOMETRY_LEVELS = ((3, 0.975), (4, 0.975), (5, 0.95))
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BBOX_TYPE = pa.struct([pa.field(corner, pa.float32(), nullable=False) for corner in CORNERS])
 DICTIONARY = "DICTIONARY"
@@ -79,13 +82,12 @@ def _geometry_level(table: pa.Table) -> int:
         return COMPRESSION_LEVEL
     alone = table.select([GEOMETRY])
     alone = alone.slice(0, max(1, alone.num_rows * _SAMPLE_BYTES // max(alone.nbytes, _SAMPLE_BYTES)))
-    chosen, size = COMPRESSION_LEVEL, len(encoded(alone, Choice({})))
-    for level, worth in GEOMETRY_LEVELS:
-        harder = len(encoded(alone, Choice({}, level)))
-        if harder > size * worth:
-            break
-        chosen, size = level, harder
-    return chosen
+    (usual, worth), (harder, pays), (hardest, pays_well) = GEOMETRY_LEVELS
+    sizes = {level: len(encoded(alone, Choice({}, level))) for level in (COMPRESSION_LEVEL, usual, hardest)}
+    if sizes[usual] > sizes[COMPRESSION_LEVEL] * worth:
+        return COMPRESSION_LEVEL
+    share = sizes[hardest] / sizes[usual]
+    return hardest if share <= pays_well else harder if share <= pays else usual
 
 
 def encoded(table: pa.Table, choice: Choice, *, whole_schema: bool = False) -> pa.Buffer:
@@ -110,6 +112,7 @@ def encoded(table: pa.Table, choice: Choice, *, whole_schema: bool = False) -> p
         compression=COMPRESSION,
         compression_level=(
             {path: COMPRESSION_LEVEL for field in table.schema for path in _paths(field.type, field.name)}
+            | dict.fromkeys(covering, COVERING_LEVEL)
             | ({GEOMETRY: choice.geometry_level} if GEOMETRY in kinds else {})
         ),
         use_dictionary=[name for name in own if name not in others],  # pyright: ignore[reportArgumentType]

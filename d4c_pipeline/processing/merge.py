@@ -47,7 +47,7 @@ def in_memory(
     batches: Iterable[pa.RecordBatch], columns: Sequence[str], noticed: Sorting, *, threads: int | None = None
 ) -> Iterator[Sorted]:
     """Sort `batches` by `columns` in one go."""
-    rows = gather(batches, threads=threads)
+    rows = gather(batches, first=columns, threads=threads)
     done = order.total(rows, columns)
     noticed.duplicates += done.duplicates
     yield Sorted(rows, done.positions)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from d4c_pipeline.model.errors import DefinitionError
 
+Key = TypeVar("Key")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -86,6 +87,34 @@ def beside(work: Callable[[Item], object], items: Iterable[Item], threads: int |
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def coming(work: Callable[[Key], Result], keys: Sequence[Key], threads: int | None) -> Mapping[Key, Result]:
+    """Return `work(key)` by key: begun for all in their order, and waited for when it is asked for.
+
+    An error of `work` is raised to whoever asks for that key.
+    """
+    count = workers(threads)
+    if count == 1:
+        return {key: work(key) for key in keys}
+    pool = ThreadPoolExecutor(count, thread_name_prefix="d4c-processing")
+    futures = {key: pool.submit(work, key) for key in keys}
+    pool.shutdown(wait=False)  # it takes nothing more, and ends with the last of these
+    return _Coming(futures)
+
+
+class _Coming(Mapping[Key, Result]):
+    def __init__(self, futures: Mapping[Key, Future[Result]]) -> None:
+        self._futures = futures
+
+    def __getitem__(self, key: Key) -> Result:
+        return self._futures[key].result()
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._futures)
+
+    def __len__(self) -> int:
+        return len(self._futures)
 
 
 def in_own_thread(items: Iterable[Item]) -> Iterator[Item]:

@@ -9,7 +9,7 @@ How batches happen to be packed never shows in a result. Sorting belongs to `ord
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from d4c_pipeline.processing.parallel import in_order
+from d4c_pipeline.processing.parallel import coming
 
 # A column is packed when so many of its first values repeat another.
 _SAMPLE = 1_024
@@ -76,7 +76,7 @@ Column = Coded | pa.Array | pa.ChunkedArray
 class Rows:
     """Columns of one length by name."""
 
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
     count: int
 
     def take(self, name: str, positions: Positions, *, exactly: bool = True) -> Column:
@@ -93,12 +93,19 @@ def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def gather(batches: Iterable[pa.RecordBatch], *, threads: int | None = 1) -> Rows:
-    """Return the rows of `batches` (of the same columns, packed or not) one after the other."""
+def gather(batches: Iterable[pa.RecordBatch], *, first: Sequence[str] = (), threads: int | None = 1) -> Rows:
+    """Return the rows of `batches` (of the same columns, packed or not) one after the other.
+
+    With several threads columns are there when they are asked for; those of `first` soonest, in their order.
+    """
     held = list(batches)
     names = held[0].schema.names
-    joined = in_order(lambda at: _joined([batch.column(at) for batch in held]), range(len(names)), threads)
-    return Rows(dict(zip(names, joined, strict=True)), sum(batch.num_rows for batch in held))
+    position = {name: at for at, name in enumerate(names)}
+
+    def joined(name: str) -> Column:
+        return _joined([batch.column(position[name]) for batch in held])
+
+    return Rows(coming(joined, list(dict.fromkeys([*first, *names])), threads), sum(batch.num_rows for batch in held))
 
 
 def plain(column: pa.Array) -> pa.Array:

@@ -103,7 +103,7 @@ def parameters(geometry: GeometryLayout | None) -> dict[str, Any]:
         "format": f"GeoParquet {geometry.version}",
         "row_group_rows": f"{FEATURE_ROWS} on average, {FEATURE_LEAST_ROWS} to {FEATURE_MOST_ROWS}, cut at quadrants",
         "row_group_geometry_bytes": FEATURE_BYTES,
-        **({"covering": "float32, rounded outward"} if geometry.covered else {}),
+        **({"covering": f"float32, rounded outward, level {encode.COVERING_LEVEL}"} if geometry.covered else {}),
         **common,
     }
 
@@ -214,7 +214,7 @@ def _taken(group: Group, names: Sequence[str]) -> dict[str, Column]:
         )
         for piece in group
     ]
-    return gather(pieces).columns
+    return dict(gather(pieces).columns)
 
 
 def _boxes(group: Group, wkb: pa.Array) -> npt.NDArray[np.float64]:

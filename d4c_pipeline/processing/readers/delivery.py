@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -24,6 +26,7 @@ from d4c_pipeline.sources.unpack import is_archive
 
 # ruff: noqa: PLC0415
 
+Result = TypeVar("Result")
 _GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 
 
@@ -53,13 +56,17 @@ def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tupl
     packed = [native for native in natives if native.is_file() and is_archive(native)]
     if not packed or not isinstance(processing, VectorProcessing):
         return inputs.choose(processing, natives, work)
-    # Unpacking leaves Python to others: meanwhile a cold process loads what features need in any case.
-    with ThreadPoolExecutor(1, thread_name_prefix="d4c-unpacking") as pool:
-        chosen = pool.submit(inputs.choose, processing, natives, work)
-        from d4c_pipeline.processing import geometry  # noqa: F401
-        from d4c_pipeline.processing.readers import vector  # noqa: F401
+    return _while_loading(partial(inputs.choose, processing, natives, work), "geometry", "readers.vector")
 
-        return chosen.result()
+
+def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
+    # Unpacking and looking through a file leave Python to others: meanwhile a cold process loads what features need in
+    # any case.
+    with ThreadPoolExecutor(1, thread_name_prefix="d4c-beside") as pool:
+        done = pool.submit(work)
+        for module in modules:
+            import_module(f"d4c_pipeline.processing.{module}")
+        return done.result()
 
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
@@ -93,8 +100,10 @@ def _table(
 ) -> Part:
     # Features of a format that knows no geometry: columns with coordinates make it.
     def placed() -> Native:
-        native = opener()
-        if native.crs is not None or not isinstance(processing, VectorProcessing):
+        if not isinstance(processing, VectorProcessing):
+            return opener()
+        native = _while_loading(opener, "geometry", "readers.coordinates")
+        if native.crs is not None:
             return native
         from d4c_pipeline.processing.readers import coordinates
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Processing, TableProcessing, Wds
+from d4c_pipeline.model.dataset import TableProcessing, Wds
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers.native import Native
@@ -22,7 +22,7 @@ _META = "_metadata.csv"
 
 
 def prepare(
-    native: Native, processing: Processing, work: Path, folder: Path | None, *, threads: int | None = None
+    native: Native, processing: TableProcessing, work: Path, folder: Path | None, *, threads: int | None = None
 ) -> Native:
     """Return `native` with its rows as the declared `wds` or `census` layout means them; any other as it is.
 
@@ -31,7 +31,7 @@ def prepare(
     exhausted. Raises DataError when the columns are not those of the layout, the metadata are of another table, or a
     value can't be read.
     """
-    if not isinstance(processing, TableProcessing) or (processing.wds is None and processing.census is None):
+    if processing.wds is None and processing.census is None:
         return native
     if processing.wds is not None:
         files = sorted(path for path in work.rglob("*") if path.is_file())
