@@ -53,6 +53,15 @@ def fixtures() -> Path:
 
 
 @pytest.fixture(scope="session")
+def s3_lane() -> tuple[str, str, str]:
+    """Address, key and secret of a running S3 server; without one, the test is skipped and says so."""
+    url = os.environ.get("D4C_S3_URL")
+    if not url:
+        pytest.skip("D4C_S3_URL is not set: no S3 server runs beside the tests")
+    return url, os.environ["D4C_S3_KEY"], os.environ["D4C_S3_SECRET"]
+
+
+@pytest.fixture(scope="session")
 def invenio_lane() -> tuple[str, str]:
     """Address and token of a running InvenioRDM; without one, the test is skipped and says so."""
     url, token = os.environ.get("D4C_INVENIO_URL"), os.environ.get("D4C_INVENIO_TOKEN")

@@ -144,24 +144,6 @@ def crash() -> type[Crash]:
 
 
 @pytest.fixture(scope="session")
-def in_child() -> Callable[[Callable[[], None]], int]:
-    """Run a function in a forked process; returns its exit status (negative: the signal that killed it)."""
-
-    def run(work: Callable[[], None]) -> int:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                work()
-                status = 0
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    return run
-
-
-@pytest.fixture(scope="session")
 def in_children() -> Callable[[list[Callable[[], str]]], Iterator[str]]:
     """Run functions in forked processes at the same time; returns what each of them answered."""
 

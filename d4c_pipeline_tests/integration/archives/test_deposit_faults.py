@@ -24,6 +24,7 @@ from d4c_pipeline.archives import deposit
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.release import Release
+from d4c_pipeline_tests.fakes.children import in_child
 
 ROOM = str(Path(d4c_pipeline.archives.__file__).parent)
 ALL = os.environ.get("D4C_TEST_FAULTS") == "all"
@@ -162,7 +163,7 @@ def _lines_of(start: Start, folder: Path, in_children: Callable[..., Any]) -> li
 
 
 def test_kill_nine_at_any_line_leads_to_one_record(
-    start: Start, tmp_path: Path, in_child: Callable[..., int], in_children: Callable[..., Any]
+    start: Start, tmp_path: Path, in_children: Callable[..., Any]
 ) -> None:
     home, before, release = start
     lines = _lines_of(start, tmp_path / "counted", in_children)

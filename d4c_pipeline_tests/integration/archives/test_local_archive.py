@@ -20,6 +20,7 @@ import pytest
 from d4c_pipeline.archives.local import LocalArchive
 from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError
+from d4c_pipeline_tests.fakes.children import in_child
 
 Metadata = Callable[..., RecordMetadata]
 Children = Callable[[list[Callable[[], str]]], Iterator[str]]
@@ -199,7 +200,7 @@ def test_a_file_without_an_entry_is_not_published(
 
 
 def test_a_repeated_upload_deletes_what_a_killed_one_left(
-    local: LocalArchive, metadata: Metadata, data: Path, tmp_path: Path, in_child: Callable[..., int]
+    local: LocalArchive, metadata: Metadata, data: Path, tmp_path: Path
 ) -> None:
     draft = local.create_draft(metadata())
 

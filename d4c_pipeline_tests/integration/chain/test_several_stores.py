@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,20 +31,11 @@ DATA = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021"
 LATEST = f"processed/{DATA}.parquet"
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[FakeS3]:
-    server = FakeS3(verifying=True).start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["moto", pytest.param("real", marks=pytest.mark.s3)])
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[S3Place, Any]:
     """A bucket that anybody may read, as a store, and a client that sees it."""
     if request.param == "real":
-        if not os.environ.get("D4C_S3_URL"):
-            pytest.skip("D4C_S3_URL names no S3 server")
-        url, key, secret = (os.environ[f"D4C_S3_{name}"] for name in ("URL", "KEY", "SECRET"))
+        url, key, secret = request.getfixturevalue("s3_lane")
     else:
         server: FakeS3 = request.getfixturevalue("moto")
         url, key, secret = server.url, "testkey", "testsecret"

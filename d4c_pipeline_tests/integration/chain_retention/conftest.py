@@ -6,7 +6,6 @@ The bucket is moto's, or one at the real S3 server of D4C_S3_URL.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections import Counter
@@ -30,7 +29,6 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import read_stores
 from d4c_pipeline_tests.end_to_end.conftest import free_port, zygote
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, Origin, declared, define, geojson
-from d4c_pipeline_tests.fakes.s3 import FakeS3
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 
 __all__ = ["zygote"]  # a fixture, found by its name here
@@ -72,13 +70,6 @@ def thrice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     origin.close()
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[FakeS3]:
-    server = FakeS3(verifying=True).start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "moto", pytest.param("real", marks=pytest.mark.s3)])
 def west(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any] | None:
     """How the mirror `west` is declared where it is a bucket of its own."""
@@ -86,10 +77,8 @@ def west(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dic
         return None
     if request.param == "moto":
         url, key, secret = request.getfixturevalue("moto").url, "testkey", "testsecret"
-    elif os.environ.get("D4C_S3_URL"):
-        url, key, secret = (os.environ[f"D4C_S3_{name}"] for name in ("URL", "KEY", "SECRET"))
     else:
-        pytest.skip("D4C_S3_URL names no S3 server")
+        url, key, secret = request.getfixturevalue("s3_lane")
     monkeypatch.setenv("WEST_KEY", key)
     monkeypatch.setenv("WEST_SECRET", secret)
     place = {"kind": "s3", "bucket": f"retention-{uuid.uuid4().hex}", "prefix": "d4c", "endpoint": url}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -13,6 +12,7 @@ from d4c_pipeline.chain import retention
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
 from d4c_pipeline_tests.end_to_end.inspection import ask_ledger
+from d4c_pipeline_tests.fakes.children import in_child
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain_retention.conftest import (
     VERSIONS,
@@ -80,17 +80,13 @@ def run(zygote: Zygote, chain: Chain, home: Path, fatal: str) -> tuple[int, str]
 
 def keep_and_die(chain: Chain, fatal: int, moment: str) -> int:
     """Let retention run in a fork that is killed at a call of the bucket's server; returns its code."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            upload_crashes.count(fatal, moment)
-            with Deployment.open(chain.settings) as opened:
-                retention.keep(opened, [chain.dataset])
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def work() -> None:
+        upload_crashes.count(fatal, moment)
+        with Deployment.open(chain.settings) as opened:
+            retention.keep(opened, [chain.dataset])
+
+    return in_child(work)
 
 
 @pytest.mark.timeout(300)

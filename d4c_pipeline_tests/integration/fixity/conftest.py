@@ -5,7 +5,6 @@ The mirror is a folder, and a bucket: moto's, and one at the real S3 server of D
 
 from __future__ import annotations
 
-import os
 import random
 import uuid
 from collections.abc import Iterator
@@ -37,13 +36,6 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture(scope="session")
-def moto() -> Iterator[FakeS3]:
-    server = FakeS3(verifying=True).start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["folder", "moto", pytest.param("real", marks=pytest.mark.s3)])
 def mirror(request: pytest.FixtureRequest) -> Store | None:
     """A mirror in a bucket of its own; None for a folder of the home."""
@@ -53,9 +45,7 @@ def mirror(request: pytest.FixtureRequest) -> Store | None:
         server: FakeS3 = request.getfixturevalue("moto")
         there = server.bucket()
     else:
-        if not os.environ.get("D4C_S3_URL"):
-            pytest.skip("D4C_S3_URL names no S3 server")
-        url, key, secret = (os.environ[f"D4C_S3_{name}"] for name in ("URL", "KEY", "SECRET"))
+        url, key, secret = request.getfixturevalue("s3_lane")
         there = Bucket("", "d4c", url, addressing="path", access_key=key, secret_key=secret)
     bucket = replace(there, name=f"fixity-{uuid.uuid4().hex}")
     bucket.client().create_bucket(Bucket=bucket.name)

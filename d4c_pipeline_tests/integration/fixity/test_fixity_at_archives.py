@@ -143,18 +143,24 @@ def test_an_archive_that_does_not_answer_loses_nothing_and_is_not_waited_for_aga
     assert (audit(there, POLICY).unreachable, len(fake.calls)) == ((), 6)
 
 
+def lost_and_restored(at: Deployment) -> list[ExpectedCopy]:
+    """What every store loses comes back from the record; returns the copies it was."""
+    copies = [copy for copy in expected_copies(at) if copy.kind.is_stored and copy.name == "data.parquet"]
+    for copy in copies:
+        rot.put_content(at, copy, None)
+    assert {look.copy for look in audit(at, POLICY).lost} == set(copies)
+    done = repair(at)
+    assert [one.outcome for one in done] == [Outcome.RESTORED] * 2
+    assert done[0].source == str(at_archive(at)["data.parquet"])
+    assert all(rot.is_right(at, copy) for copy in copies)
+    return copies
+
+
 def test_what_every_store_lost_comes_back_from_the_record_and_only_if_it_is_right(
     there: Deployment, deposited: tuple[Release, Record]
 ) -> None:
     _, record = deposited
-    copies = [copy for copy in expected_copies(there) if copy.kind.is_stored and copy.name == "data.parquet"]
-    for copy in copies:
-        rot.put_content(there, copy, None)
-    assert {look.copy for look in audit(there, POLICY).lost} == set(copies)
-    done = repair(there)
-    assert [one.outcome for one in done] == [Outcome.RESTORED] * 2
-    assert done[0].source == str(at_archive(there)["data.parquet"])
-    assert all(rot.is_right(there, copy) for copy in copies)
+    copies = lost_and_restored(there)
     # The record's own disk rots, and what the API says of the file is what it was told once.
     for copy in copies:
         rot.put_content(there, copy, None)
@@ -185,13 +191,7 @@ def test_a_real_one_is_asked_and_what_differs_is_told(invenio_lane: tuple[str, s
         rot.publish(at, "1.0.0", {"data.parquet": uuid.uuid4().bytes, "manifest.json": b"{}\n"})
         found = audit(at, POLICY)
         assert (found.expected, found.looked, found.read_bytes, found.lost, found.unreachable) == (6, 6, 0, (), ())
-        copies = [copy for copy in expected_copies(at) if copy.kind.is_stored and copy.name == "data.parquet"]
-        for copy in copies:
-            rot.put_content(at, copy, None)
-        assert {look.copy for look in audit(at, POLICY).lost} == set(copies)
-        done = repair(at)
-        assert [one.outcome for one in done] == [Outcome.RESTORED] * 2
-        assert done[0].source == str(at_archive(at)["data.parquet"])
+        lost_and_restored(at)
         assert audit(at, POLICY, full=True).lost == ()
         # A published record can't be harmed from outside: what was published is made to be something else instead.
         here = at_archive(at)["manifest.json"]

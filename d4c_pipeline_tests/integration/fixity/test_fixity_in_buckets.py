@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -20,6 +18,7 @@ from d4c_pipeline.distribution.s3_store import S3Store
 from d4c_pipeline.model.fixity import CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
 from d4c_pipeline_tests.fakes import rot
+from d4c_pipeline_tests.fakes.children import in_child
 from d4c_pipeline_tests.fakes.s3 import Answer, FakeS3
 from d4c_pipeline_tests.integration.fixity.conftest import DATA
 from d4c_pipeline_tests.integration.stores import upload_crashes
@@ -78,19 +77,6 @@ def test_a_key_that_may_not_read_any_more_makes_nothing_lost(at: Deployment, rel
         moto.fault = None
     assert {copy.intact for copy in at.ledger.copies.of(release)} == {True}
     assert (audit(at, POLICY, full=True).lost, rot.set_aside(at, "mirror")) == ((), [])
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Run in a forked process; its exit code, negative for the signal that killed it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def twin(store: S3Store) -> S3Store:

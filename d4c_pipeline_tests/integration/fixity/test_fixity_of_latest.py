@@ -19,13 +19,12 @@ from d4c_pipeline_tests.end_to_end.inspection import tree
 from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, corrected, define
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
-from d4c_pipeline_tests.integration.chain_retention.conftest import mirrored, moto, thrice, west
+from d4c_pipeline_tests.integration.chain_retention.conftest import mirrored, thrice, west
 
 __all__ = [
     "chain",
     "definitions",
     "mirrored",
-    "moto",
     "thrice",
     "west",
     "zygote",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 
@@ -16,22 +16,11 @@ from d4c_pipeline.chain.fixity import audit, expected_copies
 from d4c_pipeline.chain.repair import Outcome, repair
 from d4c_pipeline.model.fixity import ExpectedCopy, FixityPolicy
 from d4c_pipeline_tests.fakes import rot
+from d4c_pipeline_tests.fakes.children import in_child
 
 # What Python's own audit tells of: the moments at which something appears under its name, or goes.
 _ACTS = {"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod"}
 FILES = {"data.parquet": b"PAR1" * 400}
-
-
-def in_child(work: Callable[[], int]) -> int:
-    """Run in a forked process; its exit code, negative for the signal that killed it."""
-    child = os.fork()
-    if child == 0:
-        status = 255
-        try:
-            status = work()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def repair_and_die(home: Path, fatal: int) -> int:

@@ -30,9 +30,7 @@ BODY = bytes(range(256)) * 4000
 @pytest.fixture(scope="module", params=["moto", pytest.param("real", marks=pytest.mark.s3)])
 def endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "real":
-        if not os.environ.get("D4C_S3_URL"):
-            pytest.skip("D4C_S3_URL names no S3 server")
-        yield os.environ["D4C_S3_URL"]
+        yield request.getfixturevalue("s3_lane")[0]
         return
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import uuid
 from collections.abc import Iterator
@@ -38,34 +37,21 @@ def fake(moto: FakeS3) -> Iterator[FakeS3]:
 
 
 @pytest.fixture(scope="session")
-def real_s3() -> Any:
-    """A client of the real server, whose bucket exists."""
-    url = os.environ.get("D4C_S3_URL")
-    if not url:
-        pytest.skip("D4C_S3_URL names no S3 server")
+def real_s3(s3_lane: tuple[str, str, str]) -> Any:
+    """A client of the real server."""
+    url, key, secret = s3_lane
     return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id=os.environ["D4C_S3_KEY"],
-        aws_secret_access_key=os.environ["D4C_S3_SECRET"],
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret
     )
 
 
 @pytest.fixture
-def real_store(real_s3: Any) -> S3Store:
+def real_store(real_s3: Any, s3_lane: tuple[str, str, str]) -> S3Store:
     """A store in a bucket of its own at the real server, which anybody may read."""
     name = f"t-{uuid.uuid4().hex}"
     real_s3.create_bucket(Bucket=name, ACL="public-read")
-    url = os.environ["D4C_S3_URL"]
-    bucket = Bucket(
-        name,
-        "d4c",
-        url,
-        addressing="path",
-        access_key=os.environ["D4C_S3_KEY"],
-        secret_key=os.environ["D4C_S3_SECRET"],
-    )
+    url, key, secret = s3_lane
+    bucket = Bucket(name, "d4c", url, addressing="path", access_key=key, secret_key=secret)
     return S3Store(bucket, f"{url}/{name}/d4c", part_size=PART)
 
 
