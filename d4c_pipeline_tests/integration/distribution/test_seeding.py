@@ -244,7 +244,9 @@ def test_a_killed_seeder_goes_on_where_it_was(swarm: Swarm, tmp_path: Path) -> N
         raise AssertionError("it ended by itself")
 
     lines_until(lambda done, _: done > size * 0.6)
-    resumed = lines_until(lambda _, state: state == "seeding")
+    # Whole, and for long enough that this was noted.
+    seeding: list[str] = []
+    resumed = lines_until(lambda _, state: state == "seeding" and not seeding.append(state) and len(seeding) > 20)
     # Pieces of the last 0.3 s, and those half done, are had twice; nothing is hashed again.
     again = int(resumed[-1][1])
     assert again < size * 0.6, f"{again:,} of {size:,} bytes were had after the kill"
