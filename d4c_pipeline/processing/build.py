@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from d4c_pipeline.model.dataset import Dataset, TableProcessing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.parts import Part
@@ -75,6 +77,8 @@ def build(
         done, files = convert(
             dataset, vintage, natives, work / DATA_FILE, inputs=inputs or {}, threads=threads, memory_limit=memory_limit
         )
+        if not done.shelf.in_memory:
+            pa.default_memory_pool().release_unused()  # up to gigabytes, which DuckDB's own allocator could not use
         data = [file.path for file in files]
         spill = work / "profile-spill"
         spill.mkdir()

@@ -325,7 +325,8 @@ def test_a_text_column_of_more_than_two_gigabytes(declare: Declare, tmp_path: Pa
     assert written == "22000 17 22000"
     assert told.startswith("Profiling data.parquet needs more memory than DuckDB may use: Out of Memory Error")
     assert told.endswith("Raise the memory limit or make room on the disk.")
-    assert int(peak) < 3_600  # the column once, what is being written, what the allocator keeps: no second copy
+    # The groups being written and what the allocator keeps, 2,900 as a rule; the column twice would be 4,200 alone.
+    assert int(peak) < 4_000
     assert list((tmp_path / "out").iterdir()) == []
 
 
