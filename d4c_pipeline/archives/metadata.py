@@ -13,7 +13,8 @@ from datetime import date
 from html import escape
 from typing import Any
 
-from d4c_pipeline.model.dataset import Bilingual, Dataset, Party
+from d4c_pipeline.model.dataset import Dataset, Party
+from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError, sanitise
 from d4c_pipeline.model.licences import Licence, licence
 from d4c_pipeline.model.release import Release

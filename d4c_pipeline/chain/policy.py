@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from d4c_pipeline.chain.current import previous_release
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.model.dataset import Dataset, ReviewThresholds
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.publication import ReviewThresholds
 from d4c_pipeline.model.release import Artifact, ArtifactRole, DataSummary, Release
 from d4c_pipeline.model.settings import LOCAL_ARCHIVE
 from d4c_pipeline.model.version import Bump

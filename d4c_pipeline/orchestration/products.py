@@ -13,7 +13,8 @@ import dagster as dg
 from d4c_pipeline.chain import families, noticing
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.noticing import Observed
-from d4c_pipeline.model.dataset import Bilingual, Dataset, Noticing
+from d4c_pipeline.model.dataset import Dataset, Noticing
+from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.vintage import Vintage

@@ -14,9 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Dataset, TableProcessing, VectorProcessing
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.parts import Part
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import merge, partition, prepare, write

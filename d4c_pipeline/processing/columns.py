@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from d4c_pipeline.model import release
-from d4c_pipeline.model.dataset import Column, Processing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Column, Processing
 from d4c_pipeline.processing import casting
 from d4c_pipeline.processing.names import snake_case, unique_snake_case
 from d4c_pipeline.processing.readers.native import with_nulls

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from d4c_pipeline.model.dataset import Processing, TableProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing, TableProcessing
 from d4c_pipeline.sources.unpack import is_archive, unpack
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet", ".pq"})

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from d4c_pipeline.model.dataset import Processing
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.names import snake_case
 
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())

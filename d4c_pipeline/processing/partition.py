@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from d4c_pipeline.model.dataset import Partition
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.outputs import Partition
 from d4c_pipeline.model.parts import MOST_PARTS, named_by_value, numbered
 from d4c_pipeline.processing import staged, write
 from d4c_pipeline.processing.columns import GEOMETRY

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Dataset, VectorProcessing
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import columns, narrow, own_code, rows
 from d4c_pipeline.processing.files import Files

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pyproj
 import pyproj.exceptions
 
-from d4c_pipeline.model.dataset import VectorProcessing
+from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.processing.checks.features import CORNERS, Features
 from d4c_pipeline.processing.checks.metadata import geo_metadata
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.model.dataset import Total
+from d4c_pipeline.model.checks import Total
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.processing import profile
 from d4c_pipeline.processing.casting import ARROW_TYPES

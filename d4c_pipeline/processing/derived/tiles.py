@@ -1,6 +1,6 @@
 """Vector tiles as PMTiles, made by tippecanoe out of a stream in bounded memory, the same bytes each time.
 
-What a dataset may choose is `model.dataset.Tiles`; everything else is one rule for all.
+What a dataset may choose is `model.outputs.Tiles`; everything else is one rule for all.
 Sources: https://github.com/felt/tippecanoe, https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md
 """
 
@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyproj
 import shapely
 
-from d4c_pipeline.model.dataset import Tiles
 from d4c_pipeline.model.errors import DataError, PermanentError, StorageError
+from d4c_pipeline.model.outputs import Tiles
 from d4c_pipeline.processing.derived.desktop import write_for_tiles
 from d4c_pipeline.processing.derived.finished import Finished, for_tiles
 

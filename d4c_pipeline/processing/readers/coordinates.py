@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from d4c_pipeline.model.dataset import VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.processing import casting, points
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, parse_crs

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Processing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing import inputs
 from d4c_pipeline.processing.inputs import Member
 from d4c_pipeline.processing.readers.native import Native, Part, with_rows

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Processing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, exactly_unique, plain, with_nulls

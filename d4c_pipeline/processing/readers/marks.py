@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from d4c_pipeline.model.dataset import Processing
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.names import snake_case
 
 # The spaces and apostrophes that are typed for the one of the keyboard.

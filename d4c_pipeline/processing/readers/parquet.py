@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.model.dataset import Processing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.readers.native import (
     GEOMETRY_FIELD,
     Native,

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from d4c_pipeline.model.dataset import Processing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers import encoding as encodings
 from d4c_pipeline.processing.readers.marks import with_plain_numbers

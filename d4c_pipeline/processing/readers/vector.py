@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from d4c_pipeline.model.dataset import Processing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.inputs import DBF, Member
 from d4c_pipeline.processing.readers import dbf, wholeness

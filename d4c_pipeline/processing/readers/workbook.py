@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import python_calamine as calamine
 
-from d4c_pipeline.model.dataset import Processing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, chosen, exactly_unique, with_nulls
 

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from d4c_pipeline.model.dataset import Dguid
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Dguid
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.names import snake_case

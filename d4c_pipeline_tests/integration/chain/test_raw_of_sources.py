@@ -14,9 +14,10 @@ import pytest
 from d4c_pipeline.chain import processed, raw
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.vintages import served_vintages
-from d4c_pipeline.model.dataset import Dataset, TableProcessing, VectorProcessing
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import TransientError
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.ckan import described

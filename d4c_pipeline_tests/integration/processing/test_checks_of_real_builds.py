@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from d4c_pipeline.model.dataset import Checks, Dataset
+from d4c_pipeline.model.checks import Checks
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.build import Build, build

@@ -17,8 +17,9 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from d4c_pipeline.model.dataset import Dataset, Outputs
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.outputs import Outputs
 from d4c_pipeline.model.parts import MOST_PARTS
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage

@@ -20,8 +20,8 @@ import pytest
 import shapely
 
 import d4c_pipeline
-from d4c_pipeline.model.dataset import TableProcessing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.processing.readers import delivery
 
 SCHEMA = pa.schema([("a", pa.string())])
@@ -147,7 +147,7 @@ def test_wds_and_census_zips_hold_one_table(fixtures: Path, tmp_path: Path) -> N
 _PEAK = """
 import resource, sys
 from pathlib import Path
-from d4c_pipeline.model.dataset import TableProcessing
+from d4c_pipeline.model.processing import TableProcessing
 from d4c_pipeline.processing.readers import delivery
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 native = delivery.read(TableProcessing(kind="table"), [Path(sys.argv[1])], Path(sys.argv[2]))

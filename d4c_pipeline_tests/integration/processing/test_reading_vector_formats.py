@@ -16,8 +16,8 @@ import pyogrio
 import pytest
 import shapely
 
-from d4c_pipeline.model.dataset import TableProcessing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.processing.readers import delivery
 
 FEATURE = '{"type": "Feature", "properties": {"n": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}'

@@ -17,7 +17,8 @@ from d4c_pipeline.archives.metadata import (
     record_metadata,
 )
 from d4c_pipeline.archives.port import check_files
-from d4c_pipeline.model.dataset import Bilingual, Dataset
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Change, DataSummary, Release, ReleaseState
 from d4c_pipeline.model.version import Bump, Version

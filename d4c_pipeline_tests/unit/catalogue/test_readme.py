@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from d4c_pipeline.catalogue.readme import readme
-from d4c_pipeline.model.dataset import Bilingual
+from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Column
 from d4c_pipeline_tests.unit.catalogue.samples import PROVINCES, a_deposit, a_release, torrents

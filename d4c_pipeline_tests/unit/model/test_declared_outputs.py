@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from d4c_pipeline.model.dataset import Dataset, Outputs
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.outputs import Outputs
 
 
 def declared(kind: str, outputs: dict[str, Any]) -> Dataset:

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from d4c_pipeline.model.dataset import Checks, Dataset
+from d4c_pipeline.model.checks import Checks
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import Column, DataSummary
 from d4c_pipeline.model.vintage import Vintage

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.model.dataset import Processing, TableProcessing, VectorProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing, TableProcessing, VectorProcessing
 from d4c_pipeline.processing.inputs import choose
 
 SHP = b"\x00\x00\x27\x0a"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_pipeline.model.dataset import TableProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing
 from d4c_pipeline.processing.readers import text
 
 CELL = st.text(alphabet='ab,"\né', max_size=5)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from d4c_pipeline.model.dataset import Dguid
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Dguid
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.statcan import dguids
 

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from d4c_pipeline.model.dataset import TableProcessing
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing
 from d4c_pipeline.processing import narrow
 from d4c_pipeline.processing.casting import cast
 from d4c_pipeline.processing.columns import plan

@@ -13,9 +13,11 @@ import yaml
 from pydantic import BaseModel
 
 from d4c_pipeline.chain.datasets import COMPONENT_TYPE, FAMILY_TYPE
-from d4c_pipeline.model import dataset as declared
 from d4c_pipeline.model import sources
+from d4c_pipeline.model.dataset import Dataset, Extent, Name, Party
 from d4c_pipeline.model.family import Family, FamilyNoticing, StatCanTables
+from d4c_pipeline.model.processing import Column, TableProcessing, VectorProcessing
+from d4c_pipeline.model.publication import Publication
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.model.sources import Source
 
@@ -78,19 +80,19 @@ def test_every_field_of_a_definition_is_explained() -> None:
     explained = set(
         re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", read("docs/datasets.md"), re.MULTILINE)))
     )
-    for model in (declared.Dataset, declared.VectorProcessing, declared.TableProcessing):
+    for model in (Dataset, VectorProcessing, TableProcessing):
         assert fields_of(model) <= explained, model.__name__
     text = read("docs/datasets.md")
     for model in (
         *get_args(get_args(Source)[0]),
         sources.Timeouts,
-        declared.Publication,
+        Publication,
         FamilyNoticing,
         StatCanTables,
-        declared.Column,
-        declared.Party,
-        declared.Name,
-        declared.Extent,
+        Column,
+        Party,
+        Name,
+        Extent,
     ):
         assert [name for name in fields_of(model) if not re.search(rf"\b{name}\b", text)] == [], model.__name__
 
@@ -103,7 +105,7 @@ def test_definitions_that_are_shown_are_valid(name: str) -> None:
     assert shown, "no definition is shown"
     for document in shown:
         assert document["type"] in (COMPONENT_TYPE, FAMILY_TYPE)
-        model = declared.Dataset if document["type"] == COMPONENT_TYPE else Family
+        model = Dataset if document["type"] == COMPONENT_TYPE else Family
         model.model_validate(document["attributes"])
 
 

@@ -1,0 +1,96 @@
+"""What files a dataset's rows become, as its YAML declares it under `outputs`.
+
+How they are made belongs to `processing.partition` and `processing.derived`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from d4c_pipeline.model.declared import Declared
+
+
+class Tiles(Declared):
+    """Vector tiles for web maps: one PMTiles file with one layer.
+
+    `attributes`: the output columns that the tiles carry; all of them when left out, none for an empty list. `layer`:
+    its name, by default the dataset's id. `min_zoom`, `max_zoom`: Web Mercator zoom levels; a `max_zoom` that is left
+    out is chosen by how close the features lie, and is 8 at least.
+    """
+
+    attributes: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    layer: Annotated[str, Field(min_length=1)] | None = None
+    min_zoom: int = Field(default=0, ge=0, le=22)
+    max_zoom: Annotated[int, Field(ge=0, le=22)] | None = None
+
+    @model_validator(mode="after")
+    def _zooms_are_in_order(self) -> Self:
+        if self.max_zoom is not None and self.max_zoom < self.min_zoom:
+            raise ValueError("max_zoom is smaller than min_zoom")
+        return self
+
+
+class Partition(Declared):
+    """How data that would be one too large file is cut into several, its parts; what is smaller stays one file.
+
+    `by`: an output column of text, whole numbers, dates or booleans (a part for each of its values), or `spatial`:
+    neighbours along the Hilbert curve stay together in parts of about `part` megabytes. `over`: the size in megabytes
+    (of 10^6 bytes) that one file may have; 0 cuts always.
+    """
+
+    by: Annotated[str, Field(min_length=1)]
+    over: float = Field(default=1000.0, ge=0)
+    part: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _parts_of_a_size_are_spatial(self) -> Self:
+        if self.part is not None and not self.spatial:
+            raise ValueError("part: a column's values decide how large its parts are; the size is for 'by: spatial'")
+        if self.by in ("geometry", "bbox"):
+            raise ValueError("by: write 'spatial' to cut by location")
+        return self
+
+    @property
+    def spatial(self) -> bool:
+        """Whether the data is cut by location."""
+        return self.by == "spatial"
+
+    @property
+    def part_megabytes(self) -> float:
+        """About how large a part is that is cut by location: as declared, else half of what one file may have."""
+        return self.part or (self.over / 2 if self.over else 500.0)
+
+    @property
+    def words(self) -> str:
+        """How the data is cut, for people and to tell one way from another."""
+        return f"by location into parts of about {self.part_megabytes:g} MB" if self.spatial else f"by {self.by}"
+
+
+class Outputs(Declared):
+    """What files the data becomes, and what is made of it beside them; every file becomes an artifact of the release.
+
+    `partition`: of large data, how it is cut into several (Geo)Parquet files. `tiles`: PMTiles. `desktop`: files for
+    desktop GIS. `style`: a QGIS style (`.qml`) beside the YAML, the default style of the GeoPackage. `csv`: a gzipped
+    CSV for spreadsheets, of data that a spreadsheet can open. `thumbnail`: a PNG map.
+    """
+
+    partition: Partition | None = None
+    tiles: Tiles | None = None
+    desktop: tuple[Literal["geopackage", "flatgeobuf"], ...] = ()
+    style: str | None = None
+    csv: bool = False
+    thumbnail: bool = False
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if len(set(self.desktop)) != len(self.desktop):
+            raise ValueError("desktop: a format is listed twice")
+        if self.style is not None:
+            if Path(self.style).is_absolute() or ".." in Path(self.style).parts or Path(self.style).suffix != ".qml":
+                raise ValueError("style: name a .qml file in the dataset's own folder")
+            if "geopackage" not in self.desktop:
+                raise ValueError("style: the GeoPackage carries it, so list 'geopackage' under desktop")
+        return self

@@ -1,0 +1,200 @@
+"""How a dataset's native files become rows, as its YAML declares it under `processing`.
+
+How it is done belongs to the room of that name; what is made of the rows besides, to `outputs`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from d4c_pipeline.model.declared import Bilingual, Declared, Identifier, full_match, text_of_number
+
+
+class Column(Declared):
+    """What is declared of an output column: its name at the source, its type, what it means.
+
+    `nulls`: texts that mean "no value" in this column, beside those of the whole dataset.
+    """
+
+    source: str | None = None
+    nulls: tuple[str, ...] = ()
+    type: Literal["string", "integer", "float", "boolean", "date", "timestamp"] | None = None
+    description: Bilingual | None = None
+
+
+class Dguid(Declared):
+    """A column of DGUIDs, Statistics Canada's identifiers of geographies: derived and checked, or only checked.
+
+    `column`: its output name. With `from` it is made of that column's codes as vintage + `type` + `schema` + code
+    (`{from: pruid, type: A, schema: "0002"}`: 35 becomes 2021A000235); without, it is there already. `vintage`: four
+    digits, by default the year of the dataset's vintage. `width`: digits of the code, where the source delivers it as
+    a number. `gazetteer`: a CSV, Parquet or SQL file beside the YAML, or a name of `inputs`, with all that exist.
+    Malformed and unknown ones are reported, never dropped.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    column: Identifier = "dguid"
+    from_: str | None = Field(default=None, alias="from")
+    type_: Literal["A", "S", "C", "Z"] | None = Field(default=None, alias="type")
+    schema_: Annotated[str, full_match(r"\d{4}", "a DGUID schema (four digits)")] | None = Field(
+        default=None, alias="schema"
+    )
+    vintage: Annotated[str, BeforeValidator(text_of_number), full_match(r"\d{4}", "a year")] | None = None
+    width: int | None = Field(default=None, ge=1, le=11)
+    gazetteer: str | None = None
+
+    @model_validator(mode="after")
+    def _parts_are_complete(self) -> Self:
+        parts = [self.from_, self.type_, self.schema_]
+        if any(part is not None for part in parts) and None in parts:
+            raise ValueError("a derived DGUID wants from, type and schema")
+        return self
+
+
+class Wds(Declared):
+    """Marks a table as a full table of Statistics Canada's Web Data Service (`33100036-eng.zip`).
+
+    REF_DATE gets `ref_start_date` and `ref_end_date`, dimensions become `<dimension>_en` and `<dimension>_fr`, VALUE a
+    number, STATUS and SYMBOL get their meaning in both languages. `metadata`: the file with the answer of
+    getCubeMetadata, in the delivery or beside the YAML; not needed when the delivery has just one (or none: then names
+    are English only). `fiscal_year_start`: the month in which a year written 2023/2024 begins (4 government, 8 crops,
+    9 schools; 1: it is two calendar years); by default 4 for an annual table, 1 for others.
+    """
+
+    metadata: str | None = None
+    fiscal_year_start: int | None = Field(default=None, ge=1, le=12)
+
+
+class Census(Declared):
+    """Marks a table as one of Statistics Canada's census files, in which every value has a symbol beside it.
+
+    `layout`: `profile` (one row per geography and characteristic, columns C1_COUNT_TOTAL, SYMBOL, ...) or `semi_wide`
+    (one row per geography, columns `Dimension (13): Member [1]`, Symbols, ...). Values become numbers, the symbol of
+    column `c` stands in `c_symbol`.
+    """
+
+    layout: Literal["profile", "semi_wide"]
+
+
+class _Processing(Declared):
+    key: tuple[str, ...] = ()
+    sql: str | None = None
+    member: str | None = None
+    layer: str | None = None
+    append: bool = False
+    origin_column: Identifier | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    header: tuple[str, ...] = ()
+    header_row: int | None = Field(default=None, ge=1)
+    ragged: Literal["refuse", "pad"] = "refuse"
+    nulls: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    types: Literal["narrow", "keep"] | None = None
+    columns: dict[str, Column] = Field(default_factory=dict)
+    notebook: str | None = None
+    inputs: dict[Identifier, Identifier] = Field(default_factory=dict[str, str])
+    dguids: tuple[Dguid, ...] = ()
+
+    @field_validator("sql", "notebook")
+    @classmethod
+    def _code_is_beside(cls, name: str | None) -> str | None:
+        if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise ValueError("name a file in the dataset's own folder")
+        return name
+
+    @model_validator(mode="after")
+    def _marks_and_header_agree(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"'{self.decimal}' can't be both the decimal and the thousands mark")
+        if self.header and self.header_row is not None:
+            raise ValueError("declare header (names for a file without a header line) or header_row, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_transform(self) -> Self:
+        if self.sql is not None and self.notebook is not None:
+            raise ValueError("declare sql or notebook, not both")
+        if self.inputs and self.sql is None and self.notebook is None:
+            raise ValueError("inputs are for sql or notebook, and neither is declared")
+        if "source" in self.inputs:
+            raise ValueError("inputs: 'source' is the name of the dataset's own rows")
+        return self
+
+
+class VectorProcessing(_Processing):
+    """Features with geometry, to GeoParquet.
+
+    `crs`: of the source where it states none (or a wrong one, with `override_crs`). `longitude`/`latitude`: columns of
+    a table with coordinates. `geometry_wkt`: a table's column with Well-Known Text. `geometry_column`: of a source with
+    several geometry columns, the one to take (default: what the file calls its primary one). `crs_out`: of what is
+    published. `z`: whether heights are dropped or kept (measures are always dropped). `antimeridian`: whether lines and
+    areas across it are cut in two there (longitudes and latitudes only). `geoparquet`: version to write; 2.0 has
+    Parquet's own geometry type, which fewer readers know yet. The rest is as in `TableProcessing`.
+    """
+
+    kind: Literal["vector"]
+    crs: str | None = None
+    override_crs: bool = False
+    longitude: str | None = None
+    latitude: str | None = None
+    geometry_wkt: str | None = None
+    geometry_column: str | None = None
+    crs_out: Annotated[str, full_match(r"EPSG:\d{4,6}", "an EPSG code (EPSG:4326)")] = "EPSG:4326"
+    z: Literal["drop", "keep"] = "drop"
+    antimeridian: Literal["split", "keep"] = "split"
+    geoparquet: Literal["1.1", "2.0"] = "1.1"
+
+    @model_validator(mode="after")
+    def _coordinates_come_in_pairs(self) -> Self:
+        ways = [name for name in ("longitude", "geometry_wkt", "geometry_column") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            raise ValueError(f"declare one way to the geometry, not {' and '.join(ways)}")
+        if (self.longitude is None) != (self.latitude is None):
+            raise ValueError("declare both longitude and latitude, or neither")
+        if self.override_crs and self.crs is None:
+            raise ValueError("override_crs wants crs")
+        return self
+
+
+class TableProcessing(_Processing):
+    """Rows without geometry, to Parquet sorted by `key`.
+
+    `key`: output columns that identify a row. `sql`: a file beside the YAML with DuckDB SQL over the table `source`.
+    `nulls`: texts that mean "no value"; "" stands for blank ones. `drop`: columns of the source (or of what
+    SQL makes of it) to leave out. `types`: `narrow` gives columns of text the
+    narrowest type that loses nothing (7 an int8, 2021-05-07 a date, 007 stays text), `keep` leaves them; by default
+    delimited text is narrowed, other formats know their types. What `columns` declare goes first.
+    `notebook`: a Jupyter notebook beside the YAML instead of `sql`. `inputs`: name -> id of another dataset, whose
+    latest release SQL and notebook find under that name. `dguids`: columns of DGUIDs to derive and to check.
+    `wds`, `census`: the table is one of Statistics Canada's in that layout.
+    `member`: glob over the paths in an archive, or over file names; `layer`: name of a layer or sheet, or a glob.
+    Either is needed where there are several, of which one is read. With `append` all that match are read, one after the
+    other, into one dataset (columns by name, missing ones null); `origin_column` names an additional column
+    with the file or layer that a row comes from.
+    Of a text file, where it can't be detected: `encoding`, `delimiter`, `header_row` (number of the line or row with
+    the names, from 1), `header` (names for a file that has no such line). `decimal`, `thousands`: the marks
+    in its numbers; a value that is a number by them is rewritten plainly (`1 234,5` to `1234.5`), but not in columns
+    declared as strings. `ragged`: whether lines with too few fields are refused or padded with nulls.
+    """
+
+    kind: Literal["table"]
+    wds: Wds | None = None
+    census: Census | None = None
+
+    @model_validator(mode="after")
+    def _one_layout(self) -> Self:
+        if self.wds is not None and self.census is not None:
+            raise ValueError("declare wds or census, not both")
+        if (self.wds or self.census) and set(self.nulls) - {""}:
+            raise ValueError("nulls: the symbols of a wds or census table say why a value is missing: leave them out")
+        return self
+
+
+Processing = Annotated[VectorProcessing | TableProcessing, Field(discriminator="kind")]

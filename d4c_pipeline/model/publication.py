@@ -1,0 +1,88 @@
+"""How releases of a dataset are published, as its YAML declares it under `publication`.
+
+What that means for a release at hand is decided in `chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
+
+from d4c_pipeline.model.declared import Declared
+from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.stores import PRIMARY, StoreName
+from d4c_pipeline.model.version import Version
+
+
+def _version_text(text: str) -> str:
+    try:
+        version = Version.read(text)
+    except D4CError as error:
+        raise ValueError(str(error)) from error
+    if version.prerelease or version.build:
+        raise ValueError(f"'{text}' carries a tag: the stage adds it")
+    return str(version)
+
+
+def _how_many(value: object) -> object:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"'{value}' is neither a number of releases from 1 on nor 'all'")
+
+
+HowMany = Annotated[int | Literal["all"], BeforeValidator(_how_many)]
+
+
+class ReviewThresholds(Declared):
+    """How far a release may differ from the one before it and still be published without a person.
+
+    `rows`, `size`: shares of its rows and of the bytes of its data (0.05 is 5 %). `bounds`: how far a side may move, as
+    a share of their longer side. `schema`: whether columns may come, go or change their type. `warnings`: how many
+    checks may warn.
+    """
+
+    rows: float = Field(default=0.05, ge=0)
+    size: float = Field(default=0.25, ge=0)
+    bounds: float = Field(default=0.01, ge=0)
+    schema_: Literal["same", "any"] = Field(default="same", alias="schema")
+    warnings: int = Field(default=0, ge=0)
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+class Publication(Declared):
+    """How releases of a dataset are published. `stage` is the pre-release tag of its versions until it is stable.
+
+    `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (one beyond them does).
+    `first_release`, `major`: whether the first release and every MAJOR wait for a person all the same; left out, they
+    do, but for the local archive, whose test DOIs bind nobody. `copies`: in how many places each release should lie,
+    the archive being one; left out, what the deployment says.
+    `retention`: how many of the newest releases a mirror keeps, by its name, or `all`, which others do; see `keeps`.
+    """
+
+    policy: Literal["automatic", "review", "thresholds"] = "automatic"
+    first_release: Literal["automatic", "review"] | None = None
+    major: Literal["automatic", "review"] | None = None
+    thresholds: ReviewThresholds = ReviewThresholds()
+    stage: Literal["alpha", "beta", "rc", "stable"] = "beta"
+    initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"
+    copies: Annotated[int, Field(ge=1)] | None = None
+    retention: Mapping[StoreName, HowMany] = Field(default_factory=dict[str, HowMany])
+
+    @field_validator("retention", mode="after")
+    @classmethod
+    def _primary_keeps_all(cls, retention: Mapping[str, int | str]) -> Mapping[str, int | str]:
+        if PRIMARY in retention:
+            raise ValueError("the primary store keeps every release: name mirrors")
+        return retention
+
+    def keeps(self, mirror: str) -> int | None:
+        """Return how many releases of a product `mirror` keeps, None for all of them.
+
+        A product has its own latest address: each vintage of a dataset whose series is `editions`, a `rolling` one as
+        a whole.
+        """
+        wanted = self.retention.get(mirror, "all")
+        return None if wanted == "all" else wanted
