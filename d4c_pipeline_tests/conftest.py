@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import pytest
 # A busy machine is no failure: hangs are found by the time-out of each test.
 hypothesis.settings.register_profile("d4c", deadline=None)
 hypothesis.settings.load_profile("d4c")
+
+# A background job of a shell ignores SIGINT, and what runs in Dagster treats SIGTERM as SIGINT is treated: whatever the
+# tests start after that would ignore both, and never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What an operator has set must reach no test: it would publish into a real home.
 for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.startswith("D4C_")]:

@@ -1,6 +1,6 @@
 """What every declaration in YAML is built on: the frozen base that refuses unknown fields, and the kinds of text.
 
-What a dataset or its source declares is in `dataset.py` and `sources.py`.
+What is declared with them stands in `dataset`, `processing`, `sources` and the like.
 """
 
 from __future__ import annotations

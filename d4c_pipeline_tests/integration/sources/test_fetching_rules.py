@@ -224,12 +224,12 @@ def test_no_more_than_declared_are_asked_of_one_host_and_progress_is_told_here(t
 
 def test_a_host_that_asks_for_a_rest_gets_it_from_all() -> None:
     hosts = Hosts()
-    hosts.rest("a.ca", 0.3)
+    hosts.rest("a.ca", 1)
     began = time.monotonic()
     with hosts.turn("b.ca", 1):
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1
     with hosts.turn("a.ca", 1):
-        assert time.monotonic() - began >= 0.3
+        assert time.monotonic() - began >= 1
 
 
 def test_one_refused_file_ends_the_others_and_what_came_stays(tmp_path: Path) -> None:
