@@ -78,14 +78,23 @@ def read(name: str, file: Path, out: Path) -> None:
     shutil.rmtree(work)
 
 
-def encode(name: str, file: Path, out: Path) -> None:
-    """The other half: the rows of our file (given as `file`) encoded and written by Arrow alone."""
+def encode(_: str, file: Path, out: Path) -> None:
+    """The other half: the row groups of our file (given as `file`) encoded again, as many at a time as ours does."""
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
+
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file)
+    from d4c_pipeline.processing import encode as ours_encode
+
+    choice = ours_encode.choose(pq.ParquetFile(file).read_row_group(0))
+    packed = [column for column, encoding in choice.encodings.items() if encoding == ours_encode.DICTIONARY]
+    source = pq.ParquetFile(file, read_dictionary=packed)
+    groups = [source.read_row_group(number) for number in range(source.num_row_groups)]
     began = time.perf_counter()
-    size = 100_000 if name == "wds" else max(1, table.num_rows // pq.read_metadata(file).num_row_groups)
-    pq.write_table(table, out, compression="zstd", compression_level=_LEVEL, row_group_size=size)
+    with out.open("wb") as handle, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for part in pool.map(partial(ours_encode.encoded, choice=choice), groups):
+            handle.write(part)
     global _own_seconds  # noqa: PLW0603 - reading the file is not part of it
     _own_seconds = time.perf_counter() - began
 
