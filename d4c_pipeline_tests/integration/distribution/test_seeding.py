@@ -250,9 +250,7 @@ def test_a_killed_seeder_goes_on_where_it_was(swarm: Swarm, tmp_path: Path) -> N
     lines_until(lambda done, _: done > size * 0.5 and noted() > size * 0.3)
     before = noted()
     assert before < size
-    # Whole, and for long enough that this was noted.
-    seeding: list[str] = []
-    resumed = lines_until(lambda _, state: state == "seeding" and not seeding.append(state) and len(seeding) > 20)
+    resumed = lines_until(lambda _, state: state == "seeding" and noted() == size)
     # What was noted is had once, whatever else came before the kill; nothing is hashed again.
     again = int(resumed[-1][1])
     assert again <= size - before, f"{again:,} of {size:,} bytes were had after the kill, {before:,} were noted"
