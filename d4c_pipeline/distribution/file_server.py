@@ -6,6 +6,7 @@ it never lists folders nor shows hidden files. A deployment for the public has a
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -28,13 +29,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from d4c_pipeline.distribution.headers import cache_control
+from d4c_pipeline.distribution.headers import cache_control, content_disposition, content_type, security_headers
+from d4c_pipeline.distribution.http_limits import HEAD_BYTES, LimitedProtocol, limited
 from d4c_pipeline.distribution.media_types import media_type
 from d4c_pipeline.model.errors import PermanentError, TransientError
 
 IDENTITY_PATH = "/.well-known/d4c-file-server"
-_READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+# WebTorrent in a browser sends the last two with every request to a web seed.
+_READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
 _SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
+_CHARSET_BYTES = 64 << 10
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2
 
@@ -47,7 +51,7 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
         return JSONResponse({"serves": identities}, headers={"Cache-Control": "no-store"})
 
     # The longest path first, so that `/archive` is not taken for a folder of `/`.
-    folders = [Mount(path.rstrip("/"), _Folder(mounts[path])) for path in sorted(mounts, key=len, reverse=True)]
+    folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in sorted(mounts, key=len, reverse=True)]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -59,11 +63,17 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
 
 
 @contextmanager
-def serving(mounts: Mapping[str, Path], host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def serving(
+    mounts: Mapping[str, Path],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    protocol: type[LimitedProtocol] | None = None,
+) -> Iterator[str]:
     """Serve `mounts` in a thread for as long as the block runs; yields the base URL (no slash at its end).
 
-    A server of ours that already serves the same folders at that address is used instead, and left running. Raises
-    PermanentError when something else has the port.
+    A server of ours that already serves the same folders at that address is used instead, and left running. `protocol`:
+    other limits of its connections (`http_limits.limited`). Raises PermanentError when something else has the port.
     """
     try:
         listener = _listen(host, port)
@@ -72,7 +82,7 @@ def serving(mounts: Mapping[str, Path], host: str = "127.0.0.1", port: int = 0) 
             raise taken.as_error() from taken
         yield taken.url
         return
-    server = uvicorn.Server(_config(mounts))
+    server = uvicorn.Server(_config(mounts, protocol))
     thread = threading.Thread(target=server.run, args=([listener],), name="d4c-file-server", daemon=True)
     thread.start()
     try:
@@ -110,10 +120,11 @@ def serve_forever(
 
 
 class _Folder(StaticFiles):
-    """Static files with the headers of an open-data store."""
+    """Static files with the headers of an open-data store. `mount`: the path that the folder is served below."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mount: str) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
+        self._folder, self._mount = folder.resolve(), mount.strip("/")
         # A home that is still empty answers 404, not an error.
         self.config_checked = True
 
@@ -135,12 +146,39 @@ class _Folder(StaticFiles):
     ) -> Response:
         # Opened before its size is taken: a file that is switched meanwhile is served whole, old or new.
         descriptor = os.open(full_path, os.O_RDONLY)
-        response = _OpenedFileResponse(descriptor, media_type(os.fspath(full_path)), status_code)
+        address = self._address(os.fspath(full_path))
+        response = _OpenedFileResponse(descriptor, media_type(address), status_code)
+        response.headers["Content-Type"] = content_type(address) + _charset(address, descriptor)
+        response.headers["Content-Disposition"] = content_disposition(address)
+        response.headers.update(security_headers(address))
         request = Request(scope)
         if self.is_not_modified(response.headers, request.headers):
             os.close(descriptor)
             return NotModifiedResponse(response.headers)
         return response
+
+    def _address(self, full_path: str) -> str:
+        below = Path(full_path).resolve().relative_to(self._folder).as_posix()
+        return f"{self._mount}/{below}" if self._mount else below
+
+
+def _charset(address: str, descriptor: int) -> str:
+    """Return what the beginning of a native text shows of its encoding, as a parameter of Content-Type.
+
+    A byte order mark says it; letters beyond ASCII that are UTF-8 say it as well. Otherwise nothing is said: browsers
+    look for themselves, and a wrong label is worse than none.
+    """
+    if not address.startswith("raw/") or not media_type(address).startswith("text/"):
+        return ""
+    head = os.pread(descriptor, _CHARSET_BYTES, 0)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "; charset=utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        text = decoder.decode(head)  # a letter that is cut at the end is neither decoded nor an error
+    except UnicodeDecodeError:
+        return ""
+    return "" if text.isascii() else "; charset=utf-8"
 
 
 class _OpenedFileResponse(FileResponse):
@@ -193,7 +231,7 @@ def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(mounts: Mapping[str, Path]) -> uvicorn.Config:
+def _config(mounts: Mapping[str, Path], protocol: type[LimitedProtocol] | None = None) -> uvicorn.Config:
     # Our process's logging stays as it is, and readers' addresses are not logged.
     return uvicorn.Config(
         app(mounts),
@@ -202,6 +240,9 @@ def _config(mounts: Mapping[str, Path]) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
+        http=protocol or limited(),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ws="none",
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
 

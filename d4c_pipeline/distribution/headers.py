@@ -17,6 +17,11 @@ IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
 MUTABLE_CACHE = "public, max-age=60, must-revalidate"
 _SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
 _FEEDS = ("application/atom+xml", "application/rss+xml")
+# Bytes of a publisher lie here, and a browser would run what is active in them with the rights of the store's origin.
+_FOREIGN = ("raw/", "releases/", "archive/")
+_ACTIVE = ("text/html", "image/svg+xml", "application/xml", "application/pdf", "text/javascript", "application/wasm")
+# No script, form, plugin or frame in what we did not write, and no rights of this origin (CSP Level 3, `sandbox`).
+_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 # Quotes and backslashes would end the quoted form early; RFC 6266, appendix D advises against percent signs in it.
 _UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
 
@@ -35,7 +40,21 @@ def cache_control(address: str) -> str:
 def content_disposition(address: str) -> str:
     """Return the Content-Disposition of `address` (RFC 6266): what a browser can't show is saved under its name."""
     name = PurePosixPath(address).name
-    shown = media_type(address).startswith((*_SHOWN, *_FEEDS))
+    kind = media_type(address)
+    active = address.startswith(_FOREIGN) and kind.startswith(_ACTIVE)
+    shown = kind.startswith((*_SHOWN, *_FEEDS)) and not active
     plain = name.encode("ascii", "replace").decode().replace("?", "_").translate(_UNQUOTABLE)
     encoded = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'{"inline" if shown else "attachment"}; filename="{plain}"{encoded}'
+
+
+def security_headers(address: str) -> dict[str, str]:
+    """Return what keeps a browser from running bytes of a publisher on the origin of the store.
+
+    `nosniff` for all; a sandbox for native files, releases and records of the archive. S3 can't send them: there an
+    active file is saved, not shown (`content_disposition`).
+    """
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if address.startswith(_FOREIGN):
+        headers["Content-Security-Policy"] = _SANDBOX
+    return headers

@@ -262,3 +262,76 @@ def test_serve_forever_ends_cleanly_when_interrupted(mounts: dict[str, Path]) ->
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=15)
     assert (process.returncode, rest, errors) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("page.html", b"<script>alert(1)</script>", "text/html"),
+        ("map.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "image/svg+xml"),
+        ("features.xml", b"<?xml-stylesheet href='x.xsl'?><a/>", "application/xml"),
+        ("PAGE.HTML", b"<b>", "text/html"),
+    ],
+)
+@pytest.mark.parametrize("place", ["raw/stops/2024/0123456789ab", "releases/stops/2024/v0.1.0"])
+def test_what_a_publisher_wrote_never_runs_on_the_origin_of_the_store(
+    client: httpx.Client, mounts: dict[str, Path], name: str, content: bytes, kind: str, place: str
+) -> None:
+    file = mounts["/"] / place / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    answer = client.get(f"/{place}/{name}")
+    assert answer.content == content
+    assert answer.headers["Content-Type"].startswith(kind)
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_records_of_the_archive_are_foreign_too_and_our_own_pages_run(
+    client: httpx.Client, mounts: dict[str, Path]
+) -> None:
+    FolderStore(mounts["/archive"], "http://x").replace(b"<script/>", "records/1/files/page.html")
+    foreign = client.get("/archive/records/1/files/page.html").headers
+    assert (foreign["Content-Disposition"][:10], foreign["Content-Security-Policy"][:7]) == ("attachment", "sandbox")
+    FolderStore(mounts["/"], "http://x").replace(b"<h1>", "index.html")
+    own = client.get("/index.html").headers
+    assert (own["Content-Disposition"][:6], own.get("Content-Security-Policy")) == ("inline", None)
+    assert own["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("id,name\n1,Montréal\n".encode("cp1252"), "text/csv"),
+        ("id,name\n1,Montréal\n".encode("mac_roman"), "text/csv"),
+        ("id,name\n1,Montréal\n".encode(), "text/csv; charset=utf-8"),
+        ("\ufeffid\n".encode(), "text/csv; charset=utf-8"),
+        ("id,name\n1,Montréal\n".encode("utf-16"), "text/csv; charset=utf-16"),
+        (b"id,name\n1,Montreal\n", "text/csv"),
+        (b"a" * 65535 + "é".encode(), "text/csv"),  # cut within a letter: nothing is known, nothing is wrong
+        (b"", "text/csv"),
+    ],
+)
+def test_a_native_text_has_the_charset_that_its_bytes_show(
+    client: httpx.Client, mounts: dict[str, Path], content: bytes, kind: str
+) -> None:
+    file = mounts["/"] / "raw/stops/2024/0123456789ab/stops.csv"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    assert client.get("/raw/stops/2024/0123456789ab/stops.csv").headers["Content-Type"] == kind
+
+
+def test_webtorrent_in_a_browser_may_send_its_headers(client: httpx.Client) -> None:
+    asked = "cache-control,range,user-agent"
+    preflight = client.options(
+        ADDRESS,
+        headers={
+            "Origin": "https://player.example.org",
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": asked,
+        },
+    )
+    assert preflight.status_code == 200
+    allowed = preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert all(header in allowed for header in asked.split(","))

@@ -1,0 +1,140 @@
+"""Limits of the file server's connections: a reader that stalls is closed, and idle ones never shut others out.
+
+Only what uvicorn leaves unlimited belongs here: the time for a request's head and for taking an answer, the size of a
+head, the number of connections. What is served belongs to `file_server`. Without these limits 1,300 half-sent requests
+kept everybody else out (each holds a file descriptor), and a head of 60 MB stalled all readers for 15 s in the parser
+of httptools; h11 refuses a head above 16 KiB as soon as it has read that much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import OrderedDict
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+HEAD_SECONDS = 10.0
+HEAD_BYTES = 16 << 10
+# A reader must take what fills the buffer of its connection, 64 KiB, in this time: 0.5 kB/s.
+WRITE_SECONDS = 120.0
+# Each connection needs up to two descriptors (its socket, the file it reads); the rest is for the server itself.
+_DESCRIPTORS_A_CONNECTION, _DESCRIPTORS_KEPT = 2, 64
+_MOST_CONNECTIONS = 4096
+
+
+def most_connections() -> int:
+    """Raise this process's limit of open files as far as it may, and return how many connections fit into it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS_A_CONNECTION * _MOST_CONNECTIONS + _DESCRIPTORS_KEPT
+    if soft < wanted and (hard == resource.RLIM_INFINITY or soft < hard):
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, min(_MOST_CONNECTIONS, (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_A_CONNECTION))
+
+
+class LimitedProtocol(H11Protocol):
+    """HTTP/1.1 of uvicorn with a deadline for each request's head, and a cap on connections.
+
+    A connection without a complete head after `head_seconds` is closed, and so is one whose reader takes nothing for
+    `write_seconds`. When there are more connections than `most`, the one that has waited longest without a request is
+    closed; when all are busy, the new one is.
+    """
+
+    head_seconds = HEAD_SECONDS
+    write_seconds = WRITE_SECONDS
+    most = _MOST_CONNECTIONS
+    # Connections that owe us a head, the longest wait first. One per class: `limited` makes a class per server.
+    waiting: OrderedDict[LimitedProtocol, None]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_due: asyncio.TimerHandle | None = None
+        self._write_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for a request; make room where there are too many connections."""
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > self.most:
+            oldest = next(iter(self.waiting))  # at least this one
+            oldest.close_waiting()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request, and its deadline back once its head is complete."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._await_head()
+        else:
+            self._head_arrived()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        # Between two requests uvicorn closes by its own timer; until then it may make room for others.
+        if not self.transport.is_closing():
+            self.waiting[self] = None
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a reader that does not take what it asked for (asyncio says so)."""
+        super().pause_writing()
+        self._write_due = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The reader took bytes again."""
+        self._writing_goes_on()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection and its deadlines."""
+        self._writing_goes_on()
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def close_waiting(self) -> None:
+        """Close this connection, which waits for a request."""
+        self._head_arrived()
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        # Not armed again by each byte: a head that trickles in has no more time than one that does not come.
+        if self._head_due is None:
+            self._head_due = self.loop.call_later(self.head_seconds, self.close_waiting)
+        self.waiting[self] = None
+
+    def _writing_goes_on(self) -> None:
+        if self._write_due is not None:
+            self._write_due.cancel()
+            self._write_due = None
+
+    def _head_arrived(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+        self.waiting.pop(self, None)
+
+
+def limited(
+    *, head_seconds: float = HEAD_SECONDS, write_seconds: float = WRITE_SECONDS, most: int | None = None
+) -> type[LimitedProtocol]:
+    """Return the protocol class of one server. `most`: connections at once, by default what the open files allow."""
+    return type(
+        "LimitedProtocol",
+        (LimitedProtocol,),
+        {
+            "head_seconds": head_seconds,
+            "write_seconds": write_seconds,
+            "most": most or most_connections(),
+            "waiting": OrderedDict(),
+        },
+    )
