@@ -317,6 +317,7 @@ def serve(
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
     home: Home = None,
     defs: Defs = None,
     debug: Debug = False,
@@ -327,7 +328,7 @@ def ui(
     from d4c_pipeline.orchestration.instance import ui_command
 
     settings = read_settings(home, defs, debug)
-    command, environment = ui_command(settings, port)
+    command, environment = ui_command(settings, port, read_only=read_only)
     end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shutil
 import sys
 from collections.abc import Iterator
@@ -77,16 +78,30 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def ui_command(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:
-    """Return the command that runs the UI and the daemon of this home on the loopback, and the environment it wants."""
+def system_user() -> str:
+    """Return the name of the system's user that runs this process, asked of the system, not of the environment."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run under a number that has no name
+        return f"uid {os.getuid()}"
+
+
+def ui_command(settings: Settings, port: int, *, read_only: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs the UI and the daemon of this home on the loopback, and the environment it wants.
+
+    Who uses the UI acts as the system's user; nobody changes anything where `read_only`.
+    """
     home = dagster_home(settings)
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(home / "workspace.yaml")]
+    command = [sys.executable, "-m", "d4c_pipeline.orchestration.webserver", "dev", "-w", str(home / "workspace.yaml")]
     environment = {
         **DAEMON_ENVIRONMENT,
         **os.environ,
         "DAGSTER_HOME": str(home),
         "D4C_HOME": str(settings.home),
         "D4C_DEFS": os.pathsep.join(map(str, settings.definitions)),
+        "D4C_UI_OPERATOR": "" if read_only else system_user(),
+        # On the loopback no proxy signs anybody in.
+        "D4C_UI_USER_HEADER": "",
         # `dg dev`, which it recommends instead, wants a project folder, and an installed package has none.
         "PYTHONWARNINGS": ",".join(filter(None, ["ignore:Function `dev_command`", os.environ.get("PYTHONWARNINGS")])),
     }

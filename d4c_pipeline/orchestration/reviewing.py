@@ -13,11 +13,14 @@ from d4c_pipeline.chain import review
 from d4c_pipeline.chain.datasets import pick
 from d4c_pipeline.chain.families import known_datasets
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import chain
 from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.webserver import SIGNED_IN_TAG
 
 REVIEW_JOB = "review"
 _PUBLISHING_STEPS = ("deposit", "latest")
@@ -31,13 +34,32 @@ class Decision(Enum):
 
 
 class ReviewConfig(dg.Config):
-    """Who decides what on which release, and why."""
+    """What is decided on which release, and why. Who decides is told by the sign-in to the UI."""
 
     release: str = Field(description="The name of the release that waits (see the check 'reviewed' of its 'deposit').")
     decision: Decision = Field(description="approve or reject.")
-    who: str = Field(description="Whose decision it is.")
+    who: str = Field(
+        default="", description="In whose name, if not in that of whoever signed in; noted beside it, never instead."
+    )
     reason: str = Field(default="", description="Why; a rejection wants one.")
     publish: bool = Field(default=True, description="Whether an approved release is published at once.")
+
+
+def _decider(run: dg.DagsterRun, behalf: str) -> str:
+    """Return who decides: whoever signed in to the UI, or the system's user for a run of this very process.
+
+    Raises PermanentError when the run came from a UI where nobody signed in.
+    """
+    who = run.tags.get(SIGNED_IN_TAG)
+    if who is None and run.remote_job_origin is None:
+        who = system_user()
+    if who is None:
+        raise PermanentError(
+            "Nobody signed in to the UI that launched this run, so nobody can be named for the decision",
+            "Use 'd4c review', or the UI as 'd4c ui' starts it",
+        )
+    behalf = behalf.strip()
+    return who if behalf in ("", who) else f"{who} on behalf of {behalf}"
 
 
 def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobDefinition:
@@ -50,12 +72,13 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
             explained(retries=deployment.retries, attempt=context.retry_number + 1),
             deployment.opened() as opened,
         ):
+            who = _decider(context.run, config.who)
             release = review.planned_release(opened, config.release)
             dataset = pick(known_datasets(opened, defined, families), release.dataset)
             if config.decision is Decision.reject:
-                review.reject(opened, release, who=config.who, reason=config.reason)
+                review.reject(opened, release, who=who, reason=config.reason)
                 return
-            review.approve(opened, release, who=config.who, reason=config.reason)
+            review.approve(opened, release, who=who, reason=config.reason)
             if not config.publish:
                 return
             product, unit = product_of(dataset, release.vintage, families)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -190,6 +191,18 @@ def test_the_location_has_the_name_of_the_checkouts_workspace(ui: UI) -> None:
     assert running == {"catalogue_follows", "changes_are_published", "runs_that_died"}
     assert {"discover_statcan_tables", "observe_statcan_tables", "observe_places"} <= {one["name"] for one in sensors}
     assert "BetaWarning" not in ui.log.read_text("utf-8", "replace")
+
+
+def test_what_another_page_sends_is_refused(ui: UI) -> None:
+    mutation = urllib.parse.urlencode({"query": "mutation { stopRunningSchedule: __typename }"})
+    for target, headers in (
+        (f"{ui.url}/graphql?{mutation}", {}),
+        (f"{ui.url}/server_info", {"Host": "evil.example"}),
+        (f"{ui.url}/server_info", {"Origin": "https://evil.example"}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(target, headers=headers), timeout=30)
+        assert refused.value.code == 403
 
 
 @pytest.mark.browser

@@ -1,0 +1,84 @@
+"""Dagster's webserver behind our guard, with Dagster's own options: `python -m d4c_pipeline.orchestration.webserver`.
+
+`dev` as the first argument runs `dagster dev` with this webserver in place of Dagster's. Which requests pass belongs to
+`ui_guard`. The places of Dagster that are replaced are those of the pinned version; a test starts the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dagster as dg
+from starlette.types import ASGIApp
+
+from d4c_pipeline.model.ui_access import UiAccess
+from d4c_pipeline.orchestration.ui_guard import SIGNED_IN, Guard
+
+SIGNED_IN_TAG = "d4c/signed_in_as"
+"""The tag of a run that says who launched it. The webserver alone sets it; a request can't."""
+
+_DAGSTERS_OWN = "dagster_webserver"
+_OURS = "d4c_pipeline.orchestration.webserver"
+
+
+def serve() -> None:
+    """Run the webserver by the options of `dagster-webserver`; read-only when nobody can sign in.
+
+    Raises PermanentError when a setting of the UI can't be understood.
+    """
+    from dagster_webserver import cli as dagsters  # noqa: PLC0415 - `dev` has no use for it
+
+    cli: Any = dagsters
+    access = UiAccess.from_environment()
+    if access.read_only and "--read-only" not in sys.argv:
+        sys.argv.append("--read-only")
+    # The guard judges the peer itself: uvicorn would let X-Forwarded-For replace it.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    cli.create_app_from_workspace_process_context = _guarding(cli.create_app_from_workspace_process_context, access)
+    cli.cli(auto_envvar_prefix="DAGSTER_WEBSERVER")
+
+
+def dev() -> None:
+    """Run `dagster dev`, its webserver being ours."""
+    from dagster._cli import cli  # noqa: PLC0415
+    from dagster._cli import dev as dagsters  # noqa: PLC0415
+
+    dev: Any = dagsters
+    dev.open_ipc_subprocess = _opening_ours(dev.open_ipc_subprocess)
+    cli(["dev", *sys.argv[2:]], prog_name="dagster")
+
+
+def _opening_ours(opening: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(parts: Sequence[str], **options: Any) -> Any:
+        return opening([_OURS if part == _DAGSTERS_OWN else part for part in parts], **options)
+
+    return opened
+
+
+def _guarding(making: Callable[..., ASGIApp], access: UiAccess) -> Callable[..., ASGIApp]:
+    def guarded(workspace: Any, *arguments: Any, **options: Any) -> ASGIApp:
+        sign_runs(workspace.instance)
+        return Guard(making(workspace, *arguments, **options), access)
+
+    return guarded
+
+
+def sign_runs(instance: dg.DagsterInstance) -> None:
+    """Have every run that this process stores say who signed in, and nothing that its request said instead."""
+    storage = instance.run_storage
+    storing = storage.add_run
+
+    def add_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        tags = {name: value for name, value in dagster_run.tags.items() if name != SIGNED_IN_TAG}
+        if (who := SIGNED_IN.get()) is not None:
+            tags[SIGNED_IN_TAG] = who
+        return storing(dagster_run.with_tags(tags))
+
+    storage.add_run = add_run
+
+
+if __name__ == "__main__":
+    dev() if sys.argv[1:2] == ["dev"] else serve()
