@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: the platform (the last stage), and its tracker. Everything a run needs is inside: nothing is downloaded when a container starts.
+# The images of docker-compose.yml: the platform (the last stage), its tracker, and its file server. Everything a run needs is inside: nothing is downloaded when a container starts.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -23,6 +23,16 @@ COPY --chmod=755 tracker.sh /usr/local/bin/d4c-tracker
 RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /var/lib/d4c
 USER d4c
 CMD ["d4c-tracker", "/var/lib/d4c/tracker"]
+
+# The file server: Debian's nginx over the store, with the headers of `d4c serve` (d4c_pipeline/distribution/nginx.py).
+FROM debian:bookworm-slim AS files
+RUN apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx-light curl \
+    && rm -rf /var/lib/apt/lists/*
+COPY nginx.conf /etc/nginx/nginx.conf
+RUN useradd --system --uid 8763 --create-home d4c
+USER d4c
+CMD ["nginx", "-c", "/etc/nginx/nginx.conf"]
 
 FROM python:3.12-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 \

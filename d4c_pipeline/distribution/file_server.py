@@ -36,8 +36,8 @@ from d4c_pipeline.model.errors import PermanentError, TransientError
 
 IDENTITY_PATH = "/.well-known/d4c-file-server"
 # WebTorrent in a browser sends the last two with every request to a web seed.
-_READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
-_SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
+READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
+SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
 _CHARSET_BYTES = 64 << 10
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2
@@ -56,8 +56,8 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["GET", "HEAD"],
-        allow_headers=list(_READ_HEADERS),
-        expose_headers=list(_SHOWN_HEADERS),
+        allow_headers=list(READ_HEADERS),
+        expose_headers=list(SHOWN_HEADERS),
     )
     return Starlette(routes=[Route(IDENTITY_PATH, identity), *folders], middleware=[cors])
 

@@ -18,10 +18,10 @@ MUTABLE_CACHE = "public, max-age=60, must-revalidate"
 _SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
 _FEEDS = ("application/atom+xml", "application/rss+xml")
 # Bytes of a publisher lie here, and a browser would run what is active in them with the rights of the store's origin.
-_FOREIGN = ("raw/", "releases/", "archive/")
+FOREIGN = ("raw/", "releases/", "archive/")
 _ACTIVE = ("text/html", "image/svg+xml", "application/xml", "application/pdf", "text/javascript", "application/wasm")
 # No script, form, plugin or frame in what we did not write, and no rights of this origin (CSP Level 3, `sandbox`).
-_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 # Quotes and backslashes would end the quoted form early; RFC 6266, appendix D advises against percent signs in it.
 _UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
 
@@ -40,12 +40,20 @@ def cache_control(address: str) -> str:
 def content_disposition(address: str) -> str:
     """Return the Content-Disposition of `address` (RFC 6266): what a browser can't show is saved under its name."""
     name = PurePosixPath(address).name
-    kind = media_type(address)
-    active = address.startswith(_FOREIGN) and kind.startswith(_ACTIVE)
-    shown = kind.startswith((*_SHOWN, *_FEEDS)) and not active
+    shown = is_shown(address) and not (address.startswith(FOREIGN) and is_active(address))
     plain = name.encode("ascii", "replace").decode().replace("?", "_").translate(_UNQUOTABLE)
     encoded = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'{"inline" if shown else "attachment"}; filename="{plain}"{encoded}'
+
+
+def is_shown(name: str) -> bool:
+    """Return whether a browser shows a file of this name by itself."""
+    return media_type(name).startswith((*_SHOWN, *_FEEDS))
+
+
+def is_active(name: str) -> bool:
+    """Return whether a browser may run something in a file of this name."""
+    return media_type(name).startswith(_ACTIVE)
 
 
 def security_headers(address: str) -> dict[str, str]:
@@ -55,6 +63,6 @@ def security_headers(address: str) -> dict[str, str]:
     active file is saved, not shown (`content_disposition`).
     """
     headers = {"X-Content-Type-Options": "nosniff"}
-    if address.startswith(_FOREIGN):
-        headers["Content-Security-Policy"] = _SANDBOX
+    if address.startswith(FOREIGN):
+        headers["Content-Security-Policy"] = SANDBOX
     return headers

@@ -16,7 +16,7 @@ TORRENT = "application/x-bittorrent"
 TEXT = "text/plain"
 UNKNOWN = "application/octet-stream"
 
-_BY_SUFFIX = {
+BY_SUFFIX = {
     ".parquet": PARQUET,
     ".json": JSON,
     ".geojson": GEOJSON,
@@ -51,8 +51,10 @@ _BY_SUFFIX = {
     ".tiff": "image/tiff",
 }
 # A STAC item: `item.json`, `<stem>.item.json`, `<stem>.stac.json`, or in the static catalogue `<version>.json`.
-_ITEM = re.compile(r"(?:.*[._-])?(?:item|stac)\.json|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\.json")
-_CHECKSUMS = re.compile(r"(?:.*[._-])?(?:checksums|md5sums|sha256sums)", re.IGNORECASE)
+ITEM = r"(?:(?:[^/]*[._-])?(?:item|stac)\.json|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\.json)"
+CHECKSUMS = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums)"
+_ITEM = re.compile(ITEM)
+_CHECKSUMS = re.compile(CHECKSUMS, re.IGNORECASE)
 
 
 def media_type(name: str) -> str:
@@ -62,4 +64,4 @@ def media_type(name: str) -> str:
         return GEOJSON
     if _CHECKSUMS.fullmatch(last):
         return TEXT
-    return _BY_SUFFIX.get(PurePosixPath(last).suffix.lower(), UNKNOWN)
+    return BY_SUFFIX.get(PurePosixPath(last).suffix.lower(), UNKNOWN)

@@ -15,6 +15,8 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[3]
 OURS = {"code-location", "webserver", "daemon", "files", "seeder", "tracker"}
+# nginx gets the volume, read-only, and none of the settings: they hold secrets.
+CONFIGURED = OURS - {"files"}
 # A password with everything that a URL, a shell or YAML could trip over.
 PASSWORD = "a:b/c@d#e $f'g\"h"
 
@@ -56,8 +58,10 @@ def test_it_holds_all_parts_and_the_one_that_ends_at_once(services: dict[str, An
 
 def test_all_of_ours_come_from_the_one_dockerfile(services: dict[str, Any], folder: Path) -> None:
     images = {name: services[name]["image"] for name in OURS}
-    assert images.pop("tracker") == "d4c-tracker:local"
-    assert services["tracker"]["build"]["target"] == "tracker"
+    for stage in ("tracker", "files"):
+        assert images.pop(stage) == f"d4c-{stage}:local"
+        assert services[stage]["build"]["target"] == stage
+        assert f" AS {stage}\n" in (REPOSITORY / "Dockerfile").read_text("utf-8")
     assert set(images.values()) == {"d4c-pipeline:local"}
     assert {Path(services[name]["build"]["context"]).resolve() for name in OURS} == {folder.resolve()}
 
@@ -69,7 +73,7 @@ def test_there_is_no_default_password(tmp_path: Path) -> None:
 
 
 def test_any_password_goes_through_because_none_stands_in_an_address(services: dict[str, Any]) -> None:
-    for name in OURS:
+    for name in CONFIGURED:
         environment = services[name]["environment"]
         assert environment["PGPASSWORD"] == PASSWORD
         assert environment["D4C_LEDGER_URL"] == "postgresql+psycopg2://d4c@postgresql:5432/d4c"
@@ -121,6 +125,11 @@ def test_a_public_address_and_another_port_reach_every_part(tmp_path: Path) -> N
     result = podman_compose(tmp_path, **variables)
     assert result.returncode == 0, result.stderr
     services = yaml.safe_load(result.stdout)["services"]
-    assert {services[name]["environment"]["D4C_STORE_URL"] for name in OURS} == {"https://data.example.ca"}
-    assert services["files"]["ports"] == ["127.0.0.1:9000:9000"]
-    assert services["files"]["command"][-1] == "9000"
+    assert {services[name]["environment"]["D4C_STORE_URL"] for name in CONFIGURED} == {"https://data.example.ca"}
+    assert services["files"]["ports"] == ["127.0.0.1:9000:8763"]
+
+
+def test_the_file_server_can_neither_write_nor_know_a_secret(services: dict[str, Any]) -> None:
+    files = services["files"]
+    assert files["volumes"] == ["d4c:/var/lib/d4c:ro"]
+    assert not files.get("environment")

@@ -1,0 +1,150 @@
+"""nginx with our configuration answers as `d4c serve` does: the same bytes, status and headers, on a real nginx."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from d4c_pipeline.distribution.file_server import serving
+from d4c_pipeline.distribution.nginx import configuration
+
+REPOSITORY = Path(__file__).parents[3]
+IN_CONTAINER = {
+    "store": "/var/lib/d4c/store",
+    "records": "/var/lib/d4c/archive/records",
+    "listen": "8763",
+    "scratch": "/tmp",
+}
+FILES = {
+    "index.html": b"<h1>Donn\xc3\xa9es</h1>",
+    "processed/stops.parquet": bytes(range(256)) * 1000,
+    "catalogue/catalog.json": b"{}",
+    "catalogue/stops/0.1.0.json": b"{}",
+    "catalogue/torrents.rss": b"<rss/>",
+    "releases/stops/2024/v0.1.0/stops.parquet": b"PAR1" * 1000,
+    "releases/stops/2024/v0.1.0/stops.item.json": b"{}",
+    "releases/stops/2024/v0.1.0/stops.CHECKSUMS": b"0  stops.parquet\n",
+    "releases/stops/2024/v0.1.0/README.md": "# Arrêts".encode(),
+    "releases/stops/2024/v0.1.0/page.html": b"<script>",
+    "releases/stops/2024/v0.1.0/stops.gpkg": b"SQLite format 3",
+    "raw/stops/2024/0123456789ab/PAGE.HTML": b"<script>",
+    "raw/stops/2024/0123456789ab/map.svg": b"<svg/>",
+    "raw/stops/2024/0123456789ab/unknown.xyz": b"\x00\x01",
+    "raw/stops/2024/0123456789ab/stops.csv": b"id\n1\n",
+    "raw/stops/2024/0123456789ab/arr\xeats l\u2019\xe9t\xe9.zip": b"PK",
+    "snapshots/catalogue-0123456789ab.parquet": b"PAR1",
+    "torrents/stops_v0.1.0.torrent": b"d4:infoe",
+}
+ALIKE = (
+    "Content-Type",
+    "Content-Length",
+    "Cache-Control",
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "Content-Range",
+)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The addresses of d4c serve and of nginx, over the same folders."""
+    if shutil.which("nginx") is None:
+        assert "CI" not in os.environ, "CI installs nginx-light"
+        pytest.skip("nginx is not installed")
+    root = tmp_path_factory.mktemp("served")
+    store, records, scratch = root / "store", root / "records", root / "scratch"
+    scratch.mkdir()
+    for name, content in FILES.items():
+        (store / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / name).write_bytes(content)
+    (store / "releases" / ".0123.part").write_bytes(b"half")
+    (store / "link").symlink_to(root / "scratch")
+    (records / "1" / "files").mkdir(parents=True)
+    (records / "1" / "files" / "stops.svg").write_bytes(b"<svg/>")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    text = configuration(
+        store=str(store), records=str(records), listen=f"127.0.0.1:{port}", scratch=str(scratch)
+    ).replace("worker_processes auto", "worker_processes 1")
+    # Started by root, nginx would read as nobody, who may not look into the folders of tests.
+    (root / "nginx.conf").write_text(("user root;\n" if os.geteuid() == 0 else "") + text, "utf-8")
+    with (root / "log").open("wb") as log:
+        process = subprocess.Popen(["nginx", "-c", root / "nginx.conf", "-p", scratch], stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, (root / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with serving({"/": store, "/archive/records": records}) as ours:
+            yield ours, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.parametrize("path", [*FILES, "archive/records/1/files/stops.svg", ""])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-1"}])
+def test_a_file_is_served_alike(servers: tuple[str, str], path: str, headers: dict[str, str]) -> None:
+    asked = headers | {"Origin": "https://reader.example.org"}
+    ours, theirs = (httpx.get(f"{url}/{path}", headers=asked, trust_env=False) for url in servers)
+    assert (theirs.status_code, theirs.content) == (ours.status_code, ours.content)
+    assert ours.status_code == 206 if headers else 200
+    assert headers or theirs.headers["Accept-Ranges"] == "bytes"
+    told = [{name: answer.headers.get(name) for name in ALIKE} for answer in (ours, theirs)]
+    assert told[1] == told[0]
+    disposition = [answer.headers["Content-Disposition"].split(";")[0] for answer in (ours, theirs)]
+    assert disposition[1] == disposition[0]
+    shown = [set(answer.headers["Access-Control-Expose-Headers"].split(", ")) for answer in (ours, theirs)]
+    assert theirs.headers["Access-Control-Allow-Origin"] == "*"
+    assert shown[1] == shown[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["releases", "releases/", "releases/.0123.part", "link", "link/nginx.pid", "nothing", "archive/records/1"]
+)
+def test_what_is_hidden_is_hidden_alike(servers: tuple[str, str], path: str) -> None:
+    for url in servers:
+        assert httpx.get(f"{url}/{path}", trust_env=False, follow_redirects=True).status_code == 404
+
+
+def test_browsers_may_ask_and_nobody_may_write(servers: tuple[str, str]) -> None:
+    for url in servers:
+        answer = httpx.options(
+            f"{url}/processed/stops.parquet",
+            headers={
+                "Origin": "https://x.example.org",
+                "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Headers": "range, cache-control",
+            },
+            trust_env=False,
+        )
+        assert answer.status_code < 300
+        assert {"range", "cache-control", "user-agent"} <= set(
+            answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
+        )
+        assert httpx.post(f"{url}/processed/stops.parquet", trust_env=False).status_code == 405
+
+
+def test_a_condition_spares_a_transfer_alike(servers: tuple[str, str]) -> None:
+    for url in servers:
+        etag = httpx.head(f"{url}/processed/stops.parquet", trust_env=False).headers["ETag"]
+        again = httpx.get(f"{url}/processed/stops.parquet", headers={"If-None-Match": etag}, trust_env=False)
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_file_of_the_repository_is_what_the_tables_say() -> None:
+    assert (REPOSITORY / "nginx.conf").read_text("utf-8") == configuration(**IN_CONTAINER), (
+        "write nginx.conf again: d4c_pipeline.distribution.nginx.configuration"
+    )
