@@ -70,11 +70,11 @@ class Wds(Declared):
 
 
 class Census(Declared):
-    """Marks a table as one of Statistics Canada's census files, in which every value has a symbol beside it.
+    """Marks a table as one of Statistics Canada's census files, in which symbols stand beside values or in their place.
 
-    `layout`: `profile` (one row per geography and characteristic, columns C1_COUNT_TOTAL, SYMBOL, ...) or `semi_wide`
-    (one row per geography, columns `Dimension (13): Member [1]`, Symbols, ...). Values become numbers, the symbol of
-    column `c` stands in `c_symbol`.
+    `layout`: `profile` (one row per geography and characteristic; 98-401-X2021, 98-401-X2016, 98-316-XWE2011) or
+    `semi_wide` (a column per member of the last dimension; 98-10-xxxx, 98-400-X2016xxx), in English or French. Values
+    become numbers, the symbol of column `c` stands in `c_symbol`.
     """
 
     layout: Literal["profile", "semi_wide"]

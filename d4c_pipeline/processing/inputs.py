@@ -28,7 +28,7 @@ _SURE_VECTOR = PARQUET_SUFFIXES | {
 _READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {DBF}
 # What Statistics Canada packs beside a table (its metadata, and the line at which each geography begins), and what a
 # CKAN portal says of a package.
-_ABOUT = ("*_metadata.csv", "*_geo_starting_row*.csv", "ckan_package.json")
+_ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
 # Whoever sees a file begin otherwise has an error page or something else under the name.
 _ZIP = b"PK\x03\x04"
 _MAGIC = {

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.model.processing import Processing, TableProcessing
 from d4c_pipeline.processing.names import snake_case
 
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -37,21 +37,28 @@ _SAMPLE = 64
 _CODE_WORDS = frozenset(
     ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax")
 )
+# The position of a series in a table of Statistics Canada, in which 1.1 and 1.10 are two. X_COORDINATE is a number.
+_CODE_NAMES = frozenset(("coordinate", "coordonnees"))
 _CODE_ENDS = ("uid", "objectid", "nameid", "dguid")
 
 
 def applies(processing: Processing, report: Mapping[str, Any]) -> bool:
     """Whether columns are narrowed: as `processing.types` says, else for delimited text, which knows no types.
 
-    `report` is the reader's.
+    `report` is the reader's. The layouts of Statistics Canada (`wds`, `census`) know theirs: all tables of a family
+    have the same ones, whatever values they hold.
     """
-    return processing.types == "narrow" if processing.types else "delimiter" in report
+    if processing.types:
+        return processing.types == "narrow"
+    typed = isinstance(processing, TableProcessing) and (processing.wds or processing.census)
+    return "delimiter" in report and not typed
 
 
 def is_code(name: str) -> bool:
     """Whether a column of that name (source's or output's) holds codes rather than quantities."""
-    words = snake_case(name).split("_")
-    return words[0] in _CODE_WORDS or words[-1] in _CODE_WORDS or words[-1].endswith(_CODE_ENDS)
+    plain = snake_case(name)
+    words = plain.split("_")
+    return plain in _CODE_NAMES or words[0] in _CODE_WORDS or words[-1] in _CODE_WORDS or words[-1].endswith(_CODE_ENDS)
 
 
 class Evidence:

@@ -199,9 +199,10 @@ def test_exchange_rates_of_the_web_data_service(d4c: D4C, origin: Origin, fixtur
 
     asked = duckdb.sql(f"SELECT * FROM read_parquet('{row['path']}')")
     assert dict(zip(asked.columns, map(str, asked.dtypes), strict=True)) == {
-        "ref_date": "DATE", "ref_start_date": "DATE", "ref_end_date": "DATE", "geo_en": "VARCHAR", "geo_fr": "VARCHAR",
-        "dguid": "VARCHAR", "type_of_currency_en": "VARCHAR", "type_of_currency_fr": "VARCHAR", "uom_en": "VARCHAR",
-        "uom_fr": "VARCHAR", "uom_id": "SMALLINT", "scalar_factor_en": "VARCHAR", "scalar_factor_fr": "VARCHAR",
+        "ref_date": "VARCHAR", "ref_start_date": "DATE", "ref_end_date": "DATE", "geo_en": "VARCHAR",
+        "geo_fr": "VARCHAR", "dguid": "VARCHAR", "type_of_currency_en": "VARCHAR", "type_of_currency_fr": "VARCHAR",
+        "uom_en": "VARCHAR", "uom_fr": "VARCHAR", "uom_id": "SMALLINT", "scalar_factor_en": "VARCHAR",
+        "scalar_factor_fr": "VARCHAR",
         "scalar_id": "TINYINT", "vector": "VARCHAR", "coordinate": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR",
         "status_en": "VARCHAR", "status_fr": "VARCHAR", "symbol": "VARCHAR", "symbol_en": "VARCHAR",
         "symbol_fr": "VARCHAR", "terminated": "BOOLEAN", "decimals": "TINYINT",

@@ -1,86 +1,56 @@
-"""Statistics Canada's census files, in which a column of symbols stands beside every column of values.
+"""Statistics Canada's census files, in which a symbol says why a value is missing or how good it is.
 
-Two layouts: the Census Profile (one row per geography and characteristic) and the semi-wide tables 98-10-xxxx (one row
-per geography, a column per member of the last dimension). No real file of either is among the fixtures; what is assumed
-is the published layout: the columns listed in the profile's README_meta.txt, and `<dimension> (<n>): <member> [<n>]`
-followed by `Symbols` in the semi-wide tables. https://www.statcan.gc.ca/en/developers/csv/user-guide
+The Census Profile has one row per geography and characteristic; the semi-wide tables (98-10-xxxx, 98-400-X2016xxx) have
+one row per geography and combination of members, a column per member of the last dimension. Which column is what is
+told in `census_columns`. No real file is among the fixtures; headers are those of real files in public repositories.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.names import snake_case, unique_snake_case
-from d4c_pipeline.processing.statcan import codes
+from d4c_pipeline.processing.statcan import codes, french
+from d4c_pipeline.processing.statcan.census_columns import Column, Layout, recognised
 from d4c_pipeline.processing.statcan.descriptions import described
 from d4c_pipeline.processing.statcan.values import numbers, plain
 
-# A reader suffixes the second column of the same name with _2.
-_SYMBOLS = re.compile(r"symbols?(_\d+)?", re.IGNORECASE)
-_PROFILE_VALUE = re.compile(r"C\d+_(?P<name>.+)")
-_MEMBER_VALUE = re.compile(r"(?P<dimension>.+?) ?\(\d+[A-Z]?\): ?(?P<member>.+?) ?\[(?P<id>\d+)\]")
-_LEVEL = "characteristic_level"
-_CHARACTERISTIC = "CHARACTERISTIC_NAME"
 # Two spaces an indentation: the only place where the profile says what is part of what.
 _INDENT = 2
-
-
-@dataclass(frozen=True)
-class _Value:
-    value: str  # column of the value
-    symbol: str | None  # column of its symbol
-    name: str  # output name
-    meaning: str  # in English
+_LEVEL = ("Depth of the member in the hierarchy, from 0", "Niveau du membre dans la hiérarchie, à partir de 0")
+_YEAR = pa.int16()
 
 
 class Table:
     """One census file on its way: `schema` of what comes out, `batch` for each batch, `report` afterwards.
 
-    Threads may take batches at a time; the report does not depend on their order.
+    The types depend on the names of the columns alone, so that all files of a layout have the same. Threads may take
+    batches at a time; the report does not depend on their order.
     """
 
-    def __init__(self, attributes: pa.Schema, layout: Literal["profile", "semi_wide"]) -> None:
+    def __init__(self, attributes: pa.Schema, layout: Layout) -> None:
         """`attributes`: the columns as read, all text. Raises DataError when they are not those of the layout."""
-        self._names = attributes.names
-        self._values = {value.value: value for value in _values(self._names, layout)}
-        if not self._values:
-            raise DataError(
-                f"No column looks like a value of a census file in the layout {layout}; there are"
-                f" {', '.join(self._names[:20])}",
-                "Correct processing.census.layout",
-            )
-        self._symbols = {value.symbol for value in self._values.values() if value.symbol}
-        self._legend_en = _legend(0)
-        self._legend_fr = _legend(1)
+        self._columns = recognised(attributes.names, layout)
+        self._french = french.is_census(attributes.names)
+        self._legend_en, self._legend_fr = _legend(0), _legend(1)
         self._counts: Counter[str] = Counter()
         self._noting = threading.Lock()
         self._unknown: set[str] = set()
-        self.schema = pa.schema([field for name in self._names for field in self._fields(name)])
+        self.schema = pa.schema([field for column in self._columns for field in self._fields(column)])
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows of `batch` under `schema`. Raises DataError for values that are no numbers."""
         arrays: list[pa.Array] = []
-        for name in self._names:
-            if name in self._symbols:
-                continue
-            column = plain(batch.column(name))
-            if name in self._values:
-                arrays += self._valued(self._values[name], column, batch)
-            elif name == _CHARACTERISTIC:
-                arrays += _levelled(column)
-            else:
-                arrays.append(column)
+        for column in self._columns:
+            if column.role != "symbol":
+                arrays += self._made(column, plain(batch.column(column.source)), batch)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     @property
@@ -89,51 +59,82 @@ class Table:
         unknown = {"unknown_symbols_examples": sorted(self._unknown)[:5]} if self._unknown else {}
         return {**{name: self._counts[name] for name in sorted(self._counts)}, **unknown}
 
-    def _fields(self, name: str) -> list[pa.Field]:
-        if name in self._symbols:
-            return []
-        if name == _CHARACTERISTIC:
-            level = (
-                "Depth of the characteristic in the hierarchy, from 0",
-                "Niveau de la caractéristique, à partir de 0",
-            )
-            return [pa.field(name, pa.string()), described(_LEVEL, pa.int8(), name, *level)]
-        if name not in self._values:
-            return [pa.field(name, pa.string())]
-        value = self._values[name]
-        return [
-            described(value.name, pa.float64(), name, value.meaning, None),
-            described(f"{value.name}_symbol", pa.string(), value.symbol, self._legend_en, self._legend_fr),
-        ]
+    def _fields(self, column: Column) -> list[pa.Field]:
+        def named(kind: pa.DataType) -> pa.Field:
+            renamed = column.source if column.name != column.source else None
+            return described(column.name, kind, renamed, None, None)
 
-    def _valued(self, value: _Value, column: pa.Array, batch: pa.RecordBatch) -> list[pa.Array]:
-        numeric, in_place = numbers(column, value.value)
-        symbol = plain(batch.column(value.symbol)) if value.symbol else pa.nulls(len(column), pa.string())
+        match column.role:
+            case "symbol":
+                return []
+            case "value":
+                meaning = (None, column.meaning) if self._french else (column.meaning, None)
+                return [
+                    described(column.name, pa.float64(), column.source, *meaning),
+                    described(
+                        f"{column.name}_symbol",
+                        pa.string(),
+                        column.symbol or column.source,
+                        self._legend_en,
+                        self._legend_fr,
+                    ),
+                ]
+            case "member":
+                assert column.level is not None  # noqa: S101 - members have one
+                return [named(pa.string()), described(column.level, pa.int8(), column.source, *_LEVEL)]
+            case "rate":
+                return [named(pa.float64())]
+            case "year":
+                return [named(_YEAR)]
+            case _:
+                return [named(pa.string())]
+
+    def _made(self, column: Column, texts: pa.Array, batch: pa.RecordBatch) -> list[pa.Array]:
+        match column.role:
+            case "value":
+                return self._valued(column, texts, batch)
+            case "member":
+                return _levelled(texts)
+            case "rate":
+                rates, in_place = numbers(self._pointed(texts), column.source)
+                if in_place is not None:
+                    self._count(f"symbols_in_{column.source}", pc.is_valid(in_place))
+                return [rates]
+            case "year":
+                return [_year(texts, column)]
+            case _:
+                return [texts]
+
+    def _valued(self, column: Column, texts: pa.Array, batch: pa.RecordBatch) -> list[pa.Array]:
+        numeric, in_place = numbers(self._pointed(texts), column.source)
+        symbol = plain(batch.column(column.symbol)) if column.symbol else pa.nulls(len(texts), pa.string())
         if in_place is not None:
             symbol = pc.coalesce(symbol, in_place)
         empty = pc.is_null(numeric)
-        unexplained = pc.and_(empty, pc.is_null(symbol))
+        self._count("null_values", empty)
+        self._count("null_values_without_symbol", pc.and_(empty, pc.is_null(symbol)))
         unknown = set(pc.unique(symbol.drop_null()).to_pylist()) - set(codes.CENSUS)
         with self._noting:
-            self._counts["null_values"] += pc.sum(empty).as_py() or 0
-            self._counts["null_values_without_symbol"] += pc.sum(unexplained).as_py() or 0
             self._unknown.update(unknown)
         return [numeric, symbol]
 
+    def _pointed(self, texts: pa.Array) -> pa.Array:
+        return french.with_points(texts) if self._french else texts
 
-def _values(names: Sequence[str], layout: str) -> list[_Value]:
-    pattern = _PROFILE_VALUE if layout == "profile" else _MEMBER_VALUE
-    found = [(position, match) for position, name in enumerate(names) if (match := pattern.fullmatch(name.strip()))]
-    meanings = [match["name"] if layout == "profile" else match["member"] for _, match in found]
-    others = [snake_case(name) for name in names]
-    stems = unique_snake_case(meanings, taken=[other for other in others if other not in map(snake_case, meanings)])
-    out: list[_Value] = []
-    for (position, match), stem in zip(found, stems, strict=True):
-        following = names[position + 1] if position + 1 < len(names) else ""
-        symbol = following if _SYMBOLS.fullmatch(following.strip()) else None
-        meaning = match[0] if layout == "profile" else f"{match['dimension']}: {match['member']}"
-        out.append(_Value(names[position], symbol, stem, meaning))
-    return out
+    def _count(self, name: str, rows: pa.Array) -> None:
+        count = pc.sum(rows).as_py() or 0
+        with self._noting:
+            self._counts[name] += count
+
+
+def _year(texts: pa.Array, column: Column) -> pa.Array:
+    try:
+        return texts.cast(_YEAR)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"Column {column.source} has a value that is not a year: {error}",
+            "Leave out processing.census to have the columns as they are",
+        ) from error
 
 
 def _levelled(column: pa.Array) -> list[pa.Array]:

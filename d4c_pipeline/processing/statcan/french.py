@@ -36,6 +36,9 @@ COLUMNS = {
     "DÉCIMALES": "DECIMALS",
 }
 _VALUE = "VALEUR"
+_CENSUS = ("ANNÉE_RECENSEMENT", "PÉRIODE DE RÉFÉRENCE", "IDUGD", "CODE_GÉO", "NOM_CARACTÉRISTIQUE")
+_CENSUS_2016 = "MEMBRE ID"
+_VALUE_OF_PROFILE = "_CHIFFRE_"
 _DELIMITER = ";"
 _DECIMAL_COMMA = r"^(-?[0-9]*),([0-9]+)$"
 
@@ -43,6 +46,13 @@ _DECIMAL_COMMA = r"^(-?[0-9]*),([0-9]+)$"
 def is_french(names: Iterable[str]) -> bool:
     """Whether the columns `names` are those of a French full table."""
     return _VALUE in names
+
+
+def is_census(names: Iterable[str]) -> bool:
+    """Whether the columns `names` are those of a French census file, in which a number may have a decimal comma."""
+    return any(
+        name in _CENSUS or name.startswith(_CENSUS_2016) or _VALUE_OF_PROFILE in name for name in map(str.upper, names)
+    )
 
 
 def with_points(column: pa.Array) -> pa.Array:

@@ -65,7 +65,8 @@ class Table:
         if missing:
             raise DataError(
                 f"Columns of a full table are missing: {', '.join(missing)}; there are {', '.join(attributes.names)}",
-                "Take the table's -eng.zip or -fra.zip, or leave out processing.wds",
+                "Take the table's -eng.zip or -fra.zip, declare census: {layout: semi_wide} for 98-10-xxxx, or leave"
+                " out processing.wds",
             )
         self._cube = cube
         self._fiscal_year_start = fiscal_year_start

@@ -59,12 +59,37 @@ def test_a_full_table_in_a_build(fixtures: Path, declare: Declare, tmp_path: Pat
     ]  # fmt: skip
     french = described["type_of_currency_fr"]
     assert (french.source, french.description_fr) == ("Type of currency", "Genre de monnaie")
-    assert (described["ref_date"].type, described["value"].source) == ("date32[day]", "VALUE")
+    assert (described["ref_date"].type, described["value"].source) == ("string", "VALUE")
     assert (described["coordinate"].type, described["vector"].type) == ("string", "string")
     found = duckdb.sql(
         f"SELECT status_fr, count(*), min(ref_start_date)::VARCHAR FROM '{done.data}' WHERE value IS NULL GROUP BY 1"
     ).fetchall()
     assert found == [("indisponible pour une période de référence précise", 12_495, "2016-04-16")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "2021,Canada,2021A000011124,2016,Number,223,units,0,v1,1.1,10,,,,0",
+        "2021-05-07,Canada,,Men,,,,,,1.10,,..,,t,",
+        "2021/2022,Canada,,true,Number,999,millions,6,v123,1,-1.50,,r,,15",
+    ],
+)
+@pytest.mark.parametrize("sql", [None, 'SELECT *, "COORDINATE" AS place FROM source'])
+def test_all_full_tables_have_the_same_types(declare: Declare, tmp_path: Path, row: str, sql: str | None) -> None:
+    names = "REF_DATE,GEO,DGUID,Sex,UOM,UOM_ID,SCALAR_FACTOR,SCALAR_ID,VECTOR,COORDINATE,VALUE,STATUS,SYMBOL,TERMINATED"
+    native = written(tmp_path / "99100001.csv", f"{names},DECIMALS\n{row}\n")
+    dataset = declare(kind="table", key=["ref_date", "coordinate"], wds={}, **({"sql": "t.sql"} if sql else {}))
+    if sql:
+        assert dataset.folder is not None
+        written(dataset.folder / "t.sql", sql)
+    done = build(dataset, VINTAGE, [native], tmp_path / "out")
+    kinds = {column.name: column.type for column in done.summary.columns}
+    others = {"ref_start_date": "date32[day]", "ref_end_date": "date32[day]", "uom_id": "int16", "scalar_id": "int8",
+              "value": "double", "terminated": "bool", "decimals": "int8"}  # fmt: skip
+    assert kinds == {**dict.fromkeys(kinds, "string"), **others}
+    assert {"ref_date", "sex_en", "coordinate", "vector", "dguid", "status_fr"} <= set(kinds)
+    assert ("place" in kinds) == (sql is not None)
 
 
 def test_cube_metadata_may_stand_beside_the_yaml(fixtures: Path, declare: Declare, tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def delivered(folder: Path, *names: str) -> Path:
         ("vector", ["stops.xlsx"], "stops.xlsx"),
         ("table", ["1.csv", "1_MetaData.csv", "1.json"], "1.csv"),
         ("table", ["98_data.csv", "98_Geo_starting_row.CSV", "98_meta.txt"], "98_data.csv"),
+        (
+            "table",
+            ["98_English_CSV_data.csv", "Geo_starting_row_CSV.csv", "README_meta.txt"],
+            "98_English_CSV_data.csv",
+        ),
         ("table", ["book.xlsx", "a.dbf"], "book.xlsx"),
         ("table", ["rows.ndjson"], "rows.ndjson"),
         ("table", ["a.dbf", "a.cpg"], "a.dbf"),

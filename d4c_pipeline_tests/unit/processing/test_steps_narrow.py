@@ -136,11 +136,16 @@ def test_dictionaries_are_narrowed_too() -> None:
 
 
 def test_numbers_that_stay_text_are_reported() -> None:
-    table = pa.table({"coordinate": ["1.1", "1.10"], "name": ["a", "b"]})
+    table = pa.table({"section": ["1.1", "1.10"], "name": ["a", "b"]})
     evidence = narrow.Evidence(table.schema)
     evidence.observe(table)
     assert evidence.types() == {}
-    assert list(evidence.report()) == ["coordinate"]
+    assert list(evidence.report()) == ["section"]
+
+
+def test_the_coordinate_of_a_full_table_is_a_code() -> None:
+    names = ["COORDINATE", "Coordonnées", "X_COORDINATE", "coordinate_x"]
+    assert [narrow.is_code(name) for name in names] == [True, True, False, False]
 
 
 NUMBERS = st.one_of(
