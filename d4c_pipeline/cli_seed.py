@@ -137,8 +137,8 @@ def _say(status: SeederStatus) -> None:
     states = [torrent.state for torrent in status.torrents]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     out.print(f"{status.updated_at} {status.offered} offered; torrents: {counted}", markup=False)
-    if status.problem:
-        out.print(f"{status.updated_at} {status.problem}", markup=False)
+    for words in filter(None, (status.problem, status.deaf)):
+        out.print(f"{status.updated_at} {words}", markup=False)
 
 
 def _print_status(status: SeederStatus, *, as_json: bool) -> None:
@@ -149,13 +149,13 @@ def _print_status(status: SeederStatus, *, as_json: bool) -> None:
         {
             "since": status.started_at,
             "as of": status.updated_at,
-            "listens on": ", ".join(map(str, status.listens)) or "nothing yet",
+            "listens on": ", ".join(map(str, status.listens)) or "nothing",
             "DHT nodes": status.dht_nodes,
             "offered": status.offered,
             "uploaded": f"{status.uploaded:,} bytes",
             "downloaded": f"{status.downloaded:,} bytes",
             "catalogue": status.pointer or "no pointer",
-            "problem": status.problem or "none",
+            "problem": "; ".join(filter(None, (status.problem, status.deaf))) or "none",
         }
     )
     rows = [asdict(torrent) | {"torrent": torrent.name} for torrent in status.torrents]

@@ -1,6 +1,7 @@
 """`doi`: reserves the DOI of a planned release in the archive, in a draft that can still be undone.
 
-What a record would be refused for (its metadata, its size) is looked at here, before the first call.
+What a record would be refused for (its metadata, its size), and whether readers get what the stores hold, is checked
+here, before the first call.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from d4c_pipeline.archives.port import check_files
 from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.current import current_release, is_settled
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.preflight import try_public_addresses
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
@@ -22,13 +24,14 @@ from d4c_pipeline.model.vintage import Vintage
 def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposit:
     """Reserve the DOI of the vintage's planned release, or return the deposit it has.
 
-    Raises PermanentError, before any call, when the release can't be a record: too many or too large files, metadata
-    that DataCite refuses.
+    Raises PermanentError, before any call, when the release can't be a record (too many or too large files, metadata
+    that DataCite refuses) or readers can't read a store, TransientError when the primary's address does not answer.
     """
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
         if not is_settled(deployment, release):
             _refuse_oversized(release)
+            try_public_addresses(deployment)
         return reserve(
             deployment.ledger,
             deployment.archive,

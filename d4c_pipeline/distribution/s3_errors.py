@@ -1,13 +1,15 @@
 """What an S3 server or the way to it answers, in words: botocore's errors become those of our tree, with a remedy.
 
 Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and what radosgw, R2 and MinIO answer. A HEAD
-has no body and so only a status for a code. Deciding what to do about one belongs to `s3_store` and `s3_upload`.
+has no body and so only a status for a code: `spelled_out` asks again. Deciding what to do about one belongs to
+`s3_store` and `s3_upload`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from botocore import exceptions as aws
 from botocore.exceptions import BotoCoreError, ClientError
@@ -47,6 +49,8 @@ _TRANSIENT = {
 NOT_THERE = frozenset({"404", "NoSuchKey"})
 REFUSED = frozenset({"412", "PreconditionFailed"})
 UNKNOWN_THERE = frozenset({"501", "NotImplemented"})
+NO_PARTS = UNKNOWN_THERE | {"405", "MethodNotAllowed"}
+"""What servers answer to the requests of an upload in parts when they know none."""
 
 
 def code_of(error: ClientError) -> str:
@@ -57,6 +61,20 @@ def code_of(error: ClientError) -> str:
 def status_of(error: ClientError) -> int:
     """Return the HTTP status, 0 when there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def spelled_out(error: ClientError, ask: Callable[[], Any]) -> ClientError:
+    """Return the error of `ask`, a request whose errors have a body, in place of one of HEAD that has only a status.
+
+    So that a clock that is wrong, a region or a secret are named instead of "403". When `ask` succeeds, `error` stays.
+    """
+    if not code_of(error).isdecimal():
+        return error
+    try:
+        ask()
+    except ClientError as told:
+        return told
+    return error
 
 
 @contextmanager

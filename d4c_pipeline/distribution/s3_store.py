@@ -20,7 +20,7 @@ from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import READ_SIZE, Digests, sha256_of
 from d4c_pipeline.distribution.headers import cache_control, content_disposition, content_type
 from d4c_pipeline.distribution.s3_client import Bucket, verifies_sha256
-from d4c_pipeline.distribution.s3_errors import NOT_THERE, REFUSED, code_of, explain, no_bucket, s3_errors
+from d4c_pipeline.distribution.s3_errors import NOT_THERE, REFUSED, code_of, explain, no_bucket, s3_errors, spelled_out
 from d4c_pipeline.distribution.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 from d4c_pipeline.distribution.store import Facts, Stored, checked_address, is_immutable, public_url, quarantine_path
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError, TransientError, UnknownNameError
@@ -222,7 +222,9 @@ class S3Store:
                 self._client.head_bucket(Bucket=self.bucket.name)
             except ClientError as error:
                 if code_of(error) not in NOT_THERE:
-                    raise
+                    raise spelled_out(
+                        error, lambda: self._client.list_objects_v2(Bucket=self.bucket.name, MaxKeys=1)
+                    ) from error
                 raise no_bucket(deed) from error
         self._bucket_seen = True
 
@@ -253,9 +255,12 @@ class S3Store:
                 return self._client.head_object(Bucket=self.bucket.name, Key=key)
             except ClientError as error:
                 if code_of(error) not in NOT_THERE:
-                    raise
+                    raise spelled_out(error, lambda: self._first_byte(key)) from error
         self._see_bucket()
         return None
+
+    def _first_byte(self, key: str) -> None:
+        self._client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
 
     def _body(self, address: str, etag: str | None = None) -> Any | None:
         key = self._key(address)

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import Digests
 from d4c_pipeline.distribution.s3_client import PARALLEL, Bucket, base64_md5, base64_sha256
-from d4c_pipeline.distribution.s3_errors import UNKNOWN_THERE, code_of
+from d4c_pipeline.distribution.s3_errors import NO_PARTS, UNKNOWN_THERE, code_of
 from d4c_pipeline.model.errors import D4CError, IntegrityError
 
 PART_SIZE = 16 << 20
@@ -83,13 +83,19 @@ class Upload:
         """Put the file at `source` in parts; nothing is visible before the last request, ahead of which is `guard`.
 
         With `resume`, the parts of an earlier attempt with these very bytes are kept. When this fails, what was sent
-        stays for the next attempt. Raises IntegrityError when the file no longer has `digests`, botocore's errors, and
-        what `guard` raises.
+        stays for the next attempt. A server that knows no parts gets the file in one request (S3 takes 5 GiB so).
+        Raises IntegrityError when the file no longer has `digests`, botocore's errors, and what `guard` raises.
         """
         found = self._resumed(source, digests) if resume else None
         if found is None:
             self.abort()
-            number = self._begun()
+            try:
+                number = self._begun()
+            except ClientError as error:
+                if code_of(error) not in NO_PARTS:
+                    raise
+                guard()
+                return self._as_a_whole(source, digests, condition)
             parts = self._sent(source, digests, number, {})
         else:
             number, parts = found
@@ -108,6 +114,32 @@ class Upload:
         composite = _composite(parts) if self.verified else None
         verified = composite if answer.get("ChecksumSHA256") == composite else None
         return Sent(answer.get("ETag", ""), verified, resumed=found is not None)
+
+    def _as_a_whole(self, source: Path, digests: Digests, condition: Mapping[str, str]) -> Sent:
+        sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        with _opened(source) as file:
+            for block in _blocks(file, source, self.part_size):
+                sha256.update(block)
+                md5.update(block)
+                size += len(block)
+            if (size, sha256.hexdigest()) != (digests.size, digests.sha256):
+                raise other_file(source, size, sha256.hexdigest(), digests)
+            checksum = base64.b64encode(sha256.digest()).decode()
+
+            def put(**condition: str) -> dict[str, Any]:
+                file.seek(0)
+                return self.client.put_object(
+                    **self._at,
+                    Body=file,
+                    ContentLength=size,
+                    ContentMD5=base64.b64encode(md5.digest()).decode(),
+                    **self.headers,
+                    **({"ChecksumSHA256": checksum} if self.verified else {}),
+                    **condition,
+                )
+
+            answer = _if_known(put, condition)
+        return Sent(answer["ETag"], checksum if self.verified else None)
 
     def abort(self) -> None:
         """Give up every upload at this address that was begun and not completed."""
@@ -199,10 +231,14 @@ class _OtherBytesError(Exception):
 def open_uploads(client: Any, bucket: Bucket, key: str) -> Iterator[dict[str, Any]]:
     """Yield the uploads at `key` (for a key that ends in a slash, below it) that were begun and not completed."""
     pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=key)
-    for page in pages:
-        for upload in page.get("Uploads", ()):
-            if upload["Key"] == key or not key or key.endswith("/"):
-                yield upload
+    try:
+        for page in pages:
+            for upload in page.get("Uploads", ()):
+                if upload["Key"] == key or not key or key.endswith("/"):
+                    yield upload
+    except ClientError as error:
+        if code_of(error) not in NO_PARTS:  # a server that knows no parts has none lying about
+            raise
 
 
 def other_file(source: Path, size: int, sha256: str, digests: Digests) -> IntegrityError:

@@ -69,6 +69,8 @@ class Seeder:
         self._asked: bytes | None = None
         self.pointer: dht_pointer.Pointer | None = None
         self.problem = ""
+        self._listens: set[int] = set()
+        self._refused: dict[str, str] = {}
         self._meet_nodes()
 
     @property
@@ -76,6 +78,27 @@ class Seeder:
         """The port that is listened on; none before the session listens."""
         port = self._session.listen_port()
         return (port,) if port else ()
+
+    @property
+    def deaf(self) -> str:
+        """Why peers can't connect as the settings say, in words; "" when they can, or when it is not known yet."""
+        refused = "; ".join(f"{where}: {why}" for where, why in sorted(self._refused.items()))
+        if not self._listens:
+            return (
+                f"It listens on nothing ({refused}): peers can't connect. Correct D4C_SEED_LISTEN, or free the port"
+                if refused
+                else ""
+            )
+        wanted = self._settings.ports
+        if 0 not in wanted and (other := self._listens - wanted):
+            # libtorrent takes the next port that is free without a word.
+            return (
+                f"It listens on port {_ports(other)} instead of {_ports(wanted)}, which another program has: peers "
+                "that know the port don't reach it. Stop that program, or correct D4C_SEED_LISTEN"
+            )
+        return (
+            f"It does not listen everywhere ({refused}). Correct D4C_SEED_LISTEN, or free the port" if refused else ""
+        )
 
     def follow(self, offers: Iterable[Offer]) -> None:
         """Seed the offers that lie here, fetch those that the policy chooses, let go of the others.
@@ -155,6 +178,7 @@ class Seeder:
             pointer=self.pointer.info_hash if self.pointer else None,
             pointer_seq=self.pointer.seq if self.pointer else 0,
             problem=self.problem,
+            deaf=self.deaf,
             torrents=tuple(_status(held) for held in [*self._held.values()]),
         )
 
@@ -234,6 +258,10 @@ class Seeder:
                     saves += 1
                 case lt.torrent_finished_alert() | lt.metadata_received_alert():
                     self._save_now(alert.handle)
+                case lt.listen_succeeded_alert():
+                    self._listens.add(alert.port)
+                case lt.listen_failed_alert():
+                    self._refused[f"{alert.address}:{alert.port}"] = alert.error.message()
                 case lt.session_stats_alert():
                     self._dht_nodes = alert.values["dht.dht_nodes"]
                 case lt.dht_mutable_item_alert():
@@ -291,6 +319,10 @@ def _status(held: _Held) -> TorrentStatus:
         peers=found.num_peers,
         problem=found.errc.message() if failed else "",
     )
+
+
+def _ports(ports: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(ports)))
 
 
 @contextmanager

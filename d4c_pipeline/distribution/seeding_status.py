@@ -47,7 +47,8 @@ class TorrentStatus:
 class SeederStatus:
     """A seeder at a moment. `pointer`: the info hash that the operator's key points at, as told or as asked.
 
-    `problem`: why it could not look at what there is to seed the last time, in words.
+    `problem`: why it could not look at what there is to seed the last time, in words. `deaf`: why peers can't connect
+    as the settings say, in words.
     """
 
     pid: int
@@ -59,6 +60,7 @@ class SeederStatus:
     pointer: str | None
     pointer_seq: int
     problem: str
+    deaf: str = ""
     torrents: tuple[TorrentStatus, ...] = field(default=())
 
     @property

@@ -60,7 +60,7 @@ def try_web_seed(
     if not tried:
         return SeedVerdict(False, "the file is empty")
     try:
-        with nullcontext(client) if client is not None else _client(url, timeout) as http:
+        with nullcontext(client) if client is not None else reader_client(url, timeout) as http:
             for piece in tried:
                 if _fetch(http, url, *pieces.span(piece), pieces.size, timeout) != pieces.sha1_of(piece):
                     return SeedVerdict(False, f"serves other bytes in piece {piece}")
@@ -89,7 +89,8 @@ def _drawn(count: int, samples: int) -> list[int]:
     return sorted({0, count - 1, *random.sample(range(count), min(samples, count))}) if count else []
 
 
-def _client(url: str, timeout: float) -> httpx.Client:
+def reader_client(url: str, timeout: float) -> httpx.Client:
+    """Return a client that reads `url` as a reader does; `timeout` in seconds."""
     # A proxy of the environment can't reach this machine's own loopback.
     return httpx.Client(follow_redirects=True, timeout=timeout, trust_env=not _is_loopback(url))
 

@@ -65,6 +65,11 @@ class SeedingSettings:
     fetch: FetchPolicy = FetchPolicy()
 
     @property
+    def ports(self) -> frozenset[int]:
+        """The ports to listen on; 0 stands for any."""
+        return frozenset(int(match[2]) for match in _INTERFACE.finditer(self.listen))
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine is listened to: a swarm of tests, or behind a proxy."""
         hosts = [match[1].strip("[]") for match in _INTERFACE.finditer(self.listen)]

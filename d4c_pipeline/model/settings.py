@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.stores import Stores, read_stores
+from d4c_pipeline.model.stores import Stores, base_url, read_stores
 
 DEFAULT_PORT = 8763
 DEFAULT_COPIES = 3
@@ -105,8 +105,8 @@ class Settings:
             ),
             origins=_origins(env.get("D4C_ORIGIN_MAP", "")),
             stores=stores,
-            store_url=_store_url((env.get("D4C_STORE_URL") or "").rstrip("/"), stores),
-            archive_url=(env.get("D4C_ARCHIVE_URL") or "").rstrip("/") or None,
+            store_url=_store_url(_address("D4C_STORE_URL", env) or "", stores),
+            archive_url=_address("D4C_ARCHIVE_URL", env),
             port=_port(env.get("D4C_PORT", "")),
             ledger_url=env.get("D4C_LEDGER_URL") or None,
             trackers=tuple(t.strip() for t in env.get("D4C_TRACKERS", "").split(",") if t.strip()),
@@ -119,7 +119,7 @@ class Settings:
             archive_community=env.get("D4C_ARCHIVE_COMMUNITY") or None,
             archive_account=env.get("D4C_ARCHIVE_ACCOUNT") or None,
             doi_prefix=env.get("D4C_DOI_PREFIX") or None,
-            doi_resolver=(env.get("D4C_DOI_RESOLVER") or "").rstrip("/") or None,
+            doi_resolver=_address("D4C_DOI_RESOLVER", env),
             copies=_whole_number("D4C_COPIES", env.get("D4C_COPIES", ""), DEFAULT_COPIES),
             fixity_days=_whole_number("D4C_FIXITY_DAYS", env.get("D4C_FIXITY_DAYS", ""), DEFAULT_FIXITY_DAYS),
             fixity_bytes=_bytes("D4C_FIXITY_BYTES", env.get("D4C_FIXITY_BYTES", "")),
@@ -167,6 +167,16 @@ def _store_url(text: str, stores: Stores) -> str | None:
             "Leave D4C_STORE_URL unset",
         )
     return declared or text or None
+
+
+def _address(name: str, env: Mapping[str, str]) -> str | None:
+    # The value is not repeated: it may hold a password.
+    if not (text := env.get(name, "").strip()):
+        return None
+    try:
+        return base_url(text)
+    except ValueError as error:
+        raise PermanentError(f"{name} can't be used: {error}", f"Correct {name}") from None
 
 
 def _flag(text: str) -> bool:

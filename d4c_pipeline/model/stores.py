@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
@@ -23,13 +24,29 @@ _SECRETS = ("access_key", "secret_key")
 StoreName = Annotated[str, full_match(r"[a-z0-9][a-z0-9-]{0,59}", "a name (small letters, digits and hyphens)")]
 
 
-def _without_password(url: str) -> str:
-    if "@" in url.split("/")[2]:
-        raise ValueError("no password stands in an address")
+def base_url(url: str) -> str:
+    """Return `url`, an address that others are put behind, without slashes at its end.
+
+    Raises ValueError for one that is not http(s) or has a user, a password, a query or a fragment: it stands in public
+    records, and `url/address` must be an address again.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a port that is no number raises
+    except ValueError as error:
+        raise ValueError(f"it is not an address ({error})") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("write an http(s) address such as https://data.example.org")
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("no spaces stand in an address")
+    if "@" in parts.netloc:
+        raise ValueError("no user or password stands in an address")
+    if "?" in url or "#" in url:
+        raise ValueError("no query (?) or fragment (#) stands in a base address")
     return url.rstrip("/")
 
 
-BaseUrl = Annotated[HttpUrl, AfterValidator(_without_password)]
+BaseUrl = Annotated[HttpUrl, AfterValidator(base_url)]
 
 
 def _no_slashes_around(text: str) -> str:

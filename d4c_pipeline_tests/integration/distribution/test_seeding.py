@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -332,3 +333,36 @@ def test_the_item_is_what_bep_44_says_and_foreign_ones_say_nothing(tmp_path: Pat
     sessions[1].dht_put_mutable_item(stranger.expanded, stranger.public, b"no info hash", dht_pointer.SALT)
     time.sleep(1)
     assert dht_pointer.answered(answers(sessions[2], stranger.public)[-1], stranger.public) is None
+
+
+def test_a_seeder_says_when_its_port_is_another_program_s(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with closing(Seeder(replace(ALONE, listen=f"127.0.0.1:{port}"), tmp_path)) as seeder:
+            wait_for(seeder, lambda: bool(seeder.ports))
+            said = seeder.status().deaf
+            assert seeder.ports[0] != port
+            assert said.startswith(f"It listens on port {seeder.ports[0]} instead of {port}, which another program has")
+
+
+def test_a_seeder_says_when_it_listens_on_nothing(tmp_path: Path) -> None:
+    # An address for documentation (RFC 5737), which no machine has.
+    with closing(Seeder(replace(ALONE, listen="192.0.2.1:6881"), tmp_path)) as seeder:
+        wait_for(seeder, lambda: bool(seeder.deaf))
+        assert seeder.status().listens == ()
+        assert seeder.status().deaf.startswith("It listens on nothing (192.0.2.1:6881: ")
+
+
+def test_a_seeder_that_listens_as_it_should_says_nothing(tmp_path: Path) -> None:
+    with closing(Seeder(ALONE, tmp_path)) as seeder:
+        wait_for(seeder, lambda: bool(seeder.ports))
+        seeder.turn(0.2)
+        assert seeder.status().deaf == ""
+
+
+def wait_for(seeder: Seeder, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        seeder.turn(0.1)
+    seeder.turn(0.1)

@@ -385,3 +385,50 @@ def test_without_a_key_it_is_said_where_one_belongs(monkeypatch: pytest.MonkeyPa
         store.stat(ADDRESS)
     with pytest.raises(PermanentError, match="profile"):
         S3Store(Bucket(BUCKET, profile="none"), "http://x").stat(ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        ("403 Forbidden", "RequestTimeTooSkewed", "this machine's clock is wrong"),
+        ("403 Forbidden", "SignatureDoesNotMatch", "the secret is not that of the access key"),
+        ("403 Forbidden", "InvalidAccessKeyId", "the server does not know the access key"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed", "the region is not the server's"),
+    ],
+)
+def test_an_error_of_head_is_told_by_its_cause(
+    moto: FakeS3, monkeypatch: pytest.MonkeyPatch, status: str, code: str, said: str
+) -> None:
+    # An answer to HEAD has no body: without a second request all of these are "403".
+    monkeypatch.setattr("d4c_pipeline.distribution.s3_client._ATTEMPTS", 1)
+    store = own(moto)
+    moto.fault = lambda asked: Answer(status, code) if asked.kind in ("HEAD", "GET") else None
+    try:
+        with pytest.raises(StorageError, match=said):
+            store.stat(ADDRESS)
+    finally:
+        moto.fault = None
+
+
+def test_a_server_without_parts_gets_the_file_as_a_whole(moto: FakeS3, large: Path) -> None:
+    store = own(moto)
+    unknown = ("POST create", "PUT part", "GET uploads", "GET parts", "POST complete", "DELETE upload")
+    seen: list[str] = []
+
+    def fault(asked: Request) -> Answer | None:
+        seen.append(asked.kind)
+        query = asked.environ.get("QUERY_STRING", "")
+        parts = asked.kind in unknown or "uploads" in query or "uploadId" in query
+        return Answer("501 Not Implemented", "NotImplemented") if parts else None
+
+    moto.fault = fault
+    try:
+        assert store.put_immutable(large, ADDRESS, hash_file(large)).changed
+        assert not store.put_immutable(large, ADDRESS, hash_file(large)).changed
+        assert store.replace(large, "processed/stops.parquet").changed
+        assert store.verify("processed/stops.parquet", large.stat().st_size, hash_file(large).sha256)
+        store.delete("processed/stops.parquet")
+        assert store.open_uploads() == 0
+    finally:
+        moto.fault = None
+    assert store.read_bytes(ADDRESS) == large.read_bytes()

@@ -165,3 +165,28 @@ def test_amounts_and_days_of_fixity() -> None:
     for name, text in (("D4C_FIXITY_BYTES", "a lot"), ("D4C_COPIES", "0"), ("D4C_FIXITY_DAYS", "-1")):
         with pytest.raises(PermanentError, match=f"{name} is '{text}'"):
             read(**{name: text})
+
+
+@pytest.mark.parametrize("name", ["D4C_STORE_URL", "D4C_ARCHIVE_URL", "D4C_DOI_RESOLVER"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("https://user:hunter2@data.example.ca", "no user or password"),
+        ("https://data.example.ca/d4c?sig=hunter2", "no query"),
+        ("https://data.example.ca/d4c?", "no query"),
+        ("https://data.example.ca/#top", "fragment"),
+        ("https://data.example.ca/my data", "no spaces"),
+        ("https://data.example.ca/a\tb", "no spaces"),
+        ("data.example.ca", "http"),
+        ("s3://open-data/d4c", "http"),
+        ("ftp://data.example.ca", "http"),
+        ("file:///srv/store", "http"),
+        ("https://", "http"),
+        ("https://data.example.ca:port", "not an address"),
+    ],
+)
+def test_an_address_that_readers_can_t_use_is_refused_and_not_repeated(name: str, value: str, said: str) -> None:
+    with pytest.raises(PermanentError, match=said) as caught:
+        Settings.from_environment({name: value})
+    assert name in str(caught.value)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,83 @@
+"""Before a DOI is reserved: one object is put into every store and read back as a reader would, by the public address.
+
+A bucket that answers 403 to readers, or an address that serves another folder, is a fault of the settings: a release
+published with it is cited and can't be read. What a store refuses to take is told by `copies`, and whether a web seed
+serves the right pieces is tried by `torrent`. The embedded default has no public address and is not tried.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.distribution.web_seeds import reader_client
+from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, sanitise
+
+ADDRESS = "catalogue/preflight.txt"
+"""Where the object lies in every store. Its bytes are always the same, so no cache of a CDN can hold older ones."""
+_CONTENT = b"d4c_pipeline reads this file back by the public address of the store before it reserves a DOI.\n"
+_SECONDS = 30.0
+
+
+def try_public_addresses(deployment: Deployment) -> None:
+    """Read one object back through the public address of every store.
+
+    Raises PermanentError when an address answers and does not serve it, TransientError when that of the primary store
+    does not answer, and what the primary store raises when it can't be written. A mirror that is down stops nothing:
+    `copies` tells of it.
+    """
+    if deployment.settings.store_url is None:
+        return
+    primary, *mirrors = deployment.stores
+    primary.replace(_CONTENT, ADDRESS)
+    if reason := _silence(primary):
+        raise TransientError(
+            f"The public address of store {primary.name} does not answer: {primary.url(ADDRESS)} {reason}",
+            "Start what serves it, or correct its address (D4C_STORE_URL, or url in the document of stores)",
+        )
+    for mirror in mirrors:
+        try:
+            mirror.replace(_CONTENT, ADDRESS)
+        except (TransientError, StorageError):
+            continue  # `copies` meets the same, names it and leaves the mirror for a later run
+        _silence(mirror)
+
+
+def _silence(store: Store) -> str:
+    """Return why the store's address gives no answer, "" when it serves the object; raises PermanentError otherwise."""
+    url = store.url(ADDRESS)
+    try:
+        with reader_client(url, _SECONDS) as client:
+            answer = client.get(url)
+    except httpx.TransportError as error:
+        return sanitise(f"can't be reached ({error or type(error).__name__})")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise PermanentError(
+            f"The public address of store {store.name} can't be read: {url} ({sanitise(str(error))})", _address(store)
+        ) from error
+    if answer.status_code in (401, 403):
+        raise PermanentError(
+            f"Readers can't read store {store.name}: {url} answers {answer.status_code}",
+            "Let everybody read its objects (the bucket's policy, see docs/stores.md), then run again",
+        )
+    if answer.status_code == 429 or answer.status_code >= 500:
+        return f"answers {answer.status_code}"
+    if answer.status_code != 200:
+        raise PermanentError(
+            f"The public address of store {store.name} does not serve it: {url} answers {answer.status_code}",
+            _address(store),
+        )
+    if answer.content != _CONTENT:
+        raise PermanentError(
+            f"The public address of store {store.name} serves other bytes than it holds: {url} "
+            f"({len(answer.content)} bytes instead of {len(_CONTENT)})",
+            _address(store),
+        )
+    return ""
+
+
+def _address(store: Store) -> str:
+    return (
+        f"Correct the address of store {store.name} (D4C_STORE_URL, or url in the document of stores), then run again"
+    )
