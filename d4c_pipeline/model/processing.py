@@ -135,8 +135,10 @@ class VectorProcessing(_Processing):
     a table with coordinates. `geometry_wkt`: a table's column with Well-Known Text. `geometry_column`: of a source with
     several geometry columns, the one to take (default: what the file calls its primary one). `crs_out`: of what is
     published. `z`: whether heights are dropped or kept (measures are always dropped). `antimeridian`: whether lines and
-    areas across it are cut in two there (longitudes and latitudes only). `geoparquet`: version to write; 2.0 has
-    Parquet's own geometry type, which fewer readers know yet. The rest is as in `TableProcessing`.
+    areas across it are cut in two there (longitudes and latitudes only). `lost_geometry`: whether a geometry that
+    repair leaves nothing of (no extent) stops the build or becomes null. `surfaces`: whether surfaces in space (TIN,
+    multipatch) stop the build or become the area that each covers on the ground. `geoparquet`: version to write; 2.0
+    has Parquet's own geometry type, which fewer readers know yet. The rest is as in `TableProcessing`.
     """
 
     kind: Literal["vector"]
@@ -149,6 +151,8 @@ class VectorProcessing(_Processing):
     crs_out: Annotated[str, full_match(r"EPSG:\d{4,6}", "an EPSG code (EPSG:4326)")] = "EPSG:4326"
     z: Literal["drop", "keep"] = "drop"
     antimeridian: Literal["split", "keep"] = "split"
+    lost_geometry: Literal["refuse", "accept"] = "refuse"
+    surfaces: Literal["refuse", "footprint"] = "refuse"
     geoparquet: Literal["1.1", "2.0"] = "1.1"
 
     @model_validator(mode="after")

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from d4c_pipeline.processing import repair
+
 _HALF, _WHOLE = 180.0, 360.0
 _LINES, _AREAS, _COLLECTION = (1, 2, 5), (3, 6), 7
 # One world to the west of ours, ours, one to the east: longitudes never leave them.
@@ -38,13 +40,16 @@ def split(geometry: Any) -> Any:
     parts = shapely.get_parts(geometry)
     if kind == _COLLECTION:
         return shapely.GeometryCollection([split(part) for part in parts])
+    if kind not in (*_LINES, *_AREAS):
+        return shapely.transform(geometry, _wrapped)
     whole = [_area(part) if kind in _AREAS else _line(part) for part in parts]
     pieces: list[Any] = []
     for world in _WORLDS:
         west = world * _WHOLE - _HALF
         for part in whole:
             left, _, right, _ = shapely.bounds(part)
-            if right <= west or left >= west + _WHOLE:
+            # One that runs along the antimeridian lies in the world to the east of it.
+            if right < west or left >= west + _WHOLE or (right == west and left < right):
                 continue
             piece = shapely.intersection(part, shapely.box(west, -90.0, west + _WHOLE, 90.0))
             moved = shapely.transform(
@@ -88,7 +93,14 @@ def _area(polygon: Any) -> Any:
     for hole in holes:
         # A hole lies in the world of its shell.
         hole[:, 0] += np.round((around - (hole[:, 0].min() + hole[:, 0].max()) / 2) / _WHOLE) * _WHOLE
-    return shapely.make_valid(shapely.Polygon(shell, holes), method="structure", keep_collapsed=False)
+    return repair.repaired(np.array([shapely.Polygon(shell, holes)], object))[0][0]
+
+
+def _wrapped(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # Of points, into our world; 180 stays 180.
+    beyond = np.abs(coordinates[:, 0]) > _HALF
+    coordinates[beyond, 0] -= np.floor((coordinates[beyond, 0] + _HALF) / _WHOLE) * _WHOLE
+    return coordinates
 
 
 def _ring(ring: Any) -> npt.NDArray[np.float64]:

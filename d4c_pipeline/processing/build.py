@@ -219,6 +219,6 @@ def _parameters(dataset: Dataset, ready: Staged) -> dict[str, Any]:
     return out | {
         "crs": target.crs,
         "order": f"Hilbert, {hilbert.BITS} bits an axis over {list(target.box)}; key; all columns",
-        "repair": "make_valid structure, keep_collapsed false",
+        "repair": "make_valid structure, keep_collapsed false; linework where holes lie outside their shells",
         **({"operation": ready.report["operation"]} if "operation" in ready.report else {}),
     }

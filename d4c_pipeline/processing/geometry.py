@@ -1,11 +1,12 @@
 """Geometry made fit to publish: in the declared CRS, x first, valid, rings oriented, nulls for nothing, two dimensions.
 
 Reading geometry belongs to `readers`, the order of rows to `order`, the covering and metadata to `write`. Whatever is
-changed is counted in a `Tally`, so that no loss is silent.
+changed is counted in a `Tally`; geometry that can't be read, placed or repaired is an `UnfitError` that names its row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing import antimeridian, hilbert, points, rings
+from d4c_pipeline.processing import antimeridian, curves, hilbert, points, repair, rings
 from d4c_pipeline.processing.projection import Operation
-from d4c_pipeline.processing.shapes import TYPE_NAMES, WITH_Z, Geometries, Rules, Shapes, Tally
+from d4c_pipeline.processing.shapes import WITH_Z, Geometries, Rules, Shapes, Tally
+from d4c_pipeline.processing.stream import UnfitError
 
+# What SQL finds in place of a geometry that can't be cleaned: an area that no condition on places on Earth selects. It
+# has an extent, so that sums, boxes and unions show that it is among them.
+OUT_OF_THIS_WORLD = shapely.to_wkb(shapely.box(1e9, 1e9, 2e9, 2e9), byte_order=1)
 # What rounding in a transformation may overshoot the antimeridian or a pole by, in degrees.
 _OVERSHOOT = 1e-9
 
@@ -25,11 +29,13 @@ _OVERSHOOT = 1e-9
 def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
     """Clean one batch of WKB; see the module's first sentence for what that means. Threads may call it side by side.
 
-    `operation` takes coordinates to the target CRS, None where they are in it. Empty geometries become null. Invalid
-    ones are repaired by the structure method, dropping what collapses. Raises DataError for bytes that are no geometry,
-    curves, and coordinates that are none of the target CRS.
+    `operation` takes coordinates to the target CRS, None where they are in it. Empty geometries become null, curves
+    lines. Invalid ones are repaired as `repair` says. Raises UnfitError, with the positions in `chunk`, for bytes that
+    are no geometry, surfaces in space, coordinates that are none of the target CRS, and what repair leaves nothing of.
     """
     tally = Tally()
+    if operation is not None and operation.geocentric:
+        return _any(chunk, operation, rules, tally)
     xy = points.read(chunk, tally)
     if xy is not None:
         return _points(chunk, xy, operation, rules, tally)
@@ -40,20 +46,30 @@ def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
     if len(rows) == len(chunk):
         return areas
     rest = np.setdiff1d(np.arange(len(chunk)), rows, assume_unique=True)
-    return _merged(rows, areas, rest, _any(chunk.take(pa.array(rest)), operation, rules, tally))
+    try:
+        others = _any(chunk.take(pa.array(rest)), operation, rules, tally)
+    except UnfitError as error:
+        raise UnfitError(error.cause, error.remedy, rest[error.rows]) from error
+    return _merged(rows, areas, rest, others)
 
 
 def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tally) -> Shapes:
-    geometries = _parsed(chunk)
+    degrees = rules.target.geographic if operation is None else operation.source.is_geographic
+    geometries = _parsed(chunk, rules, tally, degrees=degrees)
+    empty = shapely.is_empty(geometries)
+    tally.empty_geometries += int(empty.sum())
+    geometries[empty] = None
+    geocentric = operation is not None and operation.geocentric
+    if geocentric:
+        # Its third coordinate is no height before it is transformed.
+        geometries = _transformed(_flattened(geometries, keep_z=True), operation, rules, tally)
     flat = shapely.has_m(geometries) if rules.keep_z else shapely.has_z(geometries) | shapely.has_m(geometries)
     if flat.any():
         tally.dimensions_dropped += int(flat.sum())
         geometries[flat] = _flattened(geometries[flat], keep_z=rules.keep_z)
-    empty = shapely.is_empty(geometries)
-    tally.empty_geometries += int(empty.sum())
-    geometries[empty] = None
-    geometries = _transformed(geometries, operation, rules, tally)
-    _repair(geometries, tally)
+    if not geocentric:
+        geometries = _transformed(geometries, operation, rules, tally)
+    _repair(geometries, rules, tally)
     types = shapely.get_type_id(geometries).astype(np.int8)
     with_rings = np.flatnonzero(types >= 3)
     if len(with_rings):
@@ -130,7 +146,7 @@ def _points(
     count = int(known.sum())
     whole = count == len(known)
     some = (xy if whole else xy[:, known]).T
-    moved = _checked(some, operation, rules, limit=180.0)
+    moved = _checked(some, operation, rules, lambda: np.flatnonzero(known), limit=180.0)
     tally.null_geometries += len(known) - count
     unchanged = moved is some and count == len(chunk) - chunk.null_count
     if whole:
@@ -148,17 +164,56 @@ def _points(
     )
 
 
-def _parsed(chunk: pa.Array) -> Geometries:
+def _parsed(chunk: pa.Array, rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
+    wkb = chunk.to_numpy(zero_copy_only=False)
     try:
-        geometries: Geometries = shapely.from_wkb(chunk.to_numpy(zero_copy_only=False))
-    except (shapely.errors.ShapelyError, TypeError) as error:
-        raise DataError(
-            f"A geometry can't be read: {error}", "Fetch the vintage again, or drop the row in processing.sql"
-        ) from error
-    curved = shapely.get_type_id(geometries) >= len(TYPE_NAMES)
-    if curved.any():
-        raise DataError(f"{int(curved.sum())} geometries are curves", "Have the source deliver straight lines")
-    return geometries
+        return shapely.from_wkb(wkb)
+    except (shapely.errors.ShapelyError, TypeError, NotImplementedError):
+        return _one_by_one(wkb, rules, tally, degrees=degrees)
+
+
+def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
+    # Among them is something that GEOS does not read: curves, surfaces, broken bytes.
+    tolerance = curves.TOLERANCE_DEGREES if degrees else curves.TOLERANCE_PLANE
+    reading = curves.Reading(tolerance, footprint=rules.footprints)
+    out: Geometries = np.full(len(wkb), None, object)
+    broken: dict[int, str] = {}
+    surfaces: dict[int, str] = {}
+    for row, each in enumerate(wkb):
+        try:
+            out[row] = shapely.from_wkb(each)
+        except (shapely.errors.ShapelyError, TypeError) as error:
+            broken[row] = str(error)
+        except NotImplementedError:
+            broken[row] = ""
+        if row not in broken:
+            continue
+        try:
+            out[row] = reading.geometry(each)
+            tally.dimensions_dropped += reading.with_measures and not shapely.has_z(out[row])
+        except curves.SurfaceError as error:
+            surfaces[row] = str(error)
+        except curves.CurveError as error:
+            broken[row] = broken[row] or str(error)
+            continue
+        del broken[row]
+    if surfaces:
+        raise UnfitError(
+            f"{len(surfaces)} geometries are surfaces in space, no features of a map (multipatch):"
+            f" {next(iter(surfaces.values()))}",
+            "Declare processing.surfaces: footprint to publish the area that each covers on the ground, or drop the"
+            " rows in processing.sql",
+            np.array(list(surfaces)),
+        )
+    if broken:
+        raise UnfitError(
+            f"{len(broken)} geometries can't be read: {next(iter(broken.values()))}",
+            "Fetch the vintage again, or drop the rows in processing.sql",
+            np.array(list(broken)),
+        )
+    tally.curves_straightened += reading.straightened
+    tally.surfaces_flattened += reading.footprints
+    return out
 
 
 def _flattened(geometries: Geometries, *, keep_z: bool) -> Geometries:
@@ -174,11 +229,24 @@ def _flattened(geometries: Geometries, *, keep_z: bool) -> Geometries:
 def _transformed(geometries: Geometries, operation: Operation | None, rules: Rules, tally: Tally) -> Geometries:
     # Beyond 180 there may be what is cut and moved afterwards, but never a point.
     split = rules.split and rules.target.geographic
-    coordinates = shapely.get_coordinates(geometries)
+    geocentric = operation is not None and operation.geocentric
+    if geocentric and (flat := ~(shapely.has_z(geometries) | shapely.is_missing(geometries))).any():
+        raise UnfitError(
+            f"{int(flat.sum())} geometries have two coordinates, and a geocentric CRS has three",
+            "Declare the right processing.crs with override_crs, or drop the rows in processing.sql",
+            np.flatnonzero(flat),
+        )
+    coordinates = shapely.get_coordinates(geometries, include_z=geocentric)
     if not len(coordinates):
         return geometries
-    moved = _checked(coordinates, operation, rules, limit=360.0 if split else 180.0)
-    if moved is not coordinates:
+
+    def owners() -> npt.NDArray[np.int64]:
+        return shapely.get_coordinates(geometries, return_index=True)[1]
+
+    moved = _checked(coordinates, operation, rules, owners, limit=360.0 if split else 180.0)
+    if geocentric:
+        geometries = shapely.set_coordinates(geometries, moved)
+    elif moved is not coordinates:
         geometries = _moved(geometries, moved, keep_z=rules.keep_z)
     if split:
         bounds = shapely.bounds(geometries)
@@ -189,7 +257,8 @@ def _transformed(geometries: Geometries, operation: Operation | None, rules: Rul
         beyond = np.abs(np.nan_to_num(bounds[:, [0, 2]])).max(axis=1) > 180.0
         beyond[across] = False
         if beyond.any():
-            _refuse(shapely.get_coordinates(geometries[beyond]), np.array([True]), "are no longitude and latitude")
+            coordinates, of = shapely.get_coordinates(geometries, return_index=True)
+            _refuse(coordinates, beyond[of], lambda: of, "are no longitude and latitude")
     return geometries
 
 
@@ -206,24 +275,30 @@ def _moved(geometries: Geometries, coordinates: npt.NDArray[np.float64], *, keep
 
 
 def _checked(
-    coordinates: npt.NDArray[np.float64], operation: Operation | None, rules: Rules, *, limit: float
+    coordinates: npt.NDArray[np.float64],
+    operation: Operation | None,
+    rules: Rules,
+    owners: Callable[[], npt.NDArray[np.int64]],
+    *,
+    limit: float,
 ) -> npt.NDArray[np.float64]:
     finite = np.isfinite(coordinates)
     if not finite.all():
-        _refuse(coordinates, np.asarray(~finite.all(axis=1)), "are not numbers")
+        _refuse(coordinates, np.asarray(~finite.all(axis=1)), owners, "are not numbers")
     moved = coordinates if operation is None else operation.transform(coordinates)
     after = "" if operation is None else " after the transformation"
     if not rules.target.geographic:
         _refuse(
             coordinates,
             np.asarray(~np.isfinite(moved).all(axis=1)),
+            owners,
             f"are not in the area of {rules.target.crs}{after}",
         )
         return moved
-    if not (np.abs(moved) <= (180.0, 90.0)).all():
-        moved = np.column_stack([_snapped(moved[:, 0], 180.0), _snapped(moved[:, 1], 90.0)])
-        outside = np.asarray(~(np.abs(moved) <= (limit, 90.0)).all(axis=1))
-        _refuse(coordinates, outside, f"are no longitude and latitude{after}")
+    if not (np.abs(moved[:, :2]) <= (180.0, 90.0)).all():
+        moved = np.column_stack([_snapped(moved[:, 0], 180.0), _snapped(moved[:, 1], 90.0), moved[:, 2:]])
+        outside = np.asarray(~(np.abs(moved[:, :2]) <= (limit, 90.0)).all(axis=1))
+        _refuse(coordinates, outside, owners, f"are no longitude and latitude{after}")
     return moved
 
 
@@ -231,23 +306,41 @@ def _snapped(values: npt.NDArray[np.float64], limit: float) -> npt.NDArray[np.fl
     return np.where(np.abs(values) <= limit + _OVERSHOOT, np.clip(values, -limit, limit), values)
 
 
-def _refuse(coordinates: npt.NDArray[np.float64], bad: npt.NDArray[np.bool_], what: str) -> None:
+def _refuse(
+    coordinates: npt.NDArray[np.float64],
+    bad: npt.NDArray[np.bool_],
+    owners: Callable[[], npt.NDArray[np.int64]],
+    what: str,
+) -> None:
+    # `owners` says which row each coordinate belongs to; it is asked only on the way to an error.
     if bad.any():
         x, y = coordinates[np.flatnonzero(bad)[0], :2]
-        raise DataError(
+        raise UnfitError(
             f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r})",
             "Declare the right processing.crs (with override_crs), or drop the rows in processing.sql",
+            np.unique(owners()[bad]),
         )
 
 
-def _repair(geometries: Geometries, tally: Tally) -> None:
+def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:
     rows = np.flatnonzero(~shapely.is_valid(geometries) & ~shapely.is_missing(geometries))
-    if not len(rows):
+    # What the antimeridian has cut up is valid, and may be nothing.
+    gone = np.flatnonzero(shapely.is_empty(geometries))
+    if len(rows):
+        before = geometries[rows]
+        after, by_lines = repair.repaired(before)
+        tally.repaired(before, after)
+        tally.repaired_by_linework += int(by_lines.sum())
+        tally.collapsed_parts += repair.collapsed_parts(before)
+        geometries[rows] = after
+        gone = np.union1d(gone, rows[shapely.is_empty(after)])
+    if not len(gone):
         return
-    before = geometries[rows]
-    after = shapely.make_valid(before, method="structure", keep_collapsed=False)
-    tally.repaired(before, after)
-    gone = shapely.is_empty(after)
-    tally.repaired_to_nothing += int(gone.sum())
-    after[gone] = None
-    geometries[rows] = after
+    if not rules.accept_lost:
+        raise UnfitError(
+            f"{len(gone)} geometries are invalid, and repair leaves nothing of them (no extent)",
+            "Declare processing.lost_geometry: accept to publish them as null, or drop the rows in processing.sql",
+            gone,
+        )
+    tally.repaired_to_nothing += len(gone)
+    geometries[gone] = None

@@ -1,8 +1,11 @@
 """The dataset's own code, SQL or a notebook, on the way of its rows: clean geometry in, whatever it makes of them out.
 
-What code may do is decided in `transform` and `notebook`. It sees geometry in longitude and latitude.
+What code may do is decided in `transform` and `notebook`. It sees geometry in longitude and latitude. SQL also gets the
+rows whose geometry can't be cleaned, marked, since it may be there to drop them.
 """
 
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -10,19 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import in_order, memory_bytes
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
-from d4c_pipeline.processing.stream import Features, Stream
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, UNFIT_FIELD
+from d4c_pipeline.processing.stream import Features, Stream, UnfitError
 
 if TYPE_CHECKING:
     from d4c_pipeline.processing.shapes import Shapes
 
 # ruff: noqa: PLC0415 - most datasets have no code of their own
+
+_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,13 @@ class Run:
         `report` gets `source_rows`, the tally of `features` what was noticed before. Raises what the code raises.
         """
         report["source_rows"] = 0
-        source = pa.RecordBatchReader.from_batches(stream.schema, self._source(stream, features, report))
         processing = self.dataset.processing
+        # A notebook gets no rows that it would have to drop: nobody could tell whether it did.
+        marked = processing.sql is not None and features is not None and stream.geometry
+        unfit: list[DataError] = []
+        rows = self._source(stream, features, report, unfit if marked else None)
+        schema = stream.schema.append(UNFIT_FIELD) if marked else stream.schema
+        source = pa.RecordBatchReader.from_batches(schema, rows)
         folder = self.dataset.folder or Path()
         variables = {"vintage": str(self.vintage), "dataset": self.dataset.id}
         copy: Path | None = None
@@ -71,7 +84,10 @@ class Run:
                 spill=spill,
                 memory_limit=f"{memory_bytes(self.memory_limit)}B",
                 inputs=self.inputs,
+                unfit=unfit,
             )
+        if unfit:
+            report["unfit_rows_dropped_by_sql"] = [error.cause for error in unfit[:_TOLD]]
         attributes = pa.schema([each for each in answer.schema if each.name != GEOMETRY_COLUMN])
         made = Stream(attributes, iter(answer), features is not None)
         if features is not None:
@@ -83,20 +99,49 @@ class Run:
             made.operation = projection.operation(projection.crs_of(degrees), features.rules.target)
         return made, copy
 
-    def _source(self, stream: Stream, features: Features | None, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-        for batch, shapes in in_order(lambda piece: _clean(piece, stream, features), stream.pieces(), self.threads):
+    def _source(
+        self, stream: Stream, features: Features | None, report: dict[str, Any], unfit: list[DataError] | None
+    ) -> Iterator[pa.RecordBatch]:
+        # With `unfit`, rows that can't be cleaned are marked and told there; without, they stop the build.
+        tolerant = unfit is not None
+        cleaned = in_order(lambda piece: _clean(piece, stream, features, tolerant), stream.pieces(), self.threads)
+        for batch, shapes, errors in cleaned:
             report["source_rows"] += batch.num_rows
             if features is not None and shapes is not None:
                 features.tally.add(shapes.tally)
+            if unfit is not None:
+                unfit += errors
             yield batch
 
 
-def _clean(batch: pa.RecordBatch, stream: Stream, features: Features | None) -> tuple[pa.RecordBatch, Shapes | None]:
+def _clean(
+    piece: tuple[int, pa.RecordBatch], stream: Stream, features: Features | None, tolerant: bool
+) -> tuple[pa.RecordBatch, Shapes | None, list[DataError]]:
+    first, batch = piece
     if features is None or not stream.geometry:
-        return batch, None
+        return batch, None, []
     from d4c_pipeline.processing import geometry, projection
 
     rules = replace(features.rules, target=projection.Target.of(projection.WGS84))
     position = batch.schema.get_field_index(GEOMETRY_COLUMN)
-    shapes = geometry.clean(batch.column(position), stream.operation, rules)
-    return batch.set_column(position, GEOMETRY_FIELD, shapes.wkb), shapes
+    wkb, fit = batch.column(position), np.ones(batch.num_rows, np.bool_)
+    errors: list[DataError] = []
+    while True:
+        try:
+            shapes = geometry.clean(wkb, stream.operation, rules)
+        except UnfitError as error:
+            errors.append(error.located(batch, first))
+            if not tolerant:
+                raise errors[0] from error
+            fit[error.rows] = False
+            wkb = pc.if_else(pa.array(fit), wkb, pa.scalar(None, wkb.type))
+            continue
+        break
+    made = shapes.wkb
+    if errors:
+        shapes.tally.null_geometries -= int((~fit).sum())
+        made = pc.if_else(pa.array(fit), made, pa.scalar(geometry.OUT_OF_THIS_WORLD, pa.binary()))
+    batch = batch.set_column(position, GEOMETRY_FIELD, made)
+    if tolerant:
+        batch = batch.append_column(UNFIT_FIELD, pa.array(~fit))
+    return batch, shapes, errors

@@ -22,7 +22,7 @@ from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import beside, in_memory_bytes, in_order
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native
 from d4c_pipeline.processing.spill import Shelf
-from d4c_pipeline.processing.stream import Features, Stream
+from d4c_pipeline.processing.stream import Features, Stream, UnfitError
 
 if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
     from d4c_pipeline.processing.shapes import Shapes
@@ -83,7 +83,9 @@ def stage(
         first = projection.Target.of(projection.WGS84) if own else features.rules.target
         stream.operation = projection.operation(native.crs, first)
         report["source_crs"] = projection.crs_name(native.crs)
-        report["operation"] = stream.operation.description if stream.operation else "none"
+        report |= stream.operation.report() if stream.operation else {"operation": "none"}
+        if (heights := projection.vertical_name(native.crs)) is not None:
+            report["source_heights"] = heights
     notebook: Path | None = None
     if processing.sql is not None or processing.notebook is not None:
         run = own_code.Run(dataset, vintage, work, inputs, threads, memory_limit)
@@ -137,19 +139,25 @@ def _features(processing: VectorProcessing) -> Features:
         projection.Target.of(processing.crs_out),
         keep_z=processing.z == "keep",
         split=processing.antimeridian == "split",
+        accept_lost=processing.lost_geometry == "accept",
+        footprints=processing.surfaces == "footprint",
     )
     return Features(rules, Facts(), Tally())
 
 
 def _cleaned(
-    batch: pa.RecordBatch, stream: Stream, plan: columns.Plan, features: Features | None
+    piece: tuple[int, pa.RecordBatch], stream: Stream, plan: columns.Plan, features: Features | None
 ) -> tuple[pa.RecordBatch, Shapes | None]:
+    first, batch = piece
     attributes = rows.pack(plan.batch(batch))
     if features is None:
         return attributes, None
     from d4c_pipeline.processing import geometry, staged  # noqa: PLC0415
 
-    shapes = geometry.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
+    try:
+        shapes = geometry.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
+    except UnfitError as error:
+        raise error.located(batch, first) from error
     return staged.join(attributes, shapes), shapes
 
 

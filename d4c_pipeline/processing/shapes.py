@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from d4c_pipeline.processing.curves import TOLERANCE_DEGREES, TOLERANCE_PLANE
 from d4c_pipeline.processing.projection import Target
 
 TYPE_NAMES = (
@@ -34,6 +35,15 @@ TYPE_NAMES = (
 WITH_Z = 16
 _MULTI_OF = {0: 4, 1: 5, 3: 6}
 
+# Counts that stand in the report where there is something to count.
+_SELDOM = (
+    "antimeridian_split",
+    "repaired_by_linework",
+    "collapsed_parts",
+    "curves_straightened",
+    "surfaces_flattened",
+)
+
 Geometries = npt.NDArray[np.object_]
 
 
@@ -48,6 +58,10 @@ class Tally:
     dimensions_dropped: int = 0
     promoted_to_multi: int = 0
     antimeridian_split: int = 0
+    repaired_by_linework: int = 0
+    collapsed_parts: int = 0
+    curves_straightened: int = 0
+    surfaces_flattened: int = 0
     _area: float = field(default=0.0, repr=False)
     _area_changed: float = field(default=0.0, repr=False)
 
@@ -66,8 +80,11 @@ class Tally:
     def report(self) -> dict[str, Any]:
         """Return the counts; `repaired_area_change` is relative to the area of what was repaired, from 0 to 1."""
         counts: dict[str, Any] = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        if not self.antimeridian_split:
-            del counts["antimeridian_split"]
+        for name in _SELDOM:
+            if not counts[name]:
+                del counts[name]
+        if self.curves_straightened:
+            counts["curve_tolerance"] = f"{TOLERANCE_PLANE} of the source's unit, {TOLERANCE_DEGREES:.7f} of degrees"
         if self.invalid_repaired:
             change = self._area_changed / self._area if self._area else 0.0
             # What is below this is rounding, and would depend on the order in which it was added up.
@@ -77,11 +94,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done to geometry, as declared: the CRS it ends in, whether heights stay, whether it is cut at 180."""
+    """What is done to geometry, as declared: the CRS it ends in, whether heights stay, whether it is cut at 180.
+
+    `accept_lost`: whether a geometry that repair leaves nothing of becomes null. `footprints`: whether surfaces in
+    space become the area that they cover. Both are refused otherwise.
+    """
 
     target: Target
     keep_z: bool = False
     split: bool = True
+    accept_lost: bool = False
+    footprints: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rows on their way from the reader to the shelf, and what is known of their geometry by then.
+"""Rows on their way from the reader to the shelf, and what is known of their geometry by then; rows that are unfit.
 
 Where they come from and what is done to them belongs to `prepare` and `own_code`.
 """
@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 
 if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
@@ -23,6 +26,30 @@ _PIECE_BYTES = 8 << 20
 # Of a table there may be more: it is cleaned faster, and repeats itself more.
 _ROWS = 32_768
 _BYTES = 16 << 20
+_NAMED_ROWS, _NAMED_COLUMNS, _NAMED_CHARACTERS = 3, 3, 40
+
+
+class UnfitError(DataError):
+    """Geometry that can't be published as it is. `rows`: positions in the batch at hand, ascending."""
+
+    def __init__(self, cause: str, remedy: str, rows: npt.NDArray[np.int64]) -> None:
+        super().__init__(cause, remedy)
+        self.rows = np.asarray(rows, np.int64)
+
+    def located(self, batch: pa.RecordBatch, first: int) -> DataError:
+        """Return the error with some rows by their numbers and attributes; `first`: the number before `batch`."""
+        return DataError(f"{self.cause}: {row_names(batch, self.rows, first)}", self.remedy)
+
+
+def row_names(batch: pa.RecordBatch, rows: npt.NDArray[np.int64], first: int) -> str:
+    """Return what tells people which rows of `batch` those at the positions `rows` are (counted from 1)."""
+    names = [name for name in batch.schema.names if name != GEOMETRY_COLUMN][:_NAMED_COLUMNS]
+    told: list[str] = []
+    for row in rows[:_NAMED_ROWS].tolist():
+        values = [f"{name} {str(batch.column(name)[row].as_py())[:_NAMED_CHARACTERS]}" for name in names]
+        told.append(f"row {first + row + 1}" + (f" ({', '.join(values)})" if values else ""))
+    more = len(rows) - _NAMED_ROWS
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
 
 
 def coalesced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -67,14 +94,17 @@ class Stream:
         """The schema of the batches."""
         return self.attributes.append(GEOMETRY_FIELD) if self.geometry else self.attributes
 
-    def pieces(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches, those with geometry in pieces of a size to work on."""
+    def pieces(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the batches, those with geometry in pieces of a size to work on, with the number of their first row."""
+        done = 0
         for batch in self.batches:
+            first = done
+            done += batch.num_rows
             if not self.geometry:
-                yield batch
+                yield first, batch
                 continue
             size = batch.column(batch.schema.get_field_index(GEOMETRY_COLUMN)).nbytes
             count = max(1, -(-batch.num_rows // _PIECE_ROWS), -(-size // _PIECE_BYTES))
             length = max(1, -(-batch.num_rows // count))
             for start in range(0, batch.num_rows, length):
-                yield batch.slice(start, length)
+                yield first + start, batch.slice(start, length)

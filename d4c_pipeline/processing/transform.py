@@ -20,11 +20,12 @@ from d4c_pipeline.processing.columns import GEOMETRY
 from d4c_pipeline.processing.duckdb_engine import identifier, literal_pattern, parquet, text_literal
 from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.parallel import in_own_thread
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, exactly_unique
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, UNFIT_FIELD, exactly_unique
 
 # Words that mean the present moment without being written as a function call.
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
+_UNFIT = identifier(UNFIT_FIELD.name)
 _ROWS_A_BATCH = 1 << 16
 _AS_TEXT = (
     "UUID",
@@ -50,6 +51,7 @@ def stream(
     spill: Path,
     memory_limit: str | None = None,
     inputs: Mapping[str, Files] | None = None,
+    unfit: Sequence[D4CError] = (),
 ) -> pa.RecordBatchReader:
     """Run the SELECT in `sql_file` over the rows of `source` and return its rows, in the order it answers them.
 
@@ -58,8 +60,10 @@ def stream(
     Each of `inputs` is a view of its name over that (Geo)Parquet file (or several as one), its geometry columns
     GEOMETRY too. `variables` are there as `getvariable('name')`. One thread, since sums of floating point numbers
     depend on how many there are; no other files, no network, nothing that answers differently on another day. What
-    exceeds `memory_limit` (DuckDB's words) goes to the folder `spill`. Raises DataError, in one sentence, for SQL that
-    is not such a SELECT, that fails, answers without rows, or has no `geometry` where `with_geometry`.
+    exceeds `memory_limit` (DuckDB's words) goes to the folder `spill`. A column `UNFIT_FIELD` of `source` marks rows
+    that must not be published, for the reasons that are in `unfit` once `source` is read: the SQL runs with them and
+    without them, and the first reason is raised when its answers differ. Raises DataError, in one sentence, for SQL
+    that is not such a SELECT, that fails, answers without rows, or has no `geometry` where `with_geometry`.
     """
     sql = _text(sql_file)
     connection = duckdb_engine.connect(extensions=("spatial",), threads=1, memory_limit=memory_limit, spill=spill)
@@ -79,7 +83,11 @@ def stream(
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         _check(connection, sql, sql_file.name, tuple(inputs or {}))
+        if unfit:
+            _without_unfit(connection, sql, sql_file.name, unfit[0])
         connection.execute(f"CREATE TEMP TABLE d4c_result AS {sql}")
+        if unfit:
+            _same_as_with_unfit(connection, unfit[0])
         schema, answer = _answer(connection, sql_file.name, with_geometry=with_geometry)
     except BaseException as error:
         connection.close()
@@ -117,7 +125,7 @@ def _text(sql_file: Path) -> str:
 def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchReader, broken: list[D4CError]) -> None:
     names = source.schema.names
     taken = [GEOMETRY] if GEOMETRY_COLUMN in names else []
-    attributes = [name for name in names if name != GEOMETRY_COLUMN]
+    attributes = [name for name in names if name not in (GEOMETRY_COLUMN, UNFIT_FIELD.name)]
     unique = dict(zip(attributes, exactly_unique(attributes, fold_case=True, taken=taken), strict=True))
     # Columns are named by position: DuckDB would take two that differ by case for one.
     fields = [source.schema.field(position).with_name(f"c{position}") for position in range(len(names))]
@@ -136,10 +144,44 @@ def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchRe
         if name == GEOMETRY_COLUMN
         else f"c{position} AS {identifier(unique[name])}"
         for position, name in enumerate(names)
+        if name != UNFIT_FIELD.name
     ]
+    marked = UNFIT_FIELD.name in names
+    if marked:
+        selected.append(f"c{names.index(UNFIT_FIELD.name)} AS {_UNFIT}")
     connection.register("d4c_incoming", pa.RecordBatchReader.from_batches(renamed, numbered()))
     connection.execute(f"CREATE TABLE source AS SELECT {', '.join(selected)} FROM d4c_incoming")
     connection.unregister("d4c_incoming")
+    if marked:
+        if (connection.execute(f"SELECT count(*) FROM source WHERE {_UNFIT}").fetchone() or (0,))[0]:
+            connection.execute("CREATE TABLE d4c_marked AS SELECT rowid AS number, * FROM source")
+        connection.execute(f"ALTER TABLE source DROP COLUMN {_UNFIT}")
+
+
+def _without_unfit(connection: duckdb.DuckDBPyConnection, sql: str, name: str, reason: D4CError) -> None:
+    # Answers with the rows that are unfit, lays that aside, and takes them out of the source.
+    try:
+        connection.execute(f"CREATE TEMP TABLE d4c_with_unfit AS {sql}")
+    except duckdb.Error as error:
+        raise _kept(reason, f"the SQL of {name} fails on them: {' '.join(str(error).split())[:200]}") from error
+    connection.execute(
+        f"CREATE OR REPLACE TABLE source AS SELECT * EXCLUDE (number, {_UNFIT}) FROM d4c_marked"
+        f" WHERE NOT {_UNFIT} ORDER BY number"
+    )
+    connection.execute("DROP TABLE d4c_marked")
+
+
+def _same_as_with_unfit(connection: duckdb.DuckDBPyConnection, reason: D4CError) -> None:
+    # Geometry compares as its bytes.
+    for one, other in (("d4c_with_unfit", "d4c_result"), ("d4c_result", "d4c_with_unfit")):
+        differing = f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})"
+        if (connection.execute(differing).fetchone() or (0,))[0]:
+            raise _kept(reason, "the answer of the SQL depends on them")
+    connection.execute("DROP TABLE d4c_with_unfit")
+
+
+def _kept(reason: D4CError, why: str) -> DataError:
+    return DataError(f"{reason.cause}; {why}", reason.remedy)
 
 
 def _load_input(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:

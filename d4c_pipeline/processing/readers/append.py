@@ -17,6 +17,10 @@ from d4c_pipeline.processing.readers.native import Native, Part
 _OPEN = 48
 _WIDTHS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _REMEDY = "Declare a processing.member or layer that leaves it out, or have the publisher align the files"
+_CRS_REMEDY = (
+    "Declare a processing.member or layer that leaves it out and publish it as a dataset of its own; or, where a file"
+    " states a wrong one, the right processing.crs with override_crs"
+)
 
 
 def append(parts: Sequence[Part]) -> Native:
@@ -31,11 +35,11 @@ def append(parts: Sequence[Part]) -> Native:
     opened = [part.open() for part in parts]
     first = opened[0]
     for part, native in zip(parts, opened, strict=True):
-        if (native.crs is None) != (first.crs is None) or (native.crs is not None and native.crs != first.crs):
+        if not _same_crs(first, native):
             raise DataError(
                 f"{parts[0].origin} and {part.origin} can't be appended: the coordinate reference system of one is"
                 f" {_crs_name(first)}, of the other {_crs_name(native)}",
-                _REMEDY,
+                _REMEDY if None in (first.crs, native.crs) else _CRS_REMEDY,
             )
     attributes = _unified([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
     known = [native.rows for native in opened]
@@ -127,6 +131,16 @@ def _added(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
             several = [value for position, value in enumerate(values) if value not in values[:position]]
             out[name] = several[0] if len(several) == 1 else several
     return out
+
+
+def _same_crs(one: Native, other: Native) -> bool:
+    if one.crs is None or other.crs is None:
+        return one.crs is other.crs
+    if one.crs == other.crs:
+        return True
+    from d4c_pipeline.processing import projection  # noqa: PLC0415 - tables need no PROJ
+
+    return projection.same_crs(one.crs, other.crs)
 
 
 def _crs_name(native: Native) -> str:

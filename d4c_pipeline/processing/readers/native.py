@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # PROJ takes its time to load, and tables don't need it
 
 GEOMETRY_COLUMN = "__geometry__"
 GEOMETRY_FIELD = pa.field(GEOMETRY_COLUMN, pa.binary())
+# On the way into SQL: rows whose geometry can't be cleaned.
+UNFIT_FIELD = pa.field("__unfit__", pa.bool_())
 
 
 @dataclass(frozen=True)

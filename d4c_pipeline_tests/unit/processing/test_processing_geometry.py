@@ -13,6 +13,7 @@ import shapely
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing import geometry, projection
 from d4c_pipeline.processing import shapes as model
+from d4c_pipeline.processing.stream import UnfitError
 
 
 class Cleaned(NamedTuple):
@@ -48,10 +49,45 @@ def test_a_bow_tie_becomes_its_two_halves_and_no_area_is_lost_silently() -> None
     assert tally.report()["repaired_area_change"] == 1.0  # its two lobes cancelled each other
 
 
-def test_what_repair_leaves_nothing_of_is_null_and_counted() -> None:
-    shapes, tally, *_ = cleaned(shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)]))
+@pytest.mark.parametrize(
+    "flat", ["POLYGON ((0 0, 1 1, 0 0, 0 0))", "LINESTRING (5 5, 5 5)", "LINESTRING Z (5 5 1, 5 5 9)"]
+)
+def test_a_geometry_that_repair_leaves_nothing_of_is_refused_with_its_position(flat: str) -> None:
+    with pytest.raises(UnfitError, match="1 geometries are invalid, and repair leaves nothing") as raised:
+        cleaned(shapely.Point(1, 2), shapely.from_wkt(flat))
+    assert raised.value.rows.tolist() == [1]
+
+
+def test_what_repair_leaves_nothing_of_is_null_and_counted_where_that_is_accepted() -> None:
+    lost = shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)])
+    shapes, tally, *_ = cleaned(lost, rules=usual(accept_lost=True))
     assert shapes == [None]
     assert (tally.repaired_to_nothing, tally.null_geometries) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wkt", "cut"),
+    [
+        (
+            "MULTILINESTRING ((179 0, -179 0), (180 0, 180 10))",
+            "MULTILINESTRING ((179 0, 180 0), (-180 0, -179 0), (-180 0, -180 10))",
+        ),
+        (
+            "GEOMETRYCOLLECTION (POINT (181 1), LINESTRING (179 0, 181 0))",
+            "GEOMETRYCOLLECTION (POINT (-179 1), MULTILINESTRING ((179 0, 180 0), (-180 0, -179 0)))",
+        ),
+    ],
+)
+def test_nothing_is_lost_at_the_antimeridian(wkt: str, cut: str) -> None:
+    shapes, tally, *_ = cleaned(shapely.from_wkt(wkt))
+    assert shapely.to_wkt(shapes[0]) == cut
+    assert tally.antimeridian_split == 1
+
+
+def test_an_area_across_the_antimeridian_whose_hole_stands_first_keeps_its_area() -> None:
+    swapped = "POLYGON ((175 2, 185 2, 185 8, 175 8, 175 2), (170 0, 170 10, 190 10, 190 0, 170 0))"
+    shapes, *_ = cleaned(shapely.from_wkt(swapped))
+    assert shapely.area(shapes[0]) == pytest.approx(140.0)
 
 
 def test_null_and_empty_geometries_are_null() -> None:
