@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources import files
+from d4c_pipeline.sources import files, not_data
+from d4c_pipeline.sources.heads import stated_length
 from d4c_pipeline.sources.notes import Notes
 from d4c_pipeline.sources.part import Part, length
 from d4c_pipeline.sources.port import Arrived, Fetched
@@ -103,6 +104,7 @@ class Download:
         self._target = into / wanted.name
         self._part = Part(self._target, wanted.url, notes, wanted.sha256, self._stop)
         self._label = web.label(wanted.url)
+        self._longest: int | None = None  # the length that an attempt was told last
         self._mirror: str | None = None  # the one that the bytes so far came from
         self._deadline = time.monotonic() + web.patience.whole_timeout
 
@@ -179,21 +181,43 @@ class Download:
                 self._take(response, mirror, label, trusting=trusting)
         if part.total is not None and part.done != part.total:
             raise TransientError(f"{label} sent {part.done:,} bytes of {part.total:,}", "Try again later")
+        html_type = not_data.is_html_type(part.content_type, wanted.name)
         try:
-            files.inspect(part.path, wanted.name, label, part.start)
+            files.inspect(part.path, wanted.name, label, part.start, html_type=html_type)
         except TransientError:
             part.restart()  # what is here is whole by its length and still broken: continuing it can't help
             raise
+        self._require_stated_length(mirror, label)
         part.finish(label)
         return self._arrived()
+
+    def _require_stated_length(self, mirror: str, label: str) -> None:
+        """Compare a file that came without a length with what the server says of it otherwise.
+
+        A connection that closes half-way looks like one that closes at the end. Raises TransientError.
+        """
+        part, wanted = self._part, self._wanted
+        known = part.total is not None or wanted.sha256 is not None or files.has_end(wanted.name)
+        if known or not part.is_plain:
+            return
+        try:
+            stated = stated_length(self._web, wanted.sign(mirror), wanted.name, label=label)
+        except (D4CError, *FAILURES):
+            stated = None  # it was sent all the same
+        expected = max(filter(None, (stated, self._longest)), default=None)
+        if expected is not None and part.done < expected:
+            done = part.done
+            part.restart()
+            raise TransientError(
+                f"{label} sent {done:,} bytes without saying how many there are; the file has {expected:,} by its HEAD",
+                "Try again later; if it stays so, tell the publisher, or declare the sha256 of the file",
+            )
 
     def _take(self, response: Answer, mirror: str, label: str, *, trusting: bool) -> None:
         part = self._part
         if response.status in (304, 416):
             part.restart()
             raise TransientError(f"{label} answered {response.status} to a plain request", "Try again later")
-        if files.is_html_type(response.headers.get("Content-Type"), self._wanted.name):
-            raise files.html_instead(label)
         earlier = part.total
         other = self._mirror not in (None, mirror)
         if other and not trusting and earlier is not None and response.status == 200 and length(response) != earlier:
@@ -203,6 +227,7 @@ class Download:
             )
         part.begin(response, label, trusting=trusting)
         self._mirror = mirror
+        self._longest = part.total or self._longest
         if part.total is not None:
             files.require_room(self._target.parent, part.total - part.done, self._wanted.name)
         part.receive(response, self._report)

@@ -18,17 +18,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
+from d4c_pipeline.sources import not_data
 from d4c_pipeline.sources.port import Arrived
 
 START = 1024
-"""So many bytes tell a web page from data."""
+"""So many bytes tell most web pages from data."""
 
-HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 _LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
-_HTML_START = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
-)
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _MAGIC = {
     ".zip": _ZIP,
@@ -78,13 +75,18 @@ def require_room(folder: Path, size: int, what: str) -> None:
 def file_names(urls: Sequence[str]) -> tuple[str, ...]:
     """Return a safe file name for each of `urls`, out of its path; equal names get a piece of the URL's sha256.
 
-    The same URL always gets the same name, whatever the order. Names are compared without case, as some disks do.
+    The same URL always gets the same name, whatever the order; where it is there several times, all but the first get
+    a number as well. Names are compared without case, as some disks do.
     """
-    names = [_safe_name(url) for url in urls]
-    times = Counter(name.casefold() for name in names)
-    return tuple(
-        name if times[name.casefold()] == 1 else _told_apart(name, url) for name, url in zip(names, urls, strict=True)
-    )
+    names = {url: _safe_name(url) for url in urls}
+    times = Counter(name.casefold() for name in names.values())
+    again: Counter[str] = Counter()
+    out: list[str] = []
+    for url in urls:
+        name = names[url] if times[names[url].casefold()] == 1 else _told_apart(names[url], url)
+        again[url] += 1
+        out.append(name if again[url] == 1 else _numbered(name, again[url]))
+    return tuple(out)
 
 
 def _safe_name(url: str) -> str:
@@ -97,47 +99,43 @@ def _safe_name(url: str) -> str:
     return (name.removesuffix(suffix).encode()[:room].decode(errors="ignore") + suffix) or "download"
 
 
+def _numbered(name: str, number: int) -> str:
+    suffix = PurePosixPath(name).suffix
+    return f"{name.removesuffix(suffix)}-{number}{suffix}"
+
+
 def _told_apart(name: str, url: str) -> str:
     suffix = PurePosixPath(name).suffix
     return f"{name.removesuffix(suffix)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}"
 
 
-def is_html_type(content_type: str | None, name: str) -> bool:
-    """Say whether a content type means a web page, where `name` doesn't ask for one."""
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    return media_type in ("text/html", "application/xhtml+xml") and not name.lower().endswith(HTML_SUFFIXES)
+def has_end(name: str) -> bool:
+    """Say whether `inspect` notices that the end of a file of this name is missing."""
+    return _MAGIC.get(PurePosixPath(name).suffix.lower()) == _ZIP
 
 
-def inspect(path: Path, name: str, url: str, start: bytes | None = None) -> None:
+def inspect(path: Path, name: str, url: str, start: bytes | None = None, *, html_type: bool = False) -> None:
     """Look at a whole file that came from `url` and is to be called `name`.
 
-    `start`: its first `START` bytes, where they are at hand.
+    `start`: its first `START` bytes, where they are at hand. `html_type`: the server called it a web page.
 
     Raises SourceError when it is empty, a web page, or doesn't begin as its name says; TransientError when it is a
-    zip whose end is missing.
+    zip whose end is missing; and what `not_data.judged` says of an error in the place of data.
     """
     if start is None:
         with path.open("rb") as file:
             start = file.read(START)
     if not start:
         raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
-    if not name.lower().endswith(HTML_SUFFIXES) and _HTML_START.match(start):
-        raise html_instead(url)
     suffix = PurePosixPath(name).suffix.lower()
+    if (error := not_data.judged(path, name, url, start, binary=suffix in _MAGIC, html_type=html_type)) is not None:
+        raise error
     # A zip may have something before its members (a self-extracting one), so its end decides.
     is_zip = suffix == ".zip" and zipfile.is_zipfile(path)
     if suffix in _MAGIC and not is_zip and not start.startswith(_MAGIC[suffix]):
         raise SourceError(f"{url} is not a {suffix[1:]}", "Look at the address in a browser and correct it")
     if _MAGIC.get(suffix) == _ZIP and not is_zip and not zipfile.is_zipfile(path):
         raise TransientError(f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher")
-
-
-def html_instead(url: str) -> SourceError:
-    """The error for a web page where a data file was declared."""
-    return SourceError(
-        f"{url} answered with a web page instead of data",
-        "Look at the address in a browser: the file may have moved, or the publisher shows a notice",
-    )
 
 
 def sha256_of(path: Path) -> str:

@@ -20,12 +20,12 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.download import HEALTH, Wanted
+from d4c_pipeline.sources.heads import read_mark
 from d4c_pipeline.sources.mirror_list import Listed, read_mirror_list
-from d4c_pipeline.sources.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.sources.transfers import fetch_all
-from d4c_pipeline.sources.web import Answer, Web, web_of
-from d4c_pipeline.transport.patience import HttpStatusError, Patience, http_date, is_retryable, persist
+from d4c_pipeline.sources.web import Web, web_of
+from d4c_pipeline.transport.patience import Patience, http_date, persist
 
 
 class HttpFiles:
@@ -137,7 +137,7 @@ def mark_of(
 ) -> FileMark:
     """Return what the healthiest of `mirrors` says of a file, without its body; raises what `persist` raises."""
     asked = HEALTH.order(mirrors)[0]
-    mark = persist(partial(_mark, web, asked, name), web.label(asked), web.patience, pause)
+    mark = persist(partial(read_mark, web, asked, name), web.label(asked), web.patience, pause)
     return FileMark(url, mark.etag, mark.last_modified, mark.length)
 
 
@@ -145,28 +145,6 @@ def known_of(url: str, known: Sequence[NativeFile]) -> NativeFile | None:
     """Return the file of an address that was retained last and can be recognised."""
     found = [file for file in known if file.url == url and (file.etag or file.last_modified)]
     return found[-1] if found else None
-
-
-def _mark(web: Web, url: str, name: str) -> FileMark:
-    try:
-        with web.answer("HEAD", url) as response:
-            mark = _read_mark(response, url, name)
-        if mark.etag or mark.last_modified:
-            return mark
-    except HttpStatusError as error:
-        if is_retryable(error) and error.status != 501:
-            raise
-    # Some servers refuse HEAD, or answer it with less than they say to GET.
-    with web.answer("GET", url, {"Range": "bytes=0-0"}) as response:
-        return _read_mark(response, url, name)
-
-
-def _read_mark(response: Answer, url: str, name: str) -> FileMark:
-    if files.is_html_type(response.headers.get("Content-Type"), name):
-        raise files.html_instead(url)
-    span = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    whole = length(response) if span is None else int(span["total"]) if span["total"] != "*" else None
-    return FileMark(url, response.headers.get("ETag"), response.headers.get("Last-Modified"), whole)
 
 
 def served_vintage(marks: Sequence[FileMark]) -> Vintage:

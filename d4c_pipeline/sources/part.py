@@ -7,18 +7,18 @@ process: the next one that fetches the same address into the same folder goes on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.model.errors import SourceError, TransientError
-from d4c_pipeline.sources import digests, files
+from d4c_pipeline.sources import codings, digests, files
 from d4c_pipeline.sources.notes import Notes
 from d4c_pipeline.sources.web import Answer
 
-CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
+CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CHUNK = 1 << 18  # larger ones are fresh memory from the kernel each time
 
@@ -36,6 +36,8 @@ class _State:
     total: int | None
     stated: Mapping[str, str]
     complete: bool = False
+    disposition: str | None = None
+    plain: bool = True  # the bytes are those of the body: without a content coding that was undone
 
 
 class Part:
@@ -54,6 +56,8 @@ class Part:
         self._url = url
         self._sha256 = sha256
         self._stop = stop
+        self._codings: tuple[str, ...] = ()
+        self._peeked = b""
         self._forget()
         self._take_up()
 
@@ -76,6 +80,16 @@ class Part:
     def content_type(self) -> str | None:
         """The Content-Type of what is here."""
         return self._state.content_type
+
+    @property
+    def disposition(self) -> str | None:
+        """The Content-Disposition."""
+        return self._state.disposition
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether lengths and ranges of the body are those of the file: no content coding was undone."""
+        return self._state.plain
 
     @property
     def is_whole(self) -> bool:
@@ -110,7 +124,7 @@ class Part:
 
         `trusting`: the digest of the whole is known, so that the bytes may come from any mirror.
         """
-        if not self.done or (self._state.validator is None and not trusting):
+        if not self.done or not self._state.plain or (self._state.validator is None and not trusting):
             return {}
         asking = {"Range": f"bytes={self.done}-"}
         return asking if trusting else {**asking, "If-Range": self._state.validator or ""}
@@ -118,26 +132,31 @@ class Part:
     def begin(self, response: Answer, label: str, *, trusting: bool = False) -> None:
         """Take up an answer: go on with a fitting 206, start over with a 200."""
         headers = response.headers
-        if response.status == 206:
-            span = CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        self._codings, self._peeked = (), b""
+        span = CONTENT_RANGE.fullmatch(headers.get("Content-Range", "")) if response.status == 206 else None
+        if response.status == 206 and not (self.done == 0 and _is_all(span)):
             same = trusting or validator(response) == self._state.validator
             if span is None or int(span["first"]) != self.done or not same or _differs(span["total"], self.total):
                 self.restart()
                 raise TransientError(f"{label} sent another range than asked for", "Try again later")
             return
         self._forget()
-        encoding = headers.get("Content-Encoding", "identity").lower()
-        if encoding not in ("identity", "gzip", "deflate"):
-            raise SourceError(f"{label} sends the encoding '{encoding}'", "Ask the publisher for the plain file")
-        plain = encoding == "identity"  # else length and ranges are those of the compressed body
+        if codings.stated(headers):
+            while len(self._peeked) < codings.PEEK and (more := response.read1(codings.PEEK, decode_content=False)):
+                self._peeked += more
+            self._codings = codings.of(headers, self.target.name, self._peeked, label)
+        plain = not self._codings  # else length and ranges are those of the coded body
+        said = headers.get("Content-Length", "")
         self._state = replace(
             _fresh(self._url),
             validator=validator(response) if plain else None,
             etag=headers.get("ETag"),
             last_modified=headers.get("Last-Modified"),
             content_type=headers.get("Content-Type"),
-            total=length(response) if plain else None,
+            total=int(said) if plain and said.isdigit() else None,
             stated=digests.stated(headers) if plain else {},
+            disposition=headers.get("Content-Disposition"),
+            plain=plain,
         )
         self._hashes = self._running()
         if self.total is None or self.total > _CHUNK:  # of what comes in one chunk there is nothing to go on with
@@ -145,8 +164,7 @@ class Part:
 
     def receive(self, response: Answer, progress: Callable[[int, int | None], None]) -> None:
         """Write and hash the body as it arrives; raises StorageError."""
-        plain = response.headers.get("Content-Encoding", "identity").lower() == "identity"
-        chunks = _chunks(response, decode=not plain)
+        chunks = codings.decoded(_chunks(self._peeked, response), self._codings, self._url)
         # No sync: a file of this folder is not trusted after a power cut, see `_take_up`.
         with (
             files.writing(self.path.parent),
@@ -224,9 +242,9 @@ class Part:
 
 
 def length(response: Answer) -> int | None:
-    """The length of the file in bytes, None when the answer doesn't say (or says that of a compressed body)."""
+    """The length of the file in bytes, None when the answer doesn't say (or says that of a coded body)."""
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdigit() and "Content-Encoding" not in response.headers else None
+    return int(text) if text.isdigit() and not codings.stated(response.headers) else None
 
 
 def validator(response: Answer) -> str | None:
@@ -235,10 +253,16 @@ def validator(response: Answer) -> str | None:
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _chunks(response: Answer, *, decode: bool) -> Iterable[bytes]:
+def _chunks(peeked: bytes, response: Answer) -> Iterator[bytes]:
+    if peeked:
+        yield peeked
     # What has arrived, up to a chunk: a server that drips must not keep us from looking at the clock.
-    while chunk := response.read1(_CHUNK, decode_content=decode):
+    while chunk := response.read1(_CHUNK, decode_content=False):
         yield chunk
+
+
+def _is_all(span: re.Match[str] | None) -> bool:
+    return span is not None and int(span["first"]) == 0 and span["total"] == str(int(span["last"]) + 1)
 
 
 def _differs(total: str, known: int | None) -> bool:

@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
 from http.client import RemoteDisconnected
+from http.cookiejar import CookieJar
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+from urllib.request import Request
 
 import urllib3
 from urllib3.exceptions import ProtocolError
 
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
 from d4c_pipeline.model.sources import Timeouts
-from d4c_pipeline.sources import files
+from d4c_pipeline.sources import not_data
 from d4c_pipeline.sources.hosts import HOSTS
 from d4c_pipeline.sources.origins import origin_of, rewrite
 from d4c_pipeline.sources.pools import pools, proxy_of, require_public
@@ -30,7 +33,10 @@ from d4c_pipeline.transport.patience import HttpStatusError, Patience, is_retrya
 
 Answer = urllib3.BaseHTTPResponse
 _MOST_REDIRECTS = 10
+_LOOK = 1 << 16
 _LONGEST_DOCUMENT = 256 << 20
+# 2xx that bring no file: "accepted", to be asked for again later (ArcGIS Hub while it exports), and "no content".
+_EMPTY = frozenset({202, 204, 205})
 
 
 class Web:
@@ -57,6 +63,8 @@ class Web:
         self._declared = frozenset(origin_of(url) for url in declared)
         self._authorization = authorization
         self._public_only = public_only
+        # A redirect may set a cookie and expect it: kept as long as this object, so for one fetch.
+        self._cookies = CookieJar()
         options: dict[str, Any] = {
             "maxsize": per_host,
             "retries": False,
@@ -82,7 +90,8 @@ class Web:
         """Send a request, follow redirects (each hop is rewritten, none leaves http), yield the open answer.
 
         `label`: what errors call the address, where it carries something secret. Raises HttpStatusError for a status
-        that is neither 2xx nor in `passing`, and SourceError for redirects that lead nowhere or where they must not.
+        that neither brings something (2xx without 202, 204 and 205) nor is in `passing`, and SourceError for redirects
+        that lead nowhere or where they must not.
         """
         name = label or self.label(url)
         target = url
@@ -91,6 +100,7 @@ class Web:
             with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
                 response = self._send(method, target, asked, headers, body)
                 try:
+                    self._keep_cookies(response, target)
                     location = response.get_redirect_location()
                     if not location:
                         self._require_success(response, asked, passing)
@@ -131,14 +141,14 @@ class Web:
         """As `json`, in one attempt; raises what the attempt raises, not yet explained."""
         asking = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": media_type})
         with self.answer("GET" if body is None else "POST", url, asking, passing=passing, body=body) as response:
-            if files.is_html_type(response.headers.get("Content-Type"), ""):
-                raise files.html_instead(self.label(url))
             content = response.read(_LONGEST_DOCUMENT, decode_content=True)
             if len(content) == _LONGEST_DOCUMENT:
                 raise SourceError(f"{self.label(url)} answered with a document without end", "Correct the address")
         try:
             return json.loads(content)
         except ValueError as error:
+            if not_data.is_page(content[:_LOOK]):
+                raise not_data.html_instead(self.label(url)) from error
             # Proxies cut documents off; what is no JSON at all stays that.
             if content.lstrip()[:1] in (b"{", b"["):
                 raise TransientError(f"{self.label(url)} sent a broken document: {error}", "Try again later") from error
@@ -177,10 +187,19 @@ class Web:
         out = {"User-Agent": user_agent(), "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
         if self._authorization is not None and origin_of(target) in self._declared:
             out["Authorization"] = self._authorization
+        asking = Request(target)  # noqa: S310 - nothing is opened: the jar reads and writes its header
+        self._cookies.add_cookie_header(asking)
+        if (cookie := asking.get_header("Cookie")) is not None:
+            out["Cookie"] = cookie
         return out
 
+    def _keep_cookies(self, response: Answer, target: str) -> None:
+        if "Set-Cookie" in response.headers:
+            told: Any = SimpleNamespace(info=lambda: response.headers)
+            self._cookies.extract_cookies(told, Request(target))  # noqa: S310
+
     def _require_success(self, response: Answer, asked: str, passing: tuple[int, ...]) -> None:
-        if 200 <= response.status < 300 or response.status in passing:
+        if (200 <= response.status < 300 and response.status not in _EMPTY) or response.status in passing:
             return
         error = HttpStatusError(response.status, response.headers)
         rest = retry_after(error, datetime.now(UTC))

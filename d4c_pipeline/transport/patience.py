@@ -30,7 +30,8 @@ from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, TransientError
 
 T = TypeVar("T")
-_RETRYABLE_STATUS = frozenset({408, 425, 429})
+_NOT_READY = 202
+_RETRYABLE_STATUS = frozenset({_NOT_READY, 408, 425, 429})
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,16 @@ class Patience:
 
 
 class HttpStatusError(Exception):
-    """A status that is neither 2xx nor one that the caller deals with. `headers`: names in any case."""
+    """A status that is neither a success nor one that the caller deals with.
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    `headers`: names in any case. `said`: the server's own words, where they are known.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], said: str = "") -> None:
         super().__init__(status)
         self.status = status
         self.headers = headers
+        self.said = said
 
 
 FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, ConnectionError, TimeoutError)
@@ -64,12 +69,12 @@ FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, Conne
 
 
 def is_retryable_status(status: int) -> bool:
-    """Say whether a request that was answered so may succeed later: 408, 425, 429 and 5xx."""
+    """Say whether a request that was answered so may succeed later: 202 (not ready), 408, 425, 429 and 5xx."""
     return status in _RETRYABLE_STATUS or status >= 500
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Say whether the same request may succeed later: 408, 425, 429, 5xx, connection, time-out, a body cut short.
+    """Say whether the same request may succeed later: 202, 408, 425, 429, 5xx, connection, time-out, a body cut short.
 
     A certificate that can't be trusted, an address that is none and every explained error but a TransientError stay as
     they are until somebody changes something; so does any other exception, which is a bug.
@@ -90,7 +95,10 @@ def is_retryable(error: BaseException) -> bool:
 def retry_after(error: BaseException, now: datetime) -> float | None:
     """Return the seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), None if it doesn't."""
     answered = _answered(error)
-    return None if answered is None else seconds_asked(answered[1].get("Retry-After"), now)
+    if answered is None:
+        return None
+    # A date is one of the server's clock, which need not be ours.
+    return seconds_asked(answered[1].get("Retry-After"), http_date(answered[1].get("Date")) or now)
 
 
 def seconds_asked(header: str | None, now: datetime) -> float | None:
@@ -154,7 +162,7 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
     tries = f" ({attempts} attempts)" if attempts > 1 else ""
     host = url.partition("://")[2].partition("/")[0]
     if (answered := _answered(error)) is not None:
-        return explain_status(answered[0], url, tries, asked)
+        return explain_status(answered[0], url, tries, asked, said=getattr(error, "said", ""))
     match error:
         case D4CError():
             return error
@@ -186,23 +194,30 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
             return TransientError(f"The connection for {url} broke{tries}: {_short(error)}", "Try again later")
 
 
-def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0) -> D4CError:
-    """Return the error of our tree for an HTTP status."""
+def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0, *, said: str = "") -> D4CError:
+    """Return the error of our tree for an HTTP status. `said`: the server's own words."""
+    words = f" ({said})" if said else ""
     if is_retryable_status(status):
         when = f"Try again in {asked:.0f} s, as the server asks" if asked else "Try again later"
-        return TransientError(f"{url} answered {status}{tries}", when)
+        if status == _NOT_READY:
+            return TransientError(f"{url} is not ready yet: the server answered 202{words}{tries}", when)
+        return TransientError(f"{url} answered {status}{words}{tries}", when)
+    if status == 204:
+        return SourceError(f"{url} answered 204, which means no content", "Correct the address or the vintage")
     if status in (404, 410):
-        return SourceError(f"{url} does not exist (the server answered {status})", "Correct the address or the vintage")
+        return SourceError(
+            f"{url} does not exist (the server answered {status}){words}", "Correct the address or the vintage"
+        )
     if status in (401, 407):
         return NeedsPersonError(
-            f"{url} wants credentials (the server answered {status})",
+            f"{url} wants credentials (the server answered {status}){words}",
             "Name the variable that holds them as the source's authorization, or correct what it holds",
         )
     if status == 403:
         return SourceError(
-            f"{url} refuses access (the server answered 403)", "Correct the address, or ask the publisher"
+            f"{url} refuses access (the server answered 403){words}", "Correct the address, or ask the publisher"
         )
-    return SourceError(f"{url} answered {status}", "Look at the address in a browser and correct it")
+    return SourceError(f"{url} answered {status}{words}", "Look at the address in a browser and correct it")
 
 
 def _answered(error: BaseException) -> tuple[int, Mapping[str, str]] | None:
