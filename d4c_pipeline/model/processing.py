@@ -85,6 +85,7 @@ class _Processing(Declared):
     sql: str | None = None
     member: str | None = None
     layer: str | None = None
+    records: str | None = None
     append: bool = False
     origin_column: Identifier | None = None
     encoding: str | None = None
@@ -182,6 +183,7 @@ class TableProcessing(_Processing):
     Either is needed where there are several, of which one is read. With `append` all that match are read, one after the
     other, into one dataset (columns by name, missing ones null); `origin_column` names an additional column
     with the file or layer that a row comes from.
+    `records`: of a JSON document, the path to the list of rows (`result.records`); `.` if the document is the one row.
     Of a text file, where it can't be detected: `encoding`, `delimiter`, `header_row` (number of the line or row with
     the names, from 1), `header` (names for a file that has no such line). `decimal`, `thousands`: the marks
     in its numbers; a value that is a number by them is rewritten plainly (`1 234,5` to `1234.5`), but not in columns
