@@ -21,6 +21,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing import inputs
 from d4c_pipeline.processing.inputs import Member
+from d4c_pipeline.processing.readers import hive
 from d4c_pipeline.processing.readers.native import Native, Part, with_rows
 from d4c_pipeline.sources.unpack import is_archive
 
@@ -38,6 +39,7 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     """
     members = _chosen(processing, natives, work)
     parts = [part for member in members for part in _parts(member, processing, threads)]
+    parts = [hive.with_path_columns(part) for part in parts]
     parts = [replace(part, origin=_origin(part, several=len(members) > 1)) for part in parts]
     if processing.origin_column is not None:
         parts = [_with_origin(part, processing.origin_column) for part in parts]

@@ -1,12 +1,10 @@
 """(Geo)Parquet as a source, read with pyarrow in batches of bounded size: GDAL's wheel has no Parquet driver.
 
-What the file says of its geometry is understood here (https://geoparquet.org/releases/v1.1.0/); the geometry itself is
-not looked into.
+What the file says of its geometry is understood by `geoparquet`; the geometry itself is not looked into.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,8 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
+from d4c_pipeline.processing.readers import geoarrow, geoparquet
+from d4c_pipeline.processing.readers.geoparquet import Shape
 from d4c_pipeline.processing.readers.native import (
     GEOMETRY_FIELD,
     Native,
@@ -28,46 +28,61 @@ from d4c_pipeline.processing.readers.native import (
 
 _BATCH_BYTES = 32 << 20
 _BATCH_ROWS = 16_384
-# What the absence of a crs means by the specification; null means that nobody knows.
-_DEFAULT_CRS = "OGC:CRS84"
 
 
 def read(path: Path, processing: Processing) -> Native:
     """Read a Parquet file; for features with the geometry of one column, the others of that kind left out.
 
-    Which column: the declared one, else the one the file calls primary, else the only one. Without any, for features
-    too, what is returned has no geometry. Dictionaries are decoded, nested values become JSON text. Raises DataError
-    for a broken file, no such column, an encoding other than WKB, and a CRS that is not stated.
+    Which column: the declared one, else the one the file calls primary, else the only one, be it described or (with a
+    declared `crs`) a column of WKB under a usual name. Without any, what is returned has no geometry, where columns
+    with coordinates or SQL are declared to make it. Dictionaries are decoded, nested values become JSON text. Raises
+    DataError for a broken file, no such column, an encoding that is not read, and a CRS that is not stated.
     """
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
     schema = file.schema_arrow  # made anew each time it is asked for
-    shapes = _geometry_columns(file, schema)
+    shapes = geoparquet.shapes_of(file, schema)
     names: list[str] = schema.names
     report: dict[str, Any] = {}
-    geometry, crs = -1, None
+    geometry, crs, encoding = -1, None, "WKB"
     if isinstance(processing, VectorProcessing):
         chosen = _chosen(processing, shapes, file, schema, path)
         if chosen is not None:
             geometry, crs = names.index(chosen), parse_crs(_crs(chosen, shapes, processing, path), path)
             report["geometry_column"] = chosen
-    coverings = _coverings(file)
-    left_out = {at for at, name in enumerate(names) if name in shapes or name in coverings}
+            if chosen in shapes:
+                encoding = shapes[chosen].encoding
+                report |= {f"source_{fact}": value for fact, value in shapes[chosen].facts.items()}
+    coverings = geoparquet.coverings(file)
+    # What is described as geometry but is text stays a column, to be declared as geometry_wkt.
+    left_out = {
+        at
+        for at, name in enumerate(names)
+        if name in coverings or (name in shapes and not pa.types.is_string(plain_type(schema.field(at).type)))
+    }
+    left_out |= {at for at, name in enumerate(names) if name in shapes and shapes[name].readable}
     if dropped := [names[at] for at in sorted(left_out) if at != geometry]:
         report["columns_left_out"] = dropped
     positions = [at for at in range(len(names)) if at != geometry and at not in left_out]
     unique = exactly_unique([names[at] for at in positions])
     kinds = [plain_type(schema.field(at).type) for at in positions]
     attributes = pa.schema(list(zip(unique, kinds, strict=True)))
-    batches = _batches(file, path, positions, geometry, attributes, processing.nulls)
+    batches = _batches(file, path, positions, (geometry, encoding), attributes, processing.nulls)
     return Native(path.name, attributes, batches, crs, file.metadata.num_rows, report)
 
 
 def _batches(
-    file: pq.ParquetFile, path: Path, positions: list[int], geometry: int, attributes: pa.Schema, nulls: tuple[str, ...]
+    file: pq.ParquetFile,
+    path: Path,
+    positions: list[int],
+    shape: tuple[int, str],
+    attributes: pa.Schema,
+    nulls: tuple[str, ...],
 ) -> Iterator[pa.RecordBatch]:
+    # `shape`: position (-1 for none) and encoding of the geometry.
+    geometry, encoding = shape
     schema = attributes if geometry < 0 else attributes.append(GEOMETRY_FIELD)
     for group in range(file.num_row_groups):
         described = file.metadata.row_group(group)
@@ -81,50 +96,27 @@ def _batches(
                     break
                 arrays = [with_nulls(plain(batch.column(at)), nulls) for at in positions]
                 if geometry >= 0:
-                    arrays.append(plain(batch.column(geometry)))
+                    column = batch.column(geometry)
+                    wkb = encoding == "WKB"
+                    arrays.append(
+                        plain(column) if wkb else geoarrow.to_wkb(column, encoding, batch.schema.names[geometry])
+                    )
                 out = pa.record_batch(arrays, schema=schema)
             except (pa.ArrowException, OSError, UnicodeError) as error:
                 raise _broken(path, error) from error
             yield out
 
 
-def _geo(file: pq.ParquetFile) -> dict[str, Any]:
-    try:
-        geo = json.loads((file.metadata.metadata or {}).get(b"geo", b"{}"))
-    except ValueError:
-        return {}
-    return geo if isinstance(geo, dict) else {}
-
-
-def _geometry_columns(file: pq.ParquetFile, schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    # Those that the metadata describe, and those of Parquet's own type GEOMETRY (GeoParquet 2.0).
-    found: dict[str, dict[str, Any]] = {
-        name: column for name, column in _geo(file).get("columns", {}).items() if name in schema.names
-    }
-    for field in schema:
-        extension = (field.metadata or {}).get(b"ARROW:extension:name", b"")
-        if isinstance(field.type, pa.BaseExtensionType):
-            extension = field.type.extension_name.encode()
-        if extension == b"geoarrow.wkb":
-            found.setdefault(field.name, {"encoding": "WKB"})
-    return found
-
-
-def _coverings(file: pq.ParquetFile) -> set[str]:
-    # Boxes that repeat the geometry for the sake of queries; they are made anew.
-    columns = _geo(file).get("columns", {}).values()
-    boxes = [column.get("covering", {}).get("bbox", {}) for column in columns]
-    return {str(box["xmin"][0]) for box in boxes if box.get("xmin")}
-
-
 def _chosen(
-    processing: VectorProcessing, shapes: dict[str, dict[str, Any]], file: pq.ParquetFile, schema: pa.Schema, path: Path
+    processing: VectorProcessing, shapes: dict[str, Shape], file: pq.ParquetFile, schema: pa.Schema, path: Path
 ) -> str | None:
     wanted = processing.geometry_column
     if wanted is None:
-        if processing.longitude is not None or processing.geometry_wkt is not None or not shapes:
+        if processing.longitude is not None or processing.geometry_wkt is not None:
             return None
-        wanted = _geo(file).get("primary_column") or (next(iter(shapes)) if len(shapes) == 1 else None)
+        wanted = geoparquet.primary(file, shapes) if shapes else _undescribed(processing, file, schema, path)
+        if wanted is None and not shapes:
+            return None
     there = ", ".join(shapes or schema.names[:30])
     if wanted is None:
         raise DataError(
@@ -133,25 +125,55 @@ def _chosen(
     position = schema.get_field_index(wanted)
     if position < 0:
         raise DataError(f"{path.name} has no column {wanted}; it has {there}", "Correct processing.geometry_column")
-    kind = plain_type(schema.field(position).type)
-    if not pa.types.is_binary(kind) or shapes.get(wanted, {}).get("encoding", "WKB") != "WKB":
+    kind, shape = plain_type(schema.field(position).type), shapes.get(wanted)
+    textual = pa.types.is_string(kind) and not pa.types.is_nested(schema.field(position).type)
+    if textual and not (shape is not None and shape.encoding in geoarrow.ENCODINGS):
         raise DataError(
-            f"Column {wanted} of {path.name} holds geometry as {shapes.get(wanted, {}).get('encoding', kind)}, not WKB",
+            f"Column {wanted} of {path.name} is text, not WKB",
+            f"Declare geometry_wkt: {wanted}, which reads Well-Known Text and hexadecimal WKB, with processing.crs",
+        )
+    if (shape is not None and not shape.readable) or (
+        not pa.types.is_binary(kind) and (shape is None or shape.encoding == "WKB")
+    ):
+        said = shape.encoding if shape is not None and not shape.readable else schema.field(position).type
+        raise DataError(
+            f"Column {wanted} of {path.name} holds geometry as {said}, not WKB",
             "Declare another geometry_column, or have the publisher write WKB",
         )
     return wanted
 
 
-def _crs(column: str, shapes: dict[str, dict[str, Any]], processing: VectorProcessing, path: Path) -> str:
-    described = shapes.get(column)
-    stated = None if described is None else described.get("crs", _DEFAULT_CRS)
-    if processing.crs and (processing.override_crs or stated is None):
+def _undescribed(processing: VectorProcessing, file: pq.ParquetFile, schema: pa.Schema, path: Path) -> str | None:
+    # A file that says nothing of geometry. SQL may make it out of any column.
+    if processing.sql is not None:
+        return None
+    names = geoparquet.likely(file, schema)
+    if len(names) == 1 and processing.crs is not None:
+        return names[0]
+    if names:
+        raise DataError(
+            f"{path.name} does not say which column is its geometry, nor the coordinate reference system;"
+            f" {' and '.join(names)} may be it",
+            f"Declare processing.geometry_column: {names[0]} and processing.crs",
+        )
+    raise DataError(
+        f"{path.name} does not say which column is its geometry; it has {', '.join(schema.names[:30])}",
+        "Declare processing.geometry_column (of WKB) with processing.crs, geometry_wkt, or longitude and latitude; or"
+        " kind: table",
+    )
+
+
+def _crs(column: str, shapes: dict[str, Shape], processing: VectorProcessing, path: Path) -> str:
+    if processing.crs and processing.override_crs:
+        return processing.crs
+    stated = geoparquet.crs_of(shapes[column], path) if column in shapes else None
+    if stated is None and processing.crs:
         return processing.crs
     if stated is None:
         raise DataError(
             f"{path.name} does not say the coordinate reference system of {column}", "Declare processing.crs"
         )
-    return stated if isinstance(stated, str) else json.dumps(stated)
+    return stated
 
 
 def _broken(path: Path, error: Exception) -> DataError:
