@@ -83,17 +83,21 @@ def keys(
 ) -> None:
     """Show the operator's public key: with it alone, the newest catalogue is found ('d4c seed --from-key')."""
     from d4c_pipeline.chain.seeding import key_place
+    from d4c_pipeline.distribution.dht_pointer import link
     from d4c_pipeline.distribution.operator_key import make_key, read_key
 
     settings = read_settings(home, None, debug)
     path = SeedingSettings.from_environment().key_file or key_place(settings)
     if not make and not path.is_file():
         raise UnknownNameError(f"There is no key at {path}", "Make one with 'd4c keys --make', or set D4C_OPERATOR_KEY")
-    facts = {"public_key": (make_key(path) if make else read_key(path)).public_text, "file": str(path)}
+    key = make_key(path) if make else read_key(path)
+    facts = {"public_key": key.public_text, "link": link(key.public), "file": str(path)}
     if as_json:
         print_json(facts)
     else:
-        print_facts({"public key": facts["public_key"], "private key in": facts["file"]})
+        print_facts(
+            {"public key": key.public_text, "link for other clients": facts["link"], "private key in": facts["file"]}
+        )
 
 
 @torrents_app.command()

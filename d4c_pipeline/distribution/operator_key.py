@@ -6,7 +6,6 @@ one file (PKCS #8, PEM) that only its owner can read, and is never shown.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -29,15 +28,19 @@ _PUBLIC = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class OperatorKey:
-    """A key pair. `public`: 32 bytes; `expanded`: 64 secret bytes, the form in which libtorrent signs."""
+    """A key pair. `public`: 32 bytes; `private`, never shown, signs."""
 
     public: bytes
-    expanded: bytes = field(repr=False)
+    private: Ed25519PrivateKey = field(repr=False, compare=False)
 
     @property
     def public_text(self) -> str:
         """The public key as it is told to others: 64 hexadecimal digits."""
         return self.public.hex()
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the ed25519 signature of `data`: 64 bytes."""
+        return self.private.sign(data)
 
 
 def make_key(path: Path) -> OperatorKey:
@@ -73,12 +76,7 @@ def read_key(path: Path) -> OperatorKey:
         raise PermanentError(f"{path} holds no private key that can be read", "Name the file of 'd4c keys'") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise PermanentError(f"The key in {path} is not an ed25519 key", "Make one with 'd4c keys --make'")
-    seed = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-    # RFC 8032, 5.1.5: what signing starts from; libtorrent keeps keys in this form.
-    expanded = bytearray(hashlib.sha512(seed).digest())
-    expanded[0] &= 248
-    expanded[31] = expanded[31] & 63 | 64
-    return OperatorKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), bytes(expanded))
+    return OperatorKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), key)
 
 
 def public_key(text: str) -> bytes:

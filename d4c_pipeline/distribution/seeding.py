@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from uuid import uuid4
 import libtorrent as lt
 
 from d4c_pipeline.distribution import dht_pointer
+from d4c_pipeline.distribution.dht_put import Placed
 from d4c_pipeline.distribution.disk import storage_errors, write_file
 from d4c_pipeline.distribution.operator_key import OperatorKey
 from d4c_pipeline.distribution.seeding_policy import Offer, chosen
@@ -66,6 +68,8 @@ class Seeder:
         self._key: OperatorKey | None = None
         self._told_due = 0.0
         self._told: str | None = None
+        self._teller = ThreadPoolExecutor(1, thread_name_prefix="dht-pointer")
+        self._telling: tuple[Future[Placed], str] | None = None
         self._asked: bytes | None = None
         self.pointer: dht_pointer.Pointer | None = None
         self.problem = ""
@@ -157,9 +161,11 @@ class Seeder:
                 self._resume_due = now + _RESUME_SECONDS
                 self._save_all()
                 self._meet_nodes()
-            if self._key is not None and self._told is not None and now >= self._told_due:
+            if self._key is not None and self._told is not None and now >= self._told_due and self._telling is None:
                 self._told_due = now + _RETRY_SECONDS
-                dht_pointer.tell(self._session, self._key, self._told)
+                where = dht_pointer.whereabouts(self._session, self._settings.dht_nodes)
+                self._telling = self._teller.submit(dht_pointer.tell, where, self._key, self._told), self._told
+            self._hear_told()
             self._session.post_session_stats()
             left = deadline - time.monotonic()
             if left <= 0:
@@ -184,6 +190,7 @@ class Seeder:
 
     def close(self) -> None:
         """Save what a next start wants to know, and leave the swarms."""
+        self._teller.shutdown(wait=False, cancel_futures=True)
         self._session.pause()
         waiting = self._save_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
@@ -266,12 +273,19 @@ class Seeder:
                     self._dht_nodes = alert.values["dht.dht_nodes"]
                 case lt.dht_mutable_item_alert():
                     self._hear_pointer(alert)
-                case lt.dht_put_alert() if alert.num_success and self._key is not None:
-                    self._told_due = time.monotonic() + dht_pointer.REFRESH_SECONDS
-                    self.pointer = dht_pointer.Pointer(str(self._told), alert.seq)
                 case _:
                     pass
         return saves
+
+    def _hear_told(self) -> None:
+        """Take note of how the last telling ended, if it has; without a node that took it, it is tried again soon."""
+        if self._telling is None or not self._telling[0].done():
+            return
+        (future, info_hash), self._telling = self._telling, None
+        placed = future.result()
+        if placed.nodes and info_hash == self._told:
+            self._told_due = time.monotonic() + dht_pointer.REFRESH_SECONDS
+            self.pointer = dht_pointer.Pointer(info_hash, placed.seq)
 
     def _hear_pointer(self, alert: Any) -> None:
         found = dht_pointer.answered(alert, self._asked) if self._asked else None

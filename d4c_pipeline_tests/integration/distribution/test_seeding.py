@@ -14,13 +14,14 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import libtorrent as lt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from d4c_pipeline.distribution import dht_pointer
+from d4c_pipeline.distribution import dht_pointer, dht_put
 from d4c_pipeline.distribution.operator_key import make_key
 from d4c_pipeline.distribution.pieces import hash_pieces, piece_size_for
 from d4c_pipeline.distribution.seeding import Seeder, alone_in
@@ -31,6 +32,7 @@ from d4c_pipeline.distribution.torrents import TorrentFile, torrent_of
 from d4c_pipeline.model.errors import BusyError, IntegrityError
 from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
 
+FACTS = ("key", "salt", "seq", "item", "signature", "authoritative")
 ALONE = SeedingSettings(listen="127.0.0.1:0", lsd=False)
 ALL = replace(ALONE, fetch=FetchPolicy(everything=True))
 CREATED = datetime(2026, 11, 22, tzinfo=UTC)
@@ -271,12 +273,17 @@ def in_the_dht(session: Any) -> bool:
     return any(alert.values["dht.dht_nodes"] for alert in stats)
 
 
-def answers(session: Any, public: bytes, seconds: float = 10) -> list[Any]:
+def answers(session: Any, public: bytes, seconds: float = 20) -> list[Any]:
     dht_pointer.ask(session, public)
     deadline = time.monotonic() + seconds
     found: list[Any] = []
     while time.monotonic() < deadline:
-        found += [alert for alert in session.pop_alerts() if isinstance(alert, lt.dht_mutable_item_alert)]
+        # Copied: an alert is gone with the next call of pop_alerts.
+        found += [
+            SimpleNamespace(**{name: getattr(alert, name) for name in FACTS})
+            for alert in session.pop_alerts()
+            if isinstance(alert, lt.dht_mutable_item_alert)
+        ]
         if any(alert.authoritative for alert in found):
             return found
         time.sleep(0.05)
@@ -321,17 +328,25 @@ def test_the_item_is_what_bep_44_says_and_foreign_ones_say_nothing(tmp_path: Pat
         while not in_the_dht(session) and time.monotonic() < deadline:
             time.sleep(0.05)
     info_hash = os.urandom(20)
-    dht_pointer.tell(sessions[1], key, info_hash.hex())
-    time.sleep(1)
+    there = [("localhost", session.listen_port()) for session in sessions]
+    where = dht_pointer.whereabouts(sessions[1], there)
+    gone = replace(where, nodes=(*where.nodes, ("no-such-host.invalid", 1), ("127.0.0.1", 9)))
+    placed = dht_pointer.tell(gone, key, info_hash.hex())
+    assert (placed.seq, placed.nodes) == (1, 3)
     found = answers(sessions[2], key.public)[-1]
-    # BEP 44: the signature is over salt, seq and v as they stand in the bencoded message.
-    signed = b"4:salt%d:%b3:seqi%de1:v%b" % (len(dht_pointer.SALT), dht_pointer.SALT, found.seq, lt.bencode(info_hash))
+    # BEP 46: the value is a dictionary with the info hash; BEP 44: the signature is over salt, seq and v as they stand
+    # in the bencoded message.
+    assert found.item == {b"ih": info_hash}
+    value = b"d2:ih20:%be" % info_hash
+    signed = b"4:salt%d:%b3:seqi%de1:v%b" % (len(dht_pointer.SALT), dht_pointer.SALT, found.seq, value)
     Ed25519PublicKey.from_public_bytes(key.public).verify(bytes(found.signature), signed)
     assert dht_pointer.answered(found, key.public) == dht_pointer.Pointer(info_hash.hex(), found.seq)
     assert dht_pointer.answered(found, stranger.public) is None
     assert dht_pointer.answered(answers(sessions[2], stranger.public)[-1], stranger.public) is None
-    sessions[1].dht_put_mutable_item(stranger.expanded, stranger.public, b"no info hash", dht_pointer.SALT)
-    time.sleep(1)
+    # The same again keeps its number, another has the next, and what is no pointer says nothing.
+    assert dht_pointer.tell(where, key, info_hash.hex()).seq == 1
+    assert dht_pointer.tell(dht_pointer.whereabouts(sessions[1]), key, "ab" * 20).seq == 2
+    assert dht_put.put(there, stranger, b"no info hash", dht_pointer.SALT, name=where.name).nodes == 3
     assert dht_pointer.answered(answers(sessions[2], stranger.public)[-1], stranger.public) is None
 
 
