@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -22,48 +22,79 @@ from d4c_pipeline.sources.port import Arrived
 Document = dict[str, Any]
 _DEFAULT_ROWS = 1000  # what a server allows that doesn't say
 _NOTE = "layer.json"
+_UNSORTABLE = frozenset({"esriFieldTypeGeometry", "esriFieldTypeBlob", "esriFieldTypeRaster", "esriFieldTypeXML"})
+_CURVES = ("curveRings", "curvePaths")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer says of itself. `fields` are as the server has them, with domains; `edited`: None where not told."""
+    """What a layer says of itself. `fields` are as the server has them, with domains; `edited`: None where not told.
+
+    `id_field`: None where rows have no object ids; `order` then is what pages are ordered by, empty where the server
+    sends no pages. `told`: what readers of the file have to know besides, under the names of the service.
+    """
 
     name: str
     description: str
     geometry_type: str | None
-    id_field: str
+    id_field: str | None
     fields: tuple[Document, ...]
     most_rows: int
     edited: datetime | None
+    has_z: bool = False
+    order: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def read(cls, document: Mapping[str, Any], url: str) -> Layer:
-        """Read the answer to `<layer>?f=json`. Raises SourceError when it describes no layer with object ids."""
+        """Read the answer to `<layer>?f=json`. Raises SourceError when it describes no layer or table."""
         fields = tuple(cast("list[Document]", document.get("fields") or []))
         id_field = document.get("objectIdField") or next(
-            (field["name"] for field in fields if field.get("type") == "esriFieldTypeOID"), None
+            (each["name"] for each in fields if each.get("type") == "esriFieldTypeOID"), None
         )
-        if id_field is None:
+        if not fields and id_field is None:
             raise SourceError(
                 f"{url} is no layer with object ids", "Name a layer or table, such as .../FeatureServer/0"
             )
         editing = cast("Mapping[str, int | None]", document.get("editingInfo") or {})
         moment = editing.get("dataLastEditDate") or editing.get("lastEditDate")
+        can = cast("Mapping[str, Any]", document.get("advancedQueryCapabilities") or {})
+        sortable = [str(each["name"]) for each in fields if each.get("type") not in _UNSORTABLE]
         return cls(
             name=str(document.get("name") or "layer"),
             description=str(document.get("description") or ""),
             geometry_type=document.get("geometryType"),
-            id_field=str(id_field),
+            id_field=None if id_field is None else str(id_field),
             fields=fields,
             most_rows=int(document.get("maxRecordCount") or _DEFAULT_ROWS),
             edited=None if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
+            has_z=document.get("hasZ") is True and bool(document.get("geometryType")),
+            order=",".join(sortable) if can.get("supportsPagination") and can.get("supportsOrderBy") else "",
+            told=_told(document),
         )
+
+
+def _told(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Subtypes with their domains, and that dates are in no known time zone; nothing where there is nothing of it."""
+    told: dict[str, Any] = {}
+    type_field = document.get("subtypeField") or document.get("typeIdField")
+    types = cast("list[Document]", document.get("subtypes") or document.get("types") or [])
+    if type_field and types:
+        told["typeIdField"] = type_field
+        told["types"] = [
+            {"id": each.get("id", each.get("code")), "name": each.get("name"), "domains": each.get("domains") or {}}
+            for each in types
+        ]
+    if document.get("datesInUnknownTimezone") is True:
+        told["datesInUnknownTimezone"] = True
+    return told
 
 
 class Pages:
     """The pages of a layer in a folder, of which a killed process leaves whole ones.
 
-    `ids`: the object ids of all rows, sorted. Pages of another state of the layer are thrown away.
+    `ids`: the object ids of all rows, sorted, each once; empty of a layer without them. Pages of another state of the
+    layer are thrown away.
     """
 
     def __init__(self, folder: Path, layer: Layer, ids: Sequence[int]) -> None:
@@ -83,14 +114,27 @@ class Pages:
                 folder.mkdir(parents=True)
                 note.write_text(text, "utf-8")
             self._here = {int(path.stem.partition("-")[0]): path for path in folder.glob("*-*.jsonl")}
-        self._end = 0
+        if not self._ids:
+            self._here = {}  # what has no object ids can't be gone on with
+        self._end, self._rows = 0, 0
         while self._end in self._here:
+            self._rows += len(self._lines(self._end)) - 1
             self._end = int(self._here[self._end].stem.partition("-")[2])
 
     @property
     def rows_here(self) -> int:
-        """How many rows, from the first id on, are here without a gap."""
+        """How many ids, from the first one on, are here without a gap."""
         return self._end
+
+    @property
+    def rows(self) -> int:
+        """How many rows are here: more than ids where these are not unique."""
+        return self._rows
+
+    @property
+    def last_id(self) -> int:
+        """The largest object id."""
+        return self._ids[-1]
 
     def missing(self, size: int) -> tuple[int, ...]:
         """Return the ids of the next page, at most `size`; empty when all rows are here."""
@@ -98,32 +142,67 @@ class Pages:
         return self._ids[begin : begin + size]
 
     def keep(self, ids: Sequence[int], answer: Document) -> None:
-        """Keep the answer to a question for `ids`. Raises TransientError when it does not hold just these rows."""
-        rows = {self._id_of(row): row for row in cast("list[Document]", answer.get("features") or [])}
-        if set(rows) != set(ids):
+        """Keep the answer to a question for `ids`, each with all its rows: object ids need not be unique.
+
+        Raises TransientError when it does not hold just these rows, and SourceError for curves and for rows that are
+        there twice.
+        """
+        rows: dict[int, list[str]] = {}
+        for row in cast("list[Document]", answer.get("features") or []):
+            rows.setdefault(self._id_of(row), []).append(self._line(row))
+        cut = bool(answer.get("exceededTransferLimit")) and len(ids) > 1
+        if set(rows) != set(ids) or cut:
             raise TransientError(f"A page holds {len(rows)} rows instead of {len(ids)}", "Try again later")
+        for each, found in rows.items():
+            if len(set(found)) < len(found):
+                raise SourceError(
+                    f"{self._layer.name} has {len(found)} rows with {self._layer.id_field} {each}, some of them alike",
+                    f"Leave them out by where ({self._layer.id_field} <> {each}), or ask the publisher",
+                )
+        self._put(len(ids), answer, [line for each in ids for line in sorted(rows[each])])
+
+    def keep_unnumbered(self, answer: Document) -> int:
+        """Keep a page of a layer without object ids, and return how many rows it has."""
+        lines = [self._line(row) for row in cast("list[Document]", answer.get("features") or [])]
+        if lines:
+            self._put(len(lines), answer, sorted(lines))
+        return len(lines)
+
+    def _put(self, size: int, answer: Document, lines: Sequence[str]) -> None:
         begin = self.rows_here
         reference = json.dumps(answer.get("spatialReference"), sort_keys=True)
-        lines = [reference, *(json.dumps(rows[each], ensure_ascii=False) for each in ids)]
-        path = self._folder / f"{begin:09d}-{begin + len(ids):09d}.jsonl"
+        path = self._folder / f"{begin:09d}-{begin + size:09d}.jsonl"
         with files.writing(self._folder):
             part = path.with_suffix(".part")
-            part.write_text("\n".join(lines) + "\n", "utf-8")
+            part.write_text("\n".join([reference, *lines]) + "\n", "utf-8")
             part.replace(path)
         self._here[begin] = path
-        self._end = begin + len(ids)
+        self._end = begin + size
+        self._rows += len(lines)
+
+    def _line(self, row: Document) -> str:
+        geometry = cast("Document", row.get("geometry") or {})
+        if curve := next((name for name in _CURVES if name in geometry), None):
+            told = self._layer.id_field and f" ({self._layer.id_field} {self._id_of(row)})"
+            raise SourceError(
+                f"{self._layer.name} sends a true curve ({curve}) though it was asked for lines{told or ''}",
+                "Leave the row out by where, or ask the publisher for a layer without curves",
+            )
+        return json.dumps(row, ensure_ascii=False)
 
     def assemble(self, target: Path, url: str) -> Arrived:
         """Write all rows into `target`, in the order of their ids; the same rows make the same bytes."""
         layer = self._layer
         asked_for = {key for row in self._first_rows() for key in row.get("attributes", {})}
-        fields = [field for field in layer.fields if field.get("name") in asked_for or not asked_for]
+        fields = [each for each in layer.fields if each.get("name") in asked_for or not asked_for]
         with files.writing(target.parent):
             part = target.with_name(f".{target.name}.part")
             with part.open("w", encoding="utf-8", newline="\n") as sink:
                 # The geometry type stands first: readers recognise the format by it.
                 head: Document = {"geometryType": layer.geometry_type} if layer.geometry_type else {"fieldAliases": {}}
                 told: Document = {**head, "objectIdFieldName": layer.id_field, "spatialReference": self._reference()}
+                told |= {"hasZ": True} if layer.has_z else {}
+                told |= layer.told
                 sink.write(json.dumps({**told, "name": layer.name, "fields": fields}, ensure_ascii=False)[:-1])
                 sink.write(', "features": [\n')
                 separator = ""
@@ -141,7 +220,7 @@ class Pages:
         """Throw the pages away."""
         with files.writing(self._folder.parent):
             shutil.rmtree(self._folder)
-        self._here, self._end = {}, 0
+        self._here, self._end, self._rows = {}, 0, 0
 
     def _lines(self, begin: int) -> list[str]:
         return self._here[begin].read_text("utf-8").rstrip("\n").split("\n")
