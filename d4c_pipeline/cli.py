@@ -37,7 +37,8 @@ from d4c_pipeline.cli_fixity import repair, verify
 from d4c_pipeline.cli_retention import prune
 from d4c_pipeline.cli_review import review_app
 from d4c_pipeline.cli_seed import keys, seed, torrents_app
-from d4c_pipeline.model.errors import D4CError, PermanentError, sanitise
+from d4c_pipeline.model.errors import D4CError, PermanentError
+from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.model.settings import Settings, has_archive_token
 
 if TYPE_CHECKING:

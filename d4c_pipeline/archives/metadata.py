@@ -15,9 +15,10 @@ from typing import Any
 
 from d4c_pipeline.model.dataset import Dataset, Party
 from d4c_pipeline.model.declared import Bilingual
-from d4c_pipeline.model.errors import PermanentError, sanitise
+from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.licences import Licence, licence
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.settings import PUBLISHER
 
 IDENTIFIER_SCHEME = "urn:d4c:"
@@ -147,7 +148,7 @@ def record_metadata(
     vintage before it, which it continues. `page_url`: its page in the portal. Raises PermanentError when something in
     them can't stand in a record.
     """
-    related = [RelatedIdentifier(sanitise(url), "isderivedfrom", "dataset") for url in dict.fromkeys(native_urls)]
+    related = [RelatedIdentifier(public_address(url), "isderivedfrom", "dataset") for url in dict.fromkeys(native_urls)]
     for identifier, relation, resource_type in (
         (code_url, "iscompiledby", "software"),
         (previous_vintage_doi, "continues", "dataset"),

@@ -27,7 +27,8 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.parts import MANIFEST_NAME, file_name
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, Release, release_key
+from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, NativeFile, Release, release_key
+from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.version import Bump, Version, first_version, next_version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.compare import compare
@@ -144,10 +145,7 @@ def _stage(
             "version": str(version),
             "license": dataset.license,
             "definition_sha256": definition_digest(dataset),
-            "native_files": [
-                {"name": n.name, "url": n.url, "sha256": n.sha256, "size": n.size, "last_modified": n.last_modified}
-                for n in staged.natives
-            ],
+            "native_files": [_native(n) for n in staged.natives],
             "parameters": dict(staged.parameters),
             **provenance(),
             "summary": staged.summary.to_json(),
@@ -169,6 +167,12 @@ def _stage(
     write_file(folder / "checksums.sha256", lines.encode())
     artifacts.append(as_artifact(folder / "checksums.sha256", ArtifactRole.CHECKSUMS))
     return artifacts
+
+
+def _native(file: NativeFile) -> dict[str, Any]:
+    """Describe a native file for the manifest: an address without secrets, of an operator's own file its name."""
+    facts = {"sha256": file.sha256, "size": file.size, "last_modified": file.last_modified}
+    return {"name": file.name, "url": public_address(file.url), **facts}
 
 
 def _linked_data(deployment: Deployment, file: StagedData, target: Path) -> Artifact:

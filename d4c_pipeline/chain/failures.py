@@ -11,8 +11,9 @@ from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.ledger.failures import Failed
-from d4c_pipeline.model.errors import D4CError, TransientError, sanitise
+from d4c_pipeline.model.errors import D4CError, TransientError
 from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.secrets import sanitise
 
 DISCOVER = "discover"
 OBSERVE = "observe"

@@ -22,8 +22,9 @@ from d4c_pipeline.distribution.disk import storage_errors, write_file
 from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.distribution.seeding_policy import Offer
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
-from d4c_pipeline.model.errors import DataError, TransientError, sanitise
+from d4c_pipeline.model.errors import DataError, TransientError
 from d4c_pipeline.model.release import Artifact, Release, Torrent
+from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.transport.identity import user_agent
 
 _COLUMNS = ("id", "collection", "d4c:info_hash", "d4c:magnet", "assets")

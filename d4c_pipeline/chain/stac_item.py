@@ -18,8 +18,9 @@ from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
-from d4c_pipeline.model.errors import UnknownNameError, sanitise
+from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.release import ArtifactRole
+from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.vintage import Vintage
 
 ITEM_NAME = "item.json"
@@ -52,7 +53,7 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
             torrents,
             publisher=settings.publisher,
             contact=settings.contact,
-            sources=[sanitise(url) for url in dataset.source.derived_from(vintage)],
+            sources=[public_address(url) for url in dataset.source.derived_from(vintage)],
         )
         write_file(folder / README_NAME, described)
         release = add_artifact(deployment, release, folder / README_NAME, ArtifactRole.README)

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 import httpx
 
 from d4c_pipeline.distribution.pieces import Pieces
-from d4c_pipeline.model.errors import sanitise
+from d4c_pipeline.model.secrets import sanitise
 
 _TIMEOUT_SECONDS = 30.0
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "d4c_pipeline web seed check"}

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, StorageError, TransientError
 
 HEAD = "0007"
@@ -42,6 +43,7 @@ def open_engine(url: str) -> Engine:
             f"The ledger's address can't be used ({error})",
             "Correct D4C_LEDGER_URL, an SQLAlchemy URL, or install the driver that it names",
         ) from error
+    secrets.declare(parsed.password)
     embedded = parsed.get_backend_name() == "sqlite"
     shown = parsed.render_as_string(hide_password=True)
     try:

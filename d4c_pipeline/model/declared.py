@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.secrets import mask, secret_in_address
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -42,7 +43,19 @@ VintageText = Annotated[str, BeforeValidator(text_of_number), AfterValidator(_vi
 Identifier = Annotated[
     str, full_match(r"[a-z][a-z0-9_]*", "an identifier (lower-case letters, digits and underscores)")
 ]
-HttpUrl = Annotated[str, full_match(r"https?://[^\s]+", "an http(s) address")]
+
+
+def _without_secrets(url: str) -> str:
+    if (part := secret_in_address(url)) is not None:
+        raise ValueError(
+            f"'{mask(url)}' has {part}, which would be published with every release: leave it out, and write "
+            "authorization: NAME, the environment variable that holds the Authorization header"
+        )
+    return url
+
+
+WebUrl = Annotated[str, full_match(r"https?://[^\s]+", "an http(s) address")]
+HttpUrl = Annotated[WebUrl, AfterValidator(_without_secrets)]
 
 
 class Declared(BaseModel):

@@ -7,25 +7,7 @@ Mapping a protocol's status codes onto this tree belongs to the room that speaks
 
 from __future__ import annotations
 
-import re
-
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
-_SECRET_PARAMETER = re.compile(
-    r"(?P<name>(?:access_token|token|api[_-]?key|secret|password|signature|x-amz-[a-z-]+)=)[^&\s]+", re.IGNORECASE
-)
-_BEARER = re.compile(r"(?P<name>bearer\s+)\S+", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-def sanitise(text: str) -> str:
-    """Return `text` without credentials (user info in URLs, secret parameters, bearer tokens) and control characters.
-
-    What a server answered may end up in a log or a terminal, so it passes here first.
-    """
-    text = _CREDENTIALS.sub(r"\g<scheme>", text)
-    text = _SECRET_PARAMETER.sub(r"\g<name>***", text)
-    text = _BEARER.sub(r"\g<name>***", text)
-    return _CONTROL.sub(" ", text)
+from d4c_pipeline.model.secrets import sanitise
 
 
 class D4CError(Exception):

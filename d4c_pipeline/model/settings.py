@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.stores import Stores, base_url, read_stores
 
@@ -150,6 +151,7 @@ def archive_token(environment: Mapping[str, str] | None = None) -> str:
             "The archive wants a token and none is set",
             "Put it into the environment as D4C_ARCHIVE_TOKEN, or into a file that D4C_ARCHIVE_TOKEN_FILE names",
         )
+    secrets.declare(token)
     return token
 
 

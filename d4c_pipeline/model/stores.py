@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from d4c_pipeline.model.declared import Declared, HttpUrl, full_match
+from d4c_pipeline.model import secrets
+from d4c_pipeline.model.declared import Declared, WebUrl, full_match
 from d4c_pipeline.model.errors import PermanentError
 
 PRIMARY = "primary"
@@ -46,7 +47,7 @@ def base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-BaseUrl = Annotated[HttpUrl, AfterValidator(base_url)]
+BaseUrl = Annotated[WebUrl, AfterValidator(base_url)]
 
 
 def _no_slashes_around(text: str) -> str:
@@ -130,6 +131,7 @@ class S3Place(_Store):
                 f"Store {self.name} has its {name} in the {said}, which is empty or not set",
                 f"Set it, or correct {name}_{'env' if file is None else 'file'} in the document of stores",
             )
+        secrets.declare(found.strip())
         return found.strip()
 
 

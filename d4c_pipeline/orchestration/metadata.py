@@ -25,6 +25,7 @@ from d4c_pipeline.chain.reports import catalogue_query
 from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
+from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.processing.checks.verdict import Verdict
 from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 
@@ -39,7 +40,7 @@ def of_raw(result: Retained) -> Metadata:
                 dg.TableRecord(
                     {
                         "name": native.name,
-                        "url": native.url,
+                        "url": public_address(native.url),
                         "size": native.size,
                         "sha256": native.sha256,
                         "last_modified": native.last_modified or "",

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import DataError, PermanentError
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.files import Files, listed
@@ -28,6 +29,21 @@ from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIE
 _NEEDED = ("papermill", "ipykernel")
 # What a kernel must not take from whoever runs it: hash order, zone and locale decide bytes, the rest is someone's own.
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+# All that a kernel takes over: where programs and libraries lie. No notebook needs the token of an archive, and its
+# executed copy is published.
+_TAKEN_OVER = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GDAL_DATA",
+    "PROJ_DATA",
+    "PROJ_LIB",
+    "OMP_NUM_THREADS",
+)
 _INPUTS = "inputs"
 _IPYTHON = ".ipython"
 _TABLES = "tables"
@@ -133,8 +149,9 @@ def run_notebook(
     file, or of a folder of them where there are several; `tables`, the folder to write Parquet files to. Paths are
     relative to its working folder, so that the executed copy (`into`/<name of the notebook>, kept when it fails too)
     has no machine's paths in it, and no clock times. The kernel is ipykernel in this very interpreter, with a fixed
-    hash seed, UTC and the C locale, without the user's own IPython settings. `timeout`: seconds for one cell. Raises
-    PermanentError when the extra `notebooks` is not installed, DataError when a cell fails or no table is written.
+    hash seed, UTC and the C locale, without the user's home and settings, and of the environment only with what says
+    where programs lie. `timeout`: seconds for one cell. Raises PermanentError when the extra `notebooks` is not
+    installed, DataError when a cell fails, prints a secret, or no table is written.
     """
     _check_installed()
     import nbformat  # noqa: PLC0415 - only here is the extra needed
@@ -150,6 +167,7 @@ def run_notebook(
     for name, files in sorted(inputs.items()):
         linked[name] = _linked(name, listed(files), into / _INPUTS)
     copy = into / notebook.name
+    secrets.declare_environment(os.environ)
     what = f"The notebook {notebook.name}"
     try:
         papermill.execute_notebook(
@@ -179,6 +197,7 @@ def run_notebook(
         shutil.rmtree(into / _IPYTHON, ignore_errors=True)
         if copy.is_file():
             _without_moments(copy)
+    _refuse_secrets(copy, what)
     tables = tuple(sorted((into / _TABLES).glob("*.parquet")))
     if not tables:
         raise DataError(
@@ -202,8 +221,10 @@ def _kernel_manager(folder: Path) -> type:
 
     # No kernel spec is looked up: one that a user has installed as python3 may be another interpreter.
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
-    environment = {**_ENVIRONMENT, "IPYTHONDIR": str(folder.absolute() / _IPYTHON)}
-    spec = KernelSpec(argv=argv, display_name="Python 3", language="python", env=environment)
+    home = str(folder.absolute() / _IPYTHON)
+    own = {**_ENVIRONMENT, "HOME": home, "IPYTHONDIR": home, "MPLCONFIGDIR": home}
+    environment = {name: os.environ[name] for name in _TAKEN_OVER if name in os.environ} | own
+    spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     class OwnKernelManager(AsyncKernelManager):
         """Starts the kernel of this interpreter, its connection file in the working folder."""
@@ -212,10 +233,33 @@ def _kernel_manager(folder: Path) -> type:
         def kernel_spec(self) -> KernelSpec:
             return spec
 
+        async def pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
+            return await self._async_pre_start_kernel(**{**options, "env": environment})
+
         def _connection_file_default(self) -> str:
             return str(folder.absolute() / f".kernel-{os.getpid()}.json")
 
     return OwnKernelManager
+
+
+def _refuse_secrets(copy: Path, what: str) -> None:
+    """Raise DataError when a cell of an executed copy shows a secret: the copy would be published. It is deleted."""
+    executed = json.loads(copy.read_text("utf-8"))
+    for number, cell in enumerate(executed["cells"], 1):
+        for output in cell.get("outputs", ()):
+            text = "".join(_texts(output))
+            if secrets.holds_declared(text) or any(secrets.secrets_in(text)):
+                copy.unlink()
+                raise DataError(f"{what} shows a secret in the output of cell {number}", "Have it print something else")
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, list | dict):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _texts(child)
+            yield "" if isinstance(node, list) else "\n"
 
 
 def _without_moments(copy: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d4c_pipeline.model.errors import DefinitionError
+from d4c_pipeline.model.secrets import secret_in_address
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 
@@ -50,6 +51,11 @@ def read_mirror_list(path: Path, vintage: Vintage | None = None) -> tuple[Listed
         addresses = tuple(_filled(part.strip(), vintage, path, number) for part in line.split("\t") if part.strip())
         if bad := [address for address in addresses if _ADDRESS.fullmatch(address) is None]:
             raise _wrong(path, number, f"has '{bad[0]}', which is not an http(s) address (mirrors stand between tabs)")
+        if secret := next(filter(None, map(secret_in_address, addresses)), None):
+            raise DefinitionError(
+                f"{path}:{number} has an address with {secret}, which would be published with every release",
+                "Leave it out, and name the variable that holds the Authorization header as authorization in the YAML",
+            )
         mirrors.append(addresses)
         options.append({})
     if not mirrors:

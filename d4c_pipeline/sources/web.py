@@ -22,6 +22,7 @@ from urllib.request import Request
 import urllib3
 from urllib3.exceptions import ProtocolError
 
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
 from d4c_pipeline.model.sources import Timeouts
 from d4c_pipeline.sources import not_data
@@ -232,6 +233,8 @@ def web_of(
     """
     if authorization is not None and not os.environ.get(authorization):
         raise NeedsPersonError(f"The variable {authorization} is not set", "Set it to the source's credentials")
+    if authorization is not None:
+        secrets.declare(os.environ[authorization], os.environ[authorization].rpartition(" ")[2])
     return Web(
         origins=origins,
         patience=patience

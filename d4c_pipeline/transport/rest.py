@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
 from d4c_pipeline.transport.identity import user_agent
 from d4c_pipeline.transport.pacing import Pace, pace_of
@@ -115,7 +116,7 @@ class RestClient:
             raise PermanentError(f"{base_url} would get the token unencrypted", "Use its https address")
         self.base_url = base_url.rstrip("/")
         self._refused = refused
-        self._secret = (authorization or "").rpartition(" ")[2]
+        secrets.declare((authorization or "").rpartition(" ")[2])
         self._patience = patience or Patience()
         self._pace = pace or pace_of(parts.netloc)
         self._pause = pause
@@ -215,8 +216,6 @@ class RestClient:
         except TransientError:  # of a refusal only the status counts
             body = dict[str, Any]()
         said = str(body.get("message") or response.reason_phrase)
-        if self._secret:
-            said = said.replace(self._secret, "***")
         method, _, address = label.partition(" ")
         return self._refused(
             Refusal(method, address.removeprefix(self.base_url), response.status_code, said[:_SHOWN], body)

@@ -293,6 +293,47 @@ def test_a_notebook_that_fails_is_explained(declare: Declare, tmp_path: Path, ce
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_notebook_sees_no_secret_of_whoever_runs_it(
+    declare: Declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("papermill")
+    for name in ("D4C_ARCHIVE_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "SOURCE_AUTHORIZATION", "ANYTHING"):
+        monkeypatch.setenv(name, f"s3cret-of-{name.lower()}")
+    native = written(tmp_path / "rows.csv", "a\n1\n")
+    saving = "import os, shutil; shutil.copy(inputs['source'], f'{tables}/rows.parquet')"
+    printing = "print(sorted(os.environ), os.path.expanduser('~'))"
+    dataset = notebook(declare(kind="table", notebook="transform.ipynb"), saving, printing)
+    done = build(dataset, VINTAGE, [native], tmp_path / "out")
+    assert done.notebook is not None
+    (said,) = json.loads(done.notebook.read_text("utf-8"))["cells"][-1]["outputs"][0]["text"]
+    assert "PATH" in said
+    assert [name for name in ("TOKEN", "PGPASSWORD", "AWS", "AUTHORIZATION", "ANYTHING") if name in said] == []
+    assert str(Path.home()) not in said.split("]")[1]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "print(open('FILE').read())",
+        "print('-----BEGIN RSA ' + 'PRIVATE KEY-----')",
+        "print('https://ana:' + 'hunter2@a.ca/x')",
+    ],
+)
+def test_a_notebook_that_prints_a_secret_is_not_published(
+    declare: Declare, tmp_path: Path, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("papermill")
+    token = written(tmp_path / "token", "a token with no form of its own")
+    monkeypatch.setenv("D4C_ARCHIVE_TOKEN", token.read_text("utf-8"))
+    cell = cell.replace("FILE", str(token))
+    native = written(tmp_path / "rows.csv", "a\n1\n")
+    saving = "import os, shutil; shutil.copy(inputs['source'], f'{tables}/rows.parquet')"
+    dataset = notebook(declare(kind="table", notebook="transform.ipynb"), saving, cell)
+    with pytest.raises(DataError, match=r"shows a secret in the output of cell \d\. Have it print something else"):
+        build(dataset, VINTAGE, [native], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_notebook_without_the_extra_is_explained(
     declare: Declare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
