@@ -32,7 +32,8 @@ class Limits:
 class Packed:
     """A member as the archive lists it. `key` finds it again; `size` in bytes, unpacked.
 
-    `special`: a link or a device. `unreadable`: why its content can't be had, in words.
+    `special`: a link or a device. `unreadable`: why its content can't be had, in words. `checksum`: of its
+    content, where the listing has one.
     """
 
     key: int
@@ -41,6 +42,11 @@ class Packed:
     is_folder: bool = False
     special: bool = False
     unreadable: str | None = None
+    checksum: int | None = None
+
+    def repeats(self, other: Packed) -> bool:
+        """Say whether both are one file: of the same length and checksum."""
+        return self.checksum is not None and (self.size, self.checksum) == (other.size, other.checksum)
 
 
 class OpenArchive(Protocol):

@@ -6,6 +6,7 @@ What is refused is decided here for all formats; reading them belongs to `unpack
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +18,7 @@ from d4c_pipeline.sources.packed import Format, Limits, Packed, refused
 
 __all__ = ["Limits", "is_archive", "unpack"]
 
+_ZIP_SUFFIXES = (".zip", ".kmz")
 _BEGINNING = 265  # bytes; a tar says what it is at 257
 _DEFAULT_LIMITS = Limits()
 
@@ -29,9 +31,10 @@ def is_archive(path: Path) -> bool:
 def unpack(archive: Path, into: Path, *, limits: Limits | None = None) -> tuple[Path, ...]:
     """Unpack `archive` (zip, 7z, tar, tar.gz, gz) into the folder `into` and return the files, sorted by path.
 
-    Names are decoded as UTF-8, cp437 or cp1252, whichever they are. Raises DataError, before anything is written, for
-    members that leave the folder or are links, encrypted, of one name, too many or too large; and for a broken
-    archive. Raises StorageError when `into` can't be written. Running it again gives the same files.
+    Names are decoded as UTF-8, cp437, cp850 or cp1252, whichever they are; a member that is there twice, the same, is
+    one file. Raises DataError, before anything is written, for members that leave the folder or are links, encrypted,
+    too many or too large, or different ones of one name; and for a broken archive. Raises StorageError when `into`
+    can't be written. Running it again gives the same files.
     """
     opener = _format(archive)
     if opener is None:
@@ -48,7 +51,7 @@ def unpack(archive: Path, into: Path, *, limits: Limits | None = None) -> tuple[
 def _format(path: Path) -> Format | None:
     with path.open("rb") as file:
         start = file.read(_BEGINNING)
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or _is_zip_further_on(path, start):
         from d4c_pipeline.sources import unpack_zip
 
         return unpack_zip.ZipArchive
@@ -65,6 +68,12 @@ def _format(path: Path) -> Format | None:
 
         return unpack_tar.TarArchive
     return None
+
+
+def _is_zip_further_on(path: Path, start: bytes) -> bool:
+    """Whether something stands before the zip: a program that unpacks it, a proxy's note, the mark of a split one."""
+    likely = path.suffix.lower() in _ZIP_SUFFIXES or start.startswith((b"MZ", b"PK\x07\x08", b"PK00"))
+    return likely and zipfile.is_zipfile(path)
 
 
 def _checked(archive: Path, members: Iterable[Packed], limits: Limits) -> dict[PurePosixPath, Packed]:
@@ -90,8 +99,13 @@ def _checked(archive: Path, members: Iterable[Packed], limits: Limits) -> dict[P
             continue
         if member.unreadable is not None:
             raise refused(archive, f"holds '{name}', {member.unreadable}")
-        if checked.setdefault(str(path).casefold(), (path, member))[1] is not member:
-            raise refused(archive, f"holds '{name}' twice (upper and lower case are one name on some disks)")
+        first = checked.setdefault(str(path).casefold(), (path, member))[1]
+        if first is not member and not member.repeats(first):
+            raise refused(
+                archive,
+                f"holds '{name}' twice, with {first.size:,} and {member.size:,} bytes that differ "
+                "(upper and lower case are one name on some disks)",
+            )
     if clash := folders & checked.keys():
         raise refused(archive, f"holds '{min(clash)}' both as a file and as a folder")
     return dict(checked.values())

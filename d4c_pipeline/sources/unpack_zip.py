@@ -28,6 +28,8 @@ from d4c_pipeline.sources.packed import Limits, Packed, broken, placing
 _DEFLATE64 = 9
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, _DEFLATE64})
 _UTF8_FLAG = 0x800
+_UNICODE_PATH = 0x7075
+_FRENCH = frozenset("àâæçéèêëîïôœùûüÿ")
 _ENCRYPTED_FLAG = 0x1
 _ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
 _BROKEN = (zipfile.BadZipFile, zlib.error, _ISAL_ERROR, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
@@ -87,6 +89,7 @@ def _packed(key: int, info: zipfile.ZipInfo) -> Packed:
         is_folder=info.is_dir(),
         special=stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR),
         unreadable=unreadable,
+        checksum=info.CRC,
     )
 
 
@@ -142,18 +145,30 @@ def _copy(member: zipfile.ZipInfo, blocks: Iterator[bytes], sink: BinaryIO) -> N
 def _decoded_name(member: zipfile.ZipInfo) -> str:
     """The member's name with forward slashes; without the UTF-8 flag the bytes tell which code page they are in.
 
-    The zip format knows cp437 and UTF-8 only (APPNOTE 4.4.4), Windows programs also write cp1252: in the wrong one of
-    both, letters with accents become box drawings or punctuation.
+    The zip format knows cp437 and UTF-8 only (APPNOTE 4.4.4), Windows programs also write cp850 and cp1252: in the
+    wrong one, letters with accents become box drawings or punctuation. Info-ZIP repeats the name in UTF-8 (4.6.9).
     """
     name = member.orig_filename
     if not member.flag_bits & _UTF8_FLAG and not name.isascii():
         raw = name.encode("cp437")
-        name = next((text for text in _readings(raw) if text is not None), name)
+        name = _repeated(raw, member.extra) or _strict(raw, "utf-8") or _in_code_page(raw) or name
     return name.replace("\\", "/")
 
 
-def _readings(raw: bytes) -> tuple[str | None, ...]:
-    return _strict(raw, "utf-8"), *(_if_latin(_strict(raw, page)) for page in ("cp437", "cp1252"))
+def _in_code_page(raw: bytes) -> str | None:
+    # The one in which all letters are French; the first one where that does not decide.
+    found = [text for page in ("cp437", "cp1252", "cp850") if (text := _if_latin(_strict(raw, page))) is not None]
+    return min(found, key=lambda text: sum(not c.isascii() and c.lower() not in _FRENCH for c in text), default=None)
+
+
+def _repeated(raw: bytes, extra: bytes) -> str | None:
+    """The name as an extra field of a member repeats it, if that is of this name."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        body, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and body[:1] == b"\1" and body[1:5] == struct.pack("<L", zlib.crc32(raw)):
+            return _strict(body[5:], "utf-8")
+    return None
 
 
 def _strict(raw: bytes, encoding: str) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.errors import DataError, StorageError
+from d4c_pipeline.sources import unpack_zip
 from d4c_pipeline.sources.unpack import Limits, is_archive, unpack
 
 
@@ -302,3 +303,88 @@ def test_a_7z_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> No
         opened.header.files_info.files[0]["filename"] = name
     assert plain != archive.read_bytes()
     refused(archive, tmp_path / "into", "leaves the folder|an absolute path")
+
+
+# Zips that other programs read
+
+
+@pytest.mark.parametrize("before", [b"MZ" + b"\0" * 500, b"<!-- checked by proxy -->\n", b"PK\x07\x08"])
+def test_a_zip_with_something_before_it_is_read(tmp_path: Path, before: bytes) -> None:
+    path = zipped(tmp_path / "a.zip", ("x.csv", b"id\n1\n" * 1000), ("y/z.csv", b"2"))
+    path.write_bytes(before + path.read_bytes())
+    assert is_archive(path)
+    found = unpack(path, tmp_path / "into")
+    assert [one.read_bytes() for one in found] == [b"id\n1\n" * 1000, b"2"]
+
+
+def test_data_with_a_zip_inside_is_no_archive(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.csv", ("x.csv", b"1"))
+    path.write_bytes(b"id,attachment\n1," + path.read_bytes())
+    assert not is_archive(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_one_file_unless_it_differs(tmp_path: Path) -> None:
+    same = zipped(tmp_path / "same.zip", ("x.csv", b"id\n1\n"), ("x.csv", b"id\n1\n"), ("X.CSV", b"id\n1\n"))
+    assert [path.read_bytes() for path in unpack(same, tmp_path / "same")] == [b"id\n1\n"]
+    other = zipped(tmp_path / "other.zip", ("x.csv", b"id\n1\n"), ("x.csv", b"id\n2\n"))
+    refused(other, tmp_path / "other", r"'x\.csv' twice, with 5 and 5 bytes that differ")
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("Forêt_éèàç.csv", "cp437"),
+        ("Forêt_ÀÊÈ.csv", "cp850"),
+        ("Québec_ÉÊ.csv", "cp1252"),
+        ("données œuvres.csv", "cp1252"),
+        ("Montréal.csv", "cp850"),
+        ("Año.csv", "cp437"),
+    ],
+)
+def test_a_name_is_read_in_the_code_page_that_it_was_written_in(tmp_path: Path, name: str, page: str) -> None:
+    (found,) = unpack(with_raw_name(tmp_path / "a.zip", name.encode(page)), tmp_path / "into")
+    assert found.name == name
+
+
+def test_a_name_that_is_repeated_in_utf8_is_that_one(tmp_path: Path) -> None:
+    raw, text = b"Nunavut_????.csv", "Nunavut_\u14c4\u14c7\u1557\u1466.csv"
+    info = zipfile.ZipInfo("Nunavut_\u00e9.csv")
+    path = with_raw_name(tmp_path / "a.zip", raw.replace(b"????", b"\x82"))
+    extra = struct.pack("<BL", 1, zlib.crc32(raw.replace(b"????", b"\x82"))) + text.encode()
+    info.orig_filename, info.flag_bits, info.extra = (
+        "Nunavut_\u00e9.csv",
+        0,
+        struct.pack("<HH", 0x7075, len(extra)) + extra,
+    )
+    assert unpack_zip._decoded_name(info) == text
+    assert unpack(path, tmp_path / "into")[0].name == "Nunavut_\u00e9.csv"
+
+
+def test_backslashes_zip64_and_sizes_after_the_data_are_read(tmp_path: Path) -> None:
+    class Stream(BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    stream = Stream()
+    with (
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a\\b.csv", "w", force_zip64=True) as f,
+    ):
+        f.write(b"id\n1\n")
+    (tmp_path / "a.zip").write_bytes(stream.getvalue())
+    (found,) = unpack(tmp_path / "a.zip", tmp_path / "into")
+    assert found.relative_to(tmp_path / "into") == Path("a/b.csv")
+    assert found.read_bytes() == b"id\n1\n"
+
+
+def test_a_member_of_another_checksum_is_told(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("x.csv", b"id\n1\n"))
+    data = path.read_bytes()
+    at = data.index(b"PK\1\2") + 16
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(DataError, match=r"a\.zip is a broken zip \(bad checksum of 'x\.csv'\)"):
+        unpack(path, tmp_path / "into")
