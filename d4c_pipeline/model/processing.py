@@ -90,6 +90,9 @@ class _Processing(Declared):
     origin_column: Identifier | None = None
     encoding: str | None = None
     delimiter: str | None = None
+    quote: Annotated[str, full_match(r"[ -~]?", "one character, or '' for none")] | None = None
+    escape: Annotated[str, full_match(r"[!-~]", "one character")] | None = None
+    footer_rows: int | None = Field(default=None, ge=0)
     decimal: Literal[".", ","] = "."
     thousands: Literal[",", ".", " ", "'"] | None = None
     header: tuple[str, ...] = ()
@@ -185,7 +188,10 @@ class TableProcessing(_Processing):
     with the file or layer that a row comes from.
     `records`: of a JSON document, the path to the list of rows (`result.records`); `.` if the document is the one row.
     Of a text file, where it can't be detected: `encoding`, `delimiter`, `header_row` (number of the line or row with
-    the names, from 1), `header` (names for a file that has no such line). `decimal`, `thousands`: the marks
+    the names, from 1), `header` (names for a file that has no such line), `footer_rows` (how many lines at the end,
+    blank ones not counted, are no rows; 0 says that all are), `quote` (the character around values, by default `"`; ''
+    for text in which quotes mean nothing) and `escape` (the character that makes the next one a plain letter).
+    `decimal`, `thousands`: the marks
     in its numbers; a value that is a number by them is rewritten plainly (`1 234,5` to `1234.5`), but not in columns
     declared as strings. `ragged`: whether lines with too few fields are refused or padded with nulls.
     """

@@ -7,94 +7,128 @@ ten thousand. Columns with coordinates become geometry in `coordinates`; casting
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.parallel import in_order
-from d4c_pipeline.processing.readers import encoding as encodings
+from d4c_pipeline.processing.readers import dialect as dialects
+from d4c_pipeline.processing.readers import quoting
+from d4c_pipeline.processing.readers.dialect import UTF8, Dialect, Until
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
-from d4c_pipeline.processing.readers.native import Native, exactly_unique
+from d4c_pipeline.processing.readers.native import Native
 
-_DELIMITERS = (",", ";", "\t", "|")
 # Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
 _BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
 _TOO_LONG = "straddl"
 # What is cut off the file at a time, to be parsed beside others, and the last row of each (see `_cut`).
 _CUT = 8 << 20
 _LAST = b"(the last row of a cut)"
-_UTF8 = ("utf-8", "utf-8-sig")
 _REMEDY = "Correct processing.encoding, delimiter or header, or fetch the vintage again"
 _PAD_ROWS = 20_000
-_FIELD_LIMIT = (1 << 31) - 1
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns).
-
-    `checked`: whether all of it is known to be in that encoding.
-    """
-
-    encoding: str
-    checked: bool
-    delimiter: str
-    quoted: bool
-    skipped: int
-    names: tuple[str, ...]
+_BACKSLASH = b"\\"
 
 
 def read(path: Path, processing: Processing, *, threads: int | None = None) -> Native:
     """Read delimited text.
 
-    An empty field and each of `nulls` is null; all else is kept verbatim, but for numbers with declared marks.
-    Tab-separated text in which a field begins with a quote that its line does not end is taken as unquoted (the
-    text/tab-separated-values of IANA has no quotes). Raises DataError for text that can't be decoded and ragged rows,
-    naming the line.
+    An empty field and each of `nulls` is null; all else is kept verbatim, but for numbers with declared marks. A row
+    without any value is left out and counted (`empty_rows`). Columns that have neither a name nor a value are left out
+    (`unnamed_columns`). Tab-separated text in which a field begins with a quote that its line does not end is taken as
+    unquoted (the text/tab-separated-values of IANA has no quotes). Raises DataError for text that can't be decoded,
+    rows that are ragged, quotes that are not closed where a field ends, NUL bytes, and for a title, a note or a total
+    that would be read as names or as a row, naming the line.
     """
-    encoding = encodings.python_name(processing.encoding) if processing.encoding else encodings.detect(path)
-    with _explained(path, encoding):
-        skipped, first = _first_line(path, encoding, processing.header_row)
-        delimiter = processing.delimiter or _sniffed(first)
-        quoted = delimiter != "\t" or _quotes_close(path, encoding)
-        names = list(processing.header) or exactly_unique(_fields(first, delimiter, quoted=quoted))
-    # What was found without a mark was found by looking at every byte.
-    checked = not processing.encoding and encoding == "utf-8"
-    dialect = _Dialect(encoding, checked, delimiter, quoted, skipped, tuple(names))
-    report: dict[str, Any] = {"encoding": encoding.removesuffix("-sig"), "delimiter": delimiter}
+    report: dict[str, Any] = {}
+    with _explained(path, processing.encoding or "delimited"):
+        dialect = dialects.find(path, processing, report)
+    empty = _empty_columns(path, processing, dialect, threads)
+    if empty:
+        report["unnamed_columns"] = len(empty)
+    names = [name for at, name in enumerate(dialect.names) if at not in empty]
     rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
-    batches = rows if rows is not None else _parse(path, processing, dialect, threads)
+    batches = rows if rows is not None else _parse(path, processing, dialect, threads, names)
+    batches = _with_values(batches if rows is None else (batch.select(names) for batch in batches), report)
     attributes = pa.schema([(name, pa.string()) for name in names])
     return Native(path.name, attributes, with_plain_numbers(batches, processing), report=report)
+
+
+def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    # Spreadsheets write rows of nothing but delimiters below the last one. Most batches are told by their first column.
+    for batch in batches:
+        nothing: Any = None
+        for column in batch.columns:
+            if not column.null_count:
+                break
+            null = column.is_null().to_numpy(zero_copy_only=False)
+            nothing = null if nothing is None else nothing & null
+            if not nothing.any():
+                break
+        else:
+            if nothing is not None and (count := int(np.count_nonzero(nothing))):
+                report["empty_rows"] = report.get("empty_rows", 0) + count
+                yield batch.filter(pa.array(~nothing))
+                continue
+        yield batch
+
+
+def _empty_columns(path: Path, processing: Processing, dialect: Dialect, threads: int | None) -> frozenset[int]:
+    # Which columns without a name have no value either. Where the first rows don't tell, all are read.
+    filled = {at for at in dialect.unnamed if any(row[at] for row in dialect.sample if at < len(row))}
+    unsure = sorted({*dialect.unnamed} - filled)
+    if unsure:
+        names = [dialect.names[at] for at in unsure]
+        batches = (
+            _padded(path, processing, dialect, {})
+            if processing.ragged == "pad"
+            else _parse(path, processing, dialect, threads, names)
+        )
+        for batch in batches:
+            filled |= {at for at in unsure if batch.column(dialect.names[at]).null_count < batch.num_rows}
+    beyond = min((at for at in filled if at >= dialect.width), default=None)
+    if beyond is not None:
+        for line, row in dialect.rows(path, names=not processing.header):
+            if any(row[beyond:]):
+                raise _ragged(path, line, dialect.width, len(row))
+    return frozenset(dialect.unnamed) - filled
 
 
 class _QuotedError(Exception):
     """A cut may have fallen between quotes, or a row does not fit into one."""
 
 
-def _parse(path: Path, processing: Processing, dialect: _Dialect, threads: int | None) -> Iterator[pa.RecordBatch]:
-    options = _options(processing, dialect)
-    streams = [partial(_stream, path, options, size=size, threads=threads) for size in _BLOCKS]
-    if dialect.encoding in _UTF8:
-        streams.insert(0, partial(_side_by_side, path, options, dialect, threads=threads))
+def _parse(
+    path: Path, processing: Processing, dialect: Dialect, threads: int | None, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    # The columns `names`, not those that are left out.
+    options = _options(processing, dialect, names)
+    streams = [partial(_stream, path, options, dialect.end, size=size, threads=threads) for size in _BLOCKS]
+    whole = streams[0]
+    if dialect.encoding in UTF8 and not dialect.escape:
+        marks = _marks(processing, dialect)
+        streams.insert(0, partial(_side_by_side, path, options, dialect, marks, threads=threads))
     done = 0
     for stream in streams:
+        if stream is whole:
+            _check_bytes(path, processing, dialect)
         skip = done
         try:
             for batch in stream():
                 if skip >= batch.num_rows:
                     skip -= batch.num_rows
                     continue
-                yield batch.slice(skip)
+                yield batch.slice(skip).select(names)
                 done += batch.num_rows - skip
                 skip = 0
             return
@@ -106,23 +140,27 @@ def _parse(path: Path, processing: Processing, dialect: _Dialect, threads: int |
             raise _refusal(path, processing, dialect, error) from error
 
 
-def _options(processing: Processing, dialect: _Dialect) -> dict[str, Any]:
+def _options(processing: Processing, dialect: Dialect, names: list[str]) -> dict[str, Any]:
+    # The first column shows where a cut fell (see `_parsed`).
+    wanted = list(dict.fromkeys((dialect.names[0], *names)))
     return {
         "read_options": pyarrow.csv.ReadOptions(
             column_names=list(dialect.names),
             skip_rows=dialect.skipped,
             skip_rows_after_names=0 if processing.header else 1,
             # Arrow skips a byte order mark of UTF-8 itself, and reads it faster when it need not transcode.
-            encoding="utf8" if dialect.encoding in _UTF8 else dialect.encoding,
+            encoding="utf8" if dialect.encoding in UTF8 else dialect.encoding,
         ),
         "parse_options": pyarrow.csv.ParseOptions(
             delimiter=dialect.delimiter,
-            quote_char='"' if dialect.quoted else False,
-            newlines_in_values=dialect.quoted,
+            quote_char=dialect.quote or False,
+            escape_char=dialect.escape or False,
+            newlines_in_values=bool(dialect.quote or dialect.escape),
         ),
         "convert_options": pyarrow.csv.ConvertOptions(
             check_utf8=not dialect.checked,
             column_types=dict.fromkeys(dialect.names, pa.string()),
+            include_columns=wanted,
             null_values=["", *processing.nulls],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
@@ -130,35 +168,48 @@ def _options(processing: Processing, dialect: _Dialect) -> dict[str, Any]:
     }
 
 
-def _stream(path: Path, options: dict[str, Any], *, size: int, threads: int | None) -> Iterator[pa.RecordBatch]:
+def _marks(processing: Processing, dialect: Dialect) -> quoting.Marks:
+    marks = (mark.encode() for mark in (dialect.delimiter, dialect.quote, dialect.escape))
+    return quoting.Marks(*marks, width=len(dialect.names), suspicious=processing.quote is None)
+
+
+def _stream(
+    path: Path, options: dict[str, Any], end: int, *, size: int, threads: int | None
+) -> Iterator[pa.RecordBatch]:
     reading = options["read_options"]
     reading.block_size, reading.use_threads = size, threads != 1
-    yield from pyarrow.csv.open_csv(path, **options)
+    if end == path.stat().st_size:
+        yield from pyarrow.csv.open_csv(path, **options)
+        return
+    with pa.PythonFile(Until(path, end), "r") as part:
+        yield from pyarrow.csv.open_csv(part, **options)
 
 
 def _side_by_side(
-    path: Path, options: dict[str, Any], dialect: _Dialect, *, threads: int | None
+    path: Path, options: dict[str, Any], dialect: Dialect, marks: quoting.Marks, *, threads: int | None
 ) -> Iterator[pa.RecordBatch]:
     # Arrow's own stream parses in one thread. Raises _QuotedError for text that is not cut like this.
     last = b"\n" + _LAST + dialect.delimiter.encode() * (len(dialect.names) - 1) + b"\n"
-    yield from in_order(lambda cut: _parsed(cut, last, options), _cut(path), threads)
+    yield from in_order(lambda cut: _parsed(cut, last, options, marks), _cut(path, dialect.end), threads)
 
 
-def _cut(path: Path) -> Iterator[tuple[bool, tuple[bytes, memoryview]]]:
+def _cut(path: Path, end: int) -> Iterator[tuple[bool, tuple[bytes, memoryview]]]:
     # Whether it is the first, and two pieces that together end behind a line.
-    with path.open("rb") as handle:
+    with Until(path, end) as whole, io.BufferedReader(whole, _CUT) as handle:
         first, rest = True, b""
         while data := handle.read(_CUT):
-            end = data.rfind(b"\n") + 1
-            if not end:
+            line = data.rfind(b"\n") + 1
+            if not line:
                 raise _QuotedError
-            yield first, (rest, memoryview(data)[:end])
-            first, rest = False, data[end:]
+            yield first, (rest, memoryview(data)[:line])
+            first, rest = False, data[line:]
         if rest or first:
             yield first, (rest, memoryview(b""))
 
 
-def _parsed(cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: dict[str, Any]) -> pa.RecordBatch:
+def _parsed(
+    cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: dict[str, Any], marks: quoting.Marks
+) -> pa.RecordBatch:
     # A row of our own is put behind. If the cut fell between quotes, it is part of a value: the only way in which what
     # comes after it could be misread.
     first, pieces = cut
@@ -180,17 +231,70 @@ def _parsed(cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: di
     # In the first, a row of the file shows that the names were in it too.
     if table.num_rows <= first or table.column(0)[-1].as_py() != _LAST.decode():
         raise _QuotedError
+    # Its own row, and an empty line before it.
+    rows = table.num_rows + reading.skip_rows + reading.skip_rows_after_names + text[: -len(last)].endswith(b"\n")
+    if not _is_sound(text, table, marks, rows):
+        raise _QuotedError
     columns = [column.combine_chunks() for column in table.slice(0, table.num_rows - 1).columns]
     return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
 
-def _padded(path: Path, processing: Processing, dialect: _Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+def _is_sound(text: bytes, table: pa.Table, marks: quoting.Marks, rows: int) -> bool:
+    # Whether there is no NUL in it, and no quote that is wrong. Counting tells that of most texts, and costs a tenth.
+    if np.frombuffer(text, np.uint8).min() == 0:
+        return False
+    if not marks.quote or marks.quote not in text:
+        return True
+    return quoting.is_plain(text, table, marks, rows=rows) or quoting.problem([text], marks) is None
+
+
+def _check_bytes(path: Path, processing: Processing, dialect: Dialect) -> None:
+    # What `_is_sound` finds, for all of the file, told by its line.
+    with _explained(path, dialect.encoding):
+        offset = 0
+        for block in dialect.blocks(path, _CUT):
+            if (at := block.find(0)) >= 0:
+                raise DataError(
+                    f"Line {dialect.line(path, offset + at)} of {path.name} has a NUL byte, which no text has",
+                    "Fetch the vintage again, declare processing.encoding (utf-16-le), or have the publisher repair it",
+                )
+            offset += len(block)
+        if dialect.quote:
+            marks = _marks(processing, dialect)
+            if (found := quoting.problem(dialect.blocks(path, _CUT), marks)) is not None:
+                raise _misquoted(path, dialect, marks, found)
+
+
+def _misquoted(path: Path, dialect: Dialect, marks: quoting.Marks, found: quoting.Problem) -> DataError:
+    # Remedies that were tried on this file.
+    opened, seen = dialect.line(path, found.start), dialect.line(path, found.end)
+    where = "" if opened == seen else f" (line {seen})"
+
+    def agrees(other: quoting.Marks) -> bool:
+        return quoting.problem(dialect.blocks(path, _CUT), other) is None
+
+    remedies: list[str] = []
+    if agrees(replace(marks, escape=_BACKSLASH)):
+        remedies.append("declare processing.escape: '\\', by which all quotes agree")
+    if found.what == quoting.ROWS and agrees(replace(marks, suspicious=False)):
+        remedies.append(f"declare processing.quote: '{dialect.quote}' if the value is right")
+    if dialect.is_rectangular(path):
+        remedies.append("declare processing.quote: '' to take quotes for plain text")
+    remedies.append(f"have the publisher repair line {opened}")
+    remedy = ", or ".join(remedies)
+    return DataError(
+        f"The quote that opens in line {opened} of {path.name} {found.what}{where}", remedy[0].upper() + remedy[1:]
+    )
+
+
+def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
     # Row by row: several times slower, which is why it has to be asked for.
     width, nulls = len(dialect.names), {"", *processing.nulls}
     schema = pa.schema([(name, pa.string()) for name in dialect.names])
     report["padded_rows"] = 0
-    with _explained(path, dialect.encoding), path.open(encoding=dialect.encoding, newline="") as handle:
-        rows = _rows(handle, dialect, names=not processing.header)
+    _check_bytes(path, processing, dialect)
+    with _explained(path, dialect.encoding):
+        rows = dialect.rows(path, names=not processing.header)
         while block := list(islice(rows, _PAD_ROWS)):
             values: list[list[str | None]] = []
             for line, row in block:
@@ -204,25 +308,11 @@ def _padded(path: Path, processing: Processing, dialect: _Dialect, report: dict[
             yield pa.record_batch(columns, schema=schema)
 
 
-def _rows(handle: Any, dialect: _Dialect, *, names: bool) -> Iterator[tuple[int, list[str]]]:
-    # Line number (of the row's last line) and fields of each row that is not empty.
-    csv.field_size_limit(_FIELD_LIMIT)
-    for _ in range(dialect.skipped):
-        handle.readline()
-    quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-    reader = csv.reader(handle, delimiter=dialect.delimiter, quoting=quoting)
-    for row in reader:
-        if names and row:
-            names = False
-        elif row:
-            yield dialect.skipped + reader.line_num, row
-
-
-def _refusal(path: Path, processing: Processing, dialect: _Dialect, error: Exception) -> DataError:
+def _refusal(path: Path, processing: Processing, dialect: Dialect, error: Exception) -> DataError:
     # Arrow reads in parallel and does not know the line; on this way there is time to look for it.
     if "columns, got" in str(error):
-        with _explained(path, dialect.encoding), path.open(encoding=dialect.encoding, newline="") as handle:
-            for line, row in _rows(handle, dialect, names=not processing.header):
+        with _explained(path, dialect.encoding):
+            for line, row in dialect.rows(path, names=not processing.header):
                 if len(row) != len(dialect.names):
                     return _ragged(path, line, len(dialect.names), len(row))
     return _unreadable(path, dialect.encoding, error)
@@ -249,40 +339,3 @@ def _explained(path: Path, encoding: str) -> Generator[None]:
         yield
     except (UnicodeError, csv.Error, pa.ArrowInvalid) as error:
         raise _unreadable(path, encoding, error) from error
-
-
-def _first_line(path: Path, encoding: str, header_row: int | None) -> tuple[int, str]:
-    # How many lines come before the first that is not empty (or before the declared one), and that line.
-    with path.open(encoding=encoding, newline="") as handle:
-        for number, line in enumerate(handle):
-            if (number + 1 >= header_row) if header_row else line.strip():
-                # A quoted name may span lines; no name spans a hundred.
-                more = [line]
-                while sum(text.count('"') for text in more) % 2 and len(more) < 100:
-                    more.append(handle.readline())
-                return number, "".join(more)
-    if header_row:
-        raise DataError(f"{path.name} has no line {header_row}", "Correct processing.header_row")
-    raise DataError(f"{path.name} is empty", "Fetch the vintage again")
-
-
-def _sniffed(line: str) -> str:
-    # The most fields win, the earlier one of equals: a comma within a title never beats real separators.
-    return max(_DELIMITERS, key=lambda delimiter: len(_fields(line, delimiter, quoted=True)))
-
-
-def _fields(line: str, delimiter: str, *, quoted: bool) -> list[str]:
-    csv.field_size_limit(_FIELD_LIMIT)
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return next(csv.reader(line.rstrip("\r\n").splitlines(keepends=True), delimiter=delimiter, quoting=quoting), [""])
-
-
-def _quotes_close(path: Path, encoding: str) -> bool:
-    with path.open(encoding=encoding, newline="") as handle:
-        for line in handle:
-            if '"' not in line:
-                continue
-            for field in line.rstrip("\r\n").split("\t"):
-                if field.startswith('"') and (len(field) == 1 or not field.endswith('"')):
-                    return False
-    return True

@@ -1,0 +1,142 @@
+"""What stands above the names and below the rows of delimited text: asked for, never taken for names or rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing
+from d4c_pipeline.processing.readers import text
+
+
+def read(path: Path, **declared: object) -> tuple[list[dict[str, str | None]], dict[str, Any]]:
+    native = text.read(path, TableProcessing(kind="table", **declared))
+    return pa.Table.from_batches(native.batches, native.attributes).to_pylist(), native.report
+
+
+def written(folder: Path, content: str, encoding: str = "utf-8") -> Path:
+    path = folder / "a.csv"
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+ROWS = [
+    {"Province": "Quebec", "Dwellings": "100", "Rate": "1.5"},
+    {"Province": "Ontario", "Dwellings": "200", "Rate": None},
+]
+BODY = "Province,Dwellings,Rate\nQuebec,100,1.5\nOntario,200,\n"
+
+
+@pytest.mark.parametrize(
+    ("above", "line"),
+    [
+        ("Table 1: Dwellings\n", 2),
+        ("Table 1: Dwellings,,\n", 2),  # merged cells, exported
+        ("Table 1\nAs of 2024, in thousands\n\n", 4),
+        (",2024,\n", 2),  # a group of columns
+        ("Logements, par province, 2024\n", 2),
+        ("Name,Count,Share\n", 2),  # in another language: words above numbers
+    ],
+)
+def test_names_further_down_are_asked_for(tmp_path: Path, above: str, line: int) -> None:
+    path = written(tmp_path, above + BODY)
+    with pytest.raises(DataError, match=f"line {line} has 'Province, Dwellings, Rate'") as refusal:
+        read(path)
+    assert f"header_row: {line}" in refusal.value.remedy
+    assert read(path, header_row=line)[0] == ROWS
+
+
+def test_a_row_of_units_is_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "site,depth,temp\nname,metres,deg C\nA,1.5,4\nB,2,5\n")
+    with pytest.raises(DataError, match="line 2 has 'name, metres, deg C'"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "code,status\nA,n/a\nB,5\nC,6\n",
+        "a,b\nx,y\nz,w\n",
+        "Province,2016,2021\nQuebec,8,9\nOntario,13,14\n",
+        "id,name,\n1,A,x\n2,B,y\n",
+        ",name\n0,A\n1,B\n",
+        "name\nA\nB\n",
+        "a;b\n1,5;2\n",
+        "code,value\nA,..\nB,F\nC,3\n",
+    ],
+)
+def test_first_lines_that_are_names_are_taken(tmp_path: Path, content: str) -> None:
+    assert len(read(written(tmp_path, content))[0]) == content.count("\n") - 1
+
+
+def test_a_file_without_names_is_asked_for_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,Ottawa,45.42\n2,Québec,46.81\n")
+    with pytest.raises(DataError, match=r"Line 1 of a\.csv .'1, Ottawa, 45.42'. looks like a row") as refusal:
+        read(path)
+    assert "processing.header with the names" in refusal.value.remedy
+    assert [row["name"] for row in read(path, header=["id", "name", "lat"])[0]] == ["Ottawa", "Québec"]
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_line_that_names_the_separator_is_obeyed(tmp_path: Path, ending: str, encoding: str) -> None:
+    content = ending.join(["sep=;", "id;name", "1;Été, 1", "2;B", ""])
+    rows, report = read(written(tmp_path, content, encoding))
+    assert rows == [{"id": "1", "name": "Été, 1"}, {"id": "2", "name": "B"}]
+    assert (report["sep_line"], report["delimiter"]) == (True, ";")
+    assert read(written(tmp_path, ending.join(['"sep=^"', "a^b", "1^2"])))[0] == [{"a": "1", "b": "2"}]
+    assert read(written(tmp_path, ending.join(["SEP=|", "1|2"])), header=["a", "b"])[0] == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    ("below", "lines"),
+    [
+        ("Source: Statistique Canada, 2024\n", 1),
+        ("Source: Statistics Canada\n", 1),
+        ("Source: Statistics Canada,,\n", 1),
+        ('\n"Note: a, b",,\nSource : Québec,,\n', 2),
+        ("Total,300,\n", 1),
+        ("TOTAL,300,1.5", 1),
+        ("(3 rows affected)\n", 1),
+    ],
+)
+def test_what_stands_below_the_rows_is_no_row(tmp_path: Path, below: str, lines: int, encoding: str) -> None:
+    path = written(tmp_path, BODY + below, encoding)
+    with pytest.raises(DataError, match=r"The last .*looks like") as refusal:
+        read(path, ragged="pad")
+    assert f"processing.footer_rows: {lines}" in refusal.value.remedy
+    rows, report = read(path, footer_rows=lines)
+    assert (rows, report["footer_rows"]) == (ROWS, lines)
+
+
+def test_a_last_row_that_is_a_row_stays(tmp_path: Path) -> None:
+    # "Total" is a member like others here, and where it is declared to be one.
+    members = "geo,sex,n\nQC,Total,3\nQC,Men,1\nON,Men,2\nON,Total,5\n"
+    assert len(read(written(tmp_path, members))[0]) == 4
+    assert len(read(written(tmp_path, BODY + "Total,300,\n"), footer_rows=0)[0]) == 3
+    assert len(read(written(tmp_path, "name,phone\nA,1\nSource River Hall,\n"))[0]) == 2
+
+
+def test_delimiters_at_the_end_are_no_columns(tmp_path: Path) -> None:
+    expected = [{"id": "1", "name": "A"}, {"id": "2", "name": "B"}]
+    for content in (
+        "id,name,\n1,A,\n2,B,\n",  # on every line
+        "id,name,,\n1,A\n2,B\n",  # on the names alone
+        "id,name\n1,A,\n2,B,\n",  # on the rows alone
+        "id,name,\n1,A,\n2,B,\n,,\n,,\n",  # and rows of nothing
+    ):
+        for ragged in ("refuse", "pad"):
+            rows, report = read(written(tmp_path, content), ragged=ragged)
+            assert rows == expected, content
+            assert report.get("empty_rows", 0) == content.count("\n,,")
+    # What has a value is kept, or has no name to go by.
+    assert read(written(tmp_path, "id,name,\n" + "1,A,\n" * 300 + "2,B,x\n"))[0][300] == {
+        "id": "2", "name": "B", "column_3": "x",
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"Line 302 of a\.csv is ragged: Expected 2 columns, got 3"):
+        read(written(tmp_path, "id,name\n" + "1,A,\n" * 300 + "2,B,x\n"))
