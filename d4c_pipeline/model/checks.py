@@ -100,7 +100,12 @@ class Checks(Declared):
     invalid_allowed: int = Field(default=0, ge=0)
     skip: tuple[
         Literal[
-            "rows_against_previous", "bounds_against_previous", "geometry_valid", "encoding_sane", "dguids_well_formed"
+            "rows_against_previous",
+            "bounds_against_previous",
+            "geometry_valid",
+            "positions_plausible",
+            "encoding_sane",
+            "dguids_well_formed",
         ],
         ...,
     ] = ()

@@ -136,13 +136,15 @@ class VectorProcessing(_Processing):
     """Features with geometry, to GeoParquet.
 
     `crs`: of the source where it states none (or a wrong one, with `override_crs`). `longitude`/`latitude`: columns of
-    a table with coordinates. `geometry_wkt`: a table's column with Well-Known Text. `geometry_column`: of a source with
-    several geometry columns, the one to take (default: what the file calls its primary one). `crs_out`: of what is
-    published. `z`: whether heights are dropped or kept (measures are always dropped). `antimeridian`: whether lines and
-    areas across it are cut in two there (longitudes and latitudes only). `lost_geometry`: whether a geometry that
-    repair leaves nothing of (no extent) stops the build or becomes null. `surfaces`: whether surfaces in space (TIN,
-    multipatch) stop the build or become the area that each covers on the ground. `geoparquet`: version to write; 2.0
-    has Parquet's own geometry type, which fewer readers know yet. The rest is as in `TableProcessing`.
+    a table with coordinates, as numbers or as degrees, minutes and seconds; `o_means`: of the letter O in them (west in
+    French, east in German). `geometry_wkt`: a table's column with Well-Known Text, hexadecimal WKB or GeoJSON.
+    `geometry_column`: of a source with several geometry columns, the one to take (default: what the file calls its
+    primary one). `crs_out`: of what is published. `z`: whether heights are dropped or kept (measures are always
+    dropped). `antimeridian`: whether lines and areas across it are cut in two there (longitudes and latitudes only).
+    `lost_geometry`: whether a geometry that repair leaves nothing of (no extent) stops the build or becomes null.
+    `surfaces`: whether surfaces in space (TIN, multipatch) stop the build or become the area that each covers on the
+    ground. `geoparquet`: version to write; 2.0 has Parquet's own geometry type, which fewer readers know yet. The rest
+    is as in `TableProcessing`.
     """
 
     kind: Literal["vector"]
@@ -150,6 +152,7 @@ class VectorProcessing(_Processing):
     override_crs: bool = False
     longitude: str | None = None
     latitude: str | None = None
+    o_means: Literal["west", "east"] | None = None
     geometry_wkt: str | None = None
     geometry_column: str | None = None
     crs_out: Annotated[str, full_match(r"EPSG:\d{4,6}", "an EPSG code (EPSG:4326)")] = "EPSG:4326"

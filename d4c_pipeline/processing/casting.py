@@ -77,6 +77,11 @@ def plain_numbers(column: Column) -> Column | None:
     return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
 
 
+def written_as(column: Column, kind: str) -> Column:
+    """Return which texts of `column` are written as a value of `kind`, null where there is none."""
+    return pc.match_substring_regex(column, _PATTERNS[kind])
+
+
 def _of_text(column: Column, kind: str) -> Column:
     match kind:
         case "boolean":

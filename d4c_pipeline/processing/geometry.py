@@ -78,6 +78,7 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
     if rules.keep_z:
         types[shapely.has_z(geometries)] += WITH_Z
     bounds = shapely.bounds(geometries)
+    tally.points_at_zero += _at_zero(bounds[types % WITH_Z == 0, :2], rules)
     dimensions = 3 if rules.keep_z else 2
     return Shapes(
         pa.array(shapely.to_wkb(geometries, byte_order=1, output_dimension=dimensions, flavor="iso"), pa.binary()),
@@ -148,6 +149,7 @@ def _points(
     some = (xy if whole else xy[:, known]).T
     moved = _checked(some, operation, rules, lambda: np.flatnonzero(known), limit=180.0)
     tally.null_geometries += len(known) - count
+    tally.points_at_zero += _at_zero(moved, rules)
     unchanged = moved is some and count == len(chunk) - chunk.null_count
     if whole:
         bounds = np.concatenate([moved.T, moved.T])
@@ -164,12 +166,19 @@ def _points(
     )
 
 
+def _at_zero(places: npt.NDArray[np.float64], rules: Rules) -> int:
+    # Where programs put what they don't know the place of; in degrees, there is nothing but a buoy.
+    return int((places == 0).all(axis=1).sum()) if rules.target.geographic else 0
+
+
 def _parsed(chunk: pa.Array, rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
     wkb = chunk.to_numpy(zero_copy_only=False)
-    try:
-        return shapely.from_wkb(wkb)
-    except (shapely.errors.ShapelyError, TypeError, NotImplementedError):
-        return _one_by_one(wkb, rules, tally, degrees=degrees)
+    # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
+    with np.errstate(invalid="ignore"):
+        try:
+            return shapely.from_wkb(wkb)
+        except (shapely.errors.ShapelyError, TypeError, NotImplementedError):
+            return _one_by_one(wkb, rules, tally, degrees=degrees)
 
 
 def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
@@ -313,13 +322,19 @@ def _refuse(
     what: str,
 ) -> None:
     # `owners` says which row each coordinate belongs to; it is asked only on the way to an error.
-    if bad.any():
-        x, y = coordinates[np.flatnonzero(bad)[0], :2]
-        raise UnfitError(
-            f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r})",
-            "Declare the right processing.crs (with override_crs), or drop the rows in processing.sql",
-            np.unique(owners()[bad]),
-        )
+    if not bad.any():
+        return
+    wrong = coordinates[bad]
+    x, y = wrong[0, :2]
+    remedy = "Declare the right processing.crs (with override_crs), or drop the rows in processing.sql"
+    if (np.abs(wrong[:, :2]) <= (90.0, 180.0)).all():
+        what += " and look exchanged (latitude first)"
+        remedy = f"Exchange processing.longitude and latitude where they are declared. {remedy}"
+    raise UnfitError(
+        f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r})",
+        remedy,
+        np.unique(owners()[bad]),
+    )
 
 
 def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:

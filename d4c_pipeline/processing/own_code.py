@@ -94,7 +94,7 @@ class Run:
             from d4c_pipeline.processing import projection
 
             # What code makes of geometry (buffers, unions) is cleaned like any other; nulls are those of the result.
-            features.tally.null_geometries = 0
+            features.tally.null_geometries = features.tally.points_at_zero = 0
             degrees = projection.Target.of(projection.WGS84)
             made.operation = projection.operation(projection.crs_of(degrees), features.rules.target)
         return made, copy

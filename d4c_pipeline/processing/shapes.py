@@ -42,6 +42,7 @@ _SELDOM = (
     "collapsed_parts",
     "curves_straightened",
     "surfaces_flattened",
+    "points_at_zero",
 )
 
 Geometries = npt.NDArray[np.object_]
@@ -62,6 +63,7 @@ class Tally:
     collapsed_parts: int = 0
     curves_straightened: int = 0
     surfaces_flattened: int = 0
+    points_at_zero: int = 0
     _area: float = field(default=0.0, repr=False)
     _area_changed: float = field(default=0.0, repr=False)
 

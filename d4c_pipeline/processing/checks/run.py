@@ -80,6 +80,13 @@ CHECKS = (
         _vector,
     ),
     Check(
+        "positions_plausible",
+        "positions",
+        "Features lie where they can be: coordinates neither exchanged nor without their sign, none at zero, and no"
+        " datum shift much coarser than a grid would give.",
+        _vector,
+    ),
+    Check(
         "encoding_sane",
         "declared",
         "No text shows that it was decoded in a wrong encoding.",

@@ -1,6 +1,7 @@
-"""Tables that place their rows: columns with longitude and latitude, or one with Well-Known Text, made geometry.
+"""Tables that place their rows: columns with longitude and latitude, or one with geometry as text, made geometry.
 
-Whatever reader the table came from; casting and what a coordinate may be is known elsewhere.
+Whatever reader the table came from. How angles and geometry are spelt is known to `angles` and `geometry_text`, what a
+coordinate may be to `geometry`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -8,8 +9,9 @@ Whatever reader the table came from; casting and what a coordinate may be is kno
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +19,32 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.processing import casting, points
+from d4c_pipeline.processing.names import snake_case
 from d4c_pipeline.processing.parallel import in_order
+from d4c_pipeline.processing.readers import angles, geometry_text
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, parse_crs
 
-_SRID = re.compile(r"\s*SRID=(\d+);", re.IGNORECASE)
+_LATITUDES = frozenset({"lat", "latitude", "lat_dd", "latitude_dd", "dec_lat", "y_lat", "lat_wgs84"})
+_LONGITUDES = frozenset({
+    "lon", "long", "lng", "longitude", "lon_dd", "longitude_dd", "dec_long", "x_long", "lon_wgs84", "long_wgs84",
+})  # fmt: skip
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_OTHER_TEXT = "or make the geometry in processing.sql, without geometry_wkt declared"
+_OTHER_WAYS = "or make the geometry in processing.sql, with neither longitude nor latitude declared"
 
 
 def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, threads: int | None = None) -> Native:
     """Return `native`, a table, with the geometry that the declared columns mean; EPSG:4326 unless declared otherwise.
 
-    Longitude and latitude stay columns; a row that lacks either has no geometry (`incomplete_coordinates` counts those
-    that lack one). The column with Well-Known Text is taken out; of `SRID=4326;POINT (...)` the number has to agree.
-    Without declared columns it is returned as it is where SQL will make the geometry. Raises DataError for columns that
-    are not there or not declared; going through the batches raises it for what is neither number nor geometry.
-    `threads` changes the speed alone.
+    Longitude and latitude stay columns, as they are spelt (`coordinates_as_dms` counts those of degrees, minutes and
+    seconds); a row that lacks either has no geometry (`incomplete_coordinates` counts those that lack one). The column
+    with geometry as text is taken out; an SRID that it states has to agree. Without declared columns it is returned as
+    it is where SQL will make the geometry. Raises DataError for columns that are not there or not declared; going
+    through the batches raises it for what is neither number nor geometry. `threads` changes the speed alone.
     """
     names = native.attributes.names
     if processing.longitude is not None and processing.latitude is not None:
@@ -56,12 +65,17 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
             )
     crs = parse_crs(processing.crs or "EPSG:4326", path)
     if len(wanted) == 2:
+        if snake_case(wanted[0]) in _LATITUDES and snake_case(wanted[1]) in _LONGITUDES:
+            raise DataError(
+                f"Column {wanted[0]} is declared as longitude and {wanted[1]} as latitude",
+                f"Exchange processing.longitude and latitude, {_OTHER_WAYS}, if the publisher exchanged the names",
+            )
         native.report.update(coordinates_trimmed=0, incomplete_coordinates=0)
         fields = [pa.field(f.name, _bare_type(f.type)) if f.name in wanted else f for f in native.attributes]
         return replace(
             native,
             attributes=pa.schema(fields),
-            batches=_with_points(native.batches, *wanted, native.report, threads),
+            batches=_with_points(native.batches, _Columns(*wanted, processing.o_means), native.report, threads),
             crs=crs,
         )
     position = names.index(wanted[0])
@@ -78,78 +92,91 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_large_string(kind) else kind
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of coordinates, and what the letter O means in them."""
+
+    longitude: str
+    latitude: str
+    o_means: str | None
+
+
 def _with_points(
-    batches: Iterator[pa.RecordBatch], longitude: str, latitude: str, report: dict[str, Any], threads: int | None
+    batches: Iterator[pa.RecordBatch], columns: _Columns, report: dict[str, Any], threads: int | None
 ) -> Iterator[pa.RecordBatch]:
-    for batch, counts in in_order(lambda batch: _placed(batch, longitude, latitude), batches, threads):
+    for batch, counts in in_order(lambda batch: _placed(batch, columns), batches, threads):
         for name, count in counts.items():
-            report[name] += count
+            report[name] = report.get(name, 0) + count
         yield batch
 
 
-def _placed(batch: pa.RecordBatch, longitude: str, latitude: str) -> tuple[pa.RecordBatch, dict[str, int]]:
+def _placed(batch: pa.RecordBatch, columns: _Columns) -> tuple[pa.RecordBatch, dict[str, int]]:
     numbers: list[npt.NDArray[np.float64]] = []
-    trimmed = 0
-    for name in (longitude, latitude):
-        bare, column, count = _coordinates(batch[name], name)
-        trimmed += count
+    counts: Counter[str] = Counter()
+    axes: tuple[tuple[str, angles.Axis], ...] = ((columns.longitude, "longitude"), (columns.latitude, "latitude"))
+    for name, axis in axes:
+        bare, column, noticed = _coordinates(batch[name], name, axis, columns.o_means)
+        counts.update(noticed)
         if bare is not batch[name]:
             batch = batch.set_column(batch.schema.names.index(name), name, bare)
         numbers.append(column.to_numpy(zero_copy_only=False))
     x, y = numbers
     known = ~(np.isnan(x) | np.isnan(y))
-    counts = {"coordinates_trimmed": trimmed, "incomplete_coordinates": int((np.isnan(x) ^ np.isnan(y)).sum())}
+    counts["incomplete_coordinates"] = int((np.isnan(x) ^ np.isnan(y)).sum())
     return batch.append_column(GEOMETRY_COLUMN, points.write(np.stack([x, y]), known)), counts
 
 
-def _coordinates(column: pa.Array, name: str) -> tuple[pa.Array, pa.Array, int]:
-    # The column as it is kept, as numbers, and how many of its values had something cut off.
+def _coordinates(
+    column: pa.Array, name: str, axis: angles.Axis, o_means: str | None
+) -> tuple[pa.Array, pa.Array, dict[str, int]]:
+    # The column as it is kept, as numbers, and counts: of its values that had something cut off, and that are angles.
     # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
     if not pa.types.is_string(column.type):
-        return column, casting.cast(column, "float", name), 0
+        return column, casting.cast(column, "float", name), {}
     numbers = casting.plain_numbers(column)
     if numbers is not None:
-        return column, numbers, 0
+        return column, numbers, {}
     bare = pc.replace_substring_regex(column, r"^[\s,;]+|[\s,;]+$", "")
-    return bare, casting.cast(bare, "float", name), pc.sum(pc.not_equal(column, bare)).as_py() or 0
+    counts = {"coordinates_trimmed": pc.sum(pc.not_equal(column, bare)).as_py() or 0}
+    known = pc.if_else(pc.equal(bare, ""), pa.scalar(None, pa.string()), bare)
+    angular = pc.invert(casting.written_as(known, "float"))
+    if not pc.any(angular).as_py():
+        return bare, casting.cast(bare, "float", name), counts
+    distinct = pc.unique(known.filter(angular))
+    values = pa.array([_degrees(text, name, axis, o_means) for text in distinct.to_pylist()], pa.float64())
+    plain = casting.cast(pc.if_else(angular, pa.scalar(None, pa.string()), known), "float", name)
+    counts["coordinates_as_dms"] = pc.sum(angular).as_py()
+    return bare, pc.coalesce(values.take(pc.index_in(known, distinct)), plain), counts
+
+
+def _degrees(text: str, name: str, axis: angles.Axis, o_means: str | None) -> float:
+    try:
+        return angles.degrees(text, axis, o_means)
+    except angles.AngleError as error:
+        remedy = f"Declare it among processing.nulls, {_OTHER_WAYS}"
+        if _DECIMAL_COMMA.fullmatch(text):
+            remedy = "Declare processing.decimal: ',' where the comma is a decimal mark"
+        raise DataError(f"Column {name} has the value {text[:80]!r}: {error}", remedy) from error
 
 
 def _with_parsed(batches: Iterator[pa.RecordBatch], name: str, code: str) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         position = batch.schema.names.index(name)
         texts = batch.column(position).cast(pa.string()).to_pylist()
-        geometry = pa.array(_parsed([_without_srid(text, code) for text in texts], name), pa.binary())
+        geometry = pa.array(_parsed(texts, name, code), pa.binary())
         yield batch.remove_column(position).append_column(GEOMETRY_COLUMN, geometry)
 
 
-def _parsed(texts: list[str | None], name: str) -> Any:
+def _parsed(texts: list[str | None], name: str, code: str) -> Any:
     try:
-        geometries = shapely.from_wkt(texts)
-    except shapely.errors.GEOSException as error:
-        example = next((text for text in texts if text is not None and not _is_wkt(text)), "")
+        return geometry_text.to_wkb(texts, code)
+    except geometry_text.GeometryTextError as error:
+        if error.srid is not None:
+            raise DataError(
+                f"A geometry of column {name} says SRID={error.srid}, but the data's is {code or 'none'}",
+                f"Declare processing.crs: EPSG:{error.srid} if all of them are so, {_OTHER_TEXT}",
+            ) from error
         raise DataError(
-            f"Column {name} has values that are no Well-Known Text: {example[:80]!r}",
-            "Declare them as nulls, or another column as processing.geometry_wkt",
+            f"Column {name} has values that are no Well-Known Text, hexadecimal WKB or GeoJSON: {str(error)[:80]!r}",
+            f"Declare them as nulls, or another column as processing.geometry_wkt, {_OTHER_TEXT}",
         ) from error
-    return shapely.to_wkb(geometries, byte_order=1, output_dimension=4, flavor="iso")
-
-
-def _is_wkt(text: str) -> bool:
-    try:
-        shapely.from_wkt(text)
-    except shapely.errors.GEOSException:
-        return False
-    return True
-
-
-def _without_srid(text: str | None, code: str) -> str | None:
-    if text is None or not text.strip():
-        return None
-    found = _SRID.match(text)
-    if found is None:
-        return text
-    if found[1] != code:
-        raise DataError(
-            f"A geometry says SRID={found[1]}, but the data's is {code or 'none'}", "Declare processing.crs"
-        )
-    return text[found.end() :]

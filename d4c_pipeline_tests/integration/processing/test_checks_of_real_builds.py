@@ -92,7 +92,7 @@ def test_which_checks_apply(declare: Declare) -> None:
         declare(key=["a"], dguids=[{"column": "dguid"}]), totals=[{"rows": 1}]
     )  # fmt: skip
     assert names(everything) == [check.name for check in CHECKS]
-    assert len(CHECKS) == 10
+    assert len(CHECKS) == 11
     skipping = with_checks(everything, skip=["encoding_sane", "geometry_valid"], totals=[{"rows": 1}])
     assert set(names(everything)) - set(names(skipping)) == {"encoding_sane", "geometry_valid"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import Column, DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.checks import conformance, declared, previous, readers, spatial
+from d4c_pipeline.processing.checks import conformance, declared, positions, previous, readers, spatial
 from d4c_pipeline.processing.checks.attributes import Attributes
 from d4c_pipeline.processing.checks.run import Check
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
@@ -189,6 +190,29 @@ def test_bounds_against_the_previous_release(
     if outcome is WARNING:
         assert verdict.examples == [{"side": "north", "before": 45.50, "now": 45.505, "moved": pytest.approx(0.05)}]
         assert "west -75.7, south 45.4, east -75.6, north 45.5 as in a_v0.1.0-beta" in verdict.expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "report", "outcome", "said"),
+    [
+        (OTTAWA, {}, PASS, "nothing that speaks"),
+        ((45.4, -75.7, 45.5, -75.6), {}, FAILURE, "look exchanged"),
+        ((75.6, 45.4, 75.7, 45.5), {}, FAILURE, "sign were missing"),
+        ((-75.7, -1.0, 75.7, 45.5), {}, PASS, "nothing that speaks"),
+        (None, {}, PASS, "nothing that speaks"),
+        (OTTAWA, {"points_at_zero": 2}, WARNING, "2 points lie at longitude 0"),
+        (OTTAWA, {"operation_accuracy_m": 20.0, "operation_better_with_grid": {"accuracy_m": 1.5, "grids": ["g.tif"]}},
+         WARNING, r"20 m; with g\.tif it would be to 1\.5 m"),
+        (OTTAWA, {"operation_accuracy_m": 4.0, "operation_better_with_grid": {"accuracy_m": 1.5, "grids": ["g.tif"]}},
+         PASS, "nothing that speaks"),
+    ],
+)  # fmt: skip
+def test_positions(make: Make, bounds: Any, report: dict[str, Any], outcome: Outcome, said: str) -> None:
+    built = make(features(SQUARE), summary={"bounds": bounds, "report": report})
+    verdict = positions.positions_plausible("p", built)
+    assert verdict.outcome is outcome
+    assert re.search(said, verdict.actual)
+    assert bool(verdict.remedy) is (outcome is not PASS)
 
 
 def test_geometry(make: Make) -> None:

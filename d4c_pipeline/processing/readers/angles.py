@@ -1,0 +1,103 @@
+"""Longitudes and latitudes as people write them: degrees, minutes, seconds, hemispheres, in their many spellings.
+
+One text becomes one number of degrees, or it is said why it does not; nothing is guessed. Plain numbers stay away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Axis = Literal["longitude", "latitude"]
+
+_SPELLINGS = str.maketrans({
+    "º": "°", "˚": "°", "⁰": "°", "∘": "°",
+    "′": "'", "’": "'", "‘": "'", "´": "'", "`": "'", "ʹ": "'", "ʼ": "'",
+    "″": '"', "”": '"', "“": '"', "ʺ": '"', "„": '"', "˝": '"', "¨": '"',
+    "−": "-", "–": "-", "—": "-", "‑": "-", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
+})  # fmt: skip
+_WORDS = (
+    (re.compile(r"deg(?:ree|r[ée])?s?\.?|\bd(?=[\s\d])|(?<=\d)d", re.IGNORECASE), "°"),
+    (re.compile(r"min(?:ute)?s?\.?|(?<=\d)m(?=[\s\d])", re.IGNORECASE), "'"),
+    (re.compile(r"sec(?:onde?)?s?\.?|''|(?<=\d)s(?=\s*[nsewo]\w*\.?$)", re.IGNORECASE), '"'),
+)
+_HEMISPHERES: dict[str, tuple[Axis, int]] = {
+    "n": ("latitude", 1), "north": ("latitude", 1), "nord": ("latitude", 1),
+    "s": ("latitude", -1), "south": ("latitude", -1), "sud": ("latitude", -1),
+    "e": ("longitude", 1), "east": ("longitude", 1), "est": ("longitude", 1), "ost": ("longitude", 1),
+    "w": ("longitude", -1), "west": ("longitude", -1), "ouest": ("longitude", -1),
+}  # fmt: skip
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_MARKED = re.compile(rf"(?P<d>{_NUMBER})\s*°(?:\s*(?P<m>{_NUMBER})\s*(?:'|(?:'\s*|\s)(?P<s>{_NUMBER})\s*\"?)?)?")
+_BARE = re.compile(r"(?P<d>\d+(?:\.\d+)?)(?:[\s:-]+(?P<m>\d+(?:\.\d+)?)(?:[\s:-]+(?P<s>\d+(?:\.\d+)?))?)?")
+_LETTERS = re.compile(r"[^\W\d_]+\.?")
+
+
+class AngleError(ValueError):
+    """A text that is no angle, or could be several; the message says which."""
+
+
+def degrees(text: str, axis: Axis, o_means: str | None = None) -> float:
+    """Return the decimal degrees that `text` means, south and west negative.
+
+    `45°30'15"N`, `45 30 15.5 N`, `W73.6`, `-73:36:00`, `73° 36,5' Ouest`. `o_means`: `west` (French, Spanish) or `east`
+    (German), of the letter O. Raises AngleError for minutes and seconds of 60 and more, a hemisphere of the other axis,
+    a sign beside a hemisphere, a longitude without either, and whatever else has no one meaning.
+    """
+    plain = text.translate(_SPELLINGS).strip()
+    for words, mark in _WORDS:
+        plain = words.sub(mark, plain)
+    plain, sign = _hemisphere(plain, axis, o_means)
+    stated = plain[:1] if plain[:1] in ("+", "-") else ""
+    plain = plain.removeprefix(stated).strip()
+    if stated == "-" and sign is not None:
+        raise AngleError("it has both a sign and a hemisphere")
+    found = _MARKED.fullmatch(plain)
+    if (
+        found is None
+        and (found := _BARE.fullmatch(plain)) is not None
+        and found["m"]
+        and not found["s"]
+        and sign is None
+    ):
+        raise AngleError("it could be degrees and minutes or two numbers")
+    if found is None:
+        raise AngleError("it is neither a number nor degrees, minutes and seconds")
+    if sign is None and not stated and axis == "longitude":
+        raise AngleError("degrees without sign or hemisphere, which may be of east or west")
+    size, limit = _size(*(found[part] for part in "dms")), 90 if axis == "latitude" else 180
+    if size > limit:
+        raise AngleError(f"it is more than {limit} degrees")
+    return size * (sign if sign is not None else -1 if stated == "-" else 1)
+
+
+def _hemisphere(text: str, axis: Axis, o_means: str | None) -> tuple[str, int | None]:
+    # The text without its hemisphere, which stands before or behind, and the sign that means.
+    found = list(_LETTERS.finditer(text))
+    if not found:
+        return text, None
+    word = found[0]
+    rest = (text[: word.start()] + text[word.end() :]).strip()
+    if len(found) > 1 or (word.start() > 0 and word.end() < len(text)):
+        raise AngleError("it is neither a number nor degrees, minutes and seconds")
+    name = word[0].lower().rstrip(".")
+    if name == "o":
+        if o_means is None:
+            raise AngleError("O is west in French and east in German (declare processing.o_means)")
+        name = o_means
+    if name not in _HEMISPHERES:
+        raise AngleError(f"{word[0]} is no hemisphere")
+    of, sign = _HEMISPHERES[name]
+    if of != axis:
+        raise AngleError(f"{word[0]} is of a {of}, and the column is declared as {axis}")
+    return rest, sign
+
+
+def _size(whole: str, minutes: str | None, seconds: str | None) -> float:
+    parts = [part.replace(",", ".") for part in (whole, minutes, seconds) if part is not None]
+    if any("." in part for part in parts[:-1]):
+        raise AngleError("a part before the last has decimals")
+    numbers = [float(part) for part in parts]
+    if any(number >= 60 for number in numbers[1:]):
+        raise AngleError("its minutes or seconds are 60 or more")
+    return sum(number / 60**power for power, number in enumerate(numbers))
