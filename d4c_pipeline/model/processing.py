@@ -88,6 +88,7 @@ class _Processing(Declared):
     records: str | None = None
     append: bool = False
     origin_column: Identifier | None = None
+    feature_id: Literal["named", "keep", "drop"] = "named"
     encoding: str | None = None
     delimiter: str | None = None
     quote: Annotated[str, full_match(r"[ -~]?", "one character, or '' for none")] | None = None
@@ -190,6 +191,8 @@ class TableProcessing(_Processing):
     other, into one dataset (columns by name, missing ones null); `origin_column` names an additional column
     with the file or layer that a row comes from.
     `records`: of a JSON document, the path to the list of rows (`result.records`); `.` if the document is the one row.
+    `feature_id`: whether the column by which a GeoPackage or a geodatabase numbers its features is kept: `named` keeps
+    it where somebody chose its name (`parcel_id`, not `fid` or `OBJECTID`), `keep` always, `drop` never.
     Of a text file, where it can't be detected: `encoding`, `delimiter`, `header_row` (number of the line or row with
     the names, from 1), `header` (names for a file that has no such line), `footer_rows` (how many lines at the end,
     blank ones not counted, are no rows; 0 says that all are), `quote` (the character around values, by default `"`; ''

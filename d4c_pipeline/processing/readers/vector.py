@@ -7,23 +7,24 @@ belongs to `inputs`, everything done to the features to `geometry` and `columns`
 from __future__ import annotations
 
 import os
-import re
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.inputs import DBF, Member
-from d4c_pipeline.processing.readers import dbf, wholeness
+from d4c_pipeline.processing.readers import answers, dbf, wholeness
 from d4c_pipeline.processing.readers import encoding as encodings
+from d4c_pipeline.processing.readers.exact import Exact
+from d4c_pipeline.processing.readers.listening import Listener
 from d4c_pipeline.processing.readers.native import (
     GEOMETRY_FIELD,
     Native,
@@ -35,6 +36,7 @@ from d4c_pipeline.processing.readers.native import (
     plain_type,
     with_nulls,
 )
+from d4c_pipeline.processing.readers.preparation import SEQUENCE, examined, gdal_name, prepared
 
 if TYPE_CHECKING:
     import pyproj
@@ -47,15 +49,14 @@ _TROUBLE = (
     OSError,  # what Arrow makes of an error within a stream
 )
 # Formats of one layer: asking for the list of layers would read a file of JSON once more.
-_ONE_LAYER = frozenset({".shp", DBF, ".fgb", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".ndjson"})
-_SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
+_ONE_LAYER = frozenset(
+    {".shp", DBF, ".fgb", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".ndjson", ".tab", ".mif"}
+)
 # Arrow can't say how long a table without columns is; a running number says it, and identifies the feature.
 _FID = pa.field("fid", pa.int64())
 _BATCH_ROWS, _BATCH_BYTES = 16_384, 4 << 20
 _COUNTED = (".shp", ".gpkg", ".fgb")
 _EXTENSION = b"ARROW:extension:name"
-_JSON = frozenset({".geojson", ".json"})
-_TOPOLOGY = re.compile(rb'"type"\s*:\s*"Topology"')
 _WKB_NAMES = (b"geoarrow.wkb", b"ogc.wkb")
 
 
@@ -66,7 +67,7 @@ def parts(member: Member, processing: Processing) -> list[Part]:
     not to be appended.
     """
     path = member.path
-    wholeness.check(member)
+    stated = wholeness.check(member)
     # Neither a schema that a file names is fetched for it, nor is one that was guessed written beside it.
     pyogrio.set_gdal_config_options(
         {"GML_DOWNLOAD_SCHEMA": False, "GML_SAVE_RESOLVED_TO": None, "GML_GFS_TEMPLATE": None}
@@ -79,15 +80,16 @@ def parts(member: Member, processing: Processing) -> list[Part]:
     # Where there is but one, GDAL is not asked for it by name: in GeoJSON it may have another than the file.
     ask = [None if member.suffix in _ONE_LAYER else name for name in picked]
     return [
-        Part(member.name, name, partial(_open, member, processing, name, asked))
+        Part(member.name, name, partial(_open, member, processing, name, asked, stated))
         for name, asked in zip(picked, ask, strict=True)
     ]
 
 
 def _layers(member: Member, processing: Processing) -> list[str]:
     path = member.path
-    with _explained(path), _quiet():
-        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(_gdal_name(member))]
+    listener = Listener(path)
+    with _explained(path), _without_schema(path), listener.opening():
+        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(gdal_name(member))]
     if not isinstance(processing, VectorProcessing) or not layers:
         return [name for name, _ in layers]
     with_geometry = [name for name, kind in layers if kind is not None]
@@ -100,36 +102,57 @@ def _layers(member: Member, processing: Processing) -> list[str]:
     return [name for name, kind in layers if kind is not None or name == processing.layer]
 
 
-def _open(member: Member, processing: Processing, layer: str, asked: str | None) -> Native:
+def _open(member: Member, processing: Processing, layer: str, asked: str | None, stated: int | None) -> Native:
     # Text in a shapefile is decoded as declared, else as its side files say.
     path = member.path
     vector = processing if isinstance(processing, VectorProcessing) else None
-    report: dict[str, Any] = {}
     options: dict[str, Any] = {}
     encoding = encodings.python_name(processing.encoding) if processing.encoding else None
     if member.suffix in (".shp", DBF):
         table = path if member.suffix == DBF else dbf.beside(path, DBF)
         encoding = encoding or (dbf.dbf_encoding(table) if table is not None else None)
-        report["encoding"] = encoding
         options["ENCODING"] = (encoding or "").upper().replace("ISO8859", "ISO-8859")
-    stack = ExitStack()
-    with _explained(path), _quiet():
-        meta, reader = stack.enter_context(
-            pyogrio.open_arrow(
-                _gdal_name(member),
-                layer=asked,
-                read_geometry=vector is not None,
-                use_pyarrow=True,
-                batch_size=_batch_size(member, asked),
-                **options,
+    name = f"Layer {layer} of {path.name}"
+    listener = Listener(path)
+    with ExitStack() as stack:
+        stack.enter_context(_without_schema(path))
+        stack.enter_context(listener.reading())
+        with _explained(path), listener.opening():
+            source = prepared(member, processing, layer, stack)
+            meta, reader = stack.enter_context(
+                pyogrio.open_arrow(
+                    source.name,
+                    layer=asked,
+                    read_geometry=vector is not None,
+                    use_pyarrow=True,
+                    batch_size=_batch_size(member, asked),
+                    **options,
+                    **source.options,
+                )
             )
-        )
-    report["layer"] = layer
-    columns = _columns(reader.schema, meta, vector, f"Layer {layer} of {path.name}", report)
+        # GDAL's own threads are waited for without Python's lock, which they may want in order to be heard.
+        stack.callback(reader.close)
+        report = ({"encoding": encoding} if member.suffix in (".shp", DBF) else {}) | {"layer": layer} | source.report
+        columns = _columns(reader.schema, meta, vector, name, report)
+        own = [
+            (reader.schema.field(at).name, plain_type(reader.schema.field(at).type))
+            for at in columns.positions
+            if not (source.options.get("return_fids") and reader.schema.field(at).name == meta["fid_column"])
+        ]
+        with _explained(path), listener.opening():
+            exact = examined(member, source, processing, layer, own, encoding)
+        listener.exact = frozenset(exact.types)
+        report |= exact.report | _together(report, exact.report)
+        columns = columns.with_exact(reader.schema, exact)
+        texts = encodings.Texts(path.name, encoding, report, fixed_width=member.suffix in (".shp", DBF))
+        batches = _batches(path, stack.pop_all(), reader, columns, texts, processing.nulls, listener, stated)
     crs = _crs(meta["crs"], path, vector) if vector is not None else None
-    texts = encodings.Texts(path.name, encoding, report, fixed_width=member.suffix in (".shp", DBF))
-    batches = _batches(path, stack, reader, columns, texts, processing.nulls)
-    return Native(f"Layer {layer} of {path.name}", columns.attributes, batches, crs, report=report)
+    return Native(name, columns.attributes, batches, crs, report=report)
+
+
+def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    # Facts about columns that both reports have.
+    return {key: one[key] | other[key] for key in one.keys() & other.keys() if isinstance(one[key], dict)}
 
 
 def _batch_size(member: Member, layer: str | None) -> int:
@@ -144,11 +167,45 @@ def _batch_size(member: Member, layer: str | None) -> int:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns of GDAL's stream are attributes, which is the geometry (-1 for none), and what they become."""
+    """Which columns of GDAL's stream are attributes, which is the geometry (-1 for none), and what they become.
+
+    Where `exact` has a column, it is not taken from the stream; those that it adds come first.
+    """
 
     attributes: pa.Schema
     positions: tuple[int, ...]
     geometry: int
+    names: tuple[str, ...] = ()
+    exact: Exact = field(default_factory=Exact)
+
+    def with_exact(self, schema: pa.Schema, exact: Exact) -> _Columns:
+        """Return what becomes of the columns of a stream of that `schema`."""
+        positions = tuple(at for at in self.positions if schema.field(at).name not in exact.left_out)
+        kinds = [(name, kind) for name, kind in exact.added.items()]
+        for at in positions:
+            own = schema.field(at)
+            kinds.append((own.name, exact.types.get(own.name, plain_type(own.type))))
+        unique = exactly_unique([name for name, _ in kinds])
+        attributes = pa.schema([(name, kind) for name, (_, kind) in zip(unique, kinds, strict=True)] or [_FID])
+        return _Columns(attributes, positions, self.geometry, tuple(schema.field(at).name for at in positions), exact)
+
+    def arrays(self, batch: pa.RecordBatch) -> Iterator[pa.Array]:
+        """Yield the attributes of a batch of the stream, in their order."""
+        exact = self.exact
+        taken = exact.take(batch.num_rows) if exact.take is not None else {}
+        if short := [name for name, column in taken.items() if len(column) != batch.num_rows]:
+            raise DataError(
+                f"Column {short[0]} has fewer values than there are rows", "Have the publisher correct the file"
+            )
+        yield from (taken[name] for name in exact.added)
+        for name, at in zip(self.names, self.positions, strict=True):
+            if name in exact.types:
+                yield taken[name]
+                continue
+            column = plain(batch.column(at))
+            if name in exact.unset:
+                column = pc.if_else(pc.equal(column, exact.unset[name]), pa.scalar(None, column.type), column)
+            yield column
 
 
 def _columns(
@@ -168,10 +225,7 @@ def _columns(
         if others := [schema.field(at).name for at in shapes if at != geometry]:
             report["geometry_columns_dropped"] = others
     positions = tuple(at for at in range(len(schema)) if at != geometry and at not in shapes)
-    fields = [schema.field(at) for at in positions]
-    names = exactly_unique([field.name for field in fields])
-    kinds = [(unique, plain_type(field.type)) for unique, field in zip(names, fields, strict=True)]
-    return _Columns(pa.schema(kinds or [_FID]), positions, geometry)
+    return _Columns(pa.schema([]), positions, geometry)
 
 
 def _batches(
@@ -181,19 +235,22 @@ def _batches(
     columns: _Columns,
     texts: encodings.Texts,
     nulls: tuple[str, ...],
+    listener: Listener,
+    stated: int | None,
 ) -> Iterator[pa.RecordBatch]:
     schema = columns.attributes if columns.geometry < 0 else columns.attributes.append(GEOMETRY_FIELD)
     done = 0
     with stack:
         while True:
-            with _explained(path), _quiet():
+            with _explained(path), listener.hearing():
                 try:
                     batch = reader.read_next_batch()
                 except StopIteration:
                     break
+            with _explained(path):
                 arrays = [
-                    with_nulls(texts.checked(plain(batch.column(at)), schema.field(number).name), nulls)
-                    for number, at in enumerate(columns.positions)
+                    with_nulls(texts.checked(column, schema.field(number).name), nulls)
+                    for number, column in enumerate(columns.arrays(batch))
                 ]
                 if not arrays:
                     arrays = [pa.array(range(done + 1, done + batch.num_rows + 1), pa.int64())]
@@ -202,21 +259,11 @@ def _batches(
                 done += batch.num_rows
                 out = pa.record_batch(arrays, schema=schema)
             yield out
-    if path.suffix.lower() in _SEQUENCE:
+    if path.suffix.lower() in SEQUENCE:
         wholeness.check_sequence(path, done)
-
-
-def _gdal_name(member: Member) -> str:
-    # With its prefix the format is said, and GDAL does not look for another: its own pipelines are JSON as well, and
-    # may name any file.
-    if member.suffix in _SEQUENCE:
-        return f"GeoJSONSeq:{member.path}"
-    if member.suffix not in _JSON:
-        return str(member.path)
-    with member.path.open("rb") as handle:
-        head = handle.read(1 << 16)
-    prefix = "ESRIJSON" if b'"esri' in head else "TopoJSON" if _TOPOLOGY.search(head) else "GeoJSON"
-    return f"{prefix}:{member.path}"
+    listener.judge(texts.report)
+    answers.check_rows(path.name, done, stated, "its own count", texts.report)
+    answers.check_rows(path.name, done, columns.exact.rows, columns.exact.counted_by, texts.report)
 
 
 @contextmanager
@@ -230,11 +277,16 @@ def _explained(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
-    # GDAL's remarks ("will be dropped", "non closed ring") are either counted by `geometry` or errors of ours.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+def _without_schema(path: Path) -> Generator[None]:
+    # GDAL writes the schema that it guesses for a GML file beside it, and would take it for the publisher's next time.
+    schema = path.with_suffix(".gfs")
+    if path.suffix.lower() != ".gml" or schema.exists():
         yield
+        return
+    try:
+        yield
+    finally:
+        schema.unlink(missing_ok=True)
 
 
 def _crs(stated: str | None, path: Path, vector: VectorProcessing) -> pyproj.CRS:

@@ -104,12 +104,17 @@ def test_layers_of_a_geodatabase_in_a_zip(geodatabase: Path, tmp_path: Path) -> 
     columns, shapes, report = read(geodatabase, tmp_path / "d", layer="more*")
     assert columns == {"name": list(PLACES), "n": [1, 2, 3]}
     assert [shape.x for shape in shapes] == pytest.approx([-71.2, -73.6, -75.7])
-    assert report == {"layer": "more_places"}
+    assert report == {"layer": "more_places", "feature_id_left_out": "OBJECTID"}
     codes, none, _ = read(geodatabase, tmp_path / "e", kind="table", layer="codes")
     assert (codes["n"], none) == ([1, 2, 3], [])
     both, _, report = read(geodatabase, tmp_path / "f", layer="*places", append=True, origin_column="layer_name")
     assert both["layer_name"] == ["places"] * 3 + ["more_places"] * 3
-    assert report == {"parts": 2, "empty_parts": [], "layer": ["places", "more_places"]}
+    assert report == {
+        "parts": 2,
+        "empty_parts": [],
+        "layer": ["places", "more_places"],
+        "feature_id_left_out": "OBJECTID",
+    }
 
 
 def test_several_shapefiles_in_folders_of_one_zip_are_chosen_by_glob(

@@ -1,0 +1,225 @@
+"""The values of a GeoPackage against their types: SQLite lets any value into any column, and GDAL converts it.
+
+Text in a column of integers comes as 0, 3.7 as 3, a date of another form as 1970-01-01. SQLite is asked for the columns
+in which that can be (no text, no geometry). Specification: https://www.geopackage.org/spec/ (table 1, data types) and
+https://sqlite.org/datatype3.html.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.readers.exact import Exact, declared_text, null_texts
+
+_RANGES = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 32, "INT": 64, "INTEGER": 64}
+_KINDS = {
+    "TINYINT": pa.int16(), "SMALLINT": pa.int16(), "MEDIUMINT": pa.int32(), "INT": pa.int64(), "INTEGER": pa.int64(),
+    "BOOLEAN": pa.bool_(), "FLOAT": pa.float32(), "DOUBLE": pa.float64(), "REAL": pa.float64(), "DATE": pa.date32(),
+    "DATETIME": pa.timestamp("ms", "UTC"),
+}  # fmt: skip
+_SAFE = 1 << 53  # float64 holds each whole number up to here
+_MOMENT = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]"
+_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    kind: str
+    nulls: tuple[str, ...]
+
+    @property
+    def quoted(self) -> str:
+        return identifier(self.name)
+
+    @property
+    def suspicion(self) -> str:
+        """An aggregate that is 1 when a value may be of another type, cheap since it runs over all rows."""
+        c = self.quoted
+        match self.kind:
+            case "BOOLEAN":
+                return f"sum({c} NOT IN (0, 1)) > 0"
+            case "FLOAT" | "DOUBLE" | "REAL":
+                # Numbers sort before text, text before blobs.
+                return f"typeof(max({c})) IN ('text', 'blob') OR max({c}) > {_SAFE} OR min({c}) < -{_SAFE}"
+            case "DATE" | "DATETIME":
+                return f"sum({self.misfit}) > 0"
+            case _:
+                # The sum of integers is one; of anything else it is not.
+                bits = _RANGES[self.kind]
+                bounds = f" OR max({c}) >= {1 << (bits - 1)} OR min({c}) < -{1 << (bits - 1)}" if bits < 64 else ""
+                return f"typeof(sum({c})) NOT IN ('integer', 'null'){bounds}"
+
+    @property
+    def misfit(self) -> str:
+        """A condition on a value that GDAL would change."""
+        c = self.quoted
+        match self.kind:
+            case "BOOLEAN":
+                return f"{c} NOT IN (0, 1)"
+            case "FLOAT" | "DOUBLE" | "REAL":
+                return (
+                    f"typeof({c}) IN ('text', 'blob') OR (typeof({c}) = 'integer'"
+                    f" AND abs({c}) > {_SAFE} AND CAST(CAST({c} AS REAL) AS INTEGER) <> {c})"
+                )
+            case "DATE":
+                return f"({c} IS NOT NULL AND date({c}) IS NOT {c})"
+            case "DATETIME":
+                # A day that does not exist, no time, an hour that does not exist, more digits than milliseconds.
+                day, hour = f"substr({c}, 1, 10)", f"substr({c}, 12, 5)"
+                return (
+                    f"({c} IS NOT NULL AND ({c} NOT GLOB '{_MOMENT}*' OR date({day}) IS NOT {day}"
+                    f" OR time({hour}) IS NULL OR {c} GLOB '*.[0-9][0-9][0-9]*[1-9]*'))"
+                )
+            case _:
+                low, high = -(1 << (_RANGES[self.kind] - 1)), (1 << (_RANGES[self.kind] - 1)) - 1
+                within = f" OR {c} NOT BETWEEN {low} AND {high}" if _RANGES[self.kind] < 64 else ""
+                return f"typeof({c}) NOT IN ('integer', 'null'){within}"
+
+
+def examine(path: Path, layer: str, processing: Processing) -> Exact:
+    """Compare the values of a layer with the types of its columns.
+
+    Columns with a value that GDAL would change, and those that are declared as strings, become text as SQLite has it
+    (numbers in their shortest form). `rows` is what the file states of the layer. Raises DataError when SQLite can't
+    read the file.
+    """
+    try:
+        with closing(_connect(path)) as connection:
+            return _examined(connection, path, layer, processing)
+    except sqlite3.Error as error:
+        raise _refusal(path, error) from error
+
+
+def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing: Processing) -> Exact:
+    table = identifier(layer)
+    columns: list[_Column] = []
+    info: list[tuple[Any, ...]] = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    for _, name, declared, _, _, key in info:
+        kind = re.sub(r"\s*\(.*", "", str(declared).upper())
+        if kind in _KINDS and not key:
+            columns.append(_Column(str(name), kind, null_texts(processing, str(name))))
+    exact = Exact()
+    exact.rows = _stated(connection, layer)
+    exact.counted_by = "its table gpkg_ogr_contents"
+    wanted = declared_text(processing, [column.name for column in columns])
+    types: dict[str, pa.DataType] = dict.fromkeys(wanted, pa.string())
+    reasons = dict.fromkeys(sorted(wanted), "declared as a string")
+    rest = [column for column in columns if column.name not in wanted]
+    for column in _suspects(connection, table, rest):
+        found = connection.execute(f"SELECT {column.quoted} FROM {table} WHERE {column.misfit}")
+        misfits = False
+        for (value,) in found:
+            misfits = True
+            if value not in column.nulls:
+                types[column.name] = pa.string()
+                reasons[column.name] = f"as text: {value!r} is no {column.kind}"
+                break
+        else:
+            if misfits:
+                types[column.name], reasons[column.name] = _KINDS[column.kind], "declared nulls"
+    for column in rest:
+        if column.kind == "DATETIME" and column.name not in types and _zones_differ(connection, table, column):
+            types[column.name] = pa.string()
+            reasons[column.name] = "as text: some values have a time zone, some have none"
+    if types:
+        exact.types, exact.report["read_from_bytes"] = types, reasons
+        nulls = {column.name: column.nulls for column in columns}
+        exact.take = _taker(path, table, types, nulls)
+    return exact
+
+
+def _suspects(connection: sqlite3.Connection, table: str, columns: Sequence[_Column]) -> list[_Column]:
+    if not columns:
+        return []
+    asked = ", ".join(column.suspicion for column in columns)
+    try:
+        answer = connection.execute(f"SELECT {asked} FROM {table}").fetchone()
+    except sqlite3.OperationalError as error:
+        if "integer overflow" not in str(error):
+            raise
+        return list(columns)
+    return [column for column, suspicious in zip(columns, answer, strict=True) if suspicious]
+
+
+def _zones_differ(connection: sqlite3.Connection, table: str, column: _Column) -> bool:
+    c = column.quoted
+    zoned = f"({c} GLOB '*Z' OR substr({c}, 17) GLOB '*[-+]*')"
+    answer = connection.execute(f"SELECT min({zoned}), max({zoned}) FROM {table} WHERE {c} IS NOT NULL").fetchone()
+    return answer[0] != answer[1]
+
+
+def _stated(connection: sqlite3.Connection, layer: str) -> int | None:
+    try:
+        answer = connection.execute(
+            "SELECT feature_count FROM gpkg_ogr_contents WHERE lower(table_name) = lower(?)", [layer]
+        ).fetchone()
+    except sqlite3.OperationalError:  # the table is an extension of GDAL's
+        return None
+    return int(answer[0]) if answer is not None and answer[0] is not None else None
+
+
+def _taker(
+    path: Path, table: str, types: Mapping[str, pa.DataType], nulls: Mapping[str, tuple[str, ...]]
+) -> Callable[[int], Mapping[str, pa.Array]]:
+    names = list(types)
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        with closing(_connect(path)) as connection:
+            # GDAL reads in the order of the key, which is SQLite's row id; a view has none.
+            ordered = connection.execute(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)",
+                [table[1:-1].replace('""', '"')],
+            ).fetchone()[0]
+            asked = ", ".join(identifier(name) for name in names)
+            yield from connection.execute(f"SELECT {asked} FROM {table}{' ORDER BY rowid' if ordered else ''}")
+
+    coming = rows()
+
+    def take(count: int) -> Mapping[str, pa.Array]:
+        try:
+            some = list(islice(coming, count))
+        except sqlite3.Error as error:
+            raise _refusal(path, error) from error
+        return {
+            name: _array([row[at] for row in some], types[name], nulls[name], name, path)
+            for at, name in enumerate(names)
+        }
+
+    return take
+
+
+def _array(values: list[Any], kind: pa.DataType, nulls: tuple[str, ...], name: str, path: Path) -> pa.Array:
+    if not pa.types.is_string(kind):
+        kept = [None if value in nulls else value for value in values]
+        if pa.types.is_boolean(kind):
+            return pa.array([None if value is None else bool(value) for value in kept], kind)
+        if pa.types.is_temporal(kind):
+            return pa.array(kept, pa.string()).cast(kind)
+        return pa.array(kept, kind)
+    if any(isinstance(value, bytes) for value in values):
+        raise DataError(
+            f"Column {name} of {path.name} has binary values among others", "Have the publisher correct the file"
+        )
+    return pa.array([value if value is None or isinstance(value, str) else repr(value) for value in values], kind)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+
+
+def _refusal(path: Path, error: sqlite3.Error) -> DataError:
+    return DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again")
