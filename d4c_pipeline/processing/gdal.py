@@ -19,7 +19,7 @@ with without_pandas():
 __all__ = ["ErrorHandler", "library", "pyogrio", "thread_config"]
 
 # The library that pyogrio is linked with, found through its extension module, wherever it lies.
-library = ctypes.CDLL(pyogrio._err.__file__)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+library = ctypes.CDLL(pyogrio._err.__file__)  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
 # Gets the class of an error (CPLErr), its number and its text.
 ErrorHandler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
 library.CPLDefaultErrorHandler.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p]

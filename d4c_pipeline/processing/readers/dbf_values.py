@@ -10,7 +10,7 @@ of 19 digits and more, and False of a logical without a value. Encoding and head
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
         alive = chunk[~gone] if gone.any() else chunk
         deleted += int(gone.sum())
         for column in columns:
-            column.observe(alive, first)
+            column.observe(alive, first + np.flatnonzero(~gone))
     for column in columns:
         verdict = column.verdict()
         if verdict is not None:
@@ -171,9 +171,10 @@ class _Column:
     too_wide: bool = False  # or int64
     fraction: bool = False  # what can't be an integer
     blank: bool = False  # a logical without a value
-    reason: str = field(default="", init=False)
+    reason: str = ""
 
-    def observe(self, records: Bytes, first: int) -> None:
+    def observe(self, records: Bytes, numbers: npt.NDArray[np.intp]) -> None:
+        """Take the values of `records` into account; `numbers`: of their rows, from 0."""
         if self.as_text:
             return
         values = np.ascontiguousarray(records[:, self.field.start : self.field.start + self.field.width])
@@ -198,7 +199,7 @@ class _Column:
             self.nulled = self.nulled or bool(pc.any(declared).as_py())
             misfits = misfits.filter(pc.invert(declared))
         if len(misfits) and not self.bad:
-            row = pc.index(texts, misfits[0]).as_py() + first + 1
+            row = numbers[pc.index(texts, misfits[0]).as_py()] + 1
             self.bad = f"{misfits[0].as_py()!r} in row {row}"
 
     def verdict(self) -> pa.DataType | None:

@@ -76,12 +76,12 @@ class _Column:
                     f" AND abs({c}) > {_SAFE} AND CAST(CAST({c} AS REAL) AS INTEGER) <> {c})"
                 )
             case "DATE":
-                return f"({c} IS NOT NULL AND date({c}) IS NOT {c})"
+                return f"({c} IS NOT NULL AND date({c}, '+0 days') IS NOT {c})"
             case "DATETIME":
                 # A day that does not exist, no time, an hour that does not exist, more digits than milliseconds.
                 day, hour = f"substr({c}, 1, 10)", f"substr({c}, 12, 5)"
                 return (
-                    f"({c} IS NOT NULL AND ({c} NOT GLOB '{_MOMENT}*' OR date({day}) IS NOT {day}"
+                    f"({c} IS NOT NULL AND ({c} NOT GLOB '{_MOMENT}*' OR date({day}, '+0 days') IS NOT {day}"
                     f" OR time({hour}) IS NULL OR {c} GLOB '*.[0-9][0-9][0-9]*[1-9]*'))"
                 )
             case _:

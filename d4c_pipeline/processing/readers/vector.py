@@ -4,6 +4,8 @@ Only plain files on disk are opened, never GDAL's virtual ones, and nothing is f
 belongs to `inputs`, everything done to the features to `geometry` and `columns`.
 """
 
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import os

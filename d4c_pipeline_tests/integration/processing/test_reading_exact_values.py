@@ -1,0 +1,287 @@
+"""Values, identifiers and rows that GDAL would change or leave out: what the readers hand on instead."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sqlite3
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pyogrio
+import pytest
+import shapely
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
+from d4c_pipeline.processing.gdal import library
+from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.processing.readers.listening import Listener
+
+UTC = dt.UTC
+Read = Callable[..., tuple[dict[str, list[Any]], dict[str, Any]]]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Attributes by column, and the report."""
+
+    def reading(*natives: Path, kind: str = "vector", **processing: Any) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        work = tmp_path / f"work{len(list(tmp_path.glob('work*')))}"
+        work.mkdir()
+        model = VectorProcessing if kind == "vector" else TableProcessing
+        native = delivery.read(model.model_validate({"kind": kind, **processing}), list(natives), work)
+        table, _ = native.collect()
+        assert table.schema.names == native.attributes.names
+        return table.to_pydict(), native.report
+
+    return reading
+
+
+def frame(**columns: list[Any]) -> geopandas.GeoDataFrame:
+    count = len(next(iter(columns.values())))
+    return geopandas.GeoDataFrame(columns, geometry=[shapely.Point(-75 + at, 45) for at in range(count)], crs=4326)
+
+
+def collection(*properties: dict[str, Any], ids: list[Any] | None = None, **members: Any) -> str:
+    features = [
+        {
+            "type": "Feature",
+            **({"id": ids[at]} if ids and ids[at] is not None else {}),
+            "properties": each,
+            "geometry": {"type": "Point", "coordinates": [-75.25, 45]},
+        }
+        for at, each in enumerate(properties)
+    ]
+    return json.dumps({"type": "FeatureCollection", **members, "features": features})
+
+
+def geojson(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+# GeoPackage
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Callable[..., Path]:
+    """A GeoPackage with rows A and B, in whose further column there are any values."""
+
+    def make(kind: str, one: Any, other: Any) -> Path:
+        path = tmp_path / "a.gpkg"
+        pyogrio.write_dataframe(frame(name=["A", "B"]), path, layer="pts")
+        with sqlite3.connect(path) as connection:
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                connection.execute(f'DROP TRIGGER "{name}"')
+            connection.execute(f"ALTER TABLE pts ADD COLUMN v {kind}")
+            for value, name in ((one, "A"), (other, "B")):
+                connection.execute("UPDATE pts SET v = ? WHERE name = ?", (value, name))
+        connection.close()
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "expected"),
+    [
+        ("INTEGER", "abc", 7, ["abc", "7"]),
+        ("INTEGER", 3.7, 7, ["3.7", "7"]),
+        ("INTEGER", 2**62, 2**62 + 1, [2**62, 2**62 + 1]),  # their sum is none
+        ("MEDIUMINT", 2**31, 7, ["2147483648", "7"]),
+        ("REAL", "n/a", 0.1, ["n/a", "0.1"]),
+        ("REAL", "1,5", 2.5, ["1,5", "2.5"]),
+        ("REAL", 1e300, 2.5, [1e300, 2.5]),
+        ("BOOLEAN", "Y", 1, ["Y", "1"]),
+        ("BOOLEAN", 2, 1, ["2", "1"]),
+        ("BOOLEAN", 0, 1, [False, True]),
+        ("DATE", "06/05/2021", "2021-05-06", ["06/05/2021", "2021-05-06"]),
+        ("DATE", "2021-02-31", "2021-05-06", ["2021-02-31", "2021-05-06"]),
+        ("DATE", None, "2021-05-06", [None, dt.date(2021, 5, 6)]),
+        ("DATETIME", "2021-05-06T10:00:00.000Z", None, [dt.datetime(2021, 5, 6, 10, tzinfo=UTC), None]),
+        ("DATETIME", "2021-02-31T10:00:00Z", None, ["2021-02-31T10:00:00Z", None]),
+        ("DATETIME", "2021-05-06T10:00:00-05:00", "2021-05-06T10:00:00",
+         ["2021-05-06T10:00:00-05:00", "2021-05-06T10:00:00"]),
+        ("DATETIME", "2021-05-06", "2021-05-06T10:00:00Z", ["2021-05-06", "2021-05-06T10:00:00Z"]),
+        ("DATETIME", "2021-05-06T10:00:00.123456Z", None, ["2021-05-06T10:00:00.123456Z", None]),
+    ],
+)  # fmt: skip
+def test_any_value_in_any_column_of_a_geopackage(
+    package: Callable[..., Path], read: Read, kind: str, one: Any, other: Any, expected: list[Any]
+) -> None:
+    values, report = read(package(kind, one, other))
+    assert values == {"name": ["A", "B"], "v": expected}
+    assert ("read_from_bytes" in report) == (isinstance(expected[0], str))
+
+
+def test_declared_nulls_of_a_geopackage_leave_the_type(package: Callable[..., Path], read: Read) -> None:
+    assert read(package("INTEGER", "n/a", 7), nulls=["n/a"])[0]["v"] == [None, 7]
+
+
+def test_the_column_that_numbers_features(tmp_path: Path, read: Read) -> None:
+    for name in ("parcel_id", "fid"):
+        pyogrio.write_dataframe(frame(name=["A", "B"]), tmp_path / f"{name}.gpkg", layer_options={"FID": name})
+        with sqlite3.connect(tmp_path / f"{name}.gpkg") as connection:
+            for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                connection.execute(f'DROP TRIGGER "{trigger}"')
+            connection.execute(f"UPDATE {name} SET {name} = {name} + 7000")
+        connection.close()
+    values, report = read(tmp_path / "parcel_id.gpkg")
+    assert values == {"parcel_id": [7001, 7002], "name": ["A", "B"]}
+    assert "feature_id_left_out" not in report
+    assert list(read(tmp_path / "parcel_id.gpkg", feature_id="drop")[0]) == ["name"]
+    values, report = read(tmp_path / "fid.gpkg")
+    assert (list(values), report["feature_id_left_out"]) == (["name"], "fid")
+    assert read(tmp_path / "fid.gpkg", feature_id="keep")[0]["fid"] == [7001, 7002]
+
+
+def test_rows_that_a_geopackage_counts_and_has_not(package: Callable[..., Path], read: Read) -> None:
+    path = package("TEXT", "x", "y")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE gpkg_ogr_contents SET feature_count = 5")
+    connection.close()
+    with pytest.raises(DataError, match=r"a\.gpkg is incomplete: 2 rows were read, but by its table gpkg_ogr_contents"):
+        read(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE gpkg_ogr_contents SET feature_count = 1")
+    connection.close()
+    assert read(path)[1]["rows_stated"] == 1
+
+
+# GeoJSON
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([4711, 4712], [4711, 4712]),
+        ([4711, 4711], [4711, 4711]),
+        ([7, None], [7, None]),
+        ([None, 0], [None, 0]),
+        ([4711, "x"], ["4711", "x"]),
+        (["007", "008"], ["007", "008"]),
+        ([-5, 3], [-5, 3]),
+        ([1.5, 3], ["1.5", "3"]),
+        ([9824657365274853000, 1], ["9824657365274853000", "1"]),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["geojson", "geojsonl"])
+def test_identifiers_of_features(tmp_path: Path, read: Read, ids: list[Any], expected: list[Any], suffix: str) -> None:
+    text = collection({"a": 1}, {"a": 2}, ids=ids)
+    if suffix == "geojsonl":
+        text = "\n".join(json.dumps(feature) for feature in json.loads(text)["features"])
+    assert read(geojson(tmp_path / f"a.{suffix}", text))[0] == {"id": expected, "a": [1, 2]}
+
+
+def test_an_identifier_beside_a_property_of_its_name(tmp_path: Path, read: Read) -> None:
+    text = collection({"id": 1}, {"id": 2}, ids=["x-1", "x-2"])
+    assert read(geojson(tmp_path / "a.geojson", text))[0] == {"feature_id": ["x-1", "x-2"], "id": [1, 2]}
+    text = collection({"id": 1}, {"id": 2}, ids=[1, 2])
+    assert read(geojson(tmp_path / "b.geojson", text))[0] == {"id": [1, 2]}
+    text = collection({"id": 1, "more": {"id": 5}}, {"id": 2, "more": {"id": 6}})
+    assert read(geojson(tmp_path / "c.geojson", text))[0]["id"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([9824657365274853000, 7], ["9824657365274853000", "7"]),
+        ([9007199254740993, 1.5], ["9007199254740993", "1.5"]),
+        ([9007199254740993, 7], [9007199254740993, 7]),
+        ([1234.5678901234567, 7], [1234.5678901234567, 7.0]),
+        (["see 9824657365274853000, ok", "é"], ["see 9824657365274853000, ok", "é"]),
+        (["2021-02-31", "2021-02-01"], ["2021-02-31", "2021-02-01"]),
+        (["2021-02-03", "2021-02-01"], [dt.date(2021, 2, 3), dt.date(2021, 2, 1)]),
+        (["2015-04-22T00:00:00+07:00", "2015-04-22T00:00:00"], ["2015-04-22T00:00:00+07:00", "2015-04-22T00:00:00"]),
+        (["2015-04-22T00:00:00-04:00", "2015-11-22T00:00:00-05:00"],
+         ["2015-04-22T00:00:00-04:00", "2015-11-22T00:00:00-05:00"]),
+        (["2015-04-22T01:00:00Z", "2015-04-22T02:00:00+00:00"],
+         [dt.datetime(2015, 4, 22, 1, tzinfo=UTC), dt.datetime(2015, 4, 22, 2, tzinfo=UTC)]),
+        (["2015-04-22", "2015-04-22T02:00:00"], ["2015-04-22", "2015-04-22T02:00:00"]),
+        (["2015-04-22T01:00:00.123456Z", None], ["2015-04-22T01:00:00.123456Z", None]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["geojson", "geojsonl"])
+def test_numbers_and_dates_of_geojson(
+    tmp_path: Path, read: Read, values: list[Any], expected: list[Any], suffix: str
+) -> None:
+    text = collection(*({"valué": value} for value in values))
+    if suffix == "geojsonl":
+        text = "\n".join(json.dumps(feature, ensure_ascii=False) for feature in json.loads(text)["features"])
+    assert read(geojson(tmp_path / f"a.{suffix}", text))[0] == {"valué": expected}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"exceededTransferLimit": True}, "exceededTransferLimit is true"),
+        ({"properties": {"exceededTransferLimit": True}}, "exceededTransferLimit is true"),
+        ({"numberMatched": 10, "numberReturned": 2}, "numberMatched 10"),
+        ({"totalFeatures": 10}, "2 rows were read, but by its own count there are 10"),
+        ({"numberReturned": 3}, "2 rows were read, but by its own count there are 3"),
+        ({"links": [{"rel": "self", "href": "x"}, {"rel": "next", "href": "y"}]}, "rel: next"),
+        ({"next": "https://example.org/?page=2", "count": 10}, "next names another page"),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_part_of_an_answer_is_refused(
+    tmp_path: Path, read: Read, members: dict[str, Any], message: str, last: bool
+) -> None:
+    text = collection({"a": [{"b": 1}], "next": "c"}, {"a": [], "next": "d"}, **members)
+    if last:
+        parsed = json.loads(text)
+        text = json.dumps({"type": "FeatureCollection", "features": parsed.pop("features"), **parsed})
+    with pytest.raises(DataError, match=rf"incomplete.*{message}"):
+        read(geojson(tmp_path / "a.geojson", text))
+
+
+def test_properties_that_are_called_like_a_count_are_none(tmp_path: Path, read: Read) -> None:
+    text = collection({"numberMatched": 50, "numberReturned": 1, "next": "x", "exceededTransferLimit": "true"})
+    text = text.replace('"features"', '"numberMatched": 1, "numberReturned": 1, "features"', 1)
+    assert read(geojson(tmp_path / "a.geojson", text))[0]["numberMatched"] == [50]
+
+
+# What GDAL says
+
+
+def test_what_gdal_says_is_heard_in_every_thread_and_judged(tmp_path: Path) -> None:
+    listener = Listener(tmp_path / "a.gml")
+    with listener.hearing():
+        for number in range(3):
+            library.CPLError(2, 1, f"Curious thing about feature {number} of {tmp_path}/a.gml".encode())
+        library.CPLError(2, 1, b"Non closed ring detected.")
+    report: dict[str, Any] = {}
+    listener.judge(report)
+    assert report == {"gdal": {"Curious thing about feature N of a.gml": 3, "Non closed ring detected.": 1}}
+    for level, text in ((2, b"Value 'n/a' of field a.n parsed incompletely to integer 0."), (3, b"Something broke")):
+        with listener.hearing():
+            library.CPLError(level, 1, text)
+        with pytest.raises(DataError, match=f"a.gml is not read right: GDAL says: {text.decode()}"):
+            listener.judge({})
+        listener.messages.clear()
+
+
+def test_parts_of_a_shapefile_that_were_not_written_together(tmp_path: Path, read: Read) -> None:
+    frame(n=[1, 2, 3]).to_file(tmp_path / "a.shp")
+    parts = [tmp_path / f"a.{suffix}" for suffix in ("shp", "shx", "dbf", "prj", "cpg")]
+    whole = {part: part.read_bytes() for part in parts}
+    table = whole[tmp_path / "a.dbf"]
+    size, record = struct.unpack("<HH", table[8:12])
+    shorter = table[:4] + struct.pack("<I", 1) + table[8 : size + record] + b"\x1a"
+    (tmp_path / "a.dbf").write_bytes(shorter)
+    with pytest.raises(DataError, match=r"a\.dbf has 1 rows, a\.shx 3 shapes"):
+        read(*parts)
+    longer = table[:4] + struct.pack("<I", 4) + table[8 : size + 3 * record] + table[size : size + record] + b"\x1a"
+    (tmp_path / "a.dbf").write_bytes(longer)
+    with pytest.raises(DataError, match=r"a\.dbf has 4 rows, a\.shx 3 shapes"):
+        read(*parts)
+    # Table and index of two rows beside shapes of three.
+    index = whole[tmp_path / "a.shx"]
+    (tmp_path / "a.dbf").write_bytes(table[:4] + struct.pack("<I", 2) + table[8 : size + 2 * record] + b"\x1a")
+    (tmp_path / "a.shx").write_bytes(index[:24] + struct.pack(">i", (100 + 16) // 2) + index[28 : 100 + 16])
+    with pytest.raises(DataError, match=r"a\.shp has 3 shapes, a\.shx 2"):
+        read(*parts)
