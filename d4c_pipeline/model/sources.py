@@ -37,6 +37,10 @@ Mirrors = Annotated[
     | Annotated[tuple[UrlTemplate, ...], Field(min_length=1), Tag("[mirrors]")],
     Discriminator(lambda value: "[mirrors]" if isinstance(value, list | tuple) else "[address]"),
 ]
+Format = Literal[
+    "csv", "tsv", "txt", "json", "jsonl", "ndjson", "geojson", "geojsonl", "gml", "kml", "kmz", "gpkg", "fgb",
+    "parquet", "xlsx", "xlsm", "xlsb", "xls", "ods", "dbf", "zip", "7z", "tar", "tar.gz", "csv.gz", "gz",
+]  # fmt: skip
 Sha256 = Annotated[str, full_match(r"[0-9a-f]{64}", "a sha256 (64 hexadecimal digits)")]
 
 
@@ -89,7 +93,13 @@ class _Web(_Declared):
     authorization: Annotated[str, full_match(r"[A-Z][A-Z0-9_]*", "a name of an environment variable")] | None = None
 
 
-class HttpSource(_Web):
+class _Files(_Web):
+    """`format`: of the files, as the suffix that stands for it, where their addresses have no suffix that says it."""
+
+    format: Format | None = None
+
+
+class HttpSource(_Files):
     """Native files behind HTTP(S) addresses.
 
     `urls` are templates: `{vintage}` is the vintage, `{vintage:yy}`, `{vintage:yyyy-mm}` and so on are parts of it; a
@@ -163,7 +173,7 @@ class StatCanTableSource(_Web):
         return (f"https://www150.statcan.gc.ca/t1/tbl1/en/tv.action?pid={self.table}01",)
 
 
-class CkanSource(_Web):
+class CkanSource(_Files):
     """Resources of a CKAN package, such as open.canada.ca's.
 
     `portal`: the address before `/api/3/action`. `package`: id or name. Chosen are resources whose format is one of
@@ -218,7 +228,7 @@ class _Listed(_Declared):
     pattern: str = Field(default="*", min_length=1)
 
 
-class S3Source(_Web, _Listed):
+class S3Source(_Files, _Listed):
     """The objects under a prefix of a bucket, in Amazon S3 or whatever speaks its protocol.
 
     `prefix`: a template; with {vintage} in it, `vintages: discovered` takes every vintage that the listing shows,

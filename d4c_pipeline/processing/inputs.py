@@ -89,7 +89,10 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
             if processing.member
             else f"is of a known kind for a {processing.kind}"
         )
-        raise DataError(f"No file {wanted} among {listed(found)}", "Declare processing.member")
+        raise DataError(
+            f"No file {wanted} among {listed(found)}",
+            "Declare processing.member; or source.format, where the address has no suffix that says it",
+        )
     if len(candidates) > 1 and not processing.append:
         raise DataError(
             f"Several files could be the data: {listed(candidates)}",

@@ -80,7 +80,7 @@ class CkanPackage:
         """Return a hash over the members of zips. See `Source.content`."""
         chosen = self._chosen(self._package(), vintage)
         urls = [one.url for one in chosen]
-        return content_of_marks(self._web, list(zip(files.file_names(urls), urls, strict=True)))
+        return content_of_marks(self._web, list(zip(files.file_names(urls, self._declared.format), urls, strict=True)))
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return title, description and keywords of the package, in both languages."""
@@ -93,9 +93,9 @@ class CkanPackage:
         package = self._package()
         self._require_served(vintage, package)
         chosen = self._chosen(package, vintage)
-        names = files.file_names([one.url for one in chosen])
+        names = files.file_names([one.url for one in chosen], self._declared.format)
         wanted = [
-            Wanted(one.url, name, (one.url,), known=known_of(one.url, known))
+            Wanted(one.url, name, (one.url,), known=known_of(one.url, known, self._declared.format))
             for one, name in zip(chosen, names, strict=True)
         ]
         fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources import files, not_data
+from d4c_pipeline.sources import files, formats, not_data
 from d4c_pipeline.sources.heads import stated_length
 from d4c_pipeline.sources.notes import Notes
 from d4c_pipeline.sources.part import Part, length
@@ -243,7 +243,16 @@ class Download:
 
     def _arrived(self) -> Arrived:
         part = self._part
-        return Arrived(self._target, self._wanted.url, part.done, part.etag, part.last_modified, part.content_type)
+        called = formats.told(
+            self._wanted.name,
+            self._target,
+            self._wanted.url,
+            disposition=part.disposition,
+            content_type=part.content_type,
+        )
+        return Arrived(
+            self._target, self._wanted.url, part.done, part.etag, part.last_modified, part.content_type, called
+        )
 
     def _stop(self) -> None:
         self._caller_stops()

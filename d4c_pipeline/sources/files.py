@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
-from d4c_pipeline.sources import not_data
+from d4c_pipeline.sources import formats, not_data
 from d4c_pipeline.sources.port import Arrived
 
 START = 1024
@@ -72,13 +72,15 @@ def require_room(folder: Path, size: int, what: str) -> None:
         )
 
 
-def file_names(urls: Sequence[str]) -> tuple[str, ...]:
+def file_names(urls: Sequence[str], declared: str | None = None) -> tuple[str, ...]:
     """Return a safe file name for each of `urls`, out of its path; equal names get a piece of the URL's sha256.
+
+    `declared`: their format, if it is; they end as it says.
 
     The same URL always gets the same name, whatever the order; where it is there several times, all but the first get
     a number as well. Names are compared without case, as some disks do.
     """
-    names = {url: _safe_name(url) for url in urls}
+    names = {url: formats.with_format(_safe_name(url), declared) for url in urls}
     times = Counter(name.casefold() for name in names.values())
     again: Counter[str] = Counter()
     out: list[str] = []

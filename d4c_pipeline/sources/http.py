@@ -20,6 +20,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.download import HEALTH, Wanted
+from d4c_pipeline.sources.formats import with_format
 from d4c_pipeline.sources.heads import read_mark
 from d4c_pipeline.sources.mirror_list import Listed, read_mirror_list
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
@@ -82,8 +83,9 @@ class HttpFiles:
         listed = self._files(vintage)
         if self._vintages is None:
             self._require_served(vintage, self._marks(vintage))
+        declared = self._declared.format
         wanted = [
-            Wanted(each.mirrors[0], each.name, each.mirrors, each.sha256, known_of(each.mirrors[0], known))
+            Wanted(each.mirrors[0], each.name, each.mirrors, each.sha256, known_of(each.mirrors[0], known, declared))
             for each in listed
         ]
         fetched = fetch_all(self._web(listed), wanted, into, progress, pause=self._pause)
@@ -106,7 +108,10 @@ class HttpFiles:
                 f"sha256 names {', '.join(sorted(unknown))}, which no address delivers",
                 f"The files are {', '.join(each.name for each in listed)}",
             )
-        return tuple(Listed(each.name, each.mirrors, each.sha256 or known.get(each.name)) for each in listed)
+        return tuple(
+            Listed(with_format(each.name, self._declared.format), each.mirrors, each.sha256 or known.get(each.name))
+            for each in listed
+        )
 
     def _web(self, listed: Sequence[Listed]) -> Web:
         return web_of(
@@ -141,9 +146,16 @@ def mark_of(
     return FileMark(url, mark.etag, mark.last_modified, mark.length)
 
 
-def known_of(url: str, known: Sequence[NativeFile]) -> NativeFile | None:
-    """Return the file of an address that was retained last and can be recognised."""
-    found = [file for file in known if file.url == url and (file.etag or file.last_modified)]
+def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None) -> NativeFile | None:
+    """Return the file of an address that was retained last and can be recognised.
+
+    `declared`: the format, if it is; what was retained under a name that does not say it is fetched again.
+    """
+    found = [
+        file
+        for file in known
+        if file.url == url and (file.etag or file.last_modified) and with_format(file.name, declared) == file.name
+    ]
     return found[-1] if found else None
 
 

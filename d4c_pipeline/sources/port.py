@@ -54,6 +54,7 @@ class Arrived:
 
     It was compared with every length and digest that is declared or that the source states. Its own sha256 is for
     whoever retains it to make, in the one read that makes all digests: made on the way it would hold up the line.
+    `called`: its name where that is not the one on the disk, which was given before anything of it was here.
     """
 
     path: Path
@@ -62,11 +63,12 @@ class Arrived:
     etag: str | None
     last_modified: str | None
     content_type: str | None
+    called: str | None = None
 
     @property
     def name(self) -> str:
         """What the file is called."""
-        return self.path.name
+        return self.called or self.path.name
 
     def native(self, sha256: str, address: str = "") -> NativeFile:
         """Return the file as it is retained."""

@@ -78,7 +78,7 @@ class S3Objects:
         """Return a hash over the members of zips. See `Source.content`."""
         client = self._client()
         marks = self._marks(vintage)
-        names = files.file_names([mark.url for mark in marks])
+        names = files.file_names([mark.url for mark in marks], self._declared.format)
         return content_of_marks(
             self._web, [(name, self._sign(client, mark.url)) for name, mark in zip(names, marks, strict=True)]
         )
@@ -98,13 +98,13 @@ class S3Objects:
                 f"Publish vintage {served}; an earlier one is only left where its native files were retained",
             )
         client = self._client()
-        names = files.file_names([mark.url for mark in marks])
+        names = files.file_names([mark.url for mark in marks], self._declared.format)
         wanted = [
             Wanted(
                 mark.url,
                 name,
                 (mark.url,),
-                known=known_of(mark.url, known),
+                known=known_of(mark.url, known, self._declared.format),
                 sign=lambda url: self._sign(client, url),
             )
             for mark, name in zip(marks, names, strict=True)

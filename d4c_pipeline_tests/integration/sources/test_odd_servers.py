@@ -16,7 +16,7 @@ from d4c_pipeline.sources import heads
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.arrivals import path_of
+from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
 
 V2021 = Vintage.parse("2021")
 DAY = Vintage.parse("2024-05-04")
@@ -180,7 +180,7 @@ def test_a_gzip_sent_as_gzipped_is_the_publishers_file_and_can_be_gone_on_with(t
 
     def script(handler: o.Handler, number: int) -> None:
         headers = {"Content_Encoding": "gzip", "Content_Type": "application/x-gzip"}
-        handler.part(o.CUT, **headers) if number == 1 else handler.whole(**headers)
+        handler.part(o.CUT, length=None, **headers) if number == 1 else handler.whole(**headers)
 
     with o.serving(o.Origin(script, body=packed)) as origin:
         (got,) = files(f"{origin.url}/a.csv.gz").fetch(V2021, tmp_path)
@@ -214,3 +214,17 @@ def test_the_same_address_twice_makes_two_files(tmp_path: Path) -> None:
         got = files(f"{origin.url}/a.csv", f"{origin.url}/a.csv").fetch(V2021, tmp_path)
     assert len({path_of(one) for one in got}) == 2
     assert [path_of(one).read_bytes() for one in got] == [CSV, CSV]
+
+
+def test_a_file_is_called_by_what_it_is_and_found_again_by_that_name(tmp_path: Path) -> None:
+    said = {"Content_Disposition": "attachment; filename*=UTF-8''liste.csv", "ETag": '"1"'}
+    with o.serving(o.Origin(plain(b"noms\na\n", 200, **said))) as origin:
+        source = files(f"{origin.url}/exports/csv?lang=fr")
+        (got,) = source.fetch(V2021, tmp_path)
+        assert got.name == "csv.csv"
+        assert source.fetch(V2021, tmp_path)[0].name == "csv.csv", "what lies here is called the same"
+        assert source.fetch(V2021, tmp_path / "other", [retained(got)]) == (retained(got),)
+        (declared,) = files(f"{origin.url}/exports/csv?lang=fr", format="tsv").fetch(
+            V2021, tmp_path / "tsv", [retained(got)]
+        )
+        assert path_of(declared).name == "csv.tsv", "a declared format is believed, and the file fetched for it"
