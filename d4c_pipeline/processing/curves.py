@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,20 @@ _DEEPEST = 32
 # The flags of EWKB, and the one that old GDAL sets for heights.
 _EWKB_Z, _EWKB_M, _EWKB_SRID = 0x80000000, 0x40000000, 0x20000000
 
+# The header of a type from 8 to 17 in bytes, of either byte order, with whichever dimensions; or what looks like it.
+_FLAGS = rb"[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
+_FOREIGN = re.compile(
+    rb"\x01(?:[\x08-\x11]\x00|[\xf0-\xf9]\x03|[\xd8-\xe1]\x07|[\xc0-\xc9]\x0b)\x00" + _FLAGS
+    + rb"|\x00" + _FLAGS + rb"\x00(?:\x00[\x08-\x11]|\x03[\xf0-\xf9]|\x07[\xd8-\xe1]|\x0b[\xc0-\xc9])",
+    re.DOTALL,
+)  # fmt: skip
+
 Floats = npt.NDArray[np.float64]
+
+
+def may_hide_in(wkb: bytes) -> bool:
+    """Whether the WKB of a collection may hold curves or surfaces; surely not where it is False."""
+    return _FOREIGN.search(wkb, 1) is not None
 
 
 class CurveError(ValueError):

@@ -22,6 +22,7 @@ from d4c_pipeline.processing.stream import UnfitError
 # What SQL finds in place of a geometry that can't be cleaned: an area that no condition on places on Earth selects. It
 # has an extent, so that sums, boxes and unions show that it is among them.
 OUT_OF_THIS_WORLD = shapely.to_wkb(shapely.box(1e9, 1e9, 2e9, 2e9), byte_order=1)
+_COLLECTION = 7
 # What rounding in a transformation may overshoot the antimeridian or a pole by, in degrees.
 _OVERSHOOT = 1e-9
 
@@ -176,7 +177,12 @@ def _parsed(chunk: pa.Array, rules: Rules, tally: Tally, *, degrees: bool) -> Ge
     # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
     with np.errstate(invalid="ignore"):
         try:
-            return shapely.from_wkb(wkb)
+            geometries: Geometries = shapely.from_wkb(wkb)
+            # Within a collection GEOS reads them, but can't work with them.
+            collections = np.flatnonzero(shapely.get_type_id(geometries) == _COLLECTION)
+            if any(curves.may_hide_in(wkb[row]) for row in collections):
+                return _one_by_one(wkb, rules, tally, degrees=degrees)
+            return geometries
         except (shapely.errors.ShapelyError, TypeError, NotImplementedError):
             return _one_by_one(wkb, rules, tally, degrees=degrees)
 
@@ -191,6 +197,8 @@ def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, deg
     for row, each in enumerate(wkb):
         try:
             out[row] = shapely.from_wkb(each)
+            if shapely.get_type_id(out[row]) == _COLLECTION and curves.may_hide_in(each):
+                broken[row] = ""
         except (shapely.errors.ShapelyError, TypeError) as error:
             broken[row] = str(error)
         except NotImplementedError:

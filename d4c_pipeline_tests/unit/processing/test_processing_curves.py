@@ -147,6 +147,16 @@ def test_curves_among_straight_geometry_are_straightened_and_counted() -> None:
     assert "0.0000001 of degrees" in made.tally.report()["curve_tolerance"]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_curves_within_a_collection_are_straightened(order: str) -> None:
+    circle = wkb(10, line(8, CIRCLE, order), order=order)
+    made = clean(wkb(7, polygon(SQUARE), wkb(7, circle, order=order), order=order), shapely.to_wkb(shapely.Point(1, 2)))
+    parts = shapely.get_parts(shapely.from_wkb(made.wkb[0].as_py()))
+    assert [part.geom_type for part in parts] == ["Polygon", "GeometryCollection"]
+    assert shapely.area(parts[1]) == pytest.approx(3.1416, abs=1e-3)
+    assert made.tally.curves_straightened == 1
+
+
 @pytest.mark.parametrize(
     "data",
     [b"nonsense", b"\x01\x08\x00\x00\x00", line(8, CIRCLE)[:-1], line(8, [(0, 0), (1, 1)] * 2), line(19, CIRCLE)],
