@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError, DefinitionError
+from d4c_pipeline.processing.readers import eight_bit
 
 _BLOCK = 1 << 20
 # That of UTF-32 begins with that of UTF-16, so it is looked for first.
@@ -45,8 +46,11 @@ _SIGNS = (
     "\u00e2\u20ac|\u00e2\u201e\u00a2|\u00ef\u00bb\u00bf|\u00ef\u00bf\u00bd|\u00f0\u0178",
     # the same read as cp437 or cp850, or as Mac Roman.
     "\u251c[^\\s\u2500-\u257f]|\u221a[\u00a9\u00ae\u2020\u00a2\u00df\u00ab\u2122]",
-    # cp437 or cp850 read as Windows-1252.
+    # cp437, cp850 or Mac Roman read as Windows-1252.
     "[A-Za-z][\u201a\u0192\u2021\u02c6\u2030\u2039\u201c\u201d\u2022\u02dc\u0160][a-z]",
+    "[a-z][\u017d\u0178]|[A-Z]\u017d[a-z]|[a-z][\u0160\u0152](?:[a-z]|$)|\u0192[A-Za-z]|[A-Za-z][\u02c6\u02dc]|\u02c6[A-Za-z]",
+    # the same, and Mac Roman's o with its circumflex; the ligature oe of ISO-8859-15.
+    "[A-Za-z]\u2122[a-z]|[A-Za-z][\u00bc-\u00be][a-z]",
     # Windows-1252 read as cp437, cp850 or Mac Roman.
     "[A-Za-z][\u0398\u03a6\u2320\u2524-\u256c][A-Za-z]|[a-z][\u00c8\u00d9\u00da\u00de][a-z]",
 )
@@ -55,10 +59,10 @@ _MOJIBAKE_HERE = re.compile(_MOJIBAKE)
 
 
 def detect(path: Path) -> str:
-    """Return the encoding of a text file: `utf-8-sig`, `utf-16`, `utf-32`, `utf-8`, `cp1252`; it is read to its end.
+    """Return the encoding of a text file: `utf-8-sig`, `utf-16`, `utf-32`, `utf-8`, else what `eight_bit` finds.
 
-    Windows-1252 rather than ISO-8859-1: what differs are control characters there and quotes, dashes and the euro here.
-    Raises DataError when none of them fits (the five bytes that Windows-1252 leaves undefined occur).
+    It is read to its end. Windows-1252 rather than ISO-8859-1: what differs are control characters there and quotes,
+    dashes and the euro here. Raises DataError when none fits, and for UTF-8 in which a few bytes are something else.
     """
     with path.open("rb") as handle:
         head = handle.read(4)
@@ -69,9 +73,12 @@ def detect(path: Path) -> str:
         return wide
     if is_utf8(path, start=0, also_ascii=True):
         return "utf-8"
-    if not _decodes(path, "cp1252", 0):
-        raise DataError(f"{path.name} is neither UTF-8 nor Windows-1252 text", "Declare processing.encoding")
-    return "cp1252"
+    if is_mostly_utf8(path, start=0):
+        raise DataError(
+            f"{path.name} is UTF-8 text, but for line {_first_broken_line(path)}",
+            "Have the publisher repair it, or declare processing.encoding: cp1252 if it is that throughout",
+        )
+    return eight_bit.detect(path)
 
 
 def is_utf8(path: Path, *, start: int, also_ascii: bool = False) -> bool:
@@ -217,14 +224,6 @@ def _is_utf8(block: bytes) -> bool:
     return True
 
 
-def _decodes(path: Path, name: str, start: int) -> bool:
-    decoder = codecs.getincrementaldecoder(name)()
+def _first_broken_line(path: Path) -> int:
     with path.open("rb") as handle:
-        handle.seek(start)
-        try:
-            while block := handle.read(_BLOCK):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
-    return True
+        return next((number for number, line in enumerate(handle, 1) if not _is_utf8(line)), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.readers import dbf, encoding
 from d4c_pipeline.processing.readers.encoding import Texts, detect, looks_like_mojibake, mojibake
 
@@ -29,6 +31,14 @@ WRONG = [
     "Québec".encode().decode("mac_roman"),
     "Québec".encode("cp1252").decode("utf-8", "replace"),
     "l’art".encode("cp1252").decode("latin-1"),
+    "Montréal".encode("mac_roman").decode("cp1252"),
+    "Gaspé".encode("mac_roman").decode("cp1252"),
+    "Cécile".encode("mac_roman").decode("cp1252"),
+    "École".encode("mac_roman").decode("cp1252"),
+    "hôtel".encode("mac_roman").decode("cp1252"),
+    "voilà".encode("mac_roman").decode("cp1252"),
+    "connaître".encode("cp850").decode("cp1252"),
+    "cœur".encode("iso8859-15").decode("cp1252"),
     "ᐃᓄᒃᑎᑐᑦ".encode().decode("latin-1"),
 ]
 
@@ -49,6 +59,7 @@ def test_text_in_a_wrong_encoding_is_recognised(text: str) -> None:
         "25 °C ± 0,5 – 30 µg/m³ · “quoted” … 50 €",
         "CAFÉ”, «À», É… Ö’s",
         "Α–Ω, Θ is an angle, a√b",
+        "Žižek, Škoda, ŠKODA, ŒUVRE, SŒUR, Œdipe, 25‰, Brand™, 1½ lb, ‚Wort‘, „Wort“, Nord–Sud, valeur†, L’HAŸ",
     ],
 )
 def test_right_text_is_left_alone(text: str) -> None:
@@ -83,6 +94,58 @@ def test_every_encoding_of_the_same_text_is_found(tmp_path: Path, name: str) -> 
     (tmp_path / "t.csv").write_bytes(text.encode(name))
     found = detect(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text(found) == text
+
+
+NAMES = ["Montréal", "Québec", "Gaspé", "Trois-Rivières", "L’Île-d’Orléans", "Saint-Jérôme", "Besançon", "Noël", "là"]
+
+
+@pytest.mark.parametrize("name", ["cp1252", "mac_roman", "cp850", "cp437"])
+@pytest.mark.parametrize("count", [1, 2, 3, len(NAMES)])
+def test_text_of_other_machines_is_read_right_or_refused(tmp_path: Path, name: str, count: int) -> None:
+    known = [each.replace("L’Île", "île") if name in ("cp850", "cp437") else each for each in NAMES[:count]]
+    known = [each.replace("’", "'") if name in ("cp850", "cp437") else each for each in known]
+    content = "id,nom\n" + "\n".join(f"1,{each}" for each in known)
+    (tmp_path / "t.csv").write_bytes(content.encode(name))
+    assert content == content.encode(name).decode(detect(tmp_path / "t.csv"))
+
+
+def test_words_that_fit_several_encodings_or_none_are_refused(tmp_path: Path) -> None:
+    # 8E is A with diaeresis in cp850 and with grave in cp863.
+    (tmp_path / "a.csv").write_bytes(b"x\nQu\x82bec\n\x8e\x85\n")
+    with pytest.raises(
+        DataError, match=r"a\.csv is not clear: a word reads Qu‚bec in Windows-1252, Québec in DOS"
+    ) as refusal:
+        detect(tmp_path / "a.csv")
+    assert refusal.value.remedy == "Declare processing.encoding (cp1252, cp850, cp863)"
+    (tmp_path / "b.csv").write_bytes(b"x\n\xe9t\xe9\n\x8d\xe9\n")
+    with pytest.raises(DataError, match="has bytes that Windows-1252 does not define"):
+        detect(tmp_path / "b.csv")
+
+
+def test_utf8_with_a_broken_line_is_told(tmp_path: Path) -> None:
+    content = "x\n" + "Québec, Montréal\n" * 9
+    (tmp_path / "a.csv").write_bytes(content.encode() + "Gaspé\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"a\.csv is UTF-8 text, but for line 11"):
+        detect(tmp_path / "a.csv")
+
+
+def test_names_of_all_places_are_no_mojibake_and_told_apart(fixtures: Path, tmp_path: Path) -> None:
+    sql = (fixtures / "13_dguid_names_2021/geographies.sql").read_text("utf-8")
+    names = sorted({name for name in re.findall(r"'([^'\n]{2,80})'", sql) if not name.isascii()})
+    names = [name for name in names if not re.search("[\x80-\x9f]", name)]  # some are wrong there
+    assert len(names) > 1500
+    assert [name for name in names if looks_like_mojibake(name)] == []
+    path = tmp_path / "t.csv"
+    for start in range(0, len(names), 20):
+        text = "\n".join(names[start : start + 20])
+        for name in ("cp1252", "mac_roman", "cp850"):
+            path.write_bytes(text.encode(name))
+            try:
+                found = detect(path)
+            except DataError:
+                assert name == "cp850"  # cp863 is the same but for capitals, and both may fit
+                continue
+            assert path.read_bytes().decode(found) == text
 
 
 def table(path: Path, values: list[bytes], driver: int) -> Path:
