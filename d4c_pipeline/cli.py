@@ -122,8 +122,9 @@ def publish(
 
 @app.command()
 def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the datasets that are defined."""
-    from d4c_pipeline.chain.datasets import load_datasets, load_families
+    """List the datasets that are defined, and check them against each other."""
+    from d4c_pipeline.chain.datasets import load_datasets, load_definitions, load_families
+    from d4c_pipeline.chain.shared_names import shared_names
 
     settings = read_settings(home, defs, debug)
     rows = [
@@ -151,12 +152,15 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     ]
     if as_json:
         print_json(rows)
-        return
-    shown = [
-        {**row, "vintages": row["vintages"] if isinstance(row["vintages"], str) else ", ".join(row["vintages"])}
-        for row in rows
-    ]
-    print_table(shown, ("dataset", "title", "vintages", "license"))
+    else:
+        shown = [
+            {**row, "vintages": row["vintages"] if isinstance(row["vintages"], str) else ", ".join(row["vintages"])}
+            for row in rows
+        ]
+        print_table(shown, ("dataset", "title", "vintages", "license"))
+    definitions = load_definitions(settings.definitions)
+    for shared in shared_names(definitions.values()):
+        raise shared.error(definitions)
 
 
 @app.command()

@@ -7,6 +7,7 @@ those of a recorded walk through a running InvenioRDM 14.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from html import unescape
 from typing import Any, cast
@@ -17,6 +18,8 @@ from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError
 from d4c_pipeline.transport.rest import Refusal
 
 _TAG = re.compile(r"<[^>]*>")
+# What `ftfy.fix_text` makes straight: https://ftfy.readthedocs.io/en/latest/config.html (uncurl_quotes)
+_QUOTES = {**dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"), **dict.fromkeys(range(0x201C, 0x2020), '"')}
 _MD5 = "md5:"
 # What a draft says of itself while its files are still to come; publication would refuse it, so it is not lost.
 _NO_FILES_YET = "files.enabled"
@@ -144,7 +147,8 @@ def explain_refusal(refusal: Refusal) -> D4CError:
 def differences(sent: object, got: object, field: str = "metadata") -> Iterator[str]:
     """Name the fields that did not come back as sent; what the archive adds (titles of ids) is no difference.
 
-    Text is compared without markup, case and white space: archives sanitise HTML and normalise identifiers.
+    Text is compared without markup, case, white space, kinds of quotes and invisible characters, in compatibility
+    form: InvenioRDM passes HTML through `bleach` and every text through `ftfy.fix_text`, and normalises identifiers.
     """
     if isinstance(sent, Mapping):
         there = _object(got)
@@ -163,7 +167,12 @@ def differences(sent: object, got: object, field: str = "metadata") -> Iterator[
 
 
 def _plain(value: object) -> str:
-    return "" if value is None else " ".join(unescape(_TAG.sub(" ", str(value))).split()).casefold()
+    if value is None:
+        return ""
+    text = unicodedata.normalize("NFKC", unescape(_TAG.sub(" ", str(value)))).translate(_QUOTES)
+    # Controls, zero-width characters and the like are dropped there; white space is one space here.
+    seen = "".join(one for one in text if one.isspace() or unicodedata.category(one) not in ("Cc", "Cf"))
+    return " ".join(seen.split()).casefold()
 
 
 def _doi(body: Mapping[str, Any]) -> str | None:

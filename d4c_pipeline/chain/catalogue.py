@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.catalogue.feed import FeedEntry, torrent_feeds
@@ -17,6 +18,7 @@ from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.chain.current import deposit_of
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.other_homes import refuse_unknown_releases
 from d4c_pipeline.chain.pieces import published_torrents
 from d4c_pipeline.chain.progress import Progress, report
 from d4c_pipeline.chain.snapshot import keep_snapshot
@@ -24,32 +26,57 @@ from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.release import Release
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A dataset that could not be catalogued, and what its failure says: cause and remedy."""
+
+    dataset: str
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Catalogued:
-    """How many releases of how many datasets the catalogue knows, and where it lies."""
+    """How many releases of how many datasets the catalogue knows, where it lies, and which datasets it lacks."""
 
     releases: int
     datasets: int
     address: str
     url: str
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
     """Rebuild the catalogue of all published releases in every store that can be reached.
 
-    `declared` are the datasets as their YAML says today; of others the ledger remembers how they were declared.
+    `declared` are the datasets as their YAML says today; of others the ledger remembers how they were declared. Raises
+    ForeignBytesError when the primary's catalogue lists releases that this ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
     with deployment.ledger.leases.hold("catalogue"):
         known = known_datasets(deployment, declared)
         releases = deployment.ledger.releases.published()
+        refuse_unknown_releases(deployment, deployment.stores[:1])
         items: list[dict[str, Any]] = []
+        entries: list[FeedEntry] = []
+        left_out: list[LeftOut] = []
         for dataset_id, group in groupby(releases, key=lambda release: release.dataset):
-            items.extend(_items(deployment, known[dataset_id], list(group)))
+            try:
+                own = list(group)
+                made = _items(deployment, known[dataset_id], own)
+                _refuse_repeated(made, items)
+                fed = [entry for release in own for entry in _entries(deployment, known[dataset_id], release)]
+            except (PermanentError, IntegrityError) as error:
+                # The fault of one dataset leaves every other one in the catalogue.
+                left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
+                continue
+            items += made
+            entries += fed
+        releases = tuple(one for one in releases if one.dataset not in {other.dataset for other in left_out})
         shown = [known[dataset_id] for dataset_id in sorted({release.dataset for release in releases})]
         parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
         with storage_errors("write the catalogue"):
@@ -59,7 +86,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
         tree = static_tree(shown, items, deployment.settings.store_url)
         keep_snapshot(deployment, parquet, releases)
         feeds = torrent_feeds(
-            [entry for release in releases for entry in _entries(deployment, known[release.dataset], release)],
+            entries,
             publisher=deployment.settings.publisher,
             base_url=deployment.primary.url(FEED_RSS).removesuffix(FEED_RSS),
         )
@@ -68,13 +95,38 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
             # The roots last: whoever follows a link finds what it names.
             for address in sorted(tree, key=lambda address: -address.count("/")):
                 store.replace(tree[address], address)
-            store.replace(parquet, CATALOGUE_PARQUET)
+            _replace_catalogue(deployment, store, parquet)
             for address, content in feeds.items():
                 store.replace(content, address)
 
         # A mirror that is down keeps the catalogue that it has, whole, until the next rebuild.
         deployment.spreading.everywhere(put)
-        return Catalogued(len(releases), len(shown), CATALOGUE_PARQUET, deployment.primary.url(CATALOGUE_PARQUET))
+        return Catalogued(
+            len(releases),
+            len(shown),
+            CATALOGUE_PARQUET,
+            deployment.primary.url(CATALOGUE_PARQUET),
+            tuple(left_out),
+        )
+
+
+def _replace_catalogue(deployment: Deployment, store: Store, parquet: Path) -> None:
+    """Put the catalogue into a store whose own lists nothing that it would take away, and note the tag it has there."""
+    refuse_unknown_releases(deployment, [store])
+    stored = store.replace(parquet, CATALOGUE_PARQUET)
+    placements, facts = deployment.ledger.placements, store.facts(CATALOGUE_PARQUET)
+    placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
+    placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=None if facts is None else facts.etag)
+
+
+def _refuse_repeated(made: Sequence[dict[str, Any]], items: Sequence[dict[str, Any]]) -> None:
+    owners = {item["id"]: item["collection"] for item in items}
+    for item in made:
+        if item["id"] in owners:
+            raise PermanentError(
+                f"The release {item['id']} of {item['collection']} has the name of one of {owners[item['id']]}",
+                f"Give {item['collection']} naming parts of its own, then publish it again",
+            )
 
 
 def known_datasets(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:

@@ -14,10 +14,12 @@ from d4c_pipeline.chain.code_archive import CODE_NAME, code_archive, definition_
 from d4c_pipeline.chain.current import is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
+from d4c_pipeline.chain.other_homes import refuse_unknown_releases
 from d4c_pipeline.chain.pieces import keep_pieces
 from d4c_pipeline.chain.plans import abandon_plan, manifest_of
 from d4c_pipeline.chain.processed import StagedBuild, StagedData, read_build
 from d4c_pipeline.chain.provenance import provenance
+from d4c_pipeline.chain.shared_names import refuse_shared_name, refuse_taken_name
 from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_json
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.distribution.hashing import Hasher
@@ -49,6 +51,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
 
     `at_least` is the smallest bump an operator wants; a greater measured one wins. A plan for the same data is kept,
     one for other data or by another definition is abandoned with its draft and its copies, which nothing linked to yet.
+    Raises DefinitionError when another dataset has the same naming parts.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -56,6 +59,8 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         if planned is not None and is_settled(deployment, planned):
             # The archive may have published it already: that must be settled before anything else is planned.
             return Plan(planned, planned.change, unchanged=False)
+        refuse_shared_name(deployment, dataset)
+        refuse_taken_name(deployment, dataset, vintage)
         staged = read_build(deployment, dataset, vintage)
         newest = ledger.releases.newest_published(dataset.id, vintage)
         change = _change(deployment, newest, staged, at_least)
@@ -73,6 +78,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             if planned.name == str(name) and _stands(deployment, dataset, planned, staged):
                 return Plan(planned, planned.change, unchanged=False)
             abandon_plan(deployment, planned, lease, "a newer build took its place")
+        refuse_unknown_releases(deployment, deployment.stores[:1])
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
         ledger.declarations.record(dataset)
         release = ledger.releases.plan(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from d4c_pipeline.chain.current import current_release
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.placing import put_release_file
 from d4c_pipeline.chain.staging import artifact_path, as_artifact
 from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.distribution.hashing import Digests
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Copy, Release, ReleaseState
+from d4c_pipeline.model.release import Artifact, ArtifactRole, Copy, Release
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -69,10 +69,14 @@ def stores_holding(deployment: Deployment, release: Release) -> dict[str, tuple[
 
 
 def hold(deployment: Deployment, release: Release, artifact: Artifact, local: Callable[[], Path], store: Store) -> None:
-    """See that `store` holds an artifact, and record it. `local` finds a file with its bytes, where one is wanted."""
+    """See that `store` holds an artifact, and record it. `local` finds a file with its bytes, where one is wanted.
+
+    Raises ForeignBytesError when the address holds other bytes than an unpublished plan of this ledger put there.
+    """
     address = release_address(release.dataset, release.vintage, release.version, artifact.name)
     if not store.verify(address, artifact.size, artifact.sha256):
-        _put(store, release, artifact, local(), address)
+        digests = Digests(artifact.size, artifact.md5, artifact.sha256)
+        put_release_file(deployment, store, release, local(), address, digests)
     deployment.ledger.copies.record(
         release,
         artifact.name,
@@ -90,15 +94,3 @@ def add_artifact(deployment: Deployment, release: Release, path: Path, role: Art
     release = deployment.ledger.releases.add_artifacts(release, [artifact])
     put_artifacts(deployment, release, [artifact])
     return release
-
-
-def _put(store: Store, release: Release, artifact: Artifact, path: Path, address: str) -> None:
-    digests = Digests(artifact.size, artifact.md5, artifact.sha256)
-    try:
-        store.put_immutable(path, address, digests)
-    except IntegrityError:
-        if release.state is not ReleaseState.PLANNED:
-            raise
-        # Bytes of an earlier attempt at this very plan; nothing has named the address yet, so they may go.
-        store.delete(address)
-        store.put_immutable(path, address, digests)

@@ -54,6 +54,11 @@ def load_families(folders: Sequence[Path]) -> dict[str, Family]:
     return {name: one for name, one in _load(folders).items() if isinstance(one, Family)}
 
 
+def load_definitions(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
+    """Return all datasets and families of the shipped definitions and of `folders`, by id. Errors as above."""
+    return _load(folders)
+
+
 def _load(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
     found: dict[str, Dataset | Family] = {}
     for folder in (SHIPPED, *folders):

@@ -103,7 +103,8 @@ def latest_lease(dataset: str) -> str:
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
     """The address of the folder that holds the files of the release with our identifier."""
     release = ledger.releases.identified(identifier)
-    return store.url(release_address(release.dataset, release.vintage, release.version, ""))
+    # A folder is no address in a store: it is what any file in it has before its name.
+    return store.url(release_address(release.dataset, release.vintage, release.version, "file")).rpartition("/")[0]
 
 
 def mounts(settings: Settings) -> dict[str, Path]:

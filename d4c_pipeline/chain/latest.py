@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment, latest_lease
+from d4c_pipeline.chain.other_homes import is_of_another_home
+from d4c_pipeline.chain.placing import delete_ours, replace_ours
+from d4c_pipeline.chain.shared_names import refuse_taken_name
 from d4c_pipeline.chain.staging import artifact_path, sweep
 from d4c_pipeline.chain.stores import store_root
 from d4c_pipeline.distribution.store import Store
@@ -49,7 +53,8 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
     One file after the other, each in one step: derived files, then the data, then the index of data in parts, which
     names immutable addresses, so that whoever starts there never mixes two releases. What only the release before had
     is removed last. Raises UnknownNameError when nothing is published yet, BusyError, before anything more changes,
-    when the lease went to another process meanwhile (this one stood still for too long).
+    when the lease went to another process meanwhile (this one stood still for too long), ForeignBytesError when an
+    address serves what this home did not put there, DefinitionError when the name belongs to another dataset.
     """
     ledger = deployment.ledger
     with ledger.leases.hold(latest_lease(dataset.id)) as lease:
@@ -62,21 +67,33 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
         index = _index(deployment, dataset, release)
         serving = {address: artifact.sha256 for address, artifact in served.items()}
         serving |= {address: hashlib.sha256(content).hexdigest() for address, content in index.items()}
+        refuse_taken_name(deployment, dataset, release.vintage)
+        ours = _served_before(deployment, dataset)
         ledger.publications.claim_latest(release, serving)
         stale = ledger.publications.latest_addresses(dataset.id, _product(dataset, release)) - serving.keys()
         changed = False
 
         def put(store: Store) -> None:
             nonlocal changed
+            mine = partial(
+                replace_ours,
+                deployment,
+                store,
+                release=release,
+                known=ours,
+                published=partial(is_of_another_home, deployment, store),
+                guard=lease.renew,
+            )
             for address, artifact in served.items():
                 if not store.verify(address, artifact.size, artifact.sha256):
-                    store.replace(artifact_path(deployment, release, artifact), address, guard=lease.renew)
+                    mine(artifact_path(deployment, release, artifact), address)
                     changed = True
             for address, content in index.items():
-                changed |= store.replace(content, address, guard=lease.renew).changed
+                changed |= mine(content, address).changed
             for address in sorted(stale):
                 lease.renew()
-                store.delete(address)
+                foreign = partial(is_of_another_home, deployment, store)
+                delete_ours(deployment, store, address, dataset.id, known=ours, published=foreign)
 
         deployment.spreading.everywhere(put)
         lease.renew()
@@ -88,6 +105,20 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
             sweep(deployment, dataset.id, worked_on)
     address = latest_address_of(dataset, release)
     return Switched(address, deployment.primary.url(address), release, tuple(serving), changed or bool(stale))
+
+
+def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], bool]:
+    """Whether bytes of a sha256 are what `/processed/` serves or served of a release that this ledger knows."""
+
+    @cache
+    def known() -> frozenset[str]:
+        found = set(deployment.ledger.publications.latest_digests(dataset.id))
+        for release in deployment.ledger.releases.published(dataset.id):
+            found |= {artifact.sha256 for artifact in release.artifacts}
+            found |= {hashlib.sha256(data).hexdigest() for data in _index(deployment, dataset, release).values()}
+        return frozenset(found)
+
+    return lambda sha256: sha256 in known()
 
 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from d4c_pipeline.archives.deposit import abandon
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.placing import remove_unpublished
 from d4c_pipeline.chain.staging import artifact_path
+from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.ledger.leases import Lease
-from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.release import ArtifactRole, Release
 
 
@@ -29,12 +31,12 @@ def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: st
     Raises IntegrityError when the archive has published it.
     """
     abandon(deployment.ledger, deployment.archive, release, lease=lease)
-    torrents = deployment.ledger.publications.torrents(release)
-    addresses = [
-        *(release_address(release.dataset, release.vintage, release.version, one.name) for one in release.artifacts),
-        *(torrent.address for torrent in torrents.values()),
-    ]
-    for address in addresses:
-        # What stays on a mirror that is down was never named, and gives way to the next plan of that version.
-        deployment.spreading.everywhere(lambda store, address=address: store.delete(address))
+    for address in sorted({one.address for one in deployment.ledger.placements.of(release)}):
+        # What stays on a mirror that is down was never named, and gives way to the next plan of that version. What
+        # this plan did not put stays: another home may have published it.
+        deployment.spreading.everywhere(partial(_remove, deployment, address))
     deployment.ledger.releases.abandon(release, why)
+
+
+def _remove(deployment: Deployment, address: str, store: Store) -> None:
+    remove_unpublished(deployment, store, address)

@@ -14,8 +14,8 @@ from d4c_pipeline.chain import catalogue
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.pieces import published_torrents
 from d4c_pipeline.chain.staging import read_artifact
-from d4c_pipeline.distribution.store import Stored
-from d4c_pipeline.distribution.torrents import TorrentFile, pieces_of, reissued
+from d4c_pipeline.chain.torrent import put_torrent
+from d4c_pipeline.distribution.torrents import pieces_of, reissued
 from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
@@ -109,7 +109,7 @@ def _again(
     made = reissued(original, web_seeds=seeds, trackers=deployment.settings.trackers)
     torrent = replace(known, magnet=made.magnet, web_seeds=tuple(seeds))
     # The stores first: what the ledger says of a torrent is true from then on, whatever dies in between.
-    stored = _put(deployment, known.address, made)
+    stored = put_torrent(deployment, release, made.data, known.address)
     if torrent != known:
         deployment.ledger.torrents.reissue(release, name, torrent)
     return Reissued(
@@ -131,9 +131,3 @@ def _candidates(deployment: Deployment, release: Release, name: str) -> list[str
     deposit = deployment.ledger.deposits.of(release)
     at_archive = deposit.files.get(name) if deposit is not None else None
     return list(dict.fromkeys([*urls, *([at_archive] if at_archive else [])]))
-
-
-def _put(deployment: Deployment, address: str, made: TorrentFile) -> bool:
-    stored: list[Stored] = []
-    deployment.spreading.everywhere(lambda store: stored.append(store.replace(made.data, address)))
-    return any(one.changed for one in stored)

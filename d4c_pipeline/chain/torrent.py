@@ -10,11 +10,12 @@ from d4c_pipeline.chain.copies import add_artifact
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.pieces import published_torrents, staged_pieces
+from d4c_pipeline.chain.placing import replace_ours
 from d4c_pipeline.chain.staging import read_artifact, release_folder
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.distribution.pieces import Pieces
-from d4c_pipeline.distribution.store import Store
-from d4c_pipeline.distribution.torrents import reissued, torrent_of
+from d4c_pipeline.distribution.store import Store, Stored
+from d4c_pipeline.distribution.torrents import reissued, same_torrent, torrent_of
 from d4c_pipeline.distribution.web_seeds import try_web_seed
 from d4c_pipeline.model.addresses import release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
@@ -55,6 +56,31 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
         return Seeded(torrents, tuple(left_out))
 
 
+def put_torrent(deployment: Deployment, release: Release, data: bytes, address: str) -> bool:
+    """Put the current torrent of a data file into every store; says whether any store had another one."""
+    stored: list[Stored] = []
+    deployment.spreading.everywhere(
+        lambda store: stored.append(replace_torrent(deployment, store, release, data, address))
+    )
+    return any(one.changed for one in stored)
+
+
+def replace_torrent(deployment: Deployment, store: Store, release: Release, data: bytes, address: str) -> Stored:
+    """Put a torrent where this home put one before, or one that differs in web seeds and trackers only.
+
+    Raises ForeignBytesError when the torrent of another file, or of another home's release, lies there.
+    """
+
+    def issued_before(_sha256: str) -> bool:
+        return same_torrent(store.read_bytes(address), data)
+
+    def is_torrent(_sha256: str) -> bool:
+        there = store.read_bytes(address)
+        return same_torrent(there, there)
+
+    return replace_ours(deployment, store, data, address, release=release, known=issued_before, published=is_torrent)
+
+
 def _made(
     deployment: Deployment,
     dataset: Dataset,
@@ -77,7 +103,7 @@ def _made(
     write_file(staged, made.data)
     add_artifact(deployment, release, staged, ArtifactRole.TORRENT)
     address = torrent_address(artifact.name)
-    deployment.spreading.everywhere(lambda store: store.replace(made.data, address))
+    put_torrent(deployment, release, made.data, address)
     return Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), address)
 
 
@@ -115,7 +141,7 @@ def _mend(deployment: Deployment, release: Release, torrents: Mapping[str, Torre
         if store.stat(torrent.address) is None:
             original = read_artifact(deployment, release, artifact)
             made = reissued(original, web_seeds=torrent.web_seeds, trackers=deployment.settings.trackers)
-            store.replace(made.data, torrent.address)
+            replace_torrent(deployment, store, release, made.data, torrent.address)
 
     for artifact, torrent in published_torrents(release, torrents):
         deployment.spreading.everywhere(partial(put_back, artifact, torrent))

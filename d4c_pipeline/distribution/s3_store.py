@@ -57,7 +57,9 @@ class S3Store:
     def facts(self, address: str) -> Facts | None:
         """Return size and tag, None when nothing is there: one request."""
         head = self._head(address)
-        return None if head is None else Facts(head["ContentLength"], head["ETag"])
+        return (
+            None if head is None else Facts(head["ContentLength"], head["ETag"], head.get("Metadata", {}).get(_SHA256))
+        )
 
     def local_path(self, address: str) -> Path | None:
         """Return None: nothing lies on this machine."""

@@ -41,11 +41,13 @@ class Stored:
 class Facts:
     """What a store says of an address without reading it: `size` in bytes, and a tag of the content where it keeps one.
 
-    The same `etag` later means that the store knows of no write in between; rot is only found by reading.
+    The same `etag` later means that the store knows of no write in between; rot is only found by reading. `sha256`:
+    what the writer said of the bytes, where the store keeps such words.
     """
 
     size: int
     etag: str | None
+    sha256: str | None = None
 
 
 class Store(Protocol):

@@ -72,6 +72,17 @@ def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) 
     return _announced(_decoded(data), web_seeds, trackers)
 
 
+def same_torrent(one: bytes, other: bytes) -> bool:
+    """Whether two torrents differ in nothing but their web seeds and trackers; False when one is no torrent."""
+    try:
+        stripped = [
+            {key: value for key, value in _decoded(data).items() if key not in _ADDRESSES} for data in (one, other)
+        ]
+    except IntegrityError:
+        return False
+    return stripped[0] == stripped[1]
+
+
 def pieces_of(data: bytes) -> Pieces:
     """Return the piece hashes that a single-file torrent holds. Raises IntegrityError when `data` is none."""
     torrent = _decoded(data)

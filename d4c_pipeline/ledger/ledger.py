@@ -13,6 +13,7 @@ from d4c_pipeline.ledger.judgements import Judgements
 from d4c_pipeline.ledger.leases import Leases
 from d4c_pipeline.ledger.natives import Natives
 from d4c_pipeline.ledger.noticing import Listings, Members, Observations
+from d4c_pipeline.ledger.placements import Placements
 from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
@@ -30,6 +31,7 @@ class Ledger:
         self.releases = Releases(self._engine)
         self.deposits = Deposits(self._engine)
         self.copies = Copies(self._engine)
+        self.placements = Placements(self._engine)
         self.fixity = Fixity(self._engine)
         self.pruning = Pruning(self._engine)
         self.publications = Publications(self._engine)

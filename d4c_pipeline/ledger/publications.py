@@ -247,6 +247,20 @@ class Publications:
             rows = connection.execute(select(table.c.address, table.c.release_id).where(table.c.sha256 != ""))
             return {row.address: row.release_id for row in rows}
 
+    def latest_digests(self, dataset: str) -> frozenset[str]:
+        """Return the sha256 of everything that `/processed/` is known to serve of a dataset."""
+        table = schema.latest
+        query = select(table.c.sha256).join(schema.release).where(schema.release.c.dataset == dataset)
+        with self._engine.begin() as connection:
+            return frozenset(connection.execute(query).scalars()) - {""}
+
+    def latest_owners(self, stem: str) -> frozenset[str]:
+        """Return the ids of the datasets whose files have, or may have, `/processed/` addresses that begin so."""
+        table = schema.latest
+        query = select(schema.release.c.dataset).join(table).where(table.c.address.startswith(stem, autoescape=True))
+        with self._engine.begin() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def latest_addresses(self, dataset: str, vintage: Vintage | None) -> frozenset[str]:
         """Return all `/processed/` addresses that releases of a dataset, or of one vintage of it, have or may have."""
         table = schema.latest

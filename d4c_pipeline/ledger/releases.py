@@ -183,6 +183,18 @@ class Releases:
         found = [r for r in self._find(dataset=dataset) if r.state is not ReleaseState.ABANDONED]
         return tuple(sorted(found, key=lambda release: (release.dataset, release.vintage, release.version)))
 
+    def named(self, stem: str) -> tuple[Release, ...]:
+        """Return the living releases, of whatever dataset, whose names are `stem` with a version."""
+        with self._engine.begin() as connection:
+            found = _read(
+                connection,
+                select(schema.release).where(
+                    schema.release.c.name.startswith(f"{stem}_v", autoescape=True),
+                    schema.release.c.state != ReleaseState.ABANDONED.value,
+                ),
+            )
+        return tuple(release for release in found if release.name == f"{stem}_v{release.version}")
+
     def _find(
         self, *, dataset: str | None = None, vintage: Vintage | None = None, state: ReleaseState | None = None
     ) -> list[Release]:

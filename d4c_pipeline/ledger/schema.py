@@ -200,6 +200,20 @@ pruned_copy = Table(
     Column("deleted_at", UtcDateTime),
 )
 
+# What this home put where, written before it is put: nothing else is ever replaced or deleted.
+placement = Table(
+    "placement",
+    metadata,
+    Column("store", String(60), primary_key=True),
+    Column("address", String(400), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    # The store's tag of the bytes once they lay there: while it is the same, they need not be read.
+    Column("etag", Text),
+    Column("release_id", Integer, ForeignKey("release.id"), index=True),
+    Column("put_at", UtcDateTime, nullable=False),
+)
+
 fixity = Table(
     "fixity",
     metadata,

@@ -338,6 +338,8 @@ def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Datas
         attempt = context.op_execution_context.retry_number + 1
         with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             result = catalogue.rebuild(opened, datasets)
+            for one in result.left_out:
+                context.log.warning("%s is not in the catalogue: %s. %s.", one.dataset, one.cause, one.remedy)
             return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
 
     return asset

@@ -251,6 +251,15 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
         "datasets": result.datasets,
         "url": dg.MetadataValue.url(result.url),
         "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
+        **(
+            {
+                "left_out": dg.MetadataValue.md(
+                    "\n".join(f"- {one.dataset}: {one.cause}. {one.remedy}." for one in result.left_out)
+                )
+            }
+            if result.left_out
+            else {}
+        ),
     }
 
 
