@@ -1,4 +1,4 @@
-"""`d4c archive`: the archive compared with the ledger. Nothing is changed there; the work is done by the chain."""
+"""`d4c archive`: the archive compared with the ledger, and what goes on where they parted. The work is the chain's."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from d4c_pipeline.cli_common import AsJson, Debug, Home, out, print_json, print_table, read_settings
+from d4c_pipeline.cli_common import AsJson, Debug, Defs, Home, out, print_json, print_table, read_settings
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
 
-archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger.")
+archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger, mend differences.")
 
 
 @archive_app.command()
@@ -89,3 +89,27 @@ def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
             f"Published and not registered yet: {', '.join(missing)}",
             "Wait a day; then ask the archive's managers to register them again",
         )
+
+
+@archive_app.command()
+def adopt(
+    dataset: Annotated[str, typer.Argument(help="Id of a dataset, as 'd4c datasets' lists it.")],
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take over the releases of a dataset that the archive has published and the ledger does not know."""
+    from d4c_pipeline.chain.datasets import load_datasets, pick
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.recovery import adopt as adopt_all
+
+    settings = read_settings(home, defs, debug)
+    known = pick(load_datasets(settings.definitions), dataset)
+    with Deployment.open(settings) as deployment:
+        rows = [asdict(one) for one in adopt_all(deployment, known)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows, ("release", "doi"))
+    out.print(f"Adopted: {len(rows)}. 'd4c publish {dataset}' goes on from there.", style="bold")

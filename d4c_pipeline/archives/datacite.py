@@ -27,7 +27,7 @@ from d4c_pipeline.archives.datacite_answers import (
 )
 from d4c_pipeline.archives.datacite_metadata import to_datacite
 from d4c_pipeline.archives.metadata import RecordMetadata
-from d4c_pipeline.archives.port import Draft, PublishedRecord, RemoteFile, check_file_name, check_files
+from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile, check_file_name, check_files
 from d4c_pipeline.archives.served_files import ServedFiles
 from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError
 from d4c_pipeline.transport.patience import Patience
@@ -102,6 +102,13 @@ class DataCiteArchive:
         for doi in self._search("state:draft"):
             if doi.state == "draft" and number_of(doi.name):
                 yield self._as_draft(doi)
+
+    def listed(self) -> Iterator[Listed]:
+        """Return all findable versions of ours in the account."""
+        for doi in self._search("state:findable"):
+            if doi.state == "findable" and (number := number_of(doi.name)):
+                names = frozenset(doi.files)
+                yield Listed(doi.name, doi.name, concept_of(doi.name), doi.identifier, number, names)
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
         """Return our own drafts that carry `identifier`, each read again: a search may lag behind."""

@@ -41,11 +41,13 @@ def reserve(
     metadata: RecordMetadata,
     *,
     previous: Deposit | None = None,
+    joining: str | None = None,
     lease: Lease | None = None,
 ) -> Deposit:
     """Open a draft for a release and reserve its DOI; undoable by `abandon`.
 
-    `previous` is the published deposit of the vintage's newest release, None for a first one. `lease` is the one
+    `previous` is the published deposit of the vintage's newest release, None for a first one; such a one becomes a new
+    version of the archive's record `joining`, where that is given. `lease` is the one
     that the caller holds on the vintage; without it, one is taken here. Raises NeedsPersonError when the archive has
     several drafts of the release or a foreign one in its concept, and what the archive raises.
     """
@@ -54,7 +56,7 @@ def reserve(
     if previous is not None and previous.state is not DepositState.PUBLISHED:
         raise ValueError(f"the previous deposit is {previous.state}, a new version needs a published one")
     with _held(ledger, release, lease) as held:
-        return _Depositing(ledger, archive, release, held).reserve(metadata, previous)
+        return _Depositing(ledger, archive, release, held).reserve(metadata, previous, joining)
 
 
 def complete(
@@ -104,11 +106,11 @@ class _Depositing:
         self._release = ledger.releases.get(release.id)  # artifacts may have been added since the caller's look
         self._files = RecordFiles(archive, self._release)
 
-    def reserve(self, metadata: RecordMetadata, previous: Deposit | None) -> Deposit:
+    def reserve(self, metadata: RecordMetadata, previous: Deposit | None, joining: str | None) -> Deposit:
         deposit = self._open_deposit()
         if deposit.state is DepositState.PUBLISHED:
             return deposit
-        found = self._locate(deposit) or self._open_draft(deposit, metadata, previous)
+        found = self._locate(deposit) or self._open_draft(deposit, metadata, previous, joining)
         if isinstance(found, PublishedRecord):
             return self._record_published(found)
         if deposit.state.rank >= DepositState.DOI_RESERVED.rank and found.doi is not None and found.doi == deposit.doi:
@@ -184,7 +186,7 @@ class _Depositing:
         return self._archive.draft(deposit.record_id) or self._archive.read(deposit.record_id)
 
     def _open_draft(
-        self, deposit: Deposit, metadata: RecordMetadata, previous: Deposit | None
+        self, deposit: Deposit, metadata: RecordMetadata, previous: Deposit | None, joining: str | None
     ) -> Draft | PublishedRecord:
         """Adopt what an earlier run left behind, or open a draft; its id goes to the ledger at once."""
         identifier = self._release.identifier
@@ -200,7 +202,9 @@ class _Depositing:
         if own:
             draft = own[0]
         elif previous is not None and previous.archive == self._archive.name and previous.record_id is not None:
-            draft = self._open_version(previous, previous.record_id)
+            draft = self._open_version(previous.record_id, previous)
+        elif joining is not None:
+            draft = self._open_version(joining, None)
         else:
             draft = self._create_draft(metadata)
         self._advance(
@@ -224,10 +228,10 @@ class _Depositing:
             raise
         return draft
 
-    def _open_version(self, previous: Deposit, record_id: str) -> Draft:
+    def _open_version(self, record_id: str, previous: Deposit | None) -> Draft:
         draft = self._archive.new_version(record_id)
         # One that was just opened carries the identifier of the version before it.
-        before = self._ledger.releases.get(previous.release_id).identifier
+        before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
         if draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft):
             raise NeedsPersonError(
                 f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",

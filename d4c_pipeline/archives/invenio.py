@@ -23,6 +23,7 @@ from d4c_pipeline.archives.invenio_answers import (
     explain_refusal,
     hits_of,
     is_published,
+    listed_of,
     record_of,
     refuse_errors,
 )
@@ -34,6 +35,7 @@ from d4c_pipeline.archives.port import (
     MAX_BYTES,
     MAX_FILES,
     Draft,
+    Listed,
     PublishedRecord,
     RemoteFile,
     WithdrawnError,
@@ -112,6 +114,12 @@ class InvenioArchive:
         for body in self._search("is_published:false"):
             if not is_published(body):
                 yield self._as_draft(body)
+
+    def listed(self) -> Iterator[Listed]:
+        """Return all published records of the token's account, all versions."""
+        for body in self._search("is_published:true"):
+            if is_published(body) and (listed := listed_of(body)) is not None:
+                yield listed
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
         """Return our own drafts that carry `identifier`, each read again: a search may lag behind."""

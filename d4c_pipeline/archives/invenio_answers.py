@@ -13,7 +13,7 @@ from html import unescape
 from typing import Any, cast
 
 from d4c_pipeline.archives.invenio_metadata import identifier_of
-from d4c_pipeline.archives.port import Draft, PublishedRecord, RemoteFile
+from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError
 from d4c_pipeline.transport.rest import Refusal
 
@@ -54,6 +54,21 @@ def record_of(body: Mapping[str, Any], url: str | None) -> PublishedRecord:
         concept_doi=concept_doi,
         url=url,
         files=tuple(_file({"key": name, **entries[name]}) for name in sorted(entries)),
+    )
+
+
+def listed_of(body: Mapping[str, Any]) -> Listed | None:
+    """Read a published record out of a page of search results; None for one without a DOI."""
+    doi, concept_doi = _doi(body), _doi(_object(body.get("parent")))
+    if doi is None or concept_doi is None:
+        return None
+    return Listed(
+        record_id=str(body["id"]),
+        doi=doi,
+        concept_doi=concept_doi,
+        identifier=identifier_of(body),
+        index=int(_object(body.get("versions")).get("index") or 0),
+        names=frozenset(_object(_object(body.get("files")).get("entries"))),
     )
 
 

@@ -24,6 +24,7 @@ from d4c_pipeline.archives.port import (
     MAX_BYTES,
     MAX_FILES,
     Draft,
+    Listed,
     PublishedRecord,
     RemoteFile,
     check_file_name,
@@ -66,6 +67,19 @@ class LocalArchive:
     def drafts(self) -> Iterator[Draft]:
         """Return all drafts."""
         return (self._as_draft(entry) for entry in self._all(self._drafts))
+
+    def listed(self) -> Iterator[Listed]:
+        """Return all published records."""
+        for entry in self._all(self._records):
+            concept = _DOI_PREFIX + entry.concept_id
+            yield Listed(
+                entry.record_id,
+                _DOI_PREFIX + entry.record_id,
+                concept,
+                entry.identifier,
+                entry.index,
+                frozenset(entry.files),
+            )
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
         """Return the drafts that carry `identifier`."""

@@ -66,6 +66,21 @@ class PublishedRecord:
     files: tuple[RemoteFile, ...]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A published record of our account as a listing shows it. `names`: of its files, where the listing has them.
+
+    `index`: the number of the version in its concept, from 1.
+    """
+
+    record_id: str
+    doi: str
+    concept_doi: str
+    identifier: str | None
+    index: int
+    names: frozenset[str]
+
+
 class Archive(Protocol):
     """An archive. Its methods raise TransientError where the same call may succeed later, PermanentError where not.
 
@@ -89,6 +104,10 @@ class Archive(Protocol):
 
     def drafts(self) -> Iterator[Draft]:
         """Return every draft of our account, also those that carry no identifier of ours."""
+        ...
+
+    def listed(self) -> Iterator[Listed]:
+        """Return every published record of our account, all versions, also those that carry no identifier of ours."""
         ...
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:

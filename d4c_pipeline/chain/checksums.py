@@ -8,8 +8,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from d4c_pipeline.chain.adoption import adopt_published
 from d4c_pipeline.chain.code_archive import CODE_NAME, code_archive, definition_digest
 from d4c_pipeline.chain.current import is_settled
 from d4c_pipeline.chain.deployment import Deployment
@@ -51,7 +52,8 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
 
     `at_least` is the smallest bump an operator wants; a greater measured one wins. A plan for the same data is kept,
     one for other data or by another definition is abandoned with its draft and its copies, which nothing linked to yet.
-    Raises DefinitionError when another dataset has the same naming parts.
+    Before anything is planned, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
+    DefinitionError when another dataset has the same naming parts, and what the archive raises.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -62,36 +64,48 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         refuse_shared_name(deployment, dataset)
         refuse_taken_name(deployment, dataset, vintage)
         staged = read_build(deployment, dataset, vintage)
-        newest = ledger.releases.newest_published(dataset.id, vintage)
-        change = _change(deployment, newest, staged, at_least)
-        if newest is not None and change.bump is Bump.NONE:
-            if planned is not None:
-                abandon_plan(deployment, planned, lease, "the data is that of the published release again")
-            return Plan(newest, change, unchanged=True)
-        stage = dataset.publication.stage
-        if newest is None:
-            version = first_version(dataset.publication.initial_version, stage)
-        else:
-            version = next_version(newest.version, change.bump, stage)
-        name = dataset.release_name(vintage, version)
+        newest, change, name = _next(deployment, dataset, vintage, staged, at_least)
         if planned is not None:
-            if planned.name == str(name) and _stands(deployment, dataset, planned, staged):
+            if name == planned.name and _stands(deployment, dataset, planned, staged):
                 return Plan(planned, planned.change, unchanged=False)
-            abandon_plan(deployment, planned, lease, "a newer build took its place")
+            why = "a newer build took its place" if name else "the data is that of the published release again"
+            abandon_plan(deployment, planned, lease, why)
+        if name is not None and adopt_published(deployment, dataset, vintage, lease):
+            # The ledger was lost or restored: the archive knows more, and its versions go on.
+            newest, change, name = _next(deployment, dataset, vintage, staged, at_least)
+        if name is None:
+            return Plan(cast("Release", newest), change, unchanged=True)
         refuse_unknown_releases(deployment, deployment.stores[:1])
+        version = ReleaseName.parse(name).version
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
         ledger.declarations.record(dataset)
         release = ledger.releases.plan(
             dataset.id,
             vintage,
             version,
-            name=str(name),
+            name=name,
             key=release_key(dataset.id, vintage, version, artifacts),
             change=change,
             summary=staged.summary,
             artifacts=artifacts,
         )
         return Plan(release, change, unchanged=False)
+
+
+def _next(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
+) -> tuple[Release | None, Change, str | None]:
+    """The newest published release, what the build changes of it, and the next release's name; None when nothing."""
+    newest = deployment.ledger.releases.newest_published(dataset.id, vintage)
+    change = _change(deployment, newest, staged, at_least)
+    stage = dataset.publication.stage
+    if newest is None:
+        version = first_version(dataset.publication.initial_version, stage)
+    elif change.bump is Bump.NONE:
+        return newest, change, None
+    else:
+        version = next_version(newest.version, change.bump, stage)
+    return newest, change, str(dataset.release_name(vintage, version))
 
 
 def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild, at_least: Bump) -> Change:
@@ -128,12 +142,12 @@ def _cut_reasons(newest: Release, staged: StagedBuild) -> tuple[str, ...]:
 
 
 def _stage(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, version: Version, name: ReleaseName, staged: StagedBuild
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, version: Version, name: str, staged: StagedBuild
 ) -> list[Artifact]:
-    folder = release_folder(deployment, str(name), dataset.id, str(vintage))
+    folder = release_folder(deployment, name, dataset.id, str(vintage))
     shutil.rmtree(folder, ignore_errors=True)
     artifacts = [
-        *(_linked_data(deployment, file, folder / file_name(str(name), file.part)) for file in staged.data),
+        *(_linked_data(deployment, file, folder / file_name(name, file.part)) for file in staged.data),
         _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
@@ -141,11 +155,11 @@ def _stage(
         f"{name}{made.suffix}": {"rows": made.rows} for made in staged.derived if made.rows is not None
     }
     for part in staged.summary.parts:
-        facts[file_name(str(name), part.name)] = {"rows": part.rows, "bounds": part.bounds}
+        facts[file_name(name, part.name)] = {"rows": part.rows, "bounds": part.bounds}
     write_json(
         folder / MANIFEST_NAME,
         {
-            "release": str(name),
+            "release": name,
             "dataset": dataset.id,
             "vintage": str(vintage),
             "version": str(version),

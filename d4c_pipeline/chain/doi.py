@@ -17,6 +17,7 @@ from d4c_pipeline.chain.preflight import try_public_addresses
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
+from d4c_pipeline.model.errors import NeedsPersonError
 from d4c_pipeline.model.release import Deposit, DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
 
@@ -37,7 +38,8 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
             deployment.archive,
             release,
             metadata_of(deployment, dataset, release),
-            previous=previous_deposit(deployment, release),
+            previous=(previous := previous_deposit(deployment, release)),
+            joining=None if previous is not None else _record_to_join(deployment, dataset, release),
             lease=lease,
         )
 
@@ -67,6 +69,23 @@ def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None
         if other.id != release.id
     ]
     return deployment.ledger.deposits.of(earlier[-1]) if earlier else None
+
+
+def _record_to_join(deployment: Deployment, dataset: Dataset, release: Release) -> str | None:
+    """The newest record of the concept that the dataset declares, whose next version the release is to be."""
+    concept = dataset.publication.concept_of(release.vintage)
+    known = deployment.ledger.deposits.of(release)
+    if concept is None or (known is not None and known.record_id is not None):
+        return None
+    found = [one for one in deployment.archive.listed() if one.concept_doi.lower() == concept.lower()]
+    if not found:
+        raise NeedsPersonError(
+            f"The archive {deployment.archive.name} shows no published record of this account with the concept DOI "
+            f"{concept}",
+            f"Correct 'publication.concept_doi' of {dataset.id} (the DOI of all versions), or use the token of the "
+            "account that owns the record",
+        )
+    return max(found, key=lambda one: one.index).record_id
 
 
 def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | None:

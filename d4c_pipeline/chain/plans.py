@@ -11,11 +11,15 @@ from functools import partial
 from typing import Any
 
 from d4c_pipeline.archives.deposit import abandon
+from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.placing import remove_unpublished
+from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.chain.staging import artifact_path
 from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import ArtifactRole, Release
 
 
@@ -31,12 +35,26 @@ def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: st
     Raises IntegrityError when the archive has published it.
     """
     abandon(deployment.ledger, deployment.archive, release, lease=lease)
-    for address in sorted({one.address for one in deployment.ledger.placements.of(release)}):
-        # What stays on a mirror that is down was never named, and gives way to the next plan of that version. What
-        # this plan did not put stays: another home may have published it.
-        deployment.spreading.everywhere(partial(_remove, deployment, address))
+    # What stays on a mirror that is down was never named, and gives way to the next plan of that version.
+    deployment.spreading.everywhere(partial(_take_back, deployment, release))
     deployment.ledger.releases.abandon(release, why)
 
 
-def _remove(deployment: Deployment, address: str, store: Store) -> None:
-    remove_unpublished(deployment, store, address)
+def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
+    """Delete what this plan put into a store, unless another home has a release at the plan's address by now.
+
+    Then files that both have (code, profile) are parts of that publication, whoever put them there first.
+    """
+    placements = deployment.ledger.placements
+    ours = {one.address: one for one in placements.of(release) if one.store == store.name}
+    for name in (MANIFEST_NAME, README_NAME, ITEM_NAME):
+        address = release_address(release.dataset, release.vintage, release.version, name)
+        if store.stat(address) is None:
+            continue
+        mine = ours.get(address)
+        if mine is None or not store.verify(address, mine.size, mine.sha256):
+            for put in ours:
+                placements.forget(store.name, put)
+            return
+    for address in sorted(ours):
+        remove_unpublished(deployment, store, address)

@@ -83,6 +83,11 @@ def same_torrent(one: bytes, other: bytes) -> bool:
     return stripped[0] == stripped[1]
 
 
+def web_seeds_of(data: bytes) -> list[str]:
+    """Return the web seeds that a torrent names. Raises IntegrityError when `data` is no single-file torrent."""
+    return [url.decode() for url in _decoded(data).get(b"url-list", [])]
+
+
 def pieces_of(data: bytes) -> Pieces:
     """Return the piece hashes that a single-file torrent holds. Raises IntegrityError when `data` is none."""
     torrent = _decoded(data)

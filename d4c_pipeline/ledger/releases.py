@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
@@ -70,6 +71,60 @@ class Releases:
             raise BusyError(
                 f"Another process planned a release of {dataset} {vintage} meanwhile",
                 "Run again: it goes on from there",
+            ) from error
+        return self.get(release_id)
+
+    def adopt(
+        self,
+        dataset: str,
+        vintage: Vintage,
+        version: Version,
+        *,
+        name: str,
+        key: str,
+        change: Change,
+        summary: DataSummary,
+        artifacts: Iterable[Artifact],
+        planned_at: datetime,
+    ) -> Release:
+        """Record a release that an archive has published and this ledger did not know; one that it knows is returned.
+
+        Raises BusyError when the version is taken by another release.
+        """
+        known = [one for one in self.published(dataset, vintage) if one.key == key]
+        if known:
+            return known[0]
+        try:
+            with self._engine.begin() as connection:
+                release_id = connection.execute(
+                    insert(schema.release)
+                    .values(
+                        dataset=dataset,
+                        vintage=str(vintage),
+                        version=str(version),
+                        name=name,
+                        state=ReleaseState.PUBLISHED.value,
+                        key=key,
+                        bump=int(change.bump),
+                        reasons=list(change.reasons),
+                        summary=summary.to_json(),
+                        planned_at=planned_at,
+                        published_at=planned_at,
+                    )
+                    .returning(schema.release.c.id)
+                ).scalar_one()
+                _write_artifacts(connection, release_id, artifacts)
+                append(
+                    connection,
+                    "release adopted",
+                    dataset=dataset,
+                    vintage=str(vintage),
+                    release_id=release_id,
+                    version=str(version),
+                )
+        except ConstraintViolated as error:
+            raise BusyError(
+                f"The ledger has another release {name}, which another process may have planned meanwhile", "Run again"
             ) from error
         return self.get(release_id)
 

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
 
-from d4c_pipeline.model.declared import Declared
+from d4c_pipeline.model.declared import Declared, VintageText, full_match
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.stores import PRIMARY, StoreName
 from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
 
 
 def _version_text(text: str) -> str:
@@ -32,6 +33,7 @@ def _how_many(value: object) -> object:
     raise ValueError(f"'{value}' is neither a number of releases from 1 on nor 'all'")
 
 
+ConceptDoi = Annotated[str, full_match(r"10\.\d{4,9}/\S+", "a DOI (10.5281/zenodo.123, without https://doi.org/)")]
 HowMany = Annotated[int | Literal["all"], BeforeValidator(_how_many)]
 
 
@@ -59,6 +61,8 @@ class Publication(Declared):
     `first_release`, `major`: whether the first release and every MAJOR wait for a person all the same; left out, they
     do, but for the local archive, whose test DOIs bind nobody. `copies`: in how many places each release should lie,
     the archive being one; left out, what the deployment says.
+    `concept_doi`: the DOI of all versions of a record that the archive has already, which the first release joins as a
+    new version; for several vintages, a DOI for each.
     `retention`: how many of the newest releases a mirror keeps, by its name, or `all`, which others do; see `keeps`.
     """
 
@@ -69,6 +73,7 @@ class Publication(Declared):
     stage: Literal["alpha", "beta", "rc", "stable"] = "beta"
     initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"
     copies: Annotated[int, Field(ge=1)] | None = None
+    concept_doi: ConceptDoi | Mapping[VintageText, ConceptDoi] | None = None
     retention: Mapping[StoreName, HowMany] = Field(default_factory=dict[str, HowMany])
 
     @field_validator("retention", mode="after")
@@ -77,6 +82,12 @@ class Publication(Declared):
         if PRIMARY in retention:
             raise ValueError("the primary store keeps every release: name mirrors")
         return retention
+
+    def concept_of(self, vintage: Vintage) -> str | None:
+        """Return the concept DOI that releases of a vintage join, None where they begin one."""
+        if isinstance(self.concept_doi, Mapping):
+            return self.concept_doi.get(str(vintage))
+        return self.concept_doi
 
     def keeps(self, mirror: str) -> int | None:
         """Return how many releases of a product `mirror` keeps, None for all of them.
