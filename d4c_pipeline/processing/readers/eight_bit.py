@@ -23,7 +23,7 @@ _LOWER, _UPPER = "a-zß-öø-ÿœšž", "À-ÖØ-ÞŒŠŽŸ"
 _LETTER = f"A-Z{_LOWER}{_UPPER}"
 # Nobody writes these with letters beside them: a capital after a small letter, an accent or a quote within a word.
 _SURE = re.compile(f"[{_LOWER}][ŽŠŒŸ]|[{_LETTER}][ŽŠŒŸ][{_LOWER}]|[ƒˆ˜]|[{_LETTER}][‚„]|[{_LETTER}][†‡‰‹][{_LETTER}]")
-_ODD = re.compile(f"{_SURE.pattern}|[{_LOWER}][{_UPPER}]|[{_LETTER}][“”•™›€¨´¸¯¦¬±×÷¡¿¤¢¥£][{_LETTER}]")
+_ODD = re.compile(f"{_SURE.pattern}|^”[{_LOWER}]|[{_LOWER}][{_UPPER}]|[{_LETTER}][“”•™›€¨´¸¯¦¬±×÷¡¿¤¢¥£][{_LETTER}]")
 _KNOWN = re.compile(f"[{_LETTER}\\u00a0-\\u00bf×÷‘’‚“”„†‡•…‰‹›€–—™ƒˆ˜]*")
 
 
