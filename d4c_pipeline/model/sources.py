@@ -85,11 +85,13 @@ class _Web(_Declared):
     """`per_host`: requests at once to one host. `timeouts`: in seconds.
 
     `authorization`: the name of an environment variable with the value of the Authorization header. It is sent to the
-    declared hosts alone, never to where they redirect.
+    declared hosts alone, never to where they redirect. `user_agent`: what stands before ours in that header, for a
+    server that refuses ours.
     """
 
     per_host: int = Field(default=4, ge=1, le=16)
     timeouts: Timeouts = Timeouts()
+    user_agent: Annotated[str, full_match(r"[!-~]+( [!-~]+)*", "a User-Agent (plain ASCII)")] | None = None
     authorization: Annotated[str, full_match(r"[A-Z][A-Z0-9_]*", "a name of an environment variable")] | None = None
 
 

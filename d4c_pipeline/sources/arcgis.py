@@ -245,6 +245,7 @@ class ArcGisLayer:
             per_host=declared.per_host,
             timeouts=declared.timeouts,
             authorization=declared.authorization,
+            user_agent=declared.user_agent,
         )
         return Service(web, self._url, self._pause)
 

@@ -160,6 +160,7 @@ class CkanPackage:
             per_host=declared.per_host,
             timeouts=declared.timeouts,
             authorization=declared.authorization,
+            user_agent=declared.user_agent,
             public_only=not declared.private_addresses,  # where resources lie is written by whoever edits the portal
         )
 

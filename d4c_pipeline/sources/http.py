@@ -121,6 +121,7 @@ class HttpFiles:
             per_host=self._declared.per_host,
             timeouts=self._declared.timeouts,
             authorization=self._declared.authorization,
+            user_agent=self._declared.user_agent,
         )
 
     def _require_served(self, vintage: Vintage, marks: Sequence[FileMark]) -> None:

@@ -222,6 +222,7 @@ class S3Objects:
             patience=self._patience,
             per_host=declared.per_host,
             timeouts=declared.timeouts,
+            user_agent=declared.user_agent,
         )
 
 

@@ -149,6 +149,7 @@ def service_web(declared: StatCanTableSource, origins: Mapping[str, str], patien
         per_host=declared.per_host,
         timeouts=declared.timeouts,
         authorization=declared.authorization,
+        user_agent=declared.user_agent,
         public_only=True,  # where the CSV lies is told by the service
     )
 

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import Request
 
 import urllib3
-from urllib3.exceptions import ProtocolError
+from urllib3.exceptions import ProtocolError, SSLError
 
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
@@ -28,13 +28,15 @@ from d4c_pipeline.model.sources import Timeouts
 from d4c_pipeline.sources import not_data
 from d4c_pipeline.sources.hosts import HOSTS
 from d4c_pipeline.sources.origins import origin_of, rewrite
-from d4c_pipeline.sources.pools import pools, proxy_of, require_public
-from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.sources.pools import pools, proxy_of, require_chain, require_public
+from d4c_pipeline.transport.identity import announced
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, is_retryable, persist, retry_after
 
 Answer = urllib3.BaseHTTPResponse
 _MOST_REDIRECTS = 10
 _LOOK = 1 << 16
+_REFUSED = frozenset({403, 406})
+_BROWSER = "Mozilla/5.0 (compatible)"
 _LONGEST_DOCUMENT = 256 << 20
 # 2xx that bring no file: "accepted", to be asked for again later (ArcGIS Hub while it exports), and "no content".
 _EMPTY = frozenset({202, 204, 205})
@@ -46,6 +48,7 @@ class Web:
     `origins`: origin -> origin that serves it instead. `authorization`: value of that header, sent to the origins of
     `declared` addresses alone. `public_only`: whether addresses on private networks are refused (for addresses that
     came out of somebody else's document); what `origins` rewrites is excepted, and so are the declared origins.
+    `user_agent`: what stands before ours.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Web:
         declared: tuple[str, ...] = (),
         authorization: str | None = None,
         public_only: bool = False,
+        user_agent: str | None = None,
     ) -> None:
         self._origins = dict(origins)
         self.patience = patience
@@ -64,6 +68,7 @@ class Web:
         self._declared = frozenset(origin_of(url) for url in declared)
         self._authorization = authorization
         self._public_only = public_only
+        self._user_agent = user_agent
         # A redirect may set a cookie and expect it: kept as long as this object, so for one fetch.
         self._cookies = CookieJar()
         options: dict[str, Any] = {
@@ -104,6 +109,8 @@ class Web:
                     self._keep_cookies(response, target)
                     location = response.get_redirect_location()
                     if not location:
+                        if response.status in _REFUSED - {*passing} and body is None:
+                            self._require_welcome(method, target, asked, headers, name)
                         self._require_success(response, asked, passing)
                         yield response
                         # A rest of the body that nobody wants is cheaper thrown away with the connection.
@@ -177,6 +184,10 @@ class Web:
         )
         try:
             return send()
+        except SSLError as error:
+            if not (self._public_only or proxy_of(urlsplit(asked).scheme, urlsplit(asked).hostname or "")):
+                require_chain(asked, error)
+            raise
         except ProtocolError as error:
             # A kept connection that the server closed meanwhile says nothing about the request; all we send only asks.
             if not any(isinstance(each, (RemoteDisconnected, ConnectionError)) for each in error.args):
@@ -185,7 +196,12 @@ class Web:
 
     def _headers(self, target: str, headers: Mapping[str, str] | None) -> dict[str, str]:
         # Lengths, ranges and checksums are of the file as it is, so no compression on the way.
-        out = {"User-Agent": user_agent(), "Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})}
+        out = {
+            "User-Agent": announced(self._user_agent),
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
         if self._authorization is not None and origin_of(target) in self._declared:
             out["Authorization"] = self._authorization
         asking = Request(target)  # noqa: S310 - nothing is opened: the jar reads and writes its header
@@ -198,6 +214,25 @@ class Web:
         if "Set-Cookie" in response.headers:
             told: Any = SimpleNamespace(info=lambda: response.headers)
             self._cookies.extract_cookies(told, Request(target))  # noqa: S310
+
+    def _require_welcome(
+        self, method: str, target: str, asked: str, headers: Mapping[str, str] | None, name: str
+    ) -> None:
+        """Raise SourceError where a request that was refused is answered to a browser: it is our name."""
+        if self._user_agent is not None:
+            return
+        renamed = {**(headers or {}), "User-Agent": announced(_BROWSER)}
+        with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
+            response = self._send(method, target, asked, renamed, None)
+            try:
+                welcome = response.status < 400
+            finally:
+                _release(response)
+        if welcome:
+            raise SourceError(
+                f"{name} refuses the User-Agent '{announced(None)}', and no other",
+                f"Declare source.user_agent: '{_BROWSER}', which then stands before ours, or ask the publisher",
+            )
 
     def _require_success(self, response: Answer, asked: str, passing: tuple[int, ...]) -> None:
         if (200 <= response.status < 300 and response.status not in _EMPTY) or response.status in passing:
@@ -226,6 +261,7 @@ def web_of(
     timeouts: Timeouts,
     authorization: str | None = None,
     public_only: bool = False,
+    user_agent: str | None = None,
 ) -> Web:
     """Return the HTTP of a declared source. `authorization` names the environment variable that holds the value.
 
@@ -243,6 +279,7 @@ def web_of(
         declared=declared,
         authorization=os.environ[authorization] if authorization is not None else None,
         public_only=public_only,
+        user_agent=user_agent,
     )
 
 

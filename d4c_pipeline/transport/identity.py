@@ -6,6 +6,14 @@ from functools import cache
 from importlib import metadata
 
 
+def announced(first: str | None) -> str:
+    """Return the User-Agent that begins with the products of `first` and ends with ours (RFC 9110, 10.1.5).
+
+    Some servers serve only what calls itself a browser; they still read whom to complain to.
+    """
+    return user_agent() if first is None else f"{first} {user_agent()}"
+
+
 @cache
 def user_agent() -> str:
     """Return our User-Agent: name, version and where to complain (Zenodo and many others ask for one)."""

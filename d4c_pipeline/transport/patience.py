@@ -30,6 +30,9 @@ from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, TransientError
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+# X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+_OF_THE_CLOCK = frozenset({9, 10})
 _NOT_READY = 202
 _RETRYABLE_STATUS = frozenset({_NOT_READY, 408, 425, 429})
 
@@ -172,10 +175,12 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
             return TransientError(
                 f"The name {host} can't be resolved{tries}", "Check the address and the network connection"
             )
-        case _ if _cause(error, ssl.SSLCertVerificationError):
+        case _ if (wrong := _cause_of(error, ssl.SSLCertVerificationError)) is not None:
             return SourceError(
                 f"The certificate of {host} can't be trusted ({_short(error)})",
-                "Check the address; on a network with its own authority, set SSL_CERT_FILE to its certificate",
+                "Check this machine's clock; if it is right, tell the publisher"
+                if getattr(wrong, "verify_code", None) in _OF_THE_CLOCK
+                else "Check the address; on a network with its own authority, set SSL_CERT_FILE to its certificate",
             )
         case NewConnectionError() | ConnectionRefusedError() | httpx.ConnectError():
             return TransientError(
@@ -238,8 +243,13 @@ def _short(error: BaseException) -> str:
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> bool:
+    return _cause_of(error, kind) is not None
+
+
+def _cause_of(error: BaseException | None, kind: type[E]) -> E | None:
     while error is not None:
-        if isinstance(error, kind) or any(isinstance(inner, kind) for inner in error.args):
-            return True
+        for each in (error, *error.args):
+            if isinstance(each, kind):
+                return each
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -359,53 +359,73 @@ def parameters(handler: Handler) -> dict[str, str]:
 
 def private_authority(folder: Path) -> tuple[ssl.SSLContext, Path]:
     """A certificate authority of our own and a server context for `localhost`; the path is the authority's."""
+    root, signer, authority = _certificate("Test authority", folder / "authority.pem", ca=True)
+    return _tls_of(folder, root, signer, None), authority
+
+
+def incomplete_chain(folder: Path, issuer_at: str) -> tuple[ssl.SSLContext, Path, Path]:
+    """A server that does not send its intermediate certificate; the paths are the root's and the intermediate's."""
+    root, signer, authority = _certificate("Test root", folder / "root.pem", ca=True)
+    middle, key, between = _certificate("Test intermediate", folder / "intermediate.pem", (root, signer), ca=True)
+    return _tls_of(folder, middle, key, issuer_at), authority, between
+
+
+def _tls_of(folder: Path, issuer: Any, signer: Any, issuer_at: str | None) -> ssl.SSLContext:
+    from cryptography.hazmat.primitives import serialization
+
+    _, key, path = _certificate("localhost", folder / "server.pem", (issuer, signer), issuer_at=issuer_at)
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(private + path.read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+def _certificate(
+    name: str, path: Path, issued_by: Any = None, *, ca: bool = False, issuer_at: str | None = None
+) -> tuple[Any, Any, Path]:
+    """A certificate, its key, and `path`, where it lies as PEM. `issued_by`: certificate and key; itself by default."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
+    from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
     now = datetime.now(UTC)
-
-    def issue(name: str, issuer: Any, signer: Any, public: Any, *, authority: bool) -> Any:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject if issuer is None else issuer)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        )
-        if authority:
-            usage = x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=True,
-                crl_sign=True,
-                encipher_only=False,
-                decipher_only=False,
-            )
-            builder = builder.add_extension(usage, critical=True)
-        else:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        return builder.sign(signer, hashes.SHA256())
-
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = issue("Test authority", None, authority_key, authority_key.public_key(), authority=True)
-    certificate = issue("localhost", authority.subject, authority_key, key.public_key(), authority=False)
-    (folder / "authority.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    chain = folder / "server.pem"
-    chain.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer, signer = (subject, key) if issued_by is None else (issued_by[0].subject, issued_by[1])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return context, folder / "authority.pem"
+    if ca:
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        builder = builder.add_extension(usage, critical=True)
+    else:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    if issuer_at is not None:
+        place = x509.UniformResourceIdentifier(issuer_at)
+        access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
+        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return certificate, key, path

@@ -156,7 +156,8 @@ def test_a_refusal_is_permanent_and_asked_once(tmp_path: Path, code: int, words:
         with pytest.raises(SourceError, match=words) as caught:
             source(f"{origin.url}/a.zip").fetch(V2021, tmp_path)
         assert caught.value.remedy
-        assert len(origin.asked) == 1
+        # A 403 may be meant for our name: it is asked once more under another.
+        assert len(origin.asked) == (2 if code == 403 else 1)
     leaves_nothing(tmp_path)
 
 

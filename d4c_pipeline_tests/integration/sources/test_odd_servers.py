@@ -6,13 +6,14 @@ import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import heads
+from d4c_pipeline.sources import heads, pools
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
@@ -228,3 +229,74 @@ def test_a_file_is_called_by_what_it_is_and_found_again_by_that_name(tmp_path: P
             V2021, tmp_path / "tsv", [retained(got)]
         )
         assert path_of(declared).name == "csv.tsv", "a declared format is believed, and the file fetched for it"
+
+
+def only_for(wanted: Callable[[str], bool]) -> o.Behaviour:
+    return lambda handler, _: handler.whole() if wanted(handler.headers["User-Agent"]) else handler.reply(403)
+
+
+@pytest.mark.parametrize("wanted", [lambda name: "Mozilla" in name, lambda name: not name.startswith("d4c")])
+def test_a_server_that_refuses_our_name_is_told_so_and_the_remedy_works(
+    tmp_path: Path, wanted: Callable[[str], bool]
+) -> None:
+    with o.serving(o.Origin(only_for(wanted))) as origin:
+        with pytest.raises(SourceError, match="refuses the User-Agent 'd4c-pipeline/") as caught:
+            files(f"{origin.url}/a.zip").fetch(V2021, tmp_path)
+        name = caught.value.remedy.split("'")[1]
+        (got,) = files(f"{origin.url}/a.zip", user_agent=name).fetch(V2021, tmp_path)
+        assert path_of(got).read_bytes() == o.payload()
+        assert origin.asked[-1].headers["User-Agent"].startswith(f"{name} d4c-pipeline/")
+        assert origin.asked[-1].headers["User-Agent"].endswith("(+https://github.com/dataforcanada)"), "still ours"
+
+
+def test_a_server_that_refuses_everybody_is_not_told_of_names(tmp_path: Path) -> None:
+    with o.serving(o.Origin(only_for(lambda _: False))) as origin, pytest.raises(SourceError) as caught:
+        files(f"{origin.url}/a.zip").fetch(V2021, tmp_path)
+    assert "refuses access" in caught.value.cause
+
+
+@pytest.mark.parametrize("name", ["a\nb", "", "naïf"])
+def test_a_user_agent_is_one_line_of_plain_text(name: str) -> None:
+    with pytest.raises(ValueError, match="User-Agent"):
+        HttpSource(kind="http", urls=("https://a.ca/x",), user_agent=name)
+
+
+def test_a_chain_without_its_intermediate_is_told_and_the_remedy_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, root, intermediate = o.incomplete_chain(tmp_path, "http://ca.example/issuer.crt")
+    with o.serving(o.Origin(o.good), tls=context) as origin:
+        monkeypatch.setenv("SSL_CERT_FILE", str(root))
+        pools.tls.cache_clear()
+        with pytest.raises(SourceError, match="without the intermediate one") as caught:
+            files(f"{origin.url}/a.zip").fetch(V2021, tmp_path / "one")
+        assert "CN=Test intermediate" in caught.value.cause
+        assert "http://ca.example/issuer.crt" in caught.value.remedy
+        root.write_bytes(root.read_bytes() + intermediate.read_bytes())
+        pools.tls.cache_clear()
+        assert files(f"{origin.url}/a.zip").fetch(V2021, tmp_path / "two")
+    pools.tls.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a b.csv",
+        "/été.csv",
+        "/a%20b.csv",
+        "/a.csv;jsessionid=0A1",
+        "/a%2Fb.csv",
+        "/a.csv#part",
+        "/?file=a.csv",
+        "/x|y.csv",
+    ],
+)
+def test_odd_addresses_are_asked_as_they_are_written(tmp_path: Path, path: str) -> None:
+    with o.serving(o.Origin(plain(CSV))) as origin:
+        declared = path.replace(" ", "%20")
+        (got,) = files(f"{origin.url}{declared}").fetch(V2021, tmp_path)
+        assert path_of(got).read_bytes() == CSV
+        assert got.name.endswith(".csv")
+        asked = origin.asked[0].path
+    assert asked.isascii()
+    assert unquote(asked) == unquote(declared.partition("#")[0])
