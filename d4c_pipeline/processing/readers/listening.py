@@ -27,6 +27,7 @@ _MOST_SHOWN = 20
 _DAMAGE = re.compile(
     r"parsed incompletely|Invalid content for record|clamped|overflow|out of range|ranging out of|truncated"
     r"|Cannot parse|Unable to parse|Unrecognized|couldn't be converted|could not be converted|invalid value"
+    r"|Invalid coord dimension for '\[ [^\]\s]"
     r"|Invalid .*(?:date|time|value|number)|does not fit|lost|skipping|skipped|discarded|ignored record",
     re.IGNORECASE,
 )

@@ -9,6 +9,7 @@ belongs to `inputs`, everything done to the features to `geometry` and `columns`
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,9 @@ _ONE_LAYER = frozenset(
 _FID = pa.field("fid", pa.int64())
 _BATCH_ROWS, _BATCH_BYTES = 16_384, 4 << 20
 _COUNTED = (".shp", ".gpkg", ".fgb")
+# What pyogrio says of a layer whose type is a TIN, a polyhedral surface or a triangle, with or without heights.
+_SURFACE = re.compile(r"Geometry type is not supported: [123]?0?(1[567])\b")
+_SURFACES = {"15": "polyhedral surface", "16": "TIN", "17": "triangle"}
 _EXTENSION = b"ARROW:extension:name"
 _WKB_NAMES = (b"geoarrow.wkb", b"ogc.wkb")
 
@@ -275,6 +279,11 @@ def _explained(path: Path) -> Generator[None]:
     except _TROUBLE as error:
         # GDAL names the file by its path on this machine.
         said = " ".join(str(error).replace(f"{path.parent}{os.sep}", "").split())
+        if (surface := _SURFACE.search(said)) is not None:
+            raise DataError(
+                f"{path.name} has a layer of surfaces in space ({_SURFACES[surface[1]]}), no features of a map",
+                "Have the publisher deliver them as polygons, or declare another layer or processing.kind: table",
+            ) from error
         raise DataError(f"{path.name} can't be read: {said[:300]}", "Fetch the vintage again") from error
 
 

@@ -263,3 +263,22 @@ def test_ten_thousand_columns(tmp_path: Path) -> None:
     for name in ("wide.parquet", "wide.csv"):
         columns, _, _ = read(tmp_path / name, tmp_path / name.replace(".", "_"), kind="table")
         assert len(columns) == 10_000
+
+
+def test_a_point_of_one_number_is_not_taken_for_no_geometry(tmp_path: Path) -> None:
+    short = FEATURE.replace("[1, 2]", "[1]")
+    (tmp_path / "a.geojson").write_text(f'{{"type": "FeatureCollection", "features": [{FEATURE}, {short}]}}')
+    refused(tmp_path / "a.geojson", tmp_path / "a", "Invalid coord dimension")
+    (tmp_path / "b.geojson").write_text((tmp_path / "a.geojson").read_text().replace("[1]", "[]"))
+    assert read(tmp_path / "b.geojson", tmp_path / "b")[1] == [shapely.Point(1, 2), None]
+
+
+def test_a_layer_of_surfaces_is_refused_by_name(tmp_path: Path) -> None:
+    patch = (
+        '<gml:featureMember xmlns:gml="http://www.opengis.net/gml"><a><n>1</n><shape><gml:Tin srsName="EPSG:4326">'
+        '<gml:trianglePatches><gml:Triangle><gml:exterior><gml:LinearRing><gml:posList srsDimension="3">'
+        "0 0 1 1 0 1 1 1 1 0 0 1</gml:posList></gml:LinearRing></gml:exterior></gml:Triangle></gml:trianglePatches>"
+        "</gml:Tin></shape></a></gml:featureMember>"
+    )
+    (tmp_path / "a.gml").write_text(f"<FeatureCollection>{patch}</FeatureCollection>")
+    refused(tmp_path / "a.gml", tmp_path / "a", r"surfaces in space \(TIN\).*polygons")
