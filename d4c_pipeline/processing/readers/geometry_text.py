@@ -52,6 +52,14 @@ def to_wkb(texts: Sequence[str | None], srid: str) -> Sequence[bytes | None]:
             return [None if text is None else _one(text, srid) for text in bare]
 
 
+def srid_of(wkb: bytes) -> int | None:
+    """Return the number of the reference system that EWKB states, None where it states none (or 0)."""
+    if len(wkb) < 9:
+        return None
+    code, srid = struct.unpack_from("<II" if wkb[0] == 1 else ">II", wkb, 1)
+    return srid or None if code & _EWKB_SRID else None
+
+
 def _made(shapes: Any) -> Any:
     return shapely.to_wkb(shapes, byte_order=1, output_dimension=4, flavor="iso")
 
@@ -69,9 +77,8 @@ def _without_srid(text: str | None, srid: str) -> str | None:
 def _one(text: str, srid: str) -> bytes:
     if (digits := _HEX.fullmatch(text.strip())) is not None:
         wkb = bytes.fromhex(digits[1])
-        order = "<" if wkb[0] == 1 else ">"
-        if struct.unpack_from(f"{order}I", wkb, 1)[0] & _EWKB_SRID and len(wkb) >= 9:
-            _same(text, struct.unpack_from(f"{order}I", wkb, 5)[0], srid)
+        if (stated := srid_of(wkb)) is not None:
+            _same(text, stated, srid)
         return wkb
     try:
         if text.lstrip().startswith("{"):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
-from d4c_pipeline.processing.readers import geoarrow, geoparquet
+from d4c_pipeline.processing.readers import geoarrow, geometry_text, geoparquet
 from d4c_pipeline.processing.readers.geoparquet import Shape
 from d4c_pipeline.processing.readers.native import (
     GEOMETRY_FIELD,
@@ -25,6 +25,9 @@ from d4c_pipeline.processing.readers.native import (
     plain_type,
     with_nulls,
 )
+
+if TYPE_CHECKING:
+    import pyproj
 
 _BATCH_BYTES = 32 << 20
 _BATCH_ROWS = 16_384
@@ -55,6 +58,8 @@ def read(path: Path, processing: Processing) -> Native:
             if chosen in shapes:
                 encoding = shapes[chosen].encoding
                 report |= {f"source_{fact}": value for fact, value in shapes[chosen].facts.items()}
+            if encoding == "WKB" and not processing.override_crs:
+                _check_srid(file, chosen, crs, path)
     coverings = geoparquet.coverings(file)
     # What is described as geometry but is text stays a column, to be declared as geometry_wkt.
     left_out = {
@@ -174,6 +179,23 @@ def _crs(column: str, shapes: dict[str, Shape], processing: VectorProcessing, pa
             f"{path.name} does not say the coordinate reference system of {column}", "Declare processing.crs"
         )
     return stated
+
+
+def _check_srid(file: pq.ParquetFile, column: str, crs: pyproj.CRS, path: Path) -> None:
+    # PostGIS writes the system's number into each geometry (EWKB), and GEOS passes over it.
+    batch = next(file.iter_batches(batch_size=1024, columns=[column]), None) if file.num_row_groups else None
+    values = plain(batch.column(0)).drop_null() if batch is not None else ()
+    srid = geometry_text.srid_of(values[0].as_py()) if len(values) else None
+    if srid is None:
+        return
+    from d4c_pipeline.processing import projection  # noqa: PLC0415 - tables need no PROJ
+
+    if not projection.same_crs(parse_crs(f"EPSG:{srid}", path), crs):
+        raise DataError(
+            f"The geometries in {column} of {path.name} say SRID={srid}, but the data's coordinate reference system is"
+            f" {projection.crs_name(crs)}",
+            "Declare the right one as processing.crs with override_crs",
+        )
 
 
 def _broken(path: Path, error: Exception) -> DataError:

@@ -159,6 +159,15 @@ def test_wkb_that_nothing_describes(tmp_path: Path) -> None:
     assert read(path, crs="EPSG:3347")[3] == {"geometry_column": "geometry"}
 
 
+def test_the_reference_system_within_the_geometries_must_not_contradict_the_files(tmp_path: Path) -> None:
+    wkb = shapely.to_wkb(shapely.set_srid(PLACE, 3347), include_srid=True)
+    path = write(tmp_path / "a.parquet", pa.table({"geometry": pa.array([None, wkb], pa.binary())}))
+    with pytest.raises(DataError, match=r"say SRID=3347, but the data's .* is EPSG:4326\. Declare .* override_crs"):
+        read(path, geometry_column="geometry", crs="EPSG:4326")
+    assert read(path, geometry_column="geometry", crs="EPSG:3347")[2] == [None, "POINT (-75 45)"]
+    assert read(path, geometry_column="geometry", crs="EPSG:3978", override_crs=True)[1] == "EPSG:3978"
+
+
 def test_bytes_that_are_no_wkb_are_not_taken_for_geometry(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", pa.table({"n": [1], "shape": pa.array([b"\x89PNG...."])}))
     with pytest.raises(DataError, match=r"which column is its geometry; it has n, shape"):

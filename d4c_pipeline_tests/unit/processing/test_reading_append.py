@@ -59,6 +59,16 @@ def test_different_reference_systems_are_refused() -> None:
     assert append([part("a", table, degrees), part("b", table, degrees)]).collect()[0].num_rows == 2
 
 
+def test_equal_reference_systems_in_other_spellings_are_one_and_the_remedy_for_others_works() -> None:
+    table = pa.table({"n": [1], GEOMETRY_COLUMN: pa.array([b""], pa.binary())})
+    spellings = ["EPSG:4326", "OGC:CRS84", "+proj=longlat +datum=WGS84"]
+    native = append([part(text, table, pyproj.CRS(text)) for text in spellings])
+    assert native.crs == pyproj.CRS("EPSG:4326")
+    assert native.collect()[0].num_rows == 3
+    with pytest.raises(DataError, match=r"EPSG:4326, of the other EPSG:4269\. Declare .* override_crs"):
+        append([part("a", table, pyproj.CRS(4326)), part("b", table, pyproj.CRS(4269))])
+
+
 def test_hundreds_of_files_are_opened_one_after_the_other_and_empty_ones_named() -> None:
     tables = [pa.table({"n": pa.array([n] if n != 77 else [], pa.int64())}) for n in range(200)]
     native = append([part(f"file{n}", table) for n, table in enumerate(tables)])
