@@ -13,14 +13,22 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from d4c_pipeline.model.declared import Bilingual, Declared, Identifier, full_match, text_of_number
 
 
+def _text_of_marker(value: object) -> object:
+    # YAML reads an unquoted -9999 or -9999.0 as a number.
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Marker = Annotated[str, BeforeValidator(_text_of_marker)]
+
+
 class Column(Declared):
     """What is declared of an output column: its name at the source, its type, what it means.
 
-    `nulls`: texts that mean "no value" in this column, beside those of the whole dataset.
+    `nulls`: texts (or numbers) that mean "no value" in this column, beside those of the whole dataset.
     """
 
     source: str | None = None
-    nulls: tuple[str, ...] = ()
+    nulls: tuple[Marker, ...] = ()
     type: Literal["string", "integer", "float", "boolean", "date", "timestamp"] | None = None
     description: Bilingual | None = None
 
@@ -99,7 +107,7 @@ class _Processing(Declared):
     header: tuple[str, ...] = ()
     header_row: int | None = Field(default=None, ge=1)
     ragged: Literal["refuse", "pad"] = "refuse"
-    nulls: tuple[str, ...] = ()
+    nulls: tuple[Marker, ...] = ()
     drop: tuple[str, ...] = ()
     types: Literal["narrow", "keep"] | None = None
     columns: dict[str, Column] = Field(default_factory=dict)
@@ -179,7 +187,8 @@ class TableProcessing(_Processing):
     """Rows without geometry, to Parquet sorted by `key`.
 
     `key`: output columns that identify a row. `sql`: a file beside the YAML with DuckDB SQL over the table `source`.
-    `nulls`: texts that mean "no value"; "" stands for blank ones. `drop`: columns of the source (or of what
+    `nulls`: texts that mean "no value"; "" stands for blank ones; of columns of numbers and dates, the same number
+    (-9999 is -9999.00 too) or date. `drop`: columns of the source (or of what
     SQL makes of it) to leave out. `types`: `narrow` gives columns of text the
     narrowest type that loses nothing (7 an int8, 2021-05-07 a date, 007 stays text), `keep` leaves them; by default
     delimited text is narrowed, other formats know their types. What `columns` declare goes first.

@@ -23,6 +23,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us"),
 }
+NUMERIC = ("integer", "float")
 _PATTERNS = {
     "integer": r"^-?[0-9]+$",
     "float": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",

@@ -28,13 +28,19 @@ class Plan:
     """How the attributes of a stream become output columns, known before the first row.
 
     `columns`: all of them in their order, geometry (if any) last. `schema`: of the attributes as `batch` returns them.
-    `settled`: output names whose type is declared; the others may be narrowed.
+    `settled`: output names whose type is declared; the others may be narrowed. `nulls`: markers by output
+    name, `general` those of all columns.
     """
 
     columns: tuple[release.Column, ...]
     schema: pa.Schema
     kinds: Mapping[str, str]
     nulls: Mapping[str, tuple[str, ...]]
+    general: tuple[str, ...] = ()
+
+    def markers(self, name: str) -> tuple[str, ...]:
+        """Return what means "no value" in a column that becomes a number."""
+        return (*self.nulls.get(name, ()), *self.general)
 
     @property
     def settled(self) -> frozenset[str]:
@@ -51,7 +57,7 @@ class Plan:
         for position, name in enumerate(self.schema.names):
             column = batch.column(position)
             if name in self.nulls:
-                column = with_nulls(column, self.nulls[name])
+                column = with_nulls(column, self.nulls[name], numeric=self.kinds.get(name) in casting.NUMERIC)
             if name in self.kinds:
                 column = casting.cast(column, self.kinds[name], name)
             arrays.append(column)
@@ -102,11 +108,19 @@ def plan(
             f"Key column {', '.join(missing)} is not among the columns: {_listed([c.name for c in columns])}",
             "Correct processing.key",
         )
+    # Readers apply the dataset's markers to numbers of the file; what becomes a number here is still text.
+    # After SQL a value that happens to equal one is a result.
+    general = () if transformed else processing.nulls
+    nulls = {
+        claimed[raw]: (*column.nulls, *(general if column.type in casting.NUMERIC else ()))
+        for raw, column in wanted.items()
+    }
     return Plan(
         tuple(columns),
         pa.schema(fields),
         {claimed[raw]: column.type for raw, column in wanted.items() if column.type},
-        {claimed[raw]: column.nulls for raw, column in wanted.items() if column.nulls},
+        {name: markers for name, markers in nulls.items() if markers},
+        general,
     )
 
 

@@ -20,7 +20,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import columns, narrow, own_code, rows
 from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import beside, in_memory_bytes, in_order
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native, with_nulls
 from d4c_pipeline.processing.spill import Shelf
 from d4c_pipeline.processing.stream import Features, Stream, UnfitError
 
@@ -53,7 +53,8 @@ class Staged:
         """Yield the rows in their final types, letting go of each batch."""
         if not self.casts:
             return self.shelf.drain()
-        return in_order(lambda batch: _narrowed(batch, self.casts), self.shelf.drain(), self.threads)
+        nulls = {name: markers for name in self.casts if (markers := self.plan.markers(name))}
+        return in_order(lambda batch: _narrowed(batch, self.casts, nulls), self.shelf.drain(), self.threads)
 
 
 def stage(
@@ -161,7 +162,9 @@ def _cleaned(
     return staged.join(attributes, shapes), shapes
 
 
-def _narrowed(batch: pa.RecordBatch, casts: dict[str, pa.DataType]) -> pa.RecordBatch:
+def _narrowed(
+    batch: pa.RecordBatch, casts: dict[str, pa.DataType], nulls: Mapping[str, tuple[str, ...]]
+) -> pa.RecordBatch:
     # The few texts of a packed column are cast instead of its many values.
     for position, name in enumerate(batch.schema.names):
         column = batch.column(position)
@@ -170,6 +173,11 @@ def _narrowed(batch: pa.RecordBatch, casts: dict[str, pa.DataType]) -> pa.Record
             batch = batch.set_column(position, name, texts.take(column.indices))
     cast = narrow.cast(batch, casts)
     assert isinstance(cast, pa.RecordBatch)  # noqa: S101 - a batch in, a batch out
+    # Now that it is a number, -9999.00 is the marker -9999.
+    for position, name in enumerate(cast.schema.names):
+        if name in nulls:
+            column = with_nulls(cast.column(position), nulls[name])
+            cast = cast.set_column(position, cast.schema.field(position), column)
     return cast
 
 

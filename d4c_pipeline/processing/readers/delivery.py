@@ -22,7 +22,7 @@ from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing import inputs
 from d4c_pipeline.processing.inputs import Member
 from d4c_pipeline.processing.readers import hive
-from d4c_pipeline.processing.readers.native import Native, Part, with_rows
+from d4c_pipeline.processing.readers.native import Native, Part, with_rows, with_typed_nulls
 from d4c_pipeline.sources.unpack import is_archive
 
 # ruff: noqa: PLC0415
@@ -103,8 +103,10 @@ def _table(
     # Features of a format that knows no geometry: columns with coordinates make it.
     def placed() -> Native:
         if not isinstance(processing, VectorProcessing):
-            return opener()
+            return with_typed_nulls(opener(), processing.nulls)
         native = _while_loading(opener, "geometry", "readers.coordinates")
+        numeric = [name for name in (processing.longitude, processing.latitude) if name is not None]
+        native = with_typed_nulls(native, processing.nulls, numeric=numeric)
         if native.crs is not None:
             return native
         from d4c_pipeline.processing.readers import coordinates

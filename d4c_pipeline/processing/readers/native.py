@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +157,77 @@ def exactly_unique(names: Sequence[str], *, fold_case: bool = False, taken: Sequ
     return out
 
 
-def with_nulls(column: pa.Array, markers: Sequence[str]) -> pa.Array:
-    """Return `column` with null for each text that means "no value"; columns of other types as they are."""
-    if not markers or not pa.types.is_string(column.type):
+def with_nulls(column: pa.Array, markers: Sequence[str], *, numeric: bool = False) -> pa.Array:
+    """Return `column` with null for each value that `markers` say means "no value".
+
+    Of text those of the very text; with `numeric` (text that will be numbers) also those of the same number, however it
+    is written (`-9999.00` for `-9999`). Of numbers those of the same number, of dates and moments the same one.
+    """
+    if not markers or not len(column):
         return column
-    return pc.if_else(pc.is_in(column, pa.array(markers, pa.string())), pa.scalar(None, pa.string()), column)
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        found = pc.is_in(column, pa.array(markers, kind))
+        if numeric and (values := _values(tuple(markers), pa.float64())) is not None:
+            plain_ones = pc.match_substring_regex(column, _PLAIN_NUMBER)
+            numbers = pc.if_else(plain_ones, pc.utf8_trim_whitespace(column), pa.scalar(None, kind)).cast(pa.float64())
+            found = pc.or_(found, pc.is_in(numbers, values))
+    else:
+        values = _values(tuple(markers), kind)
+        if values is None:
+            return column
+        found = pc.is_in(column, values)
+    return pc.if_else(found, pa.scalar(None, kind), column) if pc.any(found).as_py() else column
+
+
+_PLAIN_NUMBER = r"^\s*-?[0-9]{1,15}(\.[0-9]*)?\s*$"
+_MARKER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\s*nan\s*", re.IGNORECASE)
+
+
+@cache
+def _values(markers: tuple[str, ...], kind: pa.DataType) -> pa.Array | None:
+    # What of the markers can be a value of the kind.
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers = [Decimal(marker.strip()) for marker in markers if _MARKER.fullmatch(marker)]
+        if pa.types.is_integer(kind):
+            whole = [int(number) for number in numbers if number.is_finite() and number == number.to_integral_value()]
+            signed, bits = pa.types.is_signed_integer(kind), kind.bit_width
+            least, most = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+            found: list[Any] = [number for number in whole if least <= number <= most]
+        else:
+            found = [float(number) for number in numbers]
+    elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        found = [value for marker in markers if (value := _moment(marker, kind)) is not None]
+    else:
+        return None
+    return pa.array(found, kind) if found else None
+
+
+def _moment(marker: str, kind: pa.DataType) -> Any:
+    try:
+        return pa.scalar(marker.strip()).cast(kind)
+    except pa.ArrowInvalid:  # no date then
+        return None
+
+
+def with_typed_nulls(native: Native, markers: Sequence[str], *, numeric: Sequence[str] = ()) -> Native:
+    """Return `native` with null for `markers` in its columns of numbers, dates and moments too.
+
+    For readers that know of markers among text alone. `numeric`: columns of text that will be numbers.
+    """
+    typed = {f.name for f in native.attributes if _values(tuple(markers), f.type) is not None} | {*numeric}
+    if not markers or not typed:
+        return native
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in native.batches:
+            columns = [
+                with_nulls(column, markers, numeric=True) if field.name in typed else column
+                for field, column in zip(batch.schema, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+    return replace(native, batches=batches())
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

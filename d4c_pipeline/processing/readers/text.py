@@ -27,7 +27,7 @@ from d4c_pipeline.processing.readers import dialect as dialects
 from d4c_pipeline.processing.readers import quoting
 from d4c_pipeline.processing.readers.dialect import UTF8, Dialect, Until
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
-from d4c_pipeline.processing.readers.native import Native
+from d4c_pipeline.processing.readers.native import Native, with_nulls
 
 # Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
 _BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
@@ -60,6 +60,9 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
     batches = rows if rows is not None else _parse(path, processing, dialect, threads, names)
     batches = _with_values(batches if rows is None else (batch.select(names) for batch in batches), report)
+    if set(processing.nulls) - {""}:
+        # Not by Arrow's parser, which would not tell a row of markers from a row of nothing.
+        batches = _marked(batches, processing.nulls)
     attributes = pa.schema([(name, pa.string()) for name in names])
     return Native(path.name, attributes, with_plain_numbers(batches, processing), report=report)
 
@@ -81,6 +84,12 @@ def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> I
                 yield batch.filter(pa.array(~nothing))
                 continue
         yield batch
+
+
+def _marked(batches: Iterator[pa.RecordBatch], nulls: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        columns = [with_nulls(column, nulls) for column in batch.columns]
+        yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 def _empty_columns(path: Path, processing: Processing, dialect: Dialect, threads: int | None) -> frozenset[int]:
@@ -161,7 +170,7 @@ def _options(processing: Processing, dialect: Dialect, names: list[str]) -> dict
             check_utf8=not dialect.checked,
             column_types=dict.fromkeys(dialect.names, pa.string()),
             include_columns=wanted,
-            null_values=["", *processing.nulls],
+            null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         ),
@@ -289,7 +298,7 @@ def _misquoted(path: Path, dialect: Dialect, marks: quoting.Marks, found: quotin
 
 def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
     # Row by row: several times slower, which is why it has to be asked for.
-    width, nulls = len(dialect.names), {"", *processing.nulls}
+    width = len(dialect.names)
     schema = pa.schema([(name, pa.string()) for name in dialect.names])
     report["padded_rows"] = 0
     _check_bytes(path, processing, dialect)
@@ -301,9 +310,7 @@ def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[s
                 if any(field for field in row[width:]):
                     raise _ragged(path, line, width, len(row))
                 report["padded_rows"] += len(row) < width
-                values.append(
-                    [None if field in nulls else field for field in row[:width]] + [None] * (width - len(row))
-                )
+                values.append([field or None for field in row[:width]] + [None] * (width - len(row)))
             columns = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
             yield pa.record_batch(columns, schema=schema)
 
