@@ -355,6 +355,7 @@ def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:
         tally.repaired(before, after)
         tally.repaired_by_linework += int(by_lines.sum())
         tally.collapsed_parts += repair.collapsed_parts(before)
+        tally.nested_parts += repair.with_nested_parts(before)
         geometries[rows] = after
         gone = np.union1d(gone, rows[shapely.is_empty(after)])
     if not len(gone):

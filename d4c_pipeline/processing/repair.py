@@ -36,6 +36,15 @@ def repaired(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.bool_]]
     return after, by_lines
 
 
+def with_nested_parts(geometries: Geometries) -> int:
+    """Return how many of these invalid geometries are areas with a part within another part.
+
+    Repair unites them, as a multi-geometry is the union of its parts; a publisher may have meant a hole.
+    """
+    several = geometries[shapely.get_type_id(geometries) == _MULTI_POLYGON]
+    return sum(str(reason).startswith("Nested shells") for reason in shapely.is_valid_reason(several))
+
+
 def collapsed_parts(geometries: Geometries) -> int:
     """Return how many parts of these invalid multi-geometries have no extent, which repair therefore drops."""
     several = geometries[shapely.get_num_geometries(geometries) > 1]

@@ -40,6 +40,7 @@ _SELDOM = (
     "antimeridian_split",
     "repaired_by_linework",
     "collapsed_parts",
+    "nested_parts",
     "curves_straightened",
     "surfaces_flattened",
     "points_at_zero",
@@ -61,6 +62,7 @@ class Tally:
     antimeridian_split: int = 0
     repaired_by_linework: int = 0
     collapsed_parts: int = 0
+    nested_parts: int = 0
     curves_straightened: int = 0
     surfaces_flattened: int = 0
     points_at_zero: int = 0

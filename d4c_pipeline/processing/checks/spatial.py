@@ -11,10 +11,15 @@ from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome
 
 
 def geometry_valid(name: str, built: Built) -> Verdict:
-    """Every geometry can be read, is valid, not empty, and lies within the declared extent."""
+    """Every geometry can be read, is valid, not empty, and lies within the declared extent.
+
+    Areas that came with a part within another part were united; that they are there is a warning.
+    """
     found, extent = built.features, built.dataset.extent
     allowed = built.dataset.checks.invalid_allowed
+    nested = built.summary.report.get("nested_parts", 0)
     outcome = max(
+        Outcome.WARNING if nested else Outcome.PASS,
         Outcome.beyond(found.invalid.count, warning=0, failure=allowed),
         Outcome.FAILURE if found.unreadable.count or found.empty.count or found.outside.count else Outcome.PASS,
     )
@@ -28,6 +33,8 @@ def geometry_valid(name: str, built: Built) -> Verdict:
         {**example, "fault": fault} for fault, finding in faults.items() for example in finding.examples
     ]
     counted = ", ".join(f"{finding.count} {fault}" for fault, finding in faults.items() if finding.count)
+    if nested:
+        counted += f"{', ' if counted else ''}{nested} with a part within another, which is filled now"
     remedies = {
         "unreadable": "report this bug",
         "empty": "report this bug",
@@ -36,6 +43,8 @@ def geometry_valid(name: str, built: Built) -> Verdict:
     }
     where = f", all within {', '.join(f'{side:.6g}' for side in extent.bounds)}" if extent is not None else ""
     remedy = "; ".join(remedies[fault] for fault, finding in faults.items() if finding.count)
+    if nested:
+        remedy += f"{'; ' if remedy else ''}ask the publisher whether such a part is a hole"
     return Verdict(
         name,
         outcome,

@@ -131,6 +131,7 @@ def _coordinates(
 ) -> tuple[pa.Array, pa.Array, dict[str, int]]:
     # The column as it is kept, as numbers, and counts: of its values that had something cut off, and that are angles.
     # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
+    column = column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
     if not pa.types.is_string(column.type):
         return column, casting.cast(column, "float", name), {}
     numbers = casting.plain_numbers(column)

@@ -184,7 +184,7 @@ def _crs(column: str, shapes: dict[str, Shape], processing: VectorProcessing, pa
 def _check_srid(file: pq.ParquetFile, column: str, crs: pyproj.CRS, path: Path) -> None:
     # PostGIS writes the system's number into each geometry (EWKB), and GEOS passes over it.
     batch = next(file.iter_batches(batch_size=1024, columns=[column]), None) if file.num_row_groups else None
-    values = plain(batch.column(0)).drop_null() if batch is not None else ()
+    values = plain(batch.column(0)).drop_null() if batch is not None else pa.nulls(0)
     srid = geometry_text.srid_of(values[0].as_py()) if len(values) else None
     if srid is None:
         return

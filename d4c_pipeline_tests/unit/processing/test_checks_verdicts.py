@@ -222,6 +222,10 @@ def test_geometry(make: Make) -> None:
     assert (verdict.outcome, verdict.actual) == (FAILURE, "3 geometries and 0 nulls, 1 empty, 1 invalid")
     assert verdict.examples[0] == {"id": 3, "fault": "empty"}
     assert verdict.examples[1]["reason"].startswith("Self-intersection[-75.65 45.45")
+    nested = spatial.geometry_valid("g", make(features(SQUARE), summary={"report": {"nested_parts": 2}}))
+    assert (nested.outcome, "2 with a part within another" in nested.actual) == (WARNING, True)
+    assert nested.remedy.startswith("Ask the publisher")
+
     known = spatial.geometry_valid("g", make(features(SQUARE, BOW_TIE), checks={"invalid_allowed": 1}))
     assert known.outcome is WARNING
     assert known.examples[0]["row"] == 1

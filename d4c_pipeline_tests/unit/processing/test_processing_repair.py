@@ -52,6 +52,12 @@ def test_areas(wkt: str, area: float, by_lines: bool) -> None:
     assert lines is by_lines
 
 
+def test_parts_within_others_are_counted() -> None:
+    nested, apart = f"MULTIPOLYGON (({SQUARE}), ({SMALL}))", "MULTIPOLYGON (((0 0, 2 2, 2 0, 0 2, 0 0)))"
+    shapes = [shapely.from_wkt(text) for text in (nested, apart, f"POLYGON ({SQUARE}, {LARGE})")]
+    assert repair.with_nested_parts(np.array(shapes, object)) == 1
+
+
 def test_parts_without_extent_are_counted() -> None:
     shapes = [
         shapely.from_wkt(f"MULTIPOLYGON (({SQUARE}), ((20 0, 20 5, 20 0, 20 0)))"),
