@@ -7,9 +7,11 @@ GDAL's zip layer takes several times as long.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.model.errors import DataError
@@ -22,8 +24,22 @@ JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
 WORKBOOK_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 GDB = ".gdb"
 DBF = ".dbf"
+# Of MapInfo; `.tab` is what tab-separated text is called too.
+_TABLE_OF_MAPINFO = re.compile(rb"\s*!table\s", re.IGNORECASE)
+_RASTER_OF_MAPINFO = re.compile(rb'\bType\s+"?RASTER', re.IGNORECASE)
 _SURE_VECTOR = PARQUET_SUFFIXES | {
-    ".shp", ".gpkg", GDB, ".geojson", ".geojsonl", ".geojsons", ".fgb", ".gml", ".kml",
+    ".shp", ".gpkg", GDB, ".geojson", ".geojsonl", ".geojsons", ".fgb", ".gml", ".kml", ".mif", ".gpx", ".topojson",
+}  # fmt: skip
+# What publishers deliver as well and is not read, so that a refusal can say it.
+_NOT_READ = {
+    ".dwg": "a drawing", ".dxf": "a drawing", ".dgn": "a drawing", ".mdb": "an Access database",
+    ".accdb": "an Access database", ".e00": "an ArcInfo export", ".sqlite": "an SQLite database",
+    ".spatialite": "an SQLite database", ".db": "a database", ".osm": "OSM data", ".pbf": "OSM data",
+    ".mbtiles": "tiles", ".pmtiles": "tiles", ".mvt": "tiles", ".lyr": "a layer file of ArcGIS",
+    ".lyrx": "a layer file of ArcGIS", ".mxd": "a map of ArcGIS", ".qgs": "a map of QGIS", ".qgz": "a map of QGIS",
+    ".sdf": "a spatial data file", ".tif": "a raster", ".tiff": "a raster", ".jp2": "a raster", ".sid": "a raster",
+    ".ecw": "a raster", ".img": "a raster", ".asc": "a raster", ".nc": "gridded data", ".grib2": "gridded data",
+    ".las": "a point cloud", ".laz": "a point cloud", ".pdf": "a document", ".docx": "a document", ".doc": "a document",
 }  # fmt: skip
 _READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {DBF}
 # What Statistics Canada packs beside a table (its metadata, and the line at which each geography begins), and what a
@@ -43,6 +59,8 @@ _MAGIC = {
     ".geojsons": (b"{", b"\x1e"),
     ".gml": (b"<",),
     ".kml": (b"<",),
+    ".gpx": (b"<",),
+    ".topojson": (b"{",),
     ".xlsx": (_ZIP,),
     ".xlsm": (_ZIP,),
     ".xlsb": (_ZIP,),
@@ -50,6 +68,8 @@ _MAGIC = {
     ".xls": (b"\xd0\xcf\x11\xe0",),
     **dict.fromkeys(PARQUET_SUFFIXES, (b"PAR1",)),
 }
+_TABLE_OF_GDB = ".gdbtable"
+_OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")
 _HTML = (b"<!doctype html", b"<html")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NESTED = 2  # archives within an archive within the delivery: as deep as publishers go
@@ -67,6 +87,11 @@ class Member:
         """In lower case, with the dot."""
         return _suffix(self.name)
 
+    @cached_property
+    def is_mapinfo(self) -> bool:
+        """Whether it is a table of MapInfo, whose `.tab` is no tab-separated text."""
+        return self.suffix == ".mif" or (self.suffix == ".tab" and _is_table_of_mapinfo(self.path))
+
 
 def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple[Member, ...]:
     """Return what of `natives` to read, sorted by name, unpacked under `work` where it was in an archive.
@@ -79,7 +104,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     """
     if not natives:
         raise DataError("There are no native files to read", "Fetch the vintage first")
-    found = _with_geodatabases(_gather(natives, work))
+    found = _without_rasters(_with_geodatabases(_gather(natives, work), natives, work))
     candidates = _of_kind(processing, found)
     if isinstance(processing, TableProcessing) and processing.wds is not None:
         candidates = _without_french_twins(candidates)
@@ -89,6 +114,10 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
             if processing.member
             else f"is of a known kind for a {processing.kind}"
         )
+        known = {name: _NOT_READ[suffix] for name in found if (suffix := _suffix(name)) in _NOT_READ}
+        if known and not processing.member:
+            said = "; ".join(f"{name} is {what}" for name, what in list(known.items())[:3])
+            raise DataError(f"No file {wanted}: {said}, which is not read", "Have the source deliver another format")
         raise DataError(
             f"No file {wanted} among {listed(found)}",
             "Declare processing.member; or source.format, where the address has no suffix that says it",
@@ -101,6 +130,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     chosen = tuple(Member(name, found[name]) for name in candidates)
     for member in chosen:
         _check_beginning(member)
+        _check_parts(member, with_geometry=processing.kind == "vector")
     return chosen
 
 
@@ -157,17 +187,58 @@ def _unpacked(archive: Path, folder: Path, depth: int) -> list[tuple[str, Path]]
     return out
 
 
-def _with_geodatabases(found: dict[str, Path]) -> dict[str, Path]:
-    # The files of a folder `x.gdb` are one File Geodatabase.
+def _with_geodatabases(found: dict[str, Path], natives: Sequence[Path], work: Path) -> dict[str, Path]:
+    # The files of a folder with tables of a File Geodatabase are one, whatever the folder is called (or if it is none:
+    # the top of the archive); so are those of a folder `x.gdb`. GDAL knows one by the ending of the folder's name.
+    tables = {PurePosixPath(name).parent for name in found if _suffix(name) == _TABLE_OF_GDB}
     out: dict[str, Path] = {}
     for name, path in found.items():
         parts = PurePosixPath(name).parts
         depth = next((at for at, part in enumerate(parts[:-1]) if part.lower().endswith(GDB)), None)
-        if depth is None:
-            out[name] = path
+        parent = PurePosixPath(name).parent
+        if parent in tables and _suffix(name).startswith((_TABLE_OF_GDB, *_OTHERS_OF_GDB)):
+            called, folder = _geodatabase(parent, path.parent, natives, work)
+            out[called] = folder
+        elif depth is None or any(each.is_relative_to(PurePosixPath(*parts[: depth + 1])) for each in tables):
+            # Beside the tables lie files that belong to none (a readme, locks).
+            if parent not in tables or _suffix(name) in _READABLE:
+                out[name] = path
         else:
             out["/".join(parts[: depth + 1])] = path.parents[len(parts) - depth - 2]
     return out
+
+
+def _geodatabase(parent: PurePosixPath, folder: Path, natives: Sequence[Path], work: Path) -> tuple[str, Path]:
+    if parent.name.lower().endswith(GDB):
+        return parent.as_posix(), folder
+    stem = PurePosixPath(parent.name or natives[0].name)
+    while stem.suffix.lower() in (GDB, ".zip", ".7z", ".tar", ".gz", ".tgz"):
+        stem = stem.with_suffix("")
+    called = parent.with_name(f"{stem.name}{GDB}") if parent.name else PurePosixPath(f"{stem.name}{GDB}")
+    place = work / "geodatabases" / str(parent).replace("/", "_") / called.name
+    if not place.exists():
+        place.parent.mkdir(parents=True)
+        place.symlink_to(folder, target_is_directory=True)
+    return called.as_posix(), place
+
+
+def _without_rasters(found: dict[str, Path]) -> dict[str, Path]:
+    # A `.tab` of MapInfo may do no more than give an image its place.
+    return {name: path for name, path in found.items() if not (_suffix(name) == ".tab" and _is_raster(path))}
+
+
+def _is_table_of_mapinfo(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        return _TABLE_OF_MAPINFO.match(handle.read(64)) is not None
+
+
+def _is_raster(path: Path) -> bool:
+    if not _is_table_of_mapinfo(path):
+        return False
+    with path.open("rb") as handle:
+        return _RASTER_OF_MAPINFO.search(handle.read(4096)) is not None
 
 
 def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
@@ -178,8 +249,10 @@ def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
         # A glob such as `roads.*` matches a shapefile's parts too; its .shp stands for them.
         with_shp = {PurePosixPath(name).with_suffix("") for name in exact if _suffix(name) == ".shp"}
         return [name for name in exact if _suffix(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
-    text = [name for name in _of(names, TEXT_SUFFIXES - {".txt"}) if not _is_about(name)] or _of(names, {".txt"})
-    vector, workbooks = _of(names, _SURE_VECTOR), _of(names, WORKBOOK_SUFFIXES)
+    mapinfo = [name for name in _of(names, {".tab"}) if _is_table_of_mapinfo(found[name])]
+    text = [name for name in _of(names, TEXT_SUFFIXES - {".txt"}) if not _is_about(name) and name not in mapinfo]
+    text = text or _of(names, {".txt"})
+    vector, workbooks = mapinfo + _of(names, _SURE_VECTOR), _of(names, WORKBOOK_SUFFIXES)
     json = [name for name in _of(names, JSON_SUFFIXES) if not _is_about(name)]
     if processing.kind == "vector":
         # Zips of other formats carry .json beside the data (licences, styles): features in it are the last guess.
@@ -206,6 +279,25 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
+
+
+def _check_parts(member: Member, *, with_geometry: bool) -> None:
+    # GDAL reads a table of MapInfo without its parts as one without rows, columns or geometry.
+    if not member.is_mapinfo:
+        return
+    needed = (".mid",) if member.suffix == ".mif" else (".dat", ".map", ".id") if with_geometry else (".dat",)
+    beside = {other.name.lower() for other in member.path.parent.iterdir()}
+    stem = member.path.stem.lower()
+    head = member.path.read_bytes()[:4096].upper()
+    if member.suffix == ".tab" and b"NATIVE" not in head:  # a view, or a table over a file of another format
+        raise DataError(
+            f"{member.path.name} is a MapInfo table of a kind that is not read", "Have the source deliver a native one"
+        )
+    if missing := [suffix for suffix in needed if f"{stem}{suffix}" not in beside]:
+        raise DataError(
+            f"{member.path.name} is a MapInfo table that came without its {' and '.join(missing)} file",
+            "Have the source deliver all parts of the table",
+        )
 
 
 def _check_beginning(member: Member) -> None:

@@ -72,7 +72,7 @@ def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
 
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
-    if member.suffix in inputs.TEXT_SUFFIXES:
+    if member.suffix in inputs.TEXT_SUFFIXES and not member.is_mapinfo:
         from d4c_pipeline.processing.readers import text
 
         return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)]

@@ -31,7 +31,7 @@ _KINDS = {
     "DATETIME": pa.timestamp("ms", "UTC"),
 }  # fmt: skip
 _SAFE = 1 << 53  # float64 holds each whole number up to here
-_MOMENT = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9]"
+_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _ROWS = 16_384
 
 
@@ -47,21 +47,21 @@ class _Column:
 
     @property
     def suspicion(self) -> str:
-        """An aggregate that is 1 when a value may be of another type, cheap since it runs over all rows."""
+        """A condition that each misfit fulfils, and few other values; cheap, since it is asked of all rows."""
         c = self.quoted
         match self.kind:
             case "BOOLEAN":
-                return f"sum({c} NOT IN (0, 1)) > 0"
+                return f"{c} NOT IN (0, 1)"
             case "FLOAT" | "DOUBLE" | "REAL":
                 # Numbers sort before text, text before blobs.
-                return f"typeof(max({c})) IN ('text', 'blob') OR max({c}) > {_SAFE} OR min({c}) < -{_SAFE}"
+                return f"{c} NOT BETWEEN -{_SAFE} AND {_SAFE}"
             case "DATE" | "DATETIME":
-                return f"sum({self.misfit}) > 0"
+                return self.misfit
             case _:
-                # The sum of integers is one; of anything else it is not.
+                # Of what is no integer, operators of bits make one.
                 bits = _RANGES[self.kind]
-                bounds = f" OR max({c}) >= {1 << (bits - 1)} OR min({c}) < -{1 << (bits - 1)}" if bits < 64 else ""
-                return f"typeof(sum({c})) NOT IN ('integer', 'null'){bounds}"
+                bounds = f"{c} NOT BETWEEN -{1 << (bits - 1)} AND {(1 << (bits - 1)) - 1} OR " if bits < 64 else ""
+                return f"{bounds}{c} <> {c} | 0"
 
     @property
     def misfit(self) -> str:
@@ -76,13 +76,13 @@ class _Column:
                     f" AND abs({c}) > {_SAFE} AND CAST(CAST({c} AS REAL) AS INTEGER) <> {c})"
                 )
             case "DATE":
-                return f"({c} IS NOT NULL AND date({c}, '+0 days') IS NOT {c})"
+                return f"({c} IS NOT NULL AND ({c} NOT GLOB '{_DAY}' OR {_no_day(c)}))"
             case "DATETIME":
-                # A day that does not exist, no time, an hour that does not exist, more digits than milliseconds.
-                day, hour = f"substr({c}, 1, 10)", f"substr({c}, 12, 5)"
+                # No time, an hour or minute that does not exist, or more digits than those of milliseconds.
                 return (
-                    f"({c} IS NOT NULL AND ({c} NOT GLOB '{_MOMENT}*' OR date({day}, '+0 days') IS NOT {day}"
-                    f" OR time({hour}) IS NULL OR {c} GLOB '*.[0-9][0-9][0-9]*[1-9]*'))"
+                    f"({c} IS NOT NULL AND ({c} NOT GLOB '{_DAY}[T ][0-9][0-9]:[0-9][0-9]*'"
+                    f" OR {_no_day(f'substr({c}, 1, 10)')} OR substr({c}, 12, 2) > '23' OR substr({c}, 15, 2) > '59'"
+                    f" OR ({c} GLOB '*.[0-9][0-9][0-9][0-9]*' AND {c} NOT GLOB '*.[0-9][0-9][0-9]000*')))"
                 )
             case _:
                 low, high = -(1 << (_RANGES[self.kind] - 1)), (1 << (_RANGES[self.kind] - 1)) - 1
@@ -142,17 +142,21 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
     return exact
 
 
-def _suspects(connection: sqlite3.Connection, table: str, columns: Sequence[_Column]) -> list[_Column]:
+def _suspects(connection: sqlite3.Connection, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:
     if not columns:
         return []
-    asked = ", ".join(column.suspicion for column in columns)
-    try:
-        answer = connection.execute(f"SELECT {asked} FROM {table}").fetchone()
-    except sqlite3.OperationalError as error:
-        if "integer overflow" not in str(error):
-            raise
-        return list(columns)
-    return [column for column, suspicious in zip(columns, answer, strict=True) if suspicious]
+    any_of = " OR ".join(f"({column.suspicion})" for column in columns)
+    found = connection.execute(f"SELECT 1 FROM {table} WHERE {any_of} LIMIT 1").fetchone()
+    return columns if found is not None else []
+
+
+def _no_day(text: str) -> str:
+    # Whether a text of the right form is no day. SQLite's own calendar is only asked of the last days of a month.
+    month, day = f"substr({text}, 6, 2)", f"substr({text}, 9, 2)"
+    return (
+        f"{month} NOT BETWEEN '01' AND '12' OR {day} NOT BETWEEN '01' AND '31'"
+        f" OR ({day} > '28' AND date({text}, '+0 days') IS NOT {text})"
+    )
 
 
 def _zones_differ(connection: sqlite3.Connection, table: str, column: _Column) -> bool:

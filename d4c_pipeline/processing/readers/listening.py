@@ -114,9 +114,11 @@ class Listener:
                 continue
             if level >= _FAILURE or _DAMAGE.search(key):
                 more = f" ({count} times)" if count > 1 else ""
+                column = (found["field"] or found["column"]) if found else None
                 raise DataError(
                     f"{self.path.name} is not read right: GDAL says: {self.first[key][:300]}{more}",
-                    "Have the publisher correct the file",
+                    "Have the publisher correct the file"
+                    + (f", or leave the column out with processing.drop: [{column}]" if column else ""),
                 )
             said[key] += count
         if said:

@@ -54,6 +54,8 @@ _KML = {
     "icon": rb"<(?:kml:)?Icon\b",
     "snippet": rb"<(?:kml:)?[Ss]nippet\b",
 }
+# GDAL's column of GPX -> its element, where they differ.
+_GPX = {"link1": "link|url", "link2": "link"}
 _PLACEMARK = re.compile(rb"<(?:kml:)?Placemark\b.*?</(?:kml:)?Placemark\s*>", re.DOTALL)
 # What GDAL writes into those columns where a placemark says nothing.
 KML_UNSET = {"tessellate": -1, "visibility": -1, "extrude": -1}
@@ -97,6 +99,19 @@ def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
         if not left:
             break
     return [name for name in names if name in left]
+
+
+def made_up_gpx(path: Path, names: Sequence[str]) -> list[str]:
+    """Return which of GDAL's columns `names` of a GPX file no element of it has."""
+    data = path.read_bytes()
+    out: list[str] = []
+    for name in names:
+        element = _GPX.get(name.split("_")[0], name)
+        if name.endswith(("_fid", "_id")) and name not in ("dgpsid",):  # which track or route a point is of
+            continue
+        if re.search(rb"<(?:[\w.-]+:)?(?:" + element.encode() + rb")[\s>]", data) is None:
+            out.append(name)
+    return out
 
 
 def geometry_properties(path: Path) -> list[str]:

@@ -24,13 +24,13 @@ from d4c_pipeline.processing.readers import dbf, dbf_values, geojson, geopackage
 from d4c_pipeline.processing.readers.exact import Exact, in_slices
 
 SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
-_JSON = frozenset({".geojson", ".json"})
+_JSON = frozenset({".geojson", ".json", ".topojson"})
 _TOPOLOGY = re.compile(rb'"type"\s*:\s*"Topology"')
 # Names that writers give when nobody chose one.
 _COMMON_FIDS = frozenset({"fid", "ogc_fid", "objectid", "objectid_1"})
 _HAS_FIDS = frozenset({".gpkg", GDB})
 _WIDE = re.compile(rb">\s*[+-]?[0-9]{16,}\s*<")
-_KML_MOMENTS = {"timestamp": "when", "begin": "begin", "end": "end"}
+_MOMENTS = {".kml": {"timestamp": "when", "begin": "begin", "end": "end"}, ".gpx": {"time": "time"}}
 
 
 @dataclass
@@ -107,15 +107,18 @@ def examined(
         return geopackage.examine(member.path, layer, processing)
     if source.name.startswith(("GeoJSON:", "GeoJSONSeq:")):
         return geojson.examine(source.path, schema, processing)
-    if member.suffix == ".kml":
-        return _of_kml(member.path, names, processing)
+    if member.suffix in (".kml", ".gpx"):
+        return _of_placemarks(member, names, processing)
     if member.suffix == ".gml":
         exact = _of_texts(source, _doubtful_in_gml(source.path, schema))
         if missing := [each for each in source.references if not any(n.endswith(f"{each}_href") for n in names)]:
             exact.report["references_left_out"] = missing
         return exact
     if member.suffix == ".fgb":
-        return _of_texts(source, [name for name, kind in schema if pa.types.is_timestamp(kind) and kind.tz is None])
+        exact = _of_texts(source, [name for name, kind in schema if pa.types.is_timestamp(kind) and kind.tz is None])
+        # 0 stands for a writer that did not know it.
+        exact.rows, exact.counted_by = pyogrio.read_info(member.path)["features"] or None, "its header"
+        return exact
     return Exact()
 
 
@@ -156,11 +159,13 @@ def _keeps_fid(path: Path, layer: str, processing: Processing, report: dict[str,
     return False
 
 
-def _of_kml(path: Path, names: Sequence[str], processing: Processing) -> Exact:
-    exact = Exact(left_out=markup.made_up_columns(path, names), unset=markup.KML_UNSET)
+def _of_placemarks(member: Member, names: Sequence[str], processing: Processing) -> Exact:
+    path = member.path
+    made_up = markup.made_up_columns(path, names) if member.suffix == ".kml" else markup.made_up_gpx(path, names)
+    exact = Exact(left_out=made_up, unset=markup.KML_UNSET)
     if exact.left_out:
         exact.report["columns_left_out"] = list(exact.left_out)
-    for name, element in _KML_MOMENTS.items():
+    for name, element in _MOMENTS[member.suffix].items():
         if name not in names or name in exact.left_out or name in processing.drop:
             continue
         reason = moments.misfit(markup.texts_of(path, element), zoned=False)

@@ -96,6 +96,9 @@ def _layers(member: Member, processing: Processing) -> list[str]:
     listener = Listener(path)
     with _explained(path), _without_schema(path), listener.opening():
         layers = [(str(name), kind) for name, kind in pyogrio.list_layers(gdal_name(member))]
+        if member.suffix == ".gpx":
+            # GDAL lists the five kinds of things that can be in any such file.
+            layers = [each for each in layers if _count(path, each[0])]
     if not isinstance(processing, VectorProcessing) or not layers:
         return [name for name, _ in layers]
     with_geometry = [name for name, kind in layers if kind is not None]
@@ -147,7 +150,7 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
         ]
         with _explained(path), listener.opening():
             exact = examined(member, source, processing, layer, own, encoding)
-        listener.exact = frozenset(exact.types)
+        listener.exact = frozenset((*exact.types, *exact.left_out, *processing.drop))
         report |= exact.report | _together(report, exact.report)
         columns = columns.with_exact(reader.schema, exact)
         texts = encodings.Texts(path.name, encoding, report, fixed_width=member.suffix in (".shp", DBF))
@@ -159,6 +162,10 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
 def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     # Facts about columns that both reports have.
     return {key: one[key] | other[key] for key in one.keys() & other.keys() if isinstance(one[key], dict)}
+
+
+def _count(path: Path, layer: str) -> int:
+    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
 
 
 def _batch_size(member: Member, layer: str | None) -> int:
