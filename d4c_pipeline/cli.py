@@ -37,7 +37,7 @@ from d4c_pipeline.cli_fixity import repair, verify
 from d4c_pipeline.cli_retention import prune
 from d4c_pipeline.cli_review import review_app
 from d4c_pipeline.cli_seed import keys, seed, torrents_app
-from d4c_pipeline.model.errors import D4CError, PermanentError
+from d4c_pipeline.model.errors import D4CError, PermanentError, shortage
 from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.model.settings import Settings, has_archive_token
 
@@ -68,6 +68,10 @@ def main() -> None:
     except D4CError as error:
         end_with(error, f"{error}")
     except Exception as error:  # noqa: BLE001 - the process ends here: a bug is told as one, with its way to a traceback
+        from d4c_pipeline.ledger import database
+
+        if (told := database.explained(error) or shortage(error)) is not None:
+            end_with(error, f"{told}")
         said = f"{type(error).__name__}: {error}".rstrip(".")
         end_with(error, f"A bug stopped this ({said}). Run it again with --debug for the traceback, and report it.")
 

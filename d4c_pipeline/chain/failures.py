@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.ledger import database
 from d4c_pipeline.ledger.failures import Failed
-from d4c_pipeline.model.errors import D4CError, TransientError
+from d4c_pipeline.model.errors import D4CError, TransientError, shortage
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.secrets import sanitise
 
@@ -19,6 +20,20 @@ DISCOVER = "discover"
 OBSERVE = "observe"
 RUN_DIED = "RunDied"
 BUG_REMEDY = "Look at the traceback in the log of its run and report the bug"
+
+
+@contextmanager
+def outages_told() -> Iterator[None]:
+    """Turn an error that is an outage and no bug (a database that is away or locked, no memory) into one of ours."""
+    try:
+        yield
+    except D4CError:
+        raise
+    except Exception as error:  # what is no outage passes on as it is
+        told = database.explained(error) or shortage(error)
+        if told is None:
+            raise
+        raise told from error
 
 
 @contextmanager
@@ -36,7 +51,8 @@ def remembered(
     """
     failures = deployment.ledger.failures
     try:
-        yield
+        with outages_told():
+            yield
     except D4CError as error:
         if not unless(error):
             failures.record(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.model.errors import StorageError, shortage
 
 _REMEDIES = {
     errno.ENOSPC: "Free space on that disk, then run again",
@@ -25,10 +25,15 @@ _REMEDIES = {
 
 @contextmanager
 def storage_errors(deed: str) -> Iterator[None]:
-    """Turn an OSError of the block into a StorageError; `deed` completes "Can't ..." (`write releases/a.parquet`)."""
+    """Turn an OSError of the block into a StorageError; `deed` completes "Can't ..." (`write releases/a.parquet`).
+
+    One that is no matter of the disk (memory, open files) becomes the TransientError that it is.
+    """
     try:
         yield
     except OSError as error:
+        if (scarce := shortage(error)) is not None:
+            raise scarce from error
         reason = error.strerror or type(error).__name__
         remedy = _REMEDIES.get(error.errno or 0, "Look at that disk and folder, then run again")
         raise StorageError(f"Can't {deed}: {reason}", remedy) from error

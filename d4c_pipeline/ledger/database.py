@@ -5,26 +5,46 @@ Queries belong to the modules named after what they ask for.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from d4c_pipeline.model import secrets
-from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, StorageError, TransientError
+from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, StorageError, TransientError
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration; a test holds it equal to what Alembic finds."""
 
 _BUSY_SECONDS = 30
 _DISK_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_MEMORY_CODES = {
+    sqlite3.SQLITE_IOERR_NOMEM,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_MMAP,
+}
+# What psycopg2 says without a state when the connection went away.
+_LOST = re.compile(
+    r"server closed the connection|connection (?:refused|reset|timed out|already closed|not open)|could not connect"
+    r"|terminating connection|starting up|shutting down|no connection to the server|SSL connection has been closed"
+    r"|could not translate host name|timeout expired",
+    re.IGNORECASE,
+)
+_CHUNK = 500
+_Value = TypeVar("_Value")
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_UPTIME_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # any fixed day: a column of moments holds it
 _MIGRATION_LOCK = 0x643463  # "d4c": PostgreSQL's advisory lock while the schema changes
 
 
@@ -49,13 +69,23 @@ def open_engine(url: str) -> Engine:
     try:
         if embedded and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS} if embedded else {})
+        # A connection that waited in the pool while the server was restarted is replaced before it is used.
+        engine = create_engine(
+            parsed, connect_args={"timeout": _BUSY_SECONDS} if embedded else {}, pool_pre_ping=not embedded
+        )
+        _explain_errors(engine)
         if embedded:
             _make_sqlite_safe(engine)
         _upgrade(engine)
     except OSError as error:
         raise StorageError(
             f"The ledger's folder can't be written ({shown}): {error.strerror}", "Check the disk"
+        ) from error
+    except TransientError as error:
+        if embedded:
+            raise
+        raise TransientError(
+            f"The ledger's server can't be reached ({shown})", "Check that it runs, then run again"
         ) from error
     except DatabaseError as error:
         if embedded:
@@ -70,24 +100,88 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def disk_refused(error: BaseException | None) -> StorageError | None:
-    """Return what it means that SQLite could not use its disk; None when `error` says something else."""
-    cause = error.orig if isinstance(error, DBAPIError) else None
+def explained(error: BaseException | None) -> D4CError | None:
+    """Return what it means that a database could not do its work now; None when `error` says something else.
+
+    A full or read-only disk waits for a person; a lock, a server that restarts, too many connections and too little
+    memory pass, so that the same step may be tried again.
+    """
+    if not isinstance(error, DBAPIError):
+        return None
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        return _explained_sqlite(cause)
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    state = str(getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None) or "")
+    said = " ".join(str(cause).split())
+    if state == "53100":
+        return StorageError(f"The disk of the database's server is full: {said}", "Free space there, then run again")
+    if state[:2] in ("08", "40", "53", "57") or error.connection_invalidated or (not state and _LOST.search(said)):
+        return TransientError(
+            f"The database's server could not do it now: {said}", "Check that it runs, then run again"
+        )
+    return None
+
+
+def _explained_sqlite(cause: sqlite3.Error) -> D4CError | None:
+    extended = getattr(cause, "sqlite_errorcode", 0)
     # The low byte of an extended result code is the code itself: https://www.sqlite.org/rescode.html
-    if not isinstance(cause, sqlite3.Error) or getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _DISK_CODES:
+    code = extended & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return TransientError(
+            f"Another process held a database under the home for longer than {_BUSY_SECONDS} s: {cause}",
+            "Run again when it is done",
+        )
+    if code == sqlite3.SQLITE_NOMEM or extended in _MEMORY_CODES:
+        return TransientError(
+            f"There was not enough memory for a database under the home: {cause}",
+            "Raise the limit of memory (ulimit -v, or that of the container), or run less at once",
+        )
+    if code not in _DISK_CODES:
         return None
     return StorageError(
         f"A database under the home can't be written or read: {cause}", "Check disk and access, then run again"
     )
 
 
-def _make_sqlite_safe(engine: Engine) -> None:
+@contextmanager
+def reading(engine: Engine) -> Generator[Connection]:
+    """Open a transaction that only reads: on SQLite it takes no lock, and waits for no writer."""
+    with engine.connect() as opened:
+        connection = opened.execution_options(d4c_reading=True)
+        with connection.begin():
+            yield connection
+
+
+def chunked(values: Iterable[_Value]) -> Iterator[list[_Value]]:
+    """Yield `values` in lists of at most 500: SQLite knows 32,766 parameters of a statement, older ones 999."""
+    pending = iter(values)
+    while found := list(islice(pending, _CHUNK)):
+        yield found
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return this moment by the clock that leases are judged by, the same for everybody who uses the database.
+
+    PostgreSQL's is that of its server. SQLite has none of its own and one machine: there it counts from the start of
+    the machine, which no correction of its clock moves.
+    """
+    if connection.dialect.name == "postgresql":
+        found = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return found.astimezone(UTC)
+    return _UPTIME_EPOCH + timedelta(seconds=time.clock_gettime(_UPTIME))
+
+
+def _explain_errors(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
-        refusal = disk_refused(context.sqlalchemy_exception)
-        if refusal is not None:
-            raise refusal
+        if context.is_pre_ping:
+            return  # the pool replaces such a connection
+        if (told := explained(context.sqlalchemy_exception)) is not None:
+            raise told from context.original_exception
 
+
+def _make_sqlite_safe(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
         # The driver's own BEGIN comes too late (before the first write only) and would let two readers both decide
@@ -102,7 +196,8 @@ def _make_sqlite_safe(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        readonly = connection.get_execution_options().get("d4c_reading", False)
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
 
 def _log_ahead(cursor: sqlite3.Cursor) -> None:
@@ -130,6 +225,9 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _upgrade(engine: Engine) -> None:
+    with reading(engine) as connection:
+        if _revision(connection) == HEAD:
+            return
     with engine.begin() as connection:
         if _revision(connection) == HEAD:
             return

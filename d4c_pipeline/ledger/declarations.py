@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, delete, insert, select
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.dataset import Dataset
 
@@ -26,6 +27,6 @@ class Declarations:
     def all(self) -> tuple[Dataset, ...]:
         """Return every dataset that ever had a release planned, by id."""
         table = schema.dataset
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             declared = connection.execute(select(table.c.declared).order_by(table.c.id)).scalars().all()
         return tuple(Dataset.model_validate(value) for value in declared)

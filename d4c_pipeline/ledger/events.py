@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import reading
 
 
 def now() -> datetime:
@@ -56,6 +57,6 @@ class Events:
         query = select(schema.event).where(schema.event.c.dataset == dataset).order_by(schema.event.c.id)
         if vintage is not None:
             query = query.where(schema.event.c.vintage == vintage)
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(query).mappings()
             return tuple(Event(**{key: row[key] for key in Event.__dataclass_fields__}) for row in rows)

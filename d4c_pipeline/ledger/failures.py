@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, select
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import upsert
+from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import append, now
 
 
@@ -93,7 +93,7 @@ class Failures:
         query = select(table).order_by(table.c.first_at, table.c.subject, table.c.partition)
         if subject is not None:
             query = query.where(table.c.subject == subject)
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return tuple(
                 Failed(**{name: row[name] for name in Failed.__dataclass_fields__})
                 for row in connection.execute(query).mappings()

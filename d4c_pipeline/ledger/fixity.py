@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, RowMapping, and_, bindparam, delete, func, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.fixity import WEB, CopyKind, CopyState, ExpectedCopy, KnownCopy, Look
 from d4c_pipeline.model.release import DepositState, ReleaseState
@@ -29,7 +30,7 @@ class Fixity:
 
         Of a plan nothing is expected yet: its copies may be on their way.
         """
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return (
                 *_in_stores(connection),
                 *_latest(connection),
@@ -55,19 +56,19 @@ class Fixity:
                 table.c.address == copy.address,
                 table.c.sha256 == copy.sha256,
             )
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(query.limit(1)).first() is not None
 
     def known(self) -> dict[Key, KnownCopy]:
         """Return what was found of each copy that was ever looked at, by its key."""
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(schema.fixity)).mappings()
             return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
 
     def bytes_read_since(self, moment: datetime) -> int:
         """Return how many bytes audits read in full since `moment`."""
         table = schema.fixity
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(select(func.sum(table.c.read_bytes)).where(table.c.read_at >= moment)).scalar()
         return int(found or 0)
 
@@ -194,9 +195,11 @@ def _mark_copy(connection: Connection, look: Look) -> None:
 
 def _before(connection: Connection, looks: Sequence[Look]) -> dict[Key, KnownCopy]:
     table = schema.fixity
-    addresses = [look.copy.address for look in looks]
-    rows = connection.execute(select(table).where(table.c.address.in_(addresses))).mappings()
-    return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
+    return {
+        (row["kind"], row["place"], row["address"]): _known(row)
+        for addresses in chunked(dict.fromkeys(look.copy.address for look in looks))
+        for row in connection.execute(select(table).where(table.c.address.in_(addresses))).mappings()
+    }
 
 
 def _known(row: RowMapping) -> KnownCopy:

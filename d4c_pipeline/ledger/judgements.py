@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert, select
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline.model.vintage import Vintage
@@ -76,7 +77,7 @@ class Judgements:
     def checks(self, data_sha256: str) -> tuple[CheckResult, ...]:
         """Return the verdicts on the data with that checksum, by name of the check."""
         table = schema.check_result
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table).where(table.c.data_sha256 == data_sha256).order_by(table.c.check)
             ).mappings()
@@ -114,7 +115,7 @@ class Judgements:
     def overrides(self, data_sha256: str) -> tuple[Override, ...]:
         """Return the overrides for the data with that checksum, by name of the check."""
         table = schema.check_override
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table).where(table.c.data_sha256 == data_sha256).order_by(table.c.check)
             ).mappings()
@@ -149,14 +150,14 @@ class Judgements:
             )
             .order_by(review.c.id.desc())
         )
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else Review(row["decision"], row["who"], row["reason"], row["at"])
 
     def reviews(self, release: Release) -> tuple[Review, ...]:
         """Return the decisions on a release, oldest first."""
         table = schema.review
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table).where(table.c.release_id == release.id).order_by(table.c.id)
             ).mappings()

@@ -1,11 +1,13 @@
 """Leases: one release is worked on by one process at a time.
 
-A lease is a row with a holder and a time of expiry, renewed while its holder lives. It ends by release, by expiry,
-or at once when the holder was a process of this machine that is gone, so that a run after `kill -9` need not wait.
+A lease is a row with a holder and a time of expiry, renewed while its holder lives. It ends by release, by expiry (by
+the database's clock), or at once when the holder was a process of this machine that is gone, so that a run after
+`kill -9` need not wait.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -14,16 +16,19 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.events import now
-from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.ledger.database import database_now
+from d4c_pipeline.model.errors import BusyError, D4CError
 
 _TTL_SECONDS = 120.0
 _POLL_SECONDS = 0.2
+_log = logging.getLogger(__name__)
 
 
 def _process_start(pid: int) -> str | None:
@@ -45,15 +50,29 @@ def _this_machine() -> str:
         return socket.gethostname()
 
 
+@cache
+def _this_start() -> str:
+    """The start of this machine, the same for all its containers; empty where nothing tells it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().partition("-")[0]
+    except OSError:
+        return ""
+
+
 def this_process() -> str:
     """Name this process so that any other can tell when it is gone; a new name at every call."""
     pid = os.getpid()
-    return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}"
+    return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}.{_this_start()}"
 
 
-def is_gone(process: str) -> bool:
-    """Say whether a process that `this_process` named is known to have ended; of other machines nothing is known."""
+def is_gone(process: str, *, one_machine: bool = False) -> bool:
+    """Say whether a process that `this_process` named is known to have ended; of other machines nothing is known.
+
+    `one_machine`: all that use the ledger are of this machine, so that whatever ran before its last start is gone.
+    """
     parts = process.split("|")
+    if one_machine and _this_start() and process.rpartition(".")[2] != _this_start():
+        return True
     if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
         return False
     return _process_start(int(parts[1])) != parts[2]
@@ -71,7 +90,7 @@ class Lease:
             renewed = connection.execute(
                 update(schema.lease)
                 .where(schema.lease.c.key == self._key, schema.lease.c.holder == self._holder)
-                .values(expires_at=now() + timedelta(seconds=self._ttl))
+                .values(expires_at=database_now(connection) + timedelta(seconds=self._ttl))
             ).rowcount
         if not renewed:
             raise BusyError(f"The lease on {self._key} went to another process", "Run again when that one is done")
@@ -99,11 +118,17 @@ class Leases:
         stop = threading.Event()
 
         def keep() -> None:
-            while not stop.wait(ttl / 3):
+            pause = ttl / 3
+            while not stop.wait(pause):
                 try:
                     lease.renew()
+                    pause = ttl / 3
                 except BusyError:
                     return  # whoever works under it learns of it at its own `renew`
+                except (D4CError, SQLAlchemyError) as error:
+                    # A lock or a server that restarts passes, and there are two thirds of the time left for it.
+                    _log.warning("The lease on %s could not be renewed yet: %s", key, error)
+                    pause = ttl / 20
 
         keeper = threading.Thread(target=keep, name=f"lease {key}", daemon=True)
         try:
@@ -113,14 +138,23 @@ class Leases:
             stop.set()
             if keeper.is_alive():
                 keeper.join(timeout=5)
+            self._release(key, holder)
+
+    def _release(self, key: str, holder: str) -> None:
+        try:
             with self._engine.begin() as connection:
                 connection.execute(
                     delete(schema.lease).where(schema.lease.c.key == key, schema.lease.c.holder == holder)
                 )
+        except (D4CError, SQLAlchemyError) as error:
+            # What was done under it is done, or has an error of its own; the lease ends by its expiry.
+            _log.warning("The lease on %s could not be given back and expires by itself: %s", key, error)
 
     def _try_take(self, key: str, holder: str, ttl: float) -> bool:
-        expires = now() + timedelta(seconds=ttl)
         with self._engine.begin() as connection:
+            moment = database_now(connection)
+            expires = moment + timedelta(seconds=ttl)
+            one_machine = connection.dialect.name == "sqlite"
             row = connection.execute(
                 select(schema.lease.c.holder, schema.lease.c.expires_at)
                 .where(schema.lease.c.key == key)
@@ -135,9 +169,13 @@ class Leases:
                     return taken.rowcount == 1
                 connection.execute(insert(schema.lease).values(key=key, holder=holder, expires_at=expires))
                 return True
-            if row.expires_at > now() and not is_gone(row.holder):
+            # Waiting for the row may have taken a while.
+            moment = database_now(connection)
+            if row.expires_at > moment and not is_gone(row.holder, one_machine=one_machine):
                 return False
             connection.execute(
-                update(schema.lease).where(schema.lease.c.key == key).values(holder=holder, expires_at=expires)
+                update(schema.lease)
+                .where(schema.lease.c.key == key)
+                .values(holder=holder, expires_at=moment + timedelta(seconds=ttl))
             )
             return True

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, func, insert, select, update
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import upsert
+from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.release import NativeFile
@@ -24,22 +24,27 @@ class Natives:
     def record(self, dataset: str, vintage: Vintage, files: Sequence[NativeFile], licence: str) -> None:
         """Record that `files` (retained, with their address) are what the source serves for `vintage` now.
 
-        Together they are one delivery: all of them, and no other, carry this moment as the one they were last seen at.
+        Together they are one delivery: all of them, and no other, carry its number, one higher than the last. Which
+        delivery is the newest is told by the number alone: clocks are set back, and two machines differ.
         """
         table = schema.native_file
         moment = now()
         with self._engine.begin() as connection:
+            of_vintage = (table.c.dataset == dataset) & (table.c.vintage == str(vintage))
+            last = connection.execute(select(func.max(table.c.delivery)).where(of_vintage)).scalar()
+            delivery = (last or 0) + 1
             for file in files:
-                here = (
-                    (table.c.dataset == dataset)
-                    & (table.c.vintage == str(vintage))
-                    & (table.c.url == file.url)
-                    & (table.c.sha256 == file.sha256)
-                )
+                here = of_vintage & (table.c.url == file.url) & (table.c.sha256 == file.sha256)
                 known = connection.execute(
                     update(table)
                     .where(here)
-                    .values(seen_at=moment, etag=file.etag, last_modified=file.last_modified, address=file.address)
+                    .values(
+                        delivery=delivery,
+                        seen_at=moment,
+                        etag=file.etag,
+                        last_modified=file.last_modified,
+                        address=file.address,
+                    )
                 ).rowcount
                 if not known:
                     connection.execute(
@@ -47,6 +52,7 @@ class Natives:
                             dataset=dataset,
                             vintage=str(vintage),
                             licence=licence,
+                            delivery=delivery,
                             fetched_at=moment,
                             seen_at=moment,
                             **vars(file),
@@ -71,7 +77,7 @@ class Natives:
     def description(self, dataset: str, vintage: Vintage) -> Described | None:
         """Return what the source said of a vintage when it was fetched last, None when it said nothing."""
         table = schema.source_description
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             said = connection.execute(
                 select(table.c.said).where(table.c.dataset == dataset, table.c.vintage == str(vintage))
             ).scalar()
@@ -88,16 +94,16 @@ class Natives:
         A delivery is sorted by address.
         """
         table = schema.native_file
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table)
                 .where(table.c.dataset == dataset, table.c.vintage == str(vintage))
-                .order_by(table.c.seen_at, table.c.id)
+                .order_by(table.c.delivery, table.c.id)
             ).mappings()
             newest = {row["url"]: row for row in rows}
         if urls is None:
-            last = max((row["seen_at"] for row in newest.values()), default=None)
-            wanted = sorted(url for url, row in newest.items() if row["seen_at"] == last)
+            last = max((row["delivery"] for row in newest.values()), default=None)
+            wanted = sorted(url for url, row in newest.items() if row["delivery"] == last)
         else:
             wanted = [url for url in urls if url in newest]
         return tuple(NativeFile(**{key: newest[url][key] for key in NativeFile.__dataclass_fields__}) for url in wanted)
@@ -105,6 +111,6 @@ class Natives:
     def vintages(self, dataset: str) -> tuple[Vintage, ...]:
         """Return the vintages of a dataset of which native files are retained, oldest first."""
         table = schema.native_file
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(select(table.c.vintage).where(table.c.dataset == dataset).distinct()).scalars()
             return tuple(sorted(Vintage.parse(text) for text in found))

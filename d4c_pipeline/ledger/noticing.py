@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, or_, select, update
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import upsert
+from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import append, now
 
 
@@ -50,14 +50,14 @@ class Observations:
     def of(self, subject: str) -> dict[str, Observation]:
         """Return what is known of the partitions of a dataset or family."""
         table = schema.observation
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(table).where(table.c.subject == subject).order_by(table.c.partition))
             return {row.partition: _observation(row) for row in rows}
 
     def get(self, subject: str, partition: str) -> Observation | None:
         """Return what is known of one partition."""
         table = schema.observation
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(
                 select(table).where(table.c.subject == subject, table.c.partition == partition)
             ).first()
@@ -70,7 +70,7 @@ class Observations:
         """
         table = schema.observation
         wanted = [table.c.retained.is_not(None)] if fetched_before else []
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table)
                 .where(
@@ -147,7 +147,7 @@ class Listings:
     def of(self, subject: str) -> Listing | None:
         """Return the listing that was last believed."""
         table = schema.listing
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(select(table).where(table.c.subject == subject)).first()
         return None if row is None else Listing(tuple(row.entries), row.listed_at)
 
@@ -179,7 +179,7 @@ class Members:
     def of(self, family: str, key: str) -> Mapping[str, Any] | None:
         """Return what is known of a member."""
         table = schema.member
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(
                 select(table.c.facts).where(table.c.family == family, table.c.key == key)
             ).scalar()
@@ -187,7 +187,7 @@ class Members:
     def keys(self, family: str) -> tuple[str, ...]:
         """Return the keys of all members that were ever listed."""
         table = schema.member
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return tuple(
                 connection.execute(select(table.c.key).where(table.c.family == family).order_by(table.c.key)).scalars()
             )

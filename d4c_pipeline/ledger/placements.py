@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, delete, select, update
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import upsert
+from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.release import Release, ReleaseState
 
@@ -81,7 +81,7 @@ class Placements:
             .where(*(table.c[name] == value for name, value in wanted.items()))
             .order_by(table.c.address, table.c.store)
         )
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(query).mappings().all()
         return tuple(
             Placement(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, delete, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import PrunedCopy, Release
 
@@ -78,7 +79,7 @@ class Pruning:
     def of(self, release: Release) -> tuple[PrunedCopy, ...]:
         """Return what retention took of a release, by artifact and store."""
         table = schema.pruned_copy
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table).where(table.c.release_id == release.id).order_by(table.c.artifact, table.c.store)
             ).mappings()

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, Table, delete, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Copy, Deposit, DepositState, Release, Torrent
@@ -75,14 +76,14 @@ class Deposits:
     def of(self, release: Release) -> Deposit | None:
         """Return the deposit of a release."""
         table = schema.deposit
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().first()
         return None if row is None else _deposit(row)
 
     def all(self) -> tuple[Deposit, ...]:
         """Return every deposit, in the order in which their releases were planned."""
         table = schema.deposit
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return tuple(
                 _deposit(row) for row in connection.execute(select(table).order_by(table.c.release_id)).mappings()
             )
@@ -157,7 +158,7 @@ class Copies:
     def of(self, release: Release) -> tuple[Copy, ...]:
         """Return the copies of a release, by artifact and store."""
         table = schema.copy
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table).where(table.c.release_id == release.id).order_by(table.c.artifact, table.c.store)
             ).mappings()
@@ -182,7 +183,7 @@ class Publications:
     def torrents(self, release: Release) -> dict[str, Torrent]:
         """Return the torrents of a release by the names of their data artifacts, sorted; none before they are made."""
         table = schema.torrent
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().all()
         found: dict[str, Torrent] = {}
         for row in sorted(rows, key=lambda row: row["artifact"]):
@@ -218,12 +219,15 @@ class Publications:
         table = schema.latest
         with self._engine.begin() as connection:
             gone = set(stale)
-            rows = connection.execute(select(table).where(table.c.address.in_([*serving, *gone]))).mappings().all()
-            before = {row["address"]: (row["release_id"], row["sha256"]) for row in rows}
+            before: dict[str, tuple[int, str]] = {}
+            for some in chunked({*serving, *gone}):
+                for row in connection.execute(select(table).where(table.c.address.in_(some))).mappings():
+                    before[row["address"]] = (row["release_id"], row["sha256"])
             after = {address: (release.id, sha256) for address, sha256 in serving.items()}
             if before == after:
                 return
-            connection.execute(delete(table).where(table.c.address.in_([*serving, *gone])))
+            for some in chunked({*serving, *gone}):
+                connection.execute(delete(table).where(table.c.address.in_(some)))
             for address, sha256 in serving.items():
                 connection.execute(
                     insert(table).values(address=address, release_id=release.id, sha256=sha256, switched_at=now())
@@ -243,7 +247,7 @@ class Publications:
     def latest(self) -> dict[str, int]:
         """Return which release each `/processed/` address serves."""
         table = schema.latest
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(table.c.address, table.c.release_id).where(table.c.sha256 != ""))
             return {row.address: row.release_id for row in rows}
 
@@ -251,14 +255,14 @@ class Publications:
         """Return the sha256 of everything that `/processed/` is known to serve of a dataset."""
         table = schema.latest
         query = select(table.c.sha256).join(schema.release).where(schema.release.c.dataset == dataset)
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars()) - {""}
 
     def latest_owners(self, stem: str) -> frozenset[str]:
         """Return the ids of the datasets whose files have, or may have, `/processed/` addresses that begin so."""
         table = schema.latest
         query = select(schema.release.c.dataset).join(table).where(table.c.address.startswith(stem, autoescape=True))
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
     def latest_addresses(self, dataset: str, vintage: Vintage | None) -> frozenset[str]:
@@ -267,7 +271,7 @@ class Publications:
         query = select(table.c.address).join(schema.release).where(schema.release.c.dataset == dataset)
         if vintage is not None:
             query = query.where(schema.release.c.vintage == str(vintage))
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
     def _put(self, table: Table, release: Release, values: Sequence[Any] | Mapping[str, Any]) -> None:
@@ -276,5 +280,5 @@ class Publications:
             connection.execute(insert(table).values(release_id=release.id, **dict(values)))
 
     def _row(self, table: Table, release: Release) -> RowMapping | None:
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return connection.execute(select(table).where(table.c.release_id == release.id)).mappings().first()

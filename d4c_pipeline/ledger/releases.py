@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, DataSummary, Release, ReleaseState
@@ -206,13 +208,13 @@ class Releases:
 
     def get(self, release_id: int) -> Release:
         """Return a release by the ledger's id. Raises UnknownNameError when there is none."""
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return _read_one(connection, select(schema.release).where(schema.release.c.id == release_id))
 
     def identified(self, identifier: str) -> Release:
         """Return the newest release that carries our identifier. Raises UnknownNameError when there is none."""
         key = identifier.rpartition(":")[2]
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return _read_one(
                 connection,
                 select(schema.release).where(schema.release.c.key == key).order_by(schema.release.c.id.desc()).limit(1),
@@ -240,7 +242,7 @@ class Releases:
 
     def named(self, stem: str) -> tuple[Release, ...]:
         """Return the living releases, of whatever dataset, whose names are `stem` with a version."""
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             found = _read(
                 connection,
                 select(schema.release).where(
@@ -260,7 +262,7 @@ class Releases:
             query = query.where(schema.release.c.vintage == str(vintage))
         if state is not None:
             query = query.where(schema.release.c.state == state.value)
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             return _read(connection, query)
 
 
@@ -279,10 +281,11 @@ def _write_artifacts(connection: Connection, release_id: int, artifacts: Iterabl
 def _read(connection: Connection, query: Select[Any]) -> list[Release]:
     rows = list(connection.execute(query).mappings())
     files: dict[int, list[Artifact]] = {row["id"]: [] for row in rows}
-    found = connection.execute(
-        select(schema.artifact).where(schema.artifact.c.release_id.in_(list(files))).order_by(schema.artifact.c.name)
-    ).mappings()
-    for file in found:
+    artifact = schema.artifact
+    for file in chain.from_iterable(
+        connection.execute(select(artifact).where(artifact.c.release_id.in_(ids)).order_by(artifact.c.name)).mappings()
+        for ids in chunked(files)
+    ):
         files[file["release_id"]].append(
             Artifact(
                 name=file["name"],

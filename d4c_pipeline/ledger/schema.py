@@ -92,6 +92,8 @@ native_file = Table(
     Column("address", Text, nullable=False),
     Column("fetched_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # The number of the vintage's delivery that held it last; moments can't tell which is the newest.
+    Column("delivery", Integer, nullable=False, server_default=text("0")),
     Index("uq_native_file_content", "dataset", "vintage", "url", "sha256", unique=True),
 )
 

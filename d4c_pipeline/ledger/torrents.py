@@ -6,11 +6,13 @@ Making them belongs to `distribution.torrents`, deciding on their web seeds to t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, func, insert, select
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import Release, Snapshot, Torrent
 
@@ -44,15 +46,20 @@ class Torrents:
         """Record a state of the catalogue as the newest one; the same state again is the newest again."""
         table = schema.catalogue_snapshot
         with self._engine.begin() as connection:
+            # The newest of all by its moment too, whatever the clock says: what is not the newest is forgotten.
+            last = connection.execute(select(func.max(table.c.made_at))).scalar()
+            moment = max(now(), last + timedelta(microseconds=1)) if last is not None else now()
             connection.execute(delete(table).where(table.c.sha256 == sha256))
             connection.execute(
-                insert(table).values(sha256=sha256, size=size, address=address, torrent=_values(torrent), made_at=now())
+                insert(table).values(
+                    sha256=sha256, size=size, address=address, torrent=_values(torrent), made_at=moment
+                )
             )
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the states of the catalogue that stores keep, the newest first."""
         table = schema.catalogue_snapshot
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(table).order_by(table.c.made_at.desc())).mappings().all()
         return tuple(
             Snapshot(row["sha256"], row["size"], row["address"], _torrent(row["torrent"]), row["made_at"])

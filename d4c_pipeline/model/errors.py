@@ -7,6 +7,8 @@ Mapping a protocol's status codes onto this tree belongs to the room that speaks
 
 from __future__ import annotations
 
+import errno
+
 from d4c_pipeline.model.secrets import sanitise
 
 
@@ -64,3 +66,27 @@ class StorageError(NeedsPersonError):
 
 class BusyError(TransientError):
     """Another process holds the lease on the same work."""
+
+
+_SCARCE = {
+    errno.ENOMEM: ("memory", "Raise the limit of memory (ulimit -v, that of the container) or lower D4C_MEMORY_LIMIT"),
+    errno.EAGAIN: ("processes or threads", "Raise their limit (ulimit -u, that of the container) or run less at once"),
+    errno.EMFILE: ("open files", "Raise their limit (ulimit -n) or run less at once"),
+    errno.ENFILE: ("open files on this machine", "Raise fs.file-max or run less at once"),
+}
+
+
+def shortage(error: BaseException) -> TransientError | None:
+    """Return what it means that this process got no memory, thread or file from the system now; None for other errors.
+
+    That is neither a bug nor a matter of the disk, and passes when less runs at once.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        number = errno.EAGAIN
+    if number not in _SCARCE:
+        return None
+    what, remedy = _SCARCE[number]
+    return TransientError(f"The system gave this process no more {what}: {error or type(error).__name__}", remedy)

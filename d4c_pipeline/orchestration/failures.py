@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.failures import outages_told
 from d4c_pipeline.model.errors import D4CError, TransientError
 from d4c_pipeline.model.partition import Partition
 
@@ -34,7 +35,8 @@ def explained(*, retries: bool, attempt: int = 1) -> Iterator[None]:
     `attempt` is the number of this one, from 1. Raises dg.RetryRequested (its cause is the failure) or dg.Failure.
     """
     try:
-        yield
+        with outages_told():
+            yield
     except D4CError as error:
         failure = dg.Failure(
             description=str(error),

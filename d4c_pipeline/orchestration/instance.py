@@ -18,7 +18,7 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
-from d4c_pipeline.ledger.database import disk_refused
+from d4c_pipeline.ledger import database
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.settings import Settings
 
@@ -63,11 +63,11 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         with instance:
             yield instance
     except DBAPIError as error:
-        # A full disk meets Dagster's own databases first.
-        refusal = disk_refused(error)
-        if refusal is None:
+        # A full disk, or a server that restarts, meets Dagster's own databases first.
+        told = database.explained(error)
+        if told is None:
             raise
-        raise refusal from error
+        raise told from error
 
 
 @contextmanager

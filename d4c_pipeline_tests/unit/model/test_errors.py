@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
+import pyarrow
 import pytest
 
-from d4c_pipeline.model.errors import D4CError, TransientError, sanitise
+from d4c_pipeline.distribution.disk import storage_errors
+from d4c_pipeline.model.errors import D4CError, TransientError, shortage
+from d4c_pipeline.model.secrets import sanitise
 
 SECRET = "s3cr3t-Value"
 
@@ -48,3 +53,27 @@ def test_cause_and_remedy_are_two_sentences() -> None:
     assert str(error) == "The server is away. Run again later."
     assert (error.cause, error.remedy) == ("The server is away", "Run again later")
     assert str(TransientError("The server is away")) == "The server is away."
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "gave this process no more memory"),
+        (pyarrow.ArrowMemoryError("malloc of size 64 failed"), "no more memory: malloc of size 64 failed"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "no more memory"),
+        (OSError(errno.EMFILE, "Too many open files"), "no more open files"),
+        (RuntimeError("can't start new thread"), "no more processes or threads"),
+    ],
+)
+def test_a_limit_of_the_system_is_no_bug_and_no_matter_of_the_disk(error: BaseException, said: str) -> None:
+    told = shortage(error)
+    assert isinstance(told, TransientError)
+    assert said in told.cause
+    assert "ulimit" in told.remedy
+    with pytest.raises(TransientError if isinstance(error, OSError) else type(error)), storage_errors("write x"):
+        raise error
+
+
+def test_other_errors_are_no_shortage() -> None:
+    for error in (OSError(errno.ENOSPC, "full"), RuntimeError("x"), ValueError()):
+        assert shortage(error) is None
