@@ -88,6 +88,11 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
         from d4c_pipeline.processing.readers import parquet
 
         return [_table(member, processing, None, lambda: parquet.read(member.path, processing), threads)]
+    if member.suffix == ".json":
+        from d4c_pipeline.processing.readers import esri
+
+        if esri.is_esri(member.path):
+            return _of_esri(member, processing)
     if member.suffix in inputs.JSON_SUFFIXES and not _is_geojson(member, processing):
         from d4c_pipeline.processing.readers import json_rows
 
@@ -95,6 +100,15 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
     from d4c_pipeline.processing.readers import vector
 
     return vector.parts(member, processing)
+
+
+def _of_esri(member: Member, processing: Processing) -> list[Part]:
+    from d4c_pipeline.processing.readers import esri, vector
+
+    return [
+        replace(part, open=lambda part=part: esri.told(part.open(), member.path))
+        for part in vector.parts(member, processing)
+    ]
 
 
 def _table(

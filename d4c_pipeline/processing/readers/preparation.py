@@ -20,7 +20,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio, thread_config
 from d4c_pipeline.processing.inputs import DBF, GDB, Member
-from d4c_pipeline.processing.readers import dbf, dbf_values, geojson, geopackage, markup, moments
+from d4c_pipeline.processing.readers import dbf, dbf_values, esri, geojson, geopackage, markup, moments
 from d4c_pipeline.processing.readers.exact import Exact, in_slices
 
 SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
@@ -74,6 +74,10 @@ def prepared(member: Member, processing: Processing, layer: str, stack: ExitStac
         other, done.report = _quoted(path, stack)
         if other != path:
             done.path, done.name = other, gdal_name(member, other)
+    if name.startswith("ESRIJSON:"):
+        done.path, wide = esri.with_wide_numbers(path, lambda: _folder(path, stack))
+        done.name = gdal_name(member, done.path)
+        done.report = {"read_as_64_bits": wide} if wide else {}
     if member.suffix == ".gml":
         done.references = markup.references(path)
         if isinstance(processing, VectorProcessing):
