@@ -106,6 +106,7 @@ class _Processing(Declared):
     thousands: Literal[",", ".", " ", "'"] | None = None
     header: tuple[str, ...] = ()
     header_row: int | None = Field(default=None, ge=1)
+    merged: Literal["refuse", "fill"] = "refuse"
     ragged: Literal["refuse", "pad"] = "refuse"
     nulls: tuple[Marker, ...] = ()
     drop: tuple[str, ...] = ()
@@ -209,6 +210,7 @@ class TableProcessing(_Processing):
     `decimal`, `thousands`: the marks
     in its numbers; a value that is a number by them is rewritten plainly (`1 234,5` to `1234.5`), but not in columns
     declared as strings. `ragged`: whether lines with too few fields are refused or padded with nulls.
+    `merged`: whether merged cells in the data of a workbook stop the reading, or give their value to each of them.
     """
 
     kind: Literal["table"]

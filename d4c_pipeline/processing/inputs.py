@@ -46,7 +46,6 @@ _READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {
 # CKAN portal says of a package.
 _ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
 # Whoever sees a file begin otherwise has an error page or something else under the name.
-_ZIP = b"PK\x03\x04"
 _MAGIC = {
     ".shp": (b"\x00\x00\x27\x0a",),
     ".gpkg": (b"SQLite format 3\x00",),
@@ -61,11 +60,6 @@ _MAGIC = {
     ".kml": (b"<",),
     ".gpx": (b"<",),
     ".topojson": (b"{",),
-    ".xlsx": (_ZIP,),
-    ".xlsm": (_ZIP,),
-    ".xlsb": (_ZIP,),
-    ".ods": (_ZIP,),
-    ".xls": (b"\xd0\xcf\x11\xe0",),
     **dict.fromkeys(PARQUET_SUFFIXES, (b"PAR1",)),
 }
 _TABLE_OF_GDB = ".gdbtable"

@@ -77,8 +77,12 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
 
         return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)]
     if member.suffix in inputs.WORKBOOK_SUFFIXES:
-        from d4c_pipeline.processing.readers import workbook
+        from d4c_pipeline.processing.readers import text, workbook
 
+        if workbook.kind(member.path) == "text":  # CSV under the name .xls, as portals export it
+            return [
+                _table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)
+            ]
         sheets = workbook.sheets(member.path, processing)
         return [
             _table(member, processing, sheet, partial(workbook.read, member.path, processing, sheet), threads)
