@@ -334,7 +334,10 @@ def _refuse(
         return
     wrong = coordinates[bad]
     x, y = wrong[0, :2]
-    remedy = "Declare the right processing.crs (with override_crs), or drop the rows in processing.sql"
+    remedy = (
+        "Declare the right processing.crs (with override_crs), or what stands for an unknown place as nulls of its"
+        " columns, or drop the rows in processing.sql"
+    )
     if (np.abs(wrong[:, :2]) <= (90.0, 180.0)).all():
         what += " and look exchanged (latitude first)"
         remedy = f"Exchange processing.longitude and latitude where they are declared. {remedy}"

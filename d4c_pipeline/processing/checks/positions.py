@@ -30,7 +30,7 @@ def positions_plausible(name: str, built: Built) -> Verdict:
             (
                 Outcome.WARNING,
                 f"{zeros} points lie at longitude 0, latitude 0",
-                "declare what stands for an unknown place as processing.nulls, or drop the rows in processing.sql",
+                "declare what stands for an unknown place as nulls of its columns, or drop the rows in processing.sql",
             )
         )
     better, accuracy = report.get("operation_better_with_grid"), report.get("operation_accuracy_m")

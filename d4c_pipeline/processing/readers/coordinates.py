@@ -26,7 +26,8 @@ from d4c_pipeline.processing import casting, points
 from d4c_pipeline.processing.names import snake_case
 from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers import angles, geometry_text
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, parse_crs
+from d4c_pipeline.processing.readers.exact import null_texts
+from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, parse_crs, with_nulls
 
 _LATITUDES = frozenset({"lat", "latitude", "lat_dd", "latitude_dd", "dec_lat", "y_lat", "lat_wgs84"})
 _LONGITUDES = frozenset({
@@ -75,7 +76,12 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
         return replace(
             native,
             attributes=pa.schema(fields),
-            batches=_with_points(native.batches, _Columns(*wanted, processing.o_means), native.report, threads),
+            batches=_with_points(
+                native.batches,
+                _Columns(*wanted, *(null_texts(processing, name) for name in wanted), processing.o_means),
+                native.report,
+                threads,
+            ),
             crs=crs,
         )
     position = names.index(wanted[0])
@@ -94,10 +100,12 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of coordinates, and what the letter O means in them."""
+    """The columns of coordinates, the texts that mean "no value" in each, and what the letter O means in them."""
 
     longitude: str
     latitude: str
+    no_longitude: tuple[str, ...]
+    no_latitude: tuple[str, ...]
     o_means: str | None
 
 
@@ -113,9 +121,13 @@ def _with_points(
 def _placed(batch: pa.RecordBatch, columns: _Columns) -> tuple[pa.RecordBatch, dict[str, int]]:
     numbers: list[npt.NDArray[np.float64]] = []
     counts: Counter[str] = Counter()
-    axes: tuple[tuple[str, angles.Axis], ...] = ((columns.longitude, "longitude"), (columns.latitude, "latitude"))
-    for name, axis in axes:
-        bare, column, noticed = _coordinates(batch[name], name, axis, columns.o_means)
+    axes: tuple[tuple[str, angles.Axis, tuple[str, ...]], ...] = (
+        (columns.longitude, "longitude", columns.no_longitude),
+        (columns.latitude, "latitude", columns.no_latitude),
+    )
+    for name, axis, nulls in axes:
+        own = with_nulls(batch[name], nulls, numeric=True)
+        bare, column, noticed = _coordinates(own, name, axis, columns.o_means)
         counts.update(noticed)
         if bare is not batch[name]:
             batch = batch.set_column(batch.schema.names.index(name), name, bare)
@@ -154,7 +166,7 @@ def _degrees(text: str, name: str, axis: angles.Axis, o_means: str | None) -> fl
     try:
         return angles.degrees(text, axis, o_means)
     except angles.AngleError as error:
-        remedy = f"Declare it among processing.nulls, {_OTHER_WAYS}"
+        remedy = f"Declare it as nulls (of processing, or of the column), {_OTHER_WAYS}"
         if _DECIMAL_COMMA.fullmatch(text):
             remedy = "Declare processing.decimal: ',' where the comma is a decimal mark"
         raise DataError(f"Column {name} has the value {text[:80]!r}: {error}", remedy) from error

@@ -46,11 +46,21 @@ def test_degrees_minutes_and_seconds_among_numbers(built: Building) -> None:
 
 def test_a_value_that_is_no_place_and_its_remedies(built: Building) -> None:
     text = "n,lat,lon\n1,45,-75\n2,unknown,unknown\n"
-    with pytest.raises(DataError, match=r"Column lon has the value 'unknown'.*processing\.nulls.*processing\.sql"):
+    with pytest.raises(DataError, match=r"Column lon has the value 'unknown'.*Declare it as nulls.*processing\.sql"):
         built(text, **COLUMNS)
     assert places(built(text, nulls=["unknown"], **COLUMNS)) == {1: "POINT (-75 45)", 2: None}
     sql = "SELECT n::INT AS n, ST_Point(lon::DOUBLE, lat::DOUBLE) AS geometry FROM source WHERE lat <> 'unknown'"
     assert places(built(text, sql_text=sql)) == {1: "POINT (-75 45)"}
+
+
+@pytest.mark.parametrize(
+    "declared", [{"nulls": ["-999"]}, {"columns": {name: {"nulls": ["-999"]} for name in ("lat", "lon")}}]
+)
+def test_numbers_that_stand_for_an_unknown_place(built: Building, declared: dict[str, Any]) -> None:
+    text = "n,lat,lon\n1,45,-75\n2,-999.0,-999.0\n"
+    with pytest.raises(DataError, match=r"no longitude and latitude.*row 2"):
+        built(text, **COLUMNS)
+    assert places(built(text, **COLUMNS, **declared)) == {1: "POINT (-75 45)", 2: None}
 
 
 def test_a_decimal_comma_and_its_remedy(built: Building) -> None:
