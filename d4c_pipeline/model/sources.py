@@ -87,11 +87,14 @@ class _Web(_Declared):
     `authorization`: the name of an environment variable with the value of the Authorization header. It is sent to the
     declared hosts alone, never to where they redirect. `user_agent`: what stands before ours in that header, for a
     server that refuses ours.
+    `private_addresses`: whether redirects and documents of the source may lead to private or loopback addresses; those
+    that are declared may lie anywhere.
     """
 
     per_host: int = Field(default=4, ge=1, le=16)
     timeouts: Timeouts = Timeouts()
     user_agent: Annotated[str, full_match(r"[!-~]+( [!-~]+)*", "a User-Agent (plain ASCII)")] | None = None
+    private_addresses: bool = False
     authorization: Annotated[str, full_match(r"[A-Z][A-Z0-9_]*", "a name of an environment variable")] | None = None
 
 
@@ -182,7 +185,6 @@ class CkanSource(_Files):
     `formats`, whose language is one of `languages` and whose name (in any language), file name or id is matched by
     the glob `name` (a template over {vintage}); upper and lower case are one, and what is left out chooses all. The
     vintage is when the package was last modified: write `vintages: discovered`, or list the one it stands for.
-    `private_addresses`: whether resources may lie on private or loopback addresses.
     """
 
     kind: Literal["ckan"]
@@ -191,7 +193,6 @@ class CkanSource(_Files):
     formats: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     name: Glob | None = None
-    private_addresses: bool = False
 
     def derived_from(self, vintage: Vintage) -> tuple[str, ...]:
         """Return the page of the package."""

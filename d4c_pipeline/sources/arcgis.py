@@ -246,6 +246,7 @@ class ArcGisLayer:
             timeouts=declared.timeouts,
             authorization=declared.authorization,
             user_agent=declared.user_agent,
+            public_only=not declared.private_addresses,
         )
         return Service(web, self._url, self._pause)
 

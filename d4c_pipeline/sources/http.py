@@ -122,6 +122,7 @@ class HttpFiles:
             timeouts=self._declared.timeouts,
             authorization=self._declared.authorization,
             user_agent=self._declared.user_agent,
+            public_only=not self._declared.private_addresses,
         )
 
     def _require_served(self, vintage: Vintage, marks: Sequence[FileMark]) -> None:

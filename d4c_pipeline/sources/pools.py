@@ -1,14 +1,12 @@
-"""Connections as `web.py` uses them: pools by proxy, whom to trust, and who must not be connected to.
+"""Connections as `web.py` uses them: pools by proxy, and whom to trust.
 
-What is sent over them belongs to `web.py`.
+What is sent over them belongs to `web.py`, which addresses are public to `public.py`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -18,11 +16,10 @@ from urllib.parse import urlsplit
 
 import certifi
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.sources.public import PublicHttpPool, PublicHttpsPool
 
 # At DEBUG it writes whole addresses into the log, and those of S3 are signed.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -41,7 +38,7 @@ def pools(options: dict[str, Any], secure: bool, proxy: str | None, guarded: boo
         options = {**options, "ssl_context": tls()}
     manager = urllib3.PoolManager(**options) if proxy is None else urllib3.ProxyManager(proxy, **options)
     if guarded and proxy is None:
-        manager.pool_classes_by_scheme = {"http": _PublicHttpPool, "https": _PublicHttpsPool}
+        manager.pool_classes_by_scheme = {"http": PublicHttpPool, "https": PublicHttpsPool}
     return manager
 
 
@@ -105,50 +102,3 @@ def proxy_of(scheme: str, host: str) -> str | None:
         return None
     proxies = urllib.request.getproxies()
     return proxies.get(scheme) or proxies.get("all")
-
-
-def require_public(host: str, url: str) -> None:
-    """Raise SourceError when a name leads to a private address."""
-    for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
-        _refuse_private(str(address[0]), url)
-
-
-def _refuse_private(address: str, url: str) -> None:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    if not (mapped or parsed).is_global:
-        raise SourceError(
-            f"{url} leads to {address}, which is no public address, though it comes out of another's document",
-            "If that is meant, declare private_addresses: true",
-        )
-
-
-class _PublicHttpConnection(HTTPConnection):
-    """Looks at whom it is connected to before it says anything: names may resolve otherwise the second time."""
-
-    def _new_conn(self) -> socket.socket:
-        return _public(super()._new_conn(), self.host)
-
-
-class _PublicHttpsConnection(HTTPSConnection):
-    """As `_PublicHttpConnection`."""
-
-    def _new_conn(self) -> socket.socket:
-        return _public(super()._new_conn(), self.host)
-
-
-class _PublicHttpPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHttpConnection  # pyright: ignore[reportAssignmentType] - as urllib3's own subclasses
-
-
-class _PublicHttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHttpsConnection  # pyright: ignore[reportAssignmentType]
-
-
-def _public(connection: socket.socket, host: str) -> socket.socket:
-    try:
-        _refuse_private(str(connection.getpeername()[0]), host)
-    except SourceError:
-        connection.close()
-        raise
-    return connection

@@ -223,6 +223,7 @@ class S3Objects:
             per_host=declared.per_host,
             timeouts=declared.timeouts,
             user_agent=declared.user_agent,
+            public_only=not declared.private_addresses,
         )
 
 

@@ -150,7 +150,7 @@ def service_web(declared: StatCanTableSource, origins: Mapping[str, str], patien
         timeouts=declared.timeouts,
         authorization=declared.authorization,
         user_agent=declared.user_agent,
-        public_only=True,  # where the CSV lies is told by the service
+        public_only=not declared.private_addresses,  # where the CSV lies is told by the service
     )
 
 

@@ -28,7 +28,8 @@ from d4c_pipeline.model.sources import Timeouts
 from d4c_pipeline.sources import not_data
 from d4c_pipeline.sources.hosts import HOSTS
 from d4c_pipeline.sources.origins import origin_of, rewrite
-from d4c_pipeline.sources.pools import pools, proxy_of, require_chain, require_public
+from d4c_pipeline.sources.pools import pools, proxy_of, require_chain
+from d4c_pipeline.sources.public import require_public
 from d4c_pipeline.transport.identity import announced
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, is_retryable, persist, retry_after
 
@@ -46,8 +47,9 @@ class Web:
     """HTTP for one source. Safe in several threads.
 
     `origins`: origin -> origin that serves it instead. `authorization`: value of that header, sent to the origins of
-    `declared` addresses alone. `public_only`: whether addresses on private networks are refused (for addresses that
-    came out of somebody else's document); what `origins` rewrites is excepted, and so are the declared origins.
+    `declared` addresses alone. `public_only`: whether addresses on private networks are refused, before anything is
+    connected; what `origins` rewrites is excepted, and so are the declared origins, so that it holds for redirects and
+    for addresses that came out of somebody else's document.
     `user_agent`: what stands before ours.
     """
 
@@ -59,7 +61,7 @@ class Web:
         per_host: int = 4,
         declared: tuple[str, ...] = (),
         authorization: str | None = None,
-        public_only: bool = False,
+        public_only: bool = True,
         user_agent: str | None = None,
     ) -> None:
         self._origins = dict(origins)
@@ -185,7 +187,7 @@ class Web:
         try:
             return send()
         except SSLError as error:
-            if not (self._public_only or proxy_of(urlsplit(asked).scheme, urlsplit(asked).hostname or "")):
+            if not (self._guarded(target, asked) or proxy_of(urlsplit(asked).scheme, urlsplit(asked).hostname or "")):
                 require_chain(asked, error)
             raise
         except ProtocolError as error:
@@ -243,12 +245,16 @@ class Web:
             HOSTS.rest(urlsplit(asked).netloc, rest)
         raise error
 
+    def _guarded(self, target: str, asked: str) -> bool:
+        """Say whether somebody else named an address, so that it must be public."""
+        return self._public_only and asked == target and origin_of(target) not in self._declared
+
     def _manager(self, target: str, asked: str) -> urllib3.PoolManager:
         parts = urlsplit(asked)
-        guarded = self._public_only and asked == target and origin_of(target) not in self._declared
+        guarded = self._guarded(target, asked)
         proxy = proxy_of(parts.scheme, parts.hostname or "")
         if guarded and proxy is not None:
-            require_public(parts.hostname or "", asked)  # who the proxy connects to can't be seen from here
+            require_public(asked)  # who the proxy connects to can't be seen from here
         return self._pools(parts.scheme == "https", proxy, guarded)
 
 
@@ -260,7 +266,7 @@ def web_of(
     per_host: int,
     timeouts: Timeouts,
     authorization: str | None = None,
-    public_only: bool = False,
+    public_only: bool = True,
     user_agent: str | None = None,
 ) -> Web:
     """Return the HTTP of a declared source. `authorization` names the environment variable that holds the value.

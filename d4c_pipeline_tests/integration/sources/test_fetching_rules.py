@@ -156,7 +156,8 @@ def test_credentials_stay_with_the_declared_host(tmp_path: Path, monkeypatch: py
             if number == 1
             else handler.reply(302, Location=f"{elsewhere.url}/data.zip")
         )
-        files(f"{origin.url}/data.zip", authorization="SOURCE_TOKEN").fetch(V2021, tmp_path)
+        declared = {"authorization": "SOURCE_TOKEN", "private_addresses": True}
+        files(f"{origin.url}/data.zip", **declared).fetch(V2021, tmp_path)
         assert [each.headers.get("Authorization") for each in origin.asked] == ["Bearer hunter2"] * 2
         assert [each.headers.get("Authorization") for each in elsewhere.asked] == [None]
     assert "hunter2" not in (tmp_path / ".fetch.jsonl").read_text()
