@@ -30,7 +30,11 @@ def _table_number(value: object) -> object:
 
 Template = Annotated[str, AfterValidator(_template)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_template)]
-UrlTemplate = Annotated[HttpUrl, AfterValidator(_template)]
+# Addresses are pasted with the spaces that a browser shows.
+FileUrl = Annotated[
+    HttpUrl, BeforeValidator(lambda text: text.strip().replace(" ", "%20") if isinstance(text, str) else text)
+]
+UrlTemplate = Annotated[FileUrl, AfterValidator(_template)]
 # Told apart before validation, so that what is wrong is said of the one form that was written. Brackets: of no YAML.
 Mirrors = Annotated[
     Annotated[UrlTemplate, Tag("[address]")]
@@ -116,7 +120,7 @@ class HttpSource(_Files):
 
     kind: Literal["http"]
     urls: tuple[Mirrors, ...] = ()
-    vintage_urls: dict[VintageText, tuple[HttpUrl, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    vintage_urls: dict[VintageText, tuple[FileUrl, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
     mirror_list: str | None = None
     sha256: dict[str, Sha256] = Field(default_factory=dict[str, str])
 

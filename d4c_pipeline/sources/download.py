@@ -25,6 +25,7 @@ from d4c_pipeline.sources.port import Arrived, Fetched
 from d4c_pipeline.sources.web import Answer, Web
 from d4c_pipeline.transport.patience import FAILURES, persist
 
+_GZIP = b"\x1f\x8b"
 Report = Callable[[str, int, int | None], None]
 
 
@@ -104,6 +105,7 @@ class Download:
         self._target = into / wanted.name
         self._part = Part(self._target, wanted.url, notes, wanted.sha256, self._stop)
         self._label = web.label(wanted.url)
+        self._unpacked = False  # a gzip came without its gzip
         self._longest: int | None = None  # the length that an attempt was told last
         self._mirror: str | None = None  # the one that the bytes so far came from
         self._deadline = time.monotonic() + web.patience.whole_timeout
@@ -174,13 +176,22 @@ class Download:
         known = self._known()
         if part.is_complete or not part.is_whole:
             rest = {} if part.is_complete else part.continuing(trusting=trusting)
-            asking = rest or _conditions(known)
+            asking = (rest or _conditions(known)) | ({"Accept-Encoding": "gzip"} if self._unpacked else {})
             with self._web.answer("GET", wanted.sign(mirror), asking, passing=(304, 416), label=label) as response:
                 if known is not None and (response.status == 304 or _is_known(response, known)):
                     return known
                 self._take(response, mirror, label, trusting=trusting)
         if part.total is not None and part.done != part.total:
             raise TransientError(f"{label} sent {part.done:,} bytes of {part.total:,}", "Try again later")
+        if (
+            not self._unpacked
+            and wanted.name.lower().endswith(".gz")
+            and not (part.start or b"\x1f\x8b").startswith(_GZIP)
+        ):
+            # Google Cloud Storage unpacks what it holds as gzip for whoever accepts no gzip.
+            self._unpacked = True
+            part.restart()
+            raise TransientError(f"{label} is not a gz", "Look at the address in a browser and correct it")
         html_type = not_data.is_html_type(part.content_type, wanted.name)
         try:
             files.inspect(part.path, wanted.name, label, part.start, html_type=html_type)
@@ -197,19 +208,24 @@ class Download:
         A connection that closes half-way looks like one that closes at the end. Raises TransientError.
         """
         part, wanted = self._part, self._wanted
-        known = part.total is not None or wanted.sha256 is not None or files.has_end(wanted.name)
-        if known or not part.is_plain:
+        if part.total is not None or wanted.sha256 is not None or files.has_end(wanted.name) or not part.is_plain:
             return
         try:
             stated = stated_length(self._web, wanted.sign(mirror), wanted.name, label=label)
         except (D4CError, *FAILURES):
             stated = None  # it was sent all the same
-        expected = max(filter(None, (stated, self._longest)), default=None)
+        known = wanted.known
+        marks = (part.etag, part.last_modified)
+        retained = (
+            known.size if known is not None and (known.etag, known.last_modified) == marks != (None, None) else None
+        )
+        expected = max(filter(None, (stated, self._longest, retained)), default=None)
         if expected is not None and part.done < expected:
             done = part.done
             part.restart()
             raise TransientError(
-                f"{label} sent {done:,} bytes without saying how many there are; the file has {expected:,} by its HEAD",
+                f"{label} sent {done:,} bytes without saying how many there are; the file has {expected:,} "
+                "by what it says of it otherwise",
                 "Try again later; if it stays so, tell the publisher, or declare the sha256 of the file",
             )
 

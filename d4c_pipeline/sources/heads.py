@@ -16,9 +16,10 @@ from d4c_pipeline.sources.port import FileMark
 from d4c_pipeline.sources.web import Answer, Web
 from d4c_pipeline.transport.patience import HttpStatusError
 
-_SURE = frozenset({401, 404, 407, 410, 429})
-"""What GET would answer as well. It is asked nevertheless where HEAD is not known to be meant so, but of these."""
+_SURE = frozenset({407, 429})
+"""What is meant for every request: of the proxy, and of one that asks too often."""
 
+_NO_RANGES = frozenset({400, 405, 406, 412, 416, 501})
 _SILENT: set[str] = set()
 """Hosts that left a HEAD unanswered, in this process: a time-out is not waited for at each of their files."""
 
@@ -34,7 +35,7 @@ def read_mark(web: Web, url: str, name: str) -> FileMark:
     try:
         return _by_get(web, url, name, "bytes=0-0")
     except HttpStatusError as error:
-        if not 400 <= error.status < 500 or error.status in (*_SURE, 403):
+        if error.status not in _NO_RANGES:
             raise
     return _by_get(web, url, name, None)  # there are servers that know no ranges and say so
 

@@ -303,6 +303,8 @@ def _release(response: Answer) -> None:
 
 
 def _redirected(base: str, location: str, label: str) -> str:
+    # Headers are read as Latin-1; what stands in them beyond ASCII are the bytes of the address.
+    location = "".join(letter if letter.isascii() else f"%{ord(letter):02X}" for letter in location)
     try:
         target = urljoin(base, location)
         scheme = urlsplit(target).scheme

@@ -114,11 +114,14 @@ def seconds_asked(header: str | None, now: datetime) -> float | None:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Read the date of an HTTP header; None when there is none or it can't be read."""
+    """Read the date of an HTTP header, of ISO 8601 as well; None when there is none or it can't be read."""
     try:
         moment = parsedate_to_datetime(text or "")
     except ValueError:
-        return None
+        try:
+            moment = datetime.fromisoformat(text or "")
+        except ValueError:
+            return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -56,7 +56,7 @@ def plain(body: bytes, code: int = 200, **headers: str) -> o.Behaviour:
     return lambda handler, _: handler.reply(code, body, **{"Last_Modified": o.DATE, **headers})
 
 
-@pytest.mark.parametrize("how", ["500", "404 page", "page", "silent", "hangs up"])
+@pytest.mark.parametrize("how", ["500", "405", "404", "401", "410", "page", "silent", "hangs up"])
 def test_a_head_that_says_nothing_is_followed_by_a_get(
     to_heads: Callable[[Callable[[o.Handler], None]], None], how: str, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_a_head_that_says_nothing_is_followed_by_a_get(
         elif how == "page":
             handler.reply(200, o.PAGE, Content_Type="text/html", Last_Modified="Fri, 01 Jan 2010 00:00:00 GMT")
         elif how != "hangs up":
-            handler.reply(int(how[:3]) if how == "500" else 405)
+            handler.reply(int(how), o.PAGE, Content_Type="text/html")
         handler.close_connection = True
 
     to_heads(head)
@@ -101,7 +101,9 @@ def test_a_body_without_length_is_compared_with_the_head(
 
     to_heads(lambda handler: handler.reply(200, CSV))
     with o.serving(o.Origin(cut)) as origin:
-        with pytest.raises(TransientError, match="sent 12 bytes without saying how many there are; the file has 16"):
+        with pytest.raises(
+            TransientError, match="sent 12 bytes without saying how many there are; the file has 16 by what it says"
+        ):
             files(f"{origin.url}/a.csv").fetch(V2021, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [], "nothing of it is taken up later"
         origin.behaviour = closing(CSV)
@@ -294,9 +296,52 @@ def test_a_chain_without_its_intermediate_is_told_and_the_remedy_works(
 def test_odd_addresses_are_asked_as_they_are_written(tmp_path: Path, path: str) -> None:
     with o.serving(o.Origin(plain(CSV))) as origin:
         declared = path.replace(" ", "%20")
-        (got,) = files(f"{origin.url}{declared}").fetch(V2021, tmp_path)
+        (got,) = files(f"{origin.url}{path}").fetch(V2021, tmp_path)
         assert path_of(got).read_bytes() == CSV
         assert got.name.endswith(".csv")
         asked = origin.asked[0].path
     assert asked.isascii()
     assert unquote(asked) == unquote(declared.partition("#")[0])
+
+
+def test_an_address_in_a_redirect_is_taken_by_its_bytes(tmp_path: Path) -> None:
+    def script(handler: o.Handler, number: int) -> None:
+        if number == 1:
+            handler.reply(302, Location="/données ouvertes.csv".encode().decode("latin-1"))
+        else:
+            plain(CSV)(handler, number)
+
+    with o.serving(o.Origin(script)) as origin:
+        files(f"{origin.url}/a.csv").fetch(V2021, tmp_path)
+        assert unquote(origin.asked[1].path) == "/données ouvertes.csv"
+
+
+def test_a_file_that_is_shorter_than_the_same_one_before_is_cut_off(
+    to_heads: Callable[..., None], tmp_path: Path
+) -> None:
+    to_heads(lambda handler: handler.reply(405))
+    with o.serving(o.Origin(plain(CSV))) as origin:
+        source = files(f"{origin.url}/a.csv")
+        known = retained(source.fetch(V2021, tmp_path / "one")[0])
+        origin.behaviour = closing(CSV[:12], Last_Modified=o.DATE)
+        with pytest.raises(TransientError, match="sent 12 bytes"):
+            source.fetch(V2021, tmp_path / "two", [known])
+        origin.behaviour = closing(CSV[:12], Last_Modified="Sun, 05 May 2024 23:30:00 GMT")
+        assert source.fetch(V2021, tmp_path / "three", [known])[0].size == 12, "another edition may be shorter"
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_gzip_that_is_unpacked_for_us_is_asked_for_as_it_is(tmp_path: Path, *, always: bool) -> None:
+    def transcoding(handler: o.Handler, _: int) -> None:
+        if always or "gzip" not in handler.headers["Accept-Encoding"]:
+            plain(CSV)(handler, 1)
+        else:
+            plain(gzip.compress(CSV, mtime=0), 200, Content_Encoding="gzip")(handler, 1)
+
+    with o.serving(o.Origin(transcoding)) as origin:
+        if always:
+            with pytest.raises(SourceError, match="is not a gz"):
+                files(f"{origin.url}/a.csv.gz").fetch(V2021, tmp_path)
+        else:
+            (got,) = files(f"{origin.url}/a.csv.gz").fetch(V2021, tmp_path)
+            assert gzip.decompress(path_of(got).read_bytes()) == CSV
