@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from d4c_pipeline.model import date_format
 from d4c_pipeline.model.declared import Bilingual, Declared, Identifier, full_match, text_of_number
 
 
@@ -24,13 +25,21 @@ Marker = Annotated[str, BeforeValidator(_text_of_marker)]
 class Column(Declared):
     """What is declared of an output column: its name at the source, its type, what it means.
 
-    `nulls`: texts (or numbers) that mean "no value" in this column, beside those of the whole dataset.
+    `date_format`: the form of a date or moment in text, as strptime has it (`%d/%m/%Y %H:%M`); a value in another form
+    is refused. `nulls`: texts (or numbers) that mean "no value" in this column, beside those of the whole dataset.
     """
 
     source: str | None = None
     nulls: tuple[Marker, ...] = ()
     type: Literal["string", "integer", "float", "boolean", "date", "timestamp"] | None = None
+    date_format: str | None = None
     description: Bilingual | None = None
+
+    @model_validator(mode="after")
+    def _form_makes_the_type(self) -> Self:
+        if self.date_format is not None:
+            date_format.check(self.date_format, self.type)
+        return self
 
 
 class Dguid(Declared):

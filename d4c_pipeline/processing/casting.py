@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing import date_formats
 
 Column: TypeAlias = "pa.Array | pa.ChunkedArray"
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -27,22 +28,25 @@ NUMERIC = ("integer", "float")
 _PATTERNS = {
     "integer": r"^-?[0-9]+$",
     "float": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$",
-    "boolean": r"(?i)^(true|false|t|f|yes|no|y|n|1|0)$",
+    "boolean": r"(?i)^(true|false|t|f|yes|no|y|n|1|0|oui|non|o|vrai|faux|v)$",
     "date": r"^[0-9]{4}([-/]?)[0-9]{2}[-/]?[0-9]{2}$",
     "timestamp": (
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
         r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$"
     ),
 }
-_TRUE = pa.array(["true", "t", "yes", "y", "1"])
+_TRUE = pa.array(["true", "t", "yes", "y", "1", "oui", "o", "vrai", "v"])
+_MINUS = "\u2212"
 
 
-def cast(column: Column, kind: str, name: str) -> Column:
+def cast(column: Column, kind: str, name: str, *, date_format: str | None = None, first_row: int = 0) -> Column:
     """Return `column` as the declared `kind` (string, integer, float, boolean, date, timestamp).
 
     Blank text is null for every kind but string. Dates are `YYYY-MM-DD`, `YYYY/MM/DD` or `YYYYMMDD`. Timestamps are ISO
-    8601; one with a zone is turned to UTC, one without is kept as it stands; the type carries no zone. Raises DataError
-    with examples when a value can't be cast without loss (`name` is the column's, for the message).
+    8601; one with a zone is turned to UTC, one without is kept as it stands; the type carries no zone. With
+    `date_format` (strptime's, see `date_formats`) text is a date or moment in that form alone. Booleans are words of
+    English and French. Raises DataError with examples and the row of the first when a value can't be cast without loss
+    (`name` is the column's and `first_row` how many rows come before it, for the message).
     """
     target = ARROW_TYPES[kind]
     if column.type == target:
@@ -54,12 +58,17 @@ def cast(column: Column, kind: str, name: str) -> Column:
     textual = pa.types.is_string(column.type) and kind != "string"
     if textual and kind == "float" and (numbers := plain_numbers(column)) is not None:
         return numbers
+    if textual and date_format is not None:
+        return date_formats.parsed(column, date_format, target, name, first_row)
     if textual:
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        if kind in NUMERIC and pc.any(pc.starts_with(column, _MINUS)).as_py():
+            column = pc.replace_substring_regex(column, f"^{_MINUS}", "-")
         fits = pc.match_substring_regex(column, _PATTERNS[kind])
         if pc.any(pc.invert(fits)).as_py():
-            raise _refusal(column.filter(pc.invert(fits)), kind, name)
+            row = first_row + pc.index(fits, pa.scalar(value=False)).as_py() + 1
+            raise _refusal(column.filter(pc.invert(fits)), kind, name, row=row)
     try:
         return _of_text(column, kind) if textual else column.cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -116,9 +125,11 @@ def _misfits(column: Column, kind: str, *, textual: bool) -> pa.Array:
     return pa.array(blamed, column.type)
 
 
-def _refusal(misfits: Column, kind: str, name: str, reason: str = "") -> DataError:
+def _refusal(misfits: Column, kind: str, name: str, reason: str = "", row: int | None = None) -> DataError:
     examples = ", ".join(repr(value) for value in pc.unique(misfits).slice(0, 3).to_pylist())
+    form = ", date_format (strptime's, such as '%d/%m/%Y')" if kind in ("date", "timestamp") else ""
     return DataError(
-        f"Column {name} has values that are not of the declared type {kind}: {examples or reason}",
-        "Declare them as nulls, or another type for the column",
+        f"Column {name} has values that are not of the declared type {kind}: {examples or reason}"
+        + (f" (the first in row {row})" if row is not None else ""),
+        f"Declare them as nulls{form}, or another type for the column",
     )

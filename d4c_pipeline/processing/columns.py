@@ -7,7 +7,7 @@ The naming rule for what is not declared stands in `names`, casting in `casting`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -29,7 +29,7 @@ class Plan:
 
     `columns`: all of them in their order, geometry (if any) last. `schema`: of the attributes as `batch` returns them.
     `settled`: output names whose type is declared; the others may be narrowed. `nulls`: markers by output
-    name, `general` those of all columns.
+    name, `general` those of all columns. `formats`: of declared dates and moments.
     """
 
     columns: tuple[release.Column, ...]
@@ -37,6 +37,7 @@ class Plan:
     kinds: Mapping[str, str]
     nulls: Mapping[str, tuple[str, ...]]
     general: tuple[str, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def markers(self, name: str) -> tuple[str, ...]:
         """Return what means "no value" in a column that becomes a number."""
@@ -47,11 +48,11 @@ class Plan:
         """Columns whose type is declared."""
         return frozenset(self.kinds)
 
-    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def batch(self, batch: pa.RecordBatch, first_row: int = 0) -> pa.RecordBatch:
         """Return the attributes of `batch` under their output names, declared nulls and types applied.
 
         `batch` has the columns that the plan was made for; further ones (the geometry) are left out. Raises DataError
-        when a value can't be cast.
+        when a value can't be cast, counting rows from `first_row`, the number of those before the batch.
         """
         arrays: list[pa.Array] = []
         for position, name in enumerate(self.schema.names):
@@ -59,7 +60,8 @@ class Plan:
             if name in self.nulls:
                 column = with_nulls(column, self.nulls[name], numeric=self.kinds.get(name) in casting.NUMERIC)
             if name in self.kinds:
-                column = casting.cast(column, self.kinds[name], name)
+                form = self.formats.get(name)
+                column = casting.cast(column, self.kinds[name], name, date_format=form, first_row=first_row)
             arrays.append(column)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -121,6 +123,7 @@ def plan(
         {claimed[raw]: column.type for raw, column in wanted.items() if column.type},
         {name: markers for name, markers in nulls.items() if markers},
         general,
+        {claimed[raw]: column.date_format for raw, column in wanted.items() if column.date_format},
     )
 
 
@@ -151,8 +154,8 @@ def _facts(raw: str, schema: pa.Schema, origin: pa.Schema) -> dict[str, str]:
     # What fields say of themselves: those of the stream, else the source's of the very name.
     known = origin.field(raw) if raw in origin.names else None
     facts: dict[str, str] = {"source": raw} if known is not None else {}
-    for field in (known, schema.field(raw)):
-        metadata = (field.metadata if field is not None else None) or {}
+    for each in (known, schema.field(raw)):
+        metadata = (each.metadata if each is not None else None) or {}
         facts |= {fact: metadata[fact.encode()].decode() for fact in _FACTS if fact.encode() in metadata}
     return facts
 

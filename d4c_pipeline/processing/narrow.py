@@ -4,10 +4,15 @@ A type is taken when every text can be written again from the value and what is 
 of decimals, form of a timestamp); in doubt a column stays text. Declared types go before it, see `columns`.
 
 The rules. Integers: no leading zeros, no plus sign, within 64 bits; the narrowest of 8, 16, 32, 64 bits. Decimals, as
-float64 and never float32: one number of decimals throughout, or no trailing zeros (1.1 and 1.10 may be two codes), and
-no more digits than float64 gives back. Dates: YYYY-MM-DD. Timestamps: ISO 8601 to the minute, second or a fraction of
+float64 and never float32, with no more digits than it gives back; the number of decimals may vary (45, 0.0, 1.50),
+unless the column looks like numbering. Dates: YYYY-MM-DD. Timestamps: ISO 8601 to the minute, second or a fraction of
 up to six digits, in one form throughout, all or none with Z. Booleans: true and false in one spelling. Columns that are
-named as codes (`id`, `code_postal`, `CSDUID`) stay text: the next vintage may bring the zeros.
+named as codes (`id`, `code_postal`, `CSDUID`, `coordinate`, `version`) stay text: the next vintage may bring the zeros.
+
+Numbering is what counts on behind the point (1.9, 1.10, 1.11), where 1.1 is not 1.10. A column of decimals that vary in
+number looks like it when all its values are one or two digits from 1 on, alone or with a point and up to three digits
+without leading zeros, and either each that ends in 0 has its predecessor (1.9 of 1.10) or two are one number (1.1 and
+1.10).
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -28,6 +33,8 @@ from d4c_pipeline.processing.names import snake_case
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _SPELLINGS = (("true", "false"), ("TRUE", "FALSE"), ("True", "False"))
 _DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_NUMBERING = r"^[1-9][0-9]?(\.(0|[1-9][0-9]{0,2}))?$"
+_NUMBERING_LENGTH, _NUMBERINGS = 6, 5_000
 _MINUS_ZERO = r"^-0(\.0+)?$"
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?P<separator>[T ])\d\d:\d\d(?P<second>:\d\d(\.\d{1,6})?)?(?P<zone>Z?)")
 # Any decimal of so many digits comes back from float64.
@@ -35,10 +42,16 @@ _SURE_DIGITS = 15
 # A few values of a batch tell most columns of words from columns of numbers.
 _SAMPLE = 64
 _CODE_WORDS = frozenset(
-    ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax")
+    ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax",
+     "version", "isbn", "issn", "sku", "upc", "gtin", "siren", "siret", "barcode")
+)  # fmt: skip
+# Of one word alone. The position of a series in a table of Statistics Canada, in which 1.1 and 1.10 are two, is a code;
+# X_COORDINATE is a number.
+_CODE_NAMES = frozenset(
+    ("coordinate", "coordonnee", "coordonnees", "vector", "vecteur", "naics", "scian", "noc", "cnp")
 )
-# The position of a series in a table of Statistics Canada, in which 1.1 and 1.10 are two. X_COORDINATE is a number.
-_CODE_NAMES = frozenset(("coordinate", "coordonnees"))
+_PHONES = frozenset(("phone", "telephone", "tel", "fax", "cell", "mobile"))
+_NUMBERS = frozenset(("number", "numero", "num", "no", "nbr"))
 _CODE_ENDS = ("uid", "objectid", "nameid", "dguid")
 
 
@@ -58,7 +71,13 @@ def is_code(name: str) -> bool:
     """Whether a column of that name (source's or output's) holds codes rather than quantities."""
     plain = snake_case(name)
     words = plain.split("_")
-    return plain in _CODE_NAMES or words[0] in _CODE_WORDS or words[-1] in _CODE_WORDS or words[-1].endswith(_CODE_ENDS)
+    return (
+        plain in _CODE_NAMES
+        or words[0] in _CODE_WORDS
+        or words[-1] in _CODE_WORDS
+        or words[-1].endswith(_CODE_ENDS)
+        or (words[-1] in _NUMBERS and not _PHONES.isdisjoint(words))
+    )
 
 
 class Evidence:
@@ -122,6 +141,7 @@ class _Seen:
     fewest: int = 1 << 30  # decimals
     most: int = 0
     trailing_zero: bool = False
+    numbering: set[str] | None = field(default_factory=set[str])  # all values, while they can be that
     form: tuple[int, str, str] | None = None  # of timestamps: length, separator, zone
     integers: bool = False  # the column comes as integers
     reason: str = ""
@@ -163,7 +183,9 @@ class _Seen:
                 return numbers is not None
             case "decimal":
                 if numbers is not None and _is_short(numbers):
-                    self.fewest = 0 if whole else self.fewest
+                    if whole:
+                        self.fewest = 0
+                        self._note_whole_numbering(numbers)
                     return True
                 return self._all_decimals(values, whole=whole)
             case "date":
@@ -191,10 +213,43 @@ class _Seen:
         self.trailing_zero = self.trailing_zero or bool(pc.any(zeros).as_py())
         if pc.any(pc.match_substring_regex(values.filter(pc.starts_with(values, "-0")), _MINUS_ZERO)).as_py():
             return False
+        self._note_numbering(values, length)
         if not comes_back(values.filter(pc.greater(length, _SURE_DIGITS))):
             self.reason = "some have more digits than a 64-bit number gives back"
             return False
         return True
+
+    def _note_whole_numbering(self, numbers: Any) -> None:
+        if self.numbering is None:
+            return
+        extremes = pc.min_max(numbers).as_py()
+        if extremes["min"] < 1 or extremes["max"] > 99:
+            self.numbering = None
+        else:
+            self.numbering.update(map(str, pc.unique(numbers).to_pylist()))
+
+    def _note_numbering(self, values: Any, length: Any) -> None:
+        # Most columns of decimals have longer values, and are not looked at.
+        if self.numbering is None:
+            return
+        if pc.max(length).as_py() > _NUMBERING_LENGTH:
+            self.numbering = None
+            return
+        different = pc.unique(values)
+        if len(different) > _NUMBERINGS or not pc.all(pc.match_substring_regex(different, _NUMBERING)).as_py():
+            self.numbering = None
+            return
+        self.numbering.update(different.to_pylist())
+
+    def _is_numbering(self) -> bool:
+        texts = self.numbering
+        if not texts or len(texts) > _NUMBERINGS:
+            return False
+        if len({float(text) for text in texts}) < len(texts):
+            return True
+        # (Of 2.0 there is none, so it says nothing.)
+        tens = [text.split(".") for text in texts if "." in text and text.endswith("0") and not text.endswith(".0")]
+        return bool(tens) and all(f"{whole}.{int(part) - 1}" in texts for whole, part in tens)
 
     def _all_timestamps(self, values: Any, *, whole: bool) -> bool:
         match = _TIMESTAMP.fullmatch(values[0].as_py())
@@ -221,8 +276,8 @@ class _Seen:
         if "timestamp" in self.kinds:
             return _timestamp(self.form[2] if self.form else "")
         if "decimal" in self.kinds:
-            if self.trailing_zero and self.fewest != self.most:
-                self.reason = "the number of decimals varies and some end in 0, which a number does not keep"
+            if self.trailing_zero and self.fewest != self.most and self._is_numbering():
+                self.reason = "it looks like numbering, in which 1.1 is not 1.10"
                 return None
             return pa.float64()
         return pa.bool_() if self.kinds else None

@@ -150,7 +150,7 @@ def _cleaned(
     piece: tuple[int, pa.RecordBatch], stream: Stream, plan: columns.Plan, features: Features | None
 ) -> tuple[pa.RecordBatch, Shapes | None]:
     first, batch = piece
-    attributes = rows.pack(plan.batch(batch))
+    attributes = rows.pack(plan.batch(batch, first))
     if features is None:
         return attributes, None
     from d4c_pipeline.processing import geometry, staged  # noqa: PLC0415
