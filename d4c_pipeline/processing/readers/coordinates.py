@@ -78,7 +78,13 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
             attributes=pa.schema(fields),
             batches=_with_points(
                 native.batches,
-                _Columns(*wanted, *(null_texts(processing, name) for name in wanted), processing.o_means),
+                _Columns(
+                    wanted[0],
+                    wanted[1],
+                    null_texts(processing, wanted[0]),
+                    null_texts(processing, wanted[1]),
+                    processing.o_means,
+                ),
                 native.report,
                 threads,
             ),

@@ -119,7 +119,11 @@ def test_a_truncated_geopackage(declare: Declare, fixtures: Path, tmp_path: Path
         ("a.geojson", b'{"type": "FeatureCollection", "features": [{"type":', "can't be read"),
         ("a.csv", b"x,y\n", "has no rows"),
         ("a.csv", b"x,y\n1,2,3\n", "Expected 2 columns, got 3"),
-        ("a.csv", b"x,y\n..,45\n", "Column x has values that are not of the declared type float: '..'"),
+        (
+            "a.csv",
+            b"x,y\n..,45\n",
+            "Column x has the value '..': it is neither a number nor degrees, minutes and seconds",
+        ),
         ("a.csv", b"x,y\n45,-95\n", "no longitude and latitude"),
         ("a.csv", b"a,b\n45,-75\n", "no column x to take coordinates from. Declare one of a, b"),
         ("a.pdf", b"%PDF", "No file is of a known kind for a vector among a.pdf"),
