@@ -333,16 +333,16 @@ def _refuse(
     if not bad.any():
         return
     wrong = coordinates[bad]
-    x, y = wrong[0, :2]
+    (x, y), seen = wrong[0, :2], ""
     remedy = (
         "Declare the right processing.crs (with override_crs), or what stands for an unknown place as nulls of its"
         " columns, or drop the rows in processing.sql"
     )
     if (np.abs(wrong[:, :2]) <= (90.0, 180.0)).all():
-        what += " and look exchanged (latitude first)"
+        seen = ", and look exchanged (latitude first)"
         remedy = f"Exchange processing.longitude and latitude where they are declared. {remedy}"
     raise UnfitError(
-        f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r})",
+        f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r}){seen}",
         remedy,
         np.unique(owners()[bad]),
     )

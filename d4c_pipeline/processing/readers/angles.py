@@ -78,7 +78,7 @@ def _hemisphere(text: str, axis: Axis, o_means: str | None) -> tuple[str, int | 
         return text, None
     word = found[0]
     rest = (text[: word.start()] + text[word.end() :]).strip()
-    if len(found) > 1 or (word.start() > 0 and word.end() < len(text)):
+    if len(found) > 1 or not any(map(str.isdigit, rest)) or (word.start() > 0 and word.end() < len(text)):
         raise AngleError("it is neither a number nor degrees, minutes and seconds")
     name = word[0].lower().rstrip(".")
     if name == "o":

@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[Make, dict[str, Any], str, str]] = {
     ),
     "not a number": (
         lambda _: ("places.csv", b"id,name,x,y\n1,a,NaN,45\n2,b,inf,45\n"),
-        {"longitude": "x", "latitude": "y"}, "not numbers|no longitude|declared type float", "[Dd]eclare|[Dd]rop",
+        {"longitude": "x", "latitude": "y"}, "not numbers|no longitude|neither a number", "[Dd]eclare|[Dd]rop",
     ),
 }  # fmt: skip
 
