@@ -113,8 +113,10 @@ def _numbers(values: list[Any], *, has_whole: bool) -> pa.Array:
     if np.array_equal(numbers, np.trunc(numbers)) and np.abs(numbers).max(initial=0) < _LONGEST:
         return column.cast(pa.int64())
     # Few are noise; most of those that are not are found side by side.
-    scale = 10.0 ** (_SHORT - 1 - np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers))))
     with np.errstate(all="ignore"):
+        scale = 10.0 ** (
+            _SHORT - 1 - np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers)))
+        )
         near = np.rint(numbers * scale) / scale
         suspects = (near != numbers) & ~(np.abs(near - numbers) > _NOISE * np.abs(numbers))
     if not suspects.any():

@@ -10,15 +10,14 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.readers import edges
 from d4c_pipeline.processing.readers.sheet_columns import is_value, text
-from d4c_pipeline.processing.readers.sheet_xml import Cell, reference
+from d4c_pipeline.processing.readers.sheet_xml import Range, reference
 
-Range: TypeAlias = "tuple[Cell, Cell]"
 # Notes by number or sign, beside those that `edges` knows.
 _NUMBERED = re.compile(r"\s*(\*|†|‡|\d+[.)]\s|\(\d+\)\s|\[\d+\]\s)")
 _LOOKED_AT = 30

@@ -21,6 +21,7 @@ from d4c_pipeline.model.errors import DataError
 
 # Row and column from 0.
 Cell: TypeAlias = "tuple[int, int]"
+Range: TypeAlias = "tuple[Cell, Cell]"
 
 _BLOCK = 1 << 22
 _PART_BYTES = 64 << 20
@@ -89,14 +90,18 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
                 found.rows, found.columns, found.cells = _extent(archive, part)
     except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ET.ParseError) as error:
         raise DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again") from error
+    check_extent(found, f"Sheet {name} of {path.name}")
+    return found
+
+
+def check_extent(found: Sheet, name: str) -> None:
+    """Raise DataError when the cells of a sheet span far more than they fill: readers make a table of all in between."""
     if _is_sparse(found):
         raise DataError(
-            f"Sheet {name} of {path.name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in"
-            f" {found.cells:,} cells: one of them is far from the others (its end is"
-            f" {reference((found.rows - 1, found.columns - 1))})",
+            f"{name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in {found.cells:,} cells:"
+            f" one of them is far from the others (its end is {reference((found.rows - 1, found.columns - 1))})",
             "Have the publisher delete the rows and columns behind the table and save the workbook again",
         )
-    return found
 
 
 def _is_sparse(found: Sheet) -> bool:

@@ -9,6 +9,7 @@ by `sheet_xml`, which rows are data by `sheet_table`, what a column becomes by `
 from __future__ import annotations
 
 import datetime as dt
+import mmap
 import re
 import zipfile
 from collections.abc import Generator, Iterator, Sequence
@@ -21,19 +22,20 @@ import pyarrow.compute as pc
 import python_calamine as calamine
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.model.processing import Column, Processing
 from d4c_pipeline.processing.names import snake_case
-from d4c_pipeline.processing.readers import sheet_columns, sheet_table, sheet_xml
+from d4c_pipeline.processing.readers import sheet_biff, sheet_columns, sheet_ods, sheet_table, sheet_xml
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, chosen, exactly_unique
 from d4c_pipeline.processing.readers.sheet_columns import is_value
-from d4c_pipeline.processing.readers.sheet_xml import Cell, Sheet, reference
+from d4c_pipeline.processing.readers.sheet_xml import Cell, Range, Sheet, reference
 
 Kind: TypeAlias = Literal["xlsx", "xlsb", "ods", "xls", "text"]
 
 _ROWS = 65_536
 _DAY_BEFORE = dt.date(1900, 2, 28)
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "xlsx": (".xlsx", ".xlsm"),
     "xlsb": (".xlsb",),
@@ -52,6 +54,10 @@ def kind(path: Path) -> Kind:
     with path.open("rb") as handle:
         head = handle.read(4096)
     if head.startswith(_OLE):
+        # An XLSX with a password is a stream of this name within such a container.
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            if view.find(_ENCRYPTED) >= 0:
+                raise DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
         return "xls"
     if head.startswith(_ZIP):
         return _packed(path)
@@ -71,6 +77,8 @@ def sheets(path: Path, processing: Processing) -> list[str]:
     Hidden sheets are read when they are declared. Raises DataError for a broken or encrypted workbook, no such sheet,
     or several that are not to be appended.
     """
+    if kind(path) == "ods":
+        sheet_ods.look(path, None)  # calamine makes tables of all sheets at once
     with _opened(path) as book:
         known = [each for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
         names = [each.name for each in known]
@@ -92,29 +100,39 @@ def read(path: Path, processing: Processing, sheet: str) -> Native:
     """
     name = f"Sheet {sheet} of {path.name}"
     report: dict[str, Any] = {"sheet": sheet}
-    known = sheet_xml.look(path, sheet) if kind(path) == "xlsx" else Sheet()
+    form = kind(path)
+    known, spans = _looked_at(path, form, sheet)
     with _opened(path) as book:
         opened = book.get_sheet_by_name(sheet)
-        merged = opened.merged_cell_ranges or []
+        merged = opened.merged_cell_ranges or spans
         rows: list[list[Any]] = opened.to_python(skip_empty_area=False)
         visible = next(each.visible for each in book.sheets_metadata if each.name == sheet)
     if visible != calamine.SheetVisibleEnum.Visible:
         report["hidden_sheet"] = True
     if known.hidden_rows:
         report["hidden_rows"] = known.hidden_rows
-    if kind(path) == "ods":
+    if form == "ods":
         rows = [[_hours(cell) for cell in row] for row in rows]
     _put(rows, known)
     found = sheet_table.table(rows, merged, processing, name, report)
     _check_cells(found, known, processing, name)
     table = _made(found, known, processing, report)
-    if known.rows:
+    if form == "xlsx":
         _check_leap_days(table, found, path, sheet)
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from table.to_batches(max_chunksize=_ROWS)
 
     return Native(name, table.schema, with_plain_numbers(batches(), processing), None, len(found.rows), report)
+
+
+def _looked_at(path: Path, form: Kind, sheet: str) -> tuple[Sheet, list[Range]]:
+    # What calamine does not hand on; of XLSB nothing is known.
+    if form == "xlsx":
+        return sheet_xml.look(path, sheet), []
+    if form == "ods":
+        return sheet_ods.look(path, sheet)
+    return (sheet_biff.look(path, sheet) if form == "xls" else Sheet()), []
 
 
 def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report: dict[str, Any]) -> pa.Table:
@@ -129,7 +147,7 @@ def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report
     arrays: list[pa.Array] = []
     long = {column for _, column in known.digits}
     for column, at in zip(unique, kept, strict=True):
-        if not _has_type(column, processing) and (at in long or (not known.rows and _is_long(cells[at]))):
+        if not _has_type(column, processing) and (at in long or (not known.cells and _is_long(cells[at]))):
             places = [(number, at) for number in found.numbers]
             written = [known.digits.get(place) for place in places]
             sheet_columns.check_digits(cells[at], written, column, list(map(reference, places)))
@@ -150,9 +168,11 @@ def _put(rows: list[list[Any]], known: Sheet) -> None:
             and cell == int(cell) >= 0
         ):
             rows[row][column] = f"{int(cell):0{width}}"
-    for (row, column), error in known.errors.items():
-        if _is_there(rows, row, column):
-            rows[row][column] = error
+    # calamine makes nothing of these, and a row of nothing would be left out.
+    for (row, column), said in (*known.errors.items(), *known.formulas.items()):
+        rows.extend([] for _ in range(row + 1 - len(rows)))
+        rows[row].extend("" for _ in range(column + 1 - len(rows[row])))
+        rows[row][column] = said
 
 
 def _is_there(rows: Sequence[list[Any]], row: int, column: int) -> bool:
@@ -173,7 +193,11 @@ def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing,
             f" {reference(cell)} ({formula[:60]})",
             "Open the workbook in a spreadsheet program and save it, or have the publisher do so",
         )
-    errors = [(cell, error) for cell, error in of_data(known.errors) if error not in processing.nulls]
+    errors = [
+        (cell, error)
+        for cell, error in of_data(known.errors)
+        if error not in (*processing.nulls, *_nulls_of(found.names[cell[1]], processing))
+    ]
     if errors:
         cell, error = errors[0]
         kinds = sorted({error for _, error in errors})
@@ -202,11 +226,17 @@ def _is_long(cells: Sequence[Any]) -> bool:
     return any(isinstance(cell, int | float) and abs(cell) >= 10**15 for cell in cells)
 
 
+def _declared(column: str, processing: Processing) -> list[Column]:
+    every = processing.columns.items()
+    return [each for name, each in every if each.source == column or name in (column, snake_case(column))]
+
+
 def _has_type(column: str, processing: Processing) -> bool:
-    return any(
-        declared.type is not None and (declared.source == column or name in (column, snake_case(column)))
-        for name, declared in processing.columns.items()
-    )
+    return any(each.type is not None for each in _declared(column, processing))
+
+
+def _nulls_of(column: str, processing: Processing) -> tuple[str, ...]:
+    return tuple(text for each in _declared(column, processing) for text in each.nulls)
 
 
 def _hours(cell: Any) -> Any:

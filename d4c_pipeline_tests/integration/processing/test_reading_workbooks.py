@@ -6,16 +6,19 @@ Sheets are written as XML, so that each test says exactly what stands in the fil
 from __future__ import annotations
 
 import datetime as dt
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import delivery, sheet_xml
+from d4c_pipeline.processing.readers import delivery, sheet_biff, sheet_columns, sheet_xml
 
 NS = "http://schemas.openxmlformats.org"
 MAIN = f'xmlns="{NS}/spreadsheetml/2006/main" xmlns:r="{NS}/officeDocument/2006/relationships"'
@@ -161,6 +164,15 @@ def test_numbers_that_mean_no_value_are_null_in_columns_of_numbers(tmp_path: Pat
 def test_a_formula_that_was_never_calculated_is_refused(tmp_path: Path, cell: str) -> None:
     native = sheet(tmp_path / "f.xlsx", ["a", "b"], [1, 2], [3, cell])
     with pytest.raises(DataError, match=r"1 cells with a formula whose value was never calculated, such as B3 \(="):
+        read(native)
+
+
+def test_a_row_of_nothing_but_formulas_is_not_lost(tmp_path: Path) -> None:
+    native = sheet(tmp_path / "f.xlsx", ["a", "b"], [1, 2], ['<c r="@"><f>A2+1</f></c>', '<c r="@"><f>B2+1</f></c>'])
+    with pytest.raises(DataError, match="2 cells with a formula whose value was never calculated, such as A3"):
+        read(native)
+    native = sheet(tmp_path / "e.xlsx", ["a", "b"], [1, 2], ['<c r="@" t="e"><v>#REF!</v></c>'])
+    with pytest.raises(DataError, match=r"1 cells with an error, such as #REF! in A3"):
         read(native)
 
 
@@ -396,3 +408,125 @@ def test_prefixes_of_elements_change_nothing(tmp_path: Path) -> None:
             archive.writestr(name, content)
     found = sheet_xml.look(native, "Data")
     assert (found.digits, found.formulas) == ({(1, 0): "9007199254740993"}, {(1, 1): "=1"})
+
+
+# -- other formats
+
+
+def ods(path: Path, *rows: str) -> Path:
+    """Write an OpenDocument sheet of these rows (XML of cells, where `c` is a cell and `p` its text)."""
+    spaces = " ".join(
+        f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{prefix}:1.0"' for prefix in ("office", "table", "text")
+    )
+    body = "".join(
+        row if row.startswith("<table:table-row") else f"<table:table-row>{row}</table:table-row>" for row in rows
+    )
+    text = (
+        f'<office:document-content {spaces} xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:'
+        f'calcext:1.0"><office:body><office:spreadsheet><table:table table:name="Data">{body}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("content.xml", text)
+        manifest = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
+        archive.writestr("META-INF/manifest.xml", f'<m:manifest xmlns:m="{manifest}"/>')
+    return path
+
+
+def of_text(text: str, more: str = "") -> str:
+    return f'<table:table-cell office:value-type="string" {more}><text:p>{text}</text:p></table:table-cell>'
+
+
+def of_number(raw: str, more: str = "") -> str:
+    return f'<table:table-cell office:value-type="float" office:value="{raw}" {more}/>'
+
+
+NAMES = of_text("a") + of_text("b")
+
+
+def test_open_documents_are_looked_through_as_well(tmp_path: Path) -> None:
+    time = '<table:table-cell office:value-type="time" office:time-value="PT26H30M05S"/>'
+    native = ods(tmp_path / "a.ods", NAMES, of_number("9007199254740993") + time, of_number("1") + time)
+    assert read(native)[0].to_pylist() == [{"a": 9007199254740993, "b": "26:30:05"}, {"a": 1, "b": "26:30:05"}]
+    with pytest.raises(DataError, match=r"more than 15 digits.*in cell A2"):
+        read(ods(tmp_path / "b.ods", NAMES, of_number("1.23456789012345E+17") + of_text("x")))
+    formula = '<table:table-cell table:formula="of:=[.A2]*2"/>'
+    with pytest.raises(DataError, match=r"never calculated, such as B2 \(=\[\.A2\]\*2\)"):
+        read(ods(tmp_path / "c.ods", NAMES, of_number("1") + formula))
+    error = of_text("#N/A", 'table:formula="of:=NA()" calcext:value-type="error"')
+    native = ods(tmp_path / "d.ods", NAMES, of_number("1") + error, of_number("2") + of_number("3"))
+    with pytest.raises(DataError, match="error, such as #N/A in B2"):
+        read(native)
+    assert read(native, nulls=["#N/A"])[0]["b"].to_pylist() == [None, 3]
+    assert read(native, columns={"b": {"nulls": ["#N/A"]}})[0].num_rows == 2
+    tall = of_text("x", 'table:number-rows-spanned="2" table:number-columns-spanned="1"')
+    native = ods(tmp_path / "e.ods", NAMES, tall + of_number("1"), "<table:covered-table-cell/>" + of_number("2"))
+    with pytest.raises(DataError, match=r"merged cells in its data: A2:A3"):
+        read(native)
+    assert read(native, merged="fill")[0]["a"].to_pylist() == ["x", "x"]
+
+
+def test_a_far_cell_of_an_open_document_takes_no_memory(tmp_path: Path) -> None:
+    empty = '<table:table-row table:number-rows-repeated="1048000"><table:table-cell/></table:table-row>'
+    ends = '<table:table-cell table:number-columns-repeated="16000"/>'
+    far = ods(tmp_path / "f.ods", NAMES, empty, ends + of_number("1"))
+    with pytest.raises(DataError, match=r"spans 1,048,002 rows and 16,001 columns.*in 3 cells"):
+        read(far)
+    usual = ods(tmp_path / "g.ods", NAMES, of_number("1") + of_number("2") + ends, empty)
+    assert read(usual)[0].to_pylist() == [{"a": 1, "b": 2}]
+
+
+def test_a_workbook_with_a_password_is_named(tmp_path: Path) -> None:
+    native = tmp_path / "p.xlsx"
+    native.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + "EncryptedPackage".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"p\.xlsx is encrypted with a password"):
+        read(native)
+
+
+def biff(kind: int, body: bytes) -> bytes:
+    return struct.pack("<HH", kind, len(body)) + body
+
+
+def test_errors_and_formulas_of_the_old_format(tmp_path: Path) -> None:
+    # A compound file of one stream, with the records that say so and no others.
+    def sheet_of(*cells: bytes) -> bytes:
+        return biff(0x0809, bytes(16)) + b"".join(cells) + biff(0x000A, b"")
+
+    error = biff(0x0205, struct.pack("<HHHBB", 3, 1, 0, 0x2A, 1))
+    empty = biff(0x0006, struct.pack("<HHH8sHIH", 4, 2, 0, b"\x03" + bytes(5) + b"\xff\xff", 0, 0, 0))
+    valued = biff(0x0006, struct.pack("<HHHdHIH", 5, 2, 0, 1.5, 0, 0, 0))
+    for cells, formulas in (([error, empty], {(4, 2): "="}), ([error, empty, valued], {})):
+        bound = biff(0x0085, struct.pack("<IBBBB", 16 + 4 + 12 + 4 + 4, 0, 0, 4, 0) + b"Data")
+        stream = biff(0x0809, bytes(16)) + bound + biff(0x000A, b"")
+        assert len(stream) == 40
+        stream = (stream + sheet_of(*cells)).ljust(4096, b"\0")
+        entry = "Workbook".encode("utf-16-le").ljust(64, b"\0") + struct.pack("<H", 18)
+        entry = entry.ljust(116, b"\0") + struct.pack("<II", 2, len(stream)) + bytes(4)
+        fat = [0xFFFFFFFD, 0xFFFFFFFE, *range(3, 10), 0xFFFFFFFE]
+        header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".ljust(30, b"\0") + struct.pack("<H", 9)
+        header = header.ljust(44, b"\0") + struct.pack("<8I", 1, 1, 0, 4096, 0xFFFFFFFE, 0, 0xFFFFFFFE, 0)
+        header += struct.pack("<109I", 0, *[0xFFFFFFFF] * 108)
+        native = tmp_path / "o.xls"
+        tables = struct.pack("<128I", *fat, *[0xFFFFFFFF] * (128 - len(fat)))
+        native.write_bytes(header + tables + entry.ljust(512, b"\0") + stream)
+        found = sheet_biff.look(native, "Data")
+        assert (found.errors, found.formulas) == ({(3, 1): "#N/A"}, formulas)
+
+
+# -- properties
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_decimals_stay_what_they_are_up_to_noise(values: list[float]) -> None:
+    column = sheet_columns.column(values, ())
+    if pa.types.is_integer(column.type):
+        assert column.to_pylist() == values
+        return
+    for value, kept in zip(values, column.to_pylist(), strict=True):
+        assert kept == value or (abs(kept - value) <= 1e-14 * abs(value) and len(repr(kept)) < len(repr(value)))
+
+
+@given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=20))
+def test_whole_numbers_are_never_rounded(values: list[int]) -> None:
+    assert [int(value) for value in sheet_columns.column(values, ()).to_pylist()] == values
