@@ -95,7 +95,7 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
 
 
 def check_extent(found: Sheet, name: str) -> None:
-    """Raise DataError when the cells of a sheet span far more than they fill: readers make a table of all in between."""
+    """Raise DataError when the cells of a sheet span far more than they fill: readers fill what is between."""
     if _is_sparse(found):
         raise DataError(
             f"{name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in {found.cells:,} cells:"
