@@ -93,7 +93,8 @@ def plan(
     transformed = processing.sql is not None or processing.notebook is not None
     claimed = _claims(schema.names, declared, transformed=transformed)
     free = [name for name in schema.names if name not in claimed]
-    named = dict(zip(free, unique_snake_case(free, taken=(*reserved, *declared)), strict=True))
+    places = [at for at, name in enumerate(schema.names, 1) if name not in claimed]
+    named = dict(zip(free, unique_snake_case(free, taken=(*reserved, *declared), positions=places), strict=True))
     fields: list[pa.Field] = []
     columns: list[release.Column] = []
     wanted = {raw: declared[name] for raw, name in claimed.items()}

@@ -31,6 +31,7 @@ _SAMPLE = 200
 _TAIL, _LONG_TAIL = 1 << 16, 1 << 22
 _FOOTER_SAMPLE = 60
 _FIELD_LIMIT = (1 << 31) - 1
+_SINGLE = re.compile(r"\s*'.*'\s*")
 _DOS_END = "\x1a"
 _ASCII = bytes(range(128))
 
@@ -40,9 +41,9 @@ class Dialect:
     """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns).
 
     `checked`: whether all of it is known to be in that encoding. `quote` and `escape` are empty where there are none.
-    `names` are unique, one for each field of a row; those at the positions `unnamed` were made up, and of those, the
-    ones from `width` on are not even there. `end`: where rows end in the file, in bytes. `first_row`:
-    how many lines come before the rows. `sample`: the first rows.
+    `names` are unique, one for each field of a row, made of the file's own, `raw`. Those at the positions `unnamed`
+    were made up, and of these, the ones from `width` on are not even there. `end`: where rows end in the file, in
+    bytes. `first_row`: how many lines come before the rows. `sample`: the first rows.
     """
 
     encoding: str
@@ -52,6 +53,7 @@ class Dialect:
     escape: str
     skipped: int
     names: tuple[str, ...]
+    raw: tuple[str, ...]
     unnamed: tuple[int, ...]
     width: int
     end: int
@@ -173,12 +175,17 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
     sample = _sampled(lines[first_row:], delimiter, quote, escape)
     if not processing.header and processing.header_row is None:
         _check_names(path, raw, sample, lines, at)
-    names, unnamed, width = _named(raw, sample)
+    if processing.quote is None and len(raw) > 1 and all(_SINGLE.fullmatch(name) for name in raw):
+        raise DataError(
+            f"The names of {path.name} stand between single quotes: {edges.shown(raw)}",
+            "Declare processing.quote: \"'\", or quote: '\"' if they belong to the names",
+        )
+    names, found, unnamed, width = _named(raw, sample)
     report["delimiter"] = delimiter
     dialect = Dialect(
         # What was found without a mark was found by looking at every byte.
-        encoding, not processing.encoding and encoding == "utf-8", delimiter, quote, escape, at, names, unnamed, width,
-        end, first_row, tuple(map(tuple, sample)),
+        encoding, not processing.encoding and encoding == "utf-8", delimiter, quote, escape, at, names, found, unnamed,
+        width, end, first_row, tuple(map(tuple, sample)),
     )  # fmt: skip
     return _footed(path, processing, dialect, report)
 
@@ -284,7 +291,9 @@ def _line_of(lines: Sequence[str], start: int, number: int) -> int:
     return found[min(number, len(found) - 1)]
 
 
-def _named(raw: Sequence[str], sample: Sequence[list[str]]) -> tuple[tuple[str, ...], tuple[int, ...], int]:
+def _named(
+    raw: Sequence[str], sample: Sequence[list[str]]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], int]:
     # Delimiters at the end of the names alone, or of the rows alone, are no columns.
     names = list(raw)
     filled = max((at + 1 for at, name in enumerate(names) if name.strip()), default=len(names))
@@ -296,7 +305,7 @@ def _named(raw: Sequence[str], sample: Sequence[list[str]]) -> tuple[tuple[str, 
             names += [""] * (fields - len(names))
     unnamed = tuple(at for at, name in enumerate(names) if not name.strip())
     unique = exactly_unique([name if name.strip() else f"column_{at + 1}" for at, name in enumerate(names)])
-    return tuple(unique), unnamed, len(raw)
+    return tuple(unique), tuple(name.strip() and name for name in names), unnamed, len(raw)
 
 
 def _quotes_close(path: Path, encoding: str, end: int) -> bool:

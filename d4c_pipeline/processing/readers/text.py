@@ -63,8 +63,13 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     if set(processing.nulls) - {""}:
         # Not by Arrow's parser, which would not tell a row of markers from a row of nothing.
         batches = _marked(batches, processing.nulls)
-    attributes = pa.schema([(name, pa.string()) for name in names])
-    return Native(path.name, attributes, with_plain_numbers(batches, processing), report=report)
+    # A name that occurs twice is still the source's name of both.
+    fields = [
+        pa.field(name, pa.string(), metadata={"source": raw} if raw and raw != name else None)
+        for at, (name, raw) in enumerate(zip(dialect.names, dialect.raw, strict=True))
+        if at not in empty
+    ]
+    return Native(path.name, pa.schema(fields), with_plain_numbers(batches, processing), report=report)
 
 
 def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> Iterator[pa.RecordBatch]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d4c_pipeline.model.processing import TableProcessing
+from d4c_pipeline.processing.columns import plan
 from d4c_pipeline.processing.names import snake_case, unique_snake_case
 
 
@@ -28,6 +31,16 @@ from d4c_pipeline.processing.names import snake_case, unique_snake_case
         ("  __x--y  ", "x_y"),
         ("2021", "c_2021"),
         ("统计", "column"),
+        ("统计 (n)", "n"),
+        ("ᐊᑎᖅ", "atiq"),
+        ("ᓄᓇᓖᑦ ᐊᑎᖏᑦ", "nonaliit_atingit"),
+        ("Население", "naselenie"),
+        ("Ελλάδα", "ellada"),
+        ("🚗", "automobile"),
+        ("🌳🏠", "deciduous_tree_house_building"),
+        ("%", "percent_sign"),
+        ("#", "number_sign"),
+        ("---", "column"),
         ("", "column"),
     ],
 )
@@ -47,6 +60,17 @@ def test_output_names_are_unique_and_none_is_reserved(sources: list[str]) -> Non
     names = unique_snake_case(sources, taken=("geometry", "bbox"))
     assert len(names) == len(sources)
     assert len({*names, "geometry", "bbox"}) == len(names) + 2
+
+
+def test_names_that_say_nothing_are_numbered_by_their_place() -> None:
+    assert unique_snake_case(["a", "统计", "", "省"]) == ["a", "column_2", "column_3", "column_4"]
+    planned = plan(
+        pa.schema([("省", pa.string()), ("a", pa.string()), ("统计", pa.string())]),
+        TableProcessing.model_validate({"kind": "table", "columns": {"a": {}}}),
+    )
+    assert [(column.name, column.source) for column in planned.columns] == [
+        ("column_1", "省"), ("a", "a"), ("column_3", "统计"),
+    ]  # fmt: skip
 
 
 def test_names_that_meet_are_numbered_and_leave_real_names_alone() -> None:

@@ -88,6 +88,10 @@ def test_backslashes_are_escapes_where_it_is_declared(tmp_path: Path) -> None:
 def test_other_quotes_are_declared(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "a,b\n1,'x, y'\n2,'it''s'\n")
     assert [row["b"] for row in read(path, quote="'")] == ["x, y", "it's"]
+    path = written(tmp_path / "b.csv", "'a','b'\n'1','x'\n")
+    with pytest.raises(DataError, match="between single quotes: 'a', 'b'"):
+        read(path)
+    assert (read(path, quote="'"), read(path, quote='"')) == ([{"a": "1", "b": "x"}], [{"'a'": "'1'", "'b'": "'x'"}])
 
 
 @pytest.mark.parametrize("mark", [",", ";", "|"])
