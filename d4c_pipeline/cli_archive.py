@@ -113,3 +113,63 @@ def adopt(
         return
     print_table(rows, ("release", "doi"))
     out.print(f"Adopted: {len(rows)}. 'd4c publish {dataset}' goes on from there.", style="bold")
+
+
+@archive_app.command()
+def edits(
+    release: Annotated[str, typer.Argument(help="Name of a planned release.")],
+    keep: Annotated[str | None, typer.Option("--keep", help="Whose words stay: archive or ours.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List what people changed in a release's draft at the archive, or say whose words stay where both changed."""
+    from d4c_pipeline.chain import recovery
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.review import planned_release
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        planned = planned_release(deployment, release)
+        if keep is not None:
+            recovery.decide(deployment, planned, keep)
+        rows = [{"field": name} for name in recovery.edits(deployment, planned)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("field",))
+
+
+@archive_app.command()
+def restart(
+    release: Annotated[str, typer.Argument(help="Name of a planned release.")],
+    home: Home = None,
+    debug: Debug = False,
+) -> None:
+    """Delete the draft of a planned release; the next run opens another one (after a raised quota, say)."""
+    from d4c_pipeline.chain import recovery
+    from d4c_pipeline.chain.deployment import Deployment
+    from d4c_pipeline.chain.review import planned_release
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        planned = planned_release(deployment, release)
+        recovery.restart(deployment, planned)
+    out.print(f"'d4c publish {planned.dataset} --vintage {planned.vintage}' goes on with a new draft.")
+
+
+@archive_app.command()
+def forget(
+    dataset: Annotated[str, typer.Argument(help="Id of a dataset.")],
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Forget the records of a dataset that a test archive has lost (a sandbox that was reset)."""
+    from d4c_pipeline.chain import recovery
+    from d4c_pipeline.chain.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        rows = [{"doi": doi} for doi in recovery.forget_lost(deployment, dataset)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("doi",))

@@ -52,6 +52,9 @@ _OF_THE_CONCEPT = (
     "url",
 )
 
+# What only a person says of a DOI, in DataCite Fabrica.
+_CURATED = ("fundingReferences", "geoLocations", "formats", "sizes")
+
 
 class DataCiteArchive:
     """DOIs under one prefix of a repository account; safe to share between threads.
@@ -176,10 +179,29 @@ class DataCiteArchive:
                 return self._as_draft(doi)
         raise AssertionError("count() has no end")
 
-    def put_metadata(self, draft: Draft, metadata: RecordMetadata) -> Draft:
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The fields that follow from the release alone."""
+        return frozenset({"alternateIdentifiers", "version", "dates", "publicationYear", "url"})
+
+    def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
+        """Return metadata as the attributes that are sent."""
+        return self._described(metadata)
+
+    def described(self, draft: Draft) -> Mapping[str, Any]:
+        """Return the attributes of a draft that metadata may have; what DataCite adds of its own is left out."""
+        known = {*_OF_THE_CONCEPT, "alternateIdentifiers", "relatedIdentifiers", "version", "dates", *_CURATED}
+        return {name: value for name, value in self._require(draft).attributes.items() if name in known and value}
+
+    def has_open_version(self, record_id: str) -> bool:
+        """Say whether the concept of a record has an open draft."""
+        following = self._get(f"{concept_of(record_id)}.v{number_of(record_id) + 1}")
+        return following is not None and not self._is_complete(following)
+
+    def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata and read back that they are there."""
         self._require(draft)
-        self._put(draft.record_id, self._described(metadata))
+        self._put(draft.record_id, {**self._described(metadata), **(keep or {})})
         doi = self._require(draft)
         if doi.identifier != metadata.identifier or doi.version != metadata.version:
             raise PermanentError(

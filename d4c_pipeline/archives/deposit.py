@@ -10,14 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from d4c_pipeline.archives.deposit_files import RecordFiles
+from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.archives.port import (
     Archive,
     Draft,
     PublishedRecord,
+    conflict,
     draft_names,
     several_drafts,
 )
@@ -83,10 +86,15 @@ def complete(
         return _Depositing(ledger, archive, release, held).complete(files, metadata, approval)
 
 
-def abandon(ledger: Ledger, archive: Archive, release: Release, *, lease: Lease | None = None) -> None:
-    """Delete the draft of a release that was overtaken. Raises IntegrityError when it is published already."""
+def abandon(
+    ledger: Ledger, archive: Archive, release: Release, *, careful: bool = True, lease: Lease | None = None
+) -> None:
+    """Delete the draft of a release that was overtaken. Raises IntegrityError when it is published already.
+
+    `careful`: raises NeedsPersonError when people edited the draft's metadata at the archive.
+    """
     with _held(ledger, release, lease) as held:
-        _Depositing(ledger, archive, release, held).abandon()
+        _Depositing(ledger, archive, release, held).abandon(careful=careful)
 
 
 @contextmanager
@@ -115,7 +123,7 @@ class _Depositing:
             return self._record_published(found)
         if deposit.state.rank >= DepositState.DOI_RESERVED.rank and found.doi is not None and found.doi == deposit.doi:
             return deposit
-        return self._reserve_doi(self._archive.put_metadata(found, metadata))
+        return self._reserve_doi(self._describe(found, metadata))
 
     def complete(
         self, files: Mapping[str, Path], metadata: RecordMetadata, approval: Callable[[], None] | None
@@ -129,7 +137,7 @@ class _Depositing:
             return self._record_published(found, exact=True)
         if found is None or found.doi is None or found.doi != deposit.doi:
             raise self._lost(deposit, found)
-        draft = self._archive.put_metadata(found, metadata)
+        draft = self._describe(found, metadata)
         self._files.sync(draft, files, importing=self._repeats_files())
         self._reach(DepositState.FILES_SYNCED)
         self._files.check(draft.record_id, self._archive.list_files(draft))
@@ -138,7 +146,7 @@ class _Depositing:
             self._ask(approval)
         return self._publish(draft)
 
-    def abandon(self) -> None:
+    def abandon(self, *, careful: bool) -> None:
         deposit = self._ledger.deposits.of(self._release)
         if deposit is None:
             return
@@ -150,12 +158,25 @@ class _Depositing:
                 f"Release {self._release.name} is published as {found.doi} and can't be abandoned",
                 "Publish a new version",
             )
+        if careful and isinstance(found, Draft):
+            self._refuse_edited(found)
         # Also what a crash left behind between the creation of a draft and the note of its id.
         for draft in (*([found] if found else []), *self._archive.find_drafts(self._release.identifier)):
             self._archive.discard(draft)
         self._advance(
             DepositState.ABANDONED, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None, files={}
         )
+
+    def _refuse_edited(self, draft: Draft) -> None:
+        last = LastSent.from_json(self._ledger.deposits.described(self._release))
+        edited = last.edited(self._archive.described(draft), self._archive.own_fields)
+        if edited and last.decided != "ours":
+            raise NeedsPersonError(
+                f"The draft of {self._release.name} was edited at the archive ({draft_names([draft])}: "
+                f"{', '.join(edited)}), and a newer build takes its place",
+                "Put into the dataset's YAML what shall stay, say so with 'd4c archive edits "
+                f"{self._release.name} --keep ours', then run again",
+            )
 
     # Steps
 
@@ -199,12 +220,13 @@ class _Depositing:
             raise several_drafts(self._release.name, own)
         self._lease.renew()
         self._advance(DepositState.DRAFT_OPEN, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None)
+        asked = deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None
         if own:
             draft = own[0]
         elif previous is not None and previous.archive == self._archive.name and previous.record_id is not None:
-            draft = self._open_version(previous.record_id, previous)
+            draft = self._open_version(previous.record_id, previous, asked=asked)
         elif joining is not None:
-            draft = self._open_version(joining, None)
+            draft = self._open_version(joining, None, asked=asked)
         else:
             draft = self._create_draft(metadata)
         self._advance(
@@ -228,15 +250,24 @@ class _Depositing:
             raise
         return draft
 
-    def _open_version(self, record_id: str, previous: Deposit | None) -> Draft:
+    def _open_version(self, record_id: str, previous: Deposit | None, *, asked: bool) -> Draft:
+        """Open the next version of a record. `asked`: an earlier run of ours may have done so and died.
+
+        What it says begins as a copy of the version before, with what curators changed there.
+        """
+        there_before = self._archive.has_open_version(record_id)
         draft = self._archive.new_version(record_id)
-        # One that was just opened carries the identifier of the version before it.
+        # One that was just opened carries the identifier of the version before it, and no file yet.
         before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
-        if draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft):
+        foreign = draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft)
+        if foreign or (there_before and (not asked or self._archive.list_files(draft))):
             raise NeedsPersonError(
                 f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",
                 "Publish or delete that draft at the archive, then run again",
             )
+        if previous is not None:
+            known = LastSent.from_json(self._ledger.deposits.described(self._ledger.releases.get(previous.release_id)))
+            self._ledger.deposits.describe(self._release, vars(LastSent(known.sent, known.base, known.kept)))
         return draft
 
     def _is_published(self, draft: Draft) -> bool:
@@ -247,6 +278,23 @@ class _Depositing:
         """Wait until a search finds the draft that an earlier run asked for, where it died before it learnt the id."""
         if deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None:
             time.sleep(self._archive.search_lag)
+
+    def _describe(self, draft: Draft, metadata: RecordMetadata) -> Draft:
+        """Send the metadata, but for what people changed at the archive since they were sent last.
+
+        Raises NeedsPersonError naming the fields that both sides changed.
+        """
+        deposits, ours = self._ledger.deposits, self._archive.spelled(metadata)
+        last = LastSent.from_json(deposits.described(self._release))
+        merged = merge(last, self._archive.described(draft), ours, own=self._archive.own_fields)
+        if merged.conflicts:
+            raise conflict(self._release.name, draft, merged.conflicts)
+        if merged.keep:
+            deposits.note_edits(self._release, merged.keep)
+        deposits.describe(self._release, vars(replace(last, pending={**ours, **merged.keep})))
+        described = self._archive.put_metadata(draft, metadata, keep=merged.keep)
+        deposits.describe(self._release, vars(last.after(ours, self._archive.described(described), merged)))
+        return described
 
     def _reserve_doi(self, draft: Draft) -> Deposit:
         reserved = self._archive.reserve_doi(draft)

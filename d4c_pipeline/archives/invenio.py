@@ -21,6 +21,7 @@ from d4c_pipeline.archives.invenio_answers import (
     draft_of,
     errors_of,
     explain_refusal,
+    has_newer_draft,
     hits_of,
     is_published,
     listed_of,
@@ -28,7 +29,7 @@ from d4c_pipeline.archives.invenio_answers import (
     refuse_errors,
 )
 from d4c_pipeline.archives.invenio_files import DraftFiles, refused
-from d4c_pipeline.archives.invenio_metadata import identifier_of, to_invenio
+from d4c_pipeline.archives.invenio_metadata import fields_of, identifier_of, to_invenio, with_fields
 from d4c_pipeline.archives.invenio_publication import Publication, Waits
 from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.archives.port import (
@@ -193,9 +194,27 @@ class InvenioArchive:
             )
         return self._as_draft(refuse_errors(answer.body, f"the request for a new version of record {record_id}"))
 
-    def put_metadata(self, draft: Draft, metadata: RecordMetadata) -> Draft:
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The fields that follow from the release alone."""
+        return frozenset({"metadata.identifiers", "metadata.version", "metadata.publication_date"})
+
+    def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
+        """Return metadata as the fields that are sent."""
+        return fields_of(to_invenio(metadata))
+
+    def described(self, draft: Draft) -> Mapping[str, Any]:
+        """Return the fields that a draft has now."""
+        return fields_of(self._require(draft))
+
+    def has_open_version(self, record_id: str) -> bool:
+        """Say whether the concept of a record has an open draft: the newest record is not the newest draft then."""
+        answer = self._api.request("GET", f"/records/{quote(record_id)}", passing=(404, 410))
+        return answer.status == 200 and has_newer_draft(answer.body)
+
+    def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata and read them back; `pids` are left out, which keeps a reserved DOI."""
-        sent = to_invenio(metadata)
+        sent = with_fields(to_invenio(metadata), keep or {})
         answer = self._api.request("PUT", _draft_path(draft), body=json_body(sent), passing=(404,))
         if answer.status == 404:
             raise self._no_draft(draft)

@@ -53,6 +53,32 @@ def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[
     }
 
 
+def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a body says, field by field: `metadata.title`, ..., and `access`, `custom_fields` as a whole."""
+    metadata = cast("Mapping[str, Any]", body.get("metadata") or {})
+    access = cast("Mapping[str, Any]", body.get("access") or {})
+    shown = {f"metadata.{name}": value for name, value in metadata.items() if value not in (None, "", [], {})}
+    embargo = cast("Mapping[str, Any]", access.get("embargo") or {})
+    shown["access"] = {name: access.get(name) for name in ("record", "files")}
+    if embargo.get("active"):
+        shown["access"]["embargo"] = dict(embargo)
+    if body.get("custom_fields"):
+        shown["custom_fields"] = body["custom_fields"]
+    return shown
+
+
+def with_fields(body: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body in which `fields` have these values instead; None leaves a field out."""
+    made: dict[str, Any] = {**body, "metadata": dict(body["metadata"])}
+    for name, value in fields.items():
+        place, key = (made["metadata"], name.partition(".")[2]) if name.startswith("metadata.") else (made, name)
+        if value is None:
+            place.pop(key, None)
+        else:
+            place[key] = value
+    return made
+
+
 def identifier_of(body: Mapping[str, Any]) -> str | None:
     """Return our alternate identifier (`urn:d4c:...`) of a record or draft as InvenioRDM answers it."""
     found = body.get("metadata")

@@ -8,14 +8,16 @@ leaves either the one or the other. Its DOIs have DataCite's test prefix and nev
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from d4c_pipeline.archives.folder import FILES, JSON, Entry, alone, sync_folder, write_entry, writing
@@ -144,10 +146,31 @@ class LocalArchive:
             entry = Entry(record_id=_new_id(), concept_id=concept, index=newest.index + 1, metadata=kept)
             return self._as_draft(self._add(entry))
 
-    def put_metadata(self, draft: Draft, metadata: RecordMetadata) -> Draft:
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The fields that follow from the release alone."""
+        return frozenset({"identifier", *_OF_ONE_VERSION})
+
+    def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
+        """Return metadata as the fields that are kept."""
+        return json.loads(json.dumps(metadata.to_json()))
+
+    def described(self, draft: Draft) -> Mapping[str, Any]:
+        """Return the fields that a draft has now."""
+        return self._draft_entry(draft).metadata
+
+    def has_open_version(self, record_id: str) -> bool:
+        """Say whether the concept of a record has an open draft."""
+        published = self._entry(self._records, record_id)
+        return published is not None and any(
+            entry.concept_id == published.concept_id for entry in self._all(self._drafts)
+        )
+
+    def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata of a draft."""
+        said = {name: value for name, value in {**metadata.to_json(), **(keep or {})}.items() if value is not None}
         with alone(self._root):
-            return self._as_draft(self._change(replace(self._draft_entry(draft), metadata=metadata.to_json())))
+            return self._as_draft(self._change(replace(self._draft_entry(draft), metadata=said)))
 
     def reserve_doi(self, draft: Draft) -> Draft:
         """Reserve the DOI that follows from the draft's id."""

@@ -6,11 +6,12 @@ InvenioRDM's REST API) belongs to a module of its own; in which order a deposit 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError
@@ -20,6 +21,7 @@ from d4c_pipeline.model.errors import NeedsPersonError, PermanentError
 MAX_FILES = 100
 MAX_BYTES = 50 * 10**9
 
+_SHOWN = 200  # characters of a value in a message
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -133,8 +135,28 @@ class Archive(Protocol):
         """Return a draft by its id, None when there is none (never made, deleted, published)."""
         ...
 
-    def put_metadata(self, draft: Draft, metadata: RecordMetadata) -> Draft:
-        """Replace all metadata, keep the DOI; raises PermanentError when the archive did not take them as sent."""
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The fields of `described` that follow from the release alone, so that nobody else's value stays."""
+        ...
+
+    def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
+        """Return metadata as fields in the archive's own words, as they are sent."""
+        ...
+
+    def described(self, draft: Draft) -> Mapping[str, Any]:
+        """Return the fields that a draft has now."""
+        ...
+
+    def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
+        """Replace all metadata, keep the DOI; raises PermanentError when the archive did not take them as sent.
+
+        `keep`: fields that are sent with these values instead of ours, None for those that are left out.
+        """
+        ...
+
+    def has_open_version(self, record_id: str) -> bool:
+        """Say whether the concept of a published record, its newest, has an open draft, whoever opened it."""
         ...
 
     def reserve_doi(self, draft: Draft) -> Draft:
@@ -235,3 +257,18 @@ def several_drafts(what: str, drafts: Sequence[Draft]) -> NeedsPersonError:
 def draft_names(drafts: Sequence[Draft]) -> str:
     """Return where a person finds some drafts."""
     return ", ".join(draft.url or draft.record_id for draft in drafts)
+
+
+def conflict(release: str, draft: Draft, fields: Mapping[str, tuple[Any, Any]]) -> NeedsPersonError:
+    """Return the error for fields that a person changed at the archive and that we would change too."""
+    shown = "; ".join(f"{name}: there {_short(there)}, ours {_short(ours)}" for name, (there, ours) in fields.items())
+    return NeedsPersonError(
+        f"The record of {release} ({draft_names([draft])}) was edited at the archive, where we have something else to "
+        f"say now: {shown}",
+        f"Say with 'd4c archive edits {release} --keep archive' or '--keep ours' whose words stay, then run again",
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

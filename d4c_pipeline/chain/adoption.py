@@ -28,7 +28,7 @@ from d4c_pipeline.distribution.torrents import reissued, web_seeds_of
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import torrent_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
+from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.naming import latest_stem
 from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import (
@@ -68,7 +68,9 @@ def adopt_published(deployment: Deployment, dataset: Dataset, vintage: Vintage, 
         if planned is not None and planned.identifier == listed.identifier:
             continue  # the deposit of the plan goes on from there
         found = _Found(deployment, dataset, vintage, listed)
-        records.append((found.version, found))
+        if found.is_of:  # else of another dataset, which had these names before
+            found.check()
+            records.append((found.version, found))
     return tuple(_adopt(deployment, dataset, found, lease) for _, found in sorted(records, key=lambda one: one[0]))
 
 
@@ -92,15 +94,14 @@ class _Found:
         self.files = {file.name: file for file in record.files}
         self.manifest: Mapping[str, Any] = json.loads(self.path(MANIFEST_NAME).read_text("utf-8"))
         self.version = Version.read(self.manifest["version"])
-        if (self.manifest["dataset"], self.manifest["vintage"]) != (dataset.id, str(vintage)):
-            raise NeedsPersonError(
-                f"Record {record.record_id} ({record.doi}) at {deployment.archive.name} has the names of {dataset.id} "
-                f"{vintage} and was published as {self.manifest['dataset']} {self.manifest['vintage']}",
-                f"Give the dataset the id '{self.manifest['dataset']}' again, or other naming parts",
-            )
+        self.is_of = (self.manifest["dataset"], self.manifest["vintage"]) == (dataset.id, str(vintage))
+
+    def check(self) -> None:
+        """Read the artifacts; raises IntegrityError when they don't give the identifier that the record carries."""
+        record, dataset, vintage = self.record, self.manifest["dataset"], Vintage.parse(self.manifest["vintage"])
         self.artifacts = self._artifacts()
         planned = [one for one in self.artifacts if one.role is not ArtifactRole.TORRENT and one.name not in _FOLLOWING]
-        self.key = release_key(dataset.id, vintage, self.version, planned)
+        self.key = release_key(dataset, vintage, self.version, planned)
         if f"{IDENTIFIER_SCHEME}{self.key}" != record.identifier:
             raise IntegrityError(
                 f"Record {record.record_id} ({record.doi}) carries {record.identifier}, which its files do not give",

@@ -29,12 +29,12 @@ def manifest_of(deployment: Deployment, release: Release) -> Mapping[str, Any]:
     return {} if manifest is None else json.loads(artifact_path(deployment, release, manifest).read_text("utf-8"))
 
 
-def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str) -> None:
+def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:
     """Give a plan up for the reason `why`: its draft first, then its copies, which nothing ever named, then the row.
 
-    Raises IntegrityError when the archive has published it.
+    Raises IntegrityError when the archive has published it; `careful`: NeedsPersonError when people edited its draft.
     """
-    abandon(deployment.ledger, deployment.archive, release, lease=lease)
+    abandon(deployment.ledger, deployment.archive, release, careful=careful, lease=lease)
     # What stays on a mirror that is down was never named, and gives way to the next plan of that version.
     deployment.spreading.everywhere(partial(_take_back, deployment, release))
     deployment.ledger.releases.abandon(release, why)

@@ -132,7 +132,7 @@ def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -
             _undecided(deployment, current)
             deployment.ledger.judgements.record_review(current, REJECTED, who, reason)
         if current.state is ReleaseState.PLANNED:
-            abandon_plan(deployment, current, lease, f"rejected by {who}: {reason}")
+            abandon_plan(deployment, current, lease, f"rejected by {who}: {reason}", careful=False)
 
 
 def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: str, *, who: str, reason: str) -> str:

@@ -88,6 +88,30 @@ class Deposits:
                 _deposit(row) for row in connection.execute(select(table).order_by(table.c.release_id)).mappings()
             )
 
+    def described(self, release: Release) -> dict[str, Any] | None:
+        """Return what is noted of the metadata that were sent last for a release."""
+        table = schema.deposit
+        with self._engine.begin() as connection:
+            return connection.execute(select(table.c.described).where(table.c.release_id == release.id)).scalar()
+
+    def describe(self, release: Release, described: Mapping[str, Any]) -> None:
+        """Note what is sent, or was sent, as the metadata of a release."""
+        table = schema.deposit
+        with self._engine.begin() as connection:
+            connection.execute(update(table).where(table.c.release_id == release.id).values(described=dict(described)))
+
+    def note_edits(self, release: Release, fields: Iterable[str]) -> None:
+        """Tell in the event log that what people changed at the archive was kept."""
+        with self._engine.begin() as connection:
+            append(
+                connection,
+                "archive edits kept",
+                dataset=release.dataset,
+                vintage=str(release.vintage),
+                release_id=release.id,
+                fields=sorted(fields),
+            )
+
     def record_registration(self, release: Release, *, registered: bool) -> None:
         """Record that the DOI of a published release was looked up, and whether its agency knows it."""
         table = schema.deposit

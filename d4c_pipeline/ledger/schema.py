@@ -168,6 +168,8 @@ deposit = Table(
     Column("test", Boolean, nullable=False),
     Column("url", Text),
     Column("files", JSON, nullable=False),
+    # The metadata as they were sent last and as the archive kept them: what differs later, a person changed.
+    Column("described", JSON),
     Column("updated_at", UtcDateTime, nullable=False),
     # Of the DOI: publication succeeds while the DOI agency is down, so it is asked later and apart.
     Column("registered_at", UtcDateTime),

@@ -463,7 +463,9 @@ class State:
             },
             "versions": {
                 "is_latest": record.published and record.index == newest,
-                "is_latest_draft": record.index >= newest,
+                "is_latest_draft": all(
+                    record.index >= one.index for one in self.records.values() if one.parent == record.parent
+                ),
                 "index": record.index,
             },
             "is_published": record.published,
