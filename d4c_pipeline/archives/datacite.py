@@ -153,9 +153,11 @@ class DataCiteArchive:
         return f"{self._resolver}/{record_id}"
 
     def file_url(self, record_id: str, name: str) -> str | None:
-        """Return the address of a file in our own store; None while the DOI is unknown or has no metadata."""
+        """Return the address of a file in our own store, the DOI's own first; None while it is unknown or says nothing."""
         doi = self._get(record_id)
-        return None if doi is None or doi.identifier is None else self._address(doi.identifier, name)
+        if doi is None or doi.identifier is None:
+            return None
+        return doi.files.get(name) or self._address(doi.identifier, name)
 
     def local_path(self, record_id: str, name: str) -> Path | None:
         """Return None: nothing of it lies on this machine."""
@@ -168,13 +170,16 @@ class DataCiteArchive:
         return self._as_draft(self._open(self._first(metadata.identifier), self._described(metadata)))
 
     def new_version(self, record_id: str) -> Draft:
-        """Return the concept's draft, or open one: without metadata and files."""
-        if self.read(record_id) is None:
+        """Return the concept's draft, or open one: with what the version before says, without files and version."""
+        before = self._get(record_id)
+        if before is None or not self._is_complete(before):
             raise PermanentError(
                 f"The archive has no published record {record_id} to make a new version of", "Check its DOI"
             )
+        copied = {*_OF_THE_CONCEPT, *_CURATED, "relatedIdentifiers"} - self.own_fields
+        said = {name: value for name, value in before.attributes.items() if name in copied and value}
         for number in count(number_of(record_id) + 1):
-            doi = self._open(f"{concept_of(record_id)}.v{number}", {})
+            doi = self._open(f"{concept_of(record_id)}.v{number}", said)
             if not self._is_complete(doi):
                 return self._as_draft(doi)
         raise AssertionError("count() has no end")

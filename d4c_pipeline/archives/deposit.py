@@ -218,15 +218,19 @@ class _Depositing:
             return record
         if len(own) > 1:
             raise several_drafts(self._release.name, own)
+        asked = deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None
+        later = None if previous is None or previous.archive != self._archive.name else previous.record_id
+        later = later or (joining if previous is None else None)
+        there_before = not own and later is not None and self._archive.has_open_version(later)
+        if there_before and later is not None and not asked:
+            # Before it is written down that we asked for a draft: the next run must not take this one for ours.
+            raise self._foreign_draft(self._archive.new_version(later))
         self._lease.renew()
         self._advance(DepositState.DRAFT_OPEN, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None)
-        asked = deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None
         if own:
             draft = own[0]
-        elif previous is not None and previous.archive == self._archive.name and previous.record_id is not None:
-            draft = self._open_version(previous.record_id, previous, asked=asked)
-        elif joining is not None:
-            draft = self._open_version(joining, None, asked=asked)
+        elif later is not None:
+            draft = self._open_version(later, previous, there_before=there_before)
         else:
             draft = self._create_draft(metadata)
         self._advance(
@@ -250,25 +254,27 @@ class _Depositing:
             raise
         return draft
 
-    def _open_version(self, record_id: str, previous: Deposit | None, *, asked: bool) -> Draft:
-        """Open the next version of a record. `asked`: an earlier run of ours may have done so and died.
+    def _open_version(self, record_id: str, previous: Deposit | None, *, there_before: bool) -> Draft:
+        """Open the next version of a record. `there_before`: a draft is open, for which a run of ours had asked.
 
         What it says begins as a copy of the version before, with what curators changed there.
         """
-        there_before = self._archive.has_open_version(record_id)
         draft = self._archive.new_version(record_id)
         # One that was just opened carries the identifier of the version before it, and no file yet.
         before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
         foreign = draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft)
-        if foreign or (there_before and (not asked or self._archive.list_files(draft))):
-            raise NeedsPersonError(
-                f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",
-                "Publish or delete that draft at the archive, then run again",
-            )
+        if foreign or (there_before and self._archive.list_files(draft)):
+            raise self._foreign_draft(draft)
         if previous is not None:
             known = LastSent.from_json(self._ledger.deposits.described(self._ledger.releases.get(previous.release_id)))
             self._ledger.deposits.describe(self._release, vars(LastSent(known.sent, known.base, known.kept)))
         return draft
+
+    def _foreign_draft(self, draft: Draft) -> NeedsPersonError:
+        return NeedsPersonError(
+            f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",
+            "Publish or delete that draft at the archive, then run again",
+        )
 
     def _is_published(self, draft: Draft) -> bool:
         """Whether the identifier that a new version carries is that of a record, which it was copied from."""
