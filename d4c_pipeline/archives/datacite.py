@@ -153,7 +153,7 @@ class DataCiteArchive:
         return f"{self._resolver}/{record_id}"
 
     def file_url(self, record_id: str, name: str) -> str | None:
-        """Return the address of a file in our own store, the DOI's own first; None while it is unknown or says nothing."""
+        """Return the address of a file in our own store, the DOI's first; None while it is unknown or says nothing."""
         doi = self._get(record_id)
         if doi is None or doi.identifier is None:
             return None
