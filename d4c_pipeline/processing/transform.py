@@ -6,6 +6,7 @@ What it may read and call is decided here; the order of its rows is not its busi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,19 @@ from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, UNFIT_FIELD,
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
 _UNFIT = identifier(UNFIT_FIELD.name)
+# Functions of tables that answer by their arguments alone. Others run texts as SQL, or tell of this process and machine.
+_TABLE_FUNCTIONS = frozenset(
+    {"unnest", "range", "generate_series", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
+     "histogram_values", "summary"}
+)  # fmt: skip
+_FILE_READERS = re.compile(
+    r"(read_|parquet_|st_read|shapefile|sniff_csv$|glob$)"
+)  # DuckDB refuses them by name of the file
+# Called stable, but they depend on the moment or the machine, or draw a sample.
+_SESSION = frozenset({"stats", "reservoir_quantile", "transaction_timestamp"})
 _ROWS_A_BATCH = 1 << 16
+_WORD = re.compile(r"[a-z_0-9]+")
+_CATALOGUES = frozenset({"information_schema", "pg_catalog"})
 _AS_TEXT = (
     "UUID",
     "ENUM",
@@ -208,16 +221,32 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str, inputs: S
         )
     if len(parsed["statements"]) != 1:
         raise DataError(f"The SQL of {name} has {len(parsed['statements'])} statements", remedy)
-    stable = "stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') AND function_name <> 'error'"
+    stable = (
+        "(stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') OR regexp_matches(function_name, '^(get_)?current_'))"
+    )
+    stable += " AND function_name <> 'error'"
     functions = connection.execute(f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE {stable}").fetchall()
+    named = _with_macros(connection, {str(row[0]).lower() for row in functions} | _SESSION)
     described = [connection.execute(f"DESCRIBE {identifier(table)}").fetchall() for table in ("source", *inputs)]
     columns = {str(row[0]).lower() for rows in described for row in rows}
-    unstable = _unstable(parsed, {str(row[0]).lower() for row in functions}, _MOMENT_WORDS - columns)
+    unstable = _unstable(parsed, named, _MOMENT_WORDS - columns)
     if unstable:
         raise DataError(
             f"The SQL of {name} uses {', '.join(sorted(unstable))}, which does not answer the same twice",
             "Take dates from getvariable('vintage') or from the data",
         )
+
+
+def _with_macros(connection: duckdb.DuckDBPyConnection, functions: set[str]) -> set[str]:
+    """Return `functions` and DuckDB's own macros that are made of them (`ago` of current_timestamp)."""
+    macros = connection.execute(
+        "SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions()"
+        " WHERE macro_definition IS NOT NULL"
+    ).fetchall()
+    found = functions | _MOMENT_WORDS
+    while made := {name for name, text in macros if name not in found and found & set(_WORD.findall(text))}:
+        found |= made
+    return found - _MOMENT_WORDS | functions
 
 
 def _unstable(node: Any, functions: set[str], words: frozenset[str]) -> set[str]:
@@ -229,8 +258,18 @@ def _unstable(node: Any, functions: set[str], words: frozenset[str]) -> set[str]
     if node.get("sample"):
         found.add("SAMPLE")
     match node:
-        case {"class": "FUNCTION", "function_name": str(name)} if name.lower() in functions:
+        case {"type": "TABLE_FUNCTION", "function": {"function_name": str(name)}} if (
+            name.lower() not in _TABLE_FUNCTIONS and _FILE_READERS.match(name.lower()) is None
+        ):
             found.add(name.lower())
+        case {"type": "BASE_TABLE", "table_name": str(name), "schema_name": str(schema)} if (
+            schema.lower() in _CATALOGUES or name.lower().startswith(("duckdb_", "pragma_", "sqlite_"))
+        ):
+            found.add(name.lower())
+        case {"class": "FUNCTION" | "WINDOW", "function_name": str(name)} if name.lower() in functions:
+            found.add(name.lower())
+        case {"class": "FUNCTION", "function_name": str(name), "children": [_]} if name.lower() == "age":
+            found.add("age of one argument")  # against the day of today
         case {"class": "COLUMN_REF", "column_names": [str(name)]} if name.lower() in words:
             found.add(name.lower())
         case {"class": "CAST", "child": {"value": {"value": str(text)}}} if text.strip().lower() in _MOMENT_TEXTS:

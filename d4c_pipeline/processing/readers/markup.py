@@ -16,10 +16,10 @@ from d4c_pipeline.processing.readers import answers
 
 _BLOCK = 1 << 20
 _PROLOG_BYTES = 1 << 24
-# A document type, or the name of the first element.
-_PROLOG_END = re.compile(rb"<!DOCTYPE|<([A-Za-z_][^\s/>]*)")
+# What may stand before the first element, read as a parser reads it: neither `<!--` in an instruction nor `<?` in a
+# comment begins anything. Then a document type, or the name of that element.
+_PROLOG = re.compile(rb"(?:<\?.*?\?>|<!--.*?-->|[^<]+)*+(?:<!DOCTYPE|<([^\s/>!?][^\s/>]*))", re.DOTALL | re.IGNORECASE)
 _FOREIGN_XML = re.compile(rb"<(OGR\w+DataSource|VRTDataset|\w*:?\w+_Capabilities|csw:|GDAL_)")
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _AGAIN = "Fetch the vintage again"
 
 # An element that holds a geometry and nothing before it: a geometry property, unless it is a part of a geometry.
@@ -74,7 +74,7 @@ def check(path: Path) -> int | None:
     with path.open("rb") as handle:
         while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
             head += block.replace(b"\x00", b"")
-            found = _PROLOG_END.search(_COMMENT.sub(b"", head))
+            found = _PROLOG.match(head)
             if found is None:
                 continue
             if found[1] is None:
