@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.chain.current import deposit_of
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.latest import rank
 from d4c_pipeline.chain.other_homes import refuse_unknown_releases
 from d4c_pipeline.chain.pieces import published_torrents
 from d4c_pipeline.chain.progress import Progress, report
@@ -145,7 +147,9 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
                 f"The ledger has no catalogue item of the published release {release.name}",
                 f"Materialize 'stac_item' of {release.dataset} {release.vintage} again",
             )
-        line = [other for other in releases if rolling or other.vintage == release.vintage]
+        line = sorted(
+            (other for other in releases if rolling or other.vintage == release.vintage), key=partial(rank, dataset)
+        )
         place = line.index(release)
         torrents = deployment.ledger.publications.torrents(release)
         items.append(

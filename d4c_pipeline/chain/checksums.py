@@ -22,6 +22,7 @@ from d4c_pipeline.chain.processed import StagedBuild, StagedData, read_build
 from d4c_pipeline.chain.provenance import provenance
 from d4c_pipeline.chain.shared_names import refuse_shared_name, refuse_taken_name
 from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_json
+from d4c_pipeline.chain.vintages import is_dated_by_its_files
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.distribution.hashing import Hasher
 from d4c_pipeline.distribution.pieces import piece_hasher
@@ -36,6 +37,9 @@ from d4c_pipeline.model.version import Bump, Version, first_version, next_versio
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.compare import compare
 from d4c_pipeline.processing.derived.derive import tools
+from d4c_pipeline.sources.dating import is_ahead
+
+_ALIKE = 3  # vintages that are compared: a source that goes back goes back by a few
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
     one for other data or by another definition is abandoned with its draft and its copies, which nothing linked to yet.
     Before anything is planned, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
     DefinitionError when another dataset has the same naming parts, and what the archive raises.
+    Where the source dates its vintages by its files, data of another date that are those of a published vintage are no
+    release: the ledger then says which vintage holds them (`natives.held_by`).
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -64,6 +70,13 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         refuse_shared_name(deployment, dataset)
         refuse_taken_name(deployment, dataset, vintage)
         staged = read_build(deployment, dataset, vintage)
+        if at_least is Bump.NONE and ledger.releases.newest_published(dataset.id, vintage) is None:
+            same = _published_alike(deployment, dataset, vintage, staged)
+            if same is not None:
+                if planned is not None:
+                    abandon_plan(deployment, planned, lease, f"the data is that of the published {same.vintage}")
+                ledger.natives.record_same(dataset.id, vintage, same.vintage)
+                return Plan(same, Change(Bump.NONE, ()), unchanged=True)
         newest, change, name = _next(deployment, dataset, vintage, staged, at_least)
         if planned is not None:
             if name == planned.name and _stands(deployment, dataset, planned, staged):
@@ -108,20 +121,50 @@ def _next(
     return newest, change, str(dataset.release_name(vintage, version))
 
 
+def _published_alike(deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild) -> Release | None:
+    """Return the release of another vintage that has the same content, whatever the format it was delivered in.
+
+    Native files differ by what their writer adds: a time stamp in a JSON document, in a sheet, in a GeoPackage.
+    """
+    if not is_dated_by_its_files(dataset):
+        return None
+    newest: dict[Vintage, Release] = {}
+    for release in deployment.ledger.releases.published(dataset.id):
+        if release.vintage != vintage and not is_ahead(release.vintage.start):
+            newest[release.vintage] = max(newest.get(release.vintage, release), release, key=lambda one: one.version)
+    summary = staged.summary
+    for found in sorted(newest, reverse=True)[:_ALIKE]:
+        published = newest[found].summary
+        # What the ledger tells apart needs no file to be read.
+        if (published.rows, published.columns, published.key, published.crs, published.bounds) != (
+            summary.rows,
+            summary.columns,
+            summary.key,
+            summary.crs,
+            summary.bounds,
+        ):
+            continue
+        if _measured(deployment, newest[found], staged).bump is Bump.NONE:
+            return newest[found]
+    return None
+
+
+def _measured(deployment: Deployment, published: Release, staged: StagedBuild) -> Change:
+    settings = deployment.settings
+    return compare(
+        [artifact_path(deployment, published, file) for file in published.data_files],
+        staged.paths,
+        threads=settings.threads,
+        memory_limit=settings.memory_limit,
+        temp=settings.temp,
+    )
+
+
 def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild, at_least: Bump) -> Change:
     if newest is None:
         return Change(Bump.largest([Bump.MINOR, at_least]), ("first release",))
-    if newest.data_sha256 == staged.sha256:
-        measured = Change(Bump.NONE, ())
-    else:
-        settings = deployment.settings
-        measured = compare(
-            [artifact_path(deployment, newest, file) for file in newest.data_files],
-            staged.paths,
-            threads=settings.threads,
-            memory_limit=settings.memory_limit,
-            temp=settings.temp,
-        )
+    same = newest.data_sha256 == staged.sha256
+    measured = Change(Bump.NONE, ()) if same else _measured(deployment, newest, staged)
     reasons = (*_cut_reasons(newest, staged), *derived_reasons(deployment, newest, staged))
     if reasons:
         measured = Change(Bump.largest([measured.bump, Bump.PATCH]), (*measured.reasons, *reasons))

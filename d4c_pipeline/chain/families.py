@@ -40,7 +40,7 @@ def discover(deployment: Deployment, family: Family, *, accept: bool = False) ->
         }
         believe(deployment, family.id, sorted(wanted), family.noticing.shrink_allowed, accept=accept)
         deployment.ledger.members.record(family.id, {key: one.facts for key, one in wanted.items()})
-        deployment.ledger.observations.record_seen(family.id, {key: str(one.vintage) for key, one in wanted.items()})
+        _record(deployment, family, {key: (str(one.vintage), one.mark) for key, one in wanted.items()})
         return tuple(sorted(wanted))
 
 
@@ -68,15 +68,39 @@ def observe(
             listed = discover(deployment, family)
             return Observed(f"Listed all {len(listed)} members", following, current)
         source = open_members(family, deployment.settings.origins, patience=GLANCE)
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, str]] = {}
         for number in range((moment.date() - since).days + 1):
-            found |= {key: str(vintage) for key, vintage in source.changed(since + timedelta(days=number)).items()}
-        changed = deployment.ledger.observations.record_seen(
-            family.id, {key: vintage for key, vintage in found.items() if key in current}
-        )
+            released = source.changed(since + timedelta(days=number))
+            found |= {key: (str(vintage), str(vintage)) for key, vintage in released.items()}
+        changed = _record(deployment, family, {key: said for key, said in found.items() if key in current})
     words = f"The source released {len(found)} tables since {since}"
     words += f"; new of ours: {named(changed)}" if changed else "; nothing new of ours"
     return Observed(words, following, current, changed)
+
+
+def _record(deployment: Deployment, family: Family, listed: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+    """Record what a listing or a list of changes says of members, (vintage, mark) each; return those it is new of.
+
+    Neither the list of changes, which knows no corrections, nor a listing that has caught up with what was fetched from
+    the table itself (its release time may differ from that in the listing) makes a member due again.
+    """
+    observations = deployment.ledger.observations
+    known = observations.of(family.id)
+    seen: dict[str, str] = {}
+    for key, (vintage, mark) in listed.items():
+        before = known.get(key)
+        if before is not None and before.seen is not None and mark == vintage and before.seen.endswith(f" {vintage}"):
+            continue
+        fetched = before is not None and before.retained not in (None, mark)
+        seen[key] = mark
+        if before is not None and fetched and mark == vintage and vintage == _vintage_fetched(deployment, family, key):
+            seen[key] = before.retained or mark
+    return observations.record_seen(family.id, seen)
+
+
+def _vintage_fetched(deployment: Deployment, family: Family, key: str) -> str | None:
+    retained = deployment.ledger.natives.vintages(member(deployment, family, key).id)
+    return str(retained[-1]) if retained else None
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime | None, date | None]:
@@ -120,7 +144,7 @@ def vintage_at_source(deployment: Deployment, dataset: Dataset) -> Vintage:
 
 
 def vintage_in_hand(deployment: Deployment, dataset: Dataset) -> Vintage:
-    """Return the newest vintage of a member of which native files are retained.
+    """Return the newest vintage of a member of which native files are retained, or the one that holds the same.
 
     Raises UnknownNameError when there is none.
     """
@@ -129,4 +153,4 @@ def vintage_in_hand(deployment: Deployment, dataset: Dataset) -> Vintage:
         raise UnknownNameError(
             f"No native files of {dataset.id} are retained", "Materialize 'raw' of this member first"
         )
-    return vintages[-1]
+    return deployment.ledger.natives.held_by(dataset.id, vintages[-1])

@@ -27,7 +27,9 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, Release
+from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.dating import is_ahead
 
 # A notebook is provenance of one release, nothing that anybody opens under a name of its own.
 _SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}
@@ -124,7 +126,16 @@ def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
     """Return the published release that the latest address of `vintage` should serve."""
     releases = deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
-    return max(releases, key=lambda release: (release.vintage, release.version), default=None)
+    return max(releases, key=partial(rank, dataset), default=None)
+
+
+def rank(dataset: Dataset, release: Release) -> tuple[bool, Vintage, Version]:
+    """Return what the releases of a dataset are ordered by, the newest last.
+
+    A discovered vintage that lies in the future, made by the mistaken clock of a server, comes before all others.
+    """
+    doubted = dataset.fixed_vintages is None and is_ahead(release.vintage.start)
+    return not doubted, release.vintage, release.version
 
 
 def latest_address_of(dataset: Dataset, release: Release) -> str:

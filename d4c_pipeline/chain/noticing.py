@@ -15,7 +15,7 @@ from functools import partial
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.failures import DISCOVER, OBSERVE, remembered
-from d4c_pipeline.chain.vintages import served_vintages
+from d4c_pipeline.chain.vintages import Seen, observed, served_vintages
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, SourceError
@@ -78,7 +78,9 @@ class Round:
 class Observed:
     """What came of one look, told in `words`. `cursor` is for the next one.
 
-    `current` are the partitions that the source stands for now: what is due of others is not worth a run.
+    `current` are the partitions that the source stands for now: what is due of others is not worth a run. `blind` are
+    the addresses of files whose edits can't be noticed: the source says nothing that an edit changes, and they are too
+    large, or came too slowly, to be fetched for a look.
     """
 
     words: str
@@ -86,6 +88,7 @@ class Observed:
     current: frozenset[str]
     changed: frozenset[str] = frozenset()
     unanswered: Mapping[str, D4CError] = field(default_factory=dict[str, D4CError])
+    blind: tuple[str, ...] = ()
 
 
 def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> tuple[Vintage, ...]:
@@ -157,9 +160,11 @@ def observe(
         return Observed(f"All were asked since {turn.began:%Y-%m-%d %H:%M} UTC", str(turn), current)
     source = open_source(dataset, deployment.settings.origins, patience=GLANCE)
 
-    def ask(key: str) -> str:
+    recorded = deployment.ledger.observations.of(dataset.id)
+
+    def ask(key: str) -> Seen:
         with remembered(deployment, Partition(dataset.id, key), OBSERVE):
-            return source.observe(dataset.vintage(key)).digest
+            return observed(deployment, dataset, dataset.vintage(key), source, recorded.get(key))
 
     waiting = sorted(key for key in current if key > turn.after)
     answers = ask_all(
@@ -167,14 +172,25 @@ def observe(
         seconds=max(1.0, deadline - time.monotonic()),
         at_once=_AT_ONCE,
     )
-    seen = {key: answer for key, answer in answers.items() if isinstance(answer, str)}
+    seen = {key: answer.fingerprint for key, answer in answers.items() if isinstance(answer, Seen)}
+    blind = sorted({url for answer in answers.values() if isinstance(answer, Seen) for url in answer.blind})
     unanswered = {key: answer for key, answer in answers.items() if isinstance(answer, D4CError)}
     changed = deployment.ledger.observations.record_seen(dataset.id, seen)
     turn = Round(turn.began, next(reversed(answers), turn.after), complete=len(answers) == len(waiting))
     words = f"Asked about {len(answers)} of {len(current)} vintages"
     words += f"; the source says something new of {named(changed)}" if changed else "; nothing new"
     words += "".join(f"; {key}: {error}" for key, error in unanswered.items())
-    return Observed(words, str(turn), current, changed, unanswered)
+    if blind:
+        words += f"; {blind_words(blind)}"
+    return Observed(words, str(turn), current, changed, unanswered, tuple(blind))
+
+
+def blind_words(urls: Collection[str]) -> str:
+    """Say that edits of the files at `urls` can't be noticed."""
+    return (
+        f"edits of {named(urls)} can't be noticed, as the source states no ETag and no date of an edit:"
+        " publish on a schedule of your own to fetch and compare"
+    )
 
 
 def named(keys: Collection[str]) -> str:

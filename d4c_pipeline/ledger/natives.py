@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, delete, func, insert, select, update
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading, upsert
@@ -114,3 +114,27 @@ class Natives:
         with reading(self._engine) as connection:
             found = connection.execute(select(table.c.vintage).where(table.c.dataset == dataset).distinct()).scalars()
             return tuple(sorted(Vintage.parse(text) for text in found))
+
+    def record_same(self, dataset: str, vintage: Vintage, same_as: Vintage) -> None:
+        """Record that the source serves for `vintage` what `same_as` holds: it is no vintage of its own."""
+        row = {"dataset": dataset, "vintage": str(vintage), "same_as": str(same_as), "noted_at": now()}
+        with self._engine.begin() as connection:
+            upsert(connection, schema.same_vintage, [row])
+            append(
+                connection, "vintage is the same as another", dataset=dataset, vintage=str(vintage), same=str(same_as)
+            )
+
+    def record_own(self, dataset: str, vintage: Vintage) -> None:
+        """Record that `vintage` has content of its own, whatever was recorded before."""
+        table = schema.same_vintage
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.dataset == dataset, table.c.vintage == str(vintage)))
+
+    def held_by(self, dataset: str, vintage: Vintage) -> Vintage:
+        """Return the vintage that holds what the source served for `vintage`: by default that one itself."""
+        table = schema.same_vintage
+        with reading(self._engine) as connection:
+            found = connection.execute(
+                select(table.c.same_as).where(table.c.dataset == dataset, table.c.vintage == str(vintage))
+            ).scalar()
+        return vintage if found is None else Vintage.parse(found)

@@ -321,6 +321,16 @@ lease = Table(
 )
 
 # What is known of a source's side of a partition (a vintage of a dataset, a member of a family), as fingerprints.
+# A vintage of which the source served what was retained of another one: it is no release of its own.
+same_vintage = Table(
+    "same_vintage",
+    metadata,
+    Column("dataset", String(120), primary_key=True),
+    Column("vintage", String(20), primary_key=True),
+    Column("same_as", String(20), nullable=False),
+    Column("noted_at", UtcDateTime, nullable=False),
+)
+
 observation = Table(
     "observation",
     metadata,

@@ -241,6 +241,7 @@ class S3Source(_Files, _Listed):
     `prefix`: a template; with {vintage} in it, `vintages: discovered` takes every vintage that the listing shows,
     without it the UTC day of the newest object. `endpoint`: of a service that is not Amazon's. `anonymous: false`
     signs with the credentials that boto3 finds (environment, ~/.aws, instance), or those of `profile`.
+    `requester_pays`: of a bucket whose readers pay for what they read; the account of the credentials is charged.
     """
 
     kind: Literal["s3"]
@@ -250,6 +251,7 @@ class S3Source(_Files, _Listed):
     region: str | None = None
     anonymous: bool = True
     profile: str | None = None
+    requester_pays: bool = False
 
     @model_validator(mode="after")
     def _signed_as_s3_does(self) -> Self:
@@ -257,6 +259,8 @@ class S3Source(_Files, _Listed):
             raise ValueError("authorization is not for S3: write anonymous: false, and profile if need be")
         if self.anonymous and self.profile is not None:
             raise ValueError("profile wants anonymous: false")
+        if self.anonymous and self.requester_pays:
+            raise ValueError("requester_pays wants anonymous: false: the account that signs is charged")
         return self
 
     @property

@@ -88,10 +88,11 @@ def _raw(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.Materia
     observations, where = deployment.ledger.observations, unit.partition
     known = observations.get(where.subject, where.key)
     result = raw.retain(deployment, unit.dataset, unit.vintage)
+    before = known.seen if known else None
     if result.fingerprint is not None:
-        observations.record_retained(
-            where.subject, where.key, unit.listed_as or result.fingerprint, known.seen if known else None
-        )
+        # Of a member the listing decides what is due, and its time may not be the one that the table itself states.
+        listed = None if unit.listed_as is None else before or unit.listed_as
+        observations.record_retained(where.subject, where.key, listed or result.fingerprint, before)
     content = ",".join(native.sha256 for native in result.natives)
     return dg.MaterializeResult(metadata=metadata.of_raw(result), data_version=dg.DataVersion(content))
 

@@ -59,8 +59,11 @@ def of_dataset(dataset: Dataset) -> Product:
     fixed = dataset.fixed_vintages
     name = discovered_partitions_name(dataset) if fixed is None else None
 
-    def unit(_deployment: Deployment, key: str, _step: str) -> Unit:
-        return Unit(Partition(dataset.id, key), dataset, dataset.vintage(key))
+    def unit(deployment: Deployment, key: str, step: str) -> Unit:
+        vintage = dataset.vintage(key)
+        if step != "raw":  # what was fetched may be what an earlier vintage holds already
+            vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
+        return Unit(Partition(dataset.id, key), dataset, vintage)
 
     return Product(
         id=dataset.id,

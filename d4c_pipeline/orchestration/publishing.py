@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
@@ -76,13 +77,14 @@ def publish_vintage(
     """
     vintage = choose_vintage(settings, dataset, wanted)
     with Deployment.open(settings) as deployment:
-        before = deployment.ledger.releases.newest_published(dataset.id, vintage)
+        published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
     warnings = _materialize(
         settings, of_dataset(dataset), str(vintage), declared, again, at_least=at_least, debug=debug
     )
     with Deployment.open(settings) as deployment:
-        return _describe(deployment, dataset, vintage, before, warnings)
+        vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
+        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), warnings)
 
 
 def publish_approved(
@@ -131,8 +133,11 @@ def publish_member(
     warnings = _materialize(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
     with Deployment.open(settings) as deployment:
         vintage = families.vintage_in_hand(deployment, dataset)
-        before = max((one for one in published if one.vintage == vintage), key=lambda one: one.version, default=None)
-        return _describe(deployment, dataset, vintage, before, warnings)
+        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), warnings)
+
+
+def _newest_of(published: Iterable[Release], vintage: Vintage) -> Release | None:
+    return max((one for one in published if one.vintage == vintage), key=lambda one: one.version, default=None)
 
 
 def _describe(

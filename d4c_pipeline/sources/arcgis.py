@@ -24,6 +24,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.arcgis_pages import Layer, Pages
 from d4c_pipeline.sources.arcgis_service import LONGEST_QUERY, Document, Service
+from d4c_pipeline.sources.dating import day_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.sources.web import web_of
 from d4c_pipeline.transport.patience import FAILURES, HttpStatusError, Patience, persist
@@ -52,6 +53,11 @@ class ArcGisLayer:
         self._pause = pause
         self._url = declared.layer.rstrip("/")
 
+    @property
+    def document(self) -> str | None:
+        """Return None. See `Source.document`."""
+        return None
+
     def discover(self) -> tuple[Vintage, ...]:
         """Return the declared vintages, or the day of the last edit. See `Source.discover`."""
         return self._vintages if self._vintages is not None else (self._served(self._layer()),)
@@ -65,7 +71,8 @@ class ArcGisLayer:
         layer = self._layer()
         fields = hashlib.sha256(json.dumps(layer.fields, sort_keys=True).encode()).hexdigest()[:16]
         moment = None if layer.edited is None else layer.edited.isoformat()
-        return Fingerprint((FileMark(self._url, f"{self._rows_there()} rows, fields {fields}", moment, None),))
+        shape = f"{self._rows_there()} rows, fields {fields}"
+        return Fingerprint((FileMark(self._url, shape, moment, None, shows_edits=moment is not None),))
 
     def content(self, vintage: Vintage) -> str | None:
         """Return None: a layer's rows can't be hashed without fetching them."""
@@ -233,7 +240,7 @@ class ArcGisLayer:
                 f"{self._url} does not say when it was last edited, so its vintage can't be discovered",
                 "List the vintage in the dataset's definition",
             )
-        return Vintage.of_day(layer.edited)
+        return day_of(layer.edited, self._url)
 
     @cached_property
     def _service(self) -> Service:

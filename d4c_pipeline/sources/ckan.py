@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import SourceError
@@ -23,29 +23,18 @@ from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import CkanSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
+from d4c_pipeline.sources.ckan_resources import NO_LANGUAGE, Resource, file_format, language, resources_of
 from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.dating import minute_of
 from d4c_pipeline.sources.download import Wanted
-from d4c_pipeline.sources.http import known_of
+from d4c_pipeline.sources.http import known_of, mark_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.sources.transfers import fetch_all
 from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience
 
 PACKAGE_DOCUMENT = "ckan_package.json"
-_NO_LANGUAGE = "zxx"  # ISO 639-2: no linguistic content, so it is in every language
 _Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A file of a package as the portal describes it. `names`: in all languages."""
-
-    id: str
-    url: str
-    format: str
-    languages: tuple[str, ...]
-    names: tuple[str, ...]
-    mark: FileMark
 
 
 class CkanPackage:
@@ -68,13 +57,27 @@ class CkanPackage:
         portal = declared.portal.rstrip("/")
         self._url = f"{portal}/api/3/action/package_show?id={quote(declared.package)}"
 
+    @property
+    def document(self) -> str | None:
+        """Return the address of the portal's description of the package. See `Source.document`."""
+        return self._url
+
     def discover(self) -> tuple[Vintage, ...]:
         """Return the declared vintages, or when the package was last modified. See `Source.discover`."""
         return self._vintages if self._vintages is not None else (modified_vintage(self._package()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return what the portal says of each chosen resource, in one request. See `Source.observe`."""
-        return Fingerprint(tuple(one.mark for one in self._chosen(self._package(), vintage)))
+        """Return what the portal says of each chosen resource, and what the server of its file says.
+
+        Most resources are links: the file behind one changes and the portal's record does not. See `Source.observe`.
+        """
+        chosen = self._chosen(self._package(), vintage)
+        names = files.file_names([one.url for one in chosen])
+        return Fingerprint(tuple(self._mark(one, name) for one, name in zip(chosen, names, strict=True)))
+
+    def _mark(self, resource: Resource, name: str) -> FileMark:
+        url = resource.url
+        return replace(mark_of(self._web, url, name, (url,), self._pause), listed=resource.listed)
 
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over the members of zips. See `Source.content`."""
@@ -119,30 +122,33 @@ class CkanPackage:
         return cast("_Document", found["result"])
 
     def _chosen(self, package: _Document, vintage: Vintage) -> tuple[Resource, ...]:
-        resources = [
-            _resource(one, self._declared.portal) for one in cast("list[_Document]", package.get("resources") or [])
-        ]
-        chosen = tuple(one for one in resources if self._is_asked_for(one, vintage))
-        if not chosen:
-            there = ", ".join(f"{one.names[0] if one.names else one.id} ({one.format})" for one in resources) or "none"
+        if str(package.get("state") or "active") != "active":
+            raise SourceError(
+                f"The package {self._declared.package} was withdrawn (its state is '{package['state']}')",
+                "Ask the publisher; what was published of it stays",
+            )
+        resources = resources_of(package, self._declared.portal)
+        asked_for = [one for one in resources if one.active and self._is_asked_for(one, vintage)]
+        if not asked_for:
+            there = ", ".join(one.label for one in resources) or "none"
             raise SourceError(
                 f"No resource of the package {self._declared.package} is as declared; there are {there}",
                 "Correct formats, languages or name",
             )
+        if nowhere := [one.label for one in asked_for if not one.url]:
+            raise SourceError(f"The portal gives no address of {nowhere[0]}", "Choose others by format or name")
+        # A bilingual file is listed once per language, at one address: it is one file.
+        chosen = tuple({one.url: one for one in reversed(asked_for)}.values())[::-1]
         if foreign := [one.url for one in chosen if urlsplit(one.url).scheme not in ("http", "https")]:
             raise SourceError(f"A resource lies at {foreign[0]}, which is not http", "Choose others by format or name")
         return chosen
 
     def _is_asked_for(self, resource: Resource, vintage: Vintage) -> bool:
         declared = self._declared
-        if declared.formats and resource.format.casefold() not in {each.casefold() for each in declared.formats}:
+        if declared.formats and not resource.formats & {file_format(each) for each in declared.formats}:
             return False
-        spoken = {each.casefold() for each in resource.languages}
-        if (
-            declared.languages
-            and _NO_LANGUAGE not in spoken
-            and not spoken & {e.casefold() for e in declared.languages}
-        ):
+        wanted = {language(each) for each in declared.languages}
+        if wanted and NO_LANGUAGE not in resource.languages and not resource.languages & wanted:
             return False
         if declared.name is None:
             return True
@@ -166,7 +172,10 @@ class CkanPackage:
 
 
 def modified_vintage(package: Mapping[str, Any]) -> Vintage:
-    """Return the vintage of a package: `metadata_modified`, UTC, to the minute. Raises SourceError without one."""
+    """Return the vintage of a package: `metadata_modified`, UTC, to the minute.
+
+    Raises SourceError without one, and what `dating.require_dated` raises.
+    """
     text = str(package.get("metadata_modified") or "")
     try:
         moment = datetime.fromisoformat(text)
@@ -175,7 +184,7 @@ def modified_vintage(package: Mapping[str, Any]) -> Vintage:
             f"The package does not say when it was modified ('{text}')", "List the vintages in the definition"
         ) from error
     zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # CKAN writes UTC without saying so
-    return Vintage.parse(f"{zoned.astimezone(UTC):%Y-%m-%dT%H%M}")
+    return minute_of(zoned, f"The package {package.get('name') or package.get('id') or ''}".strip())
 
 
 def described(package: Mapping[str, Any]) -> Described:
@@ -196,24 +205,3 @@ def _translated(document: Mapping[str, Any], field: str) -> tuple[str, str]:
     # `fr-t-en` is a machine's translation from English, by the same extension.
     english = texts.get("en") or texts.get("en-t-fr") or document.get(field) or ""
     return str(english), str(texts.get("fr") or texts.get("fr-t-en") or "")
-
-
-def _resource(document: _Document, portal: str) -> Resource:
-    languages = cast("str | list[str]", document.get("language") or [])
-    names = [*cast("Mapping[str, str]", document.get("name_translated") or {}).values(), document.get("name")]
-    url = urljoin(f"{portal.rstrip('/')}/", str(document.get("url") or ""))
-    size = document.get("size")
-    changed = document.get("last_modified") or document.get("metadata_modified")
-    return Resource(
-        id=str(document.get("id") or ""),
-        url=url,
-        format=str(document.get("format") or ""),
-        languages=(languages,) if isinstance(languages, str) else tuple(map(str, languages)),
-        names=tuple(dict.fromkeys(str(name) for name in names if name)),
-        mark=FileMark(
-            url,
-            str(document["hash"]) if document.get("hash") else None,
-            str(changed) if changed else None,
-            int(size) if isinstance(size, int | str) and str(size).isdigit() else None,
-        ),
-    )

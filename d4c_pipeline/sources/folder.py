@@ -6,6 +6,7 @@ belongs to `unpack.py`.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of
+from d4c_pipeline.sources.dating import day_of, is_ahead
 from d4c_pipeline.sources.port import Arrived, Fetched, FileMark, Fingerprint, Progress
 
 T = TypeVar("T")
@@ -44,21 +46,25 @@ class DropFolder:
         self._vintages = None if vintages is None else tuple(vintages)
         self._clock = clock
 
+    @property
+    def document(self) -> str | None:
+        """Return None. See `Source.document`."""
+        return None
+
     def discover(self) -> tuple[Vintage, ...]:
         """Return the declared vintages, or those of which there are folders or files now. See `Source.discover`."""
         if self._vintages is not None:
             return self._vintages
         if not self._declared.names_vintage:
-            newest = max(path.stat().st_mtime for path in self._stable(None))
-            return (Vintage.of_day(datetime.fromtimestamp(newest, UTC)),)
+            return (_newest_day(self._stable(None)),)
         found = sorted(vintage for vintage in vintages_of(self._declared.path, _children) if self._has_files(vintage))
         if not found:
             raise SourceError(f"No vintage lies at {self._declared.path}", "Check the path, and that it is mounted")
         return tuple(found)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return time and length of each file. See `Source.observe`."""
-        return Fingerprint(tuple(_mark(path, path.stat()) for path in self._stable(vintage)))
+        """Return times and length of each file. See `Source.observe`."""
+        return Fingerprint(tuple(_mark(path, _status(path)) for path in self._stable(vintage)))
 
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over the members of zips. See `Source.content`."""
@@ -78,19 +84,19 @@ class DropFolder:
         urls = [_url(path) for path in paths]
         with files.writing(into):
             into.mkdir(parents=True, exist_ok=True)
-        files.require_room(into, sum(path.stat().st_size for path in paths), "The folder")
-        retained = {(file.url, file.last_modified, file.size): file for file in known}
+        files.require_room(into, sum(_status(path).st_size for path in paths), "The folder")
+        retained = {(file.url, file.etag, file.last_modified, file.size): file for file in known}
         fetched: list[Fetched] = []
         for path, url, name in zip(paths, urls, files.file_names(urls), strict=True):
-            mark = _mark(path, path.stat())
-            if (same := retained.get((url, mark.last_modified, mark.length or 0))) is not None:
+            mark = _mark(path, _status(path))
+            if (same := retained.get((url, mark.etag, mark.last_modified, mark.length or 0))) is not None:
                 fetched.append(same)
             else:
                 fetched.append(_copied(path, into / name, url, progress))
         return tuple(fetched)
 
     def _require_served(self, vintage: Vintage, paths: Sequence[Path]) -> None:
-        served = Vintage.of_day(datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC))
+        served = _newest_day(paths)
         if served != vintage:
             raise SourceError(
                 f"The folder {self._declared.path} holds vintage {served} now, not {vintage}",
@@ -114,7 +120,7 @@ class DropFolder:
             )
         if growing := [path for path in matching if not self._is_stable(path)]:
             raise TransientError(
-                f"{growing[0]} was written to less than {self._declared.stable_seconds:g} s ago",
+                f"{_shown(growing[0])} was written to less than {self._declared.stable_seconds:g} s ago",
                 "It is taken when it has been left alone for so long",
             )
         return matching
@@ -122,18 +128,36 @@ class DropFolder:
     def _matching(self, vintage: Vintage | None) -> list[Path]:
         folder = self._folder(vintage)
         pattern = self._declared.pattern
-        return sorted(
+        matched = sorted(
             path
-            for path in _walk(folder)
+            for path in _walk(folder, self._root(folder))
             if fnmatchcase(path.relative_to(folder).as_posix(), pattern) or fnmatchcase(path.name, pattern)
         )
+        for link in filter(Path.is_symlink, matched):
+            _require_inside(link, self._root(folder))
+        # A file and a link to it (`latest.csv`) are one file: read twice, every row would be there twice.
+        once: dict[Path, Path] = {}
+        for path in sorted(matched, key=lambda path: path.is_symlink()):
+            once.setdefault(_read(path, path.resolve), path)
+        return sorted(once.values())
+
+    def _root(self, folder: Path) -> Path:
+        """The folder that links may lead to: what of the declared path is the same for every vintage."""
+        parts = Path(self._declared.path).parts
+        at = next((number for number, part in enumerate(parts) if "{vintage" in part), None)
+        return folder if at is None else Path(*parts[:at])
 
     def _is_stable(self, path: Path) -> bool:
-        # The time of the last change of the inode: unlike that of the content, no copying program sets it back.
-        status = _read(path, path.stat)
-        return self._clock() - max(status.st_ctime, status.st_mtime) >= 0 and (
-            self._clock() - status.st_ctime >= self._declared.stable_seconds
-        )
+        # The time of the last change of the inode: unlike that of the content, no copying program sets it back, nor
+        # ahead, as the clock of a camera or the time zone in a zip do.
+        changed = _status(path).st_ctime
+        if is_ahead(datetime.fromtimestamp(changed, UTC), datetime.fromtimestamp(self._clock(), UTC)):
+            raise TransientError(
+                f"{_shown(path)} was changed at {datetime.fromtimestamp(changed, UTC):%Y-%m-%d %H:%M} UTC, which is in"
+                " the future",
+                "Set the clocks of this machine and of the disk's",
+            )
+        return self._clock() - changed >= self._declared.stable_seconds
 
 
 def vintages_of(template: str, children: Callable[[str], Sequence[str]]) -> set[Vintage]:
@@ -180,20 +204,52 @@ def _children(folder: str) -> list[str]:
     return _read(path, lambda: sorted(child.name for child in path.iterdir()))
 
 
-def _walk(folder: Path) -> list[Path]:
-    """All files below a folder; hidden ones and those beyond links are none of it."""
+def _walk(folder: Path, root: Path, inside: frozenset[Path] = frozenset()) -> list[Path]:
+    """All files below a folder but hidden ones, and links that can't be followed within `root`, whatever they lead to.
+
+    `inside`: the folders on the way here, so that a link to one of them is no circle.
+    """
     if not folder.is_dir():
+        return []
+    here = _read(folder, folder.resolve)
+    if here in inside:
         return []
     found: list[Path] = []
     for child in _read(folder, lambda: sorted(folder.iterdir())):
-        if child.name.startswith(".") or child.is_symlink():
+        if child.name.startswith("."):
             continue
-        found += _walk(child) if child.is_dir() else [child] if child.is_file() else []
+        if child.is_symlink() and not _leads_inside(child, root):
+            found.append(child)
+            continue
+        found += _walk(child, root, inside | {here}) if child.is_dir() else [child] if child.is_file() else []
     return found
 
 
+def _leads_inside(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # the latter is what Python before 3.13 makes of a circle
+        return False
+
+
+def _require_inside(link: Path, root: Path) -> None:
+    try:
+        target = link.resolve(strict=True)
+    except RuntimeError as error:  # what Python before 3.13 makes of a circle
+        raise SourceError(f"The link {_shown(link)} leads in a circle", "Remove it") from error
+    except OSError as error:
+        raise SourceError(
+            f"The link {_shown(link)} leads nowhere ({error.strerror or error})", "Remove it, or put the file there"
+        ) from error
+    if not target.is_relative_to(_read(root, root.resolve)):
+        raise SourceError(
+            f"The link {_shown(link)} leads out of the folder, to {_shown(target)}",
+            "Put the file itself into the folder, or declare the folder that it leads to",
+        )
+
+
 def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Arrived:
-    before = _read(path, path.stat)
+    before = _status(path)
     done = 0
     part = target.with_name(f".{target.name}.part")
     source = _read(path, lambda: path.open("rb"))
@@ -203,30 +259,50 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Ar
             done += len(chunk)
             if progress is not None:
                 progress(target.name, done, before.st_size)
-    after = _read(path, path.stat)
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or done != after.st_size:
-        raise TransientError(f"{path} was written to while it was read", "Try again when it is complete")
-    files.inspect(part, target.name, str(path))
+    after = _status(path)
+    if _mark(path, after) != _mark(path, before) or done != after.st_size:
+        raise TransientError(f"{_shown(path)} was written to while it was read", "Try again when it is complete")
+    files.inspect(part, target.name, _shown(path))
     with files.writing(target.parent):
         part.replace(target)
-    return Arrived(target, url, done, None, _mark(path, before).last_modified, None)
+    mark = _mark(path, before)
+    return Arrived(target, url, done, mark.etag, mark.last_modified, None)
 
 
 def _mark(path: Path, status: stat_result) -> FileMark:
     moment = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
-    return FileMark(_url(path), None, moment, status.st_size)
+    # The time of the content is what `rsync -t` and `cp -p` keep while they replace it; that of the inode changes.
+    return FileMark(_url(path), f"changed {status.st_ctime_ns}", moment, status.st_size)
+
+
+def _newest_day(paths: Sequence[Path]) -> Vintage:
+    newest = max(paths, key=lambda path: _status(path).st_mtime)
+    return day_of(datetime.fromtimestamp(_status(newest).st_mtime, UTC), _shown(newest))
 
 
 def _url(path: Path) -> str:
-    return f"file://{quote(path.as_posix())}"
+    # By its bytes: a name need not be UTF-8.
+    return f"file://{quote(os.fsencode(path.as_posix()))}"
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _status(path: Path) -> stat_result:
+    return _read(path, path.stat)
 
 
 def _read(path: Path, action: Callable[[], T]) -> T:
     try:
         return action()
     except FileNotFoundError as error:
-        raise TransientError(f"{path} is gone again", "Try again when the folder is at rest") from error
+        raise TransientError(f"{_shown(path)} is gone again", "Try again when the folder is at rest") from error
     except PermissionError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror}", "Give this user the right to read it") from error
+        raise StorageError(
+            f"{_shown(path)} can't be read: {error.strerror}", "Give this user the right to read it"
+        ) from error
     except OSError as error:
-        raise TransientError(f"{path} can't be read: {error.strerror or error}", "Check that it is mounted") from error
+        raise TransientError(
+            f"{_shown(path)} can't be read: {error.strerror or error}", "Check that it is mounted"
+        ) from error

@@ -19,6 +19,7 @@ from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.dating import require_dated
 from d4c_pipeline.sources.download import HEALTH, Wanted
 from d4c_pipeline.sources.formats import with_format
 from d4c_pipeline.sources.heads import read_mark
@@ -53,6 +54,11 @@ class HttpFiles:
         self._folder = folder
         self._patience = patience
         self._pause = pause
+
+    @property
+    def document(self) -> str | None:
+        """Return None. See `Source.document`."""
+        return None
 
     def discover(self) -> tuple[Vintage, ...]:
         """Return the declared vintages, or the one that the source serves now. See `Source.discover`."""
@@ -162,7 +168,7 @@ def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None)
 
 
 def served_vintage(marks: Sequence[FileMark]) -> Vintage:
-    """Return the UTC day of the newest Last-Modified. Raises SourceError when a file has none."""
+    """Return the UTC day of the newest Last-Modified. Raises SourceError when a file has none, or none to believe."""
     moments: list[datetime] = []
     for mark in marks:
         moment = http_date(mark.last_modified)
@@ -171,5 +177,5 @@ def served_vintage(marks: Sequence[FileMark]) -> Vintage:
                 f"{mark.url} does not say when it was last modified, so its vintage can't be discovered",
                 "List the vintages in the dataset's definition",
             )
-        moments.append(moment)
+        moments.append(require_dated(moment, mark.url))
     return Vintage.of_day(max(moments))

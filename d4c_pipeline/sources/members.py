@@ -19,12 +19,20 @@ class Listed:
     """One dataset that a service lists: its `key` there, the vintage it serves now, and what it says of it.
 
     `facts`: texts for the template of a family (`title_en`, `title_fr`). `archived`: it is no longer updated.
+    `corrections`: a digest (hex) of the corrections since the release; None without any.
     """
 
     key: str
     vintage: Vintage
     facts: Mapping[str, str]
     archived: bool
+    corrections: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """What the listing calls the present state of the dataset: its vintage, and the corrections since."""
+        # The digest comes first: the first 16 characters are what the automation tells states apart by.
+        return str(self.vintage) if self.corrections is None else f"c{self.corrections[:15]} {self.vintage}"
 
 
 class Members(Protocol):

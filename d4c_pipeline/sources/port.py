@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -25,12 +25,21 @@ class FileMark:
 
     `etag` is whatever the protocol calls this content by (HTTP's and S3's ETag, CKAN's hash, the object ids of a
     layer), `last_modified` the time as the protocol writes it, `length` in bytes. None where the source doesn't say.
+    `listed` is what a catalogue says of the file (a portal's hash and date), beside what the server of the file says.
+    `shows_edits`: whether an edit that keeps the length changes the mark; without ETag and date it does not.
     """
 
     url: str
     etag: str | None
     last_modified: str | None
     length: int | None
+    listed: str | None = None
+    shows_edits: bool = True
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the file may be edited without any change of this mark."""
+        return not self.shows_edits or not (self.etag or self.last_modified)
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,20 @@ class Fingerprint:
     def digest(self) -> str:
         """The sha256 (hex) over the marks: it differs when anything that the source says differs.
 
-        This is what an observation reports as the data version: the same digest as last time means "unchanged".
+        This is what an observation reports as the data version: the same digest as last time means "unchanged", but
+        for marks that are blind.
         """
-        return hashlib.sha256(json.dumps([astuple(mark) for mark in self.files]).encode()).hexdigest()
+        # `listed` is left out where there is none, so that a digest recorded before it existed stays the same.
+        facts = [
+            [mark.url, mark.etag, mark.last_modified, mark.length, *([] if mark.listed is None else [mark.listed])]
+            for mark in self.files
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """The addresses of files that may be edited without any change of the fingerprint."""
+        return tuple(mark.url for mark in self.files if mark.is_blind)
 
 
 @dataclass(frozen=True)
@@ -97,6 +117,11 @@ class Source(Protocol):
     anything at the source, and each may be called from several threads.
     """
 
+    @property
+    def document(self) -> str | None:
+        """The address of what the source says of a vintage, where `fetch` brings that beside the data; else None."""
+        ...
+
     def discover(self) -> tuple[Vintage, ...]:
         """Return the vintages that exist at the source now, oldest first; never empty.
 
@@ -108,7 +133,8 @@ class Source(Protocol):
     def observe(self, vintage: Vintage) -> Fingerprint:
         """Return what the source says of a vintage's files, without fetching them.
 
-        Costs one request (`http`: one HEAD per file; `arcgis`: two; `s3`: one per thousand objects); none moves data.
+        Costs one request (`http`: one HEAD per file; `ckan`: one, and one HEAD per chosen file; `statcan_table`: one,
+        and two per language; `arcgis`: two; `s3`: one per thousand objects); none moves data.
         """
         ...
 

@@ -26,6 +26,7 @@ from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.dating import day_of
 from d4c_pipeline.sources.download import Wanted
 from d4c_pipeline.sources.folder import vintages_of
 from d4c_pipeline.sources.http import known_of
@@ -36,6 +37,7 @@ from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience, explain_status
 
 _SIGNED_FOR = 3600  # seconds; an address is signed anew for each request
+_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR is read as any other
 _MISSING = frozenset({"NoSuchBucket", "NoSuchKey"})
 
 
@@ -56,6 +58,11 @@ class S3Objects:
         self._vintages = None if vintages is None else tuple(vintages)
         self._patience = patience
         self._pause = pause
+
+    @property
+    def document(self) -> str | None:
+        """Return None. See `Source.document`."""
+        return None
 
     def discover(self) -> tuple[Vintage, ...]:
         """Return the declared vintages, or those that the listing shows. See `Source.discover`."""
@@ -120,14 +127,21 @@ class S3Objects:
         prefix = declared.prefix.format(vintage=vintage or Vintage.parse("1970"))
         marks: list[FileMark] = []
         with self._explained():
-            for page in self._client().get_paginator("list_objects_v2").paginate(Bucket=declared.bucket, Prefix=prefix):
+            client = self._client()
+            for page in client.get_paginator("list_objects_v2").paginate(
+                Bucket=declared.bucket, Prefix=prefix, **self._payer
+            ):
                 for entry in page.get("Contents", ()):
                     key = str(entry["Key"])
+                    if _is_marker(key, int(entry.get("Size") or 0)):
+                        continue
                     below = key.removeprefix(prefix).lstrip("/") or PurePosixPath(key).name
                     asked_for = fnmatchcase(below, declared.pattern) or fnmatchcase(
                         PurePosixPath(key).name, declared.pattern
                     )
-                    if asked_for and not key.endswith("/"):  # some tools leave empty objects that stand for folders
+                    if asked_for:
+                        if entry.get("StorageClass") in _ARCHIVED:
+                            self._require_restored(client, key, str(entry["StorageClass"]))
                         moment = entry["LastModified"].astimezone(UTC).isoformat()
                         marks.append(FileMark(self._url(key), entry.get("ETag"), moment, entry.get("Size")))
         if not marks:
@@ -136,13 +150,26 @@ class S3Objects:
             )
         return tuple(marks)
 
+    def _require_restored(self, client: Any, key: str, kind: str) -> None:
+        """Raise NeedsPersonError for an object in an archive that nobody had brought back."""
+        head = client.head_object(Bucket=self._declared.bucket, Key=key, **self._payer)
+        if 'ongoing-request="false"' not in str(head.get("Restore") or ""):
+            raise NeedsPersonError(
+                f"{self._url(key)} lies in an archive (storage class {kind}) and can't be read",
+                "Restore it, or ask its owner to; or leave it out by the pattern",
+            )
+
+    @property
+    def _payer(self) -> dict[str, str]:
+        return {"RequestPayer": "requester"} if self._declared.requester_pays else {}
+
     def _folders(self, path: str) -> list[str]:
         prefix = f"{path.strip('/')}/".lstrip("/")
         with self._explained():
             pages = (
                 self._client()
                 .get_paginator("list_objects_v2")
-                .paginate(Bucket=self._declared.bucket, Prefix=prefix, Delimiter="/")
+                .paginate(Bucket=self._declared.bucket, Prefix=prefix, Delimiter="/", **self._payer)
             )
             return [
                 str(entry["Prefix"]).removeprefix(prefix).strip("/")
@@ -158,7 +185,7 @@ class S3Objects:
 
         declared, patience = self._declared, self._web.patience
         with self._explained():
-            return Session(profile_name=declared.profile).client(
+            client = Session(profile_name=declared.profile).client(
                 "s3",
                 endpoint_url=None if declared.endpoint is None else rewrite(declared.endpoint, self._origins),
                 region_name=declared.region or "us-east-1",
@@ -171,13 +198,18 @@ class S3Objects:
                     s3={"addressing_style": "auto" if declared.endpoint is None else "path"},
                 ),
             )
+        if declared.requester_pays:
+            client.meta.events.register("before-sign.s3.GetObject", _charge_reader)
+        return client
 
     def _sign(self, client: Any, url: str) -> str:
         key = unquote(url.removeprefix(f"s3://{self._declared.bucket}/"))
         with self._explained():
             return str(
                 client.generate_presigned_url(
-                    "get_object", Params={"Bucket": self._declared.bucket, "Key": key}, ExpiresIn=_SIGNED_FOR
+                    "get_object",
+                    Params={"Bucket": self._declared.bucket, "Key": key},
+                    ExpiresIn=_SIGNED_FOR,
                 )
             )
 
@@ -228,11 +260,23 @@ class S3Objects:
 
 
 def _newest_day(marks: Sequence[FileMark]) -> Vintage:
-    return Vintage.of_day(max(datetime.fromisoformat(mark.last_modified or "") for mark in marks))
+    newest = max(marks, key=lambda mark: datetime.fromisoformat(mark.last_modified or ""))
+    return day_of(datetime.fromisoformat(newest.last_modified or ""), newest.url)
+
+
+def _charge_reader(request: Any, **_: Any) -> None:
+    # As a part of the address: signed as a header, as boto3 does it, it would have to be sent as one.
+    request.url += f"{'&' if '?' in request.url else '?'}x-amz-request-payer=requester"
+
+
+def _is_marker(key: str, size: int) -> bool:
+    """Whether an object only stands for a folder, as some tools leave them."""
+    return key.endswith("/") or (size == 0 and key.endswith("_$folder$"))
 
 
 def _refused(place: str, code: str) -> NeedsPersonError:
     return NeedsPersonError(
         f"{place} refuses access ({code or 403})",
-        "Correct the credentials, or write anonymous: true for a public bucket",
+        "Correct the credentials, or write anonymous: true for a public bucket; where the reader pays (requester pays),"
+        " write requester_pays: true and anonymous: false",
     )

@@ -6,6 +6,8 @@ Reference: https://www.statcan.gc.ca/en/developers/wds/user-guide
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, cast
@@ -60,12 +62,21 @@ def _listed(cube: Mapping[str, Any], url: str) -> Listed:
         released = str(cube["releaseTime"])
     except (KeyError, TypeError) as error:
         raise _changed_shape(url) from error
+    vintage = release_vintage(released)
     return Listed(
         key=key,
-        vintage=release_vintage(released),
+        vintage=vintage,
         facts={"title_en": str(cube.get("cubeTitleEn") or ""), "title_fr": str(cube.get("cubeTitleFr") or "")},
         archived=str(cube.get("archived") or cube.get("archiveStatusCode") or "") == _ARCHIVED,
+        corrections=_corrections(cube, vintage),
     )
+
+
+def _corrections(cube: Mapping[str, Any], released: Vintage) -> str | None:
+    """A digest of the corrections since the release; earlier ones were part of it."""
+    listed = cast("list[dict[str, Any]]", cube.get("corrections") or cube.get("correction") or [])
+    since = [one for one in listed if str(one.get("correctionDate") or "")[:10] >= f"{released.start:%Y-%m-%d}"]
+    return hashlib.sha256(json.dumps(since, sort_keys=True).encode()).hexdigest() if since else None
 
 
 def _changed_shape(url: str) -> SourceError:

@@ -7,9 +7,11 @@ https://www.statcan.gc.ca/en/developers/wds/user-guide
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,9 +25,11 @@ from d4c_pipeline.model.sources import StatCanTableSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
+from d4c_pipeline.sources.dating import minute_of
 from d4c_pipeline.sources.download import Wanted
-from d4c_pipeline.sources.http import known_of
+from d4c_pipeline.sources.http import known_of, mark_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
+from d4c_pipeline.sources.statcan_lateness import require_of_release
 from d4c_pipeline.sources.transfers import fetch_all
 from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, persist
@@ -35,7 +39,12 @@ _BEING_PUBLISHED = frozenset({6, 7})  # codes of a cube that is being published,
 
 
 def release_vintage(text: str) -> Vintage:
-    """Return the vintage of a release time, to the minute in UTC.
+    """Return the vintage of a release time, to the minute in UTC. Raises what `release_time` raises."""
+    return Vintage.parse(f"{release_time(text).astimezone(UTC):%Y-%m-%dT%H%M}")
+
+
+def release_time(text: str) -> datetime:
+    """Return the moment of a release.
 
     The service writes it in UTC where it writes a zone (`2025-06-11T12:30:00Z`), and in Eastern time where it doesn't
     (`2025-06-11T08:30`). Raises SourceError for anything else.
@@ -44,8 +53,7 @@ def release_vintage(text: str) -> Vintage:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise SourceError(f"'{text}' is no release time of a table", "Report this bug: the service changed") from error
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=_EASTERN)
-    return Vintage.parse(f"{zoned.astimezone(UTC):%Y-%m-%dT%H%M}")
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=_EASTERN)
 
 
 class StatCanTable:
@@ -64,19 +72,33 @@ class StatCanTable:
         self._patience = patience
         self._pause = pause
         self._url = f"{declared.service}/getCubeMetadata/{declared.table}"
+        self._addresses: dict[str, str] = {}
+
+    @property
+    def document(self) -> str | None:
+        """Return the address of the metadata. See `Source.document`."""
+        return self._url
 
     def discover(self) -> tuple[Vintage, ...]:
         """Return the vintage of the newest release. See `Source.discover`."""
-        return (release_vintage(str(self._metadata()["releaseTime"])),)
+        return (self._released(self._metadata()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return the time of the newest release, in one request. See `Source.observe`."""
-        return Fingerprint((FileMark(self._url, None, str(self._metadata()["releaseTime"]), None),))
+        """Return release and corrections, and what the server says of each zip. See `Source.observe`.
+
+        Corrections come after a release without another release time: in the metadata, in the zip, or in both.
+        """
+        metadata = self._metadata()
+        said = FileMark(self._url, _corrections(metadata), str(metadata["releaseTime"]), None)
+        zips = (
+            mark_of(self._web, url, name, (url,), self._pause)
+            for name, url in ((self._name(one), self._address(one)) for one in self._declared.languages)
+        )
+        return Fingerprint((said, *zips))
 
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over what is in the zips. See `Source.content`."""
-        named = [(f"{self._declared.table}-{_suffix(one)}.zip", self._address(one)) for one in self._declared.languages]
-        return content_of_marks(self._web, named)
+        return content_of_marks(self._web, [(self._name(one), self._address(one)) for one in self._declared.languages])
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return the table's titles."""
@@ -87,29 +109,39 @@ class StatCanTable:
     def fetch(
         self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
     ) -> tuple[Fetched, ...]:
-        """Fetch the full CSV in each declared language, and the metadata. See `Source.fetch`."""
+        """Fetch the full CSV in each declared language, and the metadata. See `Source.fetch`.
+
+        Raises TransientError for a zip that is older than the release, as it is for some hours after one.
+        """
         metadata = self._metadata()
         self._require_served(vintage, metadata)
         wanted: list[Wanted] = []
         for language in self._declared.languages:
             url = self._address(language)
-            name = f"{self._declared.table}-{_suffix(language)}.zip"
-            wanted.append(Wanted(url, name, (url,), known=known_of(url, known)))
+            wanted.append(Wanted(url, self._name(language), (url,), known=known_of(url, known)))
         tables = fetch_all(self._web, wanted, into, progress, pause=self._pause)
         self._require_served(vintage, self._metadata())  # a release in between would mix two of them
+        require_of_release(self._declared.table, metadata, _released_at(metadata), tables)
         content = json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode()
         document = files.write_document(
             into, f"{self._declared.table}.json", self._url, content, last_modified=str(metadata["releaseTime"])
         )
-        return (*tables, document)
+        return (*tables, replace(document, etag=_corrections(metadata)))
 
     def _require_served(self, vintage: Vintage, metadata: Mapping[str, Any]) -> None:
-        served = release_vintage(str(metadata["releaseTime"]))
+        served = self._released(metadata)
         if served != vintage:
             raise SourceError(
                 f"Table {self._declared.table} is at the release of {served} now, not {vintage}",
                 f"Publish vintage {served}; an earlier one is only left where its native files were retained",
             )
+
+    def _released(self, metadata: Mapping[str, Any]) -> Vintage:
+        # A release is announced before its time: until then the zip is that of the one before.
+        return minute_of(_released_at(metadata), f"The release of table {self._declared.table}")
+
+    def _name(self, language: str) -> str:
+        return f"{self._declared.table}-{_suffix(language)}.zip"
 
     def _metadata(self) -> dict[str, Any]:
         """The metadata of the table as the service has it now."""
@@ -122,6 +154,12 @@ class StatCanTable:
         return cast("dict[str, Any]", found)
 
     def _address(self, language: str) -> str:
+        """The address of a zip, asked for once: it is the same for every release."""
+        if language not in self._addresses:
+            self._addresses[language] = self._told_address(language)
+        return self._addresses[language]
+
+    def _told_address(self, language: str) -> str:
         answer = self._call(f"getFullTableDownloadCSV/{self._declared.table}/{language}")
         address = _unwrapped(answer, f"table {self._declared.table}")
         if not isinstance(address, str) or not address.startswith(("https://", "http://")):
@@ -191,6 +229,17 @@ def _unwrapped(answer: Any, what: str) -> Any:
             "Correct the number of the table",
         )
     return inner
+
+
+def _released_at(metadata: Mapping[str, Any]) -> datetime:
+    return release_time(str(metadata["releaseTime"]))
+
+
+def _corrections(metadata: Mapping[str, Any]) -> str:
+    """A digest of what the service says of a table after its release: its corrections, and when it was issued."""
+    names = ("correction", "correctionFootnote", "issueDate")
+    said: dict[str, Any] = {name: metadata.get(name) or None for name in names}
+    return f"corrections {hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def _suffix(language: str) -> str:

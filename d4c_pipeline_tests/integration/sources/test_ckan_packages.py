@@ -57,7 +57,10 @@ def test_resources_are_chosen_by_format_language_and_name(fixtures: Path, tmp_pa
         assert json.loads((tmp_path / "ckan_package.json").read_text("utf-8")) == package(fixtures, ANALYTICS)
         by_french_name = source(origins, name="Nombre de visites, téléchargements")
         (mark,) = by_french_name.observe(MODIFIED).files
-        assert (mark.etag, mark.length) == ("6188b3b415283d9ee18f0a26886c3381", 3120)
+        assert (mark.etag, mark.length) == ('"v1"', 8), "of the server of the file"
+        assert mark.listed == '["6188b3b415283d9ee18f0a26886c3381", "2025-12-01T16:36:25.518259", 3120]', (
+            "of the portal"
+        )
         assert len(source(origins, formats=["CSV", "ZIP"]).observe(MODIFIED).files) > 10
         assert len(origin.asked) == 1
 
@@ -103,6 +106,59 @@ def test_an_answer_without_a_package_is_told(answer: Any) -> None:
     origin = o.Origin(o.good, documents={SHOW: answer})
     with o.serving(origin), pytest.raises(SourceError, match="no package"):
         source({"https://open.canada.ca": origin.url}).discover()
+
+
+def several(*resources: dict[str, Any]) -> dict[str, Any]:
+    listed = [{"id": f"r{number}", "format": "CSV"} | one for number, one in enumerate(resources)]
+    return {"name": "p", "metadata_modified": "2025-12-15T11:40:33", "resources": listed}
+
+
+def test_a_file_that_is_listed_once_per_language_is_one_file(tmp_path: Path) -> None:
+    url = "https://open.canada.ca/a.csv"
+    document = several({"url": url, "language": ["en"]}, {"url": f"{url}#fr", "language": ["fr"]}, {"url": "/b.csv"})
+    with portal(document) as (_, origins):
+        names = [one.name for one in source(origins).fetch(MODIFIED, tmp_path)]
+        assert names == ["a.csv", "b.csv", "ckan_package.json"]
+        assert len(source(origins).observe(MODIFIED).files) == 2
+        assert len(source(origins, languages=["fr-CA"]).observe(MODIFIED).files) == 1
+
+
+def test_the_file_behind_a_link_is_observed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = several({"url": "/a.csv", "last_modified": "2024-03-05T10:00:00"})
+    with portal(document) as (origin, origins):
+        before = source(origins).observe(MODIFIED).digest
+        assert source(origins).observe(MODIFIED).digest == before
+        seen = {before}
+        origin.etag = '"v2"'
+        seen.add(source(origins).observe(MODIFIED).digest)
+        monkeypatch.setattr(o, "DATE", "Sun, 05 May 2024 23:30:00 GMT")
+        seen.add(source(origins).observe(MODIFIED).digest)
+        origin.body += b"3,4\n"
+        seen.add(source(origins).observe(MODIFIED).digest)
+        document["resources"][0]["url"] = "/moved.csv"
+        seen.add(source(origins).observe(MODIFIED).digest)
+        assert len(seen) == 5, "ETag, date, length and address"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (several(), "there are none"),
+        (several({"url": "/a.csv", "state": "deleted"}), r"there are r0 \(CSV\), withdrawn"),
+        (several({"url": ""}), r"gives no address of r0 \(CSV\)"),
+        (several({"url": "/a.csv"}) | {"state": "deleted"}, "was withdrawn"),
+        (several({"url": "/a.csv"}) | {"resources": None}, "there are none"),
+    ],
+)
+def test_what_a_portal_took_back_is_told(document: dict[str, Any], words: str) -> None:
+    with portal(document) as (_, origins), pytest.raises(SourceError, match=words):
+        source(origins).observe(MODIFIED)
+
+
+def test_a_package_that_is_dated_ahead_is_refused() -> None:
+    ahead = several({"url": "/a.csv"}) | {"metadata_modified": "2099-01-01T00:00:00"}
+    with portal(ahead) as (_, origins), pytest.raises(SourceError, match="p is dated 2099-01-01 00:00 UTC"):
+        source(origins).discover()
 
 
 def resource_at(url: str) -> dict[str, Any]:

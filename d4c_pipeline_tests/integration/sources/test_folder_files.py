@@ -57,7 +57,6 @@ def test_files_are_copied_once_and_then_known(tmp_path: Path) -> None:
     put(tmp_path / "drop" / "on" / "stops (1).csv")
     put(tmp_path / "drop" / "notes.txt")
     put(tmp_path / "drop" / ".hidden.csv")
-    (tmp_path / "drop" / "link.csv").symlink_to("/etc/passwd")
     source = folder(f"{tmp_path}/drop", vintages=(V2021,), pattern="*.csv")
     (first,) = source.fetch(V2021, tmp_path / "into")
     assert (first.name, first.size) == ("stops (1).csv", 8)
@@ -128,3 +127,84 @@ def test_what_a_zip_holds_is_told_apart_from_how_it_was_packed(tmp_path: Path) -
 
     assert pack(1, b"1,2") == pack(2, b"1,2")
     assert pack(1, b"1,2") != pack(1, b"1,3")
+
+
+def test_bytes_that_changed_under_a_kept_time_are_seen(tmp_path: Path) -> None:
+    """`rsync -t` and `cp -p` set the time of the content; the length may be the same as well."""
+    path = put(tmp_path / "drop" / "a.csv")
+    source = folder(f"{tmp_path}/drop", vintages=(V2021,))
+    before, (first,) = source.observe(V2021), source.fetch(V2021, tmp_path / "into")
+    put(path, b"a,b\n1,3\n")
+    assert source.observe(V2021).digest != before.digest
+    assert isinstance(source.fetch(V2021, tmp_path / "again", [retained(first)])[0], Arrived)
+
+
+def test_links_are_followed_within_the_folder_and_read_once(tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    put(drop / "2024-03.csv")
+    put(drop / "parts" / "b.csv")
+    put(tmp_path / "shelf" / "c.csv")
+    (drop / "latest.csv").symlink_to("2024-03.csv")
+    (drop / "again").symlink_to("parts")
+    (drop / "parts" / "up").symlink_to("..")  # a circle
+    (drop / "notes.txt").symlink_to(tmp_path / "shelf" / "c.csv")  # not asked for by the pattern
+    source = folder(str(drop), vintages=(V2021,), pattern="*.csv")
+    assert [one.name for one in source.fetch(V2021, tmp_path / "into")] == ["2024-03.csv", "b.csv"]
+    (drop / "c.csv").symlink_to(tmp_path / "shelf" / "c.csv")
+    with pytest.raises(SourceError, match=r"The link .*/drop/c\.csv leads out of the folder, to .*/shelf/c\.csv"):
+        source.observe(V2021)
+
+
+def test_links_between_vintages_stay_in_the_folder(tmp_path: Path) -> None:
+    put(tmp_path / "drop" / "common" / "a.csv")
+    (tmp_path / "drop" / "2021").mkdir()
+    (tmp_path / "drop" / "2021" / "a.csv").symlink_to("../common/a.csv")
+    assert len(folder(f"{tmp_path}/drop/{{vintage}}").fetch(V2021, tmp_path / "into")) == 1
+
+
+@pytest.mark.parametrize(("target", "words"), [("gone.csv", "leads nowhere"), ("x.csv", "circle|nowhere")])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, target: str, words: str) -> None:
+    put(tmp_path / "drop" / "a.csv")
+    (tmp_path / "drop" / "x.csv").symlink_to(target)
+    with pytest.raises(SourceError, match=words):
+        folder(f"{tmp_path}/drop", vintages=(V2021,)).observe(V2021)
+
+
+def test_a_time_ahead_is_taken_where_it_dates_nothing_and_named_where_it_does(tmp_path: Path) -> None:
+    path = put(tmp_path / "drop" / "a.csv")
+    ahead = time.time() + 7 * 3600
+    os.utime(path, (ahead, ahead))
+    listed = folder(f"{tmp_path}/drop", later=61, vintages=(V2021,))
+    assert listed.fetch(V2021, tmp_path / "into")[0].size == 8
+    with pytest.raises(TransientError, match=r"/drop/a\.csv is dated .* 7 hours in the future|6 hours in the future"):
+        folder(f"{tmp_path}/drop", later=61).discover()
+    os.utime(path, (4_070_908_800, 4_070_908_800))
+    with pytest.raises(SourceError, match="is dated 2099-01-01"):
+        folder(f"{tmp_path}/drop", later=61).discover()
+
+
+def test_a_disk_whose_clock_is_ahead_is_named(tmp_path: Path) -> None:
+    put(tmp_path / "drop" / "a.csv")
+    with pytest.raises(TransientError, match=r"which is in the future\. Set the clocks"):
+        folder(f"{tmp_path}/drop", later=-7200, vintages=(V2021,)).observe(V2021)
+
+
+def test_a_name_that_is_no_text_is_taken_by_its_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"donn\xe9es.csv")
+    put(tmp_path / "drop" / name)
+    source = folder(f"{tmp_path}/drop", vintages=(V2021,))
+    (first,) = source.fetch(V2021, tmp_path / "into")
+    assert first.url == f"file://{tmp_path}/drop/donn%E9es.csv"
+    assert first.name == "donn\ufffdes.csv"
+    assert source.observe(V2021).files[0].url == first.url
+
+
+def test_a_file_that_vanishes_while_it_is_listed_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "drop" / "a.csv")
+    source = folder(f"{tmp_path}/drop")
+    listed = source._stable(None)
+    path.unlink()
+    monkeypatch.setattr(source, "_stable", lambda _: listed)
+    for ask in (source.discover, lambda: source.observe(V2021), lambda: source.fetch(V2021, tmp_path / "into")):
+        with pytest.raises(TransientError, match="is gone again"):
+            ask()

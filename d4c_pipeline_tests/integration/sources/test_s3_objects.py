@@ -117,3 +117,46 @@ def test_without_credentials_a_person_is_asked(endpoint: str, bucket: Any, monke
 def test_nobody_listening_is_transient() -> None:
     with pytest.raises(D4CError, match="can't be reached"):
         objects("http://127.0.0.1:9", anonymous=True).observe(V2021)
+
+
+def test_what_stands_for_a_folder_is_no_object(endpoint: str, bucket: Any, tmp_path: Path) -> None:
+    for key, body in (("2021/", b""), ("2021/on/", b""), ("2021/on_$folder$", b""), ("2021/on/a.csv", b"a\n1\n")):
+        bucket.put_object(Key=key, Body=body)
+    assert [one.name for one in objects(endpoint, prefix="2021/").fetch(V2021, tmp_path)] == ["a.csv"]
+
+
+def test_keys_of_all_characters_come(endpoint: str, bucket: Any, tmp_path: Path) -> None:
+    keys = ["p/a+b &?#%20=é.csv", "p/données (1).csv", "p//twice.csv", "p/ spaced .csv", "p/quo'te\".csv"]
+    for key in keys:
+        bucket.put_object(Key=key, Body=key.encode())
+    source = objects(endpoint, prefix="p/")
+    fetched = source.fetch(V2021, tmp_path)
+    assert sorted(path_of(one).read_bytes().decode() for one in fetched) == sorted(keys)
+    assert [one.url for one in fetched] == [mark.url for mark in source.observe(V2021).files]
+
+
+def test_an_object_in_an_archive_is_named(endpoint: str, bucket: Any) -> None:
+    bucket.put_object(Key="p/a.csv", Body=b"a", StorageClass="GLACIER")
+    with pytest.raises(NeedsPersonError, match=r"/p/a\.csv lies in an archive \(storage class GLACIER"):
+        objects(endpoint, prefix="p/").observe(V2021)
+    bucket.put_object(Key="p/b.txt", Body=b"b")
+    (left,) = objects(endpoint, prefix="p/", pattern="*.txt").observe(V2021).files
+    assert left.url == "s3://census-files/p/b.txt", "the remedy: left out by the pattern"
+
+
+def test_a_replaced_object_is_seen_within_the_second(endpoint: str, bucket: Any) -> None:
+    bucket.put_object(Key="p/a.csv", Body=b"a")
+    before = objects(endpoint, prefix="p/").observe(V2021)
+    bucket.put_object(Key="p/a.csv", Body=b"b")
+    assert objects(endpoint, prefix="p/").observe(V2021).digest != before.digest
+
+
+def test_a_bucket_whose_readers_pay_is_asked_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testkey")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testsecret")
+    source = objects("http://127.0.0.1:9", requester_pays=True)
+    signed = source._sign(source._client(), "s3://census-files/a.csv")
+    assert "x-amz-request-payer=requester&" in signed
+    assert "X-Amz-SignedHeaders=host&" in signed, "no header that the fetch would have to send"
+    with pytest.raises(ValueError, match="requester_pays wants anonymous: false"):
+        S3Source(kind="s3", bucket=BUCKET, requester_pays=True)

@@ -101,15 +101,46 @@ def test_a_table_comes_in_both_languages_with_its_metadata(service: Service, tmp
         assert origin.sent == before
 
 
-def test_observing_costs_one_request_and_sees_a_release(service: Service) -> None:
+def test_observing_asks_for_metadata_and_address_and_sees_a_release(service: Service) -> None:
     with service.serving() as (origin, origins):
         before = table(origins).observe(RELEASE)
-        assert origin.requests == 1
+        assert (origin.requests, origin.sent) == (2, 0)
         assert table(origins).observe(RELEASE) == before
         service.metadata["releaseTime"] = "2025-06-12T08:30"
         assert table(origins).observe(RELEASE).digest != before.digest
         with pytest.raises(SourceError, match="at the release of 2025-06-12T1230 now, not 2025-06-11T1230"):
             table(origins).fetch(RELEASE, Path("nowhere"))
+
+
+def test_a_correction_after_the_release_is_seen(service: Service) -> None:
+    """The release time stays: the metadata say it, or the zip does."""
+    with service.serving() as (origin, origins):
+        seen = [table(origins).observe(RELEASE).digest]
+        service.metadata["correction"] = [{"correctionId": "1", "correctionDate": "2025-06-12"}]
+        seen.append(table(origins).observe(RELEASE).digest)
+        service.metadata["issueDate"] = "2025-06-12"
+        seen.append(table(origins).observe(RELEASE).digest)
+        origin.etag = '"v2"'
+        seen.append(table(origins).observe(RELEASE).digest)
+        origin.body += b" "
+        seen.append(table(origins).observe(RELEASE).digest)
+        service.metadata["subjectCode"] = ["1"]
+        assert len(set(seen)) == 5
+        assert table(origins).observe(RELEASE).digest == seen[-1]
+
+
+def test_a_zip_that_is_not_yet_that_of_the_release_is_waited_for(service: Service, tmp_path: Path) -> None:
+    with service.serving() as (_, origins):
+        service.metadata["nbDatapointsCube"] += 21
+        with pytest.raises(TransientError, match="it has 90,086 rows, table 33100036 has 90,107"):
+            table(origins).fetch(RELEASE, tmp_path)
+
+
+def test_a_release_that_is_announced_is_none_yet(service: Service, tmp_path: Path) -> None:
+    with service.serving() as (_, origins):
+        service.metadata["releaseTime"] = "2099-01-05T08:30"
+        with pytest.raises(SourceError, match="The release of table 33100036 is dated 2099-01-05 13:30 UTC"):
+            table(origins).discover()
 
 
 def test_a_release_in_the_middle_of_a_fetch_is_not_mixed(service: Service, tmp_path: Path) -> None:
@@ -185,6 +216,21 @@ def test_8000_tables_cost_one_request_and_the_changes_of_a_day_another() -> None
         }
         assert members.changed(date(2025, 6, 14)) == {}
         assert origin.requests == 3
+
+
+def test_corrections_since_the_release_are_another_state_of_a_member() -> None:
+    def cube(*dates: str) -> dict[str, Any]:
+        corrections = [{"correctionId": str(number), "correctionDate": date} for number, date in enumerate(dates)]
+        return {"productId": 10100007, "releaseTime": "2025-06-11T12:30:00Z", "corrections": corrections}
+
+    marks: list[str] = []
+    for dates in ([], ["2016-08-12"], ["2025-06-12"], ["2025-06-12", "2025-06-13"]):
+        with o.serving(o.Origin(o.is_gone, documents={f"{REST}/getAllCubesListLite": [cube(*dates)]})) as origin:
+            (listed,) = StatCanMembers(f"{origin.url}{REST}", origins={}, patience=QUICK).listed()
+            marks.append(listed.mark)
+    assert marks[:2] == ["2025-06-11T1230", "2025-06-11T1230"], "an earlier one was part of the release"
+    assert len({mark[:16] for mark in marks}) == 3, "told apart by what the automation is told"
+    assert all(mark.endswith("2025-06-11T1230") and len(mark) <= 64 for mark in marks)
 
 
 @pytest.mark.parametrize("code", [404, 409])

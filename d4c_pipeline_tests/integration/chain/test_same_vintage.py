@@ -1,0 +1,205 @@
+"""Files under a new date, or a new name of their content, that hold what is retained: no vintage, nothing due."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d4c_pipeline.chain import noticing, raw, vintages
+from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.noticing_report import ask_now
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.open import open_source
+from d4c_pipeline_tests.integration.chain.test_raw_of_sources import HOST, dataset, zipped
+from d4c_pipeline_tests.integration.sources import origin as o
+
+ROWS, OTHER = b"id,name\n1,a\n2,b\n", b"id,name\n1,a\n2,c\n"
+DAY = "Tue, {:02} Mar 2024 10:00:00 GMT"
+V5, V6 = Vintage.parse("2024-03-05"), Vintage.parse("2024-03-06")
+
+
+class Publisher:
+    """One file, with the headers that a test sets; None leaves one out."""
+
+    def __init__(self) -> None:
+        self.body = ROWS
+        self.etag: str | None = None
+        self.date: str | None = DAY.format(5)
+        self.bodies: dict[str, bytes] = {}
+        self.sent = 0
+
+    def serve(self, handler: o.Handler, _: int = 0) -> None:
+        body = self.bodies.get(handler.path, self.body)
+        headers = {"ETag": self.etag, "Last-Modified": self.date, "Content-Type": "text/csv"}
+        handler.start(200, Content_Length=str(len(body)), **{k: v for k, v in headers.items() if v})
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
+            self.sent += 1
+
+
+@pytest.fixture
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Publisher:
+    made = Publisher()
+    monkeypatch.setattr(o.Handler, "whole", lambda handler, **_: made.serve(handler))
+    return made
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, publisher: Publisher) -> Iterator[Deployment]:
+    with (
+        o.serving(o.Origin(publisher.serve)) as running,
+        Deployment.open(Settings(home=tmp_path / "home", origins={HOST: running.url})) as opened,
+    ):
+        yield opened
+
+
+def stops(name: str = "stops.csv", declared: Any = "discovered") -> Dataset:
+    return dataset({"kind": "http", "urls": [f"{HOST}/{name}"]}, declared)
+
+
+def published(deployment: Deployment, one: Dataset, vintage: Vintage) -> raw.Retained:
+    """What the chain records when it goes all the way with a vintage."""
+    result = raw.retain(deployment, one, vintage)
+    seen = deployment.ledger.observations.get(one.id, str(vintage))
+    assert result.fingerprint is not None
+    deployment.ledger.observations.record_retained(
+        one.id, str(vintage), result.fingerprint, seen.seen if seen else None
+    )
+    deployment.ledger.observations.record_settled(one.id, str(vintage))
+    return result
+
+
+def served(deployment: Deployment, one: Dataset) -> list[str]:
+    source = open_source(one, deployment.settings.origins)
+    return [str(vintage) for vintage in vintages.served_vintages(deployment, one, source)]
+
+
+def due(deployment: Deployment, one: Dataset) -> list[str]:
+    row = ask_now(deployment, one)
+    assert row["failed"] is None, row
+    return row["due"]
+
+
+SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "always modified now": ({}, {"date": DAY.format(6)}),
+    "a strong ETag": ({"etag": '"1"'}, {"etag": '"1"', "date": DAY.format(6)}),
+    "back ends that name it differently": ({"etag": '"a"'}, {"etag": '"b"'}),
+    "back ends of another date": ({"etag": '"a"'}, {"etag": '"b"', "date": DAY.format(4)}),
+    "a weak ETag": ({"etag": 'W/"1"'}, {"etag": 'W/"2"', "date": DAY.format(6)}),
+}
+
+
+@pytest.mark.parametrize("how", list(SAME))
+def test_the_same_bytes_are_the_same_vintage(deployment: Deployment, publisher: Publisher, how: str) -> None:
+    first, then = SAME[how]
+    one = stops()
+    vars(publisher).update(first)
+    assert due(deployment, one) == ["2024-03-05"]
+    published(deployment, one, V5)
+    assert due(deployment, one) == []
+    vars(publisher).update(then)
+    assert served(deployment, one) == ["2024-03-05"]
+    assert due(deployment, one) == []
+    publisher.body = OTHER
+    publisher.etag = publisher.etag and '"new"'
+    publisher.date = DAY.format(7)
+    assert due(deployment, one) == ["2024-03-07"], "what really changes is noticed"
+
+
+def test_a_strong_etag_spares_the_file(deployment: Deployment, publisher: Publisher) -> None:
+    one = stops()
+    publisher.etag = '"1"'
+    published(deployment, one, V5)
+    before, publisher.date = publisher.sent, DAY.format(6)
+    assert due(deployment, one) == []
+    assert publisher.sent == before
+
+
+def test_an_etag_that_never_changes_is_caught_by_the_length(deployment: Deployment, publisher: Publisher) -> None:
+    one = stops()
+    publisher.etag = '"0"'
+    published(deployment, one, V5)
+    publisher.body, publisher.date = OTHER + b"3,d\n", DAY.format(6)
+    assert due(deployment, one) == ["2024-03-06"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "then"),
+    [
+        ("stops.zip", zipped(1), zipped(2)),
+        ("stops.csv.gz", gzip.compress(ROWS, mtime=1), gzip.compress(ROWS, mtime=2)),
+        ("stops.csv.gz", gzip.compress(ROWS * 50, 1, mtime=1), gzip.compress(ROWS * 50, 9, mtime=1)),
+    ],
+    ids=["zip", "gzip", "gzip of another level"],
+)
+def test_what_was_packed_anew_is_the_same_vintage(
+    deployment: Deployment, publisher: Publisher, name: str, first: bytes, then: bytes
+) -> None:
+    one = stops(name)
+    publisher.body, publisher.etag = first, '"1"'
+    kept = published(deployment, one, V5).natives
+    publisher.body, publisher.etag, publisher.date = then, '"2"', DAY.format(6)
+    assert due(deployment, one) == []
+    again = raw.retain(deployment, one, V6)
+    assert (again.vintage, [one.sha256 for one in again.natives]) == (V5, [one.sha256 for one in kept])
+
+
+def test_a_large_file_is_told_by_the_fetch(
+    deployment: Deployment, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vintages, "TRIAL_BYTES", 3)
+    one = stops()
+    published(deployment, one, V5)
+    publisher.date = DAY.format(6)
+    assert served(deployment, one) == ["2024-03-06"], "nothing that is asked can tell"
+    again = raw.retain(deployment, one, V6)
+    assert again.vintage == V5
+    assert deployment.ledger.natives.vintages(one.id) == (V5,)
+    assert deployment.ledger.natives.held_by(one.id, V6) == V5
+    publisher.body = OTHER
+    assert raw.retain(deployment, one, V6).vintage == V6, "changed on the same day"
+    assert deployment.ledger.natives.held_by(one.id, V6) == V6
+
+
+def test_a_file_of_several_that_is_new_makes_a_vintage(deployment: Deployment, publisher: Publisher) -> None:
+    one = dataset({"kind": "http", "urls": [f"{HOST}/a.csv", f"{HOST}/b.csv"]}, "discovered")
+    published(deployment, one, V5)
+    publisher.date = DAY.format(6)
+    assert served(deployment, one) == ["2024-03-05"]
+    publisher.bodies["/b.csv"] = OTHER
+    assert served(deployment, one) == ["2024-03-06"]
+    assert raw.retain(deployment, one, V6).vintage == V6
+
+
+def test_a_date_ahead_is_refused_until_it_is_right(deployment: Deployment, publisher: Publisher) -> None:
+    one = stops()
+    publisher.date = "Thu, 01 Jan 2099 00:00:00 GMT"
+    with pytest.raises(SourceError, match="in the future"):
+        noticing.discover(deployment, one)
+    assert "in the future" in ask_now(deployment, one)["failed"]
+    assert due(deployment, stops(declared=("2024",))) == ["2024"], "the remedy: a vintage that is listed"
+
+
+def test_edits_that_nothing_shows_are_seen_by_the_content(
+    deployment: Deployment, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stops(declared=("2024",))
+    publisher.date = None
+    assert ask_now(deployment, one)["due"] == ["2024"]
+    published(deployment, one, Vintage.parse("2024"))
+    assert due(deployment, one) == []
+    publisher.body = OTHER  # as long as before
+    assert due(deployment, one) == ["2024"]
+    published(deployment, one, Vintage.parse("2024"))
+    assert due(deployment, one) == []
+    monkeypatch.setattr(vintages, "TRIAL_BYTES", 3)
+    row = ask_now(deployment, one)
+    assert (row["due"], row["failed"]) == ([], None)
+    assert row["remark"].startswith(f"edits of {HOST}/stops.csv can't be noticed")
