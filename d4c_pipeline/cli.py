@@ -176,7 +176,7 @@ def notice(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Ask the sources now which vintages and members there are and what changed. Nothing is fetched."""
+    """Ask the sources now which vintages and members there are and what changed. Nothing is retained or published."""
     from d4c_pipeline.chain.datasets import load_datasets, load_families, unknown_id
     from d4c_pipeline.chain.deployment import Deployment
     from d4c_pipeline.chain.noticing_report import ask_now
@@ -191,8 +191,11 @@ def notice(
     if as_json:
         print_json(rows)
     else:
-        shown = [{**row, "due": ", ".join(row["due"]), "failed": row["failed"] or ""} for row in rows]
-        print_table(shown, ("dataset", "listed", "due", "failed"))
+        shown = [
+            {**row, "due": ", ".join(row["due"]), "failed": row["failed"] or "", "remark": row["remark"] or ""}
+            for row in rows
+        ]
+        print_table(shown, ("dataset", "listed", "due", "failed", "remark"))
     if any(row["failed"] for row in rows):
         raise typer.Exit(1)
 

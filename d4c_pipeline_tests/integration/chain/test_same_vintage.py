@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain import noticing, raw, vintages
+from d4c_pipeline.chain import latest, noticing, raw, vintages
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.noticing_report import ask_now
 from d4c_pipeline.model.dataset import Dataset
@@ -17,6 +19,9 @@ from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline_tests.end_to_end import samples
+from d4c_pipeline_tests.end_to_end.samples import corrected, define, geojson
+from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_raw_of_sources import HOST, dataset, zipped
 from d4c_pipeline_tests.integration.sources import origin as o
 
@@ -203,3 +208,37 @@ def test_edits_that_nothing_shows_are_seen_by_the_content(
     row = ask_now(deployment, one)
     assert (row["due"], row["failed"]) == ([], None)
     assert row["remark"].startswith(f"edits of {HOST}/stops.csv can't be noticed")
+
+
+def stamped(hour: int, content: bytes | None = None) -> bytes:
+    """The places as a WFS writes them: with the time of the answer in the document."""
+    document = json.loads(content or geojson())
+    return json.dumps({**document, "timeStamp": f"2024-03-05T{hour:02}:00:00Z"}).encode()
+
+
+def test_a_document_with_the_hour_in_it_is_the_vintage_of_its_rows(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = f"{samples.HOST}/current.geojson"
+    (definitions,) = chain.settings.definitions
+    define(definitions, vintages="discovered", series="rolling", source={"kind": "http", "urls": [current]})
+    days = [datetime(2024, 3, day, 10, tzinfo=UTC) for day in (5, 6, 7)]
+    chain.origin.put(current, stamped(5), days[0])
+    chain.run(vintage="2024-03-05")
+    chain.origin.put(current, stamped(6), days[1])
+    plan = chain.run("raw", "processed", "checksums", vintage="2024-03-06")
+    assert (plan.unchanged, str(plan.release.vintage)) == (True, "2024-03-05")
+    natives = chain.opened.ledger.natives
+    assert str(natives.held_by("places", Vintage.parse("2024-03-06"))) == "2024-03-05"
+
+    chain.origin.put(current, stamped(7, corrected()), days[2])
+    chain.run(vintage="2024-03-07")
+    dataset = chain.dataset
+    newest = latest.newest_release(chain.opened, dataset, Vintage.parse("2024-03-05"))
+    assert newest is not None
+    assert str(newest.vintage) == "2024-03-07"
+    # One that an older version of the platform published under the date of a mistaken clock.
+    monkeypatch.setattr(latest, "is_ahead", lambda moment: moment.day == 7)
+    newest = latest.newest_release(chain.opened, dataset, Vintage.parse("2024-03-05"))
+    assert newest is not None
+    assert str(newest.vintage) == "2024-03-05", "it hides no other"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -34,6 +36,8 @@ class Service:
         self.zip = (folder / f"{RETAIL}-eng.zip").read_bytes()
         self.released = {str(10_000_000 + number): "2026-01-14T13:30:00Z" for number in range(tables - 1)}
         self.released[RETAIL] = "2026-02-20T13:30:00Z"
+        self.listed: dict[str, str] = {}  # where the listing says another time than the table
+        self.corrections: dict[str, list[dict[str, str]]] = {}
         self.requests: Counter[str] = Counter()
         self.unlisted: set[str] = set()
 
@@ -49,7 +53,8 @@ class Service:
                         "cansimId": None,
                         "cubeTitleEn": f"Table {key}",
                         "cubeTitleFr": f"Tableau {key}",
-                        "releaseTime": released,
+                        "releaseTime": self.listed.get(key, released),
+                        "corrections": self.corrections.get(key, []),
                         "archived": "2",
                     }
                     for key, released in self.released.items()
@@ -73,6 +78,16 @@ class Service:
                 assert path == f"/n1/tbl/csv/{RETAIL}-eng.zip", path
                 return self.zip
         return json.dumps(found).encode()
+
+
+def revised(content: bytes) -> bytes:
+    """The zip of a table after one value was revised."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            data = old.read(info)
+            new.writestr(info, data.replace(b'"121.6"', b'"121.7"', 1) if info.filename == f"{RETAIL}.csv" else data)
+    return buffer.getvalue()
 
 
 def _eastern(released: str) -> str:
@@ -223,7 +238,7 @@ def test_a_member_is_published_in_the_vintage_of_its_release_and_follows_the_nex
     daemon.tick("observe_tables")
     assert daemon.asked_for() == {}
 
-    service.released[RETAIL] = "2026-03-04T13:30:00Z"
+    service.released[RETAIL], service.zip = "2026-03-04T13:30:00Z", revised(service.zip)
     clock[0] += timedelta(hours=8)
     assert reported(daemon.tick("observe_tables")) == {RETAIL: "2026-03-04T1330"}
     assert daemon.asked_for() == {RETAIL: set(STEPS)}
@@ -233,6 +248,36 @@ def test_a_member_is_published_in_the_vintage_of_its_release_and_follows_the_nex
         assert deployment.ledger.observations.due("tables").get(RETAIL) is None
     assert vintages == ["2026-02-20T1330", "2026-03-04T1330"]
     assert date.fromisoformat(vintages[1][:10]) == date(2026, 3, 4)
+
+
+@pytest.mark.timeout(180)
+def test_a_member_is_settled_by_the_time_of_the_listing_and_a_correction_makes_it_due(
+    project: Project, service: Service, clock: list[datetime]
+) -> None:
+    """The release time of product 10100007 in getAllCubesListLite is not that in its getCubeMetadata."""
+    service.listed[RETAIL] = "2026-02-09T13:30:00Z"
+    daemon = Daemon(project, "tables")
+
+    def due_after_a_listing() -> list[str]:
+        clock[0] += timedelta(days=1)
+        daemon.tick("discover_tables")
+        with project.opened() as deployment:
+            return list(deployment.ledger.observations.due("tables", fetched_before=True))
+
+    daemon.tick("discover_tables")
+    assert daemon.project.materialize("tables", RETAIL).success
+    assert due_after_a_listing() == []
+    service.listed[RETAIL] = service.released[RETAIL]
+    assert due_after_a_listing() == [], "the listing caught up with what was fetched from the table"
+    service.corrections[RETAIL] = [{"correctionId": "1", "correctionDate": "2026-03-01"}]
+    assert due_after_a_listing() == [RETAIL]
+    daemon.tick("observe_tables")
+    with project.opened() as deployment:
+        assert list(deployment.ledger.observations.due("tables", fetched_before=True)) == [RETAIL]
+    assert daemon.project.materialize("tables", RETAIL).success
+    assert due_after_a_listing() == []
+    with project.opened() as deployment:
+        assert len(deployment.ledger.releases.published("tables_18100204")) == 1
 
 
 @pytest.mark.timeout(180)
