@@ -192,7 +192,7 @@ def notice(
         print_json(rows)
     else:
         shown = [
-            {**row, "due": ", ".join(row["due"]), "failed": row["failed"] or "", "remark": row["remark"] or ""}
+            {**row, "due": ", ".join(row["due"]), "failed": row["failed"] or "", "remark": row.get("remark", "")}
             for row in rows
         ]
         print_table(shown, ("dataset", "listed", "due", "failed", "remark"))

@@ -15,7 +15,7 @@ from functools import partial
 
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.failures import DISCOVER, OBSERVE, remembered
-from d4c_pipeline.chain.vintages import Seen, observed, served_vintages
+from d4c_pipeline.chain.vintages import Seen, Served, observed, served
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, SourceError
@@ -78,9 +78,8 @@ class Round:
 class Observed:
     """What came of one look, told in `words`. `cursor` is for the next one.
 
-    `current` are the partitions that the source stands for now: what is due of others is not worth a run. `blind` are
-    the addresses of files whose edits can't be noticed: the source says nothing that an edit changes, and they are too
-    large, or came too slowly, to be fetched for a look.
+    `current` are the partitions that the source stands for now: what is due of others is not worth a run. `remark`:
+    what the source says and is not believed, or can't say, such as an edit of a file without ETag and date.
     """
 
     words: str
@@ -88,7 +87,7 @@ class Observed:
     current: frozenset[str]
     changed: frozenset[str] = frozenset()
     unanswered: Mapping[str, D4CError] = field(default_factory=dict[str, D4CError])
-    blind: tuple[str, ...] = ()
+    remark: str | None = None
 
 
 def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> tuple[Vintage, ...]:
@@ -97,10 +96,16 @@ def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) 
     An empty listing, or one that lost more than `noticing.shrink_allowed` of the last, is refused with SourceError and
     changes nothing; `accept` believes a shrunken one. Raises what the source raises.
     """
+    return look(deployment, dataset, accept=accept).vintages
+
+
+def look(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> Served:
+    """Do what `discover` does, and return with the vintages what the source says otherwise of them."""
     with remembered(deployment, Partition(dataset.id, ""), DISCOVER):
         source = open_source(dataset, deployment.settings.origins, patience=GLANCE)
-        found = served_vintages(deployment, dataset, source)
-        believe(deployment, dataset.id, [str(one) for one in found], dataset.noticing.shrink_allowed, accept=accept)
+        found = served(deployment, dataset, source)
+        entries = [str(one) for one in found.vintages]
+        believe(deployment, dataset.id, entries, dataset.noticing.shrink_allowed, accept=accept)
         return found
 
 
@@ -147,11 +152,13 @@ def observe(
     deadline = time.monotonic() + budget
     moment = now or datetime.now(UTC)
     turn = Round.now_or_next(cursor, timedelta(hours=dataset.noticing.observe_hours), moment)
-    current = frozenset(partitions)
+    current, restated = frozenset(partitions), None
     if dataset.fixed_vintages is None:
         # A source that only serves its newest vintage would answer for that when it is asked for an older one.
         if turn == Round(moment):
-            listed = [str(one) for one in discover(deployment, dataset)]
+            now_served = look(deployment, dataset)
+            restated = now_served.words
+            listed = [str(one) for one in now_served.vintages]
         else:
             listing = deployment.ledger.listings.of(dataset.id)
             listed = list(listing.entries if listing else ())
@@ -180,9 +187,9 @@ def observe(
     words = f"Asked about {len(answers)} of {len(current)} vintages"
     words += f"; the source says something new of {named(changed)}" if changed else "; nothing new"
     words += "".join(f"; {key}: {error}" for key, error in unanswered.items())
-    if blind:
-        words += f"; {blind_words(blind)}"
-    return Observed(words, str(turn), current, changed, unanswered, tuple(blind))
+    remark = "; ".join(one for one in (restated, blind_words(blind) if blind else None) if one) or None
+    words += f"; {remark}" if remark else ""
+    return Observed(words, str(turn), current, changed, unanswered, remark)
 
 
 def blind_words(urls: Collection[str]) -> str:

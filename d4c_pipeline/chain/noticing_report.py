@@ -19,9 +19,10 @@ def ask_now(deployment: Deployment, declared: Dataset | Family, *, accept: bool 
 
     `listed`: how many vintages or members there are. `due`: those of which it says something else than was published;
     of a family only members that were fetched before, since all others are. `failed`: why it could not be asked.
-    `remark`: what the source can't tell, such as an edit of a file without ETag and date.
+    `remark`, only where there is one: what the source says and is not believed, or can't say, such as an edit of a file
+    without ETag and date.
     """
-    row: dict[str, Any] = {"dataset": declared.id, "listed": None, "due": [], "failed": None, "remark": None}
+    row: dict[str, Any] = {"dataset": declared.id, "listed": None, "due": [], "failed": None}
     try:
         if isinstance(declared, Family):
             listed = families.discover(deployment, declared, accept=accept)
@@ -29,7 +30,8 @@ def ask_now(deployment: Deployment, declared: Dataset | Family, *, accept: bool 
             listed = tuple(str(one) for one in noticing.discover(deployment, declared, accept=accept))
             found = noticing.observe(deployment, declared, listed, None, budget=float("inf"))
             row["failed"] = "; ".join(f"{key}: {error}" for key, error in found.unanswered.items()) or None
-            row["remark"] = noticing.blind_words(found.blind) if found.blind else None
+            if found.remark is not None:
+                row["remark"] = found.remark
     except D4CError as error:
         return {**row, "failed": str(error)}
     waiting = isinstance(declared, Family) and declared.noticing.new_members == "wait"

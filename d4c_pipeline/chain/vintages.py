@@ -11,6 +11,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.chain.deployment import Deployment
@@ -26,7 +27,7 @@ from d4c_pipeline.sources.dating import is_ahead
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.payload import same_payload
 from d4c_pipeline.sources.port import Arrived, FileMark, Fingerprint, Source
-from d4c_pipeline.transport.patience import Patience
+from d4c_pipeline.transport.patience import Patience, http_date
 
 TRIAL_BYTES = 64 << 20
 """Files of so many bytes together are fetched to see whether they changed, where nothing else can tell."""
@@ -35,6 +36,7 @@ _TRIAL = Patience(
     attempts=2, first_wait=0.5, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0, whole_timeout=10.0
 )
 _CANDIDATES = 3  # retained vintages that a source may serve again; back ends differ by a day or two
+_THIS_MOMENT = timedelta(minutes=5)
 _PACKED = frozenset({".zip", ".kmz", ".xlsx", ".gz", ".tgz"})  # the same content may have another length
 
 
@@ -46,13 +48,33 @@ class Seen:
     blind: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Served:
+    """The vintages at a source, oldest first; `dated` is how it dates files now that an earlier vintage holds."""
+
+    vintages: tuple[Vintage, ...]
+    dated: Vintage | None = None
+
+    @property
+    def words(self) -> str | None:
+        """Say that the source dates the files of a vintage otherwise now; None where it does not."""
+        if self.dated is None:
+            return None
+        return f"the source says {self.dated} now and serves what is retained as {self.vintages[-1]}, so nothing is new"
+
+
 def is_dated_by_its_files(dataset: Dataset) -> bool:
     """Whether the vintage is a date that the source states of its files, which it may restate without a change."""
     return dataset.fixed_vintages is None and not dataset.source.names_vintage
 
 
 def served_vintages(deployment: Deployment, dataset: Dataset, source: Source) -> tuple[Vintage, ...]:
-    """Return the vintages at the source, oldest first.
+    """Return the vintages at the source, oldest first, as `served` finds them."""
+    return served(deployment, dataset, source).vintages
+
+
+def served(deployment: Deployment, dataset: Dataset, source: Source) -> Served:
+    """Return the vintages at the source.
 
     Where the date of the files is the vintage, files of another date that hold what is retained of an earlier vintage
     are no new one: that vintage is returned instead. Raises what the source raises.
@@ -60,9 +82,9 @@ def served_vintages(deployment: Deployment, dataset: Dataset, source: Source) ->
     found = source.discover()
     retained = deployment.ledger.natives.vintages(dataset.id)
     if not is_dated_by_its_files(dataset) or not retained or found[-1] in retained:
-        return found
+        return Served(found)
     same = _retained_as(deployment, dataset, source, found[-1], _candidates(retained))
-    return found if same is None else (same,)
+    return Served(found) if same is None else Served((same,), found[-1])
 
 
 def observed(
@@ -167,6 +189,8 @@ def _is_retained(
         return False
     data = _data(natives, source)
     marks = [mark for mark in fingerprint.files if mark.url != source.document]
+    if not is_dated_by_its_files(dataset) and not any(_is_doubtful(mark, data) for mark in marks):
+        return None  # a new date of a declared vintage is believed: it costs one run, which publishes nothing
     same = _by_marks(marks, data)
     if same is None:
         same = _by_directory(deployment, dataset, source, at, vintage, data)
@@ -198,6 +222,16 @@ def _by_mark(mark: FileMark, native: NativeFile) -> bool | None:
         return True if mark.etag == native.etag and (strong or (dated and mark.length is not None)) else None
     alike = mark.last_modified is not None and mark.last_modified == native.last_modified and mark.length is not None
     return True if alike and not mark.etag and not native.etag else None
+
+
+def _is_doubtful(mark: FileMark, natives: Sequence[NativeFile]) -> bool:
+    """Whether a mark is blind, is always new (dated this very moment), or has the date of the retained file."""
+    if mark.is_blind:
+        return True
+    moment = http_date(mark.last_modified)
+    always_now = moment is not None and abs(datetime.now(UTC) - moment) < _THIS_MOMENT
+    dated = [native.last_modified for native in natives if native.url == mark.url]
+    return always_now or mark.last_modified in dated
 
 
 def _by_directory(

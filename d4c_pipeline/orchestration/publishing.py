@@ -17,7 +17,7 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
 from d4c_pipeline.chain.reports import describe_catalogue, describe_release
 from d4c_pipeline.chain.review import approval
-from d4c_pipeline.chain.vintages import served_vintages
+from d4c_pipeline.chain.vintages import served
 from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
@@ -44,20 +44,27 @@ def choose_vintage(settings: Settings, dataset: Dataset, wanted: str | None) -> 
     Raises UnknownNameError for one that is neither declared nor discovered nor retained already, and what the
     source raises.
     """
+    return _chosen(settings, dataset, wanted)[0]
+
+
+def _chosen(settings: Settings, dataset: Dataset, wanted: str | None) -> tuple[Vintage, list[str]]:
+    """The vintage to publish, and what the source says of it that is not believed."""
     fixed = dataset.fixed_vintages
     if fixed is not None:
-        return dataset.vintage(wanted) if wanted is not None else fixed[-1]
+        return (dataset.vintage(wanted) if wanted is not None else fixed[-1]), []
     with Deployment.open(settings) as deployment:
         if wanted is not None and Vintage.parse(wanted) in deployment.ledger.natives.vintages(dataset.id):
-            return Vintage.parse(wanted)
-        discovered = served_vintages(deployment, dataset, open_source(dataset, settings.origins))
+            return Vintage.parse(wanted), []
+        there = served(deployment, dataset, open_source(dataset, settings.origins))
     if wanted is None:
-        return max(discovered)
-    if Vintage.parse(wanted) not in discovered:
+        return max(there.vintages), [f"source of {dataset.id}: {there.words}"] if there.words else []
+    if Vintage.parse(wanted) not in there.vintages:
+        served_now = f"It serves {', '.join(map(str, there.vintages))} now"
         raise UnknownNameError(
-            f"The source of {dataset.id} has no vintage {wanted}", f"It serves {', '.join(map(str, discovered))} now"
+            f"The source of {dataset.id} has no vintage {wanted}",
+            f"{served_now}: {there.words}" if there.words else served_now,
         )
-    return Vintage.parse(wanted)
+    return Vintage.parse(wanted), []
 
 
 def publish_vintage(
@@ -75,7 +82,7 @@ def publish_vintage(
     `published` for a new release, `unchanged` when the published one is still right. Raises RunFailedError with cause
     and remedy of the step that failed, AwaitingReviewError when the release waits for a person.
     """
-    vintage = choose_vintage(settings, dataset, wanted)
+    vintage, said = _chosen(settings, dataset, wanted)
     with Deployment.open(settings) as deployment:
         published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
@@ -84,7 +91,7 @@ def publish_vintage(
     )
     with Deployment.open(settings) as deployment:
         vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
-        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), warnings)
+        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), said + warnings)
 
 
 def publish_approved(

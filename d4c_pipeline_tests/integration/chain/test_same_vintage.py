@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def test_the_same_bytes_are_the_same_vintage(deployment: Deployment, publisher: 
     assert due(deployment, one) == []
     vars(publisher).update(then)
     assert served(deployment, one) == ["2024-03-05"]
-    assert due(deployment, one) == []
+    row = ask_now(deployment, one)
+    assert (row["due"], row["failed"]) == ([], None)
+    assert ("and serves what is retained as 2024-03-05" in row.get("remark", "")) is ("date" in then)
     publisher.body = OTHER
     publisher.etag = publisher.etag and '"new"'
     publisher.date = DAY.format(7)
@@ -242,3 +245,20 @@ def test_a_document_with_the_hour_in_it_is_the_vintage_of_its_rows(
     newest = latest.newest_release(chain.opened, dataset, Vintage.parse("2024-03-05"))
     assert newest is not None
     assert str(newest.vintage) == "2024-03-05", "it hides no other"
+
+
+def test_a_declared_vintage_is_due_for_a_new_date_and_not_for_one_that_is_always_now(
+    deployment: Deployment, publisher: Publisher
+) -> None:
+    one, vintage = stops(declared=("2024",)), Vintage.parse("2024")
+    assert ask_now(deployment, one)["due"] == ["2024"]
+    published(deployment, one, vintage)
+    publisher.date = format_datetime(datetime.now(UTC), usegmt=True)
+    assert due(deployment, one) == []
+    publisher.date = DAY.format(9)
+    assert due(deployment, one) == ["2024"]
+    published(deployment, one, vintage)
+    publisher.etag = '"a"'
+    published(deployment, one, vintage)
+    publisher.etag = '"b"'
+    assert due(deployment, one) == [], "another server behind the address"
