@@ -72,7 +72,7 @@ class CkanPackage:
         Most resources are links: the file behind one changes and the portal's record does not. See `Source.observe`.
         """
         chosen = self._chosen(self._package(), vintage)
-        names = files.file_names([one.url for one in chosen])
+        names = files.file_names([one.url for one in chosen], self._declared.format)
         return Fingerprint(tuple(self._mark(one, name) for one, name in zip(chosen, names, strict=True)))
 
     def _mark(self, resource: Resource, name: str) -> FileMark:
