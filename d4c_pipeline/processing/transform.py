@@ -27,7 +27,7 @@ from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, UNFIT_FIELD,
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
 _UNFIT = identifier(UNFIT_FIELD.name)
-# Functions of tables that answer by their arguments alone. Others run texts as SQL, or tell of this process and machine.
+# Functions of tables that answer by their arguments alone. Others run texts as SQL, or tell of this process.
 _TABLE_FUNCTIONS = frozenset(
     {"unnest", "range", "generate_series", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
      "histogram_values", "summary"}
