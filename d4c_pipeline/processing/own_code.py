@@ -132,7 +132,7 @@ def _clean(
         except UnfitError as error:
             errors.append(error.located(batch, first))
             if not tolerant:
-                raise errors[0] from error
+                raise DataError(errors[0].cause, f"{error.remedy} (which takes the notebook's place)") from error
             fit[error.rows] = False
             wkb = pc.if_else(pa.array(fit), wkb, pa.scalar(None, wkb.type))
             continue

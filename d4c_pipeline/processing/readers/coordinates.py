@@ -91,6 +91,11 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
             crs=crs,
         )
     position = names.index(wanted[0])
+    if pa.types.is_binary(native.attributes.field(position).type):
+        raise DataError(
+            f"Column {wanted[0]} of {path.name} holds bytes, not text",
+            f"Declare it as geometry_column in place of geometry_wkt, with processing.crs, {_OTHER_TEXT}",
+        )
     authority = crs.to_authority()
     return replace(
         native,

@@ -18,7 +18,7 @@ import shapely
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.readers import parquet
+from d4c_pipeline.processing.readers import delivery, parquet
 
 PLACE = shapely.Point(-75, 45)
 WKB = pa.array([shapely.to_wkb(PLACE)], pa.binary())
@@ -157,6 +157,15 @@ def test_wkb_that_nothing_describes(tmp_path: Path) -> None:
         read(path)
     assert read(path, geometry_column="geometry", crs="EPSG:3347")[:3] == (["n"], "EPSG:3347", ["POINT (-75 45)"])
     assert read(path, crs="EPSG:3347")[3] == {"geometry_column": "geometry"}
+
+
+def test_bytes_declared_as_text_and_the_remedy(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", PLAIN)
+    (tmp_path / "work").mkdir()
+    declared = VectorProcessing(kind="vector", geometry_wkt="geometry", crs="EPSG:3347")
+    with pytest.raises(DataError, match=r"Column geometry of a\.parquet holds bytes.*geometry_column in place of"):
+        delivery.read(declared, [path], tmp_path / "work")
+    assert read(path, geometry_column="geometry", crs="EPSG:3347")[2] == ["POINT (-75 45)"]
 
 
 def test_the_reference_system_within_the_geometries_must_not_contradict_the_files(tmp_path: Path) -> None:
