@@ -84,6 +84,7 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
                     null_texts(processing, wanted[0]),
                     null_texts(processing, wanted[1]),
                     processing.o_means,
+                    crs.is_geographic,
                 ),
                 native.report,
                 threads,
@@ -111,13 +112,18 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of coordinates, the texts that mean "no value" in each, and what the letter O means in them."""
+    """The columns of coordinates, and how to read them.
+
+    `no_longitude`, `no_latitude`: the texts that mean "no value" in each. `o_means`: of the letter O. `angles`: whether
+    their reference system is one of angles.
+    """
 
     longitude: str
     latitude: str
     no_longitude: tuple[str, ...]
     no_latitude: tuple[str, ...]
     o_means: str | None
+    angles: bool
 
 
 def _with_points(
@@ -138,7 +144,7 @@ def _placed(batch: pa.RecordBatch, columns: _Columns) -> tuple[pa.RecordBatch, d
     )
     for name, axis, nulls in axes:
         own = with_nulls(batch[name], nulls, numeric=True)
-        bare, column, noticed = _coordinates(own, name, axis, columns.o_means)
+        bare, column, noticed = _coordinates(own, name, axis, columns)
         counts.update(noticed)
         if bare is not batch[name]:
             batch = batch.set_column(batch.schema.names.index(name), name, bare)
@@ -150,7 +156,7 @@ def _placed(batch: pa.RecordBatch, columns: _Columns) -> tuple[pa.RecordBatch, d
 
 
 def _coordinates(
-    column: pa.Array, name: str, axis: angles.Axis, o_means: str | None
+    column: pa.Array, name: str, axis: angles.Axis, columns: _Columns
 ) -> tuple[pa.Array, pa.Array, dict[str, int]]:
     # The column as it is kept, as numbers, and counts: of its values that had something cut off, and that are angles.
     # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
@@ -167,20 +173,27 @@ def _coordinates(
     if not pc.any(angular).as_py():
         return bare, casting.cast(bare, "float", name), counts
     distinct = pc.unique(known.filter(angular))
-    values = pa.array([_degrees(text, name, axis, o_means) for text in distinct.to_pylist()], pa.float64())
+    values = pa.array([_degrees(text, name, axis, columns) for text in distinct.to_pylist()], pa.float64())
     plain = casting.cast(pc.if_else(angular, pa.scalar(None, pa.string()), known), "float", name)
     counts["coordinates_as_dms"] = pc.sum(angular).as_py()
     return bare, pc.coalesce(values.take(pc.index_in(known, distinct)), plain), counts
 
 
-def _degrees(text: str, name: str, axis: angles.Axis, o_means: str | None) -> float:
+def _degrees(text: str, name: str, axis: angles.Axis, columns: _Columns) -> float:
     try:
-        return angles.degrees(text, axis, o_means)
+        value = angles.degrees(text, axis, columns.o_means)
     except angles.AngleError as error:
         remedy = f"Declare it as nulls (of processing, or of the column), {_OTHER_WAYS}"
         if _DECIMAL_COMMA.fullmatch(text):
             remedy = "Declare processing.decimal: ',' where the comma is a decimal mark"
         raise DataError(f"Column {name} has the value {text[:80]!r}: {error}", remedy) from error
+    if not columns.angles:
+        raise DataError(
+            f"Column {name} has the value {text[:80]!r}, an angle, but the coordinate reference system that is declared"
+            " has lengths",
+            "Declare a geographic one as processing.crs (EPSG:4326, EPSG:4269)",
+        )
+    return value
 
 
 def _with_parsed(batches: Iterator[pa.RecordBatch], name: str, code: str) -> Iterator[pa.RecordBatch]:

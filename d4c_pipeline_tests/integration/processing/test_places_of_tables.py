@@ -63,6 +63,13 @@ def test_numbers_that_stand_for_an_unknown_place(built: Building, declared: dict
     assert places(built(text, **COLUMNS, **declared)) == {1: "POINT (-75 45)", 2: None}
 
 
+def test_angles_are_no_lengths(built: Building) -> None:
+    text = "n,lat,lon\n1,45°30'N,73°36'W\n"
+    with pytest.raises(DataError, match=r"Column lon has the value .*an angle, but .* has lengths\. Declare a geogr"):
+        built(text, crs="EPSG:3347", **COLUMNS)
+    assert places(built(text, crs="EPSG:4617", **COLUMNS))[1] is not None
+
+
 def test_a_decimal_comma_and_its_remedy(built: Building) -> None:
     text = "n;lat;lon\n1;45,5;-75,25\n"
     with pytest.raises(DataError, match=r"Column lon has the value '-75,25'.*Declare processing\.decimal: ','"):
