@@ -49,7 +49,7 @@ def with_long_numbers_quoted(path: Path, work: Callable[[], Path]) -> tuple[Path
     That is `path` itself unless there are numbers that neither int64 nor, beside decimals, float64 holds. The other
     file is written into the folder that `work` makes.
     """
-    with _mapped(path) as data:
+    with mapped(path) as data:
         if not _has_long_numbers(data):
             return path, {}
         largest: dict[bytes, int] = {}
@@ -75,7 +75,7 @@ def with_long_numbers_quoted(path: Path, work: Callable[[], Path]) -> tuple[Path
             return b'"' + found[0] + b'"' if name in quoted else found[0]
 
         name = b""
-        target = work() / f"{path.stem}.quoted{path.suffix}"
+        target = work() / path.name
         target.write_bytes(_LONG.sub(replaced, data))
     words = "as text: whole numbers of more digits than a number holds"
     return target, dict.fromkeys(sorted(json.loads(b'"' + name + b'"') for name in quoted), words)
@@ -91,10 +91,10 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
     """
     exact = Exact()
     kinds = dict(schema)
-    with _mapped(path) as data:
+    with mapped(path) as data:
         ids, doubtful = _ids(data, "id" in kinds)
         temporal = [name for name, kind in schema if pa.types.is_temporal(kind)]
-        suspects = [name for name in temporal if moments.misfit(_texts_of(name, data)) is not None]
+        suspects = [name for name in temporal if moments.misfit(texts_of(name, data)) is not None]
     wanted = declared_text(processing, temporal)
     suspects = [name for name in temporal if name in suspects or name in wanted]
     columns: dict[str, list[Any]] = {}
@@ -162,9 +162,9 @@ def _wanted(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, list[Any]]]
 
 
 def features_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a FeatureCollection, of a sequence, or the one that the file is, parsed.
+    """Yield the features of a collection (of Esri JSON too), of a sequence, or the one that the file is, parsed.
 
-    Raises DataError when the file is no GeoJSON.
+    Raises DataError when the file is no such JSON.
     """
     text = path.read_text("utf-8-sig")
     decoder = json.JSONDecoder()
@@ -184,8 +184,8 @@ def features_of(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path.name} is no GeoJSON: {error}", "Fetch the vintage again") from error
 
 
-def _texts_of(name: str, data: mmap.mmap) -> list[Any]:
-    # Different texts of that name, of properties or deeper. None where there are none: the name is written otherwise.
+def texts_of(name: str, data: mmap.mmap) -> list[Any]:
+    """Return the different texts of members `name`, of properties or deeper; `[None]` if the name occurs nowhere so."""
     pattern = re.compile(re.escape(json.dumps(name, ensure_ascii=False).encode()) + rb'\s*:\s*"([^"]*)"')
     return [text.decode("utf-8", "replace") for text in sorted({match[1] for match in pattern.finditer(data)})] or [
         None
@@ -220,6 +220,7 @@ def _count(pattern: re.Pattern[bytes], data: mmap.mmap) -> int:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Yield the bytes of a file."""
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data

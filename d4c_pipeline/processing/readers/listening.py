@@ -38,6 +38,9 @@ _HARMLESS = re.compile(
     r"|organizePolygons|Sub-geometry \d+ has coordinate dimension|No column definition found"
 )
 _NUMBERED = re.compile(r"\b(record|feature|fid|FID|shape|id =|offset) ?#?(\d+)\b")
+# Which value comes first depends on the number of GDAL's threads.
+_PARSED = re.compile(r"(in column [^,:]+), .*,(?= successfully parsed)")
+_PLACE_IN_CODE = re.compile(r"Error occurred in \S*?([^/\s]+) at line \d+")
 _FIELD = re.compile(r"of field (?:.*\.)?(?P<field>[^.]+) parsed incompletely|in column (?P<column>[^:,]+)[:,]")
 
 
@@ -92,20 +95,20 @@ class Listener:
         """Take a message into account."""
         # GDAL names the file by its path on this machine.
         plain = " ".join(text.replace(f"{self.path.parent}/", "").split())
-        key = _NUMBERED.sub(r"\1 N", plain)
+        plain = _PLACE_IN_CODE.sub(r"an error in the file (\1)", plain)
+        key = _PARSED.sub(r"\1, ...,", _NUMBERED.sub(r"\1 N", plain))
         self.first.setdefault(key, plain)
         self.messages[level, key] += 1
 
     def judge(self, report: dict[str, Any]) -> None:
-        """Raise DataError for what means that values are wrong or missing; put the rest into `report["gdal"]`.
+        """Raise DataError for what means that values are wrong or missing; list the rest in `report["gdal"]`.
 
-        That is message -> how often it came. Errors that GDAL reads on after are refused too unless they are known to
-        be harmless.
+        Errors that GDAL reads on after are refused too unless they are known to be harmless.
         """
-        said: Counter[str] = Counter()
+        said: set[str] = set()
         for (level, key), count in self.messages.items():
             if _HARMLESS.search(key):
-                said[key] += count
+                said.add(key)
                 continue
             found = _FIELD.search(key)
             if found and (found["field"] or found["column"]) in self.exact:
@@ -117,15 +120,13 @@ class Listener:
                 column = (found["field"] or found["column"]) if found else None
                 raise DataError(
                     f"{self.path.name} is not read right: GDAL says: {self.first[key][:300]}{more}",
-                    "Have the publisher correct the file"
+                    "Fetch the vintage again, or have the publisher correct the file"
                     + (f", or leave the column out with processing.drop: [{column}]" if column else ""),
                 )
-            said[key] += count
+            said.add(key)
         if said:
-            shown = dict(sorted(said.items())[:_MOST_SHOWN])
-            if len(said) > _MOST_SHOWN:
-                shown["and other messages"] = len(said) - _MOST_SHOWN
-            report["gdal"] = shown
+            more = [f"and {len(said) - _MOST_SHOWN} more"] if len(said) > _MOST_SHOWN else []
+            report["gdal"] = sorted(said)[:_MOST_SHOWN] + more
 
 
 _here = threading.local()

@@ -20,7 +20,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio, thread_config
 from d4c_pipeline.processing.inputs import DBF, GDB, Member
-from d4c_pipeline.processing.readers import dbf, dbf_values, esri, geojson, geopackage, markup, moments
+from d4c_pipeline.processing.readers import dbf, dbf_values, esri, esri_values, geojson, geopackage, markup, moments
 from d4c_pipeline.processing.readers.exact import Exact, in_slices
 
 SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
@@ -28,6 +28,7 @@ _JSON = frozenset({".geojson", ".json", ".topojson"})
 _TOPOLOGY = re.compile(rb'"type"\s*:\s*"Topology"')
 # Names that writers give when nobody chose one.
 _COMMON_FIDS = frozenset({"fid", "ogc_fid", "objectid", "objectid_1"})
+_COUNTED = frozenset({".fgb", ".tab", GDB})
 _HAS_FIDS = frozenset({".gpkg", GDB})
 _WIDE = re.compile(rb">\s*[+-]?[0-9]{16,}\s*<")
 _MOMENTS = {".kml": {"timestamp": "when", "begin": "begin", "end": "end"}, ".gpx": {"time": "time"}}
@@ -70,7 +71,7 @@ def prepared(member: Member, processing: Processing, layer: str, stack: ExitStac
     path = member.path
     name = gdal_name(member)
     done = Prepared(name, path)
-    if name.startswith(("GeoJSON:", "GeoJSONSeq:")):
+    if name.startswith(("GeoJSON:", "GeoJSONSeq:", "TopoJSON:")):
         other, done.report = _quoted(path, stack)
         if other != path:
             done.path, done.name = other, gdal_name(member, other)
@@ -111,6 +112,10 @@ def examined(
         return geopackage.examine(member.path, layer, processing)
     if source.name.startswith(("GeoJSON:", "GeoJSONSeq:")):
         return geojson.examine(source.path, schema, processing)
+    if source.name.startswith("ESRIJSON:"):
+        return esri_values.examine(source.path, schema, processing)
+    if source.name.startswith("TopoJSON:"):
+        return _of_topojson(source.path, schema, processing)
     if member.suffix in (".kml", ".gpx"):
         return _of_placemarks(member, names, processing)
     if member.suffix == ".gml":
@@ -118,12 +123,14 @@ def examined(
         if missing := [each for each in source.references if not any(n.endswith(f"{each}_href") for n in names)]:
             exact.report["references_left_out"] = missing
         return exact
+    exact = Exact()
     if member.suffix == ".fgb":
         exact = _of_texts(source, [name for name, kind in schema if pa.types.is_timestamp(kind) and kind.tz is None])
-        # 0 stands for a writer that did not know it.
-        exact.rows, exact.counted_by = pyogrio.read_info(member.path)["features"] or None, "its header"
-        return exact
-    return Exact()
+    if member.suffix in _COUNTED:
+        # 0 stands for a writer of FlatGeobuf that did not know it, less for a count that GDAL would have to make.
+        count = int(pyogrio.read_info(member.path, layer=layer if member.suffix == GDB else None)["features"])
+        exact.rows, exact.counted_by = count if count > 0 else None, "its header"
+    return exact
 
 
 def _quoted(path: Path, stack: ExitStack) -> tuple[Path, dict[str, Any]]:
@@ -163,6 +170,24 @@ def _keeps_fid(path: Path, layer: str, processing: Processing, report: dict[str,
     return False
 
 
+def _of_topojson(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: Processing) -> Exact:
+    with geojson.mapped(path) as data:
+        for name, kind in schema:
+            if not pa.types.is_temporal(kind) or name in processing.drop:
+                continue
+            reason = moments.misfit(geojson.texts_of(name, data), zoned=pa.types.is_timestamp(kind) and bool(kind.tz))
+            if reason is not None:
+                raise _no_moments(name, path, reason)
+    return Exact()
+
+
+def _no_moments(name: str, path: Path, reason: str) -> DataError:
+    return DataError(
+        f"Column {name} of {path.name} can't be read as moments: {reason.removeprefix('as text: ')}",
+        f"Declare processing.drop: [{name}], or have the publisher write them alike",
+    )
+
+
 def _of_placemarks(member: Member, names: Sequence[str], processing: Processing) -> Exact:
     path = member.path
     made_up = markup.made_up_columns(path, names) if member.suffix == ".kml" else markup.made_up_gpx(path, names)
@@ -174,10 +199,7 @@ def _of_placemarks(member: Member, names: Sequence[str], processing: Processing)
             continue
         reason = moments.misfit(markup.texts_of(path, element), zoned=False)
         if reason is not None:
-            raise DataError(
-                f"Column {name} of {path.name} can't be read as moments: {reason.removeprefix('as text: ')}",
-                f"Declare processing.drop: [{name}], or have the publisher write them alike",
-            )
+            raise _no_moments(name, path, reason)
     return exact
 
 

@@ -245,6 +245,40 @@ def test_properties_that_are_called_like_a_count_are_none(tmp_path: Path, read: 
     assert read(geojson(tmp_path / "a.geojson", text))[0]["numberMatched"] == [50]
 
 
+def esri_json(path: Path, *attributes: dict[str, Any], **members: Any) -> Path:
+    kinds = {"n": "esriFieldTypeInteger", "d": "esriFieldTypeDate", "s": "esriFieldTypeString"}
+    features = [{"attributes": each, "geometry": {"x": -75, "y": 45}} for each in attributes]
+    fields = [{"name": name, "type": kinds[name]} for name in attributes[0]]
+    about = {"geometryType": "esriGeometryPoint", "spatialReference": {"wkid": 4326}, "fields": fields}
+    path.write_text(json.dumps({"objectIdFieldName": "n", **about, "features": features, **members}), "utf-8")
+    return path
+
+
+def test_values_of_esri_json_that_are_not_of_their_field(tmp_path: Path, read: Read) -> None:
+    path = esri_json(tmp_path / "a.json", {"n": 1, "d": 1620295200000, "s": "7"}, {"n": None, "d": None, "s": "008"})
+    whole = {"n": [1, None], "d": [dt.datetime(2021, 5, 6, 10, tzinfo=UTC), None], "s": ["7", "008"]}
+    assert read(path)[0] == whole
+    for value, texts in (("x", ["1", "x"]), (3.7, ["1", "3.7"])):
+        values, report = read(esri_json(tmp_path / "b.json", {"n": 1}, {"n": value}))
+        assert values == {"n": texts}
+        assert report["read_from_bytes"]["n"] == f"as text: {value!r} is no int32"
+    assert read(esri_json(tmp_path / "c.json", {"n": 1}, {"n": "x"}), nulls=["x"])[0]["n"] == [1, None]
+    with pytest.raises(DataError, match=r"incomplete answer: exceededTransferLimit is true"):
+        read(esri_json(tmp_path / "d.json", {"n": 1}, exceededTransferLimit=True))
+
+
+def test_numbers_and_dates_of_topojson(tmp_path: Path, read: Read) -> None:
+    def topology(*properties: dict[str, Any]) -> Path:
+        shapes = [{"type": "Point", "coordinates": [1, 2], "properties": each} for each in properties]
+        objects = {"a": {"type": "GeometryCollection", "geometries": shapes}}
+        return geojson(tmp_path / "a.topojson", json.dumps({"type": "Topology", "objects": objects, "arcs": []}))
+
+    values, _ = read(topology({"n": 12345678901234567890}, {"n": 1}), crs="EPSG:4326")
+    assert values["n"] == ["12345678901234567890", "1"]
+    with pytest.raises(DataError, match=r"Column d of a\.topojson can't be read as moments: '2021-02-31'"):
+        read(topology({"d": "2021-02-31"}, {"d": "2021-02-01"}), crs="EPSG:4326")
+
+
 # What GDAL says
 
 
@@ -256,7 +290,7 @@ def test_what_gdal_says_is_heard_in_every_thread_and_judged(tmp_path: Path) -> N
         library.CPLError(2, 1, b"Non closed ring detected.")
     report: dict[str, Any] = {}
     listener.judge(report)
-    assert report == {"gdal": {"Curious thing about feature N of a.gml": 3, "Non closed ring detected.": 1}}
+    assert report == {"gdal": ["Curious thing about feature N of a.gml", "Non closed ring detected."]}
     for level, text in ((2, b"Value 'n/a' of field a.n parsed incompletely to integer 0."), (3, b"Something broke")):
         with listener.hearing():
             library.CPLError(level, 1, text)
