@@ -107,7 +107,7 @@ class _Processing(Declared):
     origin_column: Identifier | None = None
     feature_id: Literal["named", "keep", "drop"] = "named"
     encoding: str | None = None
-    delimiter: str | None = None
+    delimiter: Annotated[str, full_match(r"[\t -~]", "one character")] | None = None
     quote: Annotated[str, full_match(r"[ -~]?", "one character, or '' for none")] | None = None
     escape: Annotated[str, full_match(r"[!-~]", "one character")] | None = None
     footer_rows: int | None = Field(default=None, ge=0)

@@ -31,6 +31,7 @@ _SAMPLE = 200
 _TAIL, _LONG_TAIL = 1 << 16, 1 << 22
 _FOOTER_SAMPLE = 60
 _FIELD_LIMIT = (1 << 31) - 1
+_BOM = re.compile("^(\ufeff|\u00ef\u00bb\u00bf)+")
 _SINGLE = re.compile(r"\s*'.*'\s*")
 _DOS_END = "\x1a"
 _ASCII = bytes(range(128))
@@ -87,9 +88,10 @@ class Dialect:
                 while block := handle.read(size):
                     yield block.encode("utf-8", "surrogatepass")
                 return
-        start = sum(len(_encoded(line, self.encoding)) for line in skipped)
+        start = sum(len(_encoded(path, line, self.encoding)) for line in skipped)
         with path.open("rb") as raw:
-            if raw.read(3) == codecs.BOM_UTF8 and self.encoding in UTF8:
+            # The first line has the mark in it where it was read as plain UTF-8.
+            if raw.read(3) == codecs.BOM_UTF8 and (self.encoding == "utf-8-sig" or not skipped):
                 start += 3
             raw.seek(start)
             while block := raw.read(min(size, self.end - start)):
@@ -159,7 +161,8 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
     with io.TextIOWrapper(io.BufferedReader(Until(path, end)), encoding, newline="") as handle:
         lines = list(islice(handle, _SAMPLE + (processing.header_row or 0)))
     if lines:
-        lines[0] = lines[0].lstrip("\ufeff")
+        # It may come twice, or before text that is declared to be something else.
+        lines[0] = _BOM.sub("", lines[0])
     separator = _SEP.fullmatch(lines[0]) if lines else None
     at = _first(path, lines, processing.header_row, 1 if separator else 0)
     record, height = _record(lines, at)
@@ -193,7 +196,7 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
 def _without_dos_end(path: Path, encoding: str, report: dict[str, Any]) -> int:
     # Programs of DOS end a text by Ctrl-Z.
     size = path.stat().st_size
-    mark = _DOS_END.encode(_bare(encoding))
+    mark = _DOS_END.encode(_bare(path, encoding))
     with path.open("rb") as handle:
         handle.seek(max(0, size - 64))
         tail = handle.read()
@@ -204,9 +207,13 @@ def _without_dos_end(path: Path, encoding: str, report: dict[str, Any]) -> int:
     return size - len(tail) + len(kept)
 
 
-def _bare(encoding: str) -> str:
-    # The encoding that writes no mark. (What of UTF-16 has a mark is nearly always little-endian.)
-    return {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(encoding, encoding)
+def _bare(path: Path, encoding: str) -> str:
+    # The encoding that writes no mark.
+    if encoding not in ("utf-16", "utf-32"):
+        return "utf-8" if encoding == "utf-8-sig" else encoding
+    with path.open("rb") as handle:
+        big = handle.read(4).startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    return f"{encoding}-be" if big else f"{encoding}-le"
 
 
 def _is_transparent(encoding: str) -> bool:
@@ -334,7 +341,7 @@ def _footed(path: Path, processing: Processing, dialect: Dialect, report: dict[s
                 "Correct processing.footer_rows",
             )
         line = lines.pop()
-        cut += len(_encoded(line, dialect.encoding))
+        cut += len(_encoded(path, line, dialect.encoding))
         wanted -= bool(line.strip())
     if processing.footer_rows:
         report["footer_rows"] = processing.footer_rows
@@ -343,7 +350,7 @@ def _footed(path: Path, processing: Processing, dialect: Dialect, report: dict[s
 
 def _tail(path: Path, dialect: Dialect, size: int) -> list[str]:
     # The last lines below the names, line ends as they are.
-    bare = _bare(dialect.encoding)
+    bare = _bare(path, dialect.encoding)
     start = max(0, dialect.end - size)
     start -= start % len("\n".encode(bare))
     with path.open("rb") as handle:
@@ -353,8 +360,8 @@ def _tail(path: Path, dialect: Dialect, size: int) -> list[str]:
     return lines[1:] if start else lines[dialect.first_row :]
 
 
-def _encoded(text: str, encoding: str) -> bytes:
-    bare = _bare(encoding)
+def _encoded(path: Path, text: str, encoding: str) -> bytes:
+    bare = _bare(path, encoding)
     return text.encode(bare, _lossless(bare))
 
 

@@ -53,6 +53,8 @@ def names_below(first: Row, rows: Sequence[Row]) -> int | None:
     if len(first) == 1 or filled * 2 <= len(first):
         usual = sorted(map(len, few))[len(few) // 2]
         for number, row in enumerate(few):
+            if row[0].startswith("#") and first[0].startswith("#"):
+                continue  # comments, one after the other
             if _filled(row) >= 2 and _filled(row) > filled and len(row) >= usual:
                 return number if _are_words(row) or len(first) == 1 else None
         return None

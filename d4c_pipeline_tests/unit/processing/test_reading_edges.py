@@ -37,6 +37,7 @@ BODY = "Province,Dwellings,Rate\nQuebec,100,1.5\nOntario,200,\n"
         ("Table 1: Dwellings\n", 2),
         ("Table 1: Dwellings,,\n", 2),  # merged cells, exported
         ("Table 1\nAs of 2024, in thousands\n\n", 4),
+        ("# made by X\n# on a, b, c\n", 3),
         (",2024,\n", 2),  # a group of columns
         ("Logements, par province, 2024\n", 2),
         ("Name,Count,Share\n", 2),  # in another language: words above numbers
@@ -92,7 +93,7 @@ def test_a_line_that_names_the_separator_is_obeyed(tmp_path: Path, ending: str, 
     assert read(written(tmp_path, ending.join(["SEP=|", "1|2"])), header=["a", "b"])[0] == [{"a": "1", "b": "2"}]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "cp1252"])
 @pytest.mark.parametrize(
     ("below", "lines"),
     [
@@ -106,7 +107,7 @@ def test_a_line_that_names_the_separator_is_obeyed(tmp_path: Path, ending: str, 
     ],
 )
 def test_what_stands_below_the_rows_is_no_row(tmp_path: Path, below: str, lines: int, encoding: str) -> None:
-    path = written(tmp_path, BODY + below, encoding)
+    path = written(tmp_path, ("\ufeff" if encoding == "utf-16-be" else "") + BODY + below, encoding)
     with pytest.raises(DataError, match=r"The last .*looks like") as refusal:
         read(path, ragged="pad")
     assert f"processing.footer_rows: {lines}" in refusal.value.remedy
@@ -140,3 +141,31 @@ def test_delimiters_at_the_end_are_no_columns(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(DataError, match=r"Line 302 of a\.csv is ragged: Expected 2 columns, got 3"):
         read(written(tmp_path, "id,name\n" + "1,A,\n" * 300 + "2,B,x\n"))
+
+
+def test_marks_of_utf8_are_no_part_of_a_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "\ufeff\ufeffid,name\n1,A\n")
+    assert read(path)[0] == read(path, encoding="cp1252")[0] == [{"id": "1", "name": "A"}]
+
+
+def test_numbers_by_declared_marks_are_rewritten_but_not_codes(tmp_path: Path) -> None:
+    content = "id;amount;note\n75 001;1\u202f234,5;x\n75 002;\u22125;1 000\n"
+    assert read(written(tmp_path, content), decimal=",", thousands=" ")[0] == [
+        {"id": "75 001", "amount": "1234.5", "note": "x"},
+        {"id": "75 002", "amount": "-5", "note": "1000"},
+    ]
+    columns = {"id": {"type": "integer"}, "note": {"type": "string"}}
+    found = read(written(tmp_path, content), decimal=",", thousands=" ", columns=columns)[0]
+    assert [(row["id"], row["note"]) for row in found] == [("75001", "x"), ("75002", "1 000")]
+
+
+def test_numbers_with_both_decimal_marks_in_a_column_are_refused(tmp_path: Path) -> None:
+    # 1.234 is one thousand and more, or one and a fraction: by the decimal comma it is the first.
+    path = written(tmp_path, "v;lat\n1.234;45.5\n5,5;46.5\n")
+    with pytest.raises(
+        DataError, match=r"Column v has numbers with a decimal comma .'5,5'. and with a point .'1.234'."
+    ):
+        read(path, decimal=",")
+    assert [row["v"] for row in read(path, decimal=",", thousands=".", columns={"lat": {"type": "string"}})[0]] == [
+        "1234", "5.5",
+    ]  # fmt: skip

@@ -66,6 +66,23 @@ def test_a_quote_that_another_row_closes_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
+def test_names_with_a_mark_and_a_title_above_are_no_reason_for_doubt(tmp_path: Path) -> None:
+    content = 'title\n"id","na,me"\n1,"a\nb"\n2,c\n'
+    expected = [{"id": "1", "na,me": "a\nb"}, {"id": "2", "na,me": "c"}]
+    for encoding in ("utf-8", "utf-8-sig"):
+        path = written(tmp_path / "a.csv", content, "utf-8-sig")
+        assert read(path, encoding=encoding, header_row=2) == expected
+        path = written(tmp_path / "a.csv", content.removeprefix("title\n"), "utf-8-sig")
+        assert read(path, encoding=encoding) == expected
+    with pytest.raises(DataError, match=r"opens in line 1 of a\.csv is never closed"):
+        read(written(tmp_path / "a.csv", 'id,"name\n1,A\n'))
+
+
+def test_bytes_of_wide_characters_are_no_marks(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'id|name\n1|日本ソ\n2|"漢字|ソ"\n', "shift_jis")
+    assert [row["name"] for row in read(path, encoding="shift_jis")] == ["日本ソ", "漢字|ソ"]
+
+
 def test_values_of_many_lines_are_values(tmp_path: Path) -> None:
     prose = "An address, with commas\nOttawa, ON, K1A 0B1\nCanada\n\nline,5"
     for ending in ("\n", "\r\n"):
