@@ -143,23 +143,38 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if head is None else {"IfMatch": head["ETag"]}
         upload = self._upload(address, digests.sha256)
         try:
-            with s3_errors(self._deed("write", address)):
-                if isinstance(source, bytes) or digests.size <= self._part_size:
-                    body = source if isinstance(source, bytes) else _whole(source, digests)
-                    _call(guard)
-                    sent = self._switched(upload, body, condition)
-                else:
-                    sent = upload.in_parts(source, digests, condition, resume=False, guard=lambda: _call(guard))
+            sent = self._sent(upload, source, digests, condition, guard)
         except PermanentError as error:
             if not _was_refused(error):
                 raise
-            if not _is(self._head(address), digests):
+            there = self._head(address)
+            if _is(there, digests):
+                return self._stored(address, digests.size, digests.sha256, changed=True)
+            if head is None or there is None or there["ETag"] != head["ETag"] or "VersionId" not in there:
                 raise BusyError(
                     f"Another process put something at {address} in store {self.name} meanwhile", "Run again"
                 ) from error
-            return self._stored(address, digests.size, digests.sha256, changed=True)
+            # Refused although nothing changed: radosgw holds the condition against the version that is being written,
+            # of which there is nothing yet. The bucket keeps the version before, and the caller's lease other writers.
+            sent = self._sent(upload, source, digests, {}, guard)
         self._see_that(address, sent, digests.sha256, is_new=False)
         return self._stored(address, digests.size, digests.sha256, changed=True)
+
+    def _sent(
+        self,
+        upload: Upload,
+        source: Path | bytes,
+        digests: Digests,
+        condition: dict[str, str],
+        guard: Callable[[], object] | None,
+    ) -> Sent:
+        """Put a file or bytes under a condition on what is there; `guard` is called right before."""
+        with s3_errors(self._deed("write", upload.address)):
+            if isinstance(source, bytes) or digests.size <= self._part_size:
+                body = source if isinstance(source, bytes) else _whole(source, digests)
+                _call(guard)
+                return self._switched(upload, body, condition)
+            return upload.in_parts(source, digests, condition, resume=False, guard=lambda: _call(guard))
 
     def _switched(self, upload: Upload, body: bytes, condition: dict[str, str]) -> Sent:
         """Put `body` if what is there is still what was seen."""
