@@ -15,11 +15,26 @@ from typing import Any
 
 from d4c_pipeline.model.errors import DataError
 
+# What services call the number of all rows, the place of the next ones, and that there are some; as `word` writes it.
+TOTALS = frozenset(
+    ("total", "totalcount", "totalfeatures", "totalrecords", "recordstotal", "totalresults", "totalitems",
+     "totalrows", "totalhits", "totalelements", "numfound", "nummatched", "numbermatched", "nhits", "odatacount",
+     "count", "resultcount", "recordcount", "rowcount", "matched")
+)  # fmt: skip
+NEXTS = frozenset(
+    ("next", "nextlink", "odatanextlink", "nextpage", "nexturl", "nextpageurl", "nextpagetoken", "nexttoken",
+     "nextcursor", "continuationtoken", "resumptiontoken")
+)  # fmt: skip
+MORE = frozenset(
+    ("hasmore", "hasnext", "hasnextpage", "morerecords", "moreresults", "exceededtransferlimit", "istruncated",
+     "truncated")
+)  # fmt: skip
+# Objects in which a service says something of its answer; ArcGIS has "properties".
+_ABOUT = frozenset(("properties", "meta", "metadata", "pagination", "paging", "page", "pageinfo"))
 _HEAD, _TAIL = 1 << 20, 1 << 16
 _FEATURES = re.compile(rb'"(?:features|objectIds|results)"\s*:\s*\[')
 _AFTER_FEATURES = re.compile(rb'[\]}]\s*,\s*(?=")|\]\s*(?=\})')
 _MOST_TRIES = 400
-_TOTALS = ("numberMatched", "totalFeatures", "count", "totalCount", "total")
 _WFS_ROOT = re.compile(rb"<(?:[\w.-]+:)?FeatureCollection\b[^>]*>", re.DOTALL)
 _ATTRIBUTE = re.compile(rb"""\b(numberMatched|numberReturned|numberOfFeatures|next)\s*=\s*["']([^"']*)["']""")
 _TRUNCATED = re.compile(rb"<(?:[\w.-]+:)?(truncatedResponse|additionalObjects)\b")
@@ -32,26 +47,34 @@ def check_json(path: Path) -> int | None:
     Raises DataError when it says that it is a part: it names what was seen.
     """
     members = _outside_of_features(path)
-    inner: Any = members.get("properties")
-    for level in (members, inner if isinstance(inner, dict) else {}):
-        for name in ("exceededTransferLimit", "hasMore", "has_more"):
-            if level.get(name) is True or str(level.get(name)).lower() == "true":
-                raise _incomplete(path, f"{name} is true")
-    links: Any = members.get("links")
-    for link in links if isinstance(links, list) else []:
-        if isinstance(link, dict) and link.get("rel") == "next":
-            raise _incomplete(path, "it links to a next page (rel: next)")
-    for name in ("next", "@odata.nextLink", "nextPage", "next_page"):
-        if isinstance(members.get(name), str) and members[name]:
-            raise _incomplete(path, f"{name} names another page")
-    returned = _number(members.get("numberReturned"))
-    for name in _TOTALS if returned is not None else ():
-        matched = _number(members.get(name))
-        if matched is not None and returned is not None and matched > returned:
-            raise _incomplete(path, f"numberReturned is {returned}, {name} {matched}")
+    inner = [value for name, value in members.items() if word(name) in _ABOUT and isinstance(value, dict)]
+    facts = [(name, value) for level in (members, *inner) for name, value in level.items()]
+    for name, value in facts:
+        if word(name) in MORE and str(value).lower() == "true":
+            raise _incomplete(path, f"{name} is true")
+    returned = next((_number(value) for name, value in facts if word(name) == "numberreturned"), None)
+    totals = [
+        (name, number) for name, value in facts if word(name) in TOTALS and (number := _number(value)) is not None
+    ]
     if returned is not None:
-        return returned
-    return next((number for name in _TOTALS if (number := _number(members.get(name))) is not None), None)
+        for name, total in totals:
+            if total > returned:
+                raise _incomplete(path, f"numberReturned is {returned}, {name} {total}")
+        if totals:  # some services name a next page behind the last one
+            return returned
+    for name, value in facts:
+        if word(name) in NEXTS and isinstance(value, str) and value:
+            raise _incomplete(path, f"{name} names another page")
+        if word(name) == "links" and isinstance(value, list):
+            links: list[Any] = value
+            if any(isinstance(link, dict) and link.get("rel") == "next" for link in links):
+                raise _incomplete(path, "it links to a next page (rel: next)")
+    return returned if returned is not None else max((total for _, total in totals), default=None)
+
+
+def word(name: str) -> str:
+    """Return a name as the words here are written: its letters and digits, in lower case."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def check_xml(path: Path, head: bytes, tail: bytes) -> int | None:

@@ -59,6 +59,11 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
     types: dict[str, pa.DataType] = {}
     reasons: dict[str, str] = {}
     columns: list[_Column] = []
+    if len(names) != len(header.fields):
+        raise DataError(
+            f"{table.name} has a header of {len(header.fields)} columns, of which GDAL reads {len(names)}",
+            "Have the publisher correct the file",
+        )
     for name, each in zip(names, header.fields, strict=True):
         if each.kind in "NFDL" and each.width:
             columns.append(_Column(name, each, encoding, null_texts(processing, name), as_text=name in wanted))

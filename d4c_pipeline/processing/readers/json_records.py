@@ -7,7 +7,6 @@ are and where the rest is. What the rows hold is the business of `json_rows`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import duckdb
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing import duckdb_engine
+from d4c_pipeline.processing.readers.answers import MORE, NEXTS, TOTALS, word
 
 _OBJECT_BYTES = 256 << 20
 _LINES = (".jsonl", ".ndjson")
@@ -43,19 +43,6 @@ _HEADS = ("columns", "fields", "headers", "header", "columnnames", "cols")
 _CALLED = ("fieldName", "name", "id", "field", "key", "label", "title")
 # Objects that say something of the rows.
 _ABOUT = frozenset(("meta", "metadata", "pagination", "paging", "page", "pageinfo", "links", "cursor", "info"))
-_TOTALS = frozenset(
-    ("total", "totalcount", "totalrecords", "recordstotal", "totalresults", "totalitems", "totalrows", "totalhits",
-     "totalelements", "numfound", "nummatched", "numbermatched", "nhits", "odatacount", "count", "resultcount",
-     "recordcount", "rowcount", "matched")
-)  # fmt: skip
-_NEXTS = frozenset(
-    ("next", "nextlink", "odatanextlink", "nextpage", "nexturl", "nextpageurl", "nextpagetoken", "nexttoken",
-     "nextcursor", "continuationtoken", "resumptiontoken")
-)  # fmt: skip
-_MORE = frozenset(
-    ("hasmore", "hasnext", "hasnextpage", "morerecords", "moreresults", "exceededtransferlimit", "istruncated",
-     "truncated")
-)  # fmt: skip
 _PAGES = frozenset(("totalpages", "pages", "pagecount", "lastpage", "numpages"))
 _ALL = "Fetch all rows: the portal's export instead of its paged service, or an address with a limit above the count"
 
@@ -235,8 +222,8 @@ def _describes(pointer: str) -> bool:
 
 def _check_success(connection: duckdb.DuckDBPyConnection, known: _Lists, path: Path) -> None:
     top = known.objects[""]
-    failed = any(_word(key) in ("success", "ok") and text == "false" for key, (_, text) in top.items())
-    if failed or ("error" in map(_word, top) and not known.lists and top[_named(top, "error")][0] != "NULL"):
+    failed = any(word(key) in ("success", "ok") and text == "false" for key, (_, text) in top.items())
+    if failed or ("error" in map(word, top) and not known.lists and top[_named(top, "error")][0] != "NULL"):
         said = connection.execute("SELECT left(json::VARCHAR, 200) FROM document").fetchone()
         raise DataError(
             f"{path.name} is an answer that says it failed, without records: {said[0] if said else ''}",
@@ -244,26 +231,26 @@ def _check_success(connection: duckdb.DuckDBPyConnection, known: _Lists, path: P
         )
 
 
-def _named(top: dict[str, tuple[str, str]], word: str) -> str:
-    return next(key for key in top if _word(key) == word)
+def _named(top: dict[str, tuple[str, str]], wanted: str) -> str:
+    return next(key for key in top if word(key) == wanted)
 
 
 def _check_complete(
     connection: duckdb.DuckDBPyConnection, known: _Lists, pointer: str, length: int, path: Path
 ) -> None:
     facts = list(_facts(known, pointer))
-    stated = [(key, int(text)) for key, kind, text in facts if _word(key) in _TOTALS and text.isdecimal()]
+    stated = [(key, int(text)) for key, kind, text in facts if word(key) in TOTALS and text.isdecimal()]
     more = [f"{key} is {count}" for key, count in stated if count > length]
-    more += [f"{key} is true" for key, _, text in facts if _word(key) in _MORE and text == "true"]
-    if not any(count == length and _word(key) != "count" for key, count in stated):
+    more += [f"{key} is true" for key, _, text in facts if word(key) in MORE and text == "true"]
+    if not any(count == length and word(key) != "count" for key, count in stated):
         # Some services name a next page behind the last one; the total goes before.
         more += [
             f"{key} is {text or 'there'}"
             for key, kind, text in facts
-            if _word(key) in _NEXTS and kind != "NULL" and text not in ("false", "0") and (text or kind == "OBJECT")
+            if word(key) in NEXTS and kind != "NULL" and text not in ("false", "0") and (text or kind == "OBJECT")
         ]
         more += [
-            f"{key} is {text}" for key, _, text in facts if _word(key) in _PAGES and text.isdecimal() and int(text) > 1
+            f"{key} is {text}" for key, _, text in facts if word(key) in _PAGES and text.isdecimal() and int(text) > 1
         ]
         more += _next_links(connection, known, pointer)
     if more:
@@ -338,15 +325,11 @@ def _dotted(pointer: str) -> str:
 
 
 def _steps(pointer: str) -> list[str]:
-    return [_word(step) for step in pointer.split("/")[1:]]
+    return [word(step) for step in pointer.split("/")[1:]]
 
 
 def _last(pointer: str) -> str:
-    return _word(pointer.rpartition("/")[2])
-
-
-def _word(key: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", key.lower())
+    return word(pointer.rpartition("/")[2])
 
 
 def _listed(known: _Lists) -> str:
