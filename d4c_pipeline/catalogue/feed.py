@@ -15,6 +15,7 @@ from datetime import datetime
 from feedgenerator import Atom1Feed, Enclosure, Rss201rev2Feed
 
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
+from d4c_pipeline.model.texts import clean
 
 _TORRENT_TYPE = "application/x-bittorrent"
 
@@ -60,7 +61,7 @@ def torrent_feeds(entries: Sequence[FeedEntry], *, publisher: str, base_url: str
         )
         for entry in ordered:
             feed.add_item(
-                title=entry.title,
+                title=clean(entry.title),
                 link=entry.page,
                 description=_described(entry),
                 unique_id=f"urn:btih:{entry.info_hash}",
@@ -77,4 +78,4 @@ def torrent_feeds(entries: Sequence[FeedEntry], *, publisher: str, base_url: str
 def _described(entry: FeedEntry) -> str:
     cited = f", doi:{html.escape(entry.doi)}" if entry.doi else ""
     magnet = html.escape(entry.magnet)
-    return f'{html.escape(entry.name)}, {entry.size:,} bytes{cited}. <a href="{magnet}">Magnet</a>'
+    return f'{html.escape(clean(entry.name))}, {entry.size:,} bytes{cited}. <a href="{magnet}">Magnet</a>'

@@ -16,6 +16,7 @@ from d4c_pipeline.model.licences import licence
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
+from d4c_pipeline.model.texts import clean
 
 README_NAME = "README.md"
 
@@ -176,4 +177,4 @@ def _files(words: _Words, release: Release, torrents: Mapping[str, Torrent]) -> 
 
 def _cell(text: str) -> str:
     """A text as it may stand in a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(clean(text).split()).replace("|", "\\|")

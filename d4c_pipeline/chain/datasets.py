@@ -6,6 +6,7 @@ Dagster loads the same files through the component; this is the one reader for e
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.texts import unfit
 
 if TYPE_CHECKING:
     from yaml import SafeLoader
@@ -131,7 +133,28 @@ def _documents(text: str) -> list[tuple[yaml.Node, Any]]:
     return documents
 
 
+def _refuse_unfit(file: Path, node: yaml.Node) -> None:
+    """Raise DefinitionError for every text that must not reach a record or a feed, by its line."""
+    wrong = [
+        f"{file}:{scalar.start_mark.line + 1}: a text has {what}"
+        for scalar in _scalars(node)
+        if (what := unfit(scalar.value)) is not None
+    ]
+    if wrong:
+        raise DefinitionError("; ".join(wrong), "Write it as plain text; 'd4c datasets' checks it again")
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        yield from chain.from_iterable(map(_scalars, node.value))
+    elif isinstance(node, yaml.MappingNode):
+        yield from chain.from_iterable(_scalars(one) for pair in node.value for one in pair)
+
+
 def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type[_Model]) -> _Model:
+    _refuse_unfit(file, node)
     try:
         declared = model.model_validate(document.get("attributes") or {})
     except ValidationError as error:

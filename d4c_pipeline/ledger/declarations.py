@@ -8,6 +8,7 @@ from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.declared import REMEMBERED
 
 
 class Declarations:
@@ -29,4 +30,4 @@ class Declarations:
         table = schema.dataset
         with reading(self._engine) as connection:
             declared = connection.execute(select(table.c.declared).order_by(table.c.id)).scalars().all()
-        return tuple(Dataset.model_validate(value) for value in declared)
+        return tuple(Dataset.model_validate(value, context=REMEMBERED) for value in declared)

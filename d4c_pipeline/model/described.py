@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.texts import clean
 
 _LONGEST = 4000
 """Characters of a source's text that a record repeats; the whole of it is a native file."""
@@ -16,11 +17,18 @@ _LONGEST = 4000
 
 @dataclass(frozen=True)
 class Described:
-    """What the source itself says a vintage is, in English and French; empty where it says nothing."""
+    """What the source itself says a vintage is, in English and French, as plain text; empty where it says nothing."""
 
     title: tuple[str, str]
     description: tuple[str, str]
     keywords: tuple[tuple[str, ...], tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for name in ("title", "description"):
+            english, french = getattr(self, name)
+            object.__setattr__(self, name, (clean(english), clean(french)))
+        words = tuple(tuple(filter(str.strip, map(clean, each))) for each in self.keywords)
+        object.__setattr__(self, "keywords", words)
 
     def __bool__(self) -> bool:
         return any(self.title) or any(self.description) or any(self.keywords)

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from d4c_pipeline.model.dataset import Dataset, Noticing
 from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl, Identifier
+from d4c_pipeline.model.texts import clean
 
 _PLACEHOLDER = re.compile(r"\{(?P<name>[a-z_]+)\}")
 _SAMPLE_FACTS = {"title_en": "Title", "title_fr": "Titre"}
@@ -102,7 +103,8 @@ class Family(Declared):
 
 
 def _declare(family: str, template: Mapping[str, Any], key: str, facts: Mapping[str, str]) -> Dataset:
-    filled = _filled(dict(template), {**facts, "member": key})
+    cleaned = {name: clean(text) for name, text in facts.items()}  # a source's words
+    filled = _filled(dict(template), {**cleaned, "member": key})
     return Dataset.model_validate({**filled, "id": f"{family}_{key}", "vintages": "discovered"})
 
 

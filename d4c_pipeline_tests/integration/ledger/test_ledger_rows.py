@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
+from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.ledger import Ledger, schema
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import (
@@ -336,3 +337,15 @@ def test_what_was_written_is_there_for_the_next_process(url: str, plan: Plan) ->
         release = plan(first)
     with closing(Ledger(url)) as second:
         assert second.releases.get(release.id) == release
+
+
+def test_what_was_declared_before_a_rule_is_shown_without_its_secret(ledger: Ledger) -> None:
+    dataset = load_datasets([])["natural_earth_countries"]
+    ledger.declarations.record(dataset)
+    table = schema.dataset
+    with ledger._engine.begin() as connection:
+        declared = connection.execute(select(table.c.declared)).scalar_one()
+        declared["source"]["urls"] = ["https://a.ca/x.zip?api_key=s3cret-of-old"]
+        connection.execute(update(table).values(declared=declared))
+    (remembered,) = ledger.declarations.all()
+    assert remembered.source.derived_from(Vintage.parse("2021")) == ("https://a.ca/x.zip?api_key=***",)

@@ -150,3 +150,22 @@ def test_whatever_stands_in_a_field_is_an_error_with_a_line_or_fine(
     except DefinitionError as error:
         told = str(error)
     assert told.startswith(f"{file}:")
+
+
+@pytest.mark.parametrize(
+    ("title", "what"),
+    [
+        (r'"Parks \x07"', r"a control character \(U\+0007\)"),
+        (r'"Parks \u202e"', "a character that turns the direction"),
+        ('"<script>alert(1)</script>"', "HTML"),
+    ],
+)
+def test_a_text_that_no_record_may_have_is_refused_with_its_line(tmp_path: Path, title: str, what: str) -> None:
+    (tmp_path / "parks").mkdir()
+    file = tmp_path / "parks" / "defs.yaml"
+    file.write_text(
+        f"type: d4c_pipeline.PublishedDataset\nattributes:\n  id: parks\n  title:\n    en: {title}\n    fr: Parcs\n",
+        "utf-8",
+    )
+    with pytest.raises(DefinitionError, match=rf"defs\.yaml:5: a text has {what}"):
+        list(read_definitions(file))

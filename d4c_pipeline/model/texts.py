@@ -1,0 +1,52 @@
+"""Texts that go into records, feeds and pages: what may stand in them, and what is made of those from elsewhere.
+
+What an operator declares is refused (`unfit`), since they can correct it; what a source says is cleaned (`clean`).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+# Controls but for tab and line end, halves of characters, what is no character, and what turns the direction of a line.
+_UNFIT = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]"
+)
+_TAG = re.compile(
+    r"<!--.*?(?:-->|$)|<\s*(script|style)\b.*?(?:<\s*/\s*\1\s*>|$)|<\s*/?\s*(?:a|abbr|article|audio|b|base|blockquote|body"
+    r"|br|button|code|dd|div|dl|dt|em|embed|figure|font|form|frame|frameset|h[1-6]|head|hr|html|i|iframe|img|input|li|link"
+    r"|math|meta|object|ol|option|p|picture|pre|section|select|small|source|span|strong|sub|sup|svg|table|tbody|td|textarea"
+    r"|template|th|thead|title|tr|tt|u|ul|video)\b(?:[^<>]*>|[\s/][^<>]*=[^<>]*$)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAMES = {
+    "control": "a control character",
+    "surrogate": "half a character (a lone surrogate)",
+    "direction": "a character that turns the direction of the text",
+    "none": "a code point that is no character",
+}
+
+
+def unfit(text: str, *, markup: bool = True) -> str | None:
+    """Return what in a declared text may not stand in a record, None when nothing; `markup`: whether HTML may not."""
+    if (found := _UNFIT.search(text)) is not None:
+        number = ord(found[0])
+        if 0xD800 <= number <= 0xDFFF:
+            kind = "surrogate"
+        elif 0x202A <= number <= 0x2069:
+            kind = "direction"
+        else:
+            kind = "control" if number < 0xA0 else "none"
+        return f"{_NAMES[kind]} (U+{number:04X})"
+    if markup and (found := _TAG.search(text)) is not None:
+        return f"HTML ({found[0][:20]!r})"
+    return None
+
+
+def clean(text: str) -> str:
+    """Return a text of a source as plain text: without controls and markup, its character references resolved."""
+    if "<" in text or "&" in text:
+        text = _TAG.sub(" ", text)
+        # What was escaped may be markup in its turn; once is what publishers mean, so tags that appear now go too.
+        text = _TAG.sub(" ", html.unescape(text))
+    return _UNFIT.sub(" ", text)
