@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -33,6 +34,7 @@ from d4c_pipeline.sources.transfers import fetch_all
 from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience
 
+_AT_ONCE = 8
 PACKAGE_DOCUMENT = "ckan_package.json"
 _Document = dict[str, Any]
 
@@ -73,11 +75,14 @@ class CkanPackage:
         """
         chosen = self._chosen(self._package(), vintage)
         names = files.file_names([one.url for one in chosen], self._declared.format)
-        return Fingerprint(tuple(self._mark(one, name) for one, name in zip(chosen, names, strict=True)))
+        web = self._web
 
-    def _mark(self, resource: Resource, name: str) -> FileMark:
-        url = resource.url
-        return replace(mark_of(self._web, url, name, (url,), self._pause), listed=resource.listed)
+        def mark(one: Resource, name: str) -> FileMark:
+            return replace(mark_of(web, one.url, name, (one.url,), self._pause), listed=one.listed)
+
+        # Several at once: a package may have hundreds of links, and a sensor has a minute.
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="observe") as pool:
+            return Fingerprint(tuple(pool.map(mark, chosen, names)))
 
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over the members of zips. See `Source.content`."""

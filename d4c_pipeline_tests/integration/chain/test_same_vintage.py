@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -25,6 +26,7 @@ from d4c_pipeline_tests.end_to_end.samples import corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_raw_of_sources import HOST, dataset, zipped
 from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.integration.sources.feature_server import LAYER, FeatureServer, ridings
 
 ROWS, OTHER = b"id,name\n1,a\n2,b\n", b"id,name\n1,a\n2,c\n"
 DAY = "Tue, {:02} Mar 2024 10:00:00 GMT"
@@ -262,3 +264,51 @@ def test_a_declared_vintage_is_due_for_a_new_date_and_not_for_one_that_is_always
     published(deployment, one, vintage)
     publisher.etag = '"b"'
     assert due(deployment, one) == [], "another server behind the address"
+
+
+def test_an_edit_of_a_layer_without_a_date_is_seen_by_its_rows(deployment: Deployment, fixtures: Path) -> None:
+    server = FeatureServer(ridings(fixtures))
+    server.edited = None
+    vintage = Vintage.parse("2024")
+    with server.serving() as running:
+        one = dataset({"kind": "arcgis", "layer": f"{running.url}{LAYER}", "private_addresses": True})
+        assert due(deployment, one) == ["2024"]
+        published(deployment, one, vintage)
+        assert due(deployment, one) == []
+        server.rows[4]["attributes"][server.fields[1]["name"]] = "edited"
+        assert due(deployment, one) == ["2024"]
+        published(deployment, one, vintage)
+        assert due(deployment, one) == []
+
+
+def test_a_layer_whose_date_moved_alone_is_the_same_vintage(deployment: Deployment, fixtures: Path) -> None:
+    server = FeatureServer(ridings(fixtures))
+    with server.serving() as running:
+        source = {"kind": "arcgis", "layer": f"{running.url}{LAYER}", "private_addresses": True}
+        one = dataset(source, "discovered")
+        published(deployment, one, Vintage.parse("2024-05-04"))
+        assert server.edited is not None
+        server.edited += 3 * 86_400_000
+        assert due(deployment, one) == []
+        server.edited = 4_070_908_800_000
+        assert "in the future" in ask_now(deployment, one)["failed"]
+
+
+def test_a_folder_that_was_copied_again_is_the_same_vintage(deployment: Deployment, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+
+    def put(content: bytes, day: int) -> None:
+        (drop / "a.csv").write_bytes(content)
+        os.utime(drop / "a.csv", (datetime(2024, 3, day, 10, tzinfo=UTC).timestamp(),) * 2)
+
+    one = dataset({"kind": "folder", "path": str(drop), "stable_seconds": 0}, "discovered")
+    put(ROWS, 5)
+    published(deployment, one, V5)
+    assert due(deployment, one) == []
+    put(ROWS, 6)
+    assert due(deployment, one) == []
+    put(ROWS, 5)
+    assert due(deployment, one) == [], "another inode time alone"
+    put(OTHER, 5)
+    assert due(deployment, one) == ["2024-03-05"], "a kept date over other bytes"
