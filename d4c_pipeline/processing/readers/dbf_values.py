@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.processing.parallel import in_order
 from d4c_pipeline.processing.readers import dbf
 from d4c_pipeline.processing.readers.exact import Exact, declared_text, null_texts
 
@@ -79,12 +80,18 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
         elif each.kind != "C":
             types[name], makers[name] = pa.string(), lambda values: pa.nulls(len(values), pa.string())
     deleted = 0
-    for first, chunk in _chunks(records):
+
+    # Spread over threads: patterns that show at once that all is well. What does not fit is looked at in order.
+    def glance(item: tuple[int, Bytes]) -> tuple[int, Bytes, list[_Column]]:
+        first, chunk = item
+        alive = _alive(chunk)
+        return first, chunk, [column for column in columns if not column.is_plain(alive)]
+
+    for first, chunk, doubtful in in_order(glance, _chunks(records), None):
         gone = chunk[:, 0] == _DELETED
-        alive = chunk[~gone] if gone.any() else chunk
         deleted += int(gone.sum())
-        for column in columns:
-            column.observe(alive, first + np.flatnonzero(~gone))
+        for column in doubtful:
+            column.observe(_alive(chunk), first + np.flatnonzero(~gone))
     for column in columns:
         verdict = column.verdict()
         if verdict is not None:
@@ -119,12 +126,17 @@ def _chunks(records: Bytes) -> Iterator[tuple[int, Bytes]]:
         yield first, records[first : first + step]
 
 
+def _alive(chunk: Bytes) -> Bytes:
+    gone = chunk[:, 0] == _DELETED
+    return chunk[~gone] if gone.any() else chunk
+
+
 def _taker(
     records: Bytes, fields: Mapping[str, dbf.Field], makers: Mapping[str, Callable[[Bytes], pa.Array]]
 ) -> Callable[[int], Mapping[str, pa.Array]]:
     def rows() -> Iterator[Bytes]:
         for _, chunk in _chunks(records):
-            yield chunk[chunk[:, 0] != _DELETED]
+            yield _alive(chunk)
 
     coming = rows()
     held = records[:0]
@@ -180,12 +192,7 @@ class _Column:
 
     def observe(self, records: Bytes, numbers: npt.NDArray[np.intp]) -> None:
         """Take the values of `records` into account; `numbers`: of their rows, from 0."""
-        if self.as_text:
-            return
-        values = np.ascontiguousarray(records[:, self.field.start : self.field.start + self.field.width])
-        if not len(values) or self._is_plain(values):
-            return
-        texts = self.texts(values)
+        texts = self.texts(self._of(records))
         match self.field.kind:
             case "D":
                 fits = pc.fill_null(_is_date(texts), fill_value=True)
@@ -206,6 +213,13 @@ class _Column:
         if len(misfits) and not self.bad:
             row = numbers[pc.index(texts, misfits[0]).as_py()] + 1
             self.bad = f"{misfits[0].as_py()!r} in row {row}"
+
+    def is_plain(self, records: Bytes) -> bool:
+        """Whether all values are in common forms that GDAL reads right, or the column is text in any case."""
+        return self.as_text or not len(records) or self._is_plain(self._of(records))
+
+    def _of(self, records: Bytes) -> Bytes:
+        return np.ascontiguousarray(records[:, self.field.start : self.field.start + self.field.width])
 
     def verdict(self) -> pa.DataType | None:
         """The type under which the bytes are read, None where GDAL reads the column right."""

@@ -22,6 +22,7 @@ import pyarrow as pa
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.duckdb_engine import identifier
+from d4c_pipeline.processing.parallel import in_order, workers
 from d4c_pipeline.processing.readers.exact import Exact, declared_text, null_texts
 
 _RANGES = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 32, "INT": 64, "INTEGER": 64}
@@ -119,7 +120,7 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
     types: dict[str, pa.DataType] = dict.fromkeys(wanted, pa.string())
     reasons = dict.fromkeys(sorted(wanted), "declared as a string")
     rest = [column for column in columns if column.name not in wanted]
-    for column in _suspects(connection, table, rest):
+    for column in _suspects(connection, path, table, rest):
         found = connection.execute(f"SELECT {column.quoted} FROM {table} WHERE {column.misfit}")
         misfits = False
         for (value,) in found:
@@ -142,12 +143,35 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
     return exact
 
 
-def _suspects(connection: sqlite3.Connection, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:
+def _suspects(connection: sqlite3.Connection, path: Path, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:
     if not columns:
         return []
     any_of = " OR ".join(f"({column.suspicion})" for column in columns)
-    found = connection.execute(f"SELECT 1 FROM {table} WHERE {any_of} LIMIT 1").fetchone()
-    return columns if found is not None else []
+    asked = f"SELECT 1 FROM {table} WHERE ({any_of}) {{}} LIMIT 1"
+    if not _has_row_ids(connection, table):
+        return columns if connection.execute(asked.format("")).fetchone() is not None else []
+    first, last = (
+        connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid {way} LIMIT 1").fetchone() for way in ("", "DESC")
+    )
+    if first is None:
+        return []
+    # Ranges side by side: SQLite lets other threads run while it looks.
+    count = workers(None) if last[0] - first[0] > _ROWS else 1
+    step = (last[0] - first[0]) // count + 1
+
+    def found(start: int) -> bool:
+        with closing(_connect(path)) as own:
+            return own.execute(asked.format(f"AND rowid BETWEEN {start} AND {start + step - 1}")).fetchone() is not None
+
+    starts = [first[0] + step * number for number in range(count)]
+    return columns if any(list(in_order(found, starts, count))) else []
+
+
+def _has_row_ids(connection: sqlite3.Connection, table: str) -> bool:
+    # A view has none.
+    name = table[1:-1].replace('""', '"')
+    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+    return bool(connection.execute(asked, [name]).fetchone()[0])
 
 
 def _no_day(text: str) -> str:
@@ -183,11 +207,8 @@ def _taker(
 
     def rows() -> Iterator[tuple[Any, ...]]:
         with closing(_connect(path)) as connection:
-            # GDAL reads in the order of the key, which is SQLite's row id; a view has none.
-            ordered = connection.execute(
-                "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)",
-                [table[1:-1].replace('""', '"')],
-            ).fetchone()[0]
+            # GDAL reads in the order of the key, which is SQLite's row id.
+            ordered = _has_row_ids(connection, table)
             asked = ", ".join(identifier(name) for name in names)
             yield from connection.execute(f"SELECT {asked} FROM {table}{' ORDER BY rowid' if ordered else ''}")
 
