@@ -57,6 +57,7 @@ _KML = {
 # GDAL's column of GPX -> its element, where they differ.
 _GPX = {"link1": "link|url", "link2": "link"}
 _PLACEMARK = re.compile(rb"<(?:kml:)?Placemark\b.*?</(?:kml:)?Placemark\s*>", re.DOTALL)
+_NETWORK_LINK = re.compile(rb"<NetworkLink\b.*?<href[^<>]*>([^<]*)</href", re.DOTALL)
 # What GDAL writes into those columns where a placemark says nothing.
 KML_UNSET = {"tessellate": -1, "visibility": -1, "extrude": -1}
 _KML_NAMED = re.compile(rb"""<(?:kml:)?(?:Data|SimpleData|SimpleField)\s[^<>]*\bname\s*=\s*["']([^"']*)["']""")
@@ -99,6 +100,21 @@ def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
         if not left:
             break
     return [name for name in names if name in left]
+
+
+def network_links(path: Path) -> list[str]:
+    """Return the addresses of other KML files that a KML file refers to; they are not followed.
+
+    Raises DataError when it has no placemarks of its own.
+    """
+    data = path.read_bytes()
+    found = [match[1].strip().decode("utf-8", "replace") for match in _NETWORK_LINK.finditer(data)]
+    if found and _PLACEMARK.search(data) is None:
+        raise DataError(
+            f"{path.name} has no placemarks, and refers to {found[0]} (NetworkLink)",
+            "Name that address as the source",
+        )
+    return found
 
 
 def made_up_gpx(path: Path, names: Sequence[str]) -> list[str]:

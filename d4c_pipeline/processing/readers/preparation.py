@@ -192,6 +192,8 @@ def _of_placemarks(member: Member, names: Sequence[str], processing: Processing)
     path = member.path
     made_up = markup.made_up_columns(path, names) if member.suffix == ".kml" else markup.made_up_gpx(path, names)
     exact = Exact(left_out=made_up, unset=markup.KML_UNSET)
+    if member.suffix == ".kml" and (links := markup.network_links(path)):
+        exact.report["network_links"] = links
     if exact.left_out:
         exact.report["columns_left_out"] = list(exact.left_out)
     for name, element in _MOMENTS[member.suffix].items():

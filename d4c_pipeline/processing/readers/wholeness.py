@@ -29,7 +29,10 @@ def check(member: Member) -> int | None:
         case s if s == DBF:
             dbf.check_dbf_whole(member.path)
         case ".gml" | ".kml" | ".gpx":
-            return markup.check(member.path)
+            stated = markup.check(member.path)
+            if member.suffix == ".kml":
+                markup.network_links(member.path)
+            return stated
         case ".geojson" | ".json":
             return answers.check_json(member.path)
         case _:

@@ -148,6 +148,17 @@ def test_values_of_kml_that_gdal_would_change_stop_the_reading(tmp_path: Path, r
     assert read(path, drop=["n"])[0]["Name"] == ["A"]
 
 
+def test_links_of_kml_to_other_files_are_told(tmp_path: Path, read: Read) -> None:
+    link = "<NetworkLink><Link><href>http://127.0.0.1/b.kml</href></Link></NetworkLink>"
+    path = kml(tmp_path / "a.kml", "<name>A</name>")
+    path.write_text(path.read_text("utf-8").replace("</Document>", f"{link}</Document>"), "utf-8")
+    columns, _, report = read(path)
+    assert (columns, report["network_links"]) == ({"Name": ["A"]}, ["http://127.0.0.1/b.kml"])
+    path.write_text(KML.format(placemarks=link), "utf-8")
+    with pytest.raises(DataError, match=r"a\.kml has no placemarks, and refers to http://127\.0\.0\.1/b\.kml"):
+        read(path)
+
+
 def test_layers_and_columns_of_gpx_are_those_that_it_has(tmp_path: Path, read: Read) -> None:
     pyogrio.write_dataframe(FRAME, tmp_path / "a.gpx", driver="GPX", layer="waypoints")
     columns, shapes, _ = read(tmp_path / "a.gpx")
