@@ -65,7 +65,13 @@ def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
         ],
         "publisher": {"name": metadata.publisher},
         "publicationYear": f"{metadata.publication_date.year:04d}",
-        "dates": [{"date": metadata.publication_date.isoformat(), "dateType": "Issued"}],
+        "dates": [
+            {"date": metadata.publication_date.isoformat(), "dateType": "Issued"},
+            *([{"date": metadata.valid, "dateType": "Valid"}] if metadata.valid else []),
+        ],
+        **({"formats": list(metadata.formats)} if metadata.formats else {}),
+        **({"sizes": list(metadata.sizes)} if metadata.sizes else {}),
+        **({"geoLocations": [_box(metadata.bounds)]} if metadata.bounds else {}),
         "subjects": [{"subject": subject} for subject in metadata.subjects],
         "language": "en",
         "version": metadata.version,
@@ -113,11 +119,14 @@ def _text(html: str) -> str:
 def _party(party: Creator) -> dict[str, Any]:
     identifiers: list[dict[str, str]] = []
     named: dict[str, Any] = {"name": party.name, "nameType": "Organizational"}
-    if party.orcid is not None:
+    if party.person or party.orcid is not None:
         family, _, given = party.name.partition(",")
         named = {"name": party.name, "nameType": "Personal", "familyName": family.strip()}
         if given.strip():
             named["givenName"] = given.strip()
+        if affiliation := party.affiliation or (party.ror and f"https://ror.org/{party.ror}"):
+            named["affiliation"] = [{"name": affiliation, **(_of_ror(party.ror) if party.ror else {})}]
+    if party.orcid is not None:
         identifiers.append(
             {
                 "nameIdentifier": f"https://orcid.org/{party.orcid}",
@@ -125,7 +134,7 @@ def _party(party: Creator) -> dict[str, Any]:
                 "schemeUri": "https://orcid.org",
             }
         )
-    if party.ror is not None:
+    if party.ror is not None and named["nameType"] == "Organizational":
         identifiers.append(
             {
                 "nameIdentifier": f"https://ror.org/{party.ror}",
@@ -134,6 +143,20 @@ def _party(party: Creator) -> dict[str, Any]:
             }
         )
     return {**named, **({"nameIdentifiers": identifiers} if identifiers else {})}
+
+
+def _of_ror(ror: str) -> dict[str, str]:
+    return {
+        "affiliationIdentifier": f"https://ror.org/{ror}",
+        "affiliationIdentifierScheme": "ROR",
+        "schemeUri": "https://ror.org",
+    }
+
+
+def _box(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+    west, south, east, north = bounds
+    sides = {"westBoundLongitude": west, "southBoundLatitude": south}
+    return {"geoLocationBox": {**sides, "eastBoundLongitude": east, "northBoundLatitude": north}}
 
 
 def _rights(metadata: RecordMetadata) -> dict[str, str]:

@@ -190,6 +190,8 @@ def differences(sent: object, got: object, field: str = "metadata") -> Iterator[
 def _plain(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = float(value)  # -180 and -180.0 are one longitude
     text = unicodedata.normalize("NFKC", unescape(_TAG.sub(" ", str(value)))).translate(_QUOTES)
     # Controls, zero-width characters and the like are dropped there; white space is one space here.
     seen = "".join(one for one in text if one.isspace() or unicodedata.category(one) not in ("Cc", "Cf"))

@@ -49,6 +49,10 @@ def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[
             "languages": [{"id": language} for language in metadata.languages],
             "identifiers": [{"identifier": metadata.identifier, "scheme": "urn"}],
             "related_identifiers": [_related(related) for related in metadata.related],
+            "formats": list(metadata.formats),
+            "sizes": list(metadata.sizes),
+            **({"dates": [{"date": metadata.valid, "type": {"id": "valid"}}]} if metadata.valid else {}),
+            **({"locations": {"features": [{"geometry": _box(metadata.bounds)}]}} if metadata.bounds else {}),
         },
     }
 
@@ -91,7 +95,7 @@ def identifier_of(body: Mapping[str, Any]) -> str | None:
 
 
 def _party(party: Creator) -> dict[str, Any]:
-    if party.orcid is None:
+    if not party.person and party.orcid is None:
         named: dict[str, Any] = {"type": "organizational", "name": party.name}
     else:
         # "Family, Given"; a name without a comma is all family name, the only part that is required.
@@ -99,12 +103,25 @@ def _party(party: Creator) -> dict[str, Any]:
         named = {"type": "personal", "family_name": family.strip()}
         if given.strip():
             named["given_name"] = given.strip()
+    personal = named["type"] == "personal"
     identifiers = [
         {"identifier": value, "scheme": scheme}
-        for scheme, value in (("orcid", party.orcid), ("ror", party.ror))
+        for scheme, value in (("orcid", party.orcid), ("ror", None if personal else party.ror))
         if value is not None
     ]
-    return {"person_or_org": {**named, **({"identifiers": identifiers} if identifiers else {})}}
+    said: dict[str, Any] = {"person_or_org": {**named, **({"identifiers": identifiers} if identifiers else {})}}
+    if personal and (affiliation := party.affiliation or (party.ror and f"https://ror.org/{party.ror}")):
+        said["affiliations"] = [{"name": affiliation}]
+    return said
+
+
+def _box(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
+    """The bounds as GeoJSON: a point where they are one, else a polygon (InvenioRDM knows both)."""
+    west, south, east, north = bounds
+    if (west, south) == (east, north):
+        return {"type": "Point", "coordinates": [west, south]}
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
 
 
 def _rights(metadata: RecordMetadata, known: bool) -> dict[str, Any]:

@@ -28,16 +28,28 @@ LANGUAGES = ("eng", "fra")
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _URL = re.compile(r"https?://\S+")
 _ROR = re.compile(r"0[a-hj-km-np-tv-z0-9]{6}\d{2}")  # https://ror.readme.io/docs/identifier
+_ADDRESS = re.compile(r"https?://[^\s<>]+[^\s<>.,;:!?)\]»]")  # in escaped text
 _SHORTEST = 3  # characters of a title: InvenioRDM refuses less
 
 
 @dataclass(frozen=True)
 class Creator:
-    """Who made the data. `ror` is the bare id; with an `orcid` it is a person, otherwise an organisation."""
+    """Who made the data. `ror` is the bare id: an organisation's own, a person's that of the `affiliation`."""
 
     name: str
     orcid: str | None = None
     ror: str | None = None
+    person: bool = False
+    affiliation: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values; what follows from the others is left out."""
+        said: dict[str, Any] = {"name": self.name, "orcid": self.orcid, "ror": self.ror}
+        if self.person and self.orcid is None:
+            said["person"] = True
+        if self.affiliation is not None:
+            said["affiliation"] = self.affiliation
+        return said
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ class RecordMetadata:
     """What a record says about itself. Raises PermanentError for what an archive or DataCite would refuse.
 
     `description` is HTML, made of escaped text only. `contributors` are those who provided the data. `identifier` is
-    our own alternate identifier, `languages` are ISO 639-3.
+    our own alternate identifier, `languages` are ISO 639-3. `formats` are media types, `sizes` words, `bounds` west,
+    south, east, north in degrees, `valid` the date of the data (ISO 8601, to the year at least).
     """
 
     identifier: str
@@ -78,6 +91,10 @@ class RecordMetadata:
     related: tuple[RelatedIdentifier, ...]
     languages: tuple[str, ...] = LANGUAGES
     resource_type: str = RESOURCE_TYPE
+    formats: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    bounds: tuple[float, float, float, float] | None = None
+    valid: str | None = None
 
     def __post_init__(self) -> None:
         if not self.identifier.startswith(IDENTIFIER_SCHEME):
@@ -111,13 +128,13 @@ class RecordMetadata:
                 raise PermanentError(f"The ROR id {party.ror} of {party.name} is malformed", where)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metadata as JSON-ready values."""
+        """Return the metadata as JSON-ready values; formats, sizes, bounds and dates stand in the manifest beside."""
         return {
             "identifier": self.identifier,
             "title": {"en": self.title.en, "fr": self.title.fr},
             "description": {"en": self.description.en, "fr": self.description.fr},
-            "creators": [vars(creator) for creator in self.creators],
-            "contributors": [vars(contributor) for contributor in self.contributors],
+            "creators": [creator.to_json() for creator in self.creators],
+            "contributors": [contributor.to_json() for contributor in self.contributors],
             "licence": {"id": self.licence.id, "title": self.licence.title, "url": self.licence.url},
             "publisher": self.publisher,
             "version": self.version,
@@ -141,14 +158,17 @@ def record_metadata(
     code_url: str | None = None,
     previous_vintage_doi: str | None = None,
     page_url: str | None = None,
+    published_on: date | None = None,
 ) -> RecordMetadata:
     """Return the metadata of a release's record; the same release gives the same metadata on every run.
 
     `native_urls`: where its native files came from. `code_url`: the code that made it. `previous_vintage_doi`: the
-    vintage before it, which it continues. `page_url`: its page in the portal. Raises PermanentError when something in
-    them can't stand in a record.
+    vintage before it, which it continues. `page_url`: its page in the portal. `published_on`: the day on which it is
+    made public, by default that of the plan. Raises PermanentError when something in them can't stand in a record.
     """
-    related = [RelatedIdentifier(public_address(url), "isderivedfrom", "dataset") for url in dict.fromkeys(native_urls)]
+    homepage = [dataset.source.homepage] if dataset.source.homepage else []
+    origins = dict.fromkeys([*native_urls, *homepage])
+    related = [RelatedIdentifier(public_address(url), "isderivedfrom", "dataset") for url in origins]
     for identifier, relation, resource_type in (
         (code_url, "iscompiledby", "software"),
         (previous_vintage_doi, "continues", "dataset"),
@@ -165,10 +185,13 @@ def record_metadata(
         licence=licence(dataset.license),
         publisher=publisher,
         version=str(release.version),
-        # The plan's day and not today's: a run that goes on after midnight must not change the record.
-        publication_date=release.planned_at.date(),
+        publication_date=published_on or release.planned_at.date(),
         subjects=tuple(dict.fromkeys((*dataset.keywords.en, *dataset.keywords.fr))),
         related=tuple(related),
+        formats=tuple(dict.fromkeys(artifact.media_type for artifact in release.data_files)),
+        sizes=(f"{release.summary.rows} rows", f"{release.data_size} bytes"),
+        bounds=release.summary.bounds,
+        valid=str(release.vintage).partition("T")[0],
     )
 
 
@@ -186,7 +209,13 @@ def is_valid_orcid(text: str) -> bool:
 
 
 def _creator(party: Party) -> Creator:
-    return Creator(party.name, party.orcid, party.ror and party.ror.rpartition("/")[2])
+    if "," in party.name and not (party.is_person or party.type or party.ror):
+        raise PermanentError(
+            f"'{party.name}' may be a person (Family, Given) or an organisation, and a record has to say which",
+            "Declare 'type: person' or 'type: organization' beside the name, or an orcid or a ror",
+        )
+    ror = party.ror and party.ror.rpartition("/")[2]
+    return Creator(party.name, party.orcid, ror, party.is_person, party.affiliation)
 
 
 def _title(dataset: Dataset, release: Release) -> Bilingual:
@@ -215,4 +244,9 @@ def _description(dataset: Dataset, release: Release) -> Bilingual:
 def _html(text: str, *further: str) -> str:
     # Everything is escaped: what a YAML or a source says is text, never markup.
     parts = (" ".join(part.split()) for part in (*re.split(r"\n\s*\n", text.strip()), *further))
-    return "\n".join(f"<p>{escape(part)}</p>" for part in parts if part)
+    return "\n".join(f"<p>{_linked(part)}</p>" for part in parts if part)
+
+
+def _linked(text: str) -> str:
+    """The text escaped, its http(s) addresses as links; a sentence's full stop or bracket is not of the address."""
+    return _ADDRESS.sub(r'<a href="\g<0>">\g<0></a>', escape(text))

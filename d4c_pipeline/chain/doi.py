@@ -6,6 +6,8 @@ here, before the first call.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from d4c_pipeline.archives.datacite_metadata import require_valid
 from d4c_pipeline.archives.deposit import reserve
 from d4c_pipeline.archives.metadata import RecordMetadata, record_metadata
@@ -57,6 +59,8 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
             code_url=settings.code_url,
             previous_vintage_doi=_previous_vintage_doi(deployment, release),
             page_url=settings.page_url.format(**place) if settings.page_url else None,
+            # The metadata are sent last right before publication: the year made public is the record's year.
+            published_on=(release.published_at or datetime.now(UTC)).date(),
         )
     )
 

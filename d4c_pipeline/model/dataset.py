@@ -69,12 +69,29 @@ class Name(Declared):
 
 
 class Party(Declared):
-    """A person or organisation that made or provides the data. `ror` is the id or address at ror.org."""
+    """A person or organisation that made or provides the data. `ror` is the id or address at ror.org.
+
+    `type`: `person` (written "Family, Given") or `organization`; left out, whoever has an `orcid` is a person and all
+    others are organisations. `affiliation`: where a person works, by name; a person's `ror` is that of the affiliation.
+    """
 
     name: str = Field(min_length=1)
+    type: Literal["person", "organization"] | None = None
+    affiliation: str | None = Field(default=None, min_length=1)
     ror: Annotated[str, full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")] | None = None
     orcid: Annotated[str, full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
     url: HttpUrl | None = None
+
+    @model_validator(mode="after")
+    def _a_person_or_an_organisation(self) -> Self:
+        if self.type == "organization" and (self.orcid or self.affiliation):
+            raise ValueError(f"'{self.name}' is an organization: orcid and affiliation are those of a person")
+        return self
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is a person, as declared or told by an ORCID."""
+        return self.type == "person" or self.orcid is not None
 
 
 class Noticing(Declared):
