@@ -14,7 +14,7 @@ from d4c_pipeline.catalogue.crosswalk import citation
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.licences import licence
 from d4c_pipeline.model.parts import SUFFIX
-from d4c_pipeline.model.release import ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.texts import clean
 
@@ -35,6 +35,7 @@ class _Words:
     citing: str
     files: str
     file_heads: str
+    left_out: str
     checking: str
     torrent: str
     sources: str
@@ -53,6 +54,7 @@ _ENGLISH = _Words(
     citing="How to cite it",
     files="Files",
     file_heads="| File | Bytes | What it is |",
+    left_out="`{name}` leaves out {rows} of {all} rows, which have no geometry: the format has no place for them.",
     checking="In the folder of the files, `sha256sum --check --ignore-missing {checksums}` says if they are whole.",
     torrent="Torrent of `{name}`: info hash `{info_hash}`.",
     sources="Made from:",
@@ -81,6 +83,7 @@ _FRENCH = _Words(
     citing="Comment les citer",
     files="Fichiers",
     file_heads="| Fichier | Octets | Contenu |",
+    left_out="`{name}` omet {rows} des {all} enregistrements, sans géométrie : le format ne peut pas les contenir.",
     checking="Dans leur dossier, `sha256sum --check --ignore-missing {checksums}` dit si les fichiers sont intacts.",
     torrent="Torrent de `{name}` : somme `{info_hash}`.",
     sources="Produites à partir de :",
@@ -168,6 +171,9 @@ def _files(words: _Words, release: Release, torrents: Mapping[str, Torrent]) -> 
     for artifact in sorted(listed, key=lambda artifact: artifact.name):
         yield f"| `{artifact.name}` | {artifact.size} | {words.file_roles[artifact.role]} |"
     yield ""
+    for suffix, rows in sorted(release.summary.report.get(LEFT_OUT, {}).items()):
+        said = words.left_out.format(name=f"{release.name}{suffix}", rows=rows, all=release.summary.rows)
+        yield from (said, "")
     checksums = release.artifact(ArtifactRole.CHECKSUMS)
     if checksums is not None:
         yield from (words.checking.format(checksums=checksums.name), "")

@@ -7,8 +7,8 @@ The files that the dataset asks for beside the data (tiles, desktop formats...) 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from d4c_pipeline.distribution.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
 from d4c_pipeline.model.parts import set_digest
-from d4c_pipeline.model.release import ArtifactRole, DataSummary, NativeFile
+from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import Build, build
 from d4c_pipeline.processing.derived import derive as derived
@@ -104,13 +104,14 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
             temp=deployment.settings.temp,
         )
         chosen = derived.parameters(dataset)
+        made_of_it = list(derived.derive(list(built.files.values()), dataset, vintage, folder))
         write_json(
             _mark(folder),
             {
                 "data": [
                     {"file": path.name, "part": part, "sha256": sha256_of(path)} for part, path in built.files.items()
                 ],
-                "summary": built.summary.to_json(),
+                "summary": _with_left_out(built.summary, made_of_it).to_json(),
                 "natives": [vars(native) for native in natives],
                 "parameters": {
                     **built.parameters,
@@ -127,13 +128,22 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
                             "rows": made.rows,
                             "parameters": chosen[made.suffix],
                         }
-                        for made in derived.derive(list(built.files.values()), dataset, vintage, folder)
+                        for made in made_of_it
                     ),
                 ],
             },
         )
         # Still under the lease: the next process to build this vintage takes the mark away.
         return read_build(deployment, dataset, vintage)
+
+
+def _with_left_out(summary: DataSummary, made: Sequence[derived.Derived]) -> DataSummary:
+    """Return `summary` with how many rows a derived file has no place for: those without geometry, in a FlatGeobuf."""
+    left_out = {one.suffix: summary.rows - one.rows for one in made if one.rows is not None}
+    if not any(left_out.values()):
+        return summary
+    told = {suffix: rows for suffix, rows in left_out.items() if rows}
+    return replace(summary, report={**summary.report, LEFT_OUT: told})
 
 
 def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Path], dict[str, str]]]:

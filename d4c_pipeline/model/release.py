@@ -104,6 +104,10 @@ class Column:
     description_fr: str | None = None
 
 
+LEFT_OUT = "rows_left_out_of_files"
+"""Key of a summary's report: suffix of a derived file -> rows without geometry, which that format has no place for."""
+
+
 @dataclass(frozen=True)
 class DataSummary:
     """What is known of the data of a release without opening it again; it travels through the ledger as JSON.

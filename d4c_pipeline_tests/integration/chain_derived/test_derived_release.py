@@ -133,6 +133,10 @@ def test_every_file_that_is_asked_for_is_an_artifact_that_readers_open(publish: 
     outputs = {output["name"].removeprefix(NAME): output.get("rows") for output in manifest["outputs"]}
     # FlatGeobuf's index has no place for the row without geometry, and the manifest says so.
     assert (outputs[".gpkg"], outputs[".fgb"], outputs[".csv.gz"], outputs[".pmtiles"]) == (4, 3, 4, None)
+    assert manifest["summary"]["report"]["rows_left_out_of_files"] == {".fgb": 1}
+    readme = (folder / "README.md").read_text("utf-8")
+    assert f"`{NAME}.fgb` leaves out 1 of 4 rows, which have no geometry" in readme
+    assert f"`{NAME}.fgb` omet 1 des 4 enregistrements, sans géométrie" in readme
     assert manifest["derived"]["parameters"][".pmtiles"]["max_zoom"] == 6
     assert manifest["derived"]["tools"].keys() == {"tippecanoe"}
     assets = json.loads((folder / "item.json").read_text("utf-8"))["assets"]
