@@ -300,7 +300,8 @@ def test_a_folder_that_was_copied_again_is_the_same_vintage(deployment: Deployme
 
     def put(content: bytes, day: int) -> None:
         (drop / "a.csv").write_bytes(content)
-        os.utime(drop / "a.csv", (datetime(2024, 3, day, 10, tzinfo=UTC).timestamp(),) * 2)
+        moment = datetime(2024, 3, day, 10, tzinfo=UTC).timestamp()
+        os.utime(drop / "a.csv", (moment, moment))
 
     one = dataset({"kind": "folder", "path": str(drop), "stable_seconds": 0}, "discovered")
     put(ROWS, 5)
