@@ -121,7 +121,13 @@ def _numbers(values: list[Any], *, has_whole: bool) -> pa.Array:
         suspects = (near != numbers) & ~(np.abs(near - numbers) > _NOISE * np.abs(numbers))
     if not suspects.any():
         return column
-    return pa.array([value if value is None else _rounded(float(value)) for value in values], pa.float64())
+    numbers = numbers.copy()
+    for at in np.flatnonzero(suspects):
+        numbers[at] = _rounded(float(numbers[at]))
+    places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    filled = np.zeros(len(column))
+    filled[places] = numbers
+    return pa.array(filled, mask=column.is_null().to_numpy(zero_copy_only=False))
 
 
 def _rounded(number: float) -> float:

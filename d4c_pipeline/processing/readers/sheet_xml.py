@@ -159,7 +159,7 @@ def _look_at(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, 
     if b"hidden=" in block:
         found.hidden_rows += len(_HIDDEN_ROW.findall(block))
         found.hidden_columns += _hidden_columns(block)
-    has_formula = b"f>" in block or b"f " in block
+    has_formula = b"<f" in block or (at < 0 and b":f" in block)
     if (
         b't="e"' in block
         or (has_formula and _NO_VALUE.search(block))
