@@ -111,7 +111,10 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         known = {name: _NOT_READ[suffix] for name in found if (suffix := _suffix(name)) in _NOT_READ}
         if known and not processing.member:
             said = "; ".join(f"{name} is {what}" for name, what in list(known.items())[:3])
-            raise DataError(f"No file {wanted}: {said}, which is not read", "Have the source deliver another format")
+            raise DataError(
+                f"No file {wanted} among {listed(found)}: {said}, which is not read",
+                "Have the source deliver another format",
+            )
         raise DataError(
             f"No file {wanted} among {listed(found)}",
             "Declare processing.member; or source.format, where the address has no suffix that says it",

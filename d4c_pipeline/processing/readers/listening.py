@@ -8,6 +8,7 @@ modules of the formats. C API: https://gdal.org/en/stable/api/cpl.html (cpl_erro
 
 from __future__ import annotations
 
+import atexit
 import re
 import threading
 import warnings
@@ -149,3 +150,5 @@ def _hear(level: int, number: int, text: bytes | None) -> None:
 
 
 library.CPLSetErrorHandler(_hear)
+# GDAL tidies up after Python has gone, and must not call it then.
+atexit.register(library.CPLSetErrorHandler, ErrorHandler())
