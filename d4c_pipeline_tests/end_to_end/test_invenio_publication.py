@@ -26,7 +26,7 @@ from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, define, geojson
+from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, declared, define, geojson
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
@@ -35,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:Deprecatio
 ACCEPT = {"Accept": "application/vnd.inveniordm.v1+json"}
 FIRST = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021_v0.1.0-beta"
 SECOND = FIRST.replace("0.1.0", "0.1.1")
+NAME = {**declared()["name"]}
 POLICY = {"stage": "beta", "initial_version": "0.1.0"}
 
 
@@ -82,8 +83,13 @@ def invenio(server: Server, d4c: D4C, origin: Origin, definitions: Path, monkeyp
     for name, value in d4c.environment().items():
         if name.startswith("D4C_"):
             monkeypatch.setenv(name, value)
+    # The server outlives the test, and another home would adopt what it has under the same names.
+    theme = f"places_{uuid.uuid4().hex[:8]}"
+    for name in ("FIRST", "SECOND"):
+        monkeypatch.setitem(globals(), name, globals()[name].replace("_places_", f"_{theme}_"))
+    monkeypatch.setitem(NAME, "theme", theme)
     # The vocabulary of a throw-away InvenioRDM knows few licences.
-    define(definitions, license="cc-by-4.0", publication=POLICY, keywords=unheard_of())
+    define(definitions, name=NAME, license="cc-by-4.0", publication=POLICY, keywords=unheard_of())
     origin.put(PLACES_URL, geojson())
     return d4c
 
@@ -242,7 +248,13 @@ def test_a_record_joins_its_community_once(invenio: D4C, server: Server, definit
         timeout=60,
     )
     assert made.status_code == 201
-    define(definitions, license="cc-by-4.0", publication=POLICY | {"first_release": "automatic"}, keywords=unheard_of())
+    define(
+        definitions,
+        name=NAME,
+        license="cc-by-4.0",
+        publication=POLICY | {"first_release": "automatic"},
+        keywords=unheard_of(),
+    )
     invenio.settings["D4C_ARCHIVE_COMMUNITY"] = slug
     doi = invenio.ok("publish", "places")["doi"]
     with closing(Ledger.in_folder(invenio.home)) as ledger:
