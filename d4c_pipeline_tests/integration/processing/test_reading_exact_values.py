@@ -215,6 +215,17 @@ def test_numbers_and_dates_of_geojson(
     assert read(geojson(tmp_path / f"a.{suffix}", text))[0] == {"valué": expected}
 
 
+def test_what_stands_after_many_small_features_is_seen(tmp_path: Path, read: Read) -> None:
+    # GeoServer states its counts behind the features, of which hundreds fit into the part of the file that is searched.
+    counts = {"totalFeatures": 10_000, "numberMatched": 10_000, "numberReturned": 500, "crs": None}
+    text = collection(*({"a": [{"b": number}]} for number in range(500)))
+    whole = json.loads(text)
+    answer = {"type": whole["type"], "features": whole["features"], **counts}
+    with pytest.raises(DataError, match="numberReturned is 500, totalFeatures 10000"):
+        read(geojson(tmp_path / "a.geojson", json.dumps(answer)))
+    assert len(read(geojson(tmp_path / "b.geojson", json.dumps(answer | {key: 500 for key in [*counts][:2]})))) == 500
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
