@@ -118,8 +118,8 @@ def _outside_of_features(path: Path) -> Mapping[str, Any]:
     found = _FEATURES.search(head)
     if found is not None:
         members |= _parsed(head[: found.end()] + b"]}")
-    # From the end: 500 small features fit into the tail, and each has several places that look like the end of the list.
-    # The longest rest that is an object holds the members of the outermost one.
+    # From the end: 500 small features fit into the tail, and each has places that look like the end of the list. The
+    # longest rest that is an object holds the members of the outermost one.
     after: dict[str, Any] = {}
     for candidate in [*_AFTER_FEATURES.finditer(tail)][: -_MOST_TRIES - 1 : -1]:
         after = _parsed(b"{" + tail[candidate.end() :]) or after
