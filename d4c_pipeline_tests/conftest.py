@@ -37,6 +37,11 @@ for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.star
         del os.environ[_name]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name packed bytes by their argument: they may hold the hour, and xdist wants the same names everywhere."""
+    return argname if isinstance(val, bytes) and (len(val) > 40 or not val.isascii()) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: with several workers, none is left alone with one at the end.
 
