@@ -169,10 +169,12 @@ class StatCanTableSource(_Web):
     """A table of Statistics Canada by its Web Data Service: the full CSV and the bilingual metadata.
 
     `table`: its number, `33-10-0036-01`, `33-10-0036` or 33100036. `languages`: of the CSV; the metadata is in both.
-    The vintage is the time of release in UTC (`2025-06-11T1230`): write `vintages: discovered`.
+    The vintage is the time of release in UTC (`2025-06-11T1230`): write `vintages: discovered`. `fewer_rows: accept`
+    takes a file with fewer rows than the metadata state, for a table of which that is right.
     """
 
     kind: Literal["statcan_table"]
+    fewer_rows: Literal["wait", "accept"] = "wait"
     table: Annotated[str, BeforeValidator(_table_number), full_match(r"\d{8}", "a table number such as 33-10-0036-01")]
     languages: Annotated[tuple[Literal["en", "fr"], ...], Field(min_length=1)] = ("en",)
     service: HttpUrl = "https://www150.statcan.gc.ca/t1/wds/rest"

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.sources.port import Arrived, Fetched
@@ -40,27 +40,39 @@ class _Table:
 
 
 def require_of_release(
-    table: str, metadata: Mapping[str, Any], released: datetime, fetched: Sequence[Fetched], now: datetime | None = None
+    table: str,
+    metadata: Mapping[str, Any],
+    released: datetime,
+    fetched: Sequence[Fetched],
+    now: datetime | None = None,
+    *,
+    fewer_rows: Literal["wait", "accept"] = "wait",
 ) -> None:
     """Raise TransientError when a zip that arrived is older than the release that `metadata` state.
 
     It is when it has fewer records than `nbDatapointsCube` says, which are equal in a file of the release (on the three
     real ones of the fixtures), or when it was built before the release and another sign agrees. Raises SourceError for
-    a zip without a table.
+    a zip without a table, and for one that still has fewer records three days after the release: no delay lasts that
+    long. With `fewer_rows="accept"` the number of records decides nothing.
     """
     here = [_read(one, str(metadata.get("cubeEndDate") or "")) for one in fetched if isinstance(one, Arrived)]
     stated = int(metadata.get("nbDatapointsCube") or 0)
     one_is_new = any(each.built is not None and each.built >= released - _BUILT_BEFORE for each in here)
     for each in here:
         late = f"{each.name} is not yet the file of the release of {released.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        if each.rows < stated:
+        recent = (now or datetime.now(UTC)) - released < _LATE_FOR
+        if each.rows < stated and fewer_rows == "wait":
+            if not recent and each.built is not None and each.built >= released - _BUILT_BEFORE:
+                raise SourceError(
+                    f"{each.name} has {each.rows:,} rows, but by its metadata table {table} has {stated:,}",
+                    "Compare it with the table in a browser; if it is complete, declare source.fewer_rows: accept",
+                )
             raise TransientError(f"{late}: it has {each.rows:,} rows, table {table} has {stated:,}", _WAIT)
         old = each.built is not None and each.built < released - _BUILT_BEFORE
         if not each.reaches_end and (old or each.built is None):
             raise TransientError(
                 f"{late}: it does not reach {metadata.get('cubeEndDate')}, as table {table} does", _WAIT
             )
-        recent = (now or datetime.now(UTC)) - released < _LATE_FOR
         if old and (recent or one_is_new):
             raise TransientError(f"{late}: it was last modified {each.built:%Y-%m-%d %H:%M} UTC", _WAIT)
 

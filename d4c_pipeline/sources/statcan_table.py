@@ -121,7 +121,8 @@ class StatCanTable:
             wanted.append(Wanted(url, self._name(language), (url,), known=known_of(url, known)))
         tables = fetch_all(self._web, wanted, into, progress, pause=self._pause)
         self._require_served(vintage, self._metadata())  # a release in between would mix two of them
-        require_of_release(self._declared.table, metadata, _released_at(metadata), tables)
+        declared = self._declared
+        require_of_release(declared.table, metadata, _released_at(metadata), tables, fewer_rows=declared.fewer_rows)
         content = json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode()
         document = files.write_document(
             into, f"{self._declared.table}.json", self._url, content, last_modified=str(metadata["releaseTime"])

@@ -38,8 +38,24 @@ def metadata(rows: int, end: str | None = "2026-01-01") -> dict[str, Any]:
     return {"nbDatapointsCube": rows, "cubeEndDate": end}
 
 
-@pytest.mark.parametrize("date", [LAST_MONTH, IN_THE_NIGHT, TODAY, None])
-@pytest.mark.parametrize("now", [RELEASED, YEARS_LATER])
+@pytest.mark.parametrize("date", [IN_THE_NIGHT, TODAY])
+def test_fewer_rows_are_no_delay_for_ever(tmp_path: Path, date: str) -> None:
+    built = table(tmp_path, MONTHS[1:], date)
+    later = RELEASED + timedelta(days=3)
+    with pytest.raises(
+        SourceError, match=r"has 1 rows, but by its metadata table 10100001 has 2\. .*fewer_rows: accept"
+    ):
+        require_of_release("10100001", metadata(2), RELEASED, [built], later)
+    require_of_release("10100001", metadata(2), RELEASED, [built], later, fewer_rows="accept")
+
+
+@pytest.mark.parametrize(
+    ("date", "now"),
+    [
+        (LAST_MONTH, RELEASED), (IN_THE_NIGHT, RELEASED), (TODAY, RELEASED), (None, RELEASED),
+        (LAST_MONTH, YEARS_LATER), (None, YEARS_LATER),
+    ],
+)  # fmt: skip
 def test_fewer_rows_than_the_metadata_state_are_waited_for(tmp_path: Path, date: str | None, now: datetime) -> None:
     with pytest.raises(TransientError, match=r"it has 1 rows, table 10100001 has 2\. .*try again later"):
         require_of_release("10100001", metadata(2), RELEASED, [table(tmp_path, MONTHS[:1], date)], now)
