@@ -85,8 +85,10 @@ def keep(
     with deployment.ledger.leases.hold("retention"):
         pushed = list(keeping.push())
         held_back = list(keeping.give_up())
-        if pushed or keeping.has_given_up():
+        # What a run that died has pushed is not pushed again, and has to be named all the same.
+        if pushed or keeping.has_given_up() or deployment.ledger.pruning.to_follow():
             follow_copies(deployment, declared)
+            deployment.ledger.pruning.record_followed()
         return (*pushed, *held_back, *keeping.delete())
 
 
@@ -129,6 +131,7 @@ class _Keeping:
             if release.id not in line.wanted(mirror.name) or not self._missing(release, mirror):
                 continue
             with self._deployment.working_on(line.dataset, release.vintage):
+                self._ledger.pruning.record_push()
                 self._ledger.pruning.want_again(release, mirror.name)
                 missing = self._missing(release, mirror)
                 self._reach(mirror, partial(self._put, release, mirror, missing))

@@ -12,6 +12,8 @@ from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import PrunedCopy, Release
 
+_PUSHED, _FOLLOWED = "mirrors pushed to", "mirrors followed by catalogue"
+
 
 class Pruning:
     """Pruned copies in the ledger. A copy is a row of `copy` or of `pruned_copy`, never of both."""
@@ -75,6 +77,25 @@ class Pruning:
                     release_id=release.id,
                     store=store,
                 )
+
+    def record_push(self) -> None:
+        """Record that a mirror is about to get releases, which torrents and catalogue do not name there yet."""
+        self._append(_PUSHED)
+
+    def record_followed(self) -> None:
+        """Record that torrents and catalogue name what the mirrors hold."""
+        self._append(_FOLLOWED)
+
+    def to_follow(self) -> bool:
+        """Whether a push was recorded that torrents and catalogue have not followed: the run that made it died."""
+        events = schema.event
+        newest = select(events.c.kind).where(events.c.kind.in_((_PUSHED, _FOLLOWED))).order_by(events.c.id.desc())
+        with reading(self._engine) as connection:
+            return connection.execute(newest.limit(1)).scalar() == _PUSHED
+
+    def _append(self, kind: str) -> None:
+        with self._engine.begin() as connection:
+            append(connection, kind)
 
     def of(self, release: Release) -> tuple[PrunedCopy, ...]:
         """Return what retention took of a release, by artifact and store."""

@@ -10,7 +10,14 @@ import pytest
 
 from d4c_pipeline.chain import latest
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.model.errors import DataError, IntegrityError, NeedsPersonError, SourceError, UnknownNameError
+from d4c_pipeline.model.errors import (
+    DataError,
+    IntegrityError,
+    NeedsPersonError,
+    SourceError,
+    TransientError,
+    UnknownNameError,
+)
 from d4c_pipeline.model.release import ArtifactRole, ReleaseState
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
@@ -247,10 +254,23 @@ def test_a_source_that_moved_on_is_told_where_nothing_was_retained(chain: Chain,
         chain.run("raw", vintage="2024-05-06")
 
 
-def test_a_public_store_that_does_not_answer_yet_costs_the_seed_alone(chain: Chain) -> None:
-    # Somebody else serves this deployment: no server is started, and what can't be reached is left out.
+def test_a_public_store_that_does_not_answer_yet_stops_before_anything_is_minted(chain: Chain) -> None:
     public = Settings(**{**vars(chain.settings), "store_url": "http://127.0.0.1:9", "port": 9})
     with Deployment.open(public) as opened:
+        chain.opened = opened
+        chain.run_up_to("checksums")
+        with pytest.raises(TransientError, match=r"does not answer: http://127\.0\.0\.1:9/catalogue/preflight\.txt"):
+            chain.run("doi")
+        planned = opened.ledger.releases.planned("places", Vintage.parse("2021"))
+        assert planned is not None
+        assert opened.ledger.deposits.of(planned) is None
+
+
+def test_a_public_store_that_stops_answering_costs_the_seed_alone(chain: Chain) -> None:
+    # Somebody else serves this deployment: no server is started, and what can't be reached is left out.
+    public = Settings(**{**vars(chain.settings), "store_url": "http://127.0.0.1:9", "port": 9})
+    with Deployment.open(public) as opened, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("d4c_pipeline.chain.doi.try_public_addresses", lambda _: None)  # it answered then
         chain.opened = opened
         chain.run()
         seeded = chain.results["torrent"]
