@@ -20,8 +20,8 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.duckdb_engine import identifier
 from d4c_pipeline.processing.files import Files, listed
+from d4c_pipeline.processing.sql_names import identifier
 from d4c_pipeline.processing.storage import storing
 
 # The memory of matching rows is that of the keys and this many columns.

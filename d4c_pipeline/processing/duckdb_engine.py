@@ -79,11 +79,6 @@ def text_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def identifier(name: str) -> str:
-    """Return `name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def parquet(files: Files) -> str:
     """Return the table function that reads a Parquet file, or several as one, whatever characters are in the names."""
     return f"read_parquet([{', '.join(text_literal(literal_pattern(path)) for path in listed(files))}])"

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import identifier
 from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.parallel import memory_bytes
+from d4c_pipeline.processing.sql_names import identifier
 
 if TYPE_CHECKING:
     from d4c_pipeline.processing.shapes import Facts

@@ -17,8 +17,8 @@ from d4c_pipeline.processing import profile
 from d4c_pipeline.processing.casting import ARROW_TYPES
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import identifier
 from d4c_pipeline.processing.names import snake_case
+from d4c_pipeline.processing.sql_names import identifier
 
 _DIGITS = 1e-9
 

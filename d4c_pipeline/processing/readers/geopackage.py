@@ -21,9 +21,9 @@ import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
-from d4c_pipeline.processing.duckdb_engine import identifier
 from d4c_pipeline.processing.parallel import in_order, workers
 from d4c_pipeline.processing.readers.exact import Exact, declared_text, null_texts
+from d4c_pipeline.processing.sql_names import identifier
 
 _RANGES = {"TINYINT": 8, "SMALLINT": 16, "MEDIUMINT": 32, "INT": 64, "INTEGER": 64}
 _KINDS = {

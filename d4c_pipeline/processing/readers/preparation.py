@@ -1,7 +1,8 @@
 """What is done for each format before and beside GDAL's reading, so that no value changes and none is made up.
 
 `prepared` says what GDAL is to open and how, `examined` which of its columns are read otherwise. How a format is looked
-at belongs to its own module (`dbf_values`, `geopackage`, `geojson`, `markup`); the reading itself to `vector`.
+at belongs to its own module (`dbf_values`, `geopackage`, `geojson`, `markup`), which is imported where it is used: a
+cold process reads one format. The reading itself belongs to `vector`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio, thread_config
 from d4c_pipeline.processing.inputs import DBF, GDB, Member
-from d4c_pipeline.processing.readers import dbf, dbf_values, esri, esri_values, geojson, geopackage, markup, moments
+from d4c_pipeline.processing.readers import dbf
 from d4c_pipeline.processing.readers.exact import Exact, in_slices
 
 SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})
@@ -76,10 +77,14 @@ def prepared(member: Member, processing: Processing, layer: str, stack: ExitStac
         if other != path:
             done.path, done.name = other, gdal_name(member, other)
     if name.startswith("ESRIJSON:"):
+        from d4c_pipeline.processing.readers import esri  # noqa: PLC0415 - of this format alone
+
         done.path, wide = esri.with_wide_numbers(path, lambda: _folder(path, stack))
         done.name = gdal_name(member, done.path)
         done.report = {"read_as_64_bits": wide} if wide else {}
     if member.suffix == ".gml":
+        from d4c_pipeline.processing.readers import markup  # noqa: PLC0415 - of this format alone
+
         done.references = markup.references(path)
         if isinstance(processing, VectorProcessing):
             done.path = _with_one_geometry(path, processing, done.report, stack)
@@ -107,12 +112,20 @@ def examined(
     if member.suffix in (".shp", DBF):
         table = dbf.beside(member.path, DBF) if member.suffix == ".shp" else member.path
         assert table is not None  # noqa: S101 - `wholeness` has looked
+        from d4c_pipeline.processing.readers import dbf_values  # noqa: PLC0415 - of this format alone
+
         return dbf_values.examine(table, names, encoding or "cp1252", processing)
     if member.suffix == ".gpkg":
+        from d4c_pipeline.processing.readers import geopackage  # noqa: PLC0415 - of this format alone
+
         return geopackage.examine(member.path, layer, processing)
     if source.name.startswith(("GeoJSON:", "GeoJSONSeq:")):
+        from d4c_pipeline.processing.readers import geojson  # noqa: PLC0415 - of this format alone
+
         return geojson.examine(source.path, schema, processing)
     if source.name.startswith("ESRIJSON:"):
+        from d4c_pipeline.processing.readers import esri_values  # noqa: PLC0415 - of this format alone
+
         return esri_values.examine(source.path, schema, processing)
     if source.name.startswith("TopoJSON:"):
         return _of_topojson(source.path, schema, processing)
@@ -134,6 +147,8 @@ def examined(
 
 
 def _quoted(path: Path, stack: ExitStack) -> tuple[Path, dict[str, Any]]:
+    from d4c_pipeline.processing.readers import geojson  # noqa: PLC0415 - of this format alone
+
     other, quoted = geojson.with_long_numbers_quoted(path, lambda: _folder(path, stack))
     return other, {"read_from_bytes": quoted} if quoted else {}
 
@@ -144,6 +159,8 @@ def _folder(path: Path, stack: ExitStack) -> Path:
 
 
 def _with_one_geometry(path: Path, vector: VectorProcessing, report: dict[str, Any], stack: ExitStack) -> Path:
+    from d4c_pipeline.processing.readers import markup  # noqa: PLC0415 - of this format alone
+
     there = markup.geometry_properties(path)
     if len(there) < 2:
         return path
@@ -171,6 +188,8 @@ def _keeps_fid(path: Path, layer: str, processing: Processing, report: dict[str,
 
 
 def _of_topojson(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: Processing) -> Exact:
+    from d4c_pipeline.processing.readers import geojson, moments  # noqa: PLC0415 - of this format alone
+
     with geojson.mapped(path) as data:
         for name, kind in schema:
             if not pa.types.is_temporal(kind) or name in processing.drop:
@@ -189,6 +208,8 @@ def _no_moments(name: str, path: Path, reason: str) -> DataError:
 
 
 def _of_placemarks(member: Member, names: Sequence[str], processing: Processing) -> Exact:
+    from d4c_pipeline.processing.readers import markup, moments  # noqa: PLC0415 - of this format alone
+
     path = member.path
     made_up = markup.made_up_columns(path, names) if member.suffix == ".kml" else markup.made_up_gpx(path, names)
     exact = Exact(left_out=made_up, unset=markup.KML_UNSET)
@@ -206,6 +227,8 @@ def _of_placemarks(member: Member, names: Sequence[str], processing: Processing)
 
 
 def _doubtful_in_gml(path: Path, schema: Sequence[tuple[str, pa.DataType]]) -> list[str]:
+    from d4c_pipeline.processing.readers import markup, moments  # noqa: PLC0415 - of this format alone
+
     temporal = [name for name, kind in schema if pa.types.is_temporal(kind)]
     found = [name for name in temporal if moments.misfit(markup.texts_of(path, name) or [None], zoned=False)]
     if _WIDE.search(path.read_bytes()) is not None:
@@ -214,6 +237,8 @@ def _doubtful_in_gml(path: Path, schema: Sequence[tuple[str, pa.DataType]]) -> l
 
 
 def _of_texts(source: Prepared, names: Sequence[str]) -> Exact:
+    from d4c_pipeline.processing.readers import moments  # noqa: PLC0415 - of this format alone
+
     # The columns as text, through GDAL a second time; of those that turn out to be right nothing is kept.
     exact = Exact()
     if not names:
