@@ -7,9 +7,10 @@ COPY requirements.lock pyproject.toml ./
 # uv comes out of the lock too, its hash checked by pip.
 RUN sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ *--hash/p;}' requirements.lock > uv.txt \
     && pip install --quiet --no-cache-dir --no-deps --require-hashes -r uv.txt
-# The lock as a constraint: its versions, its hashes, but without the tools of development; with PostgreSQL, tiles, notebooks.
+# The lock as a constraint: its versions, its hashes (a package without one is refused), but without the tools of development;
+# with PostgreSQL, tiles, notebooks.
 RUN python -m venv /opt/venv \
-    && uv pip install --python /opt/venv/bin/python -r pyproject.toml --all-extras --constraint requirements.lock
+    && uv pip install --require-hashes --python /opt/venv/bin/python -r pyproject.toml --all-extras --constraint requirements.lock
 COPY README.md LICENSE dagster.yaml ./
 COPY d4c_pipeline d4c_pipeline
 RUN uv pip install --python /opt/venv/bin/python --no-deps --build-constraint requirements.lock .

@@ -16,7 +16,7 @@ FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(FITS)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: help setup demo test coverage ui lint bench clean lock python
+.PHONY: help setup demo test coverage ui lint bench clean lock sbom audit pins python
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -58,6 +58,15 @@ python: # name the Python that .venv would be made with
 lock: $(READY) ## resolve the dependencies again and write requirements.lock
 	$(BIN)/uv pip compile --universal --generate-hashes --upgrade --quiet \
 		--python-version 3.11 --all-extras --group dev pyproject.toml --output-file requirements.lock
+
+sbom: $(READY) ## write the bill of materials of the lock: sbom.cdx.json
+	$(BIN)/python -m supply_chain.sbom $(ARGS)
+
+audit: $(READY) ## look for known vulnerabilities of what is locked, in the database that D4C_ADVISORIES names
+	@$(BIN)/python -m supply_chain.audit
+
+pins: $(READY) ## give every image the digest of its tag; wants a registry, and skopeo or docker
+	$(BIN)/python -m supply_chain.images
 
 # The environment is ready when the stamp names this folder: its scripts hold absolute paths, so that a moved or
 # copied tree gets a new one. `--python` is said each time, or uv would fill whatever environment is activated.
