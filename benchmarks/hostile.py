@@ -2,8 +2,8 @@
 
 Run `.venv/bin/python benchmarks/hostile.py [--quick]`. The attacks are generated: pages in an operator's browser,
 secrets in definitions and beside them, redirects inside, SQL that answers otherwise tomorrow, XML with entities, texts
-that break feeds, clocks that step back. Servers are on the loopback. `--quick` tries every third of each kind. The last
-line is one JSON object: attacks tried, attacks survived.
+that break feeds, clocks that step back, readers of the file server (`hostile_server.py`). Servers are on the loopback.
+`--quick` tries every third of each kind. The last line is one JSON object: attacks tried, attacks survived.
 """
 
 # ruff: noqa: S608 - the SQL is what is attacked with
@@ -23,9 +23,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
+import hostile_server
 import httpx
 import pyarrow as pa
 import yaml
+from hostile_server import Attack
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -46,9 +48,6 @@ from d4c_pipeline.processing.readers import markup
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
-
-Attack = tuple[str, Callable[[], str | None]]
-"""A name, and what is tried: returns None when it was withstood, else what happened."""
 
 MUTATION = "mutation { launchRun { __typename } }"
 SECRET = "aB3dE6gH9jK2mN5p"  # noqa: S105 - a made one
@@ -326,6 +325,7 @@ def main() -> None:
             "entities": entities(folder),
             "texts": bad_texts(folder),
             "clocks": clocks(folder),
+            "file server": hostile_server.attacks(folder / "server"),
         }
         for kind, attacks in kinds.items():
             for title, attack in itertools.islice(attacks, 0, None, 3 if options.quick else 1):
