@@ -15,6 +15,7 @@ import pyarrow as pa
 import shapely
 
 from d4c_pipeline.processing import antimeridian, curves, hilbert, points, repair, rings
+from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.projection import Operation
 from d4c_pipeline.processing.shapes import WITH_Z, Geometries, Rules, Shapes, Tally
 from d4c_pipeline.processing.stream import UnfitError
@@ -48,7 +49,7 @@ def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
         return areas
     rest = np.setdiff1d(np.arange(len(chunk)), rows, assume_unique=True)
     try:
-        others = _any(chunk.take(pa.array(rest)), operation, rules, tally)
+        others = _any(chunk.take(as_arrow(rest)), operation, rules, tally)
     except UnfitError as error:
         raise UnfitError(error.cause, error.remedy, rest[error.rows]) from error
     return _merged(rows, areas, rest, others)
@@ -81,8 +82,9 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
     bounds = shapely.bounds(geometries)
     tally.points_at_zero += _at_zero(bounds[types % WITH_Z == 0, :2], rules)
     dimensions = 3 if rules.keep_z else 2
+    wkb = shapely.to_wkb(geometries, byte_order=1, output_dimension=dimensions, flavor="iso")
     return Shapes(
-        pa.array(shapely.to_wkb(geometries, byte_order=1, output_dimension=dimensions, flavor="iso"), pa.binary()),
+        pa.array(wkb.tolist(), pa.binary()),
         bounds,
         types,
         shapely.get_num_coordinates(geometries).astype(np.int32),
@@ -113,9 +115,9 @@ def _areas(
     valid = ways != 0
     rows, counts, bounds = moved.rows[valid], moved.counts[valid], bounds[valid]
     if operation is None and turned is moved:
-        wkb = chunk if len(rows) == len(chunk) else chunk.take(pa.array(rows))
+        wkb = chunk if len(rows) == len(chunk) else chunk.take(as_arrow(rows))
     else:
-        wkb = turned.wkb() if valid.all() else turned.wkb().filter(pa.array(valid))
+        wkb = turned.wkb() if valid.all() else turned.wkb().filter(as_arrow(valid))
     return rows, Shapes(
         wkb,
         bounds,
@@ -131,7 +133,7 @@ def _merged(
 ) -> Shapes:
     back = np.argsort(np.concatenate([first_rows, second_rows]))
     return Shapes(
-        pa.concat_arrays([first.wkb, second.wkb]).take(pa.array(back)),
+        pa.concat_arrays([first.wkb, second.wkb]).take(as_arrow(back)),
         np.concatenate([first.bounds, second.bounds])[back],
         np.concatenate([first.types, second.types])[back],
         np.concatenate([first.vertices, second.vertices])[back],
@@ -351,7 +353,7 @@ def _refuse(
 def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:
     rows = np.flatnonzero(~shapely.is_valid(geometries) & ~shapely.is_missing(geometries))
     # What the antimeridian has cut up is valid, and may be nothing.
-    gone = np.flatnonzero(shapely.is_empty(geometries))
+    lost = shapely.is_empty(geometries)
     if len(rows):
         before = geometries[rows]
         after, by_lines = repair.repaired(before)
@@ -360,7 +362,8 @@ def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:
         tally.collapsed_parts += repair.collapsed_parts(before)
         tally.nested_parts += repair.with_nested_parts(before)
         geometries[rows] = after
-        gone = np.union1d(gone, rows[shapely.is_empty(after)])
+        lost[rows] |= shapely.is_empty(after)
+    gone = np.flatnonzero(lost)
     if not len(gone):
         return
     if not rules.accept_lost:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.parallel import coming
 
 # A column is packed when so many of its first values repeat another.
@@ -58,15 +59,13 @@ class Coded:
             return Coded(codes, self.texts)
         new = np.cumsum(used, dtype=np.int32) - 1
         new[-1] = -1
-        return Coded(new[codes], self.texts.filter(pa.array(used[:-1])))
+        return Coded(new[codes], self.texts.filter(as_arrow(used[:-1])))
 
     def as_array(self) -> pa.DictionaryArray:
         """Return the column as Arrow's dictionary array."""
         null = self.codes < 0
         codes = np.where(null, 0, self.codes) if null.any() else self.codes
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=null if null.any() else None), self.texts, safe=False
-        )  # fmt: skip
+        return pa.DictionaryArray.from_arrays(as_arrow(codes, null), self.texts, safe=False)
 
 
 Column = Coded | pa.Array | pa.ChunkedArray
@@ -84,7 +83,7 @@ class Rows:
         column = self.columns[name]
         if isinstance(column, Coded):
             return column.take(positions, exactly=exactly)
-        return _fetched(column, positions) if isinstance(column, pa.ChunkedArray) else column.take(pa.array(positions))
+        return _fetched(column, positions) if isinstance(column, pa.ChunkedArray) else column.take(as_arrow(positions))
 
 
 def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -223,7 +222,7 @@ def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
         positions, part = positions[order], part[order]
         turns = np.flatnonzero(np.diff(part)) + 1
     pieces = [
-        column.chunk(int(number)).take(pa.array(some - starts[number]))
+        column.chunk(int(number)).take(as_arrow(some - starts[number]))
         for number, some in zip(part[[0, *turns]], np.split(positions, turns), strict=True)
     ]
     fetched = pa.concat_arrays(pieces)
@@ -231,7 +230,7 @@ def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
         return fetched
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    return fetched.take(pa.array(back))
+    return fetched.take(as_arrow(back))
 
 
 def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.curves import TOLERANCE_DEGREES, TOLERANCE_PLANE
 from d4c_pipeline.processing.projection import Target
 
@@ -191,7 +192,7 @@ def promote(wkb: pa.Array, types: npt.NDArray[np.int8], singles: tuple[int, ...]
     }
     for single, header in headers.items():
         multi = pc.binary_join_element_wise(header, wkb, pa.scalar(b"", pa.binary()))
-        wkb = pc.if_else(pa.array(types == single), multi, wkb)
+        wkb = pc.if_else(as_arrow(types == single), multi, wkb)
     return wkb
 
 

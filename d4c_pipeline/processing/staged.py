@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.rows import Coded, Column
 
 if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
@@ -28,9 +29,9 @@ def join(attributes: pa.RecordBatch, shapes: Shapes) -> pa.RecordBatch:
     """Return `attributes` and, behind them, the columns of `shapes`."""
     arrays = [
         shapes.wkb,
-        pa.array(shapes.places),
-        pa.array(shapes.types),
-        *(pa.array(np.ascontiguousarray(shapes.bounds[:, corner])) for corner in range(4)),
+        as_arrow(shapes.places),
+        as_arrow(shapes.types),
+        *(as_arrow(shapes.bounds[:, corner]) for corner in range(4)),
     ]
     return pa.RecordBatch.from_arrays([*attributes.columns, *arrays], names=[*attributes.schema.names, *NAMES])
 

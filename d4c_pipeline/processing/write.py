@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from d4c_pipeline.model import release
 from d4c_pipeline.processing import encode, points, staged
+from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.groups import (
     FEATURE_BYTES,
@@ -242,12 +243,12 @@ def _as_encoded(column: Column, kind: pa.DataType, encoding: str | None) -> pa.A
 def _covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
     """Return the bbox structs: float32, never smaller than the true box, null where there is no geometry."""
     missing = np.asarray(np.isnan(bounds).any(axis=1))
-    mask = pa.array(missing) if missing.any() else None
+    mask = as_arrow(missing) if missing.any() else None
     corners: list[pa.Array] = []
     for axis, beyond in enumerate((-np.inf, -np.inf, np.inf, np.inf)):
         exact = bounds[:, axis] if mask is None else np.where(missing, 0.0, bounds[:, axis])
         rounded = exact.astype(np.float32)
         inside = np.flatnonzero(rounded > exact if beyond < 0 else rounded < exact)
         rounded[inside] = np.nextafter(rounded[inside], np.float32(beyond))
-        corners.append(pa.array(rounded))
+        corners.append(as_arrow(rounded))
     return pa.StructArray.from_arrays(corners, fields=list(encode.BBOX_TYPE), mask=mask)

@@ -48,7 +48,10 @@ class _Column:
 
     @property
     def suspicion(self) -> str:
-        """A condition that each misfit fulfils, and few other values; cheap, since it is asked of all rows."""
+        """A condition that each misfit fulfils, and few other values; cheap, since it is asked of all rows.
+
+        Numbers with a fraction among whole ones are left to `_asked`.
+        """
         c = self.quoted
         match self.kind:
             case "BOOLEAN":
@@ -59,10 +62,8 @@ class _Column:
             case "DATE" | "DATETIME":
                 return self.misfit
             case _:
-                # Of what is no integer, operators of bits make one.
-                bits = _RANGES[self.kind]
-                bounds = f"{c} NOT BETWEEN -{1 << (bits - 1)} AND {(1 << (bits - 1)) - 1} OR " if bits < 64 else ""
-                return f"{bounds}{c} <> {c} | 0"
+                low, high = -(1 << (_RANGES[self.kind] - 1)), (1 << (_RANGES[self.kind] - 1)) - 1
+                return f"{c} NOT BETWEEN {low} AND {high}"
 
     @property
     def misfit(self) -> str:
@@ -146,10 +147,9 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
 def _suspects(connection: sqlite3.Connection, path: Path, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:
     if not columns:
         return []
-    any_of = " OR ".join(f"({column.suspicion})" for column in columns)
-    asked = f"SELECT 1 FROM {table} WHERE ({any_of}) {{}} LIMIT 1"
+    asked = _asked(table, columns)
     if not _has_row_ids(connection, table):
-        return columns if connection.execute(asked.format("")).fetchone() is not None else []
+        return columns if _says_so(connection, asked) else []
     first, last = (
         connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid {way} LIMIT 1").fetchone() for way in ("", "DESC")
     )
@@ -161,10 +161,27 @@ def _suspects(connection: sqlite3.Connection, path: Path, table: str, columns: S
 
     def found(start: int) -> bool:
         with closing(_connect(path)) as own:
-            return own.execute(asked.format(f"AND rowid BETWEEN {start} AND {start + step - 1}")).fetchone() is not None
+            return _says_so(own, f"{asked} AND rowid BETWEEN {start} AND {start + step - 1}")
 
     starts = [first[0] + step * number for number in range(count)]
     return columns if any(list(in_order(found, starts, count))) else []
+
+
+def _asked(table: str, columns: Sequence[_Column]) -> str:
+    # A query, to which conditions can be added, whose only value is a real number when a row is suspicious.
+    any_of = " OR ".join(f"({column.suspicion})" for column in columns)
+    whole = [column.quoted for column in columns if column.kind in _RANGES]
+    if not whole:
+        return f"SELECT 0.5 FROM {table} WHERE ({any_of})"
+    # A sum is an integer if all of its terms are. Asked of each value (`a <> a | 0`), it took 0.05 s longer for a
+    # million values, a fortieth of their conversion.
+    terms = " + ".join(f"ifnull({name}, 0)" for name in whole)
+    return f"SELECT sum(CASE WHEN {any_of} THEN 0.5 ELSE ({terms}) * 0 END) FROM {table} WHERE true"
+
+
+def _says_so(connection: sqlite3.Connection, query: str) -> bool:
+    answer = connection.execute(f"{query} LIMIT 1").fetchone()
+    return answer is not None and isinstance(answer[0], float)
 
 
 def _has_row_ids(connection: sqlite3.Connection, table: str) -> bool:

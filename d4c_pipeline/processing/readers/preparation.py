@@ -8,7 +8,7 @@ cold process reads one format. The reading itself belongs to `vector`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ _TOPOLOGY = re.compile(rb'"type"\s*:\s*"Topology"')
 # Names that writers give when nobody chose one.
 _COMMON_FIDS = frozenset({"fid", "ogc_fid", "objectid", "objectid_1"})
 _COUNTED = frozenset({".fgb", ".tab", GDB})
-_HAS_FIDS = frozenset({".gpkg", GDB})
+HAS_FIDS = frozenset({".gpkg", GDB})
 _WIDE = re.compile(rb">\s*[+-]?[0-9]{16,}\s*<")
 _MOMENTS = {".kml": {"timestamp": "when", "begin": "begin", "end": "end"}, ".gpx": {"time": "time"}}
 
@@ -64,9 +64,10 @@ def gdal_name(member: Member, path: Path | None = None) -> str:
     return f"{prefix}:{path}"
 
 
-def prepared(member: Member, processing: Processing, layer: str, stack: ExitStack) -> Prepared:
+def prepared(member: Member, processing: Processing, info: Mapping[str, Any] | None, stack: ExitStack) -> Prepared:
     """Return what GDAL is to open; copies that are made for it go when `stack` ends.
 
+    `info` is what pyogrio says of the layer, of formats in HAS_FIDS.
     Raises DataError for a GML file whose features have several geometries, of which none is chosen.
     """
     path = member.path
@@ -91,8 +92,10 @@ def prepared(member: Member, processing: Processing, layer: str, stack: ExitStac
             done.name = str(done.path)
         if done.references:
             done.options["GML_ATTRIBUTES_TO_OGR_FIELDS"] = "YES"
-    if member.suffix in _HAS_FIDS and _keeps_fid(path, layer, processing, done.report, geopackage=member.suffix != GDB):
-        done.options["return_fids"] = True
+    if member.suffix in HAS_FIDS and info is not None:
+        geopackage = member.suffix != GDB
+        if _keeps_fid(info["fid_column"], processing, done.report, geopackage=geopackage):
+            done.options["return_fids"] = True
     return done
 
 
@@ -175,9 +178,8 @@ def _with_one_geometry(path: Path, vector: VectorProcessing, report: dict[str, A
     return markup.with_one_geometry(path, wanted, others, _folder(path, stack))
 
 
-def _keeps_fid(path: Path, layer: str, processing: Processing, report: dict[str, Any], *, geopackage: bool) -> bool:
+def _keeps_fid(name: str, processing: Processing, report: dict[str, Any], *, geopackage: bool) -> bool:
     # The column by which the format numbers its features, which GDAL does not count among the attributes.
-    name: str = pyogrio.read_info(path, layer=layer)["fid_column"]
     if not name or processing.feature_id == "drop":
         return False
     named = geopackage and name.lower() not in _COMMON_FIDS
