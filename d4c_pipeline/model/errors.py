@@ -11,17 +11,25 @@ import errno
 
 from d4c_pipeline.model.secrets import sanitise
 
+_LONGEST = 10_000  # characters
+
 
 class D4CError(Exception):
     """A failure that is explained: `cause` says what is wrong, `remedy` what to do about it."""
 
     def __init__(self, cause: str, remedy: str = "") -> None:
-        self.cause = sanitise(cause).strip().rstrip(".")
-        self.remedy = sanitise(remedy).strip().rstrip(".")
+        self.cause = _shortened(cause).strip().rstrip(".")
+        self.remedy = _shortened(remedy).strip().rstrip(".")
         super().__init__(self.cause, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.remedy}." if self.remedy else f"{self.cause}."
+
+
+def _shortened(text: str) -> str:
+    # Foreign bytes may give a name of megabytes, which nobody reads and which takes a minute to search for secrets. A
+    # secret that the first cut goes through is behind the second.
+    return sanitise(text) if len(text) <= _LONGEST else f"{sanitise(text[: 2 * _LONGEST])[:_LONGEST]}..."
 
 
 class TransientError(D4CError):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.stores import Stores, base_url, read_stores
 
 DEFAULT_PORT = 8763
@@ -98,6 +99,7 @@ class Settings:
         Raises PermanentError when a variable can't be understood.
         """
         env = os.environ if environment is None else environment
+        Limits.from_environment(env)  # a misfit of those is told at the door, not in the middle of a build
         stores = read_stores(Path(env["D4C_STORES"]).expanduser().absolute()) if env.get("D4C_STORES") else Stores()
         return cls(
             home=Path(env.get("D4C_HOME") or ".d4c").expanduser().absolute(),

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 
-from d4c_pipeline.processing import antimeridian, curves, hilbert, points, repair, rings
+from d4c_pipeline.model.limits import Limits, setting
+from d4c_pipeline.processing import antimeridian, curves, hilbert, nesting, points, repair, rings
 from d4c_pipeline.processing.arrays import as_arrow
 from d4c_pipeline.processing.projection import Operation
 from d4c_pipeline.processing.shapes import WITH_Z, Geometries, Rules, Shapes, Tally
@@ -175,6 +176,13 @@ def _at_zero(places: npt.NDArray[np.float64], rules: Rules) -> int:
 
 
 def _parsed(chunk: pa.Array, rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
+    depth = Limits.from_environment().depth
+    if len(deep := nesting.deep_rows(chunk, depth)):
+        raise UnfitError(
+            f"{len(deep)} geometries are nested more than {depth} deep",
+            f"Have the publisher correct them, or raise {setting('depth')} (a setting)",
+            deep,
+        )
     wkb = chunk.to_numpy(zero_copy_only=False)
     # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
     with np.errstate(invalid="ignore"):

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, TableProcessing
-from d4c_pipeline.sources.unpack import is_archive, unpack
+from d4c_pipeline.sources.unpack import Budget, budget, is_archive, unpack
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet", ".pq"})
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
@@ -66,7 +66,6 @@ _TABLE_OF_GDB = ".gdbtable"
 _OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")
 _HTML = (b"<!doctype html", b"<html")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_NESTED = 2  # archives within an archive within the delivery: as deep as publishers go
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _gather(natives: Sequence[Path], work: Path) -> dict[str, Path]:
             raise DataError(f"The native file {native.name} is missing", "Fetch the vintage again")
         if _is_packed(native):
             folder = work / f"archive{number}"
-            found += [(name, native.name, path) for name, path in _unpacked(native, folder, _NESTED)]
+            found += [(name, native.name, path) for name, path in _unpacked(native, folder, budget(native))]
             continue
         if native.suffix.lower() == ".zip":
             raise DataError(
@@ -171,13 +170,13 @@ def _is_packed(path: Path) -> bool:
     return path.suffix.lower() not in WORKBOOK_SUFFIXES and is_archive(path)
 
 
-def _unpacked(archive: Path, folder: Path, depth: int) -> list[tuple[str, Path]]:
+def _unpacked(archive: Path, folder: Path, left: Budget, depth: int = 1) -> list[tuple[str, Path]]:
     folder.mkdir(parents=True)
     out: list[tuple[str, Path]] = []
-    for number, path in enumerate(unpack(archive, folder / "files")):
+    for number, path in enumerate(unpack(archive, folder / "files", within=left)):
         name = path.relative_to(folder / "files").as_posix()
-        if depth > 1 and path.suffix.lower() in (".zip", ".kmz") and is_archive(path):
-            inner = _unpacked(path, folder / f"inner{number}", depth - 1)
+        if depth < left.limits.nested and path.suffix.lower() in (".zip", ".kmz") and is_archive(path):
+            inner = _unpacked(path, folder / f"inner{number}", left, depth + 1)
             out += [(f"{name}/{inside}", file) for inside, file in inner]
         else:
             out.append((name, path))

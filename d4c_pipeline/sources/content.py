@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from d4c_pipeline.sources import files
+from d4c_pipeline.model.limits import Limits
+from d4c_pipeline.sources import files, zip_directory
 from d4c_pipeline.sources.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.web import Web
 from d4c_pipeline.transport.patience import persist
@@ -81,6 +82,8 @@ def _same(first: zipfile.ZipFile, one: zipfile.ZipInfo, second: zipfile.ZipFile,
 
 
 def _members(file: BinaryIO) -> _Members:
+    if zip_directory.listed(file) > Limits.from_environment().members:
+        raise zipfile.BadZipFile("more members than may be")  # it is refused when it is unpacked; its bytes decide here
     with zipfile.ZipFile(file) as archive:
         return sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())
 

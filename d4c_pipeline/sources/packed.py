@@ -12,20 +12,38 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, setting
 from d4c_pipeline.sources import files
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may hold: members, bytes unpacked, and how many times its own size (once above `ratio_from`).
+class Budget:
+    """What is left of the limits for one delivery: every archive of it, whatever it lies in, draws on the same one."""
 
-    The defaults leave room for the largest tables of Statistics Canada (about 20 GB, packed 40 times).
-    """
+    def __init__(self, limits: Limits, packed: int) -> None:
+        """`packed`: the bytes of the outermost archive, which `ratio` is measured by."""
+        self.limits = limits
+        self._packed = packed
+        self._members = self._bytes = 0
 
-    members: int = 10_000
-    total_bytes: int = 64 << 30
-    ratio: float = 200.0
-    ratio_from: int = 64 << 20
+    def member(self, archive: Path, count: int = 1) -> None:
+        """Count members as they are listed. Raises DataError when there are more than may be."""
+        self._members += count
+        if self._members > self.limits.members:
+            raise refused(archive, f"holds more than {self.limits.members:,} members", "members")
+
+    def room(self, archive: Path, size: int, *, more: str = "would unpack to") -> None:
+        """Raise DataError when `size` bytes more (uncounted) are more than may be."""
+        total = self._bytes + size
+        if total > self.limits.total_bytes:
+            raise refused(archive, f"{more} {total:,} bytes, more than {self.limits.total_bytes:,}", "total_bytes")
+        if total > self.limits.ratio_from and total > self.limits.ratio * self._packed:
+            times = total // max(self._packed, 1)
+            raise refused(archive, f"{more} {times:,} times its size, more than {self.limits.ratio:g}", "ratio")
+
+    def unpacked(self, archive: Path, size: int) -> None:
+        """Count bytes that are about to be unpacked. Raises DataError as `room` does."""
+        self.room(archive, size)
+        self._bytes += size
 
 
 @dataclass(frozen=True)
@@ -68,14 +86,15 @@ class OpenArchive(Protocol):
 class Format(Protocol):
     """Opens archives of one format. Raises DataError for a broken one, and for one beyond the limits."""
 
-    def __call__(self, archive: Path, limits: Limits, /) -> AbstractContextManager[OpenArchive]:
+    def __call__(self, archive: Path, budget: Budget, /) -> AbstractContextManager[OpenArchive]:
         """Return the archive, to be closed by the end of a block."""
         ...
 
 
-def refused(archive: Path, what: str) -> DataError:
-    """The error for an archive that is not unpacked."""
-    return DataError(f"{archive.name} {what}", "It was not unpacked: look at it, and tell the publisher or repack it")
+def refused(archive: Path, what: str, limit: str | None = None) -> DataError:
+    """The error for an archive that is not unpacked; `limit`: the field of `Limits` that allows no more."""
+    remedy = "It was not unpacked: look at it, and tell the publisher or repack it"
+    return DataError(f"{archive.name} {what}", f"{remedy}, or raise {setting(limit)} (a setting)" if limit else remedy)
 
 
 def broken(archive: Path, kind: str, error: Exception) -> DataError:

@@ -11,16 +11,17 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.sources import files
-from d4c_pipeline.sources.packed import Format, Limits, Packed, refused
+from d4c_pipeline.sources.packed import Budget, Format, Packed, refused
 
 # ruff: noqa: PLC0415 - most deliveries are of one format or none, and a cold process should not wait for the others
 
-__all__ = ["Limits", "is_archive", "unpack"]
+__all__ = ["Budget", "Limits", "budget", "check_size", "is_archive", "unpack"]
 
 _ZIP_SUFFIXES = (".zip", ".kmz")
 _BEGINNING = 265  # bytes; a tar says what it is at 257
-_DEFAULT_LIMITS = Limits()
+_NAME_BYTES = 255  # of a file or folder, on the disks there are
 
 
 def is_archive(path: Path) -> bool:
@@ -28,24 +29,45 @@ def is_archive(path: Path) -> bool:
     return _format(path) is not None
 
 
-def unpack(archive: Path, into: Path, *, limits: Limits | None = None) -> tuple[Path, ...]:
+def budget(archive: Path) -> Budget:
+    """Return the budget of a delivery whose outermost archive this is, as the settings have it."""
+    return Budget(Limits.from_environment(), archive.stat().st_size)
+
+
+def unpack(archive: Path, into: Path, *, within: Budget | None = None) -> tuple[Path, ...]:
     """Unpack `archive` (zip, 7z, tar, tar.gz, gz) into the folder `into` and return the files, sorted by path.
 
     Names are decoded as UTF-8, cp437, cp850 or cp1252, whichever they are; a member that is there twice, the same, is
-    one file. Raises DataError, before anything is written, for members that leave the folder or are links, encrypted,
-    too many or too large, or different ones of one name; and for a broken archive. Raises StorageError when `into`
+    one file. `within`: what is left for the delivery that the archive came with, by default all that settings allow.
+    Raises DataError, before anything is written, for members that leave the folder or are links, encrypted, too many or
+    too large, or different ones of one name; and for a broken archive. Raises StorageError when `into`
     can't be written. Running it again gives the same files.
     """
     opener = _format(archive)
     if opener is None:
         raise DataError(f"{archive.name} is no archive", "Look at what the source delivers, then fetch it again")
-    allowed = limits or _DEFAULT_LIMITS
-    with opener(archive, allowed) as opened:
-        members = _checked(archive, opened.members, allowed)
+    left = within or budget(archive)
+    with opener(archive, left) as opened:
+        members = _checked(archive, opened.members, left)
         with files.writing(into):
             into.mkdir(parents=True, exist_ok=True)
         files.require_room(into, sum(member.size for member in members.values()), f"Unpacking {archive.name}")
         return tuple(sorted(opened.write({member.key: into / path for path, member in members.items()})))
+
+
+def check_size(archive: Path) -> None:
+    """Raise DataError when the zip `archive` lists more members or bytes than may be; nothing is unpacked.
+
+    Of one without a directory nothing is said here: that is for the reader of its format.
+    """
+    from d4c_pipeline.sources import unpack_zip, zip_directory
+
+    with archive.open("rb") as file:
+        if not zip_directory.listed(file):
+            return
+    left = budget(archive)
+    with unpack_zip.ZipArchive(archive, left) as opened:
+        left.unpacked(archive, sum(member.size for member in opened.members))
 
 
 def _format(path: Path) -> Format | None:
@@ -76,21 +98,15 @@ def _is_zip_further_on(path: Path, start: bytes) -> bool:
     return likely and zipfile.is_zipfile(path)
 
 
-def _checked(archive: Path, members: Iterable[Packed], limits: Limits) -> dict[PurePosixPath, Packed]:
+def _checked(archive: Path, members: Iterable[Packed], left: Budget) -> dict[PurePosixPath, Packed]:
     """Return the members that are files by their safe relative paths, or refuse the whole archive."""
     found = tuple(members)
-    total, packed = sum(member.size for member in found), archive.stat().st_size
-    if len(found) > limits.members:
-        raise refused(archive, f"holds {len(found):,} members, more than {limits.members:,}")
-    if total > limits.total_bytes:
-        raise refused(archive, f"would unpack to {total:,} bytes, more than {limits.total_bytes:,}")
-    if total > limits.ratio_from and total > limits.ratio * packed:
-        raise refused(archive, f"would unpack to {total // packed:,} times its size, more than {limits.ratio:g}")
+    left.unpacked(archive, sum(member.size for member in found))
     checked: dict[str, tuple[PurePosixPath, Packed]] = {}
     folders: set[str] = set()
     for member in found:
         name = member.name.replace("\\", "/")
-        path = _safe_path(name, archive)
+        path = _safe_path(name, archive, left.limits.folders)
         folders.update(str(parent).casefold() for parent in path.parents)
         if member.special:
             raise refused(archive, f"holds '{name}', which is a link or a device")
@@ -111,8 +127,12 @@ def _checked(archive: Path, members: Iterable[Packed], limits: Limits) -> dict[P
     return dict(checked.values())
 
 
-def _safe_path(name: str, archive: Path) -> PurePosixPath:
+def _safe_path(name: str, archive: Path, folders: int) -> PurePosixPath:
+    if name.count("/") > folders:
+        raise refused(archive, f"holds '{name[:60]}...' in more than {folders} folders", "folders")
     path = PurePosixPath(name)
+    if any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in path.parts):
+        raise refused(archive, f"holds '{name[:60]}...', a name that is too long for a disk")
     if path.is_absolute() or (len(name) > 1 and name[1] == ":"):
         raise refused(archive, f"holds '{name}', an absolute path")
     if ".." in path.parts:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.sources import files
-from d4c_pipeline.sources.packed import Limits, Packed, broken, refused
+from d4c_pipeline.sources.packed import Budget, Packed, broken, refused
 
 
 class _SevenZip:
-    def __init__(self, archive: Path, opened: Any) -> None:
+    def __init__(self, archive: Path, opened: Any, budget: Budget) -> None:
         self._archive = archive
         self._opened = opened
         # The members themselves, beside `list()`, which tells no links.
         self._infos: list[Any] = list(opened.files)
+        budget.member(archive, len(self._infos))
         self.members: Sequence[Packed] = [_packed(key, info) for key, info in enumerate(self._infos)]
 
     def write(self, targets: Mapping[int, Path]) -> list[Path]:
@@ -46,7 +47,7 @@ class _SevenZip:
 
 
 @contextmanager
-def SevenZipArchive(archive: Path, _: Limits) -> Generator[_SevenZip]:  # noqa: N802 - a `Format`
+def SevenZipArchive(archive: Path, budget: Budget) -> Generator[_SevenZip]:  # noqa: N802 - a `Format`
     """Open a 7z. Raises DataError when it can't be read, or is encrypted."""
     import py7zr  # noqa: PLC0415 - a third of a second that few archives need
 
@@ -59,7 +60,7 @@ def SevenZipArchive(archive: Path, _: Limits) -> Generator[_SevenZip]:  # noqa: 
     with opened:
         if opened.needs_password():
             raise refused(archive, "is encrypted")
-        yield _SevenZip(archive, opened)
+        yield _SevenZip(archive, opened, budget)
 
 
 def _broken() -> tuple[type[Exception], ...]:

@@ -18,11 +18,12 @@ from typing import BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
-from d4c_pipeline.sources.packed import Format, Limits, Packed, broken, placing, refused
+from d4c_pipeline.sources.packed import Budget, Format, Packed, broken, placing
 
 _BLOCK = 1 << 20
 _ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
 _BROKEN = (tarfile.TarError, zlib.error, _ISAL_ERROR, EOFError, igzip.BadGzipFile)
+_HEADER_BYTES = 1 << 20  # of a name or of attributes; a path has 4,096 at most
 
 
 def gzipped(path: Path) -> Format:
@@ -35,17 +36,38 @@ def gzipped(path: Path) -> Format:
     return TarArchive if start[257:262] == b"ustar" else GzipFile
 
 
+class _Info(tarfile.TarInfo):
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        # The standard library reads names and attributes of any length into memory, and those in a row by recursion.
+        if self.type in _OF_THE_NEXT and self.size > _HEADER_BYTES:
+            raise tarfile.ReadError(f"a name or attributes of {self.size:,} bytes")
+        try:
+            return super()._proc_member(tarfile_)  # type: ignore[misc] # the entry point for subclasses, its source says
+        except RecursionError as error:
+            raise tarfile.ReadError("names and attributes without a file that they are of") from error
+
+
+_OF_THE_NEXT = frozenset(
+    {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+)
+
+
 class _Tar:
-    def __init__(self, archive: Path, stream: BinaryIO) -> None:
+    def __init__(self, archive: Path, stream: BinaryIO, budget: Budget) -> None:
         self._archive = archive
         self._stream = stream
-        with tarfile.open(fileobj=stream, mode="r|") as opened:
-            self.members: Sequence[Packed] = [_packed(key, info) for key, info in enumerate(opened)]
+        members: list[Packed] = []
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Info) as opened:
+            for key, info in enumerate(opened):
+                budget.member(archive)
+                members.append(_packed(key, info))
+                opened.members.clear()  # what it has gone past, which it keeps otherwise
+        self.members: Sequence[Packed] = members
 
     def write(self, targets: Mapping[int, Path]) -> list[Path]:
         self._stream.seek(0)
         try:
-            with tarfile.open(fileobj=self._stream, mode="r|") as opened:
+            with tarfile.open(fileobj=self._stream, mode="r|", tarinfo=_Info) as opened:
                 for key, info in enumerate(opened):
                     source = opened.extractfile(info) if key in targets else None
                     if source is not None:
@@ -57,16 +79,16 @@ class _Tar:
 
 
 @contextmanager
-def TarArchive(archive: Path, limits: Limits) -> Generator[_Tar]:  # noqa: N802 - a `Format`, named as what it opens
+def TarArchive(archive: Path, budget: Budget) -> Generator[_Tar]:  # noqa: N802 - a `Format`, named as what it opens
     """Open a tar, plain or gzipped. Raises DataError when it can't be read, or unpacks beyond the limits."""
     with archive.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     with igzip.open(archive, "rb") if packed else archive.open("rb") as stream:
         if packed:
-            _measure(archive, cast("BinaryIO", stream), limits)
+            _measure(archive, cast("BinaryIO", stream), budget)
             stream.seek(0)
         try:
-            opened = _Tar(archive, cast("BinaryIO", stream))
+            opened = _Tar(archive, cast("BinaryIO", stream), budget)
         except _BROKEN as error:
             raise broken(archive, "tar", error) from error
         yield opened
@@ -91,23 +113,21 @@ class _Gzip:
 
 
 @contextmanager
-def GzipFile(archive: Path, limits: Limits) -> Generator[_Gzip]:  # noqa: N802 - a `Format`, named as what it opens
+def GzipFile(archive: Path, budget: Budget) -> Generator[_Gzip]:  # noqa: N802 - a `Format`, named as what it opens
     """Open a gzipped file. Raises DataError when it can't be read, or unpacks beyond the limits."""
     with igzip.open(archive, "rb") as stream:
-        size = _measure(archive, cast("BinaryIO", stream), limits)
+        budget.member(archive)
+        size = _measure(archive, cast("BinaryIO", stream), budget)
         yield _Gzip(archive, cast("BinaryIO", stream), size)
 
 
-def _measure(archive: Path, stream: BinaryIO, limits: Limits) -> int:
+def _measure(archive: Path, stream: BinaryIO, budget: Budget) -> int:
     """Return how long a gzip becomes, without writing anything; stops where it is refused anyway."""
-    size, packed = 0, archive.stat().st_size
+    size = 0
     try:
         while block := stream.read(_BLOCK):
             size += len(block)
-            if size > limits.total_bytes:
-                raise refused(archive, f"unpacks to more than {limits.total_bytes:,} bytes")
-            if size > limits.ratio_from and size > limits.ratio * packed:
-                raise refused(archive, f"unpacks to more than {limits.ratio:g} times its size")
+            budget.room(archive, size, more="unpacks to at least")
     except _BROKEN as error:
         raise broken(archive, "gzip", error) from error
     return size

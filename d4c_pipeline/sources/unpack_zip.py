@@ -7,6 +7,7 @@ What is refused is decided in `unpack.py`.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
+import itertools
 import lzma
 import os
 import shutil
@@ -23,7 +24,8 @@ from typing import BinaryIO, cast
 import inflate64
 from isal import isal_zlib
 
-from d4c_pipeline.sources.packed import Limits, Packed, broken, placing
+from d4c_pipeline.sources import zip_directory
+from d4c_pipeline.sources.packed import Budget, Packed, broken, placing, refused
 
 _DEFLATE64 = 9
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, _DEFLATE64})
@@ -66,14 +68,25 @@ class _Zip:
 
 
 @contextmanager
-def ZipArchive(archive: Path, _: Limits) -> Generator[_Zip]:  # noqa: N802 - a `Format`, named as what it opens
-    """Open a zip. Raises DataError when it has no end, or a directory that can't be read."""
+def ZipArchive(archive: Path, budget: Budget) -> Generator[_Zip]:  # noqa: N802 - a `Format`, named as what it opens
+    """Open a zip. Raises DataError when it has no end, a directory that can't be read, or members over one another."""
     try:
+        with archive.open("rb") as file:
+            budget.member(archive, zip_directory.listed(file))
         opened = zipfile.ZipFile(archive)
     except _BROKEN as error:
         raise broken(archive, "zip", error) from error
     with opened:
+        _check_apart(archive, opened.infolist())
         yield _Zip(archive, opened)
+
+
+def _check_apart(archive: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
+    # One content under many names is how a small file becomes petabytes (D. Fifield, A better zip bomb, 2019).
+    places = sorted({(info.header_offset, info.orig_filename, info.compress_size) for info in infos})
+    for (start, name, size), (following, other, _) in itertools.pairwise(places):
+        if start + _LOCAL_HEADER.size + size > following:
+            raise refused(archive, f"holds '{name}' and '{other}' in the same bytes: members overlap")
 
 
 def _packed(key: int, info: zipfile.ZipInfo) -> Packed:

@@ -18,10 +18,11 @@ from typing import TypeVar
 import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing import inputs
 from d4c_pipeline.processing.inputs import Member
-from d4c_pipeline.processing.readers import hive
+from d4c_pipeline.processing.readers import bounded, hive
 from d4c_pipeline.processing.readers.native import Native, Part, with_rows, with_typed_nulls
 from d4c_pipeline.sources.unpack import is_archive
 
@@ -38,7 +39,8 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     them is found here. Raises DataError for what can't be read as declared, is empty, or can't be appended.
     """
     members = _chosen(processing, natives, work)
-    parts = [part for member in members for part in _parts(member, processing, threads)]
+    limits = Limits.from_environment()
+    parts = [part for member in members for part in _limited(member, processing, threads, limits)]
     parts = [hive.with_path_columns(part) for part in parts]
     parts = [replace(part, origin=_origin(part, several=len(members) > 1)) for part in parts]
     if processing.origin_column is not None:
@@ -69,6 +71,17 @@ def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
         for module in modules:
             import_module(f"d4c_pipeline.processing.{module}")
         return done.result()
+
+
+def _limited(member: Member, processing: Processing, threads: int | None, limits: Limits) -> list[Part]:
+    with bounded.explained(member.name):
+        parts = _parts(member, processing, threads)
+
+    def opened(part: Part) -> Native:
+        with bounded.explained(part.member):
+            return bounded.within_limits(part.open(), member, limits)
+
+    return [replace(part, open=partial(opened, part)) for part in parts]
 
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing
-from d4c_pipeline.processing.readers import edges
+from d4c_pipeline.processing.readers import bounded, edges
 from d4c_pipeline.processing.readers import encoding as encodings
 from d4c_pipeline.processing.readers.native import exactly_unique
 
@@ -174,6 +175,7 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
     if quote is None:
         quote = '"' if delimiter != "\t" or _quotes_close(path, encoding, end) else ""
     raw = list(processing.header) or _fields(record, delimiter, quote, escape)
+    bounded.check_columns(path.name, len(raw), Limits.from_environment())
     first_row = at if processing.header else at + height
     sample = _sampled(lines[first_row:], delimiter, quote, escape)
     if not processing.header and processing.header_row is None:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import shapely
 
+from d4c_pipeline.model.limits import Limits, beyond
+from d4c_pipeline.processing.nesting import is_deep_text
+
 _SRID = re.compile(r"\s*SRID\s*=\s*(\d+)\s*;", re.IGNORECASE)
 _HEX = re.compile(r"(?:\\x|0x)?((?:00|01)(?:[0-9a-f]{2}){4,})", re.IGNORECASE)
 _TOKEN = re.compile(r"\s*(?:([A-Za-z]+)|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|([(),]))")
@@ -41,9 +44,13 @@ class GeometryTextError(ValueError):
 def to_wkb(texts: Sequence[str | None], srid: str) -> Sequence[bytes | None]:
     """Return each text as WKB (little-endian where it is made here), None for null and blank ones.
 
-    `srid`: the EPSG code that those which state one have to have. Raises GeometryTextError for the first misfit.
+    `srid`: the EPSG code that those which state one have to have. Raises GeometryTextError for the first misfit,
+    DataError for one that is nested too deep.
     """
     bare = [_without_srid(text, srid) for text in texts]
+    depth = Limits.from_environment().depth
+    if any(text is not None and is_deep_text(text, depth) for text in bare):
+        raise beyond("The column of geometry", f"has one that is nested more than {depth} deep", "depth")
     # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
     with np.errstate(invalid="ignore"):
         try:

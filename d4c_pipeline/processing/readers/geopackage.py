@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.parallel import in_order, workers
+from d4c_pipeline.processing.readers import sqlite_bounds
 from d4c_pipeline.processing.readers.exact import Exact, declared_text, null_texts
 from d4c_pipeline.processing.sql_names import identifier
 
@@ -103,7 +104,7 @@ def examine(path: Path, layer: str, processing: Processing) -> Exact:
         with closing(_connect(path)) as connection:
             return _examined(connection, path, layer, processing)
     except sqlite3.Error as error:
-        raise _refusal(path, error) from error
+        raise sqlite_bounds.refusal(path, error, layer) from error
 
 
 def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing: Processing) -> Exact:
@@ -223,7 +224,9 @@ def _taker(
     names = list(types)
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        with closing(_connect(path)) as connection:
+        with closing(
+            sqlite_bounds.connect(path)
+        ) as connection:  # as long as it takes: rows are taken one after the other
             # GDAL reads in the order of the key, which is SQLite's row id.
             ordered = _has_row_ids(connection, table)
             asked = ", ".join(identifier(name) for name in names)
@@ -235,7 +238,7 @@ def _taker(
         try:
             some = list(islice(coming, count))
         except sqlite3.Error as error:
-            raise _refusal(path, error) from error
+            raise sqlite_bounds.refusal(path, error) from error
         return {
             name: _array([row[at] for row in some], types[name], nulls[name], name, path)
             for at, name in enumerate(names)
@@ -260,8 +263,4 @@ def _array(values: list[Any], kind: pa.DataType, nulls: tuple[str, ...], name: s
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-
-
-def _refusal(path: Path, error: sqlite3.Error) -> DataError:
-    return DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again")
+    return sqlite_bounds.connect(path, seconds=sqlite_bounds.seconds_for(path, Limits.from_environment()))

@@ -15,9 +15,10 @@ import duckdb
 import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.readers import json_bytes, json_records
+from d4c_pipeline.processing.readers import bounded, json_bytes, json_records
 from d4c_pipeline.processing.readers.json_records import Rows
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, exactly_unique, plain, with_nulls
@@ -47,6 +48,7 @@ def read(path: Path, processing: Processing) -> Native:
     try:
         rows = json_records.find(connection, source, processing.records, processing.header, report)
         names = _names(connection, rows, path)
+        bounded.check_columns(path.name, len(names), Limits.from_environment())
         kinds = _kinds(connection, rows, names, processing.nulls, path, report)
         reader = connection.execute(_select(rows, names, kinds, processing.nulls)).to_arrow_reader(_ROWS)
     except duckdb.Error as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.readers import answers
@@ -87,6 +88,16 @@ def check(path: Path) -> int | None:
             tail = _checked_tail(path, found[1])
             return answers.check_xml(path, head, tail)
     raise DataError(f"{path.name} is no XML: it has no element", "Look at what the source delivers")
+
+
+def has_document_type(handle: IO[bytes]) -> bool:
+    """Say whether XML declares a document type before its first element, or has none within the first 16 MiB."""
+    head = b""
+    while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
+        head += block.replace(b"\x00", b"")
+        if (found := _PROLOG.match(head)) is not None:
+            return found[1] is None
+    return True
 
 
 def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
-from d4c_pipeline.processing.readers import geoarrow, geometry_text, geoparquet
+from d4c_pipeline.processing.readers import geoarrow, geometry_text, geoparquet, parquet_bounds
 from d4c_pipeline.processing.readers.geoparquet import Shape
 from d4c_pipeline.processing.readers.native import (
     GEOMETRY_FIELD,
@@ -29,9 +30,6 @@ from d4c_pipeline.processing.readers.native import (
 if TYPE_CHECKING:
     import pyproj
 
-_BATCH_BYTES = 32 << 20
-_BATCH_ROWS = 16_384
-
 
 def read(path: Path, processing: Processing) -> Native:
     """Read a Parquet file; for features with the geometry of one column, the others of that kind left out.
@@ -41,11 +39,14 @@ def read(path: Path, processing: Processing) -> Native:
     with coordinates or SQL are declared to make it. Dictionaries are decoded, nested values become JSON text. Raises
     DataError for a broken file, no such column, an encoding that is not read, and a CRS that is not stated.
     """
+    limits = Limits.from_environment()
     try:
         file = pq.ParquetFile(path)
+        parquet_bounds.check(file, path, limits)
+        schema = file.schema_arrow  # made anew each time it is asked for
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
-    schema = file.schema_arrow  # made anew each time it is asked for
+    parquet_bounds.check_depth(schema, path, limits)
     shapes = geoparquet.shapes_of(file, schema)
     names: list[str] = schema.names
     report: dict[str, Any] = {}
@@ -89,11 +90,12 @@ def _batches(
     # `shape`: position (-1 for none) and encoding of the geometry.
     geometry, encoding = shape
     schema = attributes if geometry < 0 else attributes.append(GEOMETRY_FIELD)
+    sizes = parquet_bounds.Batches(file, path)
     for group in range(file.num_row_groups):
-        described = file.metadata.row_group(group)
-        # Text of more than 2 GiB does not fit into one array: rows are taken by what they weigh.
-        rows = max(1, min(_BATCH_ROWS, described.num_rows * _BATCH_BYTES // max(described.total_byte_size, 1)))
-        iterator = file.iter_batches(batch_size=rows, row_groups=[group])
+        try:
+            iterator = file.iter_batches(batch_size=sizes.rows(group), row_groups=[group])
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(path, error) from error
         while True:
             try:
                 batch = next(iterator, None)

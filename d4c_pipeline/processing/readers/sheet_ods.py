@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.processing.readers import markup
 from d4c_pipeline.processing.readers.sheet_xml import Range, Sheet, check_extent
 
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+_LONGEST = 32_767  # characters in a cell of a spreadsheet program
 _ERROR = re.compile(r"#(N/A|REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!)|(Err|Fehler|Erreur):\s?\d{3}")
 _LONG = re.compile(r"-?(\d{16,}|\d\.?\d*[eE]\+?(1[5-9]|[2-9]\d))")
 
@@ -30,8 +32,7 @@ def look(path: Path, name: str | None) -> tuple[Sheet, list[Range]]:
     found, merged = Sheet(), list[Range]()
     try:
         with zipfile.ZipFile(path) as archive, archive.open("content.xml") as handle:
-            head = handle.read(4096)
-            if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
+            if markup.has_document_type(handle):
                 raise DataError(
                     f"{path.name} declares entities, which no spreadsheet program does", "Look at the source"
                 )
@@ -45,7 +46,7 @@ def look(path: Path, name: str | None) -> tuple[Sheet, list[Range]]:
 
 def _walk(events: Iterator[tuple[str, ET.Element]], name: str | None, found: Sheet, merged: list[Range]) -> None:
     inside = False
-    row = column = 0
+    row = column = valued = 0  # the last: how far a row has values, each of which calamine repeats
     for event, element in events:
         if element.tag == f"{_TABLE}table":
             inside = event == "start" and name in (None, element.get(f"{_TABLE}name"))
@@ -53,19 +54,29 @@ def _walk(events: Iterator[tuple[str, ET.Element]], name: str | None, found: She
             if event == "end":
                 element.clear()
         elif event == "start" and element.tag == f"{_TABLE}table-row":
-            column = 0
+            column = valued = 0
         elif event == "end" and element.tag == f"{_TABLE}table-row":
-            row += int(element.get(f"{_TABLE}number-rows-repeated", "1"))
+            times = max(1, int(element.get(f"{_TABLE}number-rows-repeated", "1")))
+            if inside and valued:
+                found.rows, found.columns = max(found.rows, row + times), max(found.columns, valued)
+                found.cells += (times - 1) * valued
+                check_extent(found, "A sheet")
+            row += times
             if inside and element.get(f"{_TABLE}visibility") in ("collapse", "filter"):
                 found.hidden_rows += 1
             element.clear()
         elif event == "end" and element.tag in (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"):
-            if inside:
-                _note(element, row, column, found, merged)
-            column += int(element.get(f"{_TABLE}number-columns-repeated", "1"))
+            times = max(1, int(element.get(f"{_TABLE}number-columns-repeated", "1")))
+            if inside and _note(element, row, column, found, merged):
+                valued = column + times
+                found.cells += times - 1
+            column += times
 
 
-def _note(element: ET.Element, row: int, column: int, found: Sheet, merged: list[Range]) -> None:
+def _note(element: ET.Element, row: int, column: int, found: Sheet, merged: list[Range]) -> bool:
+    # Whether it has a value.
+    if any(int(each.get(f"{_TEXT}c", "1")) > _LONGEST for each in element.iter(f"{_TEXT}s")):
+        raise ValueError(f"more than {_LONGEST:,} spaces in a cell")
     kind = element.get(f"{_OFFICE}value-type")
     text = "".join("".join(each.itertext()) for each in element.iter(f"{_TEXT}p"))
     formula = element.get(f"{_TABLE}formula")
@@ -85,3 +96,4 @@ def _note(element: ET.Element, row: int, column: int, found: Sheet, merged: list
     value = element.get(f"{_OFFICE}value", "")
     if kind == "float" and _LONG.fullmatch(value):
         found.digits[cell] = value
+    return kind is not None or bool(text) or formula is not None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, beyond
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.processing.readers import edges
 from d4c_pipeline.processing.readers.sheet_columns import is_value, text
@@ -202,6 +203,14 @@ def _unmerged(
             f" ({_shown(rows[top][left])}){f' and {len(ranges) - 1} more' if len(ranges) > 1 else ''}",
             "Declare processing.merged: fill to give the value to each cell, or have the publisher unmerge them",
         )
+    limits = Limits.from_environment()
+    width = max(map(len, rows), default=0)
+    area = sum(
+        max(0, min(bottom + 1, len(rows)) - top) * max(0, min(right + 1, width) - left)
+        for (top, left), (bottom, right) in ranges
+    )
+    if area > limits.cells:
+        raise beyond(name, f"has {area:,} merged cells, more than {limits.cells:,}", "cells")
     filled = [list(row) for row in rows]
     for (top, left), (bottom, right) in ranges:
         for number in range(top, min(bottom + 1, len(filled))):

@@ -17,7 +17,11 @@ from pathlib import Path
 from posixpath import join, normpath, split
 from typing import IO, TypeAlias
 
+import numpy as np
+
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, beyond
+from d4c_pipeline.processing.readers import sheet_texts
 
 # Row and column from 0.
 Cell: TypeAlias = "tuple[int, int]"
@@ -25,6 +29,7 @@ Range: TypeAlias = "tuple[Cell, Cell]"
 
 _BLOCK = 1 << 22
 _PART_BYTES = 64 << 20
+_ROW_BYTES = 128 << 20  # Excel has 16,384 columns
 # A dense table of so many cells is held in any case; a larger one has to be filled to this share. Of each cell calamine
 # and Python take about 100 bytes.
 _CELLS, _FILLED = 4_000_000, 0.02
@@ -32,11 +37,13 @@ _ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?row>)", re.DO
 _CELL = re.compile(rb"<(?:\w+:)?c\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?c>)", re.DOTALL)
 _VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*>([^<]*)</")
 _FORMULA = re.compile(rb"<(?:\w+:)?f\b[^>]*?(?:/>|>([^<]*)</)")
-_ATTRIBUTE = re.compile(rb'\b(r|t|s|hidden|min|max)="([^"]*)"')
+_ATTRIBUTE = re.compile(rb"""\b(r|t|s|hidden|min|max)\s*=\s*["']([^"']*)["']""")
 _REFERENCE = re.compile(rb"([A-Z]+)(\d+)")
 _CELL_COUNT = re.compile(rb"<(?:\w+:)?c[ />]")
-_WIDE = re.compile(rb'r="([A-Z]{2,3})\d')
-_ROW_NUMBER = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d+)"')
+_WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,})\d""")
+_ROW_NUMBER = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br\s*=\s*["'](\d+)["']""")
+# A row or cell far down: rows may stand in any order, and cells need not be in the row that they name.
+_FAR = re.compile(rb"""\br\s*=\s*["'][A-Z]*(\d{7,})""")
 _HIDDEN_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\bhidden="(?:1|true)"')
 _COLUMN = re.compile(rb"<(?:\w+:)?col\b([^>]*?)/?>")
 # A formula with nothing behind it; a number of more digits than Excel has.
@@ -81,6 +88,7 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = _parts(archive, path)
+            sheet_texts.check(archive, parts.by_type.get("sharedStrings", ""), parts.sheet(name, path), path)
             part, is_dirty, padded = parts.sheet(name, path), parts.is_dirty, _padded_styles(archive, parts, path)
             with archive.open(part) as handle:
                 for block in _blocks(handle):
@@ -88,14 +96,22 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
             if _is_sparse(found):
                 # Cells that have nothing but a format don't count.
                 found.rows, found.columns, found.cells = _extent(archive, part)
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ET.ParseError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, ET.ParseError) as error:
         raise DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again") from error
     check_extent(found, f"Sheet {name} of {path.name}")
     return found
 
 
 def check_extent(found: Sheet, name: str) -> None:
-    """Raise DataError when the cells of a sheet span far more than they fill: readers fill what is between."""
+    """Raise DataError when the cells of a sheet span far more than they fill, or are more than may be (`model.limits`).
+
+    Readers fill what is between.
+    """
+    limits = Limits.from_environment()
+    if found.rows * found.columns > limits.cells and not _is_sparse(found):
+        raise beyond(
+            name, f"has {found.rows:,} rows of {found.columns:,} columns, more than {limits.cells:,} cells", "cells"
+        )
     if _is_sparse(found):
         raise DataError(
             f"{name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in {found.cells:,} cells:"
@@ -112,11 +128,16 @@ def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int, int]:
     rows = columns = cells = 0
     with archive.open(part) as handle:
         for block in _blocks(handle):
-            for match in _CELL.finditer(block):
-                place = _REFERENCE.fullmatch(dict(_ATTRIBUTE.findall(match[1])).get(b"r", b""))
-                if match[2] and place:
-                    rows, columns = max(rows, int(place[2])), max(columns, _column(place[1]) + 1)
-                    cells += 1
+            for row in _ROW.finditer(block):
+                number, column = dict(_ATTRIBUTE.findall(row[1])).get(b"r", b""), 0
+                for match in _CELL.finditer(row[2] or b""):
+                    # Without a place of its own a cell stands behind the one before, in the row that is named.
+                    if place := _REFERENCE.fullmatch(dict(_ATTRIBUTE.findall(match[1])).get(b"r", b"")):
+                        number, column = place[2], _column(place[1][:8])
+                    column += 1
+                    if match[2]:
+                        rows = max(rows, int(number[:10]) if number.isdigit() else rows + 1)
+                        columns, cells = max(columns, column), cells + 1
     return rows, columns, cells
 
 
@@ -141,6 +162,8 @@ def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
             end = data.rfind(b":row>") + len(b":row>")
             end = 0 if end < len(b":row>") else end
         if not end:
+            if len(data) > _ROW_BYTES:
+                raise EOFError(f"a row of more than {_ROW_BYTES:,} bytes")
             rest = data
             continue
         yield data[:end]
@@ -154,7 +177,8 @@ def _look_at(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, 
     at = block.rfind(b"<row")
     last = _ROW_NUMBER.match(block, at if at >= 0 else block.rfind(b"<", 0, max(block.rfind(b":row "), 0)))
     found.rows = max(found.rows, int(last[1])) if last else found.rows + block.count(b"<row")
-    wide = set(_WIDE.findall(block)) or {b"Z"}
+    found.rows = max(found.rows, max((int(row[:10]) for row in _FAR.findall(block)), default=0))
+    wide = {letters[:8] for letters in _WIDE.findall(block)} or {b"Z"}
     found.columns = max(found.columns, max(map(_column, wide)) + 1)
     if b"hidden=" in block:
         found.hidden_rows += len(_HIDDEN_ROW.findall(block))
@@ -208,12 +232,12 @@ def _note(
 
 
 def _hidden_columns(block: bytes) -> list[int]:
-    out: list[int] = []
+    hidden = np.zeros(1 << 14, np.bool_)
     for match in _COLUMN.finditer(block):
         attributes = dict(_ATTRIBUTE.findall(match[1]))
         if attributes.get(b"hidden") in (b"1", b"true"):
-            out += range(int(attributes[b"min"]) - 1, min(int(attributes[b"max"]), 1 << 14))
-    return out
+            hidden[max(int(attributes[b"min"]) - 1, 0) : int(attributes[b"max"])] = True
+    return [int(at) for at in np.flatnonzero(hidden)]
 
 
 def _column(letters: bytes) -> int:

@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.processing.gdal import pyogrio
 from d4c_pipeline.processing.inputs import DBF, Member
-from d4c_pipeline.processing.readers import answers, dbf, wholeness
+from d4c_pipeline.processing.readers import answers, bounded, dbf, sqlite_bounds, wholeness
 from d4c_pipeline.processing.readers import encoding as encodings
 from d4c_pipeline.processing.readers.exact import Exact
 from d4c_pipeline.processing.readers.listening import Listener
@@ -94,6 +95,8 @@ def parts(member: Member, processing: Processing) -> list[Part]:
 def _layers(member: Member, processing: Processing) -> list[str]:
     path = member.path
     listener = Listener(path)
+    if member.suffix == ".gpkg":
+        sqlite_bounds.check_layers(path)
     with _explained(path), _without_schema(path), listener.opening():
         layers = [(str(name), kind) for name, kind in pyogrio.list_layers(gdal_name(member))]
         if member.suffix == ".gpx":
@@ -122,13 +125,15 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
         encoding = encoding or (dbf.dbf_encoding(table) if table is not None else None)
         options["ENCODING"] = (encoding or "").upper().replace("ISO8859", "ISO-8859")
     name = f"Layer {layer} of {path.name}"
+    if member.suffix == ".gpkg":
+        sqlite_bounds.check(path, layer)
     listener = Listener(path)
     with ExitStack() as stack:
         stack.enter_context(_without_schema(path))
         stack.enter_context(listener.reading())
         with _explained(path), listener.opening():
             # Asked once: opening a GeoPackage takes GDAL 12 ms.
-            info = pyogrio.read_info(path, layer=asked) if member.suffix in (*_COUNTED, *HAS_FIDS) else None
+            info = _info(path, asked) if member.suffix in (*_COUNTED, *HAS_FIDS) else None
             source = prepared(member, processing, info, stack)
             meta, reader = stack.enter_context(
                 pyogrio.open_arrow(
@@ -143,6 +148,7 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
             )
         # GDAL's own threads are waited for without Python's lock, which they may want in order to be heard.
         stack.callback(reader.close)
+        bounded.check_columns(name, len(reader.schema), Limits.from_environment())
         report = ({"encoding": encoding} if member.suffix in (".shp", DBF) else {}) | {"layer": layer} | source.report
         columns = _columns(reader.schema, meta, vector, name, report)
         own = [
@@ -167,7 +173,14 @@ def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count(path: Path, layer: str) -> int:
-    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
+    return int(_info(path, layer, force_feature_count=True)["features"])
+
+
+def _info(path: Path, layer: str | None, **options: bool) -> dict[str, Any]:
+    try:
+        return pyogrio.read_info(path, layer=layer, **options)
+    except IndexError as error:  # what pyogrio raises for a file that GDAL opens and finds no layer in
+        raise pyogrio.errors.DataLayerError("it has no layer") from error
 
 
 def _batch_size(member: Member, info: Mapping[str, Any] | None) -> int:

@@ -22,13 +22,15 @@ import pyarrow.compute as pc
 import python_calamine as calamine
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Column, Processing
 from d4c_pipeline.processing.names import snake_case
-from d4c_pipeline.processing.readers import sheet_biff, sheet_columns, sheet_ods, sheet_table, sheet_xml
+from d4c_pipeline.processing.readers import bounded, sheet_biff, sheet_columns, sheet_ods, sheet_table, sheet_xml
 from d4c_pipeline.processing.readers.marks import with_plain_numbers
 from d4c_pipeline.processing.readers.native import Native, chosen, exactly_unique
 from d4c_pipeline.processing.readers.sheet_columns import is_value
 from d4c_pipeline.processing.readers.sheet_xml import Cell, Range, Sheet, reference
+from d4c_pipeline.sources.unpack import check_size
 
 Kind: TypeAlias = Literal["xlsx", "xlsb", "ods", "xls", "text"]
 
@@ -77,9 +79,13 @@ def sheets(path: Path, processing: Processing) -> list[str]:
     Hidden sheets are read when they are declared. Raises DataError for a broken or encrypted workbook, no such sheet,
     or several that are not to be appended.
     """
-    if kind(path) == "ods":
+    form = kind(path)
+    if form == "ods":
         sheet_ods.look(path, None)  # calamine makes tables of all sheets at once
+    elif form == "xls":
+        sheet_biff.check(path)
     with _opened(path) as book:
+        bounded.check_layers(path.name, len(book.sheets_metadata), Limits.from_environment(), "sheets")
         known = [each for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
         names = [each.name for each in known]
         if processing.layer is None and len(names) > 1:
@@ -260,6 +266,7 @@ def _has_rows(book: calamine.CalamineWorkbook, path: Path, name: str) -> bool:
 
 
 def _packed(path: Path) -> Kind:
+    check_size(path)  # before anything of it is read: its parts are unpacked into memory
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -289,9 +296,14 @@ def _opened(path: Path) -> Generator[calamine.CalamineWorkbook]:
             book.close()
     except (calamine.CalamineError, OSError) as error:
         raise _broken(path, error) from error
+    except BaseException as error:
+        # What calamine's Rust raises where it has a mistake of its own, as at dates before any calendar.
+        if type(error).__name__ == "PanicException":
+            raise _broken(path, error) from error
+        raise
 
 
-def _broken(path: Path, error: Exception) -> DataError:
+def _broken(path: Path, error: BaseException) -> DataError:
     if isinstance(error, calamine.PasswordError):
         return DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
     return DataError(f"{path.name} can't be read: {' '.join(str(error).split())[:300]}", _AGAIN)

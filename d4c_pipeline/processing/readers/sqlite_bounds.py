@@ -1,0 +1,90 @@
+"""SQLite that answers without end: what is computed is gone through before GDAL reads it, which nobody can stop.
+
+That is views, generated columns and virtual tables. A view of a hundred bytes may count without end, or make a blob of
+a gigabyte for each row (https://sqlite.org/security.html). Plain tables hold what is in the file and cost nothing here.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, beyond
+from d4c_pipeline.processing.readers import bounded
+from d4c_pipeline.processing.sql_names import identifier
+
+_STEPS = 100_000  # instructions of SQLite's machine between two looks at the clock: about a millisecond
+_BYTES_A_SECOND = 10 << 20  # what any disk reads; a large file may take longer to look through
+_VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s", re.IGNORECASE)
+_COMPUTED = (2, 3)  # of PRAGMA table_xinfo: a generated column
+
+
+def connect(path: Path, *, seconds: float | None = None) -> sqlite3.Connection:
+    """Open the file for reading, values no longer than they may be; after `seconds` what goes on is interrupted."""
+    opened = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    opened.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, Limits.from_environment().value_bytes)
+    if seconds is not None:
+        until = time.monotonic() + seconds
+        opened.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    return opened
+
+
+def seconds_for(path: Path, limits: Limits) -> float:
+    """Return how long SQLite may take to look through the file."""
+    return limits.seconds + path.stat().st_size / _BYTES_A_SECOND
+
+
+def check(path: Path, layer: str) -> None:
+    """Raise DataError when the layer is computed and is endless, too slow or too large, or SQLite can't read it."""
+    limits = Limits.from_environment()
+    try:
+        with closing(connect(path, seconds=seconds_for(path, limits))) as connection:
+            if _is_computed(connection, layer):
+                _go_through(connection, path, layer, limits)
+    except sqlite3.Error as error:
+        raise refusal(path, error, layer) from error
+
+
+def check_layers(path: Path) -> None:
+    """Raise DataError when the file lists more layers than it may; GDAL opens each of them."""
+    limits = Limits.from_environment()
+    try:
+        with closing(connect(path, seconds=seconds_for(path, limits))) as connection:
+            asked = f"SELECT count(*) FROM (SELECT 1 FROM gpkg_contents LIMIT {limits.layers * 100})"
+            (count,) = connection.execute(asked).fetchone()
+    except sqlite3.Error as error:
+        raise refusal(path, error) from error
+    bounded.check_layers(path.name, count, limits)
+
+
+def refusal(path: Path, error: sqlite3.Error, layer: str = "") -> DataError:
+    """Return the error for what SQLite could not do."""
+    limits, name = Limits.from_environment(), f"Layer {layer} of {path.name}" if layer else path.name
+    if "interrupted" in str(error):
+        return beyond(name, f"takes SQLite more than {seconds_for(path, limits):.0f} s to go through", "seconds")
+    if "too big" in str(error):
+        return beyond(name, f"has a value of more than {limits.value_bytes:,} bytes", "value_bytes")
+    return DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again")
+
+
+def _is_computed(connection: sqlite3.Connection, layer: str) -> bool:
+    asked = "SELECT type, sql FROM sqlite_master WHERE lower(name) = lower(?)"
+    found: list[tuple[Any, ...]] = connection.execute(asked, [layer]).fetchall()
+    if any(kind == "view" or _VIRTUAL.match(str(sql)) for kind, sql in found):
+        return True
+    columns: list[tuple[Any, ...]] = connection.execute(f"PRAGMA table_xinfo({identifier(layer)})").fetchall()
+    return any(column[-1] in _COMPUTED for column in columns)
+
+
+def _go_through(connection: sqlite3.Connection, path: Path, layer: str, limits: Limits) -> None:
+    total, size = 0, path.stat().st_size
+    for row in connection.execute(f"SELECT * FROM {identifier(layer)}"):
+        total += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        if total > limits.expansion_from and total > limits.expansion * size:
+            raise bounded.expanded(f"Layer {layer} of {path.name}", total, size, limits)
