@@ -138,7 +138,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             "titre": one.title.fr,
             "series": one.series,
             "vintages": one.vintages if one.vintages == "discovered" else list(one.vintages),
-            "license": one.license,
+            "license": one.licence_words,
             "folder": str(one.folder),
         }
         for one in load_datasets(settings.definitions).values()
@@ -149,7 +149,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             "titre": family.title.fr,
             "series": family.sample.series,
             "vintages": "members",
-            "license": family.sample.license,
+            "license": family.sample.licence_words,
             "folder": str(family.folder),
         }
         for family in load_families(settings.definitions).values()

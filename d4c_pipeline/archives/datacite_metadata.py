@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from html import unescape
 from importlib.util import find_spec
@@ -17,8 +18,9 @@ from typing import Any
 from jsonschema import Draft201909Validator
 from jsonschema.protocols import Validator
 
-from d4c_pipeline.archives.metadata import Creator, RecordMetadata, RelatedIdentifier
+from d4c_pipeline.archives.metadata import Creator, Grant, RecordMetadata, RelatedIdentifier
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.languages import bcp47
 
 SCHEMA_VERSION = "http://datacite.org/schema/kernel-4"
 _SCHEMA_FILE = "schemas/datacite-v4.5.json"
@@ -29,7 +31,9 @@ _CHANGED_BY = {
     "titles": "'title' in the dataset's YAML",
     "descriptions": "'description' in the dataset's YAML",
     "creators": "'creators' in the dataset's YAML",
-    "contributors": "'providers' in the dataset's YAML",
+    "contributors": "'providers' or 'contributors' in the dataset's YAML",
+    "fundingReferences": "'funding' in the dataset's YAML",
+    "language": "'languages' in the dataset's YAML",
     "subjects": "'keywords' in the dataset's YAML",
     "rightsList": "'license' in the dataset's YAML",
     "relatedIdentifiers": "'source' in the dataset's YAML, or D4C_CODE_URL, D4C_PAGE_URL",
@@ -42,6 +46,34 @@ _RELATIONS = {
     "continues": "Continues",
     "isdocumentedby": "IsDocumentedBy",
     "isnewversionof": "IsNewVersionOf",
+    "isidenticalto": "IsIdenticalTo",
+    "hasmetadata": "HasMetadata",
+}
+_ROLES = {
+    role.lower(): role
+    for role in (
+        "ContactPerson",
+        "DataCollector",
+        "DataCurator",
+        "DataManager",
+        "Distributor",
+        "Editor",
+        "HostingInstitution",
+        "Other",
+        "Producer",
+        "ProjectLeader",
+        "ProjectManager",
+        "ProjectMember",
+        "RegistrationAgency",
+        "RegistrationAuthority",
+        "RelatedPerson",
+        "ResearchGroup",
+        "Researcher",
+        "RightsHolder",
+        "Sponsor",
+        "Supervisor",
+        "WorkPackageLeader",
+    )
 }
 _RESOURCE_TYPES = {"dataset": "Dataset", "software": "Software"}
 
@@ -56,12 +88,13 @@ def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
             {"title": metadata.title.fr, "lang": "fr", "titleType": "TranslatedTitle"},
         ],
         "descriptions": [
-            {"description": _text(metadata.description.en), "descriptionType": "Abstract", "lang": "en"},
-            {"description": _text(metadata.description.fr), "descriptionType": "Abstract", "lang": "fr"},
+            *_descriptions(metadata.description.model_dump(), "Abstract"),
+            *_descriptions(metadata.columns, "TechnicalInfo"),
         ],
         "creators": [_party(creator) for creator in metadata.creators],
         "contributors": [
-            {**_party(contributor), "contributorType": "Distributor"} for contributor in metadata.contributors
+            {**_party(contributor), "contributorType": _ROLES.get(str(contributor.role), contributor.role)}
+            for contributor in metadata.contributors
         ],
         "publisher": {"name": metadata.publisher},
         "publicationYear": f"{metadata.publication_date.year:04d}",
@@ -73,9 +106,11 @@ def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
         **({"sizes": list(metadata.sizes)} if metadata.sizes else {}),
         **({"geoLocations": [_box(metadata.bounds)]} if metadata.bounds else {}),
         "subjects": [{"subject": subject} for subject in metadata.subjects],
-        "language": "en",
+        # DataCite has room for one, "the primary language of the resource".
+        **({"language": bcp47(metadata.languages[0])} if metadata.languages else {}),
+        **({"fundingReferences": [_funding(grant) for grant in metadata.funding]} if metadata.funding else {}),
         "version": metadata.version,
-        "rightsList": [_rights(metadata)],
+        "rightsList": _rights(metadata),
         "alternateIdentifiers": [
             {"alternateIdentifier": metadata.identifier, "alternateIdentifierType": "URN"},
         ],
@@ -159,15 +194,28 @@ def _box(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
     return {"geoLocationBox": {**sides, "eastBoundLongitude": east, "northBoundLatitude": north}}
 
 
-def _rights(metadata: RecordMetadata) -> dict[str, str]:
-    rights = {"rights": metadata.licence.title, "rightsUri": metadata.licence.url}
-    if metadata.licence.spdx is None:
-        return rights
-    return rights | {
-        "rightsIdentifier": metadata.licence.spdx,
-        "rightsIdentifierScheme": "SPDX",
-        "schemeUri": "https://spdx.org/licenses/",
-    }
+def _descriptions(texts: Mapping[str, str], kind: str) -> list[dict[str, str]]:
+    return [{"description": _text(html), "descriptionType": kind, "lang": language} for language, html in texts.items()]
+
+
+def _rights(metadata: RecordMetadata) -> list[dict[str, str]]:
+    """The licence; one with a French title of its own stands there in both languages."""
+    terms = metadata.licence
+    rights = {"rights": terms.title, "rightsUri": terms.url}
+    if terms.title_fr is not None:
+        return [rights | {"lang": "en"}, rights | {"rights": terms.title_fr, "lang": "fr"}]
+    if terms.spdx is None:
+        return [rights]
+    known = {"rightsIdentifier": terms.spdx, "rightsIdentifierScheme": "SPDX"}
+    return [rights | known | {"schemeUri": "https://spdx.org/licenses/"}]
+
+
+def _funding(grant: Grant) -> dict[str, str]:
+    said = {"funderName": grant.funder}
+    if grant.ror is not None:
+        said |= {"funderIdentifier": f"https://ror.org/{grant.ror}", "funderIdentifierType": "ROR"}
+    award = {"awardNumber": grant.number, "awardUri": grant.url, "awardTitle": grant.title and grant.title.en}
+    return said | {name: value for name, value in award.items() if value is not None}
 
 
 def _related(related: RelatedIdentifier) -> dict[str, str]:

@@ -78,6 +78,7 @@ class InvenioArchive:
         self._base = base_url.rstrip("/")
         self._patience, self._waits = patience or Patience(read_timeout=120.0), waits or Waits()
         self._pause = pause
+        self._funders: dict[str, bool] = {}  # ROR id -> whether the vocabulary there has it
         self._api = RestClient(
             f"{self._base}/api",
             f"Bearer {token}",
@@ -171,7 +172,7 @@ class InvenioArchive:
         for attempt in count(1):
             try:
                 answer = self._api.request(
-                    "POST", "/records", body=json_body(to_invenio(metadata)), repeat=Repeat.UNSAFE
+                    "POST", "/records", body=json_body(self._body(metadata)), repeat=Repeat.UNSAFE
                 )
                 return self._newborn(answer)
             except UncertainError:
@@ -201,7 +202,7 @@ class InvenioArchive:
 
     def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
         """Return metadata as the fields that are sent."""
-        return fields_of(to_invenio(metadata))
+        return fields_of(self._body(metadata))
 
     def described(self, draft: Draft) -> Mapping[str, Any]:
         """Return the fields that a draft has now."""
@@ -214,7 +215,7 @@ class InvenioArchive:
 
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata and read them back; `pids` are left out, which keeps a reserved DOI."""
-        sent = with_fields(to_invenio(metadata), keep or {})
+        sent = with_fields(self._body(metadata), keep or {})
         answer = self._api.request("PUT", _draft_path(draft), body=json_body(sent), passing=(404,))
         if answer.status == 404:
             raise self._no_draft(draft)
@@ -296,6 +297,14 @@ class InvenioArchive:
             self._publication.submit(record_id, self._community)
 
     # What the calls share
+
+    def _body(self, metadata: RecordMetadata) -> dict[str, Any]:
+        """Return the body that says `metadata`. Funders go by their ROR id where the vocabulary there has it."""
+        rors = {grant.ror for grant in metadata.funding if grant.ror is not None}
+        for ror in sorted(rors - set(self._funders)):
+            answer = self._api.request("GET", f"/funders/{quote(ror)}", passing=(404,))
+            self._funders[ror] = answer.status == 200
+        return to_invenio(metadata, funders={ror for ror in rors if self._funders[ror]})
 
     def _search(self, query: str) -> Iterator[Mapping[str, Any]]:
         """Return all of the account's drafts and records that match, whichever version of their concept."""

@@ -6,20 +6,23 @@ are those of InvenioRDM's own vocabularies. Reference: https://inveniordm.docs.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from d4c_pipeline.archives.metadata import IDENTIFIER_SCHEME, Creator, RecordMetadata, RelatedIdentifier
+from d4c_pipeline.archives.metadata import IDENTIFIER_SCHEME, Creator, Grant, RecordMetadata, RelatedIdentifier
 
-_CONTRIBUTOR_ROLE = "distributor"
 _FRENCH = "fra"
+_LANGUAGES = {"en": "eng", "fr": _FRENCH}
 
 
-def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[str, Any]:
+def to_invenio(
+    metadata: RecordMetadata, *, licence_known: bool = True, funders: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the whole body of `POST /api/records` and of `PUT /api/records/{id}/draft`.
 
     `licence_known`: whether the instance's vocabulary has the licence's id (`GET /api/vocabularies/licenses/{id}`); an
-    unknown id is refused by the instance without a word on the field, so title and address stand in for it.
+    unknown id is refused by the instance without a word on the field, so title and address stand in for it. `funders`:
+    the ROR ids that its vocabulary of funders has; any other funder goes by name.
 
     English is the main title and description, French the translated title and a second abstract: the forms in which
     InvenioRDM shows both and hands them on to DataCite. `pids` is left out, so that a reserved DOI stays.
@@ -35,11 +38,12 @@ def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[
             ],
             "description": metadata.description.en,
             "additional_descriptions": [
-                {"description": metadata.description.fr, "type": {"id": "abstract"}, "lang": {"id": _FRENCH}}
+                {"description": metadata.description.fr, "type": {"id": "abstract"}, "lang": {"id": _FRENCH}},
+                *_columns(metadata),
             ],
             "creators": [_party(creator) for creator in metadata.creators],
             "contributors": [
-                {**_party(contributor), "role": {"id": _CONTRIBUTOR_ROLE}} for contributor in metadata.contributors
+                {**_party(contributor), "role": {"id": contributor.role}} for contributor in metadata.contributors
             ],
             "publisher": metadata.publisher,
             "publication_date": metadata.publication_date.isoformat(),
@@ -53,6 +57,7 @@ def to_invenio(metadata: RecordMetadata, *, licence_known: bool = True) -> dict[
             "sizes": list(metadata.sizes),
             **({"dates": [{"date": metadata.valid, "type": {"id": "valid"}}]} if metadata.valid else {}),
             **({"locations": {"features": [{"geometry": _box(metadata.bounds)}]}} if metadata.bounds else {}),
+            **({"funding": [_funding(grant, funders) for grant in metadata.funding]} if metadata.funding else {}),
         },
     }
 
@@ -128,7 +133,30 @@ def _rights(metadata: RecordMetadata, known: bool) -> dict[str, Any]:
     # The vocabulary is that of SPDX: of any other licence the record says title and address itself, never both ways.
     if known and metadata.licence.spdx is not None:
         return {"id": metadata.licence.id}
-    return {"title": {"en": metadata.licence.title}, "link": metadata.licence.url}
+    # One language only: InvenioRDM 14 refuses a title in two ("Only one value is accepted.").
+    said: dict[str, Any] = {"title": {"en": metadata.licence.title}, "link": metadata.licence.url}
+    if metadata.licence_file is not None:
+        said["description"] = {"en": f"The text of the licence is the file {metadata.licence_file} of this record."}
+    return said
+
+
+def _columns(metadata: RecordMetadata) -> list[dict[str, Any]]:
+    return [
+        {"description": text, "type": {"id": "technical-info"}, "lang": {"id": _LANGUAGES[language]}}
+        for language, text in metadata.columns.items()
+    ]
+
+
+def _funding(grant: Grant, funders: Collection[str]) -> dict[str, Any]:
+    said: dict[str, Any] = {"funder": {"id": grant.ror} if grant.ror in funders else {"name": grant.funder}}
+    if grant.number is not None:
+        award: dict[str, Any] = {"number": grant.number}
+        if grant.title is not None:
+            award["title"] = grant.title.model_dump()
+        if grant.url is not None:
+            award["identifiers"] = [{"identifier": grant.url, "scheme": "url"}]
+        said["award"] = award
+    return said
 
 
 def _related(related: RelatedIdentifier) -> dict[str, Any]:

@@ -7,40 +7,46 @@ belongs to that archive's client.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from html import escape
 from typing import Any
 
-from d4c_pipeline.model.dataset import Dataset, Party
+from d4c_pipeline.model.credits import DISTRIBUTOR, Contributor, Funding, Party
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.licences import Licence, licence
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.licences import LICENCE_NAME, Licence
+from d4c_pipeline.model.release import Column, Release
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.settings import PUBLISHER
 
 IDENTIFIER_SCHEME = "urn:d4c:"
 RESOURCE_TYPE = "dataset"
-LANGUAGES = ("eng", "fra")
 
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _URL = re.compile(r"https?://\S+")
+_URN = re.compile(r"urn:bt[im]h:[0-9a-f]{40,68}")  # of a torrent: BEP 9 and BEP 52
 _ROR = re.compile(r"0[a-hj-km-np-tv-z0-9]{6}\d{2}")  # https://ror.readme.io/docs/identifier
 _ADDRESS = re.compile(r"https?://[^\s<>]+[^\s<>.,;:!?)\]»]")  # in escaped text
 _SHORTEST = 3  # characters of a title: InvenioRDM refuses less
+_MOST_COLUMNS = 200  # whose meaning a record repeats; README and item have all of them
 
 
 @dataclass(frozen=True)
 class Creator:
-    """Who made the data. `ror` is the bare id: an organisation's own, a person's that of the `affiliation`."""
+    """Who made the data. `ror` is the bare id: an organisation's own, a person's that of the `affiliation`.
+
+    `role`: what a contributor did, as a DataCite contributor type in lower case; None of a creator.
+    """
 
     name: str
     orcid: str | None = None
     ror: str | None = None
     person: bool = False
     affiliation: str | None = None
+    role: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values; what follows from the others is left out."""
@@ -49,7 +55,25 @@ class Creator:
             said["person"] = True
         if self.affiliation is not None:
             said["affiliation"] = self.affiliation
+        if self.role is not None:
+            said["role"] = self.role
         return said
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Who paid for the data. `ror` is the funder's bare id; `number`, `title` and `url` are the grant's."""
+
+    funder: str
+    ror: str | None = None
+    number: str | None = None
+    title: Bilingual | None = None
+    url: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values, without what is not known."""
+        said = {**vars(self), "title": self.title and self.title.model_dump()}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,9 @@ class RelatedIdentifier:
 
     @property
     def scheme(self) -> str:
-        """`doi` or `url`."""
+        """`doi`, `url` or `urn`."""
+        if self.identifier.startswith("urn:"):
+            return "urn"
         return "doi" if _DOI.fullmatch(self.identifier) else "url"
 
 
@@ -73,9 +99,11 @@ class RelatedIdentifier:
 class RecordMetadata:
     """What a record says about itself. Raises PermanentError for what an archive or DataCite would refuse.
 
-    `description` is HTML, made of escaped text only. `contributors` are those who provided the data. `identifier` is
-    our own alternate identifier, `languages` are ISO 639-3. `formats` are media types, `sizes` words, `bounds` west,
-    south, east, north in degrees, `valid` the date of the data (ISO 8601, to the year at least).
+    `description` is HTML, made of escaped text only, and so is `columns`, which says in
+    `en` and `fr`, where it is known, what they mean. `contributors` have
+    a role. `identifier` is our own alternate identifier. `languages` are those of the data (ISO 639-3), the main one
+    first. `formats` are media types, `sizes` words, `bounds` west, south, east, north in degrees, `valid` the date of
+    the data (ISO 8601, to the year at least). `licence_file`: the file of the release with the licence's text.
     """
 
     identifier: str
@@ -89,12 +117,15 @@ class RecordMetadata:
     publication_date: date
     subjects: tuple[str, ...]
     related: tuple[RelatedIdentifier, ...]
-    languages: tuple[str, ...] = LANGUAGES
+    languages: tuple[str, ...] = ()
     resource_type: str = RESOURCE_TYPE
     formats: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     bounds: tuple[float, float, float, float] | None = None
     valid: str | None = None
+    funding: tuple[Grant, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    licence_file: str | None = None
 
     def __post_init__(self) -> None:
         if not self.identifier.startswith(IDENTIFIER_SCHEME):
@@ -107,9 +138,9 @@ class RecordMetadata:
         if not self.publisher.strip():
             raise PermanentError("A record needs a publisher", "Set D4C_PUBLISHER")
         self._check_parties("creators", self.creators)
-        self._check_parties("providers", self.contributors)
+        self._check_parties("contributors", self.contributors)
         for related in self.related:
-            if not (_DOI.fullmatch(related.identifier) or _URL.fullmatch(related.identifier)):
+            if not any(form.fullmatch(related.identifier) for form in (_DOI, _URL, _URN)):
                 raise PermanentError(
                     f"'{related.identifier}' is neither a DOI nor an http(s) address",
                     "Correct the address that the record should refer to",
@@ -120,22 +151,33 @@ class RecordMetadata:
             raise PermanentError("A record needs at least one creator", "Declare 'creators' in the dataset's YAML")
         for number, party in enumerate(parties):
             where = f"Correct '{key}.{number}' in the YAML"
+            if key == "contributors":
+                where = f"Correct {party.name!r} among 'providers' or 'contributors' in the YAML"
             if not party.name.strip():
-                raise PermanentError("A creator or provider has a blank name", where)
+                raise PermanentError("A creator, provider or contributor has a blank name", where)
             if party.orcid is not None and not is_valid_orcid(party.orcid):
                 raise PermanentError(f"The ORCID {party.orcid} of {party.name} has a wrong check digit", where)
             if party.ror is not None and not _ROR.fullmatch(party.ror):
                 raise PermanentError(f"The ROR id {party.ror} of {party.name} is malformed", where)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metadata as JSON-ready values; formats, sizes, bounds and dates stand in the manifest beside."""
+        """Return the metadata as JSON-ready values; what may be left out is left out where nothing is known."""
+        known = {
+            "languages": list(self.languages),
+            "formats": list(self.formats),
+            "sizes": list(self.sizes),
+            "bounds": list(self.bounds) if self.bounds else None,
+            "valid": self.valid,
+            "funding": [grant.to_json() for grant in self.funding],
+            "columns": dict(self.columns),
+        }
         return {
             "identifier": self.identifier,
             "title": {"en": self.title.en, "fr": self.title.fr},
             "description": {"en": self.description.en, "fr": self.description.fr},
             "creators": [creator.to_json() for creator in self.creators],
             "contributors": [contributor.to_json() for contributor in self.contributors],
-            "licence": {"id": self.licence.id, "title": self.licence.title, "url": self.licence.url},
+            "licence": self._licence(),
             "publisher": self.publisher,
             "version": self.version,
             "publication_date": self.publication_date.isoformat(),
@@ -144,9 +186,14 @@ class RecordMetadata:
                 {"identifier": related.identifier, "scheme": related.scheme, "relation": related.relation}
                 for related in self.related
             ],
-            "languages": list(self.languages),
             "resource_type": self.resource_type,
+            **{name: value for name, value in known.items() if value},
         }
+
+    def _licence(self) -> dict[str, str]:
+        said = {"id": self.licence.id, "title": self.licence.title, "title_fr": self.licence.title_fr}
+        said |= {"url": self.licence.url, "file": self.licence_file}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 def record_metadata(
@@ -159,12 +206,14 @@ def record_metadata(
     previous_vintage_doi: str | None = None,
     page_url: str | None = None,
     published_on: date | None = None,
+    elsewhere: Sequence[RelatedIdentifier] = (),
 ) -> RecordMetadata:
     """Return the metadata of a release's record; the same release gives the same metadata on every run.
 
     `native_urls`: where its native files came from. `code_url`: the code that made it. `previous_vintage_doi`: the
     vintage before it, which it continues. `page_url`: its page in the portal. `published_on`: the day on which it is
-    made public, by default that of the plan. Raises PermanentError when something in them can't stand in a record.
+    made public, by default that of the plan. `elsewhere`: where else its files can be had. Raises PermanentError when
+    something in them can't stand in a record.
     """
     homepage = [dataset.source.homepage] if dataset.source.homepage else []
     origins = dict.fromkeys([*native_urls, *homepage])
@@ -176,22 +225,27 @@ def record_metadata(
     ):
         if identifier is not None:
             related.append(RelatedIdentifier(identifier, relation, resource_type))
+    related += elsewhere
     return RecordMetadata(
         identifier=release.identifier,
         title=_title(dataset, release),
         description=_description(dataset, release),
         creators=tuple(_creator(party) for party in dataset.creators),
-        contributors=tuple(_creator(party) for party in dataset.providers),
-        licence=licence(dataset.license),
+        contributors=_contributors(dataset),
+        licence=dataset.terms,
         publisher=publisher,
         version=str(release.version),
         publication_date=published_on or release.planned_at.date(),
         subjects=tuple(dict.fromkeys((*dataset.keywords.en, *dataset.keywords.fr))),
-        related=tuple(related),
+        related=tuple(dict.fromkeys(related)),
+        languages=dataset.languages,
         formats=tuple(dict.fromkeys(artifact.media_type for artifact in release.data_files)),
         sizes=(f"{release.summary.rows} rows", f"{release.data_size} bytes"),
         bounds=release.summary.bounds,
         valid=str(release.vintage).partition("T")[0],
+        funding=tuple(_grant(funding) for funding in dataset.funding),
+        columns=_columns(release.summary.columns),
+        licence_file=None if isinstance(dataset.license, str) else LICENCE_NAME,
     )
 
 
@@ -214,8 +268,22 @@ def _creator(party: Party) -> Creator:
             f"'{party.name}' may be a person (Family, Given) or an organisation, and a record has to say which",
             "Declare 'type: person' or 'type: organization' beside the name, or an orcid or a ror",
         )
-    ror = party.ror and party.ror.rpartition("/")[2]
-    return Creator(party.name, party.orcid, ror, party.is_person, party.affiliation)
+    role = party.role if isinstance(party, Contributor) else None
+    return Creator(party.name, party.orcid, _bare(party.ror), party.is_person, party.affiliation, role)
+
+
+def _contributors(dataset: Dataset) -> tuple[Creator, ...]:
+    """Who provides the data, then the others; one party in one role stands there once."""
+    provide = (replace(_creator(party), role=DISTRIBUTOR) for party in dataset.providers)
+    return tuple(dict.fromkeys((*provide, *map(_creator, dataset.contributors))))
+
+
+def _grant(funding: Funding) -> Grant:
+    return Grant(funding.funder, _bare(funding.ror), funding.number, funding.title, funding.url)
+
+
+def _bare(ror: str | None) -> str | None:
+    return ror and ror.rpartition("/")[2]
 
 
 def _title(dataset: Dataset, release: Release) -> Bilingual:
@@ -228,17 +296,32 @@ def _title(dataset: Dataset, release: Release) -> Bilingual:
 
 
 def _description(dataset: Dataset, release: Release) -> Bilingual:
-    declared = licence(dataset.license)
-    credit = dataset.attribution
+    terms, credit = dataset.terms, dataset.attribution
     rows = release.summary.rows
-    english = f"Data of {release.vintage}, version {release.version}: {rows} rows. Licence: {declared.title}."
+    english = f"Data of {release.vintage}, version {release.version}: {rows} rows. Licence: {terms.title}."
     french = (
-        f"Données de {release.vintage}, version {release.version} : {rows} enregistrements. Licence : {declared.title}."
+        f"Données de {release.vintage}, version {release.version} : {rows} enregistrements. "
+        f"Licence : {terms.titled('fr')}."
     )
     return Bilingual(
         en=_html(dataset.description.en, english, credit.en if credit else ""),
         fr=_html(dataset.description.fr, french, credit.fr if credit else ""),
     )
+
+
+def _columns(columns: Sequence[Column]) -> dict[str, str]:
+    """What the columns mean, in HTML by language: a paragraph for each whose meaning is known in it."""
+    told: dict[str, str] = {}
+    for language, lead, rest in (
+        ("en", "Columns:", "README.md has {} more."),
+        ("fr", "Colonnes :", "README.md en a {} de plus."),
+    ):
+        texts = [(column, getattr(column, f"description_{language}")) for column in columns]
+        lines = [f"{column.name} ({column.type}): {text}" for column, text in texts if text]
+        more = [rest.format(len(lines) - _MOST_COLUMNS)] if len(lines) > _MOST_COLUMNS else []
+        if lines:
+            told[language] = _html("", lead, *lines[:_MOST_COLUMNS], *more)
+    return told
 
 
 def _html(text: str, *further: str) -> str:

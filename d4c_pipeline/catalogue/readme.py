@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from d4c_pipeline.catalogue.crosswalk import citation
+from d4c_pipeline.model.credits import Contributor
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.licences import licence
 from d4c_pipeline.model.parts import SUFFIX
-from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, LEFT_OUT, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.texts import clean
 
@@ -39,6 +39,9 @@ class _Words:
     checking: str
     torrent: str
     sources: str
+    languages: str
+    funding: str
+    grant: str
     contact: str
     file_roles: Mapping[ArtifactRole, str]
 
@@ -55,9 +58,13 @@ _ENGLISH = _Words(
     files="Files",
     file_heads="| File | Bytes | What it is |",
     left_out="`{name}` leaves out {rows} of {all} rows, which have no geometry: the format has no place for them.",
-    checking="In the folder of the files, `sha256sum --check --ignore-missing {checksums}` says if they are whole.",
+    checking="In the folder of the files, `sha256sum --check --ignore-missing {checksums}` says if they are whole. "
+    "This README, the torrents and the item stand in the second list.",
     torrent="Torrent of `{name}`: info hash `{info_hash}`.",
     sources="Made from:",
+    languages="Language of the data: {codes} (ISO 639-3).",
+    funding="Funding",
+    grant="grant {number}",
     contact="Contact",
     file_roles={
         ArtifactRole.DATA: "the data",
@@ -70,6 +77,7 @@ _ENGLISH = _Words(
         ArtifactRole.CHECKSUMS: "sha256 of the files",
         ArtifactRole.CODE: "the code that made it",
         ArtifactRole.TORRENT: "the torrent",
+        ArtifactRole.LICENCE: "the text of the licence",
     },
 )
 _FRENCH = _Words(
@@ -84,9 +92,13 @@ _FRENCH = _Words(
     files="Fichiers",
     file_heads="| Fichier | Octets | Contenu |",
     left_out="`{name}` omet {rows} des {all} enregistrements, sans géométrie : le format ne peut pas les contenir.",
-    checking="Dans leur dossier, `sha256sum --check --ignore-missing {checksums}` dit si les fichiers sont intacts.",
+    checking="Dans leur dossier, `sha256sum --check --ignore-missing {checksums}` dit si les fichiers sont intacts. "
+    "Ce README, les torrents et la notice figurent dans la seconde liste.",
     torrent="Torrent de `{name}` : somme `{info_hash}`.",
     sources="Produites à partir de :",
+    languages="Langue des données : {codes} (ISO 639-3).",
+    funding="Financement",
+    grant="subvention {number}",
     contact="Contact",
     file_roles={
         ArtifactRole.DATA: "les données",
@@ -99,6 +111,7 @@ _FRENCH = _Words(
         ArtifactRole.CHECKSUMS: "sha256 des fichiers",
         ArtifactRole.CODE: "le code qui les a produites",
         ArtifactRole.TORRENT: "le torrent",
+        ArtifactRole.LICENCE: "le texte de la licence",
     },
 )
 
@@ -125,26 +138,32 @@ def readme(
         lines += _part(words, dataset, release, cited)
         lines += _files(words, release, torrents)
         lines += [words.sources, "", *(f"- <{source}>" for source in sources), ""] if sources else []
-        lines += [f"## {words.contact}", "", f"{publisher}: {contact}", ""] if contact else []
+        lines += _funding(words, dataset)
+        lines += _contact(words, dataset, publisher, contact)
     return "\n".join(lines).encode()
 
 
 def _part(words: _Words, dataset: Dataset, release: Release, cited: str) -> Iterator[str]:
     english = words.language == "en"
-    summary, terms, credit = release.summary, licence(dataset.license), dataset.attribution
+    summary, terms, credit = release.summary, dataset.terms, dataset.attribution
     yield f"# {dataset.title.en if english else dataset.title.fr}"
     yield ""
     yield (dataset.description.en if english else dataset.description.fr).strip()
     yield ""
     yield words.what.format(vintage=release.vintage, version=release.version)
     yield words.size.format(rows=summary.rows, columns=len(summary.columns))
+    if dataset.languages:
+        yield words.languages.format(codes=", ".join(dataset.languages))
     yield from ("", f"## {words.columns}", "", words.column_heads, "| --- | --- | --- |")
     for column in summary.columns:
         meaning = column.description_en if english else column.description_fr
         yield f"| `{_cell(column.name)}` | {_cell(column.type)} | {_cell(meaning or '')} |"
     yield from ("", f"## {words.opening}", "")
     yield from _opening(release)
-    yield from (f"## {words.licence}", "", f"[{terms.title}]({terms.url})")
+    yield from (f"## {words.licence}", "", f"[{terms.titled(words.language)}]({terms.url})")
+    kept = release.artifact(ArtifactRole.LICENCE)
+    if kept is not None:
+        yield from ("", f"`{kept.name}`: {words.file_roles[kept.role]}.")
     if credit is not None:
         yield from ("", credit.en if english else credit.fr)
     yield from ("", f"## {words.citing}", "", cited, "")
@@ -176,9 +195,35 @@ def _files(words: _Words, release: Release, torrents: Mapping[str, Torrent]) -> 
         yield from (said, "")
     checksums = release.artifact(ArtifactRole.CHECKSUMS)
     if checksums is not None:
-        yield from (words.checking.format(checksums=checksums.name), "")
+        yield from (words.checking.format(checksums=f"{checksums.name} {CHECKSUMS_REST_NAME}"), "")
     for name, torrent in sorted(torrents.items()):
         yield from (words.torrent.format(name=name, info_hash=torrent.info_hash), "")
+
+
+def _funding(words: _Words, dataset: Dataset) -> Iterator[str]:
+    if not dataset.funding:
+        return
+    yield from (f"## {words.funding}", "")
+    for one in dataset.funding:
+        title = one.title and (one.title.en if words.language == "en" else one.title.fr)
+        grant = words.grant.format(number=one.number) if one.number else None
+        yield f"- {', '.join(filter(None, (one.funder, grant, title, one.url)))}"
+    yield ""
+
+
+def _contact(words: _Words, dataset: Dataset, publisher: str, contact: str | None) -> Iterator[str]:
+    """Whom to ask: those whom the dataset names, then the publisher."""
+    lines = [_address(one) for one in dataset.contacts] + ([f"{publisher}: {contact}"] if contact else [])
+    if lines:
+        yield from (f"## {words.contact}", "")
+        yield from (f"- {line}" for line in lines) if len(lines) > 1 else lines
+        yield ""
+
+
+def _address(party: Contributor) -> str:
+    said = ", ".join(filter(None, (party.name, party.affiliation)))
+    where = ", ".join(filter(None, (party.email, party.url)))
+    return f"{said}: {where}" if where else said
 
 
 def _cell(text: str) -> str:

@@ -11,6 +11,7 @@ What STAC has no word for stands under the prefix `d4c:` (a `_fr` field is the F
 | `d4c:dataset`, `d4c:vintage`, `d4c:series` | what the release is of; `editions` or `rolling` |
 | `d4c:title_fr`, `d4c:description_fr`, `d4c:keywords_fr` | French of `title`, `description`, `keywords` |
 | `d4c:attribution`, `d4c:attribution_fr` | the credit line that the licence asks for |
+| `d4c:languages` | the languages of the data, ISO 639-3, the main one first |
 | `d4c:identifier` | our own identifier, also on the record at the archive |
 | `d4c:change`, `d4c:change_reasons` | the SemVer step from the version before (`none` for a first), and why |
 | `d4c:key`, `d4c:geometry_types` | columns that identify a row; GeoParquet's names of the types |
@@ -45,11 +46,12 @@ from pystac.extensions.version import ItemVersionExtension, VersionRelType
 
 from d4c_pipeline.catalogue.crosswalk import citation, required_doi
 from d4c_pipeline.model.addresses import catalogue_item_address
-from d4c_pipeline.model.dataset import Dataset, Party
+from d4c_pipeline.model.credits import Party
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError, PermanentError
-from d4c_pipeline.model.licences import Licence, licence
+from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import AFTER_ITEM, Artifact, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
@@ -86,7 +88,7 @@ def build_item(
     address or the bounds are none, PermanentError when the deposit has no DOI yet.
     """
     bounds = release.summary.bounds or (dataset.extent and dataset.extent.bounds)
-    terms = licence(dataset.license)
+    terms = dataset.terms
     item = pystac.Item(
         id=release.name,
         geometry=bounds_geometry(bounds) if bounds else None,
@@ -113,6 +115,9 @@ def build_item(
             pystac.Link("license", terms.url, pystac.MediaType.HTML, terms.title),
         ]
     )
+    kept = release.artifact(ArtifactRole.LICENCE)
+    if kept is not None:
+        item.add_link(pystac.Link("license", asset_urls[kept.name], kept.media_type, f"{terms.title}: its text"))
     if deposit.url:
         item.add_link(
             pystac.Link("via", deposit.url, pystac.MediaType.HTML, f"Record at the archive ({deposit.archive})")
@@ -278,6 +283,7 @@ def _described(
         "d4c:keywords_fr": list(dataset.keywords.fr),
         "d4c:attribution": credit and credit.en,
         "d4c:attribution_fr": credit and credit.fr,
+        "d4c:languages": list(dataset.languages),
         "license": terms.spdx or "other",
         "providers": providers(dataset),
         "created": utc_text(release.planned_at),
@@ -335,14 +341,14 @@ def _keyed(release: Release) -> list[tuple[str, Artifact]]:
     """Return the artifacts under asset keys that no other file of the release changes.
 
     The key is the role (`data`, `tiles`, `profile`), for data in parts and its torrents with the part (`data-pruid-24`,
-    `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Metadata is left out: that is this very item once it
-    has become an artifact.
+    `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Left out are this very item, once it has become an
+    artifact, and the list with its checksum.
     """
     keyed: list[tuple[str, Artifact]] = []
     for artifact in sorted(release.artifacts, key=lambda artifact: artifact.name):
+        if artifact.role in AFTER_ITEM:
+            continue
         match artifact.role:
-            case ArtifactRole.METADATA:
-                continue
             case ArtifactRole.DATA | ArtifactRole.TORRENT:
                 part = release.part(artifact)
                 key = f"{artifact.role}-{part}" if part else f"{artifact.role}"

@@ -15,7 +15,6 @@ from d4c_pipeline.catalogue.stac_item import item_bytes, item_place, providers
 from d4c_pipeline.catalogue.validation import STAC_VERSION
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT, catalogue_item_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.licences import licence
 
 _JSON = "application/json"
 _GEOJSON = "application/geo+json"
@@ -149,7 +148,7 @@ def _words(dataset: str, items: Sequence[Mapping[str, Any]], declared: Dataset |
         "d4c:description_fr": declared.description.fr,
         "keywords": list(declared.keywords.en),
         "d4c:keywords_fr": list(declared.keywords.fr),
-        "license": licence(declared.license).spdx or "other",
+        "license": declared.terms.spdx or "other",
         "providers": providers(declared),
     }
     return {name: value for name, value in stated.items() if value}

@@ -29,9 +29,12 @@ from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.licences import LICENCE_NAME
 from d4c_pipeline.model.naming import latest_stem
 from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import (
+    CHECKSUMS_NAME,
+    CHECKSUMS_REST_NAME,
     Artifact,
     ArtifactRole,
     Change,
@@ -44,8 +47,11 @@ from d4c_pipeline.model.release import (
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
-CHECKSUMS_NAME = "checksums.sha256"
-_FOLLOWING = {README_NAME: ArtifactRole.README, ITEM_NAME: ArtifactRole.METADATA}
+_FOLLOWING = {
+    README_NAME: ArtifactRole.README,
+    ITEM_NAME: ArtifactRole.METADATA,
+    CHECKSUMS_REST_NAME: ArtifactRole.CHECKSUMS_REST,
+}
 _PLANNED = {
     MANIFEST_NAME: ArtifactRole.MANIFEST,
     CODE_NAME: ArtifactRole.CODE,
@@ -141,6 +147,8 @@ class _Found:
                 made.append(Artifact(name, role, file.size, file.md5, one["sha256"], media_type(name)))
             else:
                 role = (_PLANNED | _FOLLOWING).get(name)
+                if name == LICENCE_NAME and isinstance(self.manifest["license"], Mapping):
+                    role = ArtifactRole.LICENCE
                 if role is None and name.endswith(".torrent"):
                     role = ArtifactRole.TORRENT
                 if role is not None:  # what else a curator put there is none of ours

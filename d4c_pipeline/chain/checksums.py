@@ -21,7 +21,14 @@ from d4c_pipeline.chain.plans import abandon_plan, manifest_of
 from d4c_pipeline.chain.processed import StagedBuild, StagedData, read_build
 from d4c_pipeline.chain.provenance import provenance
 from d4c_pipeline.chain.shared_names import refuse_shared_name, refuse_taken_name
-from d4c_pipeline.chain.staging import artifact_path, as_artifact, link_file, release_folder, write_json
+from d4c_pipeline.chain.staging import (
+    artifact_path,
+    as_artifact,
+    checksum_list,
+    link_file,
+    release_folder,
+    write_json,
+)
 from d4c_pipeline.chain.vintages import is_dated_by_its_files
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.distribution.hashing import Hasher
@@ -29,9 +36,18 @@ from d4c_pipeline.distribution.pieces import piece_hasher
 from d4c_pipeline.ledger.judgements import REJECTED
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.licences import LICENCE_NAME, DeclaredLicence
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.parts import MANIFEST_NAME, file_name
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, NativeFile, Release, release_key
+from d4c_pipeline.model.release import (
+    CHECKSUMS_NAME,
+    Artifact,
+    ArtifactRole,
+    Change,
+    NativeFile,
+    Release,
+    release_key,
+)
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.version import Bump, Version, first_version, next_version
 from d4c_pipeline.model.vintage import Vintage
@@ -206,7 +222,7 @@ def _stage(
             "dataset": dataset.id,
             "vintage": str(vintage),
             "version": str(version),
-            "license": dataset.license,
+            "license": _license(dataset),
             "definition_sha256": definition_digest(dataset),
             "native_files": [_native(n) for n in staged.natives],
             "parameters": dict(staged.parameters),
@@ -225,11 +241,18 @@ def _stage(
     artifacts.append(as_artifact(folder / MANIFEST_NAME, ArtifactRole.MANIFEST))
     write_file(folder / CODE_NAME, code_archive(dataset))
     artifacts.append(as_artifact(folder / CODE_NAME, ArtifactRole.CODE))
-    # The format of sha256sum, so that `sha256sum -c` works beside the files.
-    lines = "".join(f"{artifact.sha256}  {artifact.name}\n" for artifact in artifacts)
-    write_file(folder / "checksums.sha256", lines.encode())
-    artifacts.append(as_artifact(folder / "checksums.sha256", ArtifactRole.CHECKSUMS))
+    if isinstance(dataset.license, DeclaredLicence):
+        write_file(folder / LICENCE_NAME, dataset.license.content(dataset.folder))
+        artifacts.append(as_artifact(folder / LICENCE_NAME, ArtifactRole.LICENCE))
+    write_file(folder / CHECKSUMS_NAME, checksum_list(artifacts))
+    artifacts.append(as_artifact(folder / CHECKSUMS_NAME, ArtifactRole.CHECKSUMS))
     return artifacts
+
+
+def _license(dataset: Dataset) -> str | dict[str, str]:
+    """The licence for the manifest: its id, or title and address where the definition declares it in full."""
+    terms = dataset.terms
+    return dataset.license if isinstance(dataset.license, str) else {"title": terms.title, "url": terms.url}
 
 
 def _native(file: NativeFile) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from d4c_pipeline.chain.provenance import lock_file, package_folder
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
+from d4c_pipeline.model.licences import DeclaredLicence
 from d4c_pipeline.model.secrets import is_key_file, secrets_in
 from d4c_pipeline.model.sources import FolderSource
 
@@ -68,6 +69,9 @@ def definition_digest(dataset: Dataset) -> str:
     How it is published and checked is left out: that changes nothing in what is published.
     """
     said = dataset.model_dump(mode="json", exclude={"publication", "checks"})
+    if isinstance(dataset.license, DeclaredLicence):
+        # The text is a file of the release, wherever the definition keeps it.
+        said["license"]["sha256"] = hashlib.sha256(dataset.license.content(dataset.folder)).hexdigest()
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

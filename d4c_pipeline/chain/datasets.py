@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.licences import DeclaredLicence
 from d4c_pipeline.model.texts import unfit
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
 FAMILY_TYPE = "d4c_pipeline.PublishedFamily"
 SHIPPED = Path(__file__).parent.parent / "defs"
 _Model = TypeVar("_Model", Dataset, Family)
-_UNIONS = ("source", "processing")
+_UNIONS = ("source", "processing", "license")
 _OUR_TYPES = COMPONENT_TYPE.rpartition(".")[0]
 
 
@@ -168,6 +169,9 @@ def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type
             f"{file}:{_line(node, ('attributes', 'id'))}: id: '{declared.id}' is not the folder's name",
             f"Name both the same, '{declared.id}' or '{file.parent.name}'",
         )
+    sample = declared.sample if isinstance(declared, Family) else declared
+    if isinstance(sample, Dataset) and isinstance(sample.license, DeclaredLicence):
+        sample.license.content(file.parent)  # told now, not when a release is planned
     return declared.model_copy(update={"folder": file.parent})
 
 

@@ -18,7 +18,7 @@ from d4c_pipeline.chain.stores import store_root
 from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
-from d4c_pipeline.model.release import ArtifactRole, Deposit, Release
+from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, Release
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -92,7 +92,7 @@ def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposi
     files = {
         artifact.name: multihash_sha256(artifact.sha256)
         for artifact in release.artifacts
-        if artifact.role is not ArtifactRole.METADATA
+        if artifact.role not in AFTER_ITEM
     }
     if item["properties"]["sci:doi"] != deposit.doi or said != files:
         raise NeedsPersonError(

@@ -15,12 +15,13 @@ from d4c_pipeline.archives.port import check_files
 from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.current import current_release, is_settled
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.elsewhere import elsewhere
 from d4c_pipeline.chain.preflight import try_public_addresses
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import NeedsPersonError
-from d4c_pipeline.model.release import Deposit, DepositState, Release
+from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, Deposit, DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -61,6 +62,7 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
             page_url=settings.page_url.format(**place) if settings.page_url else None,
             # The metadata are sent last right before publication: the year made public is the record's year.
             published_on=(release.published_at or datetime.now(UTC)).date(),
+            elsewhere=elsewhere(deployment, dataset, release),
         )
     )
 
@@ -107,5 +109,5 @@ def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | Non
 def _refuse_oversized(release: Release) -> None:
     """Refuse what can't be one record, with the files that are still to come (a byte each, for their number)."""
     torrents = {f"{artifact.name}.torrent": 1 for artifact in release.data_files}
-    to_come = {README_NAME: 1, ITEM_NAME: 1} | torrents
+    to_come = {README_NAME: 1, ITEM_NAME: 1, CHECKSUMS_REST_NAME: 1} | torrents
     check_files(to_come | {artifact.name: artifact.size for artifact in release.artifacts})

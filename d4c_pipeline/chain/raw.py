@@ -20,6 +20,8 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.port import Arrived
 
+_LICENCE = 60  # characters of it that the ledger has room for
+
 
 @dataclass(frozen=True)
 class Retained:
@@ -84,7 +86,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
             deployment.primary.put_immutable(one.path, native.address, sums)
             natives.append(native)
             keep_native(deployment, dataset.id, here, native, one.path)
-        deployment.ledger.natives.record(dataset.id, here, natives, dataset.license)
+        deployment.ledger.natives.record(dataset.id, here, natives, dataset.licence_words[:_LICENCE])
         if here == vintage:
             deployment.ledger.natives.record_own(dataset.id, vintage)
         else:

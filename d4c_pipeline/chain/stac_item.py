@@ -1,6 +1,7 @@
 """`stac_item`: describes a release out of what is known before publication: its README and its validated STAC item.
 
-Both become artifacts of the release; the README first, since the item names every other file.
+Both become artifacts of the release; the README first, since the item names every other file. The checksums of what the
+plan could not list yet (the list is part of the release's identifier, and these files name its DOI) come last.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.chain.copies import add_artifact
 from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import release_folder
+from d4c_pipeline.chain.staging import checksum_list, release_folder
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import UnknownNameError
-from d4c_pipeline.model.release import ArtifactRole
+from d4c_pipeline.model.release import AFTER_ITEM, CHECKSUMS_REST_NAME, ArtifactRole
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.vintage import Vintage
 
 ITEM_NAME = "item.json"
+_REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.README, ArtifactRole.METADATA})
 
 
 def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict[str, Any]:
@@ -62,11 +64,14 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
                 release_address(release.dataset, release.vintage, release.version, artifact.name)
             )
             for artifact in release.artifacts
-            if artifact.role is not ArtifactRole.METADATA
+            if artifact.role not in AFTER_ITEM
         }
         item = build_item(told, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
         validate_item(item)
         write_file(folder / ITEM_NAME, item_bytes(item))
-        add_artifact(deployment, release, folder / ITEM_NAME, ArtifactRole.METADATA)
+        release = add_artifact(deployment, release, folder / ITEM_NAME, ArtifactRole.METADATA)
+        rest = sorted((one for one in release.artifacts if one.role in _REST), key=lambda artifact: artifact.name)
+        write_file(folder / CHECKSUMS_REST_NAME, checksum_list(rest))
+        add_artifact(deployment, release, folder / CHECKSUMS_REST_NAME, ArtifactRole.CHECKSUMS_REST)
         ledger.publications.record_item(release, item)
         return item

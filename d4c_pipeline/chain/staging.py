@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,6 +61,11 @@ def as_artifact(path: Path, role: ArtifactRole, *others: Hasher) -> Artifact:
     """Hash a staged file in one read, in which `others` take part, and describe it as an artifact."""
     digests = hash_file(path, *others)
     return Artifact(path.name, role, digests.size, digests.md5, digests.sha256, media_type(path.name))
+
+
+def checksum_list(artifacts: Iterable[Artifact]) -> bytes:
+    """Return sha256 and name of artifacts in the format of sha256sum, so that `sha256sum -c` works beside the files."""
+    return "".join(f"{artifact.sha256}  {artifact.name}\n" for artifact in artifacts).encode()
 
 
 def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) -> Path:

@@ -9,34 +9,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from d4c_pipeline.model import naming
 from d4c_pipeline.model.checks import Checks
+from d4c_pipeline.model.credits import CONTACT, Contributor, Funding, Party
 from d4c_pipeline.model.declared import (
     Bilingual,
     Declared,
-    HttpUrl,
     Identifier,
     VintageText,
     full_match,
 )
 from d4c_pipeline.model.dguid import is_well_formed_dguid
-from d4c_pipeline.model.errors import D4CError, UnknownNameError
-from d4c_pipeline.model.licences import licence
+from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.languages import Language
+from d4c_pipeline.model.licences import AnyLicence, Licence, licence
 from d4c_pipeline.model.outputs import Outputs
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.model.publication import Publication
 from d4c_pipeline.model.sources import Source
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
-
-
-def _licence_id(text: str) -> str:
-    try:
-        return licence(text).id
-    except D4CError as error:
-        raise ValueError(str(error)) from error
 
 
 class BilingualKeywords(Declared):
@@ -66,32 +60,6 @@ class Name(Declared):
     def as_dataset_name(self) -> naming.DatasetName:
         """Return the naming parts as the writer of names wants them."""
         return naming.DatasetName(self.region, self.source, self.dguid, self.package, self.theme, self.variant)
-
-
-class Party(Declared):
-    """A person or organisation that made or provides the data. `ror` is the id or address at ror.org.
-
-    `type`: `person` (written "Family, Given") or `organization`; left out, whoever has an `orcid` is a person and all
-    others are organisations. `affiliation`: where a person works, by name; a person's `ror` is that of the affiliation.
-    """
-
-    name: str = Field(min_length=1)
-    type: Literal["person", "organization"] | None = None
-    affiliation: str | None = Field(default=None, min_length=1)
-    ror: Annotated[str, full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")] | None = None
-    orcid: Annotated[str, full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
-    url: HttpUrl | None = None
-
-    @model_validator(mode="after")
-    def _a_person_or_an_organisation(self) -> Self:
-        if self.type == "organization" and (self.orcid or self.affiliation):
-            raise ValueError(f"'{self.name}' is an organization: orcid and affiliation are those of a person")
-        return self
-
-    @property
-    def is_person(self) -> bool:
-        """Whether it is a person, as declared or told by an ORCID."""
-        return self.type == "person" or self.orcid is not None
 
 
 class Noticing(Declared):
@@ -130,17 +98,21 @@ class Dataset(Declared):
 
     `vintages` is a list, or `discovered` where the source tells which exist. `series`: with `editions` every vintage
     stays a product of its own, with `rolling` a newer vintage supersedes the older ones. `extent` says where
-    the data lies when it has no geometry; geometry must lie within. `folder` is set by whoever read the YAML.
+    the data lies when it has no geometry; geometry must lie within. `languages`: of the data's own texts (ISO 639-3),
+    the main one first. `folder` is set by whoever read the YAML.
     """
 
     id: Identifier
     name: Name
     title: Bilingual
     description: Bilingual
-    license: Annotated[str, AfterValidator(_licence_id)]
+    license: AnyLicence
     attribution: Bilingual | None = None
     creators: tuple[Party, ...] = Field(min_length=1)
     providers: tuple[Party, ...] = ()
+    contributors: tuple[Contributor, ...] = ()
+    funding: tuple[Funding, ...] = ()
+    languages: tuple[Language, ...] = ()
     keywords: BilingualKeywords = BilingualKeywords()
     series: Literal["editions", "rolling"] = "editions"
     vintages: tuple[VintageText, ...] | Literal["discovered"]
@@ -186,6 +158,27 @@ class Dataset(Declared):
             if wrong := [name for name, wanted in asked.items() if wanted]:
                 raise ValueError(f"outputs: {', '.join(wrong)} can't be made of a table, which has no geometry")
         return self
+
+    @model_validator(mode="after")
+    def _languages_are_listed_once(self) -> Self:
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: one is listed twice")
+        return self
+
+    @property
+    def terms(self) -> Licence:
+        """The licence: one that is known here, or as declared."""
+        return licence(self.license) if isinstance(self.license, str) else self.license.licence
+
+    @property
+    def licence_words(self) -> str:
+        """The licence in one text: its id, or its title where the definition declares it in full."""
+        return self.license if isinstance(self.license, str) else self.license.title.en
+
+    @property
+    def contacts(self) -> tuple[Contributor, ...]:
+        """Whom readers may ask about the data."""
+        return tuple(one for one in self.contributors if one.role == CONTACT)
 
     @property
     def fixed_vintages(self) -> tuple[Vintage, ...] | None:

@@ -1,24 +1,45 @@
-"""The licences that a dataset may declare, under the ids that Zenodo's and InvenioRDM's vocabulary uses.
+"""The licences that a dataset may declare: by the ids that Zenodo's and InvenioRDM's vocabulary uses, or in full.
 
-That vocabulary is SPDX in lower case plus a few national ones. How a record or a STAC item spells a licence belongs
-to the rooms that write them.
+That vocabulary is SPDX in lower case plus a few national ones. Canadian cities have licences of their own, which a
+definition declares with title, address and text. How a record or a STAC item spells a licence belongs to the rooms
+that write them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from d4c_pipeline.model.errors import PermanentError
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl
+from d4c_pipeline.model.errors import D4CError, DefinitionError, PermanentError
+from d4c_pipeline.model.texts import unfit
+
+LICENCE_NAME = "LICENSE"
+"""The artifact with a declared licence's text."""
+DECLARED = "declared"
+"""The id of a licence that the definition declares in full."""
+_LARGEST = 1_000_000  # bytes; the longest licence of SPDX has 120,000
 
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence: vocabulary id, SPDX id (None where SPDX has none), title and address of its text."""
+    """A licence: vocabulary id, SPDX id (None where SPDX has none), title and address of its text.
+
+    `title_fr` is None where a licence has one title for all.
+    """
 
     id: str
     spdx: str | None
     title: str
     url: str
+    title_fr: str | None = None
+
+    def titled(self, language: Literal["en", "fr"]) -> str:
+        """The title in a language."""
+        return self.title_fr or self.title if language == "fr" else self.title
 
 
 _LICENCES = {
@@ -72,5 +93,89 @@ def licence(identifier: str) -> Licence:
     """
     found = _LICENCES.get(identifier.lower())
     if found is None:
-        raise PermanentError(f"'{identifier}' is not a known licence", f"Use one of {', '.join(sorted(_LICENCES))}")
+        raise PermanentError(
+            f"'{identifier}' is not a known licence",
+            f"Use one of {', '.join(sorted(_LICENCES))}, or declare it: {{title: {{en, fr}}, url, text_file}}",
+        )
     return found
+
+
+class DeclaredLicence(Declared):
+    """A licence that no vocabulary has. Its text stands in every release as `LICENSE`: pages of cities go away.
+
+    `url`: where the publisher has it. `text`, or `text_file`: a file of UTF-8 text beside the YAML.
+    """
+
+    title: Bilingual
+    url: HttpUrl
+    text: Annotated[str, Field(min_length=1)] | None = None
+    text_file: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("text_file")
+    @classmethod
+    def _text_is_beside(cls, name: str | None) -> str | None:
+        if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+            raise ValueError("name a file in the dataset's own folder")
+        return name
+
+    @model_validator(mode="after")
+    def _one_text(self) -> Self:
+        if (self.text is None) == (self.text_file is None):
+            raise ValueError("a licence of one's own wants its text: declare either text or text_file")
+        return self
+
+    @property
+    def licence(self) -> Licence:
+        """What records and items say of it."""
+        return Licence(DECLARED, None, self.title.en, self.url, self.title.fr)
+
+    def content(self, folder: Path | None) -> bytes:
+        """Return the text as it is published. `folder` is the dataset's own.
+
+        Raises DefinitionError when the file is missing, empty, larger than a megabyte or not plain UTF-8 text.
+        """
+        if self.text is not None:
+            return (self.text.rstrip("\n") + "\n").encode()
+        path = (folder or Path()) / str(self.text_file)
+        try:
+            content = path.read_bytes()
+            text = content.decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DefinitionError(
+                f"The text of the licence, {path}, can't be read: {error}", "Save it there as UTF-8 text"
+            ) from error
+        # Pages of licences are parted by form feeds, and Notepad begins a file with a byte order mark.
+        what = unfit(text.removeprefix("\ufeff").replace("\f", ""), markup=False)
+        if not text.strip() or len(content) > _LARGEST or what is not None:
+            wrong = what or ("no text" if not text.strip() else f"{len(content):,} bytes")
+            raise DefinitionError(
+                f"The text of the licence, {path}, has {wrong}", "Save the licence's plain text there"
+            )
+        return content
+
+
+def _known(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return licence(value).id
+    except D4CError as error:
+        raise ValueError(str(error)) from error
+
+
+def _form(value: object) -> str | None:
+    if isinstance(value, str):
+        return "known"
+    return DECLARED if isinstance(value, dict | DeclaredLicence) else None
+
+
+AnyLicence = Annotated[
+    Annotated[str, Tag("known")] | Annotated[DeclaredLicence, Tag(DECLARED)],
+    Discriminator(
+        _form,
+        custom_error_type="licence",
+        custom_error_message="Input should be the id of a licence, or {title: {en, fr}, url, text_file}",
+    ),
+    BeforeValidator(_known),
+]
+"""The id of a known licence, or one that is declared in full."""

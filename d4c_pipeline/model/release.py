@@ -34,10 +34,18 @@ class ArtifactRole(StrEnum):
     SOURCE = "source"
     README = "readme"
     CODE = "code"
+    LICENCE = "license"
+    CHECKSUMS_REST = "checksums_rest"
 
 
+CHECKSUMS_NAME = "checksums.sha256"
+"""What a release is planned with, and so what gives it its identifier."""
+CHECKSUMS_REST_NAME = "checksums-rest.sha256"
+"""What follows from the plan: the list above, README, torrents and item."""
 DERIVED_ROLES = frozenset({ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL, ArtifactRole.NOTEBOOK})
 """Roles of files that are made of the data, where a dataset asks for them."""
+AFTER_ITEM = frozenset({ArtifactRole.METADATA, ArtifactRole.CHECKSUMS_REST})
+"""Roles of what the item does not name: itself, and the list with its checksum."""
 
 
 class ReleaseState(StrEnum):

@@ -297,7 +297,7 @@ def _asset(product: Product, step: Step, upstream: str) -> dg.AssetsDefinition:
         check_specs=list(step.checks),
         automation_condition=condition_of(upstream),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
-        metadata={"license": dataset.license, "source": source_words(dataset)},
+        metadata={"license": dataset.licence_words, "source": source_words(dataset)},
         output_required=not step.may_wait,
     )
     def asset(

@@ -16,12 +16,15 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import unquote
 
+from d4c_pipeline_tests.fakes import invenio_vocabularies as vocabularies
+
 _PREFIX = "10.5072/zenodo."
 _LICENCES = {"cc-by-4.0", "cc0-1.0", "cc-by-sa-4.0", "mit", "ogl-canada-2.0", "odbl-1.0"}
 _VOCABULARIES = {
     "resource_type": {"dataset", "software", "image", "publication", "other"},
     "languages": {"eng", "fra", "deu", "spa"},
 }
+_SCHEMES = {"doi", "url", "urn", "ark", "handle"}
 _FIELDS = frozenset(
     [
         "resource_type",
@@ -176,6 +179,7 @@ class State:
     def _routes(self) -> Iterator[tuple[str, str, Callable[..., Reply]]]:
         record, draft = r"/records/([^/]+)", r"/records/([^/]+)/draft"
         yield "GET", "/user/records", self._own
+        yield "GET", "/funders/([^/]+)", self._funder
         yield "GET", "/records", self._public
         yield "POST", "/records", self._create
         yield "GET", record, self._read
@@ -215,6 +219,11 @@ class State:
         links = {"self": f"{base}/api/records"}
         body = {"hits": {"hits": hits, "total": len(found)}, "aggregations": {}, "sortBy": "newest", "links": links}
         return Reply(200, body)
+
+    def _funder(self, _base: str, _user: Any, _query: Any, _json: Any, _blob: Any, key: str) -> Reply:
+        if key != vocabularies.FUNDER:
+            raise Refused(404, "The persistent identifier does not exist.")
+        return Reply(200, {"id": key, "name": "Natural Sciences and Engineering Research Council"})
 
     def _create(self, base: str, user: str | None, _query: Any, json: Any, *_: Any) -> Reply:
         if user is None:
@@ -590,6 +599,16 @@ def _taken(sent: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     asked += [("languages", one["id"], _VOCABULARIES["languages"]) for one in sent.get("languages", [])]
     if "resource_type" in sent:
         asked.append(("resource_type", sent["resource_type"]["id"], _VOCABULARIES["resource_type"]))
+    asked += [("role", one["role"]["id"], vocabularies.ROLES) for one in sent.get("contributors", [])]
+    asked += [
+        ("relation", one["relation_type"]["id"], vocabularies.RELATIONS) for one in sent.get("related_identifiers", [])
+    ]
+    asked += [("type", one["type"]["id"], vocabularies.DESCRIPTIONS) for one in sent.get("additional_descriptions", [])]
+    asked += [
+        ("funder", one["funder"]["id"], {vocabularies.FUNDER})
+        for one in sent.get("funding", [])
+        if "id" in one["funder"]
+    ]
     for _, identifier, known in asked:
         if identifier not in known:
             raise Refused(400, f"Invalid value {identifier}.")
@@ -604,6 +623,18 @@ def _taken(sent: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     for name in sorted(set(kept) - _FIELDS):
         errors.append(_error(f"metadata.{name}", "Unknown field."))
         del kept[name]
+    for number, one in enumerate(kept.get("rights", [])):
+        if len(one.get("title", {})) > 1:
+            errors.append(_error(f"metadata.rights.{number}.title", "Only one value is accepted."))
+    for number, one in enumerate(kept.get("related_identifiers", [])):
+        if one["scheme"] not in _SCHEMES or (one["scheme"] == "url" and not one["identifier"].startswith("http")):
+            place = f"metadata.related_identifiers.{number}.identifier"
+            errors.append(_error(place, f"Invalid {one['scheme']} identifier."))
+    for number, one in enumerate(kept.get("funding", [])):
+        award = one.get("award")
+        if award is not None and not (award.get("number") or award.get("title")):
+            text = "An existing id or either number or title must be present."
+            errors.append(_error(f"metadata.funding.{number}.award", text))
     if "publisher" not in kept:
         errors.append(_error("metadata.publisher", "Missing publisher field required for DOI registration."))
     return kept, errors

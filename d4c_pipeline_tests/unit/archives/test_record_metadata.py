@@ -89,7 +89,7 @@ def test_what_stands_in_a_record() -> None:
             {"name": "Statistics Canada", "orcid": None, "ror": "04cpxjv19"},
             {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097", "ror": None},
         ],
-        "contributors": [{"name": "Data for Canada", "orcid": None, "ror": None}],
+        "contributors": [{"name": "Data for Canada", "orcid": None, "ror": None, "role": "distributor"}],
         "licence": {
             "id": "ogl-canada-2.0",
             "title": "Open Government Licence - Canada 2.0",
@@ -105,8 +105,9 @@ def test_what_stands_in_a_record() -> None:
             {"identifier": "10.5072/d4c-local.k7x2m-9qf4t", "scheme": "doi", "relation": "continues"},
             {"identifier": "https://data.example.org/odcaf", "scheme": "url", "relation": "isdocumentedby"},
         ],
-        "languages": ["eng", "fra"],
         "resource_type": "dataset",
+        "sizes": ["8041 rows", "0 bytes"],
+        "valid": "2020",
     }
 
 

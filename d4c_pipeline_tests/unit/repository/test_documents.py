@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from d4c_pipeline.chain.datasets import COMPONENT_TYPE, FAMILY_TYPE
 from d4c_pipeline.model import sources
-from d4c_pipeline.model.dataset import Dataset, Extent, Name, Party
+from d4c_pipeline.model.credits import Contributor, Funding, Party
+from d4c_pipeline.model.dataset import Dataset, Extent, Name
 from d4c_pipeline.model.family import Family, FamilyNoticing, StatCanTables
+from d4c_pipeline.model.licences import DeclaredLicence
 from d4c_pipeline.model.processing import Column, TableProcessing, VectorProcessing
 from d4c_pipeline.model.publication import Publication
 from d4c_pipeline.model.release import DepositState
@@ -91,6 +93,9 @@ def test_every_field_of_a_definition_is_explained() -> None:
         StatCanTables,
         Column,
         Party,
+        Contributor,
+        Funding,
+        DeclaredLicence,
         Name,
         Extent,
     ):
