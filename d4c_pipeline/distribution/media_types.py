@@ -52,7 +52,8 @@ BY_SUFFIX = {
 }
 # A STAC item: `item.json`, `<stem>.item.json`, `<stem>.stac.json`, or in the static catalogue `<version>.json`.
 ITEM = r"(?:(?:[^/]*[._-])?(?:item|stac)\.json|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\.json)"
-CHECKSUMS = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums)"
+# Text whose name has no suffix: lists of checksums, and the licence's own words.
+CHECKSUMS = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums|license)"
 _ITEM = re.compile(ITEM)
 _CHECKSUMS = re.compile(CHECKSUMS, re.IGNORECASE)
 

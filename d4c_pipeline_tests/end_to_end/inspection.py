@@ -101,14 +101,15 @@ def check_release(home: Path, row: Mapping[str, Any], natives: Mapping[str, str]
 
 def _check_checksums(folder: Path, data: Path) -> None:
     done = subprocess.run(
-        ["sha256sum", "--check", "--strict", "checksums.sha256"],
+        ["sha256sum", "--check", "--strict", "checksums.sha256", "checksums-rest.sha256"],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    named = (data.name, "code.zip", "manifest.json", "profile.json")
+    named = {path.name for path in data.parent.iterdir()} - {"checksums-rest.sha256"}  # which can't list itself
+    assert {data.name, "code.zip", "manifest.json", "README.md", "item.json", f"{data.name}.torrent"} <= named
     assert sorted(done.stdout.splitlines()) == sorted(f"{name}: OK" for name in named)
 
 

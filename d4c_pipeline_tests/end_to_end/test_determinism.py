@@ -97,10 +97,11 @@ def same_release(dataset: str, tmp_path: Path, origin: Origin, definitions: Path
     )
     folders = [Path(row["path"]).parent for row in (first, second)]
     files = [tree(folder) for folder in folders]
-    # Torrent (its seeds), README, item and record name addresses and DOIs, which differ; all else is the same to the
-    # byte, the zip of the code included.
-    named = {name for name in files[0] if name in {"item.json", "README.md"} or name.endswith(".torrent")}
-    assert len(files[0]) == 8
+    # Torrent (its seeds), README, item and record name addresses and DOIs, which differ, and so do their checksums; all
+    # else is the same to the byte, the zip of the code included.
+    differing = {"item.json", "README.md", "checksums-rest.sha256"}
+    named = {name for name in files[0] if name in differing or name.endswith(".torrent")}
+    assert len(files[0]) == 9
     assert {name: sha for name, sha in files[0].items() if name not in named} == {
         name: sha for name, sha in files[1].items() if name not in named
     }

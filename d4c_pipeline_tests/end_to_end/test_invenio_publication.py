@@ -7,7 +7,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import dagster as dg
 import httpx
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.deployment import Deployment, mounts
 from d4c_pipeline.chain.inventory import drafts, verify
+from d4c_pipeline.distribution.file_server import serving
 from d4c_pipeline.ledger import Ledger
-from d4c_pipeline.model.release import DepositState
+from d4c_pipeline.model.release import DepositState, Release, Torrent
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.build import build_definitions
@@ -92,6 +93,19 @@ def invenio(server: Server, d4c: D4C, origin: Origin, definitions: Path, monkeyp
     define(definitions, name=NAME, license="cc-by-4.0", publication=POLICY, keywords=unheard_of())
     origin.put(PLACES_URL, geojson())
     return d4c
+
+
+@contextmanager
+def serving_store(invenio: D4C) -> Iterator[None]:
+    """`d4c serve` for as long as readers are wanted."""
+    settings = Settings.from_environment({**invenio.environment()})
+    with serving(mounts(settings), port=settings.port):
+        yield
+
+
+def torrents_of(home: Path, release: Release) -> list[Torrent]:
+    with closing(Ledger.in_folder(home)) as ledger:
+        return list(ledger.publications.torrents(release).values())
 
 
 def unheard_of() -> dict[str, list[str]]:
@@ -167,10 +181,12 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
     assert (said["title"], said["version"], said["publisher"]) == ("Places (2021)", "0.1.0-beta", "Data for Canada")
     assert said["additional_titles"][0]["title"] == "Lieux (2021)"
     assert said["identifiers"] == [{"identifier": release.identifier, "scheme": "urn"}]
+    (torrent,) = torrents_of(invenio.home, release)
     assert [(entry["identifier"], entry["relation_type"]["id"]) for entry in said["related_identifiers"]] == [
         (PLACES_URL, "isderivedfrom"),
         ("https://example.org/code", "iscompiledby"),
         ("https://data.example.org/places/2021", "isdocumentedby"),
+        (f"urn:btih:{torrent.info_hash}", "isidenticalto"),
     ]
     names = set(record["files"]["entries"])
     assert names == {
@@ -178,6 +194,7 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
         f"{FIRST}.parquet.torrent",
         "README.md",
         "checksums.sha256",
+        "checksums-rest.sha256",
         "code.zip",
         "item.json",
         "manifest.json",
@@ -191,12 +208,14 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
         answer = httpx.get(f"{server.url}/records/{deposit.record_id}/files/{name}?download=1", timeout=60)
         (folder / name).write_bytes(answer.content)
     whole = subprocess.run(
-        ["sha256sum", "--check", "checksums.sha256"], cwd=folder, capture_output=True, text=True, check=False
+        ["sha256sum", "--check", "checksums.sha256", "checksums-rest.sha256"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert whole.returncode == 0, whole.stderr
-    assert sorted(whole.stdout.splitlines()) == sorted(
-        f"{name}: OK" for name in (f"{FIRST}.parquet", "code.zip", "manifest.json", "profile.json")
-    )
+    assert sorted(whole.stdout.splitlines()) == sorted(f"{name}: OK" for name in names - {"checksums-rest.sha256"})
     text = (folder / "README.md").read_text("utf-8")
     assert f"doi:{deposit.doi} (a test DOI" in text
     assert f"doi:{deposit.doi} (un DOI d'essai" in text
@@ -279,6 +298,88 @@ def test_a_rejection_in_the_ui_deletes_the_draft(invenio: D4C, server: Server) -
     assert server.mine(f'metadata.identifiers.identifier:"{release.identifier}"') == []
     with closing(Ledger.in_folder(invenio.home)) as ledger:
         assert ledger.releases.living("places") == ()
+
+
+@pytest.mark.timeout(300)
+def test_a_rich_record_is_read_back(invenio: D4C, server: Server, definitions: Path) -> None:
+    own_licence = {
+        "title": {"en": "Open Licence – Example City", "fr": "Licence ouverte – Ville d’Exemple"},
+        "url": "https://example.org/licence",
+        "text_file": "LICENCE.txt",
+    }
+    text = "You may use these data.\nVous pouvez utiliser ces données.\n"
+    home = define(
+        definitions,
+        name=NAME,
+        license=own_licence,
+        publication=POLICY | {"first_release": "automatic"},
+        keywords=unheard_of(),
+        contributors=[
+            {"name": "Roy, Anne", "type": "person", "affiliation": "Université Laval", "role": "ContactPerson"},
+            {"name": "Example Host", "ror": "https://ror.org/052gg0110", "role": "hostinginstitution"},
+        ],
+        funding=[
+            {
+                "funder": "Natural Sciences and Engineering Research Council of Canada",
+                "ror": "https://ror.org/01h531d29",
+                "number": "RGPIN-2021-01234",
+                "title": {"en": "Rivers", "fr": "Rivières"},
+                "url": "https://example.org/grants/1",
+            },
+            {"funder": "City of Example"},
+        ],
+        languages=["fra", "eng"],
+        processing={
+            "kind": "vector",
+            "key": ["id"],
+            "columns": {"population": {"description": {"en": "Number of inhabitants", "fr": "Nombre d’habitants"}}},
+        },
+    ).parent
+    (home / "LICENCE.txt").write_text(text, "utf-8")
+    # An address for readers, which the preflight reads an object through.
+    invenio.settings["D4C_STORE_URL"] = store = f"http://127.0.0.1:{invenio.port}"
+    with serving_store(invenio):
+        doi = invenio.ok("publish", "places")["doi"]
+    with closing(Ledger.in_folder(invenio.home)) as ledger:
+        (release,) = ledger.releases.living("places")
+        deposit = ledger.deposits.of(release)
+    assert deposit is not None
+    assert deposit.doi == doi
+    record = server.get(f"/api/records/{deposit.record_id}").json()
+    said = record["metadata"]
+
+    assert [(one["person_or_org"]["name"], one["role"]["id"]) for one in said["contributors"]] == [
+        ("Roy, Anne", "contactperson"),
+        ("Example Host", "hostinginstitution"),
+    ]
+    assert said["contributors"][0]["affiliations"][0]["name"] == "Université Laval"
+    assert said["contributors"][1]["person_or_org"]["identifiers"] == [{"identifier": "052gg0110", "scheme": "ror"}]
+    grant, city = said["funding"]
+    known = server.get("/api/funders/01h531d29").status_code == 200
+    assert grant["funder"].get("id") == ("01h531d29" if known else None)
+    if not known:  # a vocabulary that lacks the funder: by name then
+        assert grant["funder"]["name"] == "Natural Sciences and Engineering Research Council of Canada"
+    assert (grant["award"]["number"], grant["award"]["title"]["fr"]) == ("RGPIN-2021-01234", "Rivières")
+    assert grant["award"]["identifiers"][0]["identifier"] == "https://example.org/grants/1"
+    assert city == {"funder": {"name": "City of Example"}}
+    assert [one["id"] for one in said["languages"]] == ["fra", "eng"]
+    (rights,) = said["rights"]
+    assert rights["title"] == {"en": "Open Licence – Example City"}
+    assert rights["link"] == "https://example.org/licence"
+    assert rights["description"] == {"en": "The text of the licence is the file LICENSE of this record."}
+    (torrent,) = torrents_of(invenio.home, release)
+    place = f"{store}/releases/places/2021/v0.1.0-beta"
+    assert [(entry["identifier"], entry["relation_type"]["id"]) for entry in said["related_identifiers"][3:]] == [
+        (f"{place}/{FIRST}.parquet", "isidenticalto"),
+        (f"urn:btih:{torrent.info_hash}", "isidenticalto"),
+        (f"{store}/{torrent.address}", "hasmetadata"),
+    ]
+    technical = [one for one in said["additional_descriptions"] if one["type"]["id"] == "technical-info"]
+    assert [one["lang"]["id"] for one in technical] == ["eng", "fra"]
+    assert "population (int32): Number of inhabitants" in technical[0]["description"]
+    kept = httpx.get(f"{server.url}/records/{deposit.record_id}/files/LICENSE", timeout=60)
+    assert kept.text == text
+    assert invenio.ok("publish", "places")["outcome"] == "unchanged"
 
 
 def test_a_wrong_token_is_told_and_never_shown(invenio: D4C) -> None:

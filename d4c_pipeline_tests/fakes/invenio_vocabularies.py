@@ -1,4 +1,7 @@
-"""Ids of InvenioRDM 14's own vocabularies (`invenio_rdm_records/fixtures/data/vocabularies`), as the fake knows them."""
+"""Ids of InvenioRDM 14's own vocabularies, as the fake has them.
+
+Source: `invenio_rdm_records/fixtures/data/vocabularies`.
+"""
 
 from __future__ import annotations
 
