@@ -11,9 +11,10 @@ import pytest
 
 from d4c_pipeline.chain.deployment import Deployment, mounts
 from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected, define
+from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.integration.chain.test_rich_records import define_rich
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def minting(
     chain: Chain, definitions: Path, datacite: FakeDataCite, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Chain]:
     """The chain of the sample dataset, its store served at a public address, its DOIs minted at DataCite."""
-    define(definitions, publication={"policy": "automatic", "first_release": "automatic"})
+    define_rich(definitions, publication={"policy": "automatic", "first_release": "automatic"})
     monkeypatch.setenv("D4C_ARCHIVE_TOKEN", PASSWORD)
     settings = replace(
         chain.settings,
@@ -58,6 +59,25 @@ def test_two_versions_are_published_through_datacite(minting: Chain, datacite: F
     names = [artifact.name for artifact in minting.newest().artifacts]
     assert sorted(said["contentUrl"]) == sorted(f"{base}/v0.1.1-beta/{name}" for name in names)
     assert said["url"] == f"{base}/v0.1.1-beta/README.md"
+    assert said["fundingReferences"] == [
+        {
+            "funderName": "NSERC",
+            "funderIdentifier": "https://ror.org/01h531d29",
+            "funderIdentifierType": "ROR",
+            "awardNumber": "RGPIN-2021-01234",
+            "awardTitle": "Rivers",
+        }
+    ]
+    assert [one["contributorType"] for one in said["contributors"]] == ["ContactPerson", "HostingInstitution"]
+    assert said["language"] == "fr"
+    assert [one["rights"] for one in said["rightsList"]] == [
+        "Open Licence - Example City",
+        "Licence ouverte : Ville d'Exemple",
+    ]
+    data = next(name for name in names if name.endswith(".parquet"))
+    relations = [(one["relationType"], one["relatedIdentifier"]) for one in said["relatedIdentifiers"]]
+    assert ("IsIdenticalTo", f"{base}/v0.1.1-beta/{data}") in relations
+    assert any(one.startswith("urn:btih:") for relation, one in relations if relation == "IsIdenticalTo")
     versions = [one["relatedIdentifier"] for one in datacite.dois[str(first.concept_doi)]["relatedIdentifiers"]]
     assert versions == [first.doi, second.doi]
     # Run again, nothing is minted; another ledger adopts what is there.
