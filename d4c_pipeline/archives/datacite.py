@@ -41,6 +41,7 @@ _OF_THE_CONCEPT = (
     "contributors",
     "creators",
     "descriptions",
+    "fundingReferences",
     "language",
     "publicationYear",
     "publisher",
@@ -53,7 +54,9 @@ _OF_THE_CONCEPT = (
 )
 
 # What only a person says of a DOI, in DataCite Fabrica.
-_CURATED = ("fundingReferences", "geoLocations", "formats", "sizes")
+_CURATED = ("geoLocations", "formats", "sizes")
+# DataCite leaves attributes that a request does not name as they are: what is no longer declared is emptied.
+_UNSAID: Mapping[str, Any] = {"fundingReferences": [], "geoLocations": [], "formats": [], "sizes": [], "language": None}
 
 
 class DataCiteArchive:
@@ -206,7 +209,7 @@ class DataCiteArchive:
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata and read back that they are there."""
         self._require(draft)
-        self._put(draft.record_id, {**self._described(metadata), **(keep or {})})
+        self._put(draft.record_id, {**_UNSAID, **self._described(metadata), **(keep or {})})
         doi = self._require(draft)
         if doi.identifier != metadata.identifier or doi.version != metadata.version:
             raise PermanentError(

@@ -13,6 +13,7 @@ from typing import Any, cast
 from d4c_pipeline.archives.invenio_answers import differences
 
 Fields = Mapping[str, Any]
+_OF_FILES = frozenset({"isidenticalto", "hasmetadata"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Merged:
 def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) -> Merged:
     """Return what of the archive's present fields stays when `ours` are sent. `own`: fields that only we decide.
 
-    Of a record of which nothing is noted, fields stay that we have nothing to say of.
+    Of a record of which nothing is noted, fields stay that we have nothing to say of, but for relations that are true
+    of one version alone: the next one begins as a copy, and is not identical to files of the version before.
     """
     base, sent = last.base, last.sent
     keep: dict[str, Any] = {}
@@ -79,8 +81,8 @@ def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) 
         now, mine = there.get(name), ours.get(name)
         before = None if base is None else base.get(name)
         if base is None:
-            if now and not mine:
-                keep[name] = now
+            if not mine and (stays := _without_identity(now)):
+                keep[name] = stays
         elif now == before or (last.pending is not None and name in ours and _same(last.pending.get(name), now)):
             continue  # as it was, or as the request of a run that died has left it
         elif mine == sent.get(name) or (now is not None and mine is not None and _same(mine, now)):
@@ -93,6 +95,19 @@ def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) 
         elif last.decided != "ours":
             conflicts[name] = (now, mine)
     return Merged(keep, count, conflicts)
+
+
+def _without_identity(value: Any) -> Any:
+    """A field without the relations (in the words of any archive) to copies and torrents of one version's files."""
+    if not isinstance(value, list):
+        return value
+    entries = cast("list[Any]", value)
+    return [one for one in entries if not (isinstance(one, Mapping) and _relation(cast("Fields", one)) in _OF_FILES)]
+
+
+def _relation(entry: Fields) -> str:
+    found = entry.get("relation_type") or entry.get("relationType") or entry.get("relation") or ""
+    return str(cast("Fields", found).get("id", "") if isinstance(found, Mapping) else found).lower()
 
 
 def _added(before: Any, now: Any) -> list[Any] | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.metadata import Grant, RecordMetadata
 from d4c_pipeline.archives.port import Archive, Draft, PublishedRecord, RemoteFile
 from d4c_pipeline.model.errors import PermanentError
 
@@ -333,3 +335,22 @@ def test_addresses_are_known_from_the_draft_on(
     assert draft.record_id in address
     assert address.endswith("a%20b.parquet")
     assert published.url == archive.record_url(published.record_id)
+
+
+def test_what_is_no_longer_declared_does_not_come_back(archive: Archive, metadata: Metadata, hello: Path) -> None:
+    rich = replace(
+        metadata(),
+        funding=(Grant("City of Example", number="G-1"),),
+        languages=("deu",),
+        bounds=(-71.5, 46.25, -71.0, 46.5),
+        columns={"en": "<p>a (int8): Number of inhabitants</p>"},
+    )
+    draft = archive.put_metadata(archive.create_draft(rich), rich)
+    said = json.dumps(archive.described(draft))
+    assert all(word in said for word in ("City of Example", "-71.5", "Number of inhabitants"))
+    archive.upload(draft, "data.parquet", hello)
+    record = archive.publish(draft)
+    # The next version begins as a copy of it, and its definition has none of that any more.
+    draft = archive.put_metadata(archive.new_version(record.record_id), metadata("second", version="0.1.1"))
+    said = json.dumps(archive.described(draft))
+    assert [word for word in ("City of Example", "G-1", '"deu"', '"de"', "-71.5", "Number of") if word in said] == []

@@ -37,6 +37,7 @@ from d4c_pipeline_tests.integration.archives.test_archive_contract import (
     test_put_metadata_changes_the_identifier,
     test_the_archive_measures_what_arrives,
     test_versions_share_the_concept_doi,
+    test_what_is_no_longer_declared_does_not_come_back,
     test_without_a_file_nothing_is_published,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "test_put_metadata_changes_the_identifier",
     "test_the_archive_measures_what_arrives",
     "test_versions_share_the_concept_doi",
+    "test_what_is_no_longer_declared_does_not_come_back",
     "test_without_a_file_nothing_is_published",
 ]
 

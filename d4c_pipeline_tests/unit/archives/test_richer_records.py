@@ -18,6 +18,7 @@ from lxml import etree
 from pydantic import ValidationError
 
 from d4c_pipeline.archives.datacite_metadata import require_valid, to_datacite
+from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.archives.invenio_metadata import to_invenio
 from d4c_pipeline.archives.metadata import RecordMetadata, RelatedIdentifier, record_metadata
 from d4c_pipeline.model.credits import Contributor, Funding, Party
@@ -305,3 +306,24 @@ def test_a_language_goes_by_its_code_of_iso_639_3(code: str, message: str) -> No
 def test_a_language_is_listed_once() -> None:
     with pytest.raises(ValidationError, match="one is listed twice"):
         DATASET.model_validate(DATASET.model_dump() | {"languages": ["eng", "eng"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "copy", "page"),
+    [
+        ("related", {"relation": "isidenticalto"}, {"relation": "isdocumentedby"}),
+        ("relatedIdentifiers", {"relationType": "IsIdenticalTo"}, {"relationType": "IsDocumentedBy"}),
+        (
+            "metadata.related_identifiers",
+            {"relation_type": {"id": "hasmetadata", "title": {"en": "Has metadata"}}},
+            {"relation_type": {"id": "isdocumentedby"}},
+        ),
+    ],
+)
+def test_a_version_does_not_inherit_the_copies_of_the_one_before(
+    name: str, copy: dict[str, Any], page: dict[str, Any]
+) -> None:
+    """Of a record that was adopted nothing is noted, and its next version begins with all that it says."""
+    there = {name: [copy, page], "subjects": ["a curator's"]}
+    assert merge(LastSent(), there, {}, own=()).keep == {name: [page], "subjects": ["a curator's"]}
+    assert merge(LastSent(), {name: [copy]}, {}, own=()).keep == {}
