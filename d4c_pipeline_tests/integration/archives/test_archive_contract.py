@@ -353,4 +353,6 @@ def test_what_is_no_longer_declared_does_not_come_back(archive: Archive, metadat
     # The next version begins as a copy of it, and its definition has none of that any more.
     draft = archive.put_metadata(archive.new_version(record.record_id), metadata("second", version="0.1.1"))
     said = json.dumps(archive.described(draft))
-    assert [word for word in ("City of Example", "G-1", '"deu"', '"language": "de"', "-71.5", "Number of") if word in said] == []
+    assert [
+        word for word in ("City of Example", "G-1", '"deu"', '"language": "de"', "-71.5", "Number of") if word in said
+    ] == []
