@@ -58,7 +58,7 @@ class Limits:
     expansion: float = 1_000.0
     expansion_from: int = 1 << 30
     depth: int = 64
-    seconds: int = 20
+    seconds: int = 5
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Limits:
