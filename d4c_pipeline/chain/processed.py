@@ -7,6 +7,8 @@ The files that the dataset asks for beside the data (tiles, desktop formats...) 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +18,21 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.staging import artifact_path, native_copy, write_json
 from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import sha256_of
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
 from d4c_pipeline.model.parts import set_digest
 from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.build import Build, build
+from d4c_pipeline.processing import apart
+from d4c_pipeline.processing.child import call as child
+from d4c_pipeline.processing.child.wire import Limits, Reach
 from d4c_pipeline.processing.derived import derive as derived
+from d4c_pipeline.processing.notebook import refuse_secrets
+from d4c_pipeline.processing.parallel import most_memory
+from d4c_pipeline.processing.storage import remove_leftovers
+
+_SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,10 @@ class StagedBuild:
 def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
     """Build the data of `vintage` from its retained native files, and what the dataset derives from it.
 
-    Raises UnknownNameError when none are retained, IntegrityError when one is damaged, and DataError and StorageError
-    as the processing does. An earlier build stays in place until the new one is whole.
+    Foreign bytes are parsed by a process of their own (`processing.child`), which `D4C_BUILD_MEMORY` and
+    `D4C_BUILD_SECONDS` bound. Raises UnknownNameError when no native files are retained, IntegrityError when one is
+    damaged, DataError and StorageError as the processing does, DataError when that process crashes or passes a bound.
+    An earlier build stays in place until the new one is whole.
     """
     folder = deployment.staging(dataset, vintage) / "build"
     with deployment.working_on(dataset, vintage):
@@ -93,25 +105,17 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         with storage_errors(f"write in {folder}"):
             _mark(folder).unlink(missing_ok=True)
         inputs = _inputs(deployment, dataset)
-        built = build(
-            dataset,
-            vintage,
-            paths,
-            folder,
-            inputs={name: files for name, (files, _) in inputs.items()},
-            threads=deployment.settings.threads,
-            memory_limit=deployment.settings.memory_limit,
-            temp=deployment.settings.temp,
-        )
         chosen = derived.parameters(dataset)
-        made_of_it = list(derived.derive(list(built.files.values()), dataset, vintage, folder))
+        built = _built(
+            deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder
+        )
         write_json(
             _mark(folder),
             {
                 "data": [
                     {"file": path.name, "part": part, "sha256": sha256_of(path)} for part, path in built.files.items()
                 ],
-                "summary": _with_left_out(built.summary, made_of_it).to_json(),
+                "summary": _with_left_out(built.summary, built.derived).to_json(),
                 "natives": [vars(native) for native in natives],
                 "parameters": {
                     **built.parameters,
@@ -128,7 +132,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
                             "rows": made.rows,
                             "parameters": chosen[made.suffix],
                         }
-                        for made in made_of_it
+                        for made in built.derived
                     ),
                 ],
             },
@@ -137,7 +141,62 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         return read_build(deployment, dataset, vintage)
 
 
-def _with_left_out(summary: DataSummary, made: Sequence[derived.Derived]) -> DataSummary:
+def _built(
+    deployment: Deployment,
+    dataset: Dataset,
+    vintage: Vintage,
+    natives: Sequence[Path],
+    inputs: Mapping[str, Sequence[Path]],
+    folder: Path,
+) -> apart.Made:
+    """Have the build made by a process that may read these files, and write in `folder`, alone."""
+    settings, scratch = deployment.settings, folder.with_name("scratch")
+    with storage_errors(f"write in {folder}"):
+        shutil.rmtree(scratch, ignore_errors=True)
+        for needed in (folder, scratch):
+            needed.mkdir(parents=True, exist_ok=True)
+    try:
+        answer = child.run(
+            apart.make,
+            dataset,
+            vintage,
+            natives,
+            folder,
+            inputs,
+            settings.threads,
+            settings.memory_limit,
+            settings.temp,
+            what=f"The build of {dataset.id} {vintage}",
+            limits=Limits(settings.build_memory or most_memory(), settings.build_seconds),
+            settings=_SETTINGS,
+            reach=Reach(
+                scratch,
+                readable=(*natives, *(file for files in inputs.values() for file in files), *_folder_of(dataset)),
+                writable=(folder, *([settings.temp] if settings.temp is not None else [])),
+                # Its kernel is reached over the loopback; what it may reach besides is its reviewers' decision.
+                network=dataset.processing.notebook is not None,
+            ),
+        )
+        built = apart.made(answer, folder, derived.parameters(dataset))
+        if built.notebook is not None:
+            # Secrets are known here, not there.
+            secrets.declare_environment(os.environ)
+            refuse_secrets(built.notebook, f"The notebook {dataset.processing.notebook}")
+    except BaseException:
+        # A process that was ended could not.
+        with storage_errors(f"write in {folder}"):
+            remove_leftovers(folder, settings.temp)
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return built
+
+
+def _folder_of(dataset: Dataset) -> list[Path]:
+    return [dataset.folder] if dataset.folder is not None else []
+
+
+def _with_left_out(summary: DataSummary, made: Sequence[apart.DerivedFile]) -> DataSummary:
     """Return `summary` with how many rows a derived file has no place for: those without geometry, in a FlatGeobuf."""
     left_out = {one.suffix: summary.rows - one.rows for one in made if one.rows is not None}
     if not any(left_out.values()):
@@ -165,7 +224,7 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Pa
     return found
 
 
-def _executed(built: Build, dataset: Dataset) -> list[dict[str, Any]]:
+def _executed(built: apart.Made, dataset: Dataset) -> list[dict[str, Any]]:
     """The executed copy of the notebook as a derived file: the provenance of what it made."""
     if built.notebook is None or dataset.processing.notebook is None or dataset.folder is None:
         return []

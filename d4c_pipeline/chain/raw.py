@@ -17,6 +17,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.child import call as child
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.port import Arrived
 
@@ -46,6 +47,8 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
     SourceError, TransientError and StorageError as the source and the store do.
     """
     folder = deployment.staging(dataset, vintage) / "native"
+    # What a build needs is loaded while the network is waited for.
+    child.warm()
     with deployment.working_on(dataset, vintage), ExitStack() as leases:
         source = open_source(dataset, deployment.settings.origins)
         current = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))

@@ -21,6 +21,8 @@ DEFAULT_PORT = 8763
 DEFAULT_COPIES = 3
 """The archive and two stores."""
 DEFAULT_FIXITY_DAYS = 30
+DEFAULT_BUILD_SECONDS = 6 * 3600
+"""The largest tables of Statistics Canada take an hour on two cores."""
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?[KMGT]i?B", re.IGNORECASE)
 LOCAL_ARCHIVE = "local"
@@ -44,6 +46,8 @@ class Settings:
     `hybrid_torrents`: v1+v2 instead of v1 (D4C_TORRENT_HYBRID=1). `threads` (D4C_THREADS; unset, one for each core),
     `memory_limit` (D4C_MEMORY_LIMIT, `4GB`; unset, half of what there is) and `temp` (D4C_TEMP, an existing folder for
     what a build lays aside; unset, its staging): of the processing; they change the speed, never the bytes.
+    `build_memory` (bytes; D4C_BUILD_MEMORY, `12GB`; unset, nine tenths of what there is) and `build_seconds`
+    (D4C_BUILD_SECONDS): past which the process of a build is ended.
 
     `archive`: where DOIs are minted (D4C_ARCHIVE: local, zenodo, zenodo-sandbox, invenio, datacite). For all but the
     local one, `archive_url` is the server's address (known of Zenodo and DataCite). `archive_test`: its DOIs are test
@@ -73,6 +77,8 @@ class Settings:
     threads: int | None = None
     memory_limit: str | None = None
     temp: Path | None = None
+    build_memory: int | None = None
+    build_seconds: int = DEFAULT_BUILD_SECONDS
     archive: str = LOCAL_ARCHIVE
     archive_test: bool = False
     archive_community: str | None = None
@@ -117,6 +123,8 @@ class Settings:
             threads=thread_count(env.get("D4C_THREADS", "")),
             memory_limit=memory_amount(env.get("D4C_MEMORY_LIMIT", "")),
             temp=temp_folder(env.get("D4C_TEMP", "")),
+            build_memory=_bytes("D4C_BUILD_MEMORY", env.get("D4C_BUILD_MEMORY", "")),
+            build_seconds=_whole_number("D4C_BUILD_SECONDS", env.get("D4C_BUILD_SECONDS", ""), DEFAULT_BUILD_SECONDS),
             archive=_archive(env.get("D4C_ARCHIVE", "")),
             archive_test=_flag(env.get("D4C_ARCHIVE_TEST", "0")),
             archive_community=env.get("D4C_ARCHIVE_COMMUNITY") or None,

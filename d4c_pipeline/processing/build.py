@@ -20,7 +20,7 @@ from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import merge, partition, prepare, write
+from d4c_pipeline.processing import doing, merge, partition, prepare, write
 from d4c_pipeline.processing.columns import GEOMETRY
 from d4c_pipeline.processing.files import Files
 from d4c_pipeline.processing.parallel import in_memory_bytes
@@ -81,6 +81,7 @@ def build(
         if not done.shelf.in_memory:
             pa.default_memory_pool().release_unused()  # up to gigabytes, which DuckDB's own allocator could not use
         data = [file.path for file in files]
+        doing.now("profiling what was made of the files")
         spill = work / "profile-spill"
         spill.mkdir()
         geometry = done.features.facts if done.features is not None else None
@@ -130,6 +131,7 @@ def convert(
 
         native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
+    doing.now("sorting and writing what was read")
     noticed = merge.Sorting()
     parts = _sorted(dataset, ready, noticed, work, in_memory_bytes(memory_limit))
     written = partition.write_parts(

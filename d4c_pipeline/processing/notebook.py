@@ -22,28 +22,12 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import DataError, PermanentError
+from d4c_pipeline.processing import environment
 from d4c_pipeline.processing.columns import BBOX, GEOMETRY
 from d4c_pipeline.processing.files import Files, listed
 from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 
 _NEEDED = ("papermill", "ipykernel")
-# What a kernel must not take from whoever runs it: hash order, zone and locale decide bytes, the rest is someone's own.
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-# All that a kernel takes over: where programs and libraries lie. No notebook needs the token of an archive, and its
-# executed copy is published.
-_TAKEN_OVER = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GDAL_DATA",
-    "PROJ_DATA",
-    "PROJ_LIB",
-    "OMP_NUM_THREADS",
-)
 _INPUTS = "inputs"
 _IPYTHON = ".ipython"
 _TABLES = "tables"
@@ -197,7 +181,7 @@ def run_notebook(
         shutil.rmtree(into / _IPYTHON, ignore_errors=True)
         if copy.is_file():
             _without_moments(copy)
-    _refuse_secrets(copy, what)
+    refuse_secrets(copy, what)
     tables = tuple(sorted((into / _TABLES).glob("*.parquet")))
     if not tables:
         raise DataError(
@@ -222,8 +206,8 @@ def _kernel_manager(folder: Path) -> type:
     # No kernel spec is looked up: one that a user has installed as python3 may be another interpreter.
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
     home = str(folder.absolute() / _IPYTHON)
-    own = {**_ENVIRONMENT, "HOME": home, "IPYTHONDIR": home, "MPLCONFIGDIR": home}
-    environment = {name: os.environ[name] for name in _TAKEN_OVER if name in os.environ} | own
+    # No notebook needs the token of an archive, and its executed copy is published.
+    own = environment.allowed({"HOME": home, "IPYTHONDIR": home, "MPLCONFIGDIR": home})
     spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     class OwnKernelManager(AsyncKernelManager):
@@ -234,7 +218,7 @@ def _kernel_manager(folder: Path) -> type:
             return spec
 
         async def pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
-            return await self._async_pre_start_kernel(**{**options, "env": environment})
+            return await self._async_pre_start_kernel(**{**options, "env": own})
 
         def _connection_file_default(self) -> str:
             return str(folder.absolute() / f".kernel-{os.getpid()}.json")
@@ -242,7 +226,7 @@ def _kernel_manager(folder: Path) -> type:
     return OwnKernelManager
 
 
-def _refuse_secrets(copy: Path, what: str) -> None:
+def refuse_secrets(copy: Path, what: str) -> None:
     """Raise DataError when a cell of an executed copy shows a secret: the copy would be published. It is deleted."""
     executed = json.loads(copy.read_text("utf-8"))
     for number, cell in enumerate(executed["cells"], 1):

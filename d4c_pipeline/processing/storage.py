@@ -51,16 +51,10 @@ def workspace(into: Path, temp: Path | None = None) -> Generator[Path]:
     `temp`: an existing folder to make it in instead, perhaps on another disk. What an earlier process left for `into`
     when it was killed is removed first. Raises StorageError when one of the two can't be written to.
     """
-    # In a folder that others work in as well, only what is of this `into` may be removed.
-    owner = hashlib.sha256(os.fsencode(into.absolute())).hexdigest()[:12]
-    prefix, place = (f"{_WORKSPACE_PREFIX}{owner}-", temp) if temp is not None else (_WORKSPACE_PREFIX, into)
+    prefix, place = _prefix_and_place(into, temp)
     with storing(into):
         into.mkdir(parents=True, exist_ok=True)
-        for leftover in (*into.glob(f"{_WORKSPACE_PREFIX}*"), *place.glob(f"{prefix}*")):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
+        remove_leftovers(into, temp)
     with storing(place):
         work = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
     try:
@@ -68,6 +62,24 @@ def workspace(into: Path, temp: Path | None = None) -> Generator[Path]:
             yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def remove_leftovers(into: Path, temp: Path | None = None) -> None:
+    """Remove what a process that was killed has left of its `workspace` with these arguments. Raises OSError."""
+    prefix, place = _prefix_and_place(into, temp)
+    for leftover in (*into.glob(f"{_WORKSPACE_PREFIX}*"), *place.glob(f"{prefix}*")):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _prefix_and_place(into: Path, temp: Path | None) -> tuple[str, Path]:
+    if temp is None:
+        return _WORKSPACE_PREFIX, into
+    # In a folder that others work in as well, only what is of this `into` may be removed.
+    owner = hashlib.sha256(os.fsencode(into.absolute())).hexdigest()[:12]
+    return f"{_WORKSPACE_PREFIX}{owner}-", temp
 
 
 def put_in_place(temporary: Path, target: Path) -> None:

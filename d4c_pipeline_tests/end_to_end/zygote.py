@@ -12,6 +12,8 @@ import json
 import os
 import resource
 import signal
+import socket
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import coverage
+
+from d4c_pipeline.processing.child import call as call_module
+from d4c_pipeline.processing.child import server
 
 
 def die() -> None:
@@ -45,6 +50,41 @@ def arm(where: str, when: str) -> None:
     setattr(owner, name, deadly)
 
 
+class ForkedServer:
+    """A server of builds that is a fork as well, where a real process would load for a second what is loaded here.
+
+    What starts it otherwise, and in which environment, has tests of its own (`test_work_in_a_child`).
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.setsid()
+                os.dup2(connection.fileno(), 0)
+                # The run's end among them, which must close when the run dies.
+                for opened in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+                    with contextlib.suppress(OSError):
+                        if opened > 2 and stat.S_ISSOCK(os.fstat(opened).st_mode):
+                            os.close(opened)
+                server.serve()
+            finally:
+                os._exit(0)
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        if self.code is None and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.code = 0
+        return self.code
+
+    def wait(self, seconds: float) -> int:
+        self.code = reap(self.pid, seconds) if self.code is None else self.code
+        return self.code
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
 def become(request: dict[str, Any]) -> None:
     """Turn this fork into the process that was asked for: its environment, folder, limits, standard streams."""
     os.environ.clear()
@@ -59,6 +99,10 @@ def become(request: dict[str, Any]) -> None:
         os.close(handle)
     if request["file_size_limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size_limit"],) * 2)
+    # Now, while there is one thread: the server that `raw` would start.
+    start, call_module.start = call_module.start, ForkedServer
+    call_module.warm()
+    call_module.start = start
     if request["kill"]:
         arm(*request["kill"])
     sys.argv = [str(Path(sys.executable).with_name("d4c")), *request["arguments"]]
@@ -136,7 +180,14 @@ def serve(learned: Path) -> None:
 if __name__ == "__main__":
     importlib.import_module("d4c_pipeline.cli")
     # Everything that a publication imports on its way. The threads it starts belong to libraries that know of forks.
-    for name in ("orchestration.publishing", "progress_bar", "demo", "distribution.file_server", "processing.build"):
+    for name in (
+        "orchestration.publishing",
+        "progress_bar",
+        "demo",
+        "distribution.file_server",
+        "processing.build",
+        *(f"processing.{name}" for name in server.WANTED),
+    ):
         importlib.import_module(f"d4c_pipeline.{name}")
     sys.stdout.write("ready\n")
     sys.stdout.flush()

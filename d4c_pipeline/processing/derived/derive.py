@@ -17,7 +17,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError, DefinitionError
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import preview
+from d4c_pipeline.processing import doing, preview
 from d4c_pipeline.processing.derived import desktop, text, tiles
 from d4c_pipeline.processing.derived.finished import Finished
 from d4c_pipeline.processing.files import Files
@@ -111,7 +111,11 @@ def derive(data: Files, dataset: Dataset, vintage: Vintage, into: Path) -> tuple
 def _make(
     suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path
 ) -> dict[str, int | None]:
-    return {suffix: _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage) for suffix in suffixes}
+    made: dict[str, int | None] = {}
+    for suffix in suffixes:
+        doing.now(f"making {STEM}{suffix}")
+        made[suffix] = _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage)
+    return made
 
 
 def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> None:

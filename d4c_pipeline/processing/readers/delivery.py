@@ -20,7 +20,7 @@ import pyarrow as pa
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
-from d4c_pipeline.processing import inputs
+from d4c_pipeline.processing import doing, inputs
 from d4c_pipeline.processing.inputs import Member
 from d4c_pipeline.processing.readers import bounded, hive
 from d4c_pipeline.processing.readers.native import Native, Part, with_rows, with_typed_nulls
@@ -29,6 +29,7 @@ from d4c_pipeline.sources.unpack import is_archive
 # ruff: noqa: PLC0415
 
 Result = TypeVar("Result")
+_TOLD = 3  # files
 _GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 
 
@@ -38,6 +39,7 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     `threads` changes the speed, never the rows or their order. The first rows are read at once, and what is wrong with
     them is found here. Raises DataError for what can't be read as declared, is empty, or can't be appended.
     """
+    doing.now(f"unpacking {', '.join(native.name for native in natives[:_TOLD])}")
     members = _chosen(processing, natives, work)
     limits = Limits.from_environment()
     parts = [part for member in members for part in _limited(member, processing, threads, limits)]
@@ -78,6 +80,7 @@ def _limited(member: Member, processing: Processing, threads: int | None, limits
         parts = _parts(member, processing, threads)
 
     def opened(part: Part) -> Native:
+        doing.now(f"reading {part.member}")
         with bounded.explained(part.member):
             return bounded.within_limits(part.open(), member, limits)
 
@@ -85,6 +88,7 @@ def _limited(member: Member, processing: Processing, threads: int | None, limits
 
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
+    doing.now(f"opening {member.name}")
     if member.suffix in inputs.TEXT_SUFFIXES and not member.is_mapinfo:
         from d4c_pipeline.processing.readers import text
 

@@ -24,7 +24,8 @@ from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.publishing import publish_vintage
-from d4c_pipeline.processing.derived import desktop
+from d4c_pipeline.processing import apart
+from d4c_pipeline_tests.fakes import child_work
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")
@@ -196,16 +197,8 @@ def test_other_wishes_over_the_same_data_are_a_patch_and_another_tool_is_none(
         before, after = (next(place.glob(f"*beta{suffix}")).read_bytes() for place in (first, folder))
         assert (before == after) is same
 
-    # Other bytes of the same wishes, as another GDAL would write them.
-    original = desktop.write_geopackage
-
-    def by_another_gdal(path: Path, *arguments: Any, **named: Any) -> int:
-        rows = original(path, *arguments, **named)
-        path.write_bytes(path.read_bytes() + bytes(4096))
-        return rows
-
     with monkeypatch.context() as patched:
-        patched.setattr(desktop, "write_geopackage", by_another_gdal)
+        patched.setattr(apart, "make", child_work.make_with_another_gdal)
         planned = process_and_plan(tmp_path)
     assert (planned.unchanged, planned.change.reasons) == (True, ())
 

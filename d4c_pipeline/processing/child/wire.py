@@ -1,0 +1,93 @@
+"""What travels between a run, the server and the process at work, and how.
+
+Towards the work goes a pickle, made by the run, which is trusted. Back comes JSON alone: whoever has parsed hostile
+bytes may be hostile, and unpickling its answer would let it into the run.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MOST_ANSWERED = 256 << 20
+"""Bytes of an answer. A profile or a summary of thousands of parts has a few megabytes."""
+_LENGTH = struct.Struct("!Q")
+_TOO_LONG = "an answer that is longer than agreed"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When work is ended: `memory` bytes in all its processes, `seconds` since it began."""
+
+    memory: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What work may touch beside Python and the system's libraries: files and folders to read, folders to write in.
+
+    `scratch`, an existing folder, is its home and its place for temporary files. `network`: whether it may connect to
+    anything.
+    """
+
+    scratch: Path
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    network: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """A piece of work: `call` is the pickle of a function with its arguments."""
+
+    call: bytes
+    environment: dict[str, str]
+    limits: Limits
+    reach: Reach
+
+
+def send_request(to: socket.socket, request: Request) -> None:
+    """Send `request`. Raises OSError when the other side is gone."""
+    packed = pickle.dumps(request)
+    to.sendall(_LENGTH.pack(len(packed)) + packed)
+
+
+def receive_request(from_: socket.socket) -> Request | None:
+    """Return the next request, None when the other side is gone."""
+    head = _exactly(from_, _LENGTH.size)
+    packed = _exactly(from_, _LENGTH.unpack(head)[0]) if head is not None else None
+    return pickle.loads(packed) if packed is not None else None  # noqa: S301 - from the run that started this process
+
+
+def send_message(to: socket.socket, message: dict[str, Any]) -> None:
+    """Send `message` as JSON. Raises OSError when the other side is gone."""
+    packed = json.dumps(message).encode()
+    to.sendall(_LENGTH.pack(len(packed)) + packed)
+
+
+def receive_message(from_: socket.socket) -> dict[str, Any] | None:
+    """Return the next message, None when the other side is gone."""
+    head = _exactly(from_, _LENGTH.size)
+    if head is None:
+        return None
+    length = _LENGTH.unpack(head)[0]
+    if length > 2 * MOST_ANSWERED:
+        raise ValueError(_TOO_LONG)
+    packed = _exactly(from_, length)
+    return json.loads(packed) if packed is not None else None
+
+
+def _exactly(from_: socket.socket, size: int) -> bytes | None:
+    got = bytearray()
+    while len(got) < size:
+        piece = from_.recv(min(size - len(got), 1 << 20))
+        if not piece:
+            return None
+        got += piece
+    return bytes(got)
