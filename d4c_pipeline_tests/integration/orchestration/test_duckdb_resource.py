@@ -17,6 +17,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import ProcessingDuckDB
 from d4c_pipeline.processing import duckdb_engine
+from d4c_pipeline.processing.child import call as child
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, corrected, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
 
@@ -37,6 +38,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return connection
 
     monkeypatch.setattr(duckdb_engine, "connect", connect)
+    # What a build opens is seen from here only where it is made here, with the very arguments that its process gets.
+    monkeypatch.setattr(child, "run", lambda work, *arguments, **_: json.loads(json.dumps(work(*arguments))))
     return found
 
 
