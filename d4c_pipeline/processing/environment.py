@@ -23,10 +23,13 @@ _TAKEN_OVER = (
     "PROJ_LIB",
     "OMP_NUM_THREADS",
 )
+# The limits of what is read and unpacked (`model.limits`), which are asked of the environment where they hold.
+_LIMITS = ("D4C_READ_", "D4C_UNPACK_")
 # Hash order, zone and locale decide bytes: they are never the user's.
 _FIXED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
 def allowed(own: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of such a process: what says where programs lie, fixed zone and locale, and `own`."""
-    return {name: os.environ[name] for name in _TAKEN_OVER if name in os.environ} | _FIXED | dict(own)
+    taken = {name: value for name, value in os.environ.items() if name in _TAKEN_OVER or name.startswith(_LIMITS)}
+    return taken | _FIXED | dict(own)

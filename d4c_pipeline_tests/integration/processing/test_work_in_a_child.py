@@ -53,7 +53,9 @@ def run(scratch: Path) -> Run:
 def test_its_environment_holds_no_secret(run: Run, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, f"s3cret-of-{name.lower()}")
+    monkeypatch.setenv("D4C_READ_DEPTH", "7")  # a limit holds there as well
     seen = run(child_work.environment)
+    assert seen["D4C_READ_DEPTH"] == "7"
     assert {name: seen[name] for name in ("HOME", "TMPDIR", "TZ", "LC_ALL", "PATH")} == {
         "HOME": str(scratch), "TMPDIR": str(scratch), "TZ": "UTC", "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"],
     }  # fmt: skip
