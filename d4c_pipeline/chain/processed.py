@@ -197,11 +197,10 @@ def _folder_of(dataset: Dataset) -> list[Path]:
 
 
 def _with_left_out(summary: DataSummary, made: Sequence[apart.DerivedFile]) -> DataSummary:
-    """Return `summary` with how many rows a derived file has no place for: those without geometry, in a FlatGeobuf."""
-    left_out = {one.suffix: summary.rows - one.rows for one in made if one.rows is not None}
-    if not any(left_out.values()):
+    """Return `summary` with how many rows derived files leave out: FlatGeobuf and tiles those without geometry."""
+    told = {one.suffix: one.left_out for one in made if one.left_out}
+    if not told:
         return summary
-    told = {suffix: rows for suffix, rows in left_out.items() if rows}
     return replace(summary, report={**summary.report, LEFT_OUT: told})
 
 

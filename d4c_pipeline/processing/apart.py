@@ -33,6 +33,7 @@ class DerivedFile:
     role: ArtifactRole
     suffix: str
     rows: int | None
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def make(
         "parameters": built.parameters,
         "notebook": built.notebook.name if built.notebook is not None else None,
         "derived": [
-            {"file": one.path.name, "role": one.role, "suffix": one.suffix, "rows": one.rows}
+            {"file": one.path.name, "role": one.role, "suffix": one.suffix, "rows": one.rows, "left_out": one.left_out}
             for one in derive.derive(list(built.files.values()), dataset, vintage, into)
         ],
     }
@@ -94,6 +95,7 @@ class _DerivedAnswer(_Strict):
     role: ArtifactRole
     suffix: _Name
     rows: int | None
+    left_out: int
 
 
 class _Answer(_Strict):
@@ -133,7 +135,9 @@ def made(answer: Any, into: Path, suffixes: Collection[str]) -> Made:
         summary=summary,
         parameters=told.parameters,
         notebook=into / told.notebook if told.notebook is not None else None,
-        derived=tuple(DerivedFile(into / one.file, one.role, one.suffix, one.rows) for one in told.derived),
+        derived=tuple(
+            DerivedFile(into / one.file, one.role, one.suffix, one.rows, one.left_out) for one in told.derived
+        ),
     )
 
 

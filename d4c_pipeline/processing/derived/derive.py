@@ -27,6 +27,7 @@ from d4c_pipeline.processing.storage import put_in_place, workspace
 THUMBNAIL_PIXELS = 600
 STEM = "data"
 
+_Told = tuple[int | None, int]  # rows that the file holds, rows that it leaves out
 # Suffix of the file, after the name of the release -> its role, and the number of its recipe: raised when a change in
 # this room makes other files of the same data and the same wishes, so that releases are made of it.
 _KINDS = {
@@ -42,14 +43,15 @@ _KINDS = {
 class Derived:
     """A file made of the data. In a release it is called by the release's name and `suffix`.
 
-    `rows` is the number of rows that it holds: less than the data's where a format has no place for rows without
-    geometry, None where rows have no meaning.
+    `rows` is the number of rows that it holds, None where rows have no meaning: a tile of a low zoom holds fewer.
+    `left_out` is the number of rows without geometry that its format has no place for.
     """
 
     path: Path
     role: ArtifactRole
     suffix: str
     rows: int | None
+    left_out: int = 0
 
 
 def check(dataset: Dataset) -> None:
@@ -105,62 +107,63 @@ def derive(data: Files, dataset: Dataset, vintage: Vintage, into: Path) -> tuple
                 put_in_place(work / target.name, target)
             else:
                 target.unlink(missing_ok=True)
-    return tuple(Derived(into / f"{STEM}{suffix}", _KINDS[suffix][0], suffix, rows) for suffix, rows in made.items())
+    return tuple(Derived(into / f"{STEM}{suffix}", _KINDS[suffix][0], suffix, *told) for suffix, told in made.items())
 
 
-def _make(
-    suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path
-) -> dict[str, int | None]:
-    made: dict[str, int | None] = {}
+def _make(suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path) -> dict[str, _Told]:
+    made: dict[str, _Told] = {}
     for suffix in suffixes:
         doing.now(f"making {STEM}{suffix}")
         made[suffix] = _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage)
     return made
 
 
-def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> None:
-    if dataset.outputs.tiles is not None:
-        credit = dataset.attribution
-        tiles.write_pmtiles(
-            path,
-            data,
-            dataset.outputs.tiles,
-            layer=dataset.id,
-            title=dataset.title.en,
-            description=dataset.description.en,
-            attribution=credit.en if credit else ", ".join(party.name for party in dataset.creators),
-            moment=vintage.start,
-            work=path.parent,
-        )
+def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
+    if dataset.outputs.tiles is None:
+        raise ValueError("no tiles are asked for")
+    credit = dataset.attribution
+    rows = tiles.write_pmtiles(
+        path,
+        data,
+        dataset.outputs.tiles,
+        layer=dataset.id,
+        title=dataset.title.en,
+        description=dataset.description.en,
+        attribution=credit.en if credit else ", ".join(party.name for party in dataset.creators),
+        moment=vintage.start,
+        work=path.parent,
+    )
+    return None, data.rows - rows
 
 
-def _geopackage(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> int:
+def _geopackage(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
     desktop.write_geopackage(
         path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start, style=_style(dataset)
     )
-    return _counted(path, dataset.id, data.rows)
+    return _counted(path, dataset.id, data.rows), 0
 
 
-def _flatgeobuf(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> int:
+def _flatgeobuf(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
     if data.bounds is None:
         raise DataError("There is no geometry to make a FlatGeobuf of", "Leave flatgeobuf out of outputs.desktop")
     rows = desktop.write_flatgeobuf(path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start)
-    return _counted(path, dataset.id, rows)
+    return _counted(path, dataset.id, rows), data.rows - rows
 
 
-def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> int:
+def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Told:
     text.write_csv(path, data)
-    return data.rows
+    return data.rows, 0
 
 
-def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> None:
+def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Told:
     picture = preview.map_png(data.paths, THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)
     if not picture:
         raise DataError("There is no geometry to draw a thumbnail of", "Leave outputs.thumbnail out")
     path.write_bytes(picture)
+    return None, 0
 
 
-_MAKERS: dict[str, Callable[[Path, Finished, Dataset, Vintage], int | None]] = {
+_MAKERS: dict[str, Callable[[Path, Finished, Dataset, Vintage], _Told]] = {
     ".pmtiles": _tiles,
     ".gpkg": _geopackage,
     ".fgb": _flatgeobuf,

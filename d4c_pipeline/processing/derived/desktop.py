@@ -62,10 +62,12 @@ def write_flatgeobuf(path: Path, data: Finished, *, layer: str, title: str, mome
     return stream.rows
 
 
-def write_for_tiles(path: Path, data: Finished, stream: pa.RecordBatchReader, moment: datetime) -> None:
-    """Write `stream` (rows with geometry, in degrees) as FlatGeobuf without an index, in its order."""
+def write_for_tiles(path: Path, data: Finished, stream: pa.RecordBatchReader, moment: datetime) -> int:
+    """Write `stream` (rows with geometry, in degrees) as FlatGeobuf without an index; return the number of rows."""
+    counted = _Counted(stream)
     with _gdal(path, moment):
-        _write(path, data, stream, "FlatGeobuf", "data", {"SPATIAL_INDEX": "NO"}, crs="EPSG:4326")
+        _write(path, data, counted.reader, "FlatGeobuf", "data", {"SPATIAL_INDEX": "NO"}, crs="EPSG:4326")
+    return counted.rows
 
 
 def _write(

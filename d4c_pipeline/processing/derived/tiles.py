@@ -66,8 +66,8 @@ def write_pmtiles(
     attribution: str,
     moment: datetime,
     work: Path,
-) -> None:
-    """Write the rows of `data` that have geometry as PMTiles.
+) -> int:
+    """Write the rows of `data` that have geometry as PMTiles; return their number.
 
     `title`, `description` and `attribution` become the tileset's metadata, the latter shown on maps. `work`: a folder
     for what tippecanoe sorts on disk. Raises DataError when there is nothing to tile or tippecanoe fails.
@@ -79,7 +79,7 @@ def write_pmtiles(
     # Every argument and name stands in the tileset's metadata, so that none of them may be a path of this machine.
     folder = work / "tiles"
     folder.mkdir()
-    write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes), moment)
+    rows = write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes), moment)
     arguments = [
         "tippecanoe",
         "--quiet",
@@ -100,6 +100,7 @@ def write_pmtiles(
     ]
     _run(program, arguments, folder)
     (folder / "tiles.pmtiles").replace(path)
+    return rows
 
 
 def _zooms(asked: Tiles) -> list[str]:

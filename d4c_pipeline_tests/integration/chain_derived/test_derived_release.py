@@ -132,12 +132,13 @@ def test_every_file_that_is_asked_for_is_an_artifact_that_readers_open(publish: 
             assert archived[artifact.name].read_bytes() == content
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     outputs = {output["name"].removeprefix(NAME): output.get("rows") for output in manifest["outputs"]}
-    # FlatGeobuf's index has no place for the row without geometry, and the manifest says so.
+    # FlatGeobuf's index and tiles have no place for the row without geometry, and the manifest says so.
     assert (outputs[".gpkg"], outputs[".fgb"], outputs[".csv.gz"], outputs[".pmtiles"]) == (4, 3, 4, None)
-    assert manifest["summary"]["report"]["rows_left_out_of_files"] == {".fgb": 1}
+    assert manifest["summary"]["report"]["rows_left_out_of_files"] == {".fgb": 1, ".pmtiles": 1}
     readme = (folder / "README.md").read_text("utf-8")
-    assert f"`{NAME}.fgb` leaves out 1 of 4 rows, which have no geometry" in readme
-    assert f"`{NAME}.fgb` omet 1 des 4 enregistrements, sans géométrie" in readme
+    for suffix in (".fgb", ".pmtiles"):
+        assert f"`{NAME}{suffix}` leaves out 1 of 4 rows, which have no geometry" in readme
+        assert f"`{NAME}{suffix}` omet 1 des 4 enregistrements, sans géométrie" in readme
     assert manifest["derived"]["parameters"][".pmtiles"]["max_zoom"] == 6
     assert manifest["derived"]["tools"].keys() == {"tippecanoe"}
     assets = json.loads((folder / "item.json").read_text("utf-8"))["assets"]
