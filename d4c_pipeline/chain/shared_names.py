@@ -61,6 +61,17 @@ def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, .
     return tuple(SharedName(stem, ids) for ids, stem in sorted(found.items(), key=lambda one: one[1]))
 
 
+def refuse_shared_names(definitions: Iterable[Dataset | Family]) -> None:
+    """Raise DefinitionError, naming all of them, when definitions would publish under the same names.
+
+    Where definitions are loaded: what is wrong is then told before anything runs, as for an id that is declared twice.
+    """
+    known = {one.id: one for one in definitions}
+    errors = [shared.error(known) for shared in shared_names(known.values())]
+    if errors:
+        raise DefinitionError(". ".join(error.cause for error in errors), errors[0].remedy)
+
+
 def refuse_shared_name(deployment: Deployment, dataset: Dataset) -> None:
     """Raise DefinitionError when another definition has the name of `dataset`, unless this one has published under it.
 

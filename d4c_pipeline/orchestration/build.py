@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 
 from d4c_pipeline.chain.datasets import load_datasets, load_families
+from d4c_pipeline.chain.shared_names import refuse_shared_names
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
 from d4c_pipeline.orchestration.automation import changes_are_published
 from d4c_pipeline.orchestration.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
@@ -40,10 +41,12 @@ _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
 def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the definitions of the shipped datasets and of those in `folders`.
 
-    Raises DefinitionError, before Dagster looks at them, when a definition is wrong or an id is declared twice.
+    Raises DefinitionError, before Dagster looks at them, when a definition is wrong, an id is declared twice, or the
+    naming parts of several make the same name.
     """
     datasets = list(load_datasets(folders).values())
     families = list(load_families(folders).values())
+    refuse_shared_names([*datasets, *families])
     products = [*(dataset.id for dataset in datasets), *(family.id for family in families)]
     loaded = dg.Definitions.merge(
         _defs_of(importlib.import_module("d4c_pipeline.defs")),

@@ -103,3 +103,18 @@ def test_a_scaffolded_dataset_is_valid_as_it_stands(copied: Path) -> None:
         )
     finally:
         shutil.rmtree(file.parent)
+
+
+def test_check_defs_refuses_two_datasets_of_one_name(copied: Path, tmp_path: Path) -> None:
+    """A YAML copied for a second dataset, its id changed and its naming parts forgotten."""
+    first = define(tmp_path / "defs", "parks")
+    name = {"region": "ca", "source": "example", "dguid": "2021A000011124", "package": "d4c-datapkg-foundation"}
+    second = define(tmp_path / "defs", "trails", name={**name, "theme": "parks"})
+    checked = dg(copied, "check", "defs", D4C_DEFS=str(tmp_path / "defs"))
+    said = " ".join((checked.stdout + checked.stderr).split())
+    assert checked.returncode == 1
+    assert (
+        "Several datasets have the naming parts of ca_example_2021A000011124_d4c-datapkg-foundation_parks, so each "
+        f"would replace the files of the others: parks in {first.parent}; trails in {second.parent}. "
+        "Change 'name' of the copied one"
+    ) in said, said

@@ -8,7 +8,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline_tests.end_to_end.samples import define
+from d4c_pipeline_tests.end_to_end.samples import declared, define
 
 
 def line_of(file: Path, beginning: str) -> int:
@@ -73,3 +73,22 @@ def test_an_id_that_is_declared_twice_names_both_files(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="nowhere does not exist"):
         build_definitions([tmp_path / "nowhere"])
+
+
+def test_two_datasets_of_one_name_are_refused_where_definitions_are_loaded(tmp_path: Path) -> None:
+    """A YAML copied for a second dataset, its id changed and its naming parts forgotten."""
+    first = define(tmp_path, "parks")
+    build_definitions([tmp_path])
+    second = define(tmp_path, "trails", name=declared("parks")["name"])
+    third = define(tmp_path, "paths", name=declared("parks")["name"], series="rolling")
+    with pytest.raises(DefinitionError) as caught:
+        build_definitions([tmp_path])
+    said = str(caught.value)
+    assert said.startswith(
+        "Several datasets have the naming parts of ca_example_2021A000011124_d4c-datapkg-foundation_parks"
+    )
+    for one, file in (("parks", first), ("paths", third), ("trails", second)):
+        assert f"{one} in {file.parent}" in said
+    define(tmp_path, "trails")
+    define(tmp_path, "paths")
+    build_definitions([tmp_path])
