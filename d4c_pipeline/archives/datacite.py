@@ -29,7 +29,7 @@ from d4c_pipeline.archives.datacite_metadata import to_datacite
 from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile, check_file_name, check_files
 from d4c_pipeline.archives.served_files import ServedFiles
-from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError
+from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, UnknownNameError
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import RestClient
 
@@ -176,7 +176,7 @@ class DataCiteArchive:
         """Return the concept's draft, or open one: with what the version before says, without files and version."""
         before = self._get(record_id)
         if before is None or not self._is_complete(before):
-            raise PermanentError(
+            raise UnknownNameError(
                 f"The archive has no published record {record_id} to make a new version of", "Check its DOI"
             )
         copied = {*_OF_THE_CONCEPT, *_CURATED, "relatedIdentifiers"} - self.own_fields

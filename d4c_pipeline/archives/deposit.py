@@ -33,6 +33,7 @@ from d4c_pipeline.model.errors import (
     NeedsPersonError,
     PermanentError,
     TransientError,
+    UnknownNameError,
 )
 from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
 
@@ -259,7 +260,10 @@ class _Depositing:
 
         What it says begins as a copy of the version before, with what curators changed there.
         """
-        draft = self._archive.new_version(record_id)
+        try:
+            draft = self._archive.new_version(record_id)
+        except UnknownNameError as error:
+            raise self._record_gone(error.cause) from error
         # One that was just opened carries the identifier of the version before it, and no file yet.
         before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
         foreign = draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft)
@@ -365,6 +369,18 @@ class _Depositing:
         known = self._ledger.deposits.of(self._release)
         if known is None or known.state.rank < state.rank:
             self._advance(state)
+
+    def _record_gone(self, cause: str) -> PermanentError:
+        """Explain that the record of the version before is not at the archive any more."""
+        if self._archive.test:
+            return PermanentError(
+                cause,
+                "If the test archive was reset, have the ledger forget what is gone there: "
+                f"'d4c archive forget {self._release.dataset}'",
+            )
+        return PermanentError(
+            cause, "Compare D4C_ARCHIVE_URL with where it was published, and ask the archive's managers"
+        )
 
     def _lost(self, deposit: Deposit, draft: Draft | None) -> PermanentError:
         """Explain a deposit without a usable draft, and put it back so that `reserve` opens a new one."""

@@ -42,7 +42,7 @@ from d4c_pipeline.archives.port import (
     WithdrawnError,
     several_drafts,
 )
-from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, TransientError
+from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, TransientError, UnknownNameError
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import Answer, Repeat, RestClient, UncertainError, json_body
 
@@ -190,7 +190,7 @@ class InvenioArchive:
         """Return the concept's open draft, or open one: without files, DOI and version."""
         answer = self._api.request("POST", f"/records/{quote(record_id)}/versions", passing=(404,))
         if answer.status == 404:
-            raise PermanentError(
+            raise UnknownNameError(
                 f"The archive has no published record {record_id} to make a new version of", "Check its id"
             )
         return self._as_draft(refuse_errors(answer.body, f"the request for a new version of record {record_id}"))

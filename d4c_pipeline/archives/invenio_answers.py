@@ -152,7 +152,9 @@ def explain_refusal(refusal: Refusal) -> D4CError:
     if "quota" in said or refusal.status == 413:
         return PermanentError(
             cause,
-            "The files are larger than the archive's quota: ask it for more, or split the dataset; then run again",
+            "The files are larger than the archive's quota: ask it for more, then begin the draft again "
+            "('d4c archive restart' with the release's name: a draft keeps the quota that it was created with), "
+            "or split the dataset; then run again",
         )
     if "invalid value" in said:
         return PermanentError(

@@ -32,7 +32,7 @@ from d4c_pipeline.archives.port import (
     check_file_name,
     check_files,
 )
-from d4c_pipeline.model.errors import IntegrityError, PermanentError, TransientError
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, TransientError, UnknownNameError
 
 _DOI_PREFIX = "10.5072/d4c-local."
 _INCOMING = "incoming"
@@ -134,7 +134,7 @@ class LocalArchive:
         with alone(self._root):
             published = self._entry(self._records, record_id)
             if published is None:
-                raise PermanentError(
+                raise UnknownNameError(
                     f"The archive has no published record {record_id} to make a new version of", "Check its id"
                 )
             concept = published.concept_id

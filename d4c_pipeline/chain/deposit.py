@@ -56,7 +56,8 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
             lease=lease,
         )
         release = ledger.releases.mark_published(release)
-        deployment.archive.join_community(str(deposit.record_id))
+        if deposit.record_id is not None:
+            deployment.archive.join_community(deposit.record_id)
         if store_root(deployment.settings) is not None:
             # The primary holds verified copies by now; staging would only keep them a second time. Of one in a bucket
             # `latest` does this, which still reads them.

@@ -73,7 +73,12 @@ def verify(deployment: Deployment, doi: str) -> tuple[FileState, ...]:
             f"{doi} was published in '{deposit.archive}', the configured archive is '{deployment.archive.name}'",
             "Configure that one to verify it",
         )
-    record = deployment.archive.read(str(deposit.record_id))
+    if deposit.record_id is None:
+        raise NeedsPersonError(
+            f"The record of {doi} was lost by the archive, and the ledger was told to forget it",
+            "The files of the release are in the stores: 'd4c verify' looks at those",
+        )
+    record = deployment.archive.read(deposit.record_id)
     if record is None:
         raise NeedsPersonError(
             f"The archive has no published record {deposit.record_id} of {doi}", "Ask the archive's managers"

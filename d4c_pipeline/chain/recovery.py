@@ -90,16 +90,19 @@ def restart(deployment: Deployment, release: Release) -> None:
 def forget_lost(deployment: Deployment, dataset: str) -> tuple[str, ...]:
     """Have the ledger forget the records of a dataset that a test archive has lost, and return their DOIs.
 
-    The next version begins a new concept there. Raises PermanentError for an archive whose DOIs are no test DOIs:
-    a record does not vanish there.
+    The next version begins a new concept there. Raises UnknownNameError when the ledger has no published release of the
+    dataset, and PermanentError for an archive whose DOIs are no test DOIs: a record does not vanish there.
     """
     archive, ledger = deployment.archive, deployment.ledger
     if not archive.test:
         raise PermanentError(
             f"'{archive.name}' is no test archive: what is published there does not vanish", "Ask its managers"
         )
+    published = ledger.releases.published(dataset)
+    if not published:
+        raise UnknownNameError(f"No release of a dataset '{dataset}' is published", "See 'd4c releases'")
     lost: list[str] = []
-    for release in ledger.releases.published(dataset):
+    for release in published:
         deposit = ledger.deposits.of(release)
         if deposit is None or deposit.archive != archive.name or deposit.record_id is None:
             continue

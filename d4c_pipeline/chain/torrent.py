@@ -113,7 +113,8 @@ def _seeds(
     """The addresses that become web seeds, the tried ones of the stores first, and those left out with the reason."""
     own = deployment.settings.embedded_url
     address = release_address(release.dataset, release.vintage, release.version, artifact.name)
-    at_archive = deployment.archive.file_url(str(deposit.record_id), artifact.name)
+    record = deposit.record_id
+    at_archive = None if record is None else deployment.archive.file_url(record, artifact.name)
     seeds: list[str] = []
     left_out: list[str] = []
     for store in deployment.stores:

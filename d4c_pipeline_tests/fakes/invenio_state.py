@@ -118,6 +118,8 @@ class Record:
     revision: int = 4
     files: dict[str, File] = field(default_factory=dict)
     indexed_at: float = 0.0
+    quota: int = 0
+    """Bytes: that of the archive when the draft was opened; raising the archive's later changes nothing for it."""
     born: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
 
 
@@ -230,7 +232,7 @@ class State:
             raise Refused(403, "Permission denied.")
         kept, errors = _taken(_object(json))
         parent = self._number()
-        record = Record(self._number(), parent, user, 1, kept)
+        record = Record(self._number(), parent, user, 1, kept, quota=self.quota)
         self.records[record.id] = record
         self._index(record)
         return Reply(201, self._shown(record, base, errors=errors))
@@ -260,7 +262,7 @@ class State:
         newest = max((one for one in self.published() if one.parent == before.parent), key=lambda one: one.index)
         kept = {key: value for key, value in newest.metadata.items() if key != "version"}
         kept["publication_date"] = date.today().isoformat()  # noqa: DTZ011
-        record = Record(self._number(), before.parent, user, newest.index + 1, kept)
+        record = Record(self._number(), before.parent, user, newest.index + 1, kept, quota=self.quota)
         self.records[record.id] = record
         self._index(record)
         return Reply(201, self._shown(record, base))
@@ -354,7 +356,7 @@ class State:
             del record.files[n]
             return Reply(200, {**_entry(record, file, base), "errors": "File upload transfer failed."})
         others = sum(one.blob.size for one in record.files.values() if one.blob is not None and one.key != n)
-        if others + blob.size > self.quota:
+        if others + blob.size > record.quota:
             raise Refused(400, "Bucket quota exceeded.")
         if self.corrupting:
             self.corrupting -= 1

@@ -267,7 +267,7 @@ def test_more_than_the_quota_is_told_and_leaves_nothing_pending(
     fake.state.quota = 1000
     (tmp_path / "large").write_bytes(b"x" * 1001)
     draft = archive.create_draft(metadata())
-    with pytest.raises(PermanentError, match=r"quota exceeded \(400\)\. .* ask it for more, or split the dataset"):
+    with pytest.raises(PermanentError, match=r"quota exceeded \(400\)\. .* ask it for more, .* or split the dataset"):
         archive.upload(draft, "large.bin", tmp_path / "large")
     assert fake.state.records[draft.record_id].files == {}
 

@@ -219,12 +219,16 @@ def test_a_licence_the_archive_does_not_know_is_told(
     place.check_published_once(release)
 
 
-def test_a_quota_that_is_exceeded_leaves_the_draft_for_later(place: InvenioHome, release: Release) -> None:
+def test_a_quota_that_was_raised_holds_for_another_draft(place: InvenioHome, release: Release) -> None:
     place.fake.state.quota = 20
-    with pytest.raises(PermanentError, match="larger than the archive's quota: ask it for more"):
+    with pytest.raises(PermanentError, match="ask it for more, then begin the draft again"):
         place.publish(release)
 
     place.fake.state.quota = 10**6
+    with pytest.raises(PermanentError, match="larger than the archive's quota"):
+        place.publish(release)  # a draft keeps the quota that it was created with
+    (draft,) = place.fake.state.drafts()
+    draft.quota = 10**6  # what an archive's manager can do for one draft
     place.publish(release)
     place.check_published_once(release)
 
