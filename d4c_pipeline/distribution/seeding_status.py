@@ -151,4 +151,5 @@ class _Numbers(Collector):
         yield GaugeMetricFamily("d4c_seeder_offered", "Files that could be seeded.", status.offered)
         yield GaugeMetricFamily("d4c_seeder_dht_nodes", "Nodes in the DHT's routing table.", status.dht_nodes)
         yield GaugeMetricFamily("d4c_seeder_pointer_seq", "Sequence of the catalogue's pointer.", status.pointer_seq)
-        yield GaugeMetricFamily("d4c_seeder_problem", "1 while the offers can't be had.", float(bool(status.problem)))
+        problem = bool(status.problem or status.deaf)
+        yield GaugeMetricFamily("d4c_seeder_problem", "1 while offers or peers can't be had.", float(problem))
