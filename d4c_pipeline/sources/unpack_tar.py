@@ -61,7 +61,8 @@ class _Tar:
             for key, info in enumerate(opened):
                 budget.member(archive)
                 members.append(_packed(key, info))
-                opened.members.clear()  # what it has gone past, which it keeps otherwise
+                # What it has gone past, which it keeps otherwise; the attribute is not documented.
+                opened.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         self.members: Sequence[Packed] = members
 
     def write(self, targets: Mapping[int, Path]) -> list[Path]:
