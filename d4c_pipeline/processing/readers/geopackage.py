@@ -103,7 +103,7 @@ def examine(path: Path, layer: str, processing: Processing) -> Exact:
     try:
         with closing(_connect(path)) as connection:
             return _examined(connection, path, layer, processing)
-    except sqlite3.Error as error:
+    except sqlite_bounds.TROUBLE as error:
         raise sqlite_bounds.refusal(path, error, layer) from error
 
 
@@ -237,7 +237,7 @@ def _taker(
     def take(count: int) -> Mapping[str, pa.Array]:
         try:
             some = list(islice(coming, count))
-        except sqlite3.Error as error:
+        except sqlite_bounds.TROUBLE as error:
             raise sqlite_bounds.refusal(path, error) from error
         return {
             name: _array([row[at] for row in some], types[name], nulls[name], name, path)

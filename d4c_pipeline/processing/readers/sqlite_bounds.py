@@ -23,15 +23,21 @@ _STEPS = 100_000  # instructions of SQLite's machine between two looks at the cl
 _BYTES_A_SECOND = 10 << 20  # what any disk reads; a large file may take longer to look through
 _VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\s", re.IGNORECASE)
 _COMPUTED = (2, 3)  # of PRAGMA table_xinfo: a generated column
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises for a damaged file: Python can't decode a message that repeats the damaged bytes of a schema."""
 
 
 def connect(path: Path, *, seconds: float | None = None) -> sqlite3.Connection:
-    """Open the file for reading, values no longer than they may be; after `seconds` what goes on is interrupted."""
+    """Open the file for reading, values no longer than they may be; a query is interrupted after `seconds` of work.
+
+    Queries are to run in the thread that calls this.
+    """
     opened = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     opened.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, Limits.from_environment().value_bytes)
     if seconds is not None:
-        until = time.monotonic() + seconds
-        opened.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+        # Seconds of a processor, so that a loaded machine refuses the same files as a quiet one.
+        until = time.thread_time() + seconds
+        opened.set_progress_handler(lambda: time.thread_time() > until, _STEPS)
     return opened
 
 
@@ -47,30 +53,36 @@ def check(path: Path, layer: str) -> None:
         with closing(connect(path, seconds=seconds_for(path, limits))) as connection:
             if _is_computed(connection, layer):
                 _go_through(connection, path, layer, limits)
-    except sqlite3.Error as error:
+    except TROUBLE as error:
         raise refusal(path, error, layer) from error
 
 
 def check_layers(path: Path) -> None:
-    """Raise DataError when the file lists more layers than it may; GDAL opens each of them."""
+    """Raise DataError when the file lists more layers than it may, or a view of it has no end before its first row.
+
+    GDAL opens each of them when it lists the layers, and reads the first row of a view for the types of its columns.
+    """
     limits = Limits.from_environment()
     try:
         with closing(connect(path, seconds=seconds_for(path, limits))) as connection:
             asked = f"SELECT count(*) FROM (SELECT 1 FROM gpkg_contents LIMIT {limits.layers * 100})"
             (count,) = connection.execute(asked).fetchone()
-    except sqlite3.Error as error:
+            if count <= limits.layers:
+                _first_rows(connection)
+    except TROUBLE as error:
         raise refusal(path, error) from error
     bounded.check_layers(path.name, count, limits)
 
 
-def refusal(path: Path, error: sqlite3.Error, layer: str = "") -> DataError:
-    """Return the error for what SQLite could not do."""
+def refusal(path: Path, error: Exception, layer: str = "") -> DataError:
+    """Return the error for what SQLite could not do, one of `TROUBLE`."""
     limits, name = Limits.from_environment(), f"Layer {layer} of {path.name}" if layer else path.name
     if "interrupted" in str(error):
         return beyond(name, f"takes SQLite more than {seconds_for(path, limits):.0f} s to go through", "seconds")
     if "too big" in str(error):
         return beyond(name, f"has a value of more than {limits.value_bytes:,} bytes", "value_bytes")
-    return DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again")
+    said = "its schema is damaged" if isinstance(error, UnicodeDecodeError) else error
+    return DataError(f"{path.name} can't be read: {said}", "Fetch the vintage again")
 
 
 def _is_computed(connection: sqlite3.Connection, layer: str) -> bool:
@@ -80,6 +92,17 @@ def _is_computed(connection: sqlite3.Connection, layer: str) -> bool:
         return True
     columns: list[tuple[Any, ...]] = connection.execute(f"PRAGMA table_xinfo({identifier(layer)})").fetchall()
     return any(column[-1] in _COMPUTED for column in columns)
+
+
+def _first_rows(connection: sqlite3.Connection) -> None:
+    # Of all views, listed as layers or not: GDAL lists others too where no table without geometry is listed.
+    for (view,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+        try:
+            connection.execute(f"SELECT * FROM {identifier(view)} LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            # What else is wrong with a view, such as a function that GDAL alone has, matters when it is the layer.
+            if "interrupted" in str(error) or "too big" in str(error):
+                raise
 
 
 def _go_through(connection: sqlite3.Connection, path: Path, layer: str, limits: Limits) -> None:
