@@ -21,6 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
+from d4c_pipeline.processing.readers import bounded
 from d4c_pipeline.processing.readers.native import Native, exactly_unique
 
 Document = dict[str, Any]
@@ -73,10 +75,15 @@ def with_wide_numbers(path: Path, folder: Callable[[], Path]) -> tuple[Path, lis
     names = [] if head is None else [str(each["name"]) for each in head.fields if each.get("type") in _WHOLE]
     if head is None or not names:
         return path, []
-    long = re.compile(rb'"(' + b"|".join(re.escape(_quoted(name)) for name in names) + rb')"\s*:\s*(-?[0-9]{10,})\b')
+    bounded.check_columns(path.name, len(head.fields), Limits.from_environment())
+    quoted = {_quoted(name) for name in names}
+    # Any name, then one of these: an expression of thousands of names would try each of them at every quote.
+    long = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*:\s*(-?[0-9]{10,})\b')
     wide: dict[str, int] = {}
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for found in long.finditer(data, head.offset):
+            if found[1] not in quoted:
+                continue
             name, number = json.loads(b'"' + found[1] + b'"'), abs(int(found[2]))
             if number >= _MOST:
                 wide[name] = max(number, wide.get(name, 0))

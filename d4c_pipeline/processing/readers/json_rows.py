@@ -109,10 +109,15 @@ def _kinds(
     if not names:
         return []
     found: list[set[str]] = [set() for _ in names]
-    for (types,) in connection.execute(f"SELECT DISTINCT {_types(names, nulls)} FROM {rows.source}").fetchall():
-        for at, kind in enumerate(types):
-            if kind not in (None, "NULL"):
-                found[at].add(kind)
+    # A line for each column and type, not for each set of types: those of 5,000 rows with 5,000 names were 25 M values.
+    asked = f"""
+        SELECT DISTINCT place, kind FROM (
+            SELECT unnest(types) AS kind, generate_subscripts(types, 1) - 1 AS place
+            FROM (SELECT {_types(names, nulls)} AS types FROM {rows.source})
+        ) WHERE kind <> 'NULL'
+        """
+    for at, kind in connection.execute(asked).fetchall():
+        found[at].add(kind)
     long = _long(connection, rows, names, found, nulls, path)
     called = list(rows.names or names)
     mixed = {

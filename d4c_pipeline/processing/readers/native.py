@@ -124,9 +124,11 @@ def parse_crs(text: str, path: Path) -> pyproj.CRS:
 
     try:
         return pyproj.CRS.from_user_input(text)
-    except pyproj.exceptions.CRSError as error:
+    except (pyproj.exceptions.CRSError, UnicodeEncodeError) as error:
+        # JSON may have half of a surrogate pair, which neither PROJ nor a log takes.
+        shown = text[:100].encode("utf-8", "backslashreplace").decode("utf-8")
         raise DataError(
-            f"The coordinate reference system of {path.name} is not known: {text[:100]}",
+            f"The coordinate reference system of {path.name} is not known: {shown}",
             "Declare processing.crs (with override_crs if the file states a wrong one)",
         ) from error
 

@@ -21,7 +21,7 @@ def check(member: Member) -> int | None:
     """Return how many rows a file says it has, None where it does not say.
 
     Raises DataError when it is cut off, when it is a part of an answer, or when it is XML that is of another kind than
-    its name or refers to other files.
+    its name, refers to other files or has too many names of elements.
     """
     match member.suffix:
         case ".shp":
@@ -30,6 +30,8 @@ def check(member: Member) -> int | None:
             dbf.check_dbf_whole(member.path)
         case ".gml" | ".kml" | ".gpx":
             stated = markup.check(member.path)
+            if member.suffix != ".kml":
+                markup.check_elements(member.path)
             if member.suffix == ".kml":
                 markup.network_links(member.path)
             return stated
