@@ -123,6 +123,7 @@ def service(project: Project, fixtures: Path, monkeypatch: pytest.MonkeyPatch) -
     document = {"type": "d4c_pipeline.PublishedFamily", "attributes": declared()}
     document["attributes"]["dataset"]["processing"]["key"] = ["ref_date", "coordinate"]
     document["attributes"]["dataset"]["extent"] = {"west": -141, "south": 41, "east": -52, "north": 84}
+    document["attributes"]["dataset"]["name"]["package"] = "d4c-datapkg-tables"  # not that of the shipped family
     (folder / "defs.yaml").write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
