@@ -270,7 +270,8 @@ def test_a_disk_that_is_full_while_rows_are_sorted(declare: Declare, tmp_path: P
     (into / "data.parquet").write_bytes(b"earlier")
     done = subprocess.run(
         [sys.executable, "-c", _FULL_WHILE_SORTING, tmp_path / "dataset.json", tmp_path / "rows.csv", into],
-        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent)},
+        # Such text is packed 30,000 times, which is refused by default.
+        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent), "D4C_READ_RATIO": "100000"},
         capture_output=True,
         text=True,
         check=False,
@@ -321,7 +322,8 @@ def test_a_text_column_of_more_than_two_gigabytes(declare: Declare, tmp_path: Pa
     (tmp_path / "dataset.json").write_text(declare(kind="table", key=["id"]).model_dump_json(), "utf-8")
     done = subprocess.run(
         [sys.executable, "-c", _LONG_TEXTS, tmp_path / "dataset.json", native, tmp_path / "out"],
-        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent)},
+        # Such text is packed 30,000 times, which is refused by default.
+        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent), "D4C_READ_RATIO": "100000"},
         capture_output=True,
         text=True,
         check=False,
