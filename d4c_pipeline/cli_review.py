@@ -164,6 +164,7 @@ def _row(found: Pending) -> dict[str, Any]:
         "state": deposit.state.value if deposit else release.state.value,
         "doi": deposit.doi if deposit else None,
         "draft": deposit.url if deposit else None,
+        "files": str(found.folder) if found.folder else None,
         "change": release.change.bump.name.lower(),
         "rows": release.summary.rows,
         "size": release.data_size,

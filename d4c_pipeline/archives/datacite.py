@@ -67,6 +67,7 @@ class DataCiteArchive:
     """
 
     search_lag = 0.0  # what is created is found by its name, not by a search
+    reads_stores = True
 
     def __init__(
         self,

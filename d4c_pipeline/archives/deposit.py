@@ -76,7 +76,8 @@ def complete(
     """Bring the files (artifact name -> staged file) of a release into its draft, verify them there, publish.
 
     The record holds exactly the artifacts that the ledger has for the release. `approval` is asked when everything
-    stands verified in the draft; when it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a
+    stands verified in the draft (of an archive that reads our stores, before that: what waits is not public there), and
+    makes the release public; when it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a
     later run asks again and goes on. Raises that error, PermanentError when no DOI is reserved (or the archive lost the
     draft, which takes its DOI with it: the DOI stands in artifacts, so they have to be made anew), IntegrityError when
     bytes differ from the ledger's, and what the archive raises.
@@ -139,11 +140,13 @@ class _Depositing:
         if found is None or found.doi is None or found.doi != deposit.doi:
             raise self._lost(deposit, found)
         draft = self._describe(found, metadata)
+        if approval is not None and self._archive.reads_stores:
+            self._ask(approval)
         self._files.sync(draft, files, importing=self._repeats_files())
         self._reach(DepositState.FILES_SYNCED)
         self._files.check(draft.record_id, self._archive.list_files(draft))
         self._reach(DepositState.VERIFIED)
-        if approval is not None:
+        if approval is not None and not self._archive.reads_stores:
             self._ask(approval)
         return self._publish(draft)
 

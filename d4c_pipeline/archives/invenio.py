@@ -54,6 +54,8 @@ _PAGE = 100
 class InvenioArchive:
     """An InvenioRDM at `base_url` (without `/api`), used with a personal token; safe to share between threads."""
 
+    reads_stores = False
+
     def __init__(
         self,
         name: str,

@@ -46,6 +46,7 @@ class LocalArchive:
 
     test = True
     search_lag = 0.0
+    reads_stores = False
 
     def __init__(
         self,

@@ -104,6 +104,11 @@ class Archive(Protocol):
         """After how many seconds `drafts`, `find_drafts` and `find_published` know what was created."""
         ...
 
+    @property
+    def reads_stores(self) -> bool:
+        """Whether a record's files are those of our own stores, read at their public addresses."""
+        ...
+
     def drafts(self) -> Iterator[Draft]:
         """Return every draft of our account, also those that carry no identifier of ours."""
         ...

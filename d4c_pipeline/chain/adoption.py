@@ -21,6 +21,7 @@ from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.code_archive import CODE_NAME
 from d4c_pipeline.chain.copies import hold
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.placing import remove_hidden
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.chain.staging import as_artifact, is_file_of
 from d4c_pipeline.distribution.media_types import media_type
@@ -162,6 +163,7 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
     if planned is not None and planned.version == found.version:
         # Its files may be those of the published release at the same addresses: none of them is taken away.
         abandon(ledger, deployment.archive, planned, lease=lease)
+        deployment.spreading.everywhere(partial(remove_hidden, deployment, release=planned))
         for placed in ledger.placements.of(planned):
             ledger.placements.forget(placed.store, placed.address)
         ledger.releases.abandon(planned, f"the archive has published {found.manifest['release']} meanwhile")

@@ -1,4 +1,7 @@
-"""`deposit`: uploads every artifact to the archive, verifies them there and publishes, the step nothing undoes."""
+"""`deposit`: uploads every artifact to the archive, verifies them there and publishes, the step nothing undoes.
+
+In between comes the approval, and with it the release leaves its hidden addresses (`revealing`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.doi import metadata_of
 from d4c_pipeline.chain.pieces import published_pieces
+from d4c_pipeline.chain.revealing import is_revealed, reveal
 from d4c_pipeline.chain.review import approval
 from d4c_pipeline.chain.staging import artifact_path, release_folder
 from d4c_pipeline.chain.stores import store_root
@@ -42,6 +46,14 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
         deposit = deposit_of(deployment, release)
+        approved = None if is_settled(deployment, release) else approval(deployment, dataset, release)
+
+        def make_public() -> None:
+            if approved is not None:
+                approved()
+            # Before the archive publishes: the addresses that its record names are to serve from the first moment.
+            reveal(deployment, release, lease)
+
         if not is_settled(deployment, release):
             _refuse_stale_item(deployment, release, deposit)
             refuse_failed(deployment, dataset, release)
@@ -52,9 +64,11 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
             release,
             files,
             metadata_of(deployment, dataset, release),
-            approval=None if is_settled(deployment, release) else approval(deployment, dataset, release),
+            approval=make_public,
             lease=lease,
         )
+        if not is_revealed(deployment, release):  # somebody published the draft by hand at the archive
+            reveal(deployment, release, lease)
         release = ledger.releases.mark_published(release)
         if deposit.record_id is not None:
             deployment.archive.join_community(deposit.record_id)

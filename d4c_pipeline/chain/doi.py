@@ -16,7 +16,8 @@ from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.current import current_release, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.elsewhere import elsewhere
-from d4c_pipeline.chain.preflight import try_public_addresses
+from d4c_pipeline.chain.policy import reasons_for_review
+from d4c_pipeline.chain.preflight import try_hidden, try_public_addresses
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
@@ -36,6 +37,8 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
         if not is_settled(deployment, release):
             _refuse_oversized(release)
             try_public_addresses(deployment)
+            if reasons_for_review(deployment, dataset, release):
+                try_hidden(deployment)
         return reserve(
             deployment.ledger,
             deployment.archive,

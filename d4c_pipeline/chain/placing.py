@@ -14,6 +14,7 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.distribution.hashing import Digests, sha256_of
 from d4c_pipeline.distribution.measure import measure
 from d4c_pipeline.distribution.store import Store, Stored, is_immutable
+from d4c_pipeline.model.addresses import is_hidden
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Release, ReleaseState
 
@@ -25,7 +26,7 @@ class ForeignBytesError(IntegrityError):
 def put_release_file(
     deployment: Deployment, store: Store, release: Release, path: Path, address: str, digests: Digests
 ) -> None:
-    """Put a file of a release at its immutable address, where an earlier attempt of an unpublished plan gives way.
+    """Put a file of a release at an address of its own, where an earlier attempt of an unpublished plan gives way.
 
     Raises ForeignBytesError when other bytes lie there that no such plan of this ledger put, IntegrityError when the
     release is published and other bytes lie there.
@@ -34,8 +35,7 @@ def put_release_file(
     if release.state is not ReleaseState.PLANNED:
         store.put_immutable(path, address, digests)
         return
-    if store.stat(address) is not None and not remove_unpublished(deployment, store, address):
-        raise foreign_bytes(store, address, release.dataset)
+    make_way(deployment, store, release, address)
     placements.intend(store.name, address, sha256=digests.sha256, size=digests.size, release=release)
     try:
         stored = store.put_immutable(path, address, digests)
@@ -44,8 +44,58 @@ def put_release_file(
             raise
         placements.forget(store.name, address)
         raise foreign_bytes(store, address, release.dataset) from error
-    if not stored.changed:  # another process put these very bytes meanwhile: they are not ours to take away
+    # Another process put these very bytes meanwhile: they are not ours to take away. A hidden address is ours alone.
+    if not stored.changed and not is_hidden(address):
         placements.forget(store.name, address)
+
+
+def move_release_file(
+    deployment: Deployment, store: Store, release: Release, source: str, address: str, digests: Digests
+) -> bool:
+    """Move a file of a release from its hidden address to the immutable one; say whether it lies there now.
+
+    False where the hidden one does not hold these bytes; it is taken away then. Raises as `put_release_file`.
+    """
+    placements = deployment.ledger.placements
+    planned = release.state is ReleaseState.PLANNED
+    if planned:
+        make_way(deployment, store, release, address)
+        placements.intend(store.name, address, sha256=digests.sha256, size=digests.size, release=release)
+    try:
+        moved = store.move(source, address, digests)
+    except IntegrityError as error:
+        if not planned or store.stat(address) is None:
+            raise
+        placements.forget(store.name, address)
+        raise foreign_bytes(store, address, release.dataset) from error
+    if not moved:
+        store.delete(source)
+    placements.forget(store.name, source)
+    return moved
+
+
+def make_way(deployment: Deployment, store: Store, release: Release, address: str) -> None:
+    """See that nothing lies at an address of a planned release, if need be by deleting what its plans put there.
+
+    Raises ForeignBytesError when other bytes lie there.
+    """
+    if store.stat(address) is None:
+        return
+    if is_hidden(address):
+        store.delete(address)
+    elif not remove_unpublished(deployment, store, address):
+        raise foreign_bytes(store, address, release.dataset)
+
+
+def remove_hidden(deployment: Deployment, store: Store, release: Release) -> None:
+    """Delete what a release has at hidden addresses of a store, by what the ledger notes; the rest stays.
+
+    Nobody else knows its token, so it need not be read before.
+    """
+    for placed in deployment.ledger.placements.of(release):
+        if placed.store == store.name and is_hidden(placed.address):
+            store.delete(placed.address)
+            deployment.ledger.placements.forget(store.name, placed.address)
 
 
 def remove_unpublished(deployment: Deployment, store: Store, address: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from d4c_pipeline.archives.deposit import abandon
 from d4c_pipeline.catalogue.readme import README_NAME
 from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.placing import remove_unpublished
+from d4c_pipeline.chain.placing import remove_hidden, remove_unpublished
 from d4c_pipeline.chain.stac_item import ITEM_NAME
 from d4c_pipeline.chain.staging import artifact_path
 from d4c_pipeline.distribution.store import Store
@@ -30,22 +30,24 @@ def manifest_of(deployment: Deployment, release: Release) -> Mapping[str, Any]:
 
 
 def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:
-    """Give a plan up for the reason `why`: its draft first, then its copies, which nothing ever named, then the row.
+    """Give a plan up for the reason `why`: its draft first, then its copies, then the row.
 
     Raises IntegrityError when the archive has published it; `careful`: NeedsPersonError when people edited its draft.
     """
     abandon(deployment.ledger, deployment.archive, release, careful=careful, lease=lease)
-    # What stays on a mirror that is down was never named, and gives way to the next plan of that version.
+    # What stays on a mirror that is down is hidden or named nowhere, and `copies` takes it away when it is back.
     deployment.spreading.everywhere(partial(_take_back, deployment, release))
     deployment.ledger.releases.abandon(release, why)
 
 
 def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
-    """Delete what this plan put into a store, unless another home has a release at the plan's address by now.
+    """Delete what this plan put into a store: the hidden files, and those that an approval made public before.
 
-    Then files that both have (code, profile) are parts of that publication, whoever put them there first.
+    Unless another home has a release at the plan's immutable address by now: then files that both have (code, profile)
+    are parts of that publication, whoever put them there first.
     """
     placements = deployment.ledger.placements
+    remove_hidden(deployment, store, release)
     ours = {one.address: one for one in placements.of(release) if one.store == store.name}
     for name in (MANIFEST_NAME, README_NAME, ITEM_NAME):
         address = release_address(release.dataset, release.vintage, release.version, name)

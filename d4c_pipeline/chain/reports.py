@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain.staging import release_folder
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import MANIFEST_NAME
@@ -37,12 +38,13 @@ def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]
     `state` is `published`, or how far the deposit of a planned release is. `files` are the data artifacts. Where there
     is but one, `path`, `url` and `info_hash` are its; of several `path` is their folder, `url` that of the manifest
     that lists them, `info_hash` None, `sha256` that over all of them (`model.parts.set_digest`). `path` is None where
-    the primary store has no local folder or the copy is not made yet.
+    the primary store has no local folder. Of a planned release, `path` is in staging and `url` None: it is not public.
     """
     deposit = deployment.ledger.deposits.of(release)
     files = _files(deployment, release)
     first = files[0]
     whole = len(files) == 1
+    public = release.state is not ReleaseState.PLANNED
     manifest = release_address(release.dataset, release.vintage, release.version, MANIFEST_NAME)
     path = first["path"] if whole or first["path"] is None else str(Path(first["path"]).parent)
     state: str = release.state.value
@@ -61,7 +63,7 @@ def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]
         "size": sum(file["size"] for file in files),
         "rows": release.summary.rows,
         "path": path,
-        "url": first["url"] if whole else deployment.primary.url(manifest),
+        "url": first["url"] if whole or not public else deployment.primary.url(manifest),
         "files": files,
         "name": release.name,
         "change": release.change.bump.name.lower(),
@@ -73,9 +75,13 @@ def _files(deployment: Deployment, release: Release) -> list[dict[str, Any]]:
     torrents = deployment.ledger.publications.torrents(release)
     rows = {part.name: part.rows for part in release.summary.parts}
     found: list[dict[str, Any]] = []
+    planned = release.state is ReleaseState.PLANNED
+    staged = release_folder(deployment, release.name, release.dataset, str(release.vintage))
     for artifact in release.data_files:
         address = release_address(release.dataset, release.vintage, release.version, artifact.name)
         path, torrent = deployment.primary.local_path(address), torrents.get(artifact.name)
+        if planned:
+            path = staged / artifact.name if (staged / artifact.name).is_file() else None
         found.append(
             {
                 "name": artifact.name,
@@ -85,7 +91,7 @@ def _files(deployment: Deployment, release: Release) -> list[dict[str, Any]]:
                 "size": artifact.size,
                 "rows": rows.get(release.part(artifact), release.summary.rows),
                 "path": str(path) if path else None,
-                "url": deployment.primary.url(address),
+                "url": None if planned else deployment.primary.url(address),
             }
         )
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from d4c_pipeline.chain.code_archive import definition_digest
 from d4c_pipeline.chain.current import is_settled, previous_release
@@ -15,6 +16,7 @@ from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.plans import abandon_plan, manifest_of
 from d4c_pipeline.chain.policy import reasons_for_review
 from d4c_pipeline.chain.processed import read_build
+from d4c_pipeline.chain.staging import release_folder
 from d4c_pipeline.ledger.judgements import APPROVED, REJECTED, CheckResult, Override, Review
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError, PermanentError, UnknownNameError
@@ -27,7 +29,8 @@ from d4c_pipeline.processing.checks.verdict import Outcome
 class Pending:
     """A release that waits for a person, why it does, and everything that helps to decide.
 
-    `previous` is the published release it is compared with; `checks` and `overrides` are those of its data.
+    `previous` is the published release it is compared with; `checks` and `overrides` are those of its data. `folder`
+    holds its files on this machine, which no address serves yet; None where another machine made them.
     """
 
     release: Release
@@ -37,6 +40,7 @@ class Pending:
     checks: tuple[CheckResult, ...]
     overrides: tuple[Override, ...]
     reviews: tuple[Review, ...]
+    folder: Path | None = None
 
 
 def waiting(deployment: Deployment) -> tuple[Release, ...]:
@@ -60,6 +64,7 @@ def planned_release(deployment: Deployment, name: str) -> Release:
 def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pending:
     """Return what there is to know of a planned release before it is decided on."""
     judgements = deployment.ledger.judgements
+    folder = release_folder(deployment, release.name, release.dataset, str(release.vintage))
     return Pending(
         release=release,
         deposit=deployment.ledger.deposits.of(release),
@@ -68,6 +73,7 @@ def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pendi
         checks=judgements.checks(release.data_sha256),
         overrides=judgements.overrides(release.data_sha256),
         reviews=judgements.reviews(release),
+        folder=folder if folder.is_dir() else None,
     )
 
 

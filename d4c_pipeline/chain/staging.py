@@ -77,16 +77,20 @@ def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) 
     staged = release_folder(deployment, release.name, release.dataset, str(release.vintage)) / artifact.name
     if is_file_of(staged, artifact.size, artifact.sha256):
         return staged
-    address = release_address(release.dataset, release.vintage, release.version, artifact.name)
+    public = release_address(release.dataset, release.vintage, release.version, artifact.name)
+    copies = deployment.ledger.copies.of(release)
+    known = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
     silent: D4CError | None = None
     for store in deployment.stores:
-        try:
-            found = local_copy(store, address, artifact.size, artifact.sha256, staged)
-        except (TransientError, StorageError) as error:
-            silent = silent or error
-            continue
-        if found is not None:
-            return found
+        # A copy that is hidden, or was when it was noted.
+        for address in dict.fromkeys((known.get(store.name, public), public)):
+            try:
+                found = local_copy(store, address, artifact.size, artifact.sha256, staged)
+            except (TransientError, StorageError) as error:
+                silent = silent or error
+                continue
+            if found is not None:
+                return found
     if silent is not None:
         raise silent
     raise IntegrityError(

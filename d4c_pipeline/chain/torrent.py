@@ -1,4 +1,8 @@
-"""`torrent`: one single-file torrent per data artifact, with web seeds that were seen to serve its very bytes."""
+"""`torrent`: one single-file torrent per data artifact, with web seeds of stores that were seen to serve ranges.
+
+The file itself is hidden until its release is approved; then its very bytes are tried, and the torrents are put where
+everybody finds them (`revealing`).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,14 @@ from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
 from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.pieces import published_torrents, staged_pieces
 from d4c_pipeline.chain.placing import replace_ours
+from d4c_pipeline.chain.preflight import try_ranges
 from d4c_pipeline.chain.staging import read_artifact, release_folder
 from d4c_pipeline.distribution.disk import write_file
 from d4c_pipeline.distribution.pieces import Pieces
 from d4c_pipeline.distribution.store import Store, Stored
 from d4c_pipeline.distribution.torrents import reissued, same_torrent, torrent_of
 from d4c_pipeline.distribution.web_seeds import try_web_seed
-from d4c_pipeline.model.addresses import release_address, torrent_address
+from d4c_pipeline.model.addresses import is_hidden, release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.vintage import Vintage
@@ -32,10 +37,11 @@ class Seeded:
 
 
 def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
-    """Make the torrents of the vintage's planned release and put them into every store.
+    """Make the torrents of the vintage's planned release, as artifacts of it.
 
-    A store's address becomes a web seed only after range requests gave the right bytes; the archive's address, known
-    from the reserved record, is tried by `deposit` after publication.
+    A store's address becomes a web seed if the store holds the file and range requests gave the right bytes: of the
+    file, or of the preflight's object while the file is hidden. The archive's address, known from the reserved record,
+    is tried by `deposit` after publication.
     """
     with deployment.working_on(dataset, vintage):
         release = current_release(deployment, dataset, vintage)
@@ -103,7 +109,6 @@ def _made(
     write_file(staged, made.data)
     add_artifact(deployment, release, staged, ArtifactRole.TORRENT)
     address = torrent_address(artifact.name)
-    put_torrent(deployment, release, made.data, address)
     return Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), address)
 
 
@@ -115,19 +120,24 @@ def _seeds(
     address = release_address(release.dataset, release.vintage, release.version, artifact.name)
     record = deposit.record_id
     at_archive = None if record is None else deployment.archive.file_url(record, artifact.name)
+    copies = deployment.ledger.copies.of(release)
+    held = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
     seeds: list[str] = []
     left_out: list[str] = []
-    for store in deployment.stores:
-        url = store.url(address)
+    stores = {store.url(address): store for store in deployment.stores}
+    for url, store in stores.items():
         if silent is not None and url.startswith(own):
             left_out.append(f"{url} {silent}")
             continue
-        verdict = try_web_seed(url, pieces)
+        if store.name not in held:
+            left_out.append(f"{url} holds no copy")
+            continue
+        verdict = try_ranges(store) if is_hidden(held[store.name]) else try_web_seed(url, pieces)
         if verdict.ok:
             seeds.append(url)
         else:
             left_out.append(f"{url} {verdict.reason}")
-    if at_archive is not None and at_archive not in seeds:
+    if at_archive is not None and at_archive not in stores:
         if silent is not None and at_archive.startswith(own):
             left_out.append(f"{at_archive} {silent}")
         else:
@@ -135,14 +145,26 @@ def _seeds(
     return seeds, left_out
 
 
+def put_current(deployment: Deployment, release: Release, file: Artifact, torrent: Torrent) -> None:
+    """Put the current torrent of a data file, with the web seeds that the ledger says, into every store.
+
+    `file`: the `.torrent` among the artifacts of the release. Raises what `replace_torrent` raises.
+    """
+    put_torrent(deployment, release, _current(deployment, release, file, torrent), torrent.address)
+
+
 def _mend(deployment: Deployment, release: Release, torrents: Mapping[str, Torrent]) -> None:
-    """Put the torrents back where a store lost them, with the web seeds that the ledger says."""
+    """Put the torrents back where a store lost them."""
 
-    def put_back(artifact: Artifact, torrent: Torrent, store: Store) -> None:
+    def put_back(file: Artifact, torrent: Torrent, store: Store) -> None:
         if store.stat(torrent.address) is None:
-            original = read_artifact(deployment, release, artifact)
-            made = reissued(original, web_seeds=torrent.web_seeds, trackers=deployment.settings.trackers)
-            replace_torrent(deployment, store, release, made.data, torrent.address)
+            data = _current(deployment, release, file, torrent)
+            replace_torrent(deployment, store, release, data, torrent.address)
 
-    for artifact, torrent in published_torrents(release, torrents):
-        deployment.spreading.everywhere(partial(put_back, artifact, torrent))
+    for file, torrent in published_torrents(release, torrents):
+        deployment.spreading.everywhere(partial(put_back, file, torrent))
+
+
+def _current(deployment: Deployment, release: Release, file: Artifact, torrent: Torrent) -> bytes:
+    original = read_artifact(deployment, release, file)
+    return reissued(original, web_seeds=torrent.web_seeds, trackers=deployment.settings.trackers).data

@@ -1,7 +1,8 @@
 """A small HTTP server for local stores: `d4c serve`, and the trial of web seeds on the embedded default.
 
 It serves files with Range, If-Range, ETag and CORS, so torrent clients, DuckDB and browsers can read parts of them;
-it never lists folders nor shows hidden files. A deployment for the public has a web server or a bucket instead.
+it never lists folders nor shows hidden files, nor what waits below `hidden/`. A deployment for the public has a web
+server or a bucket instead.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from starlette.types import Receive, Scope, Send
 from d4c_pipeline.distribution.headers import cache_control, content_disposition, content_type, security_headers
 from d4c_pipeline.distribution.http_limits import HEAD_BYTES, LimitedProtocol, limited
 from d4c_pipeline.distribution.media_types import media_type
+from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import PermanentError, TransientError
 
 IDENTITY_PATH = "/.well-known/d4c-file-server"
@@ -130,7 +132,9 @@ class _Folder(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         parts = Path(path).parts
-        if any(part.startswith(".") for part in parts):
+        # On a disk that takes HIDDEN for hidden as well.
+        hidden = not self._mount and parts and f"{parts[0].casefold()}/" == HIDDEN
+        if hidden or any(part.startswith(".") for part in parts):
             raise HTTPException(status_code=404)
         response = await super().get_response(path, scope)
         if response.status_code < 300 or response.status_code == 304:

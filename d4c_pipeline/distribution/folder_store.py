@@ -29,12 +29,13 @@ from d4c_pipeline.distribution.store import (
     public_url,
     quarantine_path,
 )
+from d4c_pipeline.model.addresses import HIDDEN, is_hidden
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
 
 # Whatever the umask: a web server of another user must be able to read what is published.
 _FOLDER_MODE = 0o755
 _MUTABLE_MODE = 0o644
-_QUARANTINE_MODE = 0o700
+_PRIVATE_MODE = 0o700
 _IMMUTABLE_MODE = 0o444
 _PART_SUFFIX = ".part"
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -121,6 +122,29 @@ class FolderStore:
             changed = _place_new(part, target) or not self._holds(target, address, digests)
         return self._stored(address, digests.size, digests.sha256, changed=changed)
 
+    def move(self, source: str, target: str, digests: Digests) -> bool:
+        """Move a file to an immutable address by a link and then a deletion; it is read before, and not copied.
+
+        Returns False when `source` does not hold these bytes. Raises IntegrityError when `target` has others,
+        StorageError when the disk refuses.
+        """
+        old, new = self._path(source), self._path(target)
+        if not self._holds(new, target, digests):
+            if not self.verify(source, digests.size, digests.sha256):
+                return False
+            with storage_errors(f"move {source} to {target} in store {self.name}"):
+                _make_folder(new.parent, self.root)
+                if not _place_new(old, new):
+                    self._holds(new, target, digests)  # somebody else was first: with these bytes, or it raises
+                sync_folder(new.parent)
+        self.delete(source)
+        return True
+
+    def is_exposed(self, address: str) -> bool:
+        """Return False: a folder is shown by nobody but the web server in front of it."""
+        checked_address(address)
+        return False
+
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
@@ -148,7 +172,7 @@ class FolderStore:
                 return None
             _make_folder(target.parent, self.root)
             # Whatever server shows the folder, and whether or not it hides names with a dot.
-            (self.root / QUARANTINE).chmod(_QUARANTINE_MODE)
+            (self.root / QUARANTINE).chmod(_PRIVATE_MODE)
             if target.exists():
                 target = target.with_name(f"{target.name}.{uuid4().hex}")
             source.rename(target)
@@ -165,6 +189,9 @@ class FolderStore:
             _sweep(target.parent)
             target.unlink()
             sync_folder(target.parent)
+        if is_hidden(address):
+            with suppress(OSError):  # others of its release lie there, or nothing ever did
+                target.parent.rmdir()
 
     def _path(self, address: str) -> Path:
         if self._mounted and not self.root.is_dir():
@@ -213,6 +240,10 @@ class FolderStore:
         Yields the temporary path, the size and the sha256. What is left of it is removed in any case.
         """
         with _opened(source) as stream, storage_errors(f"write {address} in store {self.name}"):
+            if is_hidden(address):
+                # Whatever server shows the folder, as long as it runs as another user.
+                _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
+                private.chmod(_PRIVATE_MODE)
             _make_folder(target.parent, self.root)
             _sweep(target.parent)
             part, file = _open_part(target.parent)

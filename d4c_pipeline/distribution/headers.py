@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 from d4c_pipeline.distribution.media_types import media_type
 from d4c_pipeline.distribution.store import is_immutable
+from d4c_pipeline.model.addresses import is_hidden
 
 IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
 # Strictly the latest: a reader may hold it for a minute, then asks again (and mostly gets 304).
 MUTABLE_CACHE = "public, max-age=60, must-revalidate"
+HIDDEN_CACHE = "private, no-store"
 _SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
 _FEEDS = ("application/atom+xml", "application/rss+xml")
 # Bytes of a publisher lie here, and a browser would run what is active in them with the rights of the store's origin.
@@ -33,7 +35,9 @@ def content_type(address: str) -> str:
 
 
 def cache_control(address: str) -> str:
-    """Return the Cache-Control of `address`: for ever where no byte may change, else a minute."""
+    """Return the Cache-Control of `address`: for ever where no byte may change, else a minute; hidden, not at all."""
+    if is_hidden(address):
+        return HIDDEN_CACHE
     return IMMUTABLE_CACHE if is_immutable(address) else MUTABLE_CACHE
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from d4c_pipeline.distribution import headers, http_limits, media_types
 from d4c_pipeline.distribution.file_server import READ_HEADERS, SHOWN_HEADERS
 from d4c_pipeline.distribution.store import IMMUTABLE_PREFIXES
+from d4c_pipeline.model.addresses import HIDDEN
 
 
 def configuration(*, store: str, records: str, listen: str, scratch: str) -> str:
@@ -95,6 +96,7 @@ http {{
 
     location @nothing {{ return 404; }}
     location ~ /[.] {{ return 404; }} # files that are being written
+    location ~* ^/{HIDDEN.rstrip("/")}(/|$) {{ return 404; }} # releases that nobody approved yet
     location / {{
       location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
       location ~* "/{media_types.CHECKSUMS}$" {{ types {{}} default_type {media_types.TEXT}; }}

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from boto3.session import Session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -50,8 +51,11 @@ class Bucket:
         """Return the key of the object at `address`."""
         return f"{self.prefix}/{address}" if self.prefix else address
 
-    def client(self) -> Any:
-        """Return a client of boto3; safe to share between threads. Raises PermanentError for an unknown profile."""
+    def client(self, *, anonymous: bool = False) -> Any:
+        """Return a client of boto3; safe to share between threads. `anonymous`: one that signs nothing, as a reader.
+
+        Raises PermanentError for an unknown profile.
+        """
         with s3_errors(f"reach the bucket {self.name}"):
             session = Session(profile_name=self.profile)
             return session.client(
@@ -62,6 +66,7 @@ class Bucket:
                 aws_access_key_id=self.access_key,
                 aws_secret_access_key=self.secret_key,
                 config=Config(
+                    signature_version=UNSIGNED if anonymous else None,
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
                     retries={"mode": "standard", "max_attempts": _ATTEMPTS},

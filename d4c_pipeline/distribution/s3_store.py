@@ -20,7 +20,17 @@ from d4c_pipeline.distribution.disk import storage_errors
 from d4c_pipeline.distribution.hashing import READ_SIZE, Digests, sha256_of
 from d4c_pipeline.distribution.headers import cache_control, content_disposition, content_type
 from d4c_pipeline.distribution.s3_client import Bucket, verifies_sha256
-from d4c_pipeline.distribution.s3_errors import NOT_THERE, REFUSED, code_of, explain, no_bucket, s3_errors, spelled_out
+from d4c_pipeline.distribution.s3_copy import COPY_SIZE, copy_object
+from d4c_pipeline.distribution.s3_errors import (
+    NOT_THERE,
+    REFUSED,
+    code_of,
+    explain,
+    no_bucket,
+    s3_errors,
+    spelled_out,
+    status_of,
+)
 from d4c_pipeline.distribution.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 from d4c_pipeline.distribution.store import Facts, Stored, checked_address, is_immutable, public_url, quarantine_path
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError, TransientError, UnknownNameError
@@ -32,11 +42,20 @@ _ONLY_NEW = {"IfNoneMatch": "*"}
 class S3Store:
     """The bucket `bucket`, served to readers at `base_url`; nothing is asked of its server before the first use."""
 
-    def __init__(self, bucket: Bucket, base_url: str, name: str = "primary", *, part_size: int = PART_SIZE) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        base_url: str,
+        name: str = "primary",
+        *,
+        part_size: int = PART_SIZE,
+        copy_size: int = COPY_SIZE,
+    ) -> None:
         self.bucket = bucket
         self.base_url = base_url.rstrip("/")
         self._name = name
         self._part_size = part_size
+        self._copy_size = copy_size
         self._bucket_seen = False
         self._plain_tags = False
 
@@ -190,6 +209,56 @@ class S3Store:
             # Refused although nothing changed: Ceph's radosgw compares with the tag's quotes, which it does not keep.
             self._plain_tags = True
         return self._switched(upload, body, condition)
+
+    def move(self, source: str, target: str, digests: Digests) -> bool:
+        """Move an object to an immutable address: a copy by the server, which is verified, and then a deletion.
+
+        Returns False when `source` does not hold these bytes. The copy is believed by its tag where that is the md5 of
+        all bytes (it is unless the server encrypts with keys of its own, or the object is above 5 GiB), and read back
+        otherwise. Raises IntegrityError when `target` has other bytes, or the copy is damaged (it is taken away again).
+        """
+        if not self._holds(target, digests):
+            head = self._head(source)
+            if not _is(head, digests) or head is None:
+                return False
+            try:
+                with s3_errors(self._deed(f"move to {target} what lies at", source)):
+                    copy_object(self._upload(target, digests.sha256), self._key(source), head, self._copy_size)
+            except PermanentError as error:
+                # Somebody else was first, or a request of ours went through whose answer was lost.
+                if not _was_refused(error) or not self._holds(target, digests):
+                    raise
+            self._see_copy(target, digests)
+        if digests.size > self._copy_size:  # one that an attempt began in parts and did not complete
+            self._abort(self._upload(target, ""))
+        self.delete(source)
+        return True
+
+    def _see_copy(self, target: str, digests: Digests) -> None:
+        head = self._head(target)
+        if head is not None and head["ContentLength"] == digests.size and head["ETag"].strip('"') == digests.md5:
+            return
+        if self._read_back(target) != digests.sha256:
+            self.delete(target)
+            raise IntegrityError(
+                f"Store {self.name} copied other bytes to {target} than it was given",
+                "Look at that server before anything else is written there",
+            )
+
+    def is_exposed(self, address: str) -> bool:
+        """Say whether the server lists `address` to anybody, and gives its bytes, without a key."""
+        client, key = self.bucket.client(anonymous=True), self._key(address)
+        with s3_errors(f"see who may list store {self.name}"):
+            try:
+                listed = client.list_objects_v2(Bucket=self.bucket.name, Prefix=key).get("Contents", ())
+                if not any(one["Key"] == key for one in listed):
+                    return False
+                client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
+            except ClientError as error:
+                if status_of(error) >= 500:
+                    raise
+                return False
+        return True
 
     def delete(self, address: str) -> None:
         """Remove what is there, if anything, and the parts of uploads that were never completed."""

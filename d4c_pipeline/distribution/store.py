@@ -85,6 +85,18 @@ class Store(Protocol):
         """
         ...
 
+    def move(self, source: str, target: str, digests: Digests) -> bool:
+        """Move a file of ours from the address `source` to the immutable `target`; say whether it lies there now.
+
+        False, and nothing is changed, when `source` does not hold these bytes. Repeated after a crash at any moment it
+        goes on: the bytes lie at one of the addresses, or at both. Raises IntegrityError when `target` has other bytes.
+        """
+        ...
+
+    def is_exposed(self, address: str) -> bool:
+        """Say whether the store itself lets anybody find `address` in a listing, and read it, without a key."""
+        ...
+
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, delete, select, update
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import now
+from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.release import Release, ReleaseState
+from d4c_pipeline.model.vintage import Vintage
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,25 @@ class Placements:
         """Return what was put for a release, by address and store."""
         return self._find(release_id=release.id)
 
+    def abandoned(self, dataset: str, vintage: Vintage) -> tuple[Placement, ...]:
+        """Return what abandoned plans of a vintage put at hidden addresses, such as in a mirror that was down then."""
+        release = schema.release
+        return self._found(
+            release.c.dataset == dataset,
+            release.c.vintage == str(vintage),
+            release.c.state == ReleaseState.ABANDONED.value,
+            schema.placement.c.address.startswith(HIDDEN, autoescape=True),
+        )
+
     def _find(self, **wanted: str | int) -> tuple[Placement, ...]:
+        return self._found(*(schema.placement.c[name] == value for name, value in wanted.items()))
+
+    def _found(self, *wanted: ColumnElement[bool]) -> tuple[Placement, ...]:
         table, release = schema.placement, schema.release
         query = (
             select(table, release.c.state)
             .outerjoin(release, release.c.id == table.c.release_id)
-            .where(*(table.c[name] == value for name, value in wanted.items()))
+            .where(*wanted)
             .order_by(table.c.address, table.c.store)
         )
         with reading(self._engine) as connection:

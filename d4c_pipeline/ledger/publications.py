@@ -10,6 +10,7 @@ from sqlalchemy import Engine, RowMapping, Table, delete, insert, select, update
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Copy, Deposit, DepositState, Release, Torrent
 from d4c_pipeline.model.vintage import Vintage
@@ -178,6 +179,13 @@ class Copies:
                     intact=intact,
                 )
             )
+
+    def forget_hidden(self, release: Release) -> None:
+        """Strike the copies that still lie at hidden addresses: they may be named nowhere once a release is public."""
+        table = schema.copy
+        hidden = table.c.address.startswith(HIDDEN, autoescape=True)
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.release_id == release.id, hidden))
 
     def of(self, release: Release) -> tuple[Copy, ...]:
         """Return the copies of a release, by artifact and store."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import chain
+from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
@@ -17,6 +18,8 @@ from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameErro
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, DataSummary, Release, ReleaseState
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+
+_TOKEN_BYTES = 16  # 128 bits: whoever guesses a thousand million times a second needs longer than the world is old
 
 
 class Releases:
@@ -56,6 +59,7 @@ class Releases:
                         reasons=list(change.reasons),
                         summary=summary.to_json(),
                         planned_at=now(),
+                        token=token_hex(_TOKEN_BYTES),
                     )
                     .returning(schema.release.c.id)
                 ).scalar_one()
@@ -310,6 +314,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[Release]:
             artifacts=tuple(files[row["id"]]),
             planned_at=row["planned_at"],
             published_at=row["published_at"],
+            token=row["token"],
         )
         for row in rows
     ]

@@ -122,6 +122,8 @@ release = Table(
     Column("summary", JSON, nullable=False),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
+    # Of its hidden addresses (128 bits): nobody can guess where a release lies that is not public yet.
+    Column("token", String(64)),
     # One living release per version; an abandoned plan leaves its version free.
     Index(
         "uq_release_version",

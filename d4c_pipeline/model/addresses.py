@@ -14,6 +14,8 @@ CATALOGUE_PARQUET = "catalogue/stac.parquet"
 CATALOGUE_ROOT = "catalogue/catalog.json"
 FEED_RSS = "catalogue/torrents.rss"
 FEED_ATOM = "catalogue/torrents.atom"
+HIDDEN = "hidden/"
+"""Below it lie the releases that nobody approved yet; no server may show it, and no name in it can be guessed."""
 
 
 def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
@@ -24,6 +26,16 @@ def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> 
 def release_address(dataset: str, vintage: Vintage, version: Version, file_name: str) -> str:
     """Where an artifact of a release lies: immutable, what web seeds point at."""
     return f"releases/{dataset}/{vintage}/v{version}/{file_name}"
+
+
+def hidden_address(token: str, file_name: str) -> str:
+    """Where an artifact lies until its release may be public. `token` is the plan's; errors and logs mask it."""
+    return f"{HIDDEN}{token}/{file_name}"
+
+
+def is_hidden(address: str) -> bool:
+    """Whether what lies at `address` is not public yet."""
+    return address.startswith(HIDDEN)
 
 
 def latest_address(name: DatasetName, vintage: Vintage | None, suffix: str) -> str:

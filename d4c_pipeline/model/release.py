@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -176,7 +176,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Release:
-    """(dataset, vintage, version) as the ledger has it. `id` is the ledger's; `name` the written release name."""
+    """(dataset, vintage, version) as the ledger has it. `id` is the ledger's; `name` the written release name.
+
+    `token` (128 bits, hexadecimal): of the hidden addresses where its files lie until it may be public. None for a
+    release that was adopted from an archive, or published before there were such addresses.
+    """
 
     id: int
     dataset: str
@@ -190,6 +194,7 @@ class Release:
     artifacts: tuple[Artifact, ...]
     planned_at: datetime
     published_at: datetime | None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def identifier(self) -> str:

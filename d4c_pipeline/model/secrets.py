@@ -35,6 +35,8 @@ _MAYBE_PARAMETER = re.compile(
 _JSON_MEMBER = re.compile(rf"(?P<name>[\"']{_NAMES}[\"']\s*:\s*[\"'])(?P<value>[^\"']+)", re.IGNORECASE)
 _SCHEMED = re.compile(r"(?P<name>\b(?:bearer|basic|token)\s+)(?P<value>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
 _BEARER = re.compile(r"(?P<name>\bbearer\s+)\S+", re.IGNORECASE)
+# The token of a release that nobody approved yet (`addresses.hidden_address`): by its address alone it would be public.
+_HIDDEN = re.compile(r"(?P<name>\bhidden/)[0-9a-f]{32}(?![0-9a-f])")
 # C0 and C1, halves of characters, and what turns the direction of a line around in a terminal or a page.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -107,6 +109,7 @@ def mask(text: str) -> str:
     """Return `text` without credentials, otherwise as it is."""
     for value in sorted(_declared, key=len, reverse=True):
         text = text.replace(value, MASK)
+    text = _HIDDEN.sub(rf"\g<name>{MASK}", text)
     text = _USER_INFO.sub(r"\g<scheme>", text)
     text = _SECRET_PARAMETER.sub(rf"\g<name>{MASK}", text)
     text = _JSON_MEMBER.sub(rf"\g<name>{MASK}", text)

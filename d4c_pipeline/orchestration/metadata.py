@@ -25,7 +25,7 @@ from d4c_pipeline.chain.reports import catalogue_query
 from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
-from d4c_pipeline.model.secrets import public_address
+from d4c_pipeline.model.secrets import mask, public_address
 from d4c_pipeline.processing.checks.verdict import Verdict
 from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 
@@ -158,7 +158,7 @@ def of_copies(result: Distributed) -> Metadata:
                     {
                         "artifact": copy.artifact,
                         "store": copy.store,
-                        "address": copy.address,
+                        "address": mask(copy.address),
                         "size": copy.size,
                         "verified_at": copy.verified_at.isoformat(),
                         "intact": copy.intact,

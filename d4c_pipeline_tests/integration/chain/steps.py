@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,26 @@ def run_all(fatal: str) -> None:
     _run(fatal, list(STEPS))
 
 
+def run_deposit(fatal: str) -> None:
+    """Publish what was approved and what follows; die at the durable act number `fatal` of making it public."""
+    settings = Settings.from_environment()
+    dataset = load_datasets(settings.definitions)["places"]
+    revealed = deposit.reveal
+    done = _acts(fatal)
+
+    def counted(*arguments: Any) -> None:
+        done.counts = True
+        revealed(*arguments)
+        done.counts = False
+
+    done.counts = False
+    deposit.reveal = counted
+    with Deployment.open(settings) as opened:
+        for step in ("deposit", "latest", "catalogue"):
+            _step(step, opened, dataset)
+    sys.stdout.write(f"{done.number}\n")
+
+
 def run_latest(fatal: str) -> None:
     """Do the same with the switch of `/processed/` alone."""
     _run(fatal, ["latest"])
@@ -85,24 +106,37 @@ def _step(step: str, opened: Deployment, dataset: Dataset) -> None:
 
 
 def _dying(fatal: str, *works: Callable[[Deployment, Dataset], object]) -> None:
-    done = 0
+    settings = Settings.from_environment()
+    dataset = load_datasets(settings.definitions)["places"]
+    done = _acts(fatal)
+    for work in works:
+        with Deployment.open(settings) as opened:
+            work(opened, dataset)
+    sys.stdout.write(f"{done.number}\n")
+
+
+@dataclass
+class _Acts:
+    """How many durable acts there were, of those that count."""
+
+    number: int = 0
+    counts: bool = True
+
+
+def _acts(fatal: str) -> _Acts:
+    """Count durable acts from now on, and die right before number `fatal`."""
+    done = _Acts()
 
     def act(name: str, _arguments: object = None) -> None:
-        nonlocal done
-        if name not in _ACTS:
+        if name not in _ACTS or not done.counts:
             return
-        if str(done) == fatal:
+        if str(done.number) == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
-        done += 1
+        done.number += 1
 
     def on_commit(_connection: object) -> None:
         act("os.rename")
 
-    settings = Settings.from_environment()
-    dataset = load_datasets(settings.definitions)["places"]
     event.listen(Engine, "commit", on_commit)
     sys.addaudithook(act)
-    for work in works:
-        with Deployment.open(settings) as opened:
-            work(opened, dataset)
-    sys.stdout.write(f"{done}\n")
+    return done

@@ -38,6 +38,7 @@ def check(home: Path, versions: list[str]) -> None:
     (newest,) = (releases / f"v{versions[-1]}").glob("*.parquet")
     assert sha256(served) == sha256(newest)
     assert [str(path) for path in home.rglob(".*") if path.name != ".lock"] == []
+    assert list((home / "store" / "hidden").rglob("*")) == []
 
 
 def sweep(zygote: Zygote, chain: Chain, start: Callable[[Path], object], versions: list[str]) -> None:

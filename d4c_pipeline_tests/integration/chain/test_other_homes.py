@@ -70,8 +70,9 @@ def test_a_second_home_without_a_catalogue_to_read_stops_at_the_immutable_addres
 
 
 def test_equal_bytes_of_another_home_are_adopted_and_never_deleted(chain: Chain, tmp_path: Path) -> None:
-    chain.run_up_to("copies")
+    chain.run_up_to("deposit")
     before = immutable(chain)
+    assert before
     with other_home(chain, tmp_path / "rehearsal") as rehearsal:
         rehearsal.run_up_to("copies")
         (planned,) = rehearsal.opened.ledger.releases.living("places")
@@ -94,13 +95,15 @@ def test_damage_of_a_latest_file_is_moved_aside_and_somebody_elses_stops(chain: 
 
 def test_an_abandoned_plan_takes_away_only_its_own_bytes(chain: Chain) -> None:
     chain.run_up_to("copies")
-    (readme,) = (chain.home / "store" / "releases").rglob("profile.json")
-    readme.chmod(0o644)
+    # Somebody else comes to the address while ours waits; ours is hidden, and goes with its plan.
+    readme = chain.home / "store" / "releases" / "places" / "2021" / "v0.1.0-beta" / "profile.json"
+    readme.parent.mkdir(parents=True)
     readme.write_bytes(b"somebody else's")
     chain.origin.put(PLACES_URL, corrected(), DAY + timedelta(days=1))
     chain.run("raw", "processed", "checksums")
     left = [path.name for path in (chain.home / "store" / "releases").rglob("*") if path.is_file()]
     assert (left, readme.read_bytes()) == (["profile.json"], b"somebody else's")
+    assert list((chain.home / "store" / "hidden").rglob("*")) == []
     chain.run("doi")
     with pytest.raises(ForeignBytesError, match=r"v0\.1\.0-beta/profile\.json, which this home did not put there"):
         chain.run("copies")

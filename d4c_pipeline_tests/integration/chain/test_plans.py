@@ -72,7 +72,10 @@ def test_other_data_takes_the_place_of_a_plan(chain: Chain, last: str) -> None:
     assert states(chain.home) == [("2021", "0.1.0-beta", "abandoned"), ("2021", "0.1.0-beta", "planned")]
     assert drafts(chain.home) == []
     store = chain.home / "store"
-    assert [path for path in store.rglob("*") if path.is_file() and "raw" not in path.parts] == []
+    left = {
+        path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file() and "raw" not in path.parts
+    }
+    assert left <= {"catalogue/preflight.txt"}
     row = chain.run()
     assert row.releases == 1
     assert len(records(chain.home)) == 1
