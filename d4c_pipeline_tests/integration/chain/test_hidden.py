@@ -35,7 +35,7 @@ from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected, define
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.integration.chain.conftest import Chain
-from d4c_pipeline_tests.integration.chain.test_several_stores import bucket, chain_on, mirror_at
+from d4c_pipeline_tests.integration.chain.test_several_stores import bucket, chain_on, made_bucket, mirror_at
 
 __all__ = ["bucket"]  # a fixture, found by its name here
 
@@ -136,9 +136,16 @@ def in_bucket(reviewed: Path, bucket: tuple[S3Place, Any], tmp_path: Path) -> It
         yield BucketPlace(chain, str(place.url), place, client)
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest) -> Place:
-    return request.getfixturevalue(f"in_{request.param}")
+@pytest.fixture(params=["folder", "moto", pytest.param("real", marks=pytest.mark.s3)])
+def place(
+    request: pytest.FixtureRequest, reviewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    if request.param == "folder":
+        yield request.getfixturevalue("in_folder")
+        return
+    made, client = made_bucket(request.param, request, monkeypatch)
+    with chain_on(tmp_path, reviewed, Stores(primary=made)) as chain:
+        yield BucketPlace(chain, str(made.url), made, client)
 
 
 def approve(place: Place, release: Release) -> None:

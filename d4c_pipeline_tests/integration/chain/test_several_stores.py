@@ -34,7 +34,12 @@ LATEST = f"processed/{DATA}.parquet"
 @pytest.fixture(params=["moto", pytest.param("real", marks=pytest.mark.s3)])
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[S3Place, Any]:
     """A bucket that anybody may read, as a store, and a client that sees it."""
-    if request.param == "real":
+    return made_bucket(request.param, request, monkeypatch)
+
+
+def made_bucket(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[S3Place, Any]:
+    """Make such a bucket at moto's or the real server."""
+    if kind == "real":
         url, key, secret = request.getfixturevalue("s3_lane")
     else:
         server: FakeS3 = request.getfixturevalue("moto")
