@@ -64,3 +64,29 @@ def test_the_one_torrent_of_a_release_becomes_that_of_its_data_artifact(url: str
     assert (release.summary.parts, release.summary.partition) == ((), None)
     assert release.data_sha256 == "a" * 64
     ledger.close()
+
+
+def test_a_plan_that_is_on_its_way_gets_a_token_of_its_own(url: str) -> None:
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).parent.mkdir()
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(files("d4c_pipeline.ledger") / "migrations"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0011")
+        for number, vintage, state in ((7, "2021", "published"), (8, "2022", "planned"), (9, "2023", "planned")):
+            connection.execute(
+                insert(schema.release).values(
+                    id=number, dataset="provinces", vintage=vintage, version="0.1.0", name=f"p_{vintage}_v0.1.0",
+                    state=state, key="k", bump=2, reasons=[], summary=SUMMARY, planned_at=now(),
+                )
+            )  # fmt: skip
+    engine.dispose()
+
+    ledger = Ledger(url)
+    published, *planned = ledger.releases.living("provinces")
+    assert published.token is None  # its files are public
+    assert len({one.token for one in planned}) == 2
+    assert [len(bytes.fromhex(str(one.token))) for one in planned] == [16, 16]
+    ledger.close()
