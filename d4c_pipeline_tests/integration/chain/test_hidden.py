@@ -123,6 +123,11 @@ def reviewed(definitions: Path) -> Path:
     return definitions
 
 
+def patch_moto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moto lists every bucket to anybody, whatever its policy says: there the preflight is right to refuse it."""
+    monkeypatch.setattr("d4c_pipeline.chain.doi.try_hidden", lambda _: None)
+
+
 @pytest.fixture
 def in_folder(reviewed: Path, chain: Chain) -> Iterator[Place]:
     with folder_place(chain) as place:
@@ -130,8 +135,16 @@ def in_folder(reviewed: Path, chain: Chain) -> Iterator[Place]:
 
 
 @pytest.fixture
-def in_bucket(reviewed: Path, bucket: tuple[S3Place, Any], tmp_path: Path) -> Iterator[BucketPlace]:
+def in_bucket(
+    request: pytest.FixtureRequest,
+    reviewed: Path,
+    bucket: tuple[S3Place, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[BucketPlace]:
     place, client = bucket
+    if "moto" in request.node.name and "refused" not in request.node.name:
+        patch_moto(monkeypatch)
     with chain_on(tmp_path, reviewed, Stores(primary=place)) as chain:
         yield BucketPlace(chain, str(place.url), place, client)
 
@@ -143,6 +156,8 @@ def place(
     if request.param == "folder":
         yield request.getfixturevalue("in_folder")
         return
+    if request.param == "moto":
+        patch_moto(monkeypatch)
     made, client = made_bucket(request.param, request, monkeypatch)
     with chain_on(tmp_path, reviewed, Stores(primary=made)) as chain:
         yield BucketPlace(chain, str(made.url), made, client)
