@@ -70,7 +70,7 @@ class Place:
         addresses = [*self.public(release), f"torrents/{release.name}.torrent"]
         # S3 answers 403 to whoever may not list, whether or not something is there.
         assert {self.ask(address).status_code for address in addresses} <= {403, 404}
-        assert len(addresses) == 9
+        assert len(addresses) == 10
         for address in addresses:
             assert [store.stat(address) for store in self.chain.opened.stores] == [None]
 
@@ -265,7 +265,7 @@ def test_a_mirror_that_is_down_at_the_approval_keeps_its_copies_hidden_until_it_
             chain.run_up_to("deposit")
         (release,) = review.waiting(chain.opened)
         hidden = {name for name in tree(attic) if name.startswith("hidden/")}
-        assert len(hidden) == 8
+        assert len(hidden) == 9
         attic.rename(away)
         review.approve(chain.opened, release, who="Ana")
         with Deployment.open(chain.settings) as opened:
