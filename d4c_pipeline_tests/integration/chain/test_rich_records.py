@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from d4c_pipeline.chain import doi
+from d4c_pipeline.chain import doi, review
 from d4c_pipeline.chain.code_archive import definition_digest
 from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.chain.deployment import Deployment, mounts
 from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.model.errors import DefinitionError
+from d4c_pipeline.model.errors import AwaitingReviewError, DefinitionError
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline_tests.end_to_end.samples import define
 from d4c_pipeline_tests.integration.chain.conftest import Chain
@@ -136,6 +137,31 @@ def test_the_local_record_names_copies_torrent_and_the_rest(rich: Chain) -> None
     assert said["funding"][0]["ror"] == "01h531d29"
     assert said["licence"]["file"] == "LICENSE"
     assert "population (int32): Nombre d&#x27;habitants" in said["columns"]["fr"]
+
+
+def test_what_waits_for_approval_hides_all_of_it_and_its_draft_names_where_it_will_be(
+    rich: Chain, definitions: Path
+) -> None:
+    define_rich(definitions, publication={"stage": "beta", "initial_version": "0.1.0", "policy": "review"})
+    with pytest.raises(AwaitingReviewError):
+        rich.run_up_to("deposit")
+    (release,) = review.waiting(rich.opened)
+    store, names = rich.home / "store", {artifact.name for artifact in release.artifacts}
+    assert {"LICENSE", "checksums.sha256", "checksums-rest.sha256"} < names
+    assert {path.name for path in (store / "hidden" / str(release.token)).iterdir()} == names
+    assert not folder_of(rich).exists()
+    said = [one.identifier for one in doi.metadata_of(rich.opened, rich.dataset, release).related]
+    data = f"{rich.settings.store_url}/releases/places/2021/v0.1.0-beta/{release.data_files[0].name}"
+    assert data in said
+    review.approve(rich.opened, release, who="Ana")
+    rich.run("deposit")
+    assert {path.name for path in folder_of(rich).iterdir()} == names
+    assert [path.name for path in (store / "hidden").iterdir()] == ["preflight"]
+    (record,) = (rich.home / "archive" / "records").glob("*/record.json")
+    assert [one["identifier"] for one in json.loads(record.read_text("utf-8"))["metadata"]["related"]] == said
+    for address in (data, f"{rich.settings.store_url}/torrents/{release.name}.torrent"):
+        assert address in said
+        assert httpx.get(address, trust_env=False).status_code == 200
 
 
 def test_an_address_that_only_this_machine_reaches_is_in_no_record(chain: Chain) -> None:
