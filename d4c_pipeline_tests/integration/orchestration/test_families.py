@@ -231,9 +231,7 @@ def test_a_member_is_published_in_the_vintage_of_its_release_and_follows_the_nex
     with project.opened() as deployment:
         (release,) = deployment.ledger.releases.published("tables_18100204")
         declarations = {one.id: one for one in deployment.ledger.declarations.all()}
-    assert release.name == (
-        "ca_statcan_2021A000011124_d4c-datapkg-statistical_table_18100204_2026-02-20T1330_v0.1.0-beta"
-    )
+    assert release.name == ("ca_statcan_2021A000011124_d4c-datapkg-tables_table_18100204_2026-02-20T1330_v0.1.0-beta")
     assert release.summary.rows == 11804
     assert declarations["tables_18100204"].title.fr == "Tableau 18100204"
     daemon.tick("observe_tables")

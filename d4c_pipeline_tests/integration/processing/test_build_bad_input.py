@@ -270,8 +270,7 @@ def test_a_disk_that_is_full_while_rows_are_sorted(declare: Declare, tmp_path: P
     (into / "data.parquet").write_bytes(b"earlier")
     done = subprocess.run(
         [sys.executable, "-c", _FULL_WHILE_SORTING, tmp_path / "dataset.json", tmp_path / "rows.csv", into],
-        # Such text is packed 30,000 times, which is refused by default.
-        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent), "D4C_READ_RATIO": "100000"},
+        env={**os.environ, "PYTHONPATH": str(Path(d4c_pipeline.__file__).parent.parent)},
         capture_output=True,
         text=True,
         check=False,
