@@ -184,8 +184,10 @@ def test_copies_shows_each_file_verified(home: Path, published: dg.ExecuteInProc
     }
     for copy in copies:
         assert copy["intact"] is True
-        assert copy["address"] == f"releases/places/2021/v0.1.0-beta/{copy['artifact']}"
-        assert (home / "store" / copy["address"]).stat().st_size == copy["size"]
+        # Hidden until `deposit`, which has moved it since; whoever reads the page is not told the token.
+        assert copy["address"] == f"hidden/***/{copy['artifact']}"
+        there = home / "store" / "releases/places/2021/v0.1.0-beta" / copy["artifact"]
+        assert there.stat().st_size == copy["size"]
 
 
 def test_torrent_shows_info_hash_magnet_and_seeds(
