@@ -335,8 +335,9 @@ def test_a_text_column_of_more_than_two_gigabytes(declare: Declare, tmp_path: Pa
     assert told.endswith("Raise the memory limit or make room on the disk.")
     # The groups being written and what the allocator keeps, 2,900 as a rule; the column twice would be 4,200 alone.
     assert int(peak) < 4_000
-    # What the allocator kept was given back before DuckDB began: 400 as a rule, 2,300 and more if it was not.
-    assert int(left) < 1_200
+    # What the allocator kept was given back before DuckDB began: 400 as a rule (1,203 once, beside nine
+    # other processes), 2,300 and more if it was not.
+    assert int(left) < 1_800
     assert list((tmp_path / "out").iterdir()) == []
 
 
