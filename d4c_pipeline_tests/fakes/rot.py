@@ -84,16 +84,17 @@ def publish(
         dataset, moment, read, name=name, key=release_key(dataset, moment, read, artifacts),
         change=Change(Bump.PATCH, ("values changed",)), summary=SUMMARY, artifacts=artifacts,
     )  # fmt: skip
-    copies.put_artifacts(at, release, release.artifacts)
     before = at.ledger.releases.newest_published(dataset, moment)
     metadata = record_metadata(declared, release, ["https://example.org/a.zip"])
     deposit.reserve(
         at.ledger, at.archive, release, metadata, previous=at.ledger.deposits.of(before) if before else None
     )
     deposit.complete(at.ledger, at.archive, release, {path.name: path for path in folder.iterdir()}, metadata)
+    published = at.ledger.releases.mark_published(release)
+    copies.put_artifacts(at, published, published.artifacts)  # at once where everybody may have them
     for path in folder.iterdir():
         path.unlink()
-    return at.ledger.releases.mark_published(release)
+    return published
 
 
 def retain(
