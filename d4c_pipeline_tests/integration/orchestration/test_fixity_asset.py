@@ -82,7 +82,7 @@ def test_what_was_lost_and_put_back_warns_once(at: Deployment) -> None:
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert said(found)["actual"] == "1 lost, 1 put back, 0 not"
     assert str(said(found)["examples"]).startswith(f"- {copy}: restored from local:")
-    assert ", the damaged bytes moved to .quarantine/" in str(said(found)["examples"])
+    assert ", the damaged bytes moved to .quarantine/releases/" in str(said(found)["examples"])
     assert audited(at)[1]["copies_intact"].passed
 
 
