@@ -257,15 +257,22 @@ def test_bytes_that_rotted_while_they_waited_are_never_made_public(in_folder: Pl
     in_folder.check_seen(in_folder.chain.newest())  # out of staging
 
 
+@contextmanager
+def waiting_with_a_mirror(reviewed: Path, home: Path, mirror: Path) -> Iterator[tuple[Chain, Release]]:
+    """A chain whose release waits for a person, with copies in the folder `mirror` as well."""
+    mirror.mkdir()
+    with chain_on(home, reviewed, Stores(mirrors=(mirror_at(mirror),))) as chain:
+        with pytest.raises(AwaitingReviewError):
+            chain.run_up_to("deposit")
+        (release,) = review.waiting(chain.opened)
+        yield chain, release
+
+
 def test_a_mirror_that_is_down_at_the_approval_keeps_its_copies_hidden_until_it_is_back(
     reviewed: Path, tmp_path: Path
 ) -> None:
     attic, away = tmp_path / "attic", tmp_path / "away"
-    attic.mkdir()
-    with chain_on(tmp_path, reviewed, Stores(mirrors=(mirror_at(attic),))) as chain:
-        with pytest.raises(AwaitingReviewError):
-            chain.run_up_to("deposit")
-        (release,) = review.waiting(chain.opened)
+    with waiting_with_a_mirror(reviewed, tmp_path, attic) as (chain, release):
         hidden = {name for name in tree(attic) if name.startswith("hidden/")}
         assert len(hidden) == 9
         attic.rename(away)
@@ -292,11 +299,7 @@ def test_what_a_mirror_that_was_down_at_a_rejection_keeps_is_taken_away_when_it_
     reviewed: Path, tmp_path: Path
 ) -> None:
     attic, away = tmp_path / "attic", tmp_path / "away"
-    attic.mkdir()
-    with chain_on(tmp_path, reviewed, Stores(mirrors=(mirror_at(attic),))) as chain:
-        with pytest.raises(AwaitingReviewError):
-            chain.run_up_to("deposit")
-        (release,) = review.waiting(chain.opened)
+    with waiting_with_a_mirror(reviewed, tmp_path, attic) as (chain, release):
         attic.rename(away)
         review.reject(chain.opened, release, who="Ben", reason="wrong title")
         away.rename(attic)
