@@ -53,9 +53,9 @@ BY_SUFFIX = {
 # A STAC item: `item.json`, `<stem>.item.json`, `<stem>.stac.json`, or in the static catalogue `<version>.json`.
 ITEM = r"(?:(?:[^/]*[._-])?(?:item|stac)\.json|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\.json)"
 # Text whose name has no suffix: lists of checksums, and the licence's own words.
-CHECKSUMS = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums|license)"
+NAMES_OF_TEXT = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums|license)"
 _ITEM = re.compile(ITEM)
-_CHECKSUMS = re.compile(CHECKSUMS, re.IGNORECASE)
+_NAMES_OF_TEXT = re.compile(NAMES_OF_TEXT, re.IGNORECASE)
 
 
 def media_type(name: str) -> str:
@@ -63,6 +63,6 @@ def media_type(name: str) -> str:
     last = PurePosixPath(name).name
     if _ITEM.fullmatch(last):
         return GEOJSON
-    if _CHECKSUMS.fullmatch(last):
+    if _NAMES_OF_TEXT.fullmatch(last):
         return TEXT
     return BY_SUFFIX.get(PurePosixPath(last).suffix.lower(), UNKNOWN)

@@ -75,7 +75,7 @@ http {{
     default attachment;
     {_below(headers.FOREIGN, f"[.]({'|'.join(active)})$")} attachment;
     "~*[.]({"|".join(shown)})$" inline;
-    "~*{media_types.CHECKSUMS}$" inline;
+    "~*{media_types.NAMES_OF_TEXT}$" inline;
   }}
   add_header Cache-Control $d4c_cache;
   add_header Content-Security-Policy $d4c_policy;
@@ -99,7 +99,7 @@ http {{
     location ~* ^/{HIDDEN.rstrip("/")}(/|$) {{ return 404; }} # releases that nobody approved yet
     location / {{
       location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
-      location ~* "/{media_types.CHECKSUMS}$" {{ types {{}} default_type {media_types.TEXT}; }}
+      location ~* "/{media_types.NAMES_OF_TEXT}$" {{ types {{}} default_type {media_types.TEXT}; }}
     }}
     location /raw/ {{ charset off; }}
     location /archive/records/ {{
