@@ -25,7 +25,7 @@ RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /v
 USER d4c
 CMD ["d4c-tracker", "/var/lib/d4c/tracker"]
 
-# The file server: Debian's nginx over the store, with the headers of `d4c serve` (d4c_pipeline/distribution/nginx.py).
+# The file server: Debian's nginx over the store, with the headers of `d4c serve` (d4c_pipeline/services/nginx.py).
 FROM debian:bookworm-slim AS files
 RUN apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx-light curl \

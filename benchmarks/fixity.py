@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import repair
 from d4c_pipeline.model.fixity import FixityPolicy
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import repair
 from d4c_pipeline_tests.fakes import rot
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import libtorrent as lt
 
-from d4c_pipeline.distribution.hashing import Digests, hash_file
-from d4c_pipeline.distribution.pieces import Pieces, piece_hasher, piece_size_for
-from d4c_pipeline.distribution.torrents import torrent_of
+from d4c_pipeline.files.hashing import Digests, hash_file
+from d4c_pipeline.torrents.pieces import Pieces, piece_hasher, piece_size_for
+from d4c_pipeline.torrents.torrent_files import torrent_of
 
 _SIZE, _QUICK = 4_000_000_000, 512 << 20
 _TURNS = 2

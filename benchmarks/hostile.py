@@ -34,8 +34,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from d4c_pipeline.chain.code_archive import code_archive
-from d4c_pipeline.chain.datasets import COMPONENT_TYPE, load_datasets, read_definitions
 from d4c_pipeline.ledger import Ledger, natives
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import D4CError
@@ -45,9 +43,11 @@ from d4c_pipeline.model.ui_access import UiAccess
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.ui_guard import Guard
 from d4c_pipeline.processing import transform
-from d4c_pipeline.processing.readers import markup
+from d4c_pipeline.readers import markup
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
+from d4c_pipeline.workspace.code_archive import code_archive
+from d4c_pipeline.workspace.datasets import COMPONENT_TYPE, load_datasets, read_definitions
 from d4c_pipeline_tests import hostile
 from d4c_pipeline_tests.integration.sources import origin as o
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.http_limits import HEAD_BYTES, LimitedProtocol, limited
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
 
 Attack = tuple[str, Callable[[], str | None]]
 """A name, and what is tried: returns None when it was withstood, else what happened."""

@@ -26,8 +26,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.processing import encode
-from d4c_pipeline.processing.duckdb_engine import extension_path
+from d4c_pipeline.geoparquet import encode
+from d4c_pipeline.tables.duckdb_engine import extension_path
 
 _QUERIES = 20
 _SEED = 7

@@ -70,7 +70,7 @@ def ours_4326(name: str, file: Path, out: Path) -> None:
 
 def read(name: str, file: Path, out: Path) -> None:
     """Half of the floor: unpacking and reading alone."""
-    from d4c_pipeline.processing.readers import delivery
+    from d4c_pipeline.readers import delivery
 
     work = _fresh(out.with_suffix(".work"))
     for _ in delivery.read(dataset(name).processing, [file], work).batches:
@@ -85,7 +85,7 @@ def encode(_: str, file: Path, out: Path) -> None:
 
     import pyarrow.parquet as pq
 
-    from d4c_pipeline.processing import encode as ours_encode
+    from d4c_pipeline.geoparquet import encode as ours_encode
 
     choice = ours_encode.choose(pq.ParquetFile(file).read_row_group(0))
     packed = [column for column, encoding in choice.encodings.items() if encoding == ours_encode.DICTIONARY]
@@ -111,7 +111,7 @@ def gpio(name: str, file: Path, out: Path) -> None:
 
 def duckdb(name: str, file: Path, out: Path) -> None:
     """DuckDB's COPY with order, repair, covering and metadata written out by hand."""
-    from d4c_pipeline.processing import duckdb_engine
+    from d4c_pipeline.tables import duckdb_engine
 
     spill = _fresh(out.with_suffix(".spill"))
     connection = duckdb_engine.connect(extensions=("spatial",), spill=spill)

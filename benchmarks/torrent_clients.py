@@ -32,9 +32,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.chain.seeding import write_whitelist
-from d4c_pipeline.distribution.hashing import sha256_of
+from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.addresses import torrent_address
+from d4c_pipeline.upkeep.seeding import write_whitelist
 from d4c_pipeline_tests.end_to_end.samples import HOST as ORIGIN
 from d4c_pipeline_tests.end_to_end.samples import Origin, define
 from d4c_pipeline_tests.fakes.web_servers import DEAD, GOOD, RANGELESS, WRONG, WebServer
@@ -48,7 +48,7 @@ SIZE, QUICK = 64 << 20, 16 << 20  # of random numbers; the release is a little s
 COLUMNS = 8
 SECONDS, ATTEMPTS = 60.0, 3
 DATASET = "noise"
-D4C = (sys.executable, "-m", "d4c_pipeline.cli")
+D4C = (sys.executable, "-m", "d4c_pipeline.commands.main")
 # What the servers of the two stores are while clients download, by the torrent as it was published.
 WEB_SEEDS = {
     "both web seeds good": (GOOD, GOOD),

@@ -41,7 +41,7 @@ def main() -> None:
         files_port, ui_port = free_ports(2)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("D4C_", "DAGSTER_"))}
         environment |= {"D4C_HOME": str(Path(folder) / "home"), "D4C_PORT": str(files_port)}
-        d4c = [sys.executable, "-m", "d4c_pipeline.cli"]
+        d4c = [sys.executable, "-m", "d4c_pipeline.commands.main"]
         subprocess.run([*d4c, "demo"], env=environment, check=True, stdout=subprocess.DEVNULL)
         ui = running([*d4c, "ui", "--port", str(ui_port)], environment, f"http://127.0.0.1:{ui_port}")
         with ui as url, sync_playwright() as driver:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from d4c_pipeline.archives.deposit_files import RecordFiles
-from d4c_pipeline.archives.edits import LastSent, merge
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.invenio.edits import LastSent, merge
 from d4c_pipeline.archives.port import (
     Archive,
     Draft,
@@ -26,6 +25,7 @@ from d4c_pipeline.archives.port import (
 )
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import (
     AwaitingReviewError,
     BusyError,

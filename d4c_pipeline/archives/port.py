@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError
 
 # The limits of Zenodo, which every archive here keeps so that a release can move to it.

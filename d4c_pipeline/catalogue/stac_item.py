@@ -44,7 +44,7 @@ from pystac.extensions.table import TableExtension
 from pystac.extensions.timestamps import TimestampsExtension
 from pystac.extensions.version import ItemVersionExtension, VersionRelType
 
-from d4c_pipeline.catalogue.crosswalk import citation, required_doi
+from d4c_pipeline.metadata.citation import citation, required_doi
 from d4c_pipeline.model.addresses import catalogue_item_address
 from d4c_pipeline.model.credits import Party
 from d4c_pipeline.model.dataset import Dataset

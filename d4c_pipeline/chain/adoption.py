@@ -14,19 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.archives.deposit import abandon
-from d4c_pipeline.archives.metadata import IDENTIFIER_SCHEME
 from d4c_pipeline.archives.port import Listed, PublishedRecord
 from d4c_pipeline.archives.retrieval import retrieve
-from d4c_pipeline.catalogue.readme import README_NAME
-from d4c_pipeline.chain.code_archive import CODE_NAME
 from d4c_pipeline.chain.copies import hold
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.placing import remove_hidden
-from d4c_pipeline.chain.stac_item import ITEM_NAME
-from d4c_pipeline.chain.staging import as_artifact, is_file_of
-from d4c_pipeline.distribution.media_types import media_type
-from d4c_pipeline.distribution.torrents import reissued, web_seeds_of
+from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.metadata.readme import README_NAME
+from d4c_pipeline.metadata.record import IDENTIFIER_SCHEME
 from d4c_pipeline.model.addresses import torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
@@ -36,6 +30,7 @@ from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import (
     CHECKSUMS_NAME,
     CHECKSUMS_REST_NAME,
+    ITEM_NAME,
     Artifact,
     ArtifactRole,
     Change,
@@ -47,6 +42,11 @@ from d4c_pipeline.model.release import (
 )
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.torrents.torrent_files import reissued, web_seeds_of
+from d4c_pipeline.workspace.code_archive import CODE_NAME
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import remove_hidden
+from d4c_pipeline.workspace.staging import as_artifact, is_file_of
 
 _FOLLOWING = {
     README_NAME: ArtifactRole.README,

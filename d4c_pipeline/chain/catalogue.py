@@ -17,19 +17,19 @@ from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
 from d4c_pipeline.catalogue.stac_item import finalise_item
 from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.chain.copies import stores_holding
-from d4c_pipeline.chain.current import deposit_of
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import rank
-from d4c_pipeline.chain.other_homes import refuse_unknown_releases
-from d4c_pipeline.chain.pieces import published_torrents
-from d4c_pipeline.chain.progress import Progress, report
 from d4c_pipeline.chain.snapshot import keep_snapshot
-from d4c_pipeline.distribution.disk import storage_errors
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.current import deposit_of
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
+from d4c_pipeline.workspace.pieces import published_torrents
+from d4c_pipeline.workspace.progress import Progress, report
 
 
 @dataclass(frozen=True)

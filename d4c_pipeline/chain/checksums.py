@@ -11,28 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from d4c_pipeline.chain.adoption import adopt_published
-from d4c_pipeline.chain.code_archive import CODE_NAME, code_archive, definition_digest
-from d4c_pipeline.chain.current import is_settled
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
-from d4c_pipeline.chain.other_homes import refuse_unknown_releases
-from d4c_pipeline.chain.pieces import keep_pieces
-from d4c_pipeline.chain.plans import abandon_plan, manifest_of
-from d4c_pipeline.chain.processed import StagedBuild, StagedData, read_build
-from d4c_pipeline.chain.provenance import provenance
-from d4c_pipeline.chain.shared_names import refuse_shared_name, refuse_taken_name
-from d4c_pipeline.chain.staging import (
-    artifact_path,
-    as_artifact,
-    checksum_list,
-    link_file,
-    release_folder,
-    write_json,
-)
-from d4c_pipeline.chain.vintages import is_dated_by_its_files
-from d4c_pipeline.distribution.disk import write_file
-from d4c_pipeline.distribution.hashing import Hasher
-from d4c_pipeline.distribution.pieces import piece_hasher
+from d4c_pipeline.files.disk import write_file
+from d4c_pipeline.files.hashing import Hasher
 from d4c_pipeline.ledger.judgements import REJECTED
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
@@ -54,6 +35,25 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.compare import compare
 from d4c_pipeline.processing.derived.derive import tools
 from d4c_pipeline.sources.dating import is_ahead
+from d4c_pipeline.torrents.pieces import piece_hasher
+from d4c_pipeline.watch.vintages import is_dated_by_its_files
+from d4c_pipeline.workspace.builds import StagedBuild, StagedData, read_build
+from d4c_pipeline.workspace.code_archive import CODE_NAME, code_archive, definition_digest
+from d4c_pipeline.workspace.current import is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
+from d4c_pipeline.workspace.pieces import keep_pieces
+from d4c_pipeline.workspace.plans import abandon_plan, manifest_of
+from d4c_pipeline.workspace.provenance import provenance
+from d4c_pipeline.workspace.shared_names import refuse_shared_name, refuse_taken_name
+from d4c_pipeline.workspace.staging import (
+    artifact_path,
+    as_artifact,
+    checksum_list,
+    link_file,
+    release_folder,
+    write_json,
+)
 
 _ALIKE = 3  # vintages that are compared: a source that goes back goes back by a few
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from d4c_pipeline.chain.current import current_release, is_settled
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.placing import make_way, move_release_file, put_release_file
-from d4c_pipeline.chain.staging import artifact_path, as_artifact
-from d4c_pipeline.chain.stores import Missed
-from d4c_pipeline.distribution.hashing import Digests
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.model.addresses import hidden_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Copy, Release
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.current import current_release, is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import make_way, move_release_file, put_release_file
+from d4c_pipeline.workspace.staging import artifact_path, as_artifact
+from d4c_pipeline.workspace.stores import Missed
 
 
 @dataclass(frozen=True)

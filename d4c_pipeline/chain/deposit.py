@@ -10,20 +10,21 @@ from dataclasses import dataclass
 
 from d4c_pipeline.archives.deposit import complete
 from d4c_pipeline.catalogue.stac_item import multihash_sha256
-from d4c_pipeline.chain.checks import refuse_failed
-from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.doi import metadata_of
-from d4c_pipeline.chain.pieces import published_pieces
 from d4c_pipeline.chain.revealing import is_revealed, reveal
-from d4c_pipeline.chain.review import approval
-from d4c_pipeline.chain.staging import artifact_path, release_folder
-from d4c_pipeline.chain.stores import store_root
-from d4c_pipeline.distribution.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
 from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, Release
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.review.decisions import approval
+from d4c_pipeline.review.verdicts import refuse_failed
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
+from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.pieces import published_pieces
+from d4c_pipeline.workspace.staging import artifact_path, release_folder
+from d4c_pipeline.workspace.stores import store_root
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) ->
     """Try the archive's address of every data artifact; None where it has no public ones. The first bad one counts."""
     pieces = published_pieces(deployment, release)
     verdict: SeedVerdict | None = None
-    with deployment.answering() as silent:
+    with answering(deployment) as silent:
         for artifact in release.data_files:
             seed_url = deposit.files.get(artifact.name)
             if seed_url is None or artifact.name not in pieces:

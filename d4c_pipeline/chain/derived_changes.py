@@ -7,10 +7,10 @@ not. The data itself is compared by `processing.compare`; which version follows 
 
 from __future__ import annotations
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.plans import manifest_of
-from d4c_pipeline.chain.processed import StagedBuild
 from d4c_pipeline.model.release import DERIVED_ROLES, Release
+from d4c_pipeline.workspace.builds import StagedBuild
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.plans import manifest_of
 
 
 def derived_artifacts(release: Release) -> dict[str, str]:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from d4c_pipeline.archives.datacite_metadata import require_valid
 from d4c_pipeline.archives.deposit import reserve
-from d4c_pipeline.archives.metadata import RecordMetadata, record_metadata
 from d4c_pipeline.archives.port import check_files
-from d4c_pipeline.catalogue.readme import README_NAME
-from d4c_pipeline.chain.current import current_release, is_settled
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.elsewhere import elsewhere
-from d4c_pipeline.chain.policy import reasons_for_review
 from d4c_pipeline.chain.preflight import try_hidden, try_public_addresses
-from d4c_pipeline.chain.stac_item import ITEM_NAME
+from d4c_pipeline.metadata.datacite import require_valid
+from d4c_pipeline.metadata.readme import README_NAME
+from d4c_pipeline.metadata.record import RecordMetadata, record_metadata
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import NeedsPersonError
-from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, Deposit, DepositState, Release
+from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, ITEM_NAME, Deposit, DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.review.policy import reasons_for_review
+from d4c_pipeline.workspace.current import current_release, is_settled
+from d4c_pipeline.workspace.deployment import Deployment
 
 
 def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposit:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from d4c_pipeline.archives.metadata import RelatedIdentifier
 from d4c_pipeline.chain.copies import stores_holding
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.metadata.record import RelatedIdentifier
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment
 
 
 def elsewhere(deployment: Deployment, dataset: Dataset, release: Release) -> tuple[RelatedIdentifier, ...]:

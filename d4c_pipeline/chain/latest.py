@@ -15,13 +15,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from d4c_pipeline.chain.deployment import Deployment, latest_lease
-from d4c_pipeline.chain.other_homes import is_of_another_home
-from d4c_pipeline.chain.placing import delete_ours, replace_ours
-from d4c_pipeline.chain.shared_names import refuse_taken_name
-from d4c_pipeline.chain.staging import artifact_path, sweep
-from d4c_pipeline.chain.stores import store_root
-from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
@@ -30,6 +23,13 @@ from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, Re
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.dating import is_ahead
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment, latest_lease
+from d4c_pipeline.workspace.other_homes import is_of_another_home
+from d4c_pipeline.workspace.placing import delete_ours, replace_ours
+from d4c_pipeline.workspace.shared_names import refuse_taken_name
+from d4c_pipeline.workspace.staging import artifact_path, sweep
+from d4c_pipeline.workspace.stores import store_root
 
 # A notebook is provenance of one release, nothing that anybody opens under a name of its own.
 _SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}

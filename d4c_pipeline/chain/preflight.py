@@ -12,12 +12,12 @@ import hashlib
 
 import httpx
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.pieces import Pieces
-from d4c_pipeline.distribution.store import Store
-from d4c_pipeline.distribution.web_seeds import SeedVerdict, reader_client, try_web_seed
 from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, sanitise
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.torrents.pieces import Pieces
+from d4c_pipeline.torrents.web_seeds import SeedVerdict, reader_client, try_web_seed
+from d4c_pipeline.workspace.deployment import Deployment
 
 ADDRESS = "catalogue/preflight.txt"
 """Where the object lies in every store. Its bytes are always the same, so no cache of a CDN can hold older ones."""

@@ -6,82 +6,32 @@ The files that the dataset asks for beside the data (tiles, desktop formats...) 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import artifact_path, native_copy, write_json
-from d4c_pipeline.distribution.disk import storage_errors
-from d4c_pipeline.distribution.hashing import sha256_of
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import sha256_of
+from d4c_pipeline.files.scratch import remove_leftovers
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
-from d4c_pipeline.model.parts import set_digest
 from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import apart
-from d4c_pipeline.processing.child import call as child
-from d4c_pipeline.processing.child.wire import Limits, Reach
 from d4c_pipeline.processing.derived import derive as derived
 from d4c_pipeline.processing.notebook import refuse_secrets
-from d4c_pipeline.processing.parallel import most_memory
-from d4c_pipeline.processing.storage import remove_leftovers
+from d4c_pipeline.sandbox import call as child
+from d4c_pipeline.sandbox.wire import Limits, Reach
+from d4c_pipeline.tables.parallel import most_memory
+from d4c_pipeline.workspace.builds import StagedBuild, build_mark, read_build
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import artifact_path, native_copy, write_json
 
 _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
-
-
-@dataclass(frozen=True)
-class StagedData:
-    """A data file: where it is staged, which part of the data it is (empty where it is all), its sha256."""
-
-    path: Path
-    part: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class StagedDerived:
-    """A file made of the data: where it is staged, what it is for, how its name in a release ends, what it was made by.
-
-    `rows` is None where rows have no meaning; `parameters` are the dataset's wishes, without versions of tools.
-    """
-
-    path: Path
-    role: ArtifactRole
-    suffix: str
-    sha256: str
-    rows: int | None
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class StagedBuild:
-    """A finished build in staging: its files, what is known of the data, and everything that determined its bytes.
-
-    `data` is sorted by part.
-    """
-
-    data: tuple[StagedData, ...]
-    profile: Path
-    summary: DataSummary
-    natives: tuple[NativeFile, ...]
-    parameters: Mapping[str, Any]
-    derived: tuple[StagedDerived, ...] = ()
-
-    @property
-    def sha256(self) -> str:
-        """One sha256 (hex) over all data files, see `parts.set_digest`."""
-        return set_digest((file.part, file.sha256) for file in self.data)
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The data files."""
-        return tuple(file.path for file in self.data)
 
 
 def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
@@ -103,14 +53,14 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         paths = [native_path(deployment, dataset, vintage, native) for native in natives]
         # The mark goes first and comes back last: files of two builds are never taken for one.
         with storage_errors(f"write in {folder}"):
-            _mark(folder).unlink(missing_ok=True)
+            build_mark(folder).unlink(missing_ok=True)
         inputs = _inputs(deployment, dataset)
         chosen = derived.parameters(dataset)
         built = _built(
             deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder
         )
         write_json(
-            _mark(folder),
+            build_mark(folder),
             {
                 "data": [
                     {"file": path.name, "part": part, "sha256": sha256_of(path)} for part, path in built.files.items()
@@ -239,44 +189,6 @@ def _executed(built: apart.Made, dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
-    """Return the finished build of a vintage.
-
-    Raises UnknownNameError when there is none, IntegrityError when its data is not what the build left.
-    """
-    folder = deployment.staging(dataset, vintage) / "build"
-    try:
-        mark = json.loads(_mark(folder).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UnknownNameError(
-            f"No finished build of {dataset.id} {vintage} is in staging",
-            "Materialize 'processed' of this vintage first",
-        ) from error
-    found = StagedBuild(
-        data=tuple(StagedData(folder / file["file"], file["part"], file["sha256"]) for file in mark["data"]),
-        profile=folder / "profile.json",
-        summary=DataSummary.from_json(mark["summary"]),
-        natives=tuple(NativeFile(**native) for native in mark["natives"]),
-        parameters=mark["parameters"],
-        derived=tuple(
-            StagedDerived(
-                path=folder / made["file"],
-                role=ArtifactRole(made["role"]),
-                suffix=made["suffix"],
-                sha256=made["sha256"],
-                rows=made["rows"],
-                parameters=made["parameters"],
-            )
-            for made in mark.get("derived", ())
-        ),
-    )
-    if any(not file.path.is_file() or sha256_of(file.path) != file.sha256 for file in found.data):
-        raise IntegrityError(
-            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", "Materialize 'processed' again"
-        )
-    return found
-
-
 def native_path(deployment: Deployment, dataset: Dataset, vintage: Vintage, native: NativeFile) -> Path:
     """Return a local file with the bytes of a retained native file.
 
@@ -289,7 +201,3 @@ def native_path(deployment: Deployment, dataset: Dataset, vintage: Vintage, nati
             "Materialize 'raw' of this vintage to fetch it again, or restore it from a backup of that store",
         )
     return found
-
-
-def _mark(folder: Path) -> Path:
-    return folder / "build.json"

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.progress import Progress, report
-from d4c_pipeline.chain.staging import keep_native
-from d4c_pipeline.chain.vintages import held_as, retained_copy, served_vintages
-from d4c_pipeline.distribution.hashing import Digests, hash_file
+from d4c_pipeline.files.hashing import Digests, hash_file
 from d4c_pipeline.model.addresses import raw_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.child import call as child
+from d4c_pipeline.sandbox import call as child
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.port import Arrived
+from d4c_pipeline.watch.vintages import held_as, retained_copy, served_vintages
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.progress import Progress, report
+from d4c_pipeline.workspace.staging import keep_native
 
 _LICENCE = 60  # characters of it that the ledger has room for
 

@@ -7,17 +7,18 @@ two addresses and the next run goes on. Putting files where they are hidden belo
 from __future__ import annotations
 
 from d4c_pipeline.chain.copies import put_artifacts
-from d4c_pipeline.chain.current import is_settled
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.pieces import published_torrents
-from d4c_pipeline.chain.staging import read_artifact
 from d4c_pipeline.chain.torrent import put_current
-from d4c_pipeline.distribution.torrents import pieces_of
-from d4c_pipeline.distribution.web_seeds import try_web_seed
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import is_hidden, release_address
 from d4c_pipeline.model.errors import PermanentError, TransientError
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.torrents.torrent_files import pieces_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
+from d4c_pipeline.workspace.current import is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.pieces import published_torrents
+from d4c_pipeline.workspace.staging import read_artifact
 
 
 def is_revealed(deployment: Deployment, release: Release) -> bool:
@@ -48,7 +49,7 @@ def _try_web_seeds(deployment: Deployment, release: Release) -> None:
     """Try what could only be promised while the release was hidden."""
     torrents = deployment.ledger.publications.torrents(release)
     own = deployment.settings.embedded_url
-    with deployment.answering() as silent:
+    with answering(deployment) as silent:
         for file, torrent in published_torrents(release, torrents):
             name = file.name.removesuffix(".torrent")
             address = release_address(release.dataset, release.vintage, release.version, name)

@@ -1,7 +1,7 @@
 """Snapshots: the catalogue as it is now in a torrent of its own, so that it can be had when the site is gone.
 
 Each lies at a content address, because a torrent's bytes can't change; the newest few are kept. Which of them is the
-newest is told to the world by `distribution.dht_pointer`.
+newest is told to the world by `torrents.dht_pointer`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.pieces import Pieces, piece_hasher
-from d4c_pipeline.distribution.store import Store
-from d4c_pipeline.distribution.torrents import TorrentFile, torrent_of
-from d4c_pipeline.distribution.web_seeds import try_web_seed
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.addresses import snapshot_address, torrent_address
 from d4c_pipeline.model.release import Release, Snapshot, Torrent
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.torrents.pieces import Pieces, piece_hasher
+from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
+from d4c_pipeline.workspace.deployment import Deployment
 
 # Who began to fetch the last one, or holds its info hash from the DHT, must still find it.
 _KEPT = 5
@@ -50,7 +51,7 @@ def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Release
     known = deployment.ledger.torrents.snapshots()
     if known and known[0].torrent.magnet == made.magnet and all(store.stat(where) for store in reached):
         return known[0]
-    with deployment.answering() as silent:
+    with answering(deployment) as silent:
         own = deployment.settings.embedded_url if silent is not None else None
         seeds = [url for url in urls if not (own and url.startswith(own)) and try_web_seed(url, pieces).ok]
     made = _made(deployment, pieces, name, seeds, created=max(published))

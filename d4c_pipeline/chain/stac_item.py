@@ -8,23 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from d4c_pipeline.catalogue.readme import README_NAME, readme
 from d4c_pipeline.catalogue.stac_item import build_item, item_bytes
 from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.chain.copies import add_artifact
-from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import checksum_list, release_folder
-from d4c_pipeline.distribution.disk import write_file
+from d4c_pipeline.files.disk import write_file
+from d4c_pipeline.metadata.readme import README_NAME, readme
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import UnknownNameError
-from d4c_pipeline.model.release import AFTER_ITEM, CHECKSUMS_REST_NAME, ArtifactRole
+from d4c_pipeline.model.release import AFTER_ITEM, CHECKSUMS_REST_NAME, ITEM_NAME, ArtifactRole
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import checksum_list, release_folder
 
-ITEM_NAME = "item.json"
 _REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.README, ArtifactRole.METADATA})
 
 

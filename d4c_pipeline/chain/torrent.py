@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from functools import partial
 
 from d4c_pipeline.chain.copies import add_artifact
-from d4c_pipeline.chain.current import current_release, deposit_of, is_settled
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.pieces import published_torrents, staged_pieces
-from d4c_pipeline.chain.placing import replace_ours
 from d4c_pipeline.chain.preflight import try_ranges
-from d4c_pipeline.chain.staging import read_artifact, release_folder
-from d4c_pipeline.distribution.disk import write_file
-from d4c_pipeline.distribution.pieces import Pieces
-from d4c_pipeline.distribution.store import Store, Stored
-from d4c_pipeline.distribution.torrents import reissued, same_torrent, torrent_of
-from d4c_pipeline.distribution.web_seeds import try_web_seed
+from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.model.addresses import is_hidden, release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.stores.port import Store, Stored
+from d4c_pipeline.torrents.pieces import Pieces
+from d4c_pipeline.torrents.torrent_files import reissued, same_torrent, torrent_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
+from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.pieces import published_torrents, staged_pieces
+from d4c_pipeline.workspace.placing import replace_ours
+from d4c_pipeline.workspace.staging import read_artifact, release_folder
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
         deposit = deposit_of(deployment, release)
         torrents: dict[str, Torrent] = {}
         left_out: list[str] = []
-        with deployment.answering() as silent:
+        with answering(deployment) as silent:
             for artifact in release.data_files:
                 pieces = staged_pieces(deployment, release, artifact)
                 seeds, silently = _seeds(deployment, release, artifact, pieces, deposit, silent)

@@ -1,6 +1,6 @@
 """What this home put where: written down before a file goes to a store, so that only its own bytes ever give way.
 
-Which bytes may be replaced or deleted is decided by `chain.placing`; what a store holds intact is told by `copy`.
+Which bytes may be replaced or deleted is decided by `workspace.placing`; what a store holds intact is told by `copy`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Copies that retention took from a store: given up first, so that nothing names them any more, then deleted.
 
-Which ones belongs to `chain.retention`; copies that stores hold are in `publications`.
+Which ones belongs to `upkeep.retention`; copies that stores hold are in `publications`.
 """
 
 from __future__ import annotations

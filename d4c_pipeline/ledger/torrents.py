@@ -1,6 +1,6 @@
 """What the ledger knows of torrents: those of releases, and those of states of the catalogue.
 
-Making them belongs to `distribution.torrents`, deciding on their web seeds to the chain.
+Making them belongs to `torrents.torrent_files`, deciding on their web seeds to the chain.
 """
 
 from __future__ import annotations

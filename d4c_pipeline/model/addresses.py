@@ -1,6 +1,6 @@
 """Addresses in a store: relative, with forward slashes, the same in every store.
 
-Reading and writing them belongs to `distribution`.
+Reading and writing them belongs to `stores`.
 """
 
 from __future__ import annotations

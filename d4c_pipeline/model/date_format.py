@@ -1,6 +1,6 @@
 """Forms of dates as strptime writes them (`%d/%m/%Y %H:%M`): which parts are known, and which make a date or moment.
 
-Reading text by them belongs to the room `processing`.
+Reading text by them belongs to the room `readers`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fixity: which copies there should be, what is known of each, and how often they are looked at.
 
 A copy is wherever the bytes of an artifact or of a native file are kept for others: a store, the archive, a web seed.
-Looking at them belongs to `chain.fixity`, mending them to `chain.repair`, remembering to `ledger.fixity`.
+Looking at them belongs to `upkeep.fixity`, mending them to `upkeep.repair`, remembering to `ledger.fixity`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How much foreign bytes may ask of a process before they are refused: the `D4C_UNPACK_` and `D4C_READ_` settings.
 
 The defaults leave room for the largest tables of Statistics Canada; a refusal names the setting that allows more. Where
-each is held belongs to `sources.unpack` and `processing.readers`. The memory and time of the process as one is limited
+each is held belongs to `files.unpack` and `processing.readers`. The memory and time of the process as one is limited
 from outside.
 """
 

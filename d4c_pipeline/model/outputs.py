@@ -1,6 +1,6 @@
 """What files a dataset's rows become, as its YAML declares it under `outputs`.
 
-How they are made belongs to `processing.partition` and `processing.derived`.
+How they are made belongs to `geoparquet.partition` and `processing.derived`.
 """
 
 from __future__ import annotations

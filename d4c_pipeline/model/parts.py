@@ -1,6 +1,6 @@
 """How the data of a release falls into files: one, or several parts; their names, and one digest over the set.
 
-Where the rows are cut belongs to `processing.partition`, which dataset asks for it to `outputs.Partition`. Nothing here
+Where the rows are cut belongs to `geoparquet.partition`, which dataset asks for it to `outputs.Partition`. Nothing here
 opens a file.
 """
 

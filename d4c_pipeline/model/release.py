@@ -38,6 +38,9 @@ class ArtifactRole(StrEnum):
     CHECKSUMS_REST = "checksums_rest"
 
 
+ITEM_NAME = "item.json"
+"""The file of a release that holds its STAC item."""
+
 CHECKSUMS_NAME = "checksums.sha256"
 """What a release is planned with, and so what gives it its identifier."""
 CHECKSUMS_REST_NAME = "checksums-rest.sha256"

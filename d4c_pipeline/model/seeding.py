@@ -1,7 +1,7 @@
 """The settings of the seeder, read from the environment once, at the door.
 
 Each is one `D4C_` variable, beside those of `model.settings`. The operator's private key is no setting: only the file
-that holds it is named here. What is done with them belongs to `distribution.seeding`.
+that holds it is named here. What is done with them belongs to `torrents.seeder`.
 """
 
 from __future__ import annotations

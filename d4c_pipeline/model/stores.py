@@ -1,7 +1,7 @@
 """The stores of a deployment, as the document that D4C_STORES names declares them: one primary, any number of mirrors.
 
 A secret never stands in the document: it says in which environment variable or file one is found, and `secret` reads it
-where it is used. Opening a store belongs to `chain.stores`; what stores can do, to the room `distribution`.
+where it is used. Opening a store belongs to `workspace.stores`; what stores can do, to the room `stores`.
 """
 
 from __future__ import annotations

@@ -13,28 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.chain import (
-    catalogue,
-    checks,
-    checksums,
-    copies,
-    deposit,
-    doi,
-    latest,
-    processed,
-    progress,
-    raw,
-    stac_item,
-    torrent,
-)
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.failures import remembered
+from d4c_pipeline.chain import catalogue, checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline.orchestration.automation import SOURCE, condition_of
 from d4c_pipeline.orchestration.failures import (
     explained,
     no_run_retries_in_vain,
@@ -43,8 +27,13 @@ from d4c_pipeline.orchestration.failures import (
 )
 from d4c_pipeline.orchestration.products import Product, Unit, of_dataset, source_words
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.sensors.automation import SOURCE, condition_of
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
+from d4c_pipeline.review import verdicts
+from d4c_pipeline.watch.failures import remembered
+from d4c_pipeline.workspace import progress
+from d4c_pipeline.workspace.deployment import Deployment
 
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 FIRST_STEP = "raw"
@@ -99,8 +88,8 @@ def _raw(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.Materia
 
 def _processed(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.MaterializeResult:
     result = processed.process(deployment, unit.dataset, unit.vintage)
-    verdicts = checks.judge(deployment, unit.dataset, unit.vintage, result)
-    passed = checks.overridden(deployment, result.sha256)
+    judged = verdicts.judge(deployment, unit.dataset, unit.vintage, result)
+    passed = verdicts.overridden(deployment, result.sha256)
     return dg.MaterializeResult(
         metadata=metadata.of_processed(result),
         data_version=dg.DataVersion(result.sha256),
@@ -112,7 +101,7 @@ def _processed(deployment: Deployment, unit: Unit, _: Mapping[str, Any]) -> dg.M
                 severity=dg.AssetCheckSeverity.WARN if verdict.check in passed else _SEVERITY[verdict.outcome],
                 metadata=metadata.of_verdict(verdict, passed.get(verdict.check)),
             )
-            for verdict in verdicts
+            for verdict in judged
         ],
     )
 

@@ -16,17 +16,17 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.chain.datasets import load_datasets, load_families
-from d4c_pipeline.chain.shared_names import refuse_shared_names
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
-from d4c_pipeline.orchestration.automation import changes_are_published
-from d4c_pipeline.orchestration.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
-from d4c_pipeline.orchestration.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
+from d4c_pipeline.orchestration.daily.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
+from d4c_pipeline.orchestration.daily.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
+from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
+from d4c_pipeline.orchestration.daily.standing_failures import failures_definitions
+from d4c_pipeline.orchestration.daily.torrents import REISSUE_JOB, REISSUE_SCHEDULE, torrents_check
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
-from d4c_pipeline.orchestration.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
 from d4c_pipeline.orchestration.reviewing import review_job
-from d4c_pipeline.orchestration.standing_failures import failures_definitions
-from d4c_pipeline.orchestration.torrents import REISSUE_JOB, REISSUE_SCHEDULE, torrents_check
+from d4c_pipeline.orchestration.sensors.automation import changes_are_published
+from d4c_pipeline.workspace.datasets import load_datasets, load_families
+from d4c_pipeline.workspace.shared_names import refuse_shared_names
 
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",

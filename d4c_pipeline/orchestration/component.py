@@ -16,8 +16,8 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import chain_assets
-from d4c_pipeline.orchestration.noticing import sensors_of, source_asset
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family
+from d4c_pipeline.orchestration.sensors.noticing import sensors_of, source_asset
 
 _SCAFFOLD: dict[str, Any] = {
     "name": {

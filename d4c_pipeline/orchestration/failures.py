@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.failures import outages_told
 from d4c_pipeline.model.errors import D4CError, TransientError
 from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.watch.failures import outages_told
+from d4c_pipeline.workspace.deployment import Deployment
 
 # https://docs.dagster.io/deployment/execution/run-retries
 _RETRY_AFTER_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"

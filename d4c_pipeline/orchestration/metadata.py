@@ -16,18 +16,18 @@ import dagster as dg
 from d4c_pipeline.chain.catalogue import Catalogued
 from d4c_pipeline.chain.checksums import Plan
 from d4c_pipeline.chain.copies import Distributed
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.deposit import Deposited
 from d4c_pipeline.chain.latest import Switched
-from d4c_pipeline.chain.processed import StagedBuild
 from d4c_pipeline.chain.raw import Retained
-from d4c_pipeline.chain.reports import catalogue_query
-from d4c_pipeline.chain.stores import Missed
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
 from d4c_pipeline.processing.checks.verdict import Verdict
 from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
+from d4c_pipeline.workspace.builds import StagedBuild
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.reports import catalogue_query
+from d4c_pipeline.workspace.stores import Missed
 
 Metadata = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """What a chain of assets is made for: a dataset, partitioned by vintages, or a family, partitioned by its members.
 
-How a member becomes a dataset belongs to `chain.families`; the assets themselves to `assets.py`.
+How a member becomes a dataset belongs to `watch.families`; the assets themselves to `assets.py`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from d4c_pipeline.chain import families, noticing
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.noticing import Observed
 from d4c_pipeline.model.dataset import Dataset, Noticing
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.watch import families, noticing
+from d4c_pipeline.watch.noticing import Observed
+from d4c_pipeline.workspace.deployment import Deployment
 
 
 @dataclass(frozen=True)

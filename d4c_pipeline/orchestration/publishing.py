@@ -1,6 +1,6 @@
 """Publishing a vintage in this process: the very assets that the UI runs, in one run that the UI shows as well.
 
-What the command line prints around it belongs to `cli`.
+What the command line prints around it belongs to `commands.main`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.chain import families
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
-from d4c_pipeline.chain.reports import describe_catalogue, describe_release
-from d4c_pipeline.chain.review import approval
-from d4c_pipeline.chain.vintages import served
 from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
@@ -29,7 +24,12 @@ from d4c_pipeline.orchestration.assets import FIRST_STEP, PLANNING_STEP, REVIEWE
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline.watch import families
+from d4c_pipeline.watch.vintages import served
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
 
 _OURS = {"d4c/by": "command line"}
 
@@ -78,7 +78,7 @@ def publish_vintage(
 ) -> dict[str, Any]:
     """Materialize the whole chain of a vintage and the catalogue, and describe the release that came of it.
 
-    `wanted` is the vintage, None for the newest. The answer has the keys of `chain.reports` and an `outcome`:
+    `wanted` is the vintage, None for the newest. The answer has the keys of `workspace.reports` and an `outcome`:
     `published` for a new release, `unchanged` when the published one is still right. Raises RunFailedError with cause
     and remedy of the step that failed, AwaitingReviewError when the release waits for a person.
     """

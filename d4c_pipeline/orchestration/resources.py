@@ -15,10 +15,10 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
-from d4c_pipeline.processing import duckdb_engine
+from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.workspace.deployment import Deployment
 
 
 class ProcessingDuckDB(DuckDBResource):

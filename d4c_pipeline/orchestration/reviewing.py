@@ -1,6 +1,6 @@
 """The job `review`: a person's decision on a release, made in the UI, and the publication that follows an approval.
 
-What a decision means and what is written down belongs to `chain.review`; the command line does the same without a job.
+What a decision means and records belongs to `review.decisions`; the command line does the same without a job.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,6 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from d4c_pipeline.chain import review
-from d4c_pipeline.chain.datasets import pick
-from d4c_pipeline.chain.families import known_datasets
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
@@ -21,6 +18,9 @@ from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.webserver import SIGNED_IN_TAG
+from d4c_pipeline.review import decisions
+from d4c_pipeline.watch.families import known_datasets
+from d4c_pipeline.workspace.datasets import pick
 
 REVIEW_JOB = "review"
 _PUBLISHING_STEPS = ("deposit", "latest")
@@ -73,12 +73,12 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
             deployment.opened() as opened,
         ):
             who = _decider(context.run, config.who)
-            release = review.planned_release(opened, config.release)
+            release = decisions.planned_release(opened, config.release)
             dataset = pick(known_datasets(opened, defined, families), release.dataset)
             if config.decision is Decision.reject:
-                review.reject(opened, release, who=who, reason=config.reason)
+                decisions.reject(opened, release, who=who, reason=config.reason)
                 return
-            review.approve(opened, release, who=who, reason=config.reason)
+            decisions.approve(opened, release, who=who, reason=config.reason)
             if not config.publish:
                 return
             product, unit = product_of(dataset, release.vintage, families)

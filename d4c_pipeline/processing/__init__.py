@@ -3,7 +3,3 @@
 Here belongs everything that looks inside the data. Fetching and unpacking belongs to `sources`, hashing, naming and
 publishing the result to the rooms after this one. The way in is `build.build`; `compare.compare` judges two results.
 """
-
-from d4c_pipeline.processing import light
-
-__all__ = ["light"]

@@ -1,7 +1,7 @@
 """A build and what is derived from it, made in a process of its own: what that does, and what its answer may be.
 
 `make` runs there, among foreign bytes; `made` judges its answer in the run, which takes nothing from it on trust. How
-such a process is held belongs to `child`, the steps of the build to `build` and `derived`.
+such a process is held belongs to `sandbox`, the steps of the build to `build` and `derived`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.release import ArtifactRole, DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.files import Files
 
 _Part = Annotated[str, StringConstraints(pattern=r"^[^/\x00]*$", max_length=255)]
 _Name = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length=255)]

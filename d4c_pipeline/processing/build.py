@@ -14,20 +14,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from d4c_pipeline.files.scratch import put_in_place, workspace
+from d4c_pipeline.geometry.stream import coalesced
+from d4c_pipeline.geoparquet import merge, partition, write
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import doing, merge, partition, prepare, write
-from d4c_pipeline.processing.columns import GEOMETRY
-from d4c_pipeline.processing.files import Files
-from d4c_pipeline.processing.parallel import in_memory_bytes
+from d4c_pipeline.processing import prepare
 from d4c_pipeline.processing.prepare import Staged
-from d4c_pipeline.processing.readers import delivery
-from d4c_pipeline.processing.storage import put_in_place, workspace
-from d4c_pipeline.processing.stream import coalesced
+from d4c_pipeline.readers import delivery
+from d4c_pipeline.sandbox import activity
+from d4c_pipeline.tables.columns import GEOMETRY
+from d4c_pipeline.tables.parallel import in_memory_bytes
 
 DATA_FILE = "data.parquet"
 PROFILE_FILE = "profile.json"
@@ -67,7 +69,7 @@ def build(
 ) -> Build:
     """Process `natives` as `dataset` declares; write `data.parquet` (or its parts) and `profile.json` into `into`.
 
-    `inputs`: the Parquet files of each of the datasets that `processing.inputs` names. `threads` and `memory_limit`
+    `inputs`: the Parquet files of each of the datasets that `readers.inputs` names. `threads` and `memory_limit`
     (DuckDB's words, `4GB`) change the speed, never the bytes. `temp`: a folder for what is laid aside meanwhile, else
     `into`. An earlier build in `into` is replaced file by file, each whole; what was begun and not finished is removed.
     Raises DataError for data that can't be processed as declared, StorageError when the disk can't take it.
@@ -81,7 +83,7 @@ def build(
         if not done.shelf.in_memory:
             pa.default_memory_pool().release_unused()  # up to gigabytes, which DuckDB's own allocator could not use
         data = [file.path for file in files]
-        doing.now("profiling what was made of the files")
+        activity.now("profiling what was made of the files")
         spill = work / "profile-spill"
         spill.mkdir()
         geometry = done.features.facts if done.features is not None else None
@@ -131,7 +133,7 @@ def convert(
 
         native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
-    doing.now("sorting and writing what was read")
+    activity.now("sorting and writing what was read")
     noticed = merge.Sorting()
     parts = _sorted(dataset, ready, noticed, work, in_memory_bytes(memory_limit))
     written = partition.write_parts(
@@ -152,7 +154,7 @@ def _sorted(dataset: Dataset, ready: Staged, noticed: merge.Sorting, work: Path,
     names = [name for name in ready.plan.schema.names if name not in dataset.processing.key]
     order: Iterable[str] = [*dataset.processing.key, *names]
     if ready.features is not None:
-        from d4c_pipeline.processing import staged  # noqa: PLC0415
+        from d4c_pipeline.geoparquet import staged  # noqa: PLC0415
 
         order = [staged.PLACE, *order, staged.GEOMETRY]
     if ready.shelf.in_memory:
@@ -215,7 +217,7 @@ def _parameters(dataset: Dataset, ready: Staged) -> dict[str, Any]:
     out |= write.parameters(_geometry_layout(dataset, ready))
     if ready.features is None:
         return out | {"order": "key, then all columns" if processing.key else "all columns"}
-    from d4c_pipeline.processing import hilbert  # noqa: PLC0415
+    from d4c_pipeline.geometry import hilbert  # noqa: PLC0415
 
     target = ready.features.rules.target
     return out | {

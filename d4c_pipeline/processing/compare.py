@@ -16,13 +16,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from d4c_pipeline.files.scratch import disk_trouble
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
-from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.sql_names import identifier
-from d4c_pipeline.processing.storage import storing
+from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.tables.sql_names import identifier
 
 # The memory of matching rows is that of the keys and this many columns.
 _COLUMNS_AT_A_TIME = 12
@@ -49,7 +49,7 @@ def compare(
     old_file, new_file = _Described.of(previous), _Described.of(new)
     reasons = _schema_reasons(old_file, new_file)
     common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
-    with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, storing(Path(spill)):
+    with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, disk_trouble(Path(spill)):
         connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
         try:
             # Bound as views: their columns are the content, geometry as its bytes.

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.model import secrets
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError, PermanentError
-from d4c_pipeline.processing import environment
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
+from d4c_pipeline.sandbox import environment
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 
 _NEEDED = ("papermill", "ipykernel")
 _INPUTS = "inputs"

@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from d4c_pipeline.geometry.stream import Features, Stream, UnfitError
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.files import Files
-from d4c_pipeline.processing.parallel import in_order, memory_bytes
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, UNFIT_FIELD
-from d4c_pipeline.processing.stream import Features, Stream, UnfitError
+from d4c_pipeline.tables.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, UNFIT_FIELD
+from d4c_pipeline.tables.parallel import in_order, memory_bytes
 
 if TYPE_CHECKING:
-    from d4c_pipeline.processing.shapes import Shapes
+    from d4c_pipeline.geometry.shapes import Shapes
 
 # ruff: noqa: PLC0415 - most datasets have no code of their own
 
@@ -91,7 +91,7 @@ class Run:
         attributes = pa.schema([each for each in answer.schema if each.name != GEOMETRY_COLUMN])
         made = Stream(attributes, iter(answer), features is not None)
         if features is not None:
-            from d4c_pipeline.processing import projection
+            from d4c_pipeline.geometry import projection
 
             # What code makes of geometry (buffers, unions) is cleaned like any other; nulls are those of the result.
             features.tally.null_geometries = features.tally.points_at_zero = 0
@@ -120,7 +120,7 @@ def _clean(
     first, batch = piece
     if features is None or not stream.geometry:
         return batch, None, []
-    from d4c_pipeline.processing import geometry, projection
+    from d4c_pipeline.geometry import cleaning, projection
 
     rules = replace(features.rules, target=projection.Target.of(projection.WGS84))
     position = batch.schema.get_field_index(GEOMETRY_COLUMN)
@@ -128,7 +128,7 @@ def _clean(
     errors: list[DataError] = []
     while True:
         try:
-            shapes = geometry.clean(wkb, stream.operation, rules)
+            shapes = cleaning.clean(wkb, stream.operation, rules)
         except UnfitError as error:
             errors.append(error.located(batch, first))
             if not tolerant:
@@ -140,7 +140,7 @@ def _clean(
     made = shapes.wkb
     if errors:
         shapes.tally.null_geometries -= int((~fit).sum())
-        made = pc.if_else(pa.array(fit), made, pa.scalar(geometry.OUT_OF_THIS_WORLD, pa.binary()))
+        made = pc.if_else(pa.array(fit), made, pa.scalar(cleaning.OUT_OF_THIS_WORLD, pa.binary()))
     batch = batch.set_column(position, GEOMETRY_FIELD, made)
     if tolerant:
         batch = batch.append_column(UNFIT_FIELD, pa.array(~fit))

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from d4c_pipeline.geometry.stream import Features, Stream, UnfitError
+from d4c_pipeline.geoparquet import rows
+from d4c_pipeline.geoparquet.spill import Shelf
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import columns, narrow, own_code, rows
-from d4c_pipeline.processing.files import Files
-from d4c_pipeline.processing.parallel import beside, in_memory_bytes, in_order
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native, with_nulls
-from d4c_pipeline.processing.spill import Shelf
-from d4c_pipeline.processing.stream import Features, Stream, UnfitError
+from d4c_pipeline.processing import own_code
+from d4c_pipeline.tables import columns, narrow
+from d4c_pipeline.tables.native import GEOMETRY_COLUMN, GEOMETRY_FIELD, Native, with_nulls
+from d4c_pipeline.tables.parallel import beside, in_memory_bytes, in_order
 
 if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
-    from d4c_pipeline.processing.shapes import Shapes
+    from d4c_pipeline.geometry.shapes import Shapes
 
 
 @dataclass
@@ -77,7 +79,7 @@ def stage(
     features = _features(processing) if isinstance(processing, VectorProcessing) else None
     stream = Stream(native.attributes, native.batches, native.crs is not None)
     if features is not None and native.crs is not None:
-        from d4c_pipeline.processing import projection  # noqa: PLC0415
+        from d4c_pipeline.geometry import projection  # noqa: PLC0415
 
         # Own code sees geometry in longitude and latitude, whatever is published in the end.
         own = processing.sql is not None or processing.notebook is not None
@@ -133,8 +135,8 @@ def stage(
 
 
 def _features(processing: VectorProcessing) -> Features:
-    from d4c_pipeline.processing import projection  # noqa: PLC0415
-    from d4c_pipeline.processing.shapes import Facts, Rules, Tally  # noqa: PLC0415
+    from d4c_pipeline.geometry import projection  # noqa: PLC0415
+    from d4c_pipeline.geometry.shapes import Facts, Rules, Tally  # noqa: PLC0415
 
     rules = Rules(
         projection.Target.of(processing.crs_out),
@@ -153,10 +155,11 @@ def _cleaned(
     attributes = rows.pack(plan.batch(batch, first))
     if features is None:
         return attributes, None
-    from d4c_pipeline.processing import geometry, staged  # noqa: PLC0415
+    from d4c_pipeline.geometry import cleaning  # noqa: PLC0415
+    from d4c_pipeline.geoparquet import staged  # noqa: PLC0415
 
     try:
-        shapes = geometry.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
+        shapes = cleaning.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
     except UnfitError as error:
         raise error.located(batch, first) from error
     return staged.join(attributes, shapes), shapes

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import shapely
 from PIL import Image, ImageDraw
 
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.files import Files, listed
 
 _LONGEST_CELL = 60
 _MOST_COLUMNS = 30

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow.parquet as pq
 
-from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.parallel import memory_bytes
-from d4c_pipeline.processing.sql_names import identifier
+from d4c_pipeline.model.data_files import Files, listed
+from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.parallel import memory_bytes
+from d4c_pipeline.tables.sql_names import identifier
 
 if TYPE_CHECKING:
-    from d4c_pipeline.processing.shapes import Facts
+    from d4c_pipeline.geometry.shapes import Facts
 
 # Columns of one statement: DuckDB plans each over all columns of the file, which takes long in a file of thousands.
 _MOST_COLUMNS = 200
@@ -68,7 +68,7 @@ def profile(
     finally:
         connection.close()
     if geometry is not None:
-        from d4c_pipeline.processing.shapes import type_name  # noqa: PLC0415 - tables do without GEOS
+        from d4c_pipeline.geometry.shapes import type_name  # noqa: PLC0415 - tables do without GEOS
 
         named_types = {type_name(type_id): count for type_id, count in geometry.types.items()}
         out["geometry"] = {

@@ -15,14 +15,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import D4CError, DataError
-from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.columns import GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import literal_pattern, parquet, text_literal
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.parallel import in_own_thread
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, UNFIT_FIELD, exactly_unique
-from d4c_pipeline.processing.sql_names import identifier
+from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.tables.columns import GEOMETRY
+from d4c_pipeline.tables.duckdb_engine import literal_pattern, parquet, text_literal
+from d4c_pipeline.tables.native import GEOMETRY_COLUMN, UNFIT_FIELD, exactly_unique
+from d4c_pipeline.tables.parallel import in_own_thread
+from d4c_pipeline.tables.sql_names import identifier
 
 # Words that mean the present moment without being written as a function call.
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})

@@ -1,7 +1,7 @@
 """A layer of an ArcGIS FeatureServer or MapServer, fetched page by page by object id into one Esri JSON file.
 
 Reference: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/ ; how it
-is asked is `arcgis_service.py`, the pages and their file are `arcgis_pages.py`, reading it belongs to `processing`.
+is asked is `arcgis_service.py`, the pages and their file are `arcgis_pages.py`, reading it belongs to `readers`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import ArcGisSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.arcgis_pages import Layer, Pages
 from d4c_pipeline.sources.arcgis_service import LONGEST_QUERY, Document, Service
 from d4c_pipeline.sources.dating import day_of
+from d4c_pipeline.sources.fetch import arrived_files
+from d4c_pipeline.sources.fetch.web import web_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.sources.web import web_of
 from d4c_pipeline.transport.patience import FAILURES, HttpStatusError, Patience, persist
 
 _LOG = logging.getLogger("d4c_pipeline.sources")
@@ -91,7 +93,7 @@ class ArcGisLayer:
         Raises TransientError when the layer was edited meanwhile, and SourceError when the numbers of rows that it
         counts, lists and sends don't agree.
         """
-        with files.writing(into):
+        with storage_errors(f"write in {into}"):
             into.mkdir(parents=True, exist_ok=True)
         layer = self._layer()
         if self._vintages is None and (served := self._served(layer)) != vintage:
@@ -101,7 +103,7 @@ class ArcGisLayer:
             )
         count = self._count()
         ids = self._object_ids(layer, count)
-        name = f"{files.file_names([quote(layer.name, safe='')])[0]}.json"
+        name = f"{arrived_files.file_names([quote(layer.name, safe='')])[0]}.json"
         pages = Pages(into / f".{name}.pages", layer, ids)
         tell = partial(_tell, progress, name, len(ids))
         if layer.id_field is None:
@@ -112,7 +114,7 @@ class ArcGisLayer:
         arrived = pages.assemble(into / name, self._url)
         pages.forget()
         alike = [one for one in known if (one.url, one.size) == (arrived.url, arrived.size)]
-        sha256 = files.sha256_of(arrived.path) if alike else None
+        sha256 = sha256_of(arrived.path) if alike else None
         return (next((one for one in alike if one.sha256 == sha256), arrived),)
 
     def _require_all(self, pages: Pages, layer: Layer, ids: Sequence[int], count: int | None) -> None:

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.errors import SourceError, TransientError
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.port import Arrived
 
 Document = dict[str, Any]
@@ -106,7 +106,7 @@ class Pages:
             "fields": layer.fields,
             "edited": None if layer.edited is None else layer.edited.isoformat(),
         }
-        with files.writing(folder.parent):
+        with storage_errors(f"write in {folder.parent}"):
             note = folder / _NOTE
             text = json.dumps(state, sort_keys=True)
             if not note.is_file() or note.read_text("utf-8") != text:
@@ -172,7 +172,7 @@ class Pages:
         begin = self.rows_here
         reference = json.dumps(answer.get("spatialReference"), sort_keys=True)
         path = self._folder / f"{begin:09d}-{begin + size:09d}.jsonl"
-        with files.writing(self._folder):
+        with storage_errors(f"write in {self._folder}"):
             part = path.with_suffix(".part")
             part.write_text("\n".join([reference, *lines]) + "\n", "utf-8")
             part.replace(path)
@@ -195,7 +195,7 @@ class Pages:
         layer = self._layer
         asked_for = {key for row in self._first_rows() for key in row.get("attributes", {})}
         fields = [each for each in layer.fields if each.get("name") in asked_for or not asked_for]
-        with files.writing(target.parent):
+        with storage_errors(f"write in {target.parent}"):
             part = target.with_name(f".{target.name}.part")
             with part.open("w", encoding="utf-8", newline="\n") as sink:
                 # The geometry type stands first: readers recognise the format by it.
@@ -218,7 +218,7 @@ class Pages:
 
     def forget(self) -> None:
         """Throw the pages away."""
-        with files.writing(self._folder.parent):
+        with storage_errors(f"write in {self._folder.parent}"):
             shutil.rmtree(self._folder)
         self._here, self._end, self._rows = {}, 0, 0
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError
-from d4c_pipeline.sources.web import Web
+from d4c_pipeline.sources.fetch.web import Web
 from d4c_pipeline.transport.patience import HttpStatusError, persist
 
 Document = dict[str, Any]

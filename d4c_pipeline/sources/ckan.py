@@ -1,7 +1,7 @@
 """CKAN portals: the resources of a package chosen by format, language and name, and what the portal says of it.
 
 Reference: https://docs.ckan.org/en/2.10/api/ ; the bilingual fields are those of ckanext-fluent, as open.canada.ca has
-them. Receiving the files belongs to `download.py`.
+them. Receiving the files belongs to `fetch.download`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import CkanSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.ckan_resources import NO_LANGUAGE, Resource, file_format, language, resources_of
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import minute_of
-from d4c_pipeline.sources.download import Wanted
+from d4c_pipeline.sources.fetch import arrived_files
+from d4c_pipeline.sources.fetch.download import Wanted
+from d4c_pipeline.sources.fetch.transfers import fetch_all
+from d4c_pipeline.sources.fetch.web import Web, web_of
 from d4c_pipeline.sources.http import known_of, mark_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.sources.transfers import fetch_all
-from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience
 
 _AT_ONCE = 8
@@ -74,7 +74,7 @@ class CkanPackage:
         Most resources are links: the file behind one changes and the portal's record does not. See `Source.observe`.
         """
         chosen = self._chosen(self._package(), vintage)
-        names = files.file_names([one.url for one in chosen], self._declared.format)
+        names = arrived_files.file_names([one.url for one in chosen], self._declared.format)
         web = self._web
 
         def mark(one: Resource, name: str) -> FileMark:
@@ -88,7 +88,9 @@ class CkanPackage:
         """Return a hash over the members of zips. See `Source.content`."""
         chosen = self._chosen(self._package(), vintage)
         urls = [one.url for one in chosen]
-        return content_of_marks(self._web, list(zip(files.file_names(urls, self._declared.format), urls, strict=True)))
+        return content_of_marks(
+            self._web, list(zip(arrived_files.file_names(urls, self._declared.format), urls, strict=True))
+        )
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return title, description and keywords of the package, in both languages."""
@@ -101,7 +103,7 @@ class CkanPackage:
         package = self._package()
         self._require_served(vintage, package)
         chosen = self._chosen(package, vintage)
-        names = files.file_names([one.url for one in chosen], self._declared.format)
+        names = arrived_files.file_names([one.url for one in chosen], self._declared.format)
         wanted = [
             Wanted(one.url, name, (one.url,), known=known_of(one.url, known, self._declared.format))
             for one, name in zip(chosen, names, strict=True)
@@ -110,7 +112,10 @@ class CkanPackage:
         self._require_served(vintage, self._package())  # the portal may have moved on since it was asked
         content = json.dumps(package, ensure_ascii=False, sort_keys=True).encode()
         modified = str(package.get("metadata_modified") or "") or None
-        return (*fetched, files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified))
+        return (
+            *fetched,
+            arrived_files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified),
+        )
 
     def _require_served(self, vintage: Vintage, package: _Document) -> None:
         if self._vintages is None and (served := modified_vintage(package)) != vintage:

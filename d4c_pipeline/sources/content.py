@@ -1,6 +1,6 @@
 """What files hold, apart from how they were packed: a hash that a publisher's nightly zipping doesn't change.
 
-Over the members of zips only: other files are compared by their bytes. Unpacking belongs to `unpack.py`.
+Over the members of zips only: other files are compared by their bytes. Unpacking belongs to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from d4c_pipeline.files import zip_directory
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.limits import Limits
-from d4c_pipeline.sources import files, zip_directory
-from d4c_pipeline.sources.part import CONTENT_RANGE, length
-from d4c_pipeline.sources.web import Web
+from d4c_pipeline.sources.fetch.part import CONTENT_RANGE, length
+from d4c_pipeline.sources.fetch.web import Web
 from d4c_pipeline.transport.patience import persist
 
 _TAIL = 1 << 17  # the central directory of most zips; of a larger one the rest is asked for
@@ -31,7 +32,7 @@ def content_of(paths: Sequence[Path]) -> str | None:
     members: list[tuple[str, _Members]] = []
     for path in paths:
         try:
-            with files.writing(path.parent), path.open("rb") as file:
+            with storage_errors(f"write in {path.parent}"), path.open("rb") as file:
                 found = _members(file)
         except zipfile.BadZipFile:
             return None

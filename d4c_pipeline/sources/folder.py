@@ -1,7 +1,7 @@
 """Files in a folder: a drop folder, a network disk.
 
 A file that is still being written is left alone: it counts when nothing was written to it for a while. Unpacking
-belongs to `unpack.py`.
+belongs to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from urllib.parse import quote
 
+from d4c_pipeline.files.disk import require_room, storage_errors
 from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of
 from d4c_pipeline.sources.dating import day_of, is_ahead
+from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.port import Arrived, Fetched, FileMark, Fingerprint, Progress
 
 T = TypeVar("T")
@@ -82,12 +83,12 @@ class DropFolder:
         if self._vintages is None and not self._declared.names_vintage:
             self._require_served(vintage, paths)
         urls = [_url(path) for path in paths]
-        with files.writing(into):
+        with storage_errors(f"write in {into}"):
             into.mkdir(parents=True, exist_ok=True)
-        files.require_room(into, sum(_status(path).st_size for path in paths), "The folder")
+        require_room(into, sum(_status(path).st_size for path in paths), "The folder")
         retained = {(file.url, file.etag, file.last_modified, file.size): file for file in known}
         fetched: list[Fetched] = []
-        for path, url, name in zip(paths, urls, files.file_names(urls), strict=True):
+        for path, url, name in zip(paths, urls, arrived_files.file_names(urls), strict=True):
             mark = _mark(path, _status(path))
             if (same := retained.get((url, mark.etag, mark.last_modified, mark.length or 0))) is not None:
                 fetched.append(same)
@@ -253,7 +254,7 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Ar
     done = 0
     part = target.with_name(f".{target.name}.part")
     source = _read(path, lambda: path.open("rb"))
-    with files.writing(target.parent), source, part.open("wb", buffering=0) as sink:
+    with storage_errors(f"write in {target.parent}"), source, part.open("wb", buffering=0) as sink:
         while chunk := _read(path, lambda: source.read(_COPY)):
             sink.write(chunk)
             done += len(chunk)
@@ -262,8 +263,8 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Ar
     after = _status(path)
     if _mark(path, after) != _mark(path, before) or done != after.st_size:
         raise TransientError(f"{_shown(path)} was written to while it was read", "Try again when it is complete")
-    files.inspect(part, target.name, _shown(path))
-    with files.writing(target.parent):
+    arrived_files.inspect(part, target.name, _shown(path))
+    with storage_errors(f"write in {target.parent}"):
         part.replace(target)
     mark = _mark(path, before)
     return Arrived(target, url, done, mark.etag, mark.last_modified, None)

@@ -1,6 +1,6 @@
 """Native files over HTTP(S): discovered by Last-Modified, observed by HEAD, fetched from the declared mirrors.
 
-Requests are sent by `web.py`, files received by `download.py` and `transfers.py`, lists of mirrors read by
+Requests are sent by `fetch.web`, files received by `fetch.download` and `fetch.transfers`, lists of mirrors read by
 `mirror_list.py`; other protocols have modules of their own.
 """
 
@@ -17,16 +17,16 @@ from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import require_dated
-from d4c_pipeline.sources.download import HEALTH, Wanted
-from d4c_pipeline.sources.formats import with_format
-from d4c_pipeline.sources.heads import read_mark
+from d4c_pipeline.sources.fetch import arrived_files
+from d4c_pipeline.sources.fetch.download import HEALTH, Wanted
+from d4c_pipeline.sources.fetch.formats import with_format
+from d4c_pipeline.sources.fetch.heads import read_mark
+from d4c_pipeline.sources.fetch.transfers import fetch_all
+from d4c_pipeline.sources.fetch.web import Web, web_of
 from d4c_pipeline.sources.mirror_list import Listed, read_mirror_list
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.sources.transfers import fetch_all
-from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience, http_date, persist
 
 
@@ -106,7 +106,7 @@ class HttpFiles:
             listed = read_mirror_list((self._folder or Path()) / self._declared.mirror_list, vintage)
         else:
             mirrors = self._declared.mirrors(vintage or Vintage.parse("1970"))
-            names = files.file_names([each[0] for each in mirrors])
+            names = arrived_files.file_names([each[0] for each in mirrors])
             listed = tuple(Listed(name, each) for name, each in zip(names, mirrors, strict=True))
         known = self._declared.sha256
         if unknown := set(known) - {each.name for each in listed}:

@@ -10,7 +10,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-from d4c_pipeline.sources import files
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.sources.content import same_members
 
 _GZIP = b"\x1f\x8b"
@@ -23,7 +23,7 @@ def same_payload(one: Path, other: Path) -> bool:
     Files of any other format hold the same only if their bytes are equal, which the caller knows from their digests.
     Raises StorageError when one can't be read.
     """
-    with files.writing(one.parent), one.open("rb") as left, other.open("rb") as right:
+    with storage_errors(f"write in {one.parent}"), one.open("rb") as left, other.open("rb") as right:
         starts = left.read(2), right.read(2)
         left.seek(0)
         right.seek(0)

@@ -1,7 +1,7 @@
 """Objects under a prefix of an S3-compatible bucket: listed by boto3, received like any other file over HTTP.
 
-boto3 signs; `download.py` moves the bytes, so that an interrupted object goes on with a range as everything else does.
-Writing to buckets belongs to `distribution`.
+boto3 signs; `fetch.download` moves the bytes, so an interrupted object resumes with a range like every other file.
+Writing to buckets belongs to `stores`.
 """
 
 # boto3 ships no types.
@@ -24,16 +24,16 @@ from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientEr
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import day_of
-from d4c_pipeline.sources.download import Wanted
+from d4c_pipeline.sources.fetch import arrived_files
+from d4c_pipeline.sources.fetch.download import Wanted
+from d4c_pipeline.sources.fetch.origins import rewrite
+from d4c_pipeline.sources.fetch.transfers import fetch_all
+from d4c_pipeline.sources.fetch.web import Web, web_of
 from d4c_pipeline.sources.folder import vintages_of
 from d4c_pipeline.sources.http import known_of
-from d4c_pipeline.sources.origins import rewrite
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.sources.transfers import fetch_all
-from d4c_pipeline.sources.web import Web, web_of
 from d4c_pipeline.transport.patience import Patience, explain_status
 
 _SIGNED_FOR = 3600  # seconds; an address is signed anew for each request
@@ -85,7 +85,7 @@ class S3Objects:
         """Return a hash over the members of zips. See `Source.content`."""
         client = self._client()
         marks = self._marks(vintage)
-        names = files.file_names([mark.url for mark in marks], self._declared.format)
+        names = arrived_files.file_names([mark.url for mark in marks], self._declared.format)
         return content_of_marks(
             self._web, [(name, self._sign(client, mark.url)) for name, mark in zip(names, marks, strict=True)]
         )
@@ -105,7 +105,7 @@ class S3Objects:
                 f"Publish vintage {served}; an earlier one is only left where its native files were retained",
             )
         client = self._client()
-        names = files.file_names([mark.url for mark in marks], self._declared.format)
+        names = arrived_files.file_names([mark.url for mark in marks], self._declared.format)
         wanted = [
             Wanted(
                 mark.url,

@@ -104,7 +104,7 @@ class D4C:
     def start(
         self,
         *arguments: str,
-        function: str = "d4c_pipeline.cli:main",
+        function: str = "d4c_pipeline.commands.main:main",
         kill: tuple[str, str] | None = None,
         file_size_limit: int = 0,
         umask: int = 0o022,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from d4c_pipeline.demo import FolderHandler
+from d4c_pipeline.commands.demo import FolderHandler
 
 HOST = "https://data.example.ca"
 PLACES_URL = f"{HOST}/places_2021.geojson"

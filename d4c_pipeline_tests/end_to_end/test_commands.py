@@ -122,7 +122,7 @@ def test_an_empty_home_is_no_error(d4c: D4C) -> None:
 def test_serve_answers_ranges_and_ends_when_told(released: D4C, ending: signal.Signals) -> None:
     (row,) = released.ok("releases")
     with subprocess.Popen(
-        [sys.executable, "-m", "d4c_pipeline.cli", "serve", "--port", str(released.port)],
+        [sys.executable, "-m", "d4c_pipeline.commands.main", "serve", "--port", str(released.port)],
         env=released.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,7 +144,7 @@ def test_serve_answers_ranges_and_ends_when_told(released: D4C, ending: signal.S
 
 def test_a_publication_uses_the_server_that_is_there(released: D4C, origin: Origin, definitions: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "d4c_pipeline.cli", "serve"],
+        [sys.executable, "-m", "d4c_pipeline.commands.main", "serve"],
         env=released.environment(),
         stdout=subprocess.PIPE,
         text=True,

@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 import pyogrio
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import dagster_home
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.samples import Origin
 
 DATASET = "statcan_provinces_territories_digital"

@@ -54,7 +54,7 @@ def publish(dataset: str, home: Path, origin: Origin, definitions: Path, world: 
             *cpus(world),
             sys.executable,
             "-m",
-            "d4c_pipeline.cli",
+            "d4c_pipeline.commands.main",
             "publish",
             dataset,
             "--vintage",

@@ -16,9 +16,6 @@ import dagster as dg
 import httpx
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment, mounts
-from d4c_pipeline.chain.inventory import drafts, verify
-from d4c_pipeline.distribution.file_server import serving
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.release import DepositState, Release, Torrent
 from d4c_pipeline.model.settings import Settings
@@ -26,6 +23,10 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.services.embedded import mounts
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.upkeep.inventory import drafts, verify
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.commands import D4C
 from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, declared, define, geojson
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio

@@ -33,14 +33,17 @@ STEPS = {
 }
 # Inside a step, between what one side knows and the other does not yet.
 BETWEEN = {
-    "retained, not in the ledger": ("d4c_pipeline.distribution.folder_store:FolderStore.put_immutable", "after"),
+    "retained, not in the ledger": ("d4c_pipeline.stores.folder:FolderStore.put_immutable", "after"),
     "planned, not staged": ("d4c_pipeline.ledger.releases:Releases.plan", "before"),
-    "draft at the archive, not in the ledger": ("d4c_pipeline.archives.local:LocalArchive.create_draft", "after"),
-    "DOI reserved, not in the ledger": ("d4c_pipeline.archives.local:LocalArchive.reserve_doi", "after"),
-    "one file in the draft": ("d4c_pipeline.archives.local:LocalArchive.upload", "after"),
-    "published, not in the ledger": ("d4c_pipeline.archives.local:LocalArchive.publish", "after"),
+    "draft at the archive, not in the ledger": (
+        "d4c_pipeline.archives.local.archive:LocalArchive.create_draft",
+        "after",
+    ),
+    "DOI reserved, not in the ledger": ("d4c_pipeline.archives.local.archive:LocalArchive.reserve_doi", "after"),
+    "one file in the draft": ("d4c_pipeline.archives.local.archive:LocalArchive.upload", "after"),
+    "published, not in the ledger": ("d4c_pipeline.archives.local.archive:LocalArchive.publish", "after"),
     "published, release still planned": ("d4c_pipeline.ledger.releases:Releases.mark_published", "before"),
-    "/processed/ switched, not in the ledger": ("d4c_pipeline.distribution.folder_store:FolderStore.replace", "after"),
+    "/processed/ switched, not in the ledger": ("d4c_pipeline.stores.folder:FolderStore.replace", "after"),
 }
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT, dagster_home
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, corrected, define, geojson
 

@@ -21,8 +21,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, Origin, define, geojson
 
@@ -123,7 +123,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UI]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "d4c_pipeline.cli", "ui"),
+                *(sys.executable, "-m", "d4c_pipeline.commands.main", "ui"),
                 *("--home", "home", "--defs", "definitions", "--port", str(port)),
             ],
             cwd=folder,

@@ -22,8 +22,8 @@ from typing import Any
 
 import coverage
 
-from d4c_pipeline.processing.child import call as call_module
-from d4c_pipeline.processing.child import server
+from d4c_pipeline.sandbox import call as call_module
+from d4c_pipeline.sandbox import server
 
 
 def die() -> None:
@@ -178,15 +178,15 @@ def serve(learned: Path) -> None:
 
 
 if __name__ == "__main__":
-    importlib.import_module("d4c_pipeline.cli")
+    importlib.import_module("d4c_pipeline.commands.main")
     # Everything that a publication imports on its way. The threads it starts belong to libraries that know of forks.
     for name in (
         "orchestration.publishing",
-        "progress_bar",
-        "demo",
-        "distribution.file_server",
+        "commands.progress_bar",
+        "commands.demo",
+        "services.file_server",
         "processing.build",
-        *(f"processing.{name}" for name in server.WANTED),
+        *server.PRELOADED,
     ):
         importlib.import_module(f"d4c_pipeline.{name}")
     sys.stdout.write("ready\n")

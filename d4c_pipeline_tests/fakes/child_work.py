@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from d4c_pipeline.geometry.stream import UnfitError
 from d4c_pipeline.model.errors import SourceError
-from d4c_pipeline.processing import apart, doing
-from d4c_pipeline.processing.stream import UnfitError
+from d4c_pipeline.processing import apart
+from d4c_pipeline.sandbox import activity
 
 # The genuine one, whatever a test puts in its place in its own process.
 make = apart.make
@@ -89,21 +90,21 @@ def parse_wkb(levels: int) -> str:
     """Have GEOS parse nested collections, as a reader without a limit does."""
     import shapely
 
-    doing.now("reading deep.wkb")
+    activity.now("reading deep.wkb")
     return str(shapely.from_wkb(nested(levels)).geom_type)
 
 
 def eat() -> None:
-    doing.now("reading rows.csv")
+    activity.now("reading rows.csv")
     eaten = []
     while True:
         eaten.append(b"x" * (16 << 20))
 
 
 def read_vector(path: Path) -> int:
-    from d4c_pipeline.processing.gdal import pyogrio
+    from d4c_pipeline.tables.gdal import pyogrio
 
-    doing.now(f"reading {path.name}")
+    activity.now(f"reading {path.name}")
     return pyogrio.read_arrow(path)[1].num_rows
 
 
@@ -151,18 +152,18 @@ def make_with_a_reader_that_crashes(*arguments: Any) -> dict[str, Any]:
     def crash(*_: Any) -> Any:
         faulthandler._sigsegv()  # type: ignore[attr-defined]
 
-    return _patched("d4c_pipeline.processing.geometry.clean", crash, *arguments)
+    return _patched("d4c_pipeline.geometry.cleaning.clean", crash, *arguments)
 
 
 def make_without_end(*arguments: Any) -> dict[str, Any]:
     def endless(*_: Any) -> Any:
         time.sleep(1000)
 
-    return _patched("d4c_pipeline.processing.geometry.clean", endless, *arguments)
+    return _patched("d4c_pipeline.geometry.cleaning.clean", endless, *arguments)
 
 
 def make_greedily(*arguments: Any) -> dict[str, Any]:
-    return _patched("d4c_pipeline.processing.geometry.clean", lambda *_: eat(), *arguments)
+    return _patched("d4c_pipeline.geometry.cleaning.clean", lambda *_: eat(), *arguments)
 
 
 def make_and_name_a_link(*arguments: Any) -> dict[str, Any]:

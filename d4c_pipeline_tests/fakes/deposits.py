@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.invenio import InvenioArchive
-from d4c_pipeline.archives.invenio_publication import Waits
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.archives.metadata import RecordMetadata, record_metadata
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.invenio.publication import Waits
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.metadata.record import RecordMetadata, record_metadata
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import (
     Artifact,

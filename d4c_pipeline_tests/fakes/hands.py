@@ -16,11 +16,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.inspection import tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, Origin, corrected, define, geojson
 from d4c_pipeline_tests.fakes.invenio import FakeInvenio

@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.archives.metadata import record_metadata
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.chain import copies
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import expected_copies
-from d4c_pipeline.chain.staging import release_folder
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import QUARANTINE, Store
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.metadata.record import record_metadata
 from d4c_pipeline.model.addresses import raw_address
 from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, NativeFile, Release, release_key
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import QUARANTINE, Store
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.upkeep.fixity import expected_copies
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import release_folder
 from d4c_pipeline_tests.fakes.deposits import DATASET, SUMMARY
 
 _ROLES = {".parquet": ArtifactRole.DATA, ".json": ArtifactRole.MANIFEST}

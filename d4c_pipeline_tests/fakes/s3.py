@@ -21,8 +21,8 @@ import boto3
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
 
 BUCKET = "open-data"
 PART = 5 << 20  # the least that S3 allows

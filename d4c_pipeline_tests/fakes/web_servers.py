@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.distribution.file_server import serving
+from d4c_pipeline.services.file_server import serving
 
 GOOD, WRONG, DEAD, RANGELESS = "good", "wrong", "dead", "rangeless"
 

@@ -12,8 +12,8 @@ import sys
 
 import geopandas  # noqa: F401 - before the platform, which imports pyogrio without the data frames that writing wants
 
-import d4c_pipeline.processing.readers.delivery
-import d4c_pipeline.processing.readers.vector  # noqa: F401 - before the first fork
+import d4c_pipeline.readers.delivery
+import d4c_pipeline.readers.vector  # noqa: F401 - before the first fork
 from d4c_pipeline_tests import hostile
 from d4c_pipeline_tests.hostile.attack import Attack, tried
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.parallel import in_order
-from d4c_pipeline.processing.readers.encoding import Mojibake, mojibake
+from d4c_pipeline.model.data_files import Files, listed
+from d4c_pipeline.readers.encoding import Mojibake, mojibake
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.parallel import in_order
 
 # Cells of one batch: a wide table gets fewer rows at a time.
 _CELLS = 1 << 20

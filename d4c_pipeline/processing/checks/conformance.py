@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pyproj
 import pyproj.exceptions
 
+from d4c_pipeline.geometry.shapes import TYPE_NAMES
 from d4c_pipeline.model.processing import VectorProcessing
 from d4c_pipeline.processing.checks.features import CORNERS, Features
 from d4c_pipeline.processing.checks.metadata import geo_metadata
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.shapes import TYPE_NAMES
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 
 _MOST_GROUP_ROWS = 150_000
 _MOST_GROUP_BYTES = 256 << 20

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from d4c_pipeline.model.checks import Total
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.processing import profile
-from d4c_pipeline.processing.casting import ARROW_TYPES
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.names import snake_case
-from d4c_pipeline.processing.sql_names import identifier
+from d4c_pipeline.tables.casting import ARROW_TYPES
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.names import snake_case
+from d4c_pipeline.tables.sql_names import identifier
 
 _DIGITS = 1e-9
 

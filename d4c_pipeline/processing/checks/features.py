@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from d4c_pipeline.geometry import rings
+from d4c_pipeline.geometry.shapes import WITH_Z, type_name
 from d4c_pipeline.model.dataset import Extent
-from d4c_pipeline.processing import rings
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.parallel import in_order
-from d4c_pipeline.processing.shapes import WITH_Z, type_name
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.parallel import in_order
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MOST_EXAMPLES = 5

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.processing.checks.features import CORNERS
 from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome, Verdict
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
-from d4c_pipeline.processing.duckdb_engine import parquet
-from d4c_pipeline.processing.sql_names import identifier
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
+from d4c_pipeline.tables.duckdb_engine import parquet
+from d4c_pipeline.tables.sql_names import identifier
 
 # geopandas holds what it reads, geometry as objects of several times its size.
 _MOST_WHOLE_ROWS = 200_000

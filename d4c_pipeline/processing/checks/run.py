@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from d4c_pipeline.files.scratch import workspace
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.storage import workspace
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import duckdb
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.checks.attributes import Attributes
-from d4c_pipeline.processing.parallel import memory_bytes
+from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.tables.parallel import memory_bytes
 
 if TYPE_CHECKING:
     from d4c_pipeline.processing.checks.features import Features

@@ -13,16 +13,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from d4c_pipeline.files.scratch import put_in_place, workspace
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError, DefinitionError
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import doing, preview
+from d4c_pipeline.processing import preview
 from d4c_pipeline.processing.derived import desktop, text, tiles
 from d4c_pipeline.processing.derived.finished import Finished
-from d4c_pipeline.processing.files import Files
-from d4c_pipeline.processing.gdal import pyogrio
-from d4c_pipeline.processing.storage import put_in_place, workspace
+from d4c_pipeline.sandbox import activity
+from d4c_pipeline.tables.gdal import pyogrio
 
 THUMBNAIL_PIXELS = 600
 STEM = "data"
@@ -113,7 +114,7 @@ def derive(data: Files, dataset: Dataset, vintage: Vintage, into: Path) -> tuple
 def _make(suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path) -> dict[str, _Told]:
     made: dict[str, _Told] = {}
     for suffix in suffixes:
-        doing.now(f"making {STEM}{suffix}")
+        activity.now(f"making {STEM}{suffix}")
         made[suffix] = _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage)
     return made
 

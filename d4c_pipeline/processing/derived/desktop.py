@@ -17,7 +17,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from d4c_pipeline.model.errors import DataError, StorageError
 from d4c_pipeline.processing.derived.finished import Finished, for_desktop
-from d4c_pipeline.processing.gdal import pyogrio
+from d4c_pipeline.tables.gdal import pyogrio
 
 _STYLES = "layer_styles"
 _FIXED = {

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyproj
 
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.files import Files, listed
 
 # Small enough that ten thousand boundaries are never in memory at once, large enough that Arrow pays.
 _BATCH_ROWS = 4_096

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from d4c_pipeline.processing.sql_names import identifier
+from d4c_pipeline.tables.sql_names import identifier
 
 TOP_VALUES = 10
 HISTOGRAM_BINS = 20

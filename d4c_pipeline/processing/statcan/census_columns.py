@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.names import snake_case, unique_snake_case
+from d4c_pipeline.tables.names import snake_case, unique_snake_case
 
 Layout: TypeAlias = Literal["profile", "semi_wide"]
 Role: TypeAlias = Literal["value", "symbol", "member", "year", "rate", "text"]

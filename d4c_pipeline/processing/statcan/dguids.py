@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Dguid
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.files import Files, listed
-from d4c_pipeline.processing.names import snake_case
 from d4c_pipeline.processing.statcan.descriptions import described
 from d4c_pipeline.processing.statcan.values import plain
+from d4c_pipeline.tables.names import snake_case
 
 _IN_SQL = re.compile(r"'(\d{4}[ASCZ][0-9A-Z.]{1,15})'")
 _MOST_EXAMPLES = 5

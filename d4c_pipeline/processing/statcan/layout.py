@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, Wds
-from d4c_pipeline.processing.parallel import in_order
-from d4c_pipeline.processing.readers.native import Native
 from d4c_pipeline.processing.statcan import census, cube, french, wds
+from d4c_pipeline.tables.native import Native
+from d4c_pipeline.tables.parallel import in_order
 
 _META = "_metadata.csv"
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.narrow import comes_back
 from d4c_pipeline.processing.statcan.codes import IN_PLACE_OF_A_VALUE
+from d4c_pipeline.tables.narrow import comes_back
 
 _NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)$"
 _SURE_LENGTH = 15

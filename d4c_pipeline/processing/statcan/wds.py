@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.names import unique_snake_case
 from d4c_pipeline.processing.statcan import codes, french
 from d4c_pipeline.processing.statcan.cube import EN, FR, Cube, Dimension, Names
 from d4c_pipeline.processing.statcan.descriptions import COLUMNS, described
 from d4c_pipeline.processing.statcan.ref_date import period
 from d4c_pipeline.processing.statcan.values import numbers, plain
+from d4c_pipeline.tables.names import unique_snake_case
 
 _FIXED = (
     "REF_DATE", "GEO", "DGUID", "UOM", "UOM_ID", "SCALAR_FACTOR", "SCALAR_ID", "VECTOR", "COORDINATE", "VALUE",

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.archives.invenio import InvenioArchive
-from d4c_pipeline.archives.invenio_publication import Waits
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.invenio.publication import Waits
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.release import Release
 from d4c_pipeline_tests.fakes.deposits import BASE_URL, QUICK_WAITS, SURE, Home, make_metadata
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio

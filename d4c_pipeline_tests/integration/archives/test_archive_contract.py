@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.archives.metadata import Grant, RecordMetadata
 from d4c_pipeline.archives.port import Archive, Draft, PublishedRecord, RemoteFile
+from d4c_pipeline.metadata.record import Grant, RecordMetadata
 from d4c_pipeline.model.errors import PermanentError
 
 Metadata = Callable[..., RecordMetadata]

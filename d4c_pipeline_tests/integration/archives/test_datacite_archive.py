@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.datacite import DataCiteArchive
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.datacite.client import DataCiteArchive
 from d4c_pipeline.archives.port import Draft, RemoteFile
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, TransientError
 from d4c_pipeline.model.release import DepositState, Release
 from d4c_pipeline.transport.patience import Patience

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.archives.port import Draft, PublishedRecord, RemoteFile
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import BusyError, IntegrityError, NeedsPersonError, PermanentError, TransientError
 from d4c_pipeline.model.release import Artifact, ArtifactRole, DepositState, Release
 

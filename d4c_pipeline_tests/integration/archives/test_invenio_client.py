@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.archives.invenio import InvenioArchive
-from d4c_pipeline.archives.invenio_publication import Waits
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.invenio.publication import Waits
 from d4c_pipeline.archives.port import Draft
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, TransientError
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.fakes.deposits import QUICK_WAITS, SURE

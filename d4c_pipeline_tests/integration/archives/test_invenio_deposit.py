@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.metadata import RecordMetadata
 from d4c_pipeline.archives.port import Draft
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import (
     AwaitingReviewError,
     BusyError,
@@ -319,7 +319,7 @@ def test_a_draft_nobody_noted_is_found_once_the_search_has_caught_up(
     place.fake.state.search_lag = 0.5
     with pytest.raises(Died):
         place.publish(release, archive=Dying(place.archive()))
-    monkeypatch.setattr("d4c_pipeline.archives.invenio.InvenioArchive.search_lag", 0.6)
+    monkeypatch.setattr("d4c_pipeline.archives.invenio.client.InvenioArchive.search_lag", 0.6)
     place.fake.state.search_lag = 0.0
 
     place.publish(release)

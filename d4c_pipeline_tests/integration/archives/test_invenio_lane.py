@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.invenio import InvenioArchive
-from d4c_pipeline.archives.invenio_publication import Waits
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.invenio.publication import Waits
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError, PermanentError, TransientError
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.release import Release

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.archives.metadata import RecordMetadata
+from d4c_pipeline.archives.local.archive import LocalArchive
+from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError
 from d4c_pipeline_tests.fakes.children import in_child
 
@@ -205,7 +205,7 @@ def test_a_repeated_upload_deletes_what_a_killed_one_left(
     draft = local.create_draft(metadata())
 
     def killed() -> None:
-        import d4c_pipeline.archives.local as module
+        import d4c_pipeline.archives.local.archive as module
 
         module.os.fsync = lambda _handle: os.kill(os.getpid(), signal.SIGKILL)
         local.upload(draft, "a.txt", data)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.chain import checksums
-from d4c_pipeline.chain.datasets import read_definitions
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.datasets import read_definitions
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port, zygote
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
 from d4c_pipeline_tests.integration.chain.steps import STEPS

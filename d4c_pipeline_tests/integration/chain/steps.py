@@ -12,25 +12,14 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from d4c_pipeline.chain import (
-    catalogue,
-    checks,
-    checksums,
-    copies,
-    deposit,
-    doi,
-    latest,
-    processed,
-    raw,
-    retention,
-    stac_item,
-    torrent,
-)
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.chain import catalogue, checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.review import verdicts
+from d4c_pipeline.upkeep import retention
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 
 Step = Callable[[Deployment, Dataset, Vintage], Any]
 
@@ -38,7 +27,7 @@ Step = Callable[[Deployment, Dataset, Vintage], Any]
 def process_and_judge(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> processed.StagedBuild:
     """What the asset `processed` does: build, then judge the build."""
     build = processed.process(deployment, dataset, vintage)
-    checks.judge(deployment, dataset, vintage, build)
+    verdicts.judge(deployment, dataset, vintage, build)
     return build
 
 

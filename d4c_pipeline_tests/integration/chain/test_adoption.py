@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.recovery import adopt
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.upkeep.recovery import adopt
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain

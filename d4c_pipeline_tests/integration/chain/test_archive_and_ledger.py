@@ -13,15 +13,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from d4c_pipeline.archives.local import LocalArchive
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.chain.doi import metadata_of, reserve_doi
-from d4c_pipeline.chain.inventory import FileState, drafts, verify
-from d4c_pipeline.chain.policy import reasons_for_review
-from d4c_pipeline.chain.registration import Registration, check_registrations
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, UnknownNameError
 from d4c_pipeline.model.release import Artifact, ArtifactRole
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.review.policy import reasons_for_review
+from d4c_pipeline.upkeep.inventory import FileState, drafts, verify
+from d4c_pipeline.upkeep.registration import Registration, check_registrations
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 
 VINTAGE = Vintage.parse("2021")

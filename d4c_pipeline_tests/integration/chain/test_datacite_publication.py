@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment, mounts
-from d4c_pipeline.distribution.file_server import serving
+from d4c_pipeline.services.embedded import mounts
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.integration.chain.conftest import Chain

@@ -21,16 +21,18 @@ import httpx
 import pytest
 from botocore.client import BaseClient
 
-from d4c_pipeline.chain import revealing, review
-from d4c_pipeline.chain.deployment import Deployment, mounts
-from d4c_pipeline.chain.offers import offers_of_ledger
-from d4c_pipeline.chain.placing import ForeignBytesError
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.torrents import web_seeds_of
-from d4c_pipeline.distribution.web_seeds import SeedVerdict
+from d4c_pipeline.chain import revealing
 from d4c_pipeline.model.errors import AwaitingReviewError, PermanentError, TransientError
 from d4c_pipeline.model.release import Release, ReleaseState
 from d4c_pipeline.model.stores import S3Place, Stores
+from d4c_pipeline.review import decisions
+from d4c_pipeline.services.embedded import mounts
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.torrents.torrent_files import web_seeds_of
+from d4c_pipeline.torrents.web_seeds import SeedVerdict
+from d4c_pipeline.upkeep.seedable import offers_of_ledger
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import ForeignBytesError
 from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
 from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected, define
@@ -56,7 +58,7 @@ class Place:
         """Run the chain until it waits for a person; returns the release that does."""
         with pytest.raises(AwaitingReviewError):
             self.chain.run_up_to("deposit")
-        (release,) = review.waiting(self.chain.opened)
+        (release,) = decisions.waiting(self.chain.opened)
         return release
 
     def ask(self, address: str) -> httpx.Response:
@@ -166,7 +168,7 @@ def place(
 
 
 def approve(place: Place, release: Release) -> None:
-    review.approve(place.chain.opened, release, who="Ana")
+    decisions.approve(place.chain.opened, release, who="Ana")
 
 
 def test_a_release_that_waits_is_served_to_nobody_and_its_approval_lets_everybody_have_it(place: Place) -> None:
@@ -205,7 +207,7 @@ def test_a_hidden_address_is_not_served_from_a_folder_even_to_whoever_knows_it(i
 def test_a_rejection_leaves_nothing(place: Place) -> None:
     release = place.wait()
     before = set(place.names())
-    review.reject(place.chain.opened, release, who="Ben", reason="wrong title")
+    decisions.reject(place.chain.opened, release, who="Ben", reason="wrong title")
     assert place.hidden() == []
     assert before - set(place.names()) == {f"hidden/{release.token}/{one.name}" for one in release.artifacts}
     place.check_unseen(release)
@@ -264,7 +266,7 @@ def waiting_with_a_mirror(reviewed: Path, home: Path, mirror: Path) -> Iterator[
     with chain_on(home, reviewed, Stores(mirrors=(mirror_at(mirror),))) as chain:
         with pytest.raises(AwaitingReviewError):
             chain.run_up_to("deposit")
-        (release,) = review.waiting(chain.opened)
+        (release,) = decisions.waiting(chain.opened)
         yield chain, release
 
 
@@ -276,7 +278,7 @@ def test_a_mirror_that_is_down_at_the_approval_keeps_its_copies_hidden_until_it_
         hidden = {name for name in tree(attic) if name.startswith("hidden/")}
         assert len(hidden) == 9
         attic.rename(away)
-        review.approve(chain.opened, release, who="Ana")
+        decisions.approve(chain.opened, release, who="Ana")
         with Deployment.open(chain.settings) as opened:
             Chain(chain.settings, chain.origin, opened).run("deposit")
             published = opened.ledger.releases.get(release.id)
@@ -301,7 +303,7 @@ def test_what_a_mirror_that_was_down_at_a_rejection_keeps_is_taken_away_when_it_
     attic, away = tmp_path / "attic", tmp_path / "away"
     with waiting_with_a_mirror(reviewed, tmp_path, attic) as (chain, release):
         attic.rename(away)
-        review.reject(chain.opened, release, who="Ben", reason="wrong title")
+        decisions.reject(chain.opened, release, who="Ben", reason="wrong title")
         away.rename(attic)
         assert [name for name in tree(attic) if f"/{release.token}/" in name]
         with Deployment.open(chain.settings) as opened, pytest.raises(AwaitingReviewError):
@@ -344,7 +346,7 @@ def test_another_home_that_was_first_at_the_address_keeps_it(in_folder: Place, t
         in_folder.chain.run("deposit")
     assert theirs.read_bytes() == b"another home's"
     assert records(in_folder.chain.home) == []
-    review.reject(in_folder.chain.opened, release, who="Ana", reason="the other home has it")
+    decisions.reject(in_folder.chain.opened, release, who="Ana", reason="the other home has it")
     assert theirs.read_bytes() == b"another home's"
     assert in_folder.hidden() == []
 
@@ -361,7 +363,7 @@ def test_a_ledger_restored_from_before_the_approval_overwrites_nothing(in_folder
     for path in chain.home.glob("ledger.sqlite*"):
         shutil.copy(path, backup)
     with Deployment.open(chain.settings) as opened:
-        review.approve(opened, opened.ledger.releases.get(release.id), who="Ana")
+        decisions.approve(opened, opened.ledger.releases.get(release.id), who="Ana")
         Chain(chain.settings, chain.origin, opened).run("deposit", "latest", "catalogue")
     before = tree(chain.home / "store")
     for path in chain.home.glob("ledger.sqlite*"):

@@ -9,7 +9,6 @@ import duckdb
 import pytest
 
 from d4c_pipeline.chain import latest
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.errors import (
     DataError,
     IntegrityError,
@@ -21,6 +20,7 @@ from d4c_pipeline.model.errors import (
 from d4c_pipeline.model.release import ArtifactRole, ReleaseState
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.inspection import drafts, records, sha256, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain

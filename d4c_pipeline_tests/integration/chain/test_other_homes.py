@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.chain import catalogue
-from d4c_pipeline.chain.datasets import load_definitions
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.placing import ForeignBytesError
-from d4c_pipeline.chain.shared_names import shared_names
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.release import ReleaseState
+from d4c_pipeline.workspace.datasets import load_definitions
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import ForeignBytesError
+from d4c_pipeline.workspace.shared_names import shared_names
 from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain

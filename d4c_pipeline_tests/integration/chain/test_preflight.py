@@ -10,12 +10,12 @@ from threading import Thread
 
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.preflight import ADDRESS, try_public_addresses
-from d4c_pipeline.distribution.file_server import serving
 from d4c_pipeline.model.errors import PermanentError, TransientError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import FolderPlace, Stores
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.workspace.deployment import Deployment
 
 
 @contextmanager

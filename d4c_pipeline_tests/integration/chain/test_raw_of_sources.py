@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.chain import processed, raw
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.vintages import served_vintages
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import TransientError
@@ -22,6 +20,8 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.ckan import described
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline.watch.vintages import served_vintages
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.integration.sources import origin as o
 from d4c_pipeline_tests.integration.sources.feature_server import LAYER, FeatureServer, ridings
 

@@ -12,13 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from d4c_pipeline.chain import doi, review
-from d4c_pipeline.chain.code_archive import definition_digest
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment, mounts
-from d4c_pipeline.distribution.file_server import serving
+from d4c_pipeline.chain import doi
 from d4c_pipeline.model.errors import AwaitingReviewError, DefinitionError
 from d4c_pipeline.model.release import ArtifactRole
+from d4c_pipeline.review import decisions
+from d4c_pipeline.services.embedded import mounts
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.workspace.code_archive import definition_digest
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.samples import define
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_adoption import facts, with_ledger_of, without_times
@@ -145,7 +147,7 @@ def test_what_waits_for_approval_hides_all_of_it_and_its_draft_names_where_it_wi
     define_rich(definitions, publication={"stage": "beta", "initial_version": "0.1.0", "policy": "review"})
     with pytest.raises(AwaitingReviewError):
         rich.run_up_to("deposit")
-    (release,) = review.waiting(rich.opened)
+    (release,) = decisions.waiting(rich.opened)
     store, names = rich.home / "store", {artifact.name for artifact in release.artifacts}
     assert {"LICENSE", "checksums.sha256", "checksums-rest.sha256"} < names
     assert {path.name for path in (store / "hidden" / str(release.token)).iterdir()} == names
@@ -153,7 +155,7 @@ def test_what_waits_for_approval_hides_all_of_it_and_its_draft_names_where_it_wi
     said = [one.identifier for one in doi.metadata_of(rich.opened, rich.dataset, release).related]
     data = f"{rich.settings.store_url}/releases/places/2021/v0.1.0-beta/{release.data_files[0].name}"
     assert data in said
-    review.approve(rich.opened, release, who="Ana")
+    decisions.approve(rich.opened, release, who="Ana")
     rich.run("deposit")
     assert {path.name for path in folder_of(rich).iterdir()} == names
     assert [path.name for path in (store / "hidden").iterdir()] == ["preflight"]

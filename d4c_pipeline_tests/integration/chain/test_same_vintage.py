@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain import latest, noticing, raw, vintages
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.noticing_report import ask_now
+from d4c_pipeline.chain import latest, raw
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.open import open_source
+from d4c_pipeline.watch import noticing, vintages
+from d4c_pipeline.watch.noticing_report import ask_now
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end import samples
 from d4c_pipeline_tests.end_to_end.samples import corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain

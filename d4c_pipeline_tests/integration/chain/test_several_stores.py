@@ -14,13 +14,13 @@ import boto3
 import httpx
 import pytest
 
-from d4c_pipeline.chain import stores
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.s3_store import S3Store
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import IntegrityError, StorageError, TransientError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import FolderPlace, S3Place, Stores
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.workspace import stores
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.end_to_end.inspection import tree
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, Origin, corrected, geojson
@@ -223,7 +223,7 @@ def test_a_mirror_that_is_down_stops_nothing_and_is_mended(tmp_path: Path, defin
 def test_a_mirror_keeps_what_it_has_while_it_is_down(
     tmp_path: Path, definitions: Path, moto: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("d4c_pipeline.distribution.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("d4c_pipeline.stores.s3_client._ATTEMPTS", 1)
     monkeypatch.setenv("OUR_KEY", "testkey")
     client = moto.client()
     name = f"t-{uuid.uuid4().hex}"

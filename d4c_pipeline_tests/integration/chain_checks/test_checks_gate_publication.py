@@ -11,12 +11,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.checks import judge, refuse_failed
 from d4c_pipeline.chain.checksums import plan
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.processed import process
-from d4c_pipeline.demo import serve
+from d4c_pipeline.commands.demo import serve
 from d4c_pipeline.ledger.judgements import CheckResult
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, NeedsPersonError
@@ -27,6 +24,9 @@ from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.publishing import RunFailedError, publish_vintage
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import CHECKS
+from d4c_pipeline.review.verdicts import judge, refuse_failed
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")

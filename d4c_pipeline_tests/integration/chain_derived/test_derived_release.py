@@ -16,15 +16,15 @@ import pytest
 from pmtiles.reader import MmapSource, Reader
 
 from d4c_pipeline.chain.checksums import Plan, plan
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.chain.processed import process
-from d4c_pipeline.demo import serve
+from d4c_pipeline.commands.demo import serve
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.publishing import publish_vintage
 from d4c_pipeline.processing import apart
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import child_work
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.

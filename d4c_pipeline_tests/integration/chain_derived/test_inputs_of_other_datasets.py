@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.demo import serve
+from d4c_pipeline.commands.demo import serve
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.publishing import publish_vintage
+from d4c_pipeline.workspace.datasets import load_datasets
 
 HOST = "data.example.org"
 PARTITION = "  outputs: {partition: {by: name, over: 0}}\n"

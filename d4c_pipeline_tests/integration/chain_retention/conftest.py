@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 import yaml
 
-from d4c_pipeline.chain import retention
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import is_immutable
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import read_stores
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import is_immutable
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.upkeep import retention
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port, zygote
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, Origin, declared, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from d4c_pipeline.chain import retention
 from d4c_pipeline.chain.copies import stores_holding
-from d4c_pipeline.chain.retention import Kept
-from d4c_pipeline.distribution.folder_store import FolderStore
 from d4c_pipeline.model.errors import PermanentError, StorageError
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.upkeep import retention
+from d4c_pipeline.upkeep.retention import Kept
 from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain_retention.conftest import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain import retention
-from d4c_pipeline.chain.deployment import Deployment
+from d4c_pipeline.upkeep import retention
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
 from d4c_pipeline_tests.end_to_end.inspection import ask_ledger
 from d4c_pipeline_tests.fakes.children import in_child

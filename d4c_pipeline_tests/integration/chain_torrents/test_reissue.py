@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from d4c_pipeline.chain import catalogue, copies, torrent
-from d4c_pipeline.chain.current import deposit_of
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.reissue import reissue
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.folder_store import FolderStore
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_ATOM, release_address
 from d4c_pipeline.model.release import Release, Torrent
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.upkeep.reissue import reissue
+from d4c_pipeline.workspace.current import deposit_of
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions, zygote
 
 __all__ = ["chain", "definitions", "zygote"]  # fixtures, found by their names here
@@ -54,8 +54,8 @@ def test_the_step_reads_no_data_file_again(chain: Chain, monkeypatch: pytest.Mon
         raise AssertionError("the data was read again")
 
     # Staged and stored data may not even be looked for: only what `checksums` left of its one read is.
-    monkeypatch.setattr("d4c_pipeline.chain.pieces.artifact_path", refuse)
-    monkeypatch.setattr("d4c_pipeline.chain.pieces.hash_pieces", refuse)
+    monkeypatch.setattr("d4c_pipeline.workspace.pieces.artifact_path", refuse)
+    monkeypatch.setattr("d4c_pipeline.workspace.pieces.hash_pieces", refuse)
     seeded = chain.run("torrent")
     (made,) = seeded.torrents.values()
     assert len(made.web_seeds) == 2

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain.offers import offers_of_catalogue, offers_of_ledger
-from d4c_pipeline.chain.seeding import write_whitelist
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.operator_key import make_key
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.torrents.operator_key import make_key
+from d4c_pipeline.upkeep.seedable import offers_of_catalogue, offers_of_ledger
+from d4c_pipeline.upkeep.seeding import write_whitelist
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions, zygote
 

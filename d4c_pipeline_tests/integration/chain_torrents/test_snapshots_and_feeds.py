@@ -12,9 +12,10 @@ from lxml import etree
 
 from d4c_pipeline.catalogue.feed import FeedEntry, torrent_feeds
 from d4c_pipeline.chain import catalogue
-from d4c_pipeline.distribution.torrents import pieces_of
-from d4c_pipeline.distribution.web_seeds import try_web_seed
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_ATOM, FEED_RSS
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.torrents.torrent_files import pieces_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions, zygote
 
 __all__ = ["chain", "definitions", "zygote"]  # fixtures, found by their names here
@@ -33,7 +34,7 @@ def test_the_newest_snapshot_is_the_catalogue_and_serves_as_a_seed(chain: Chain)
     assert str(lt.load_torrent_buffer(data).info_hashes.v1) == snapshot.torrent.info_hash
     assert read[b"info"][b"name"].decode() == f"catalogue-{snapshot.sha256[:12]}.parquet"
     (url,) = snapshot.torrent.web_seeds
-    with chain.opened.answering():
+    with answering(chain.opened):
         assert try_web_seed(url, pieces_of(data)).ok
     # The same catalogue again is the same snapshot.
     chain.run("catalogue")

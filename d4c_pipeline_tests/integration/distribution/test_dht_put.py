@@ -13,8 +13,8 @@ from typing import Any
 import libtorrent as lt
 import pytest
 
-from d4c_pipeline.distribution import dht_put
-from d4c_pipeline.distribution.operator_key import OperatorKey, make_key
+from d4c_pipeline.torrents import dht_put
+from d4c_pipeline.torrents.operator_key import OperatorKey, make_key
 
 SALT = b"test"
 

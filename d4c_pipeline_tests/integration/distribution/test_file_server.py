@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from d4c_pipeline.distribution.file_server import IDENTITY_PATH, serve_forever, serving
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import hash_file
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.services.file_server import IDENTITY_PATH, serve_forever, serving
+from d4c_pipeline.stores.folder import FolderStore
 
 CONTENT = bytes(range(256)) * 1000
 ADDRESS = "/releases/stops/2024/v0.1.0/stops.parquet"
@@ -244,7 +244,7 @@ def test_an_address_of_another_machine_is_a_clear_error(mounts: dict[str, Path])
 def test_serve_forever_ends_cleanly_when_interrupted(mounts: dict[str, Path]) -> None:
     program = (
         "import signal, sys; from pathlib import Path\n"
-        "from d4c_pipeline.distribution.file_server import serve_forever\n"
+        "from d4c_pipeline.services.file_server import serve_forever\n"
         # A test runner in the background of a script ignores the interrupt, and its children would too.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "serve_forever({'/': Path(sys.argv[1])}, '127.0.0.1', 0, lambda url: print(url, flush=True)); print('ended')"

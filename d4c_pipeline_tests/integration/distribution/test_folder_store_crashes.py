@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import hash_file
+from d4c_pipeline.files.hashing import hash_file
+from d4c_pipeline.stores.folder import FolderStore
 
 ADDRESS = "releases/stops/2024/v0.1.0/stops.parquet"
 PUT = f"""
 import hashlib, sys
 from pathlib import Path
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import Digests
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.model.errors import StorageError
 root, source, size, sha256 = sys.argv[1:]
 try:

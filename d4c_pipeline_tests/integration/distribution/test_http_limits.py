@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.http_limits import HEAD_BYTES, limited, most_connections
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.services.http_limits import HEAD_BYTES, limited, most_connections
 
 CONTENT = b"d4c" * 1000
 

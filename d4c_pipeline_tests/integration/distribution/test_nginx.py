@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.nginx import configuration
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.services.nginx import configuration
 
 REPOSITORY = Path(__file__).parents[3]
 IN_CONTAINER = {
@@ -146,5 +146,5 @@ def test_a_condition_spares_a_transfer_alike(servers: tuple[str, str]) -> None:
 
 def test_the_file_of_the_repository_is_what_the_tables_say() -> None:
     assert (REPOSITORY / "nginx.conf").read_text("utf-8") == configuration(**IN_CONTAINER), (
-        "write nginx.conf again: d4c_pipeline.distribution.nginx.configuration"
+        "write nginx.conf again: d4c_pipeline.services.nginx.configuration"
     )

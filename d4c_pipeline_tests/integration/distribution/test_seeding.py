@@ -21,16 +21,16 @@ import libtorrent as lt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from d4c_pipeline.distribution import dht_pointer, dht_put
-from d4c_pipeline.distribution.operator_key import make_key
-from d4c_pipeline.distribution.pieces import hash_pieces, piece_size_for
-from d4c_pipeline.distribution.seeding import Seeder, alone_in
-from d4c_pipeline.distribution.seeding_policy import Offer
-from d4c_pipeline.distribution.seeding_session import open_session
-from d4c_pipeline.distribution.seeding_status import TorrentStatus
-from d4c_pipeline.distribution.torrents import TorrentFile, torrent_of
 from d4c_pipeline.model.errors import BusyError, IntegrityError
 from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
+from d4c_pipeline.torrents import dht_pointer, dht_put
+from d4c_pipeline.torrents.operator_key import make_key
+from d4c_pipeline.torrents.pieces import hash_pieces, piece_size_for
+from d4c_pipeline.torrents.seeder import Seeder, alone_in
+from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeding_session import open_session
+from d4c_pipeline.torrents.seeding_status import TorrentStatus
+from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
 
 FACTS = ("key", "salt", "seq", "item", "signature", "authoritative")
 ALONE = SeedingSettings(listen="127.0.0.1:0", lsd=False)
@@ -201,8 +201,8 @@ FETCHING = """
 import sys
 import libtorrent as lt
 from pathlib import Path
-from d4c_pipeline.distribution import seeding
-from d4c_pipeline.distribution.seeding_policy import Offer
+from d4c_pipeline.torrents import seeder as seeding
+from d4c_pipeline.torrents.seeding_policy import Offer
 from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
 seeding._RESUME_SECONDS = 0.3
 folder, torrent, node = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

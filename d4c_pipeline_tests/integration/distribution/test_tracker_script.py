@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from d4c_pipeline.chain.seeding import write_whitelist
+from d4c_pipeline.upkeep.seeding import write_whitelist
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 
 SCRIPT = Path(__file__).parents[3] / "tracker.sh"

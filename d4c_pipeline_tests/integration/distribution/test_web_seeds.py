@@ -18,11 +18,11 @@ import httpx
 import libtorrent as lt
 import pytest
 
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.pieces import PieceHasher, Pieces, hash_pieces
-from d4c_pipeline.distribution.torrents import torrent_of
-from d4c_pipeline.distribution.web_seeds import try_web_seed
+from d4c_pipeline.files.hashing import hash_file
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.torrents.pieces import PieceHasher, Pieces, hash_pieces
+from d4c_pipeline.torrents.torrent_files import torrent_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
 
 PIECE = 16_384
 SIZE = 10 * PIECE + 123

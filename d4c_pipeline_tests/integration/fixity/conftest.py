@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.s3 import FakeS3
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
 from d4c_pipeline.model.fixity import CopyState, FixityPolicy
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
 from d4c_pipeline_tests.fakes import rot
 
 SEEDS = range(1)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from d4c_pipeline.archives.invenio import InvenioArchive
-from d4c_pipeline.archives.invenio_publication import Waits
-from d4c_pipeline.chain.coverage import shortfalls
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.invenio.publication import Waits
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.upkeep.coverage import shortfalls
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.deposits import DATASET, QUICK_WAITS, SURE
 from d4c_pipeline_tests.fakes.faults import Fault, Kind

@@ -14,20 +14,20 @@ from typing import BinaryIO
 import pytest
 from sqlalchemy import create_engine, text
 
-from d4c_pipeline.chain import fixity as audits
-from d4c_pipeline.chain.coverage import shortfalls
-from d4c_pipeline.chain.datasets import load_families
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import AUDIT_LEASE, audit, expected_copies
-from d4c_pipeline.chain.repair import repair
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.store import Facts
 from d4c_pipeline.ledger import events
 from d4c_pipeline.model.errors import BusyError, StorageError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import Facts
+from d4c_pipeline.upkeep import fixity as audits
+from d4c_pipeline.upkeep.coverage import shortfalls
+from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, audit, expected_copies
+from d4c_pipeline.upkeep.repair import repair
+from d4c_pipeline.workspace.datasets import load_families
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.deposits import DATASET
 from d4c_pipeline_tests.integration.fixity.conftest import DATA, ON_FOLDERS

@@ -11,12 +11,12 @@ from shutil import copytree
 
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
-from d4c_pipeline.distribution.s3_store import S3Store
 from d4c_pipeline.model.fixity import CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.children import in_child
 from d4c_pipeline_tests.fakes.s3 import Answer, FakeS3

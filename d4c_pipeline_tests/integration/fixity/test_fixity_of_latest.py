@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.chain import latest
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
 from d4c_pipeline.ledger.publications import Publications
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import zygote
 from d4c_pipeline_tests.end_to_end.inspection import tree
 from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, corrected, define

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain import look
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import audit
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.pieces import piece_hasher
-from d4c_pipeline.distribution.torrents import torrent_of
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.addresses import release_address, torrent_address
 from d4c_pipeline.model.fixity import CopyKind, CopyState, FixityPolicy
 from d4c_pipeline.model.release import Release, Torrent
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.torrents.pieces import piece_hasher
+from d4c_pipeline.torrents.torrent_files import torrent_of
+from d4c_pipeline.upkeep import verification
+from d4c_pipeline.upkeep.fixity import audit
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.conftest import free_port
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.web_servers import DEAD, GOOD, RANGELESS, WRONG, WebServer
@@ -86,13 +86,13 @@ def test_a_server_that_gives_no_answer_three_times_is_left_for_the_next_night(
     for number in range(6):
         publish(at, f"1.0.{number}", dead, server.url)
     asked: list[str] = []
-    try_web_seed = look.try_web_seed
+    try_web_seed = verification.try_web_seed
 
     def counted(url: str, *args: Any, **named: Any) -> Any:
         asked.append(url)
         return try_web_seed(url, *args, **named)
 
-    monkeypatch.setattr(look, "try_web_seed", counted)
+    monkeypatch.setattr(verification, "try_web_seed", counted)
     found = audit(at, POLICY)
     assert (len(found.unreachable), found.lost) == (6, ())
     assert {one.copy.address.startswith(dead) for one in found.unreachable} == {True}

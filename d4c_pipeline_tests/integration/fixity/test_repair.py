@@ -9,16 +9,16 @@ from typing import BinaryIO
 
 import pytest
 
-from d4c_pipeline.archives.local import LocalArchive
-from d4c_pipeline.chain import repair as repairs
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import AUDIT_LEASE, audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.folder_store import FolderStore
+from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.model.errors import BusyError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.upkeep import repair as repairs
+from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.integration.fixity.conftest import DATA, ON_FOLDERS
 

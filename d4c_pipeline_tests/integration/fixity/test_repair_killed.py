@@ -12,9 +12,9 @@ from shutil import copytree
 import pytest
 from sqlalchemy import Engine, event
 
-from d4c_pipeline.chain.fixity import audit, expected_copies
-from d4c_pipeline.chain.repair import Outcome, repair
 from d4c_pipeline.model.fixity import ExpectedCopy, FixityPolicy
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
+from d4c_pipeline.upkeep.repair import Outcome, repair
 from d4c_pipeline_tests.fakes import rot
 from d4c_pipeline_tests.fakes.children import in_child
 

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
-from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.ledger import Ledger, schema
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import (
@@ -26,6 +25,7 @@ from d4c_pipeline.model.release import (
 )
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.datasets import load_datasets
 
 Plan = Callable[..., Release]
 V2021 = Vintage.parse("2021")

@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from d4c_pipeline.chain.deployment import Deployment
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, declared, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project, Shown, new_project
 

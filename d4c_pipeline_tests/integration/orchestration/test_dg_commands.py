@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.chain.datasets import read_definitions
+from d4c_pipeline.workspace.datasets import read_definitions
 from d4c_pipeline_tests.end_to_end.samples import define
 
 ROOT = Path(__file__).parents[3]

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.registration import Registration
-from d4c_pipeline.orchestration import registration
 from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.daily import registration
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep.registration import Registration
 
 
 def evaluated(home: Path) -> dg.AssetCheckEvaluation:

@@ -16,8 +16,8 @@ from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import ProcessingDuckDB
-from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.child import call as child
+from d4c_pipeline.sandbox import call as child
+from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, corrected, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
 

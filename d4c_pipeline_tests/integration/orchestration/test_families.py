@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from d4c_pipeline.chain import review
 from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.review import decisions
 from d4c_pipeline_tests.integration.orchestration.conftest import STEPS, Daemon, Project, reported
 from d4c_pipeline_tests.unit.model.test_family import declared
 
@@ -145,7 +145,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
         def now(cls, tz: Any = None) -> datetime:
             return moment[0].astimezone(tz)
 
-    for module in ("chain.families", "chain.noticing", "orchestration.noticing"):
+    for module in ("watch.families", "watch.noticing", "orchestration.sensors.noticing"):
         monkeypatch.setattr(f"d4c_pipeline.{module}.datetime", Clock)
     monkeypatch.setattr("d4c_pipeline.ledger.noticing.now", lambda: moment[0])
     return moment
@@ -292,7 +292,7 @@ def test_a_member_that_waits_for_a_person_is_published_by_the_review_as_its_part
     assert daemon.project.materialize("tables", RETAIL).success
     with project.opened() as deployment:
         assert deployment.ledger.releases.published("tables_18100204") == ()
-        (waiting,) = review.waiting(deployment)
+        (waiting,) = decisions.waiting(deployment)
         assert list(deployment.ledger.observations.due("tables", fetched_before=True)) == [RETAIL]
 
     run = daemon.definitions.resolve_job_def("review").execute_in_process(

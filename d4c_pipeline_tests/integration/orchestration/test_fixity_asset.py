@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.fixity import AUDIT_LEASE, expected_copies
 from d4c_pipeline.model.fixity import CopyKind
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, expected_copies
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 
 

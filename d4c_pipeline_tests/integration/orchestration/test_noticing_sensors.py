@@ -14,12 +14,13 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from d4c_pipeline.chain import noticing, raw
+from d4c_pipeline.chain import raw
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.orchestration import failures
 from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
+from d4c_pipeline.watch import noticing
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import STEPS, Daemon, Project, reported
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain import retention
-from d4c_pipeline.chain.retention import Kept
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep import retention
+from d4c_pipeline.upkeep.retention import Kept
 
 
 def ran(home: Path) -> tuple[dg.AssetMaterialization, dg.AssetCheckEvaluation]:

@@ -11,7 +11,7 @@ from threading import Thread
 import dagster as dg
 import pytest
 
-from d4c_pipeline.demo import FolderHandler
+from d4c_pipeline.commands.demo import FolderHandler
 from d4c_pipeline.orchestration import failures
 from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project

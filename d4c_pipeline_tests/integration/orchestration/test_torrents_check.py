@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.reissue import Reissued
 from d4c_pipeline.model.release import Torrent
-from d4c_pipeline.orchestration import torrents
 from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.daily import torrents
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep.reissue import Reissued
 
 
 def evaluated(home: Path) -> dg.AssetCheckEvaluation:

@@ -16,8 +16,8 @@ import shapely
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.build import build
+from d4c_pipeline.tables import duckdb_engine
 
 VINTAGE = Vintage.parse("2021")
 Declare = Callable[..., Dataset]

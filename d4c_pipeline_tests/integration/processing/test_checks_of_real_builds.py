@@ -18,10 +18,10 @@ import shapely
 from d4c_pipeline.model.checks import Checks
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.build import Build, build
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of, run_checks
 from d4c_pipeline.processing.checks.verdict import Outcome, PreviousFacts, Verdict
+from d4c_pipeline.tables import duckdb_engine
 
 VINTAGE = Vintage.parse("2021")
 Declare = Callable[..., Dataset]

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from d4c_pipeline.geoparquet import encode
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import encode
 from d4c_pipeline.processing.build import build
-from d4c_pipeline.processing.duckdb_engine import extension_path
+from d4c_pipeline.tables.duckdb_engine import extension_path
 
 Declare = Callable[..., Dataset]
 VINTAGE = Vintage.parse("2021")

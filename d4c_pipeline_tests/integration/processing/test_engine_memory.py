@@ -15,8 +15,8 @@ import shapely
 import d4c_pipeline
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import parallel
 from d4c_pipeline.processing.build import build
+from d4c_pipeline.tables import parallel
 
 Declare = Callable[..., Dataset]
 VINTAGE = Vintage.parse("2021")

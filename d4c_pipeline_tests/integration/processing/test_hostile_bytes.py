@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from d4c_pipeline.geometry import nesting
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError, PermanentError
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import nesting
 from d4c_pipeline.processing.build import build
 from d4c_pipeline_tests import hostile
 

@@ -237,7 +237,7 @@ def test_more_parts_than_a_record_holds_are_refused_in_one_sentence(
 
 
 def test_too_small_parts_by_location_are_refused(cut: Callable[..., Build], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_pipeline.processing.partition.MOST_PARTS", 3)
+    monkeypatch.setattr("d4c_pipeline.geoparquet.partition.MOST_PARTS", 3)
     with pytest.raises(DataError, match=r"would lie in 4 files; a record.*holds 3 .*Raise outputs\.partition\.part"):
         cut(SPATIAL)
 

@@ -11,7 +11,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, TableProcessing, VectorProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 TABLE, VECTOR = TableProcessing(kind="table"), VectorProcessing(kind="vector")
 KINDS = {

@@ -17,9 +17,9 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing.gdal import library
-from d4c_pipeline.processing.readers import delivery
-from d4c_pipeline.processing.readers.listening import Listener
+from d4c_pipeline.readers import delivery
+from d4c_pipeline.readers.listening import Listener
+from d4c_pipeline.tables.gdal import library
 
 UTC = dt.UTC
 Read = Callable[..., tuple[dict[str, list[Any]], dict[str, Any]]]

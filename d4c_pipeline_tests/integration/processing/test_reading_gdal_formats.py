@@ -14,7 +14,7 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 Read = Callable[..., tuple[dict[str, list[Any]], list[Any], dict[str, Any]]]
 FRAME = geopandas.GeoDataFrame(

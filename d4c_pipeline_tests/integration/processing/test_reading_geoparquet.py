@@ -17,8 +17,8 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing import duckdb_engine
-from d4c_pipeline.processing.readers import delivery, parquet
+from d4c_pipeline.readers import delivery, parquet
+from d4c_pipeline.tables import duckdb_engine
 
 PLACE = shapely.Point(-75, 45)
 WKB = pa.array([shapely.to_wkb(PLACE)], pa.binary())

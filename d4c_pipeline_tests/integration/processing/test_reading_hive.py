@@ -13,7 +13,7 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing.readers import delivery, hive
+from d4c_pipeline.readers import delivery, hive
 
 
 def packed(tmp_path: Path, files: dict[str, pa.Table | str]) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
 

@@ -22,7 +22,7 @@ import shapely
 import d4c_pipeline
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 SCHEMA = pa.schema([("a", pa.string())])
 BIG = "12345678901234567890123"

@@ -18,7 +18,7 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 FEATURE = '{"type": "Feature", "properties": {"n": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}'
 Read = tuple[dict[str, list[Any]], list[Any], dict[str, Any]]

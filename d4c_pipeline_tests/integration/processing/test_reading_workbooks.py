@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import delivery, sheet_biff, sheet_columns, sheet_xml
+from d4c_pipeline.readers import delivery, sheet_biff, sheet_columns, sheet_xml
 
 NS = "http://schemas.openxmlformats.org"
 MAIN = f'xmlns="{NS}/spreadsheetml/2006/main" xmlns:r="{NS}/officeDocument/2006/relationships"'

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from d4c_pipeline.model.errors import DataError, NeedsPersonError, SourceError, TransientError
-from d4c_pipeline.processing.child import call, landlock
-from d4c_pipeline.processing.child.failures import BugInChildError
-from d4c_pipeline.processing.child.wire import Limits, Reach
+from d4c_pipeline.sandbox import call, landlock
+from d4c_pipeline.sandbox.failures import BugInChildError
+from d4c_pipeline.sandbox.wire import Limits, Reach
 from d4c_pipeline_tests.fakes import child_work
 
 Run = Callable[..., Any]

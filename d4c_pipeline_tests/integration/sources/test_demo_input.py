@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import d4c_pipeline
-from d4c_pipeline import demo
+from d4c_pipeline.commands import demo
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import NativeFile

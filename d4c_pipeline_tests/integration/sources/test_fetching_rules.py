@@ -20,11 +20,12 @@ import pytest
 from d4c_pipeline.model.errors import DefinitionError, NeedsPersonError, SourceError, TransientError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import content, pools
+from d4c_pipeline.sources import content
 from d4c_pipeline.sources.batch import ask_all
 from d4c_pipeline.sources.content import content_of
-from d4c_pipeline.sources.download import HEALTH
-from d4c_pipeline.sources.hosts import Hosts
+from d4c_pipeline.sources.fetch import pools
+from d4c_pipeline.sources.fetch.download import HEALTH
+from d4c_pipeline.sources.fetch.hosts import Hosts
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.mirror_list import read_mirror_list
 from d4c_pipeline.transport.patience import Patience

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.demo import serve, serve_folder
+from d4c_pipeline.commands.demo import serve, serve_folder
 from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import HttpSource

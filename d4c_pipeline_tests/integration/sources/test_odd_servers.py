@@ -13,7 +13,7 @@ import pytest
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources import heads, pools
+from d4c_pipeline.sources.fetch import heads, pools
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o

@@ -11,10 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
 from d4c_pipeline_tests.fakes.s3 import PART, FakeS3
 
 REAL = pytest.param("real", marks=pytest.mark.s3)

@@ -15,18 +15,18 @@ from typing import Any
 
 from d4c_pipeline.chain import latest
 from d4c_pipeline.chain.copies import put_artifacts
-from d4c_pipeline.chain.deployment import Deployment
-from d4c_pipeline.chain.staging import release_folder, write_file
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import Store
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, DataSummary, Release, release_key
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import release_folder, write_file
 from d4c_pipeline_tests.end_to_end.samples import declared
 
 VINTAGE = Vintage.parse("2021")

@@ -20,11 +20,11 @@ import pytest
 
 from d4c_pipeline.chain import latest
 from d4c_pipeline.chain.latest import latest_address_of
-from d4c_pipeline.distribution.file_server import serving
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import Stored
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.stores.port import Stored
+from d4c_pipeline.stores.s3 import S3Store
 from d4c_pipeline_tests.fakes.s3 import FakeS3, let_all_read
 from d4c_pipeline_tests.integration.stores import race
 from d4c_pipeline_tests.integration.stores.conftest import REAL

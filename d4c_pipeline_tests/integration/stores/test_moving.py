@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import Digests, hash_file
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.files.hashing import Digests, hash_file
 from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.stores.s3 import S3Store
 from d4c_pipeline_tests.fakes.s3 import PART, FakeS3
 
 HIDDEN = "hidden/0123456789abcdef0123456789abcdef/stops.parquet"
@@ -98,7 +98,7 @@ def test_a_copy_that_came_out_wrong_is_taken_away_and_the_original_stays(
     def copied(upload: Any, *_: object) -> None:
         upload.client.put_object(Bucket=upload.bucket.name, Key=upload.bucket.key(upload.address), Body=b"f0ur")
 
-    monkeypatch.setattr("d4c_pipeline.distribution.s3_store.copy_object", copied)
+    monkeypatch.setattr("d4c_pipeline.stores.s3.copy_object", copied)
     with pytest.raises(IntegrityError, match=r"copied other bytes to releases/stops.* than it was given"):
         s3_store.move(HIDDEN, TARGET, digests)
     assert (s3_store.stat(TARGET), s3_store.read_bytes(HIDDEN)) == (None, b"four")

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from d4c_pipeline.distribution.hashing import feed, hash_file
-from d4c_pipeline.distribution.pieces import PieceHasher
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
-from d4c_pipeline.distribution.web_seeds import try_web_seed
+from d4c_pipeline.files.hashing import feed, hash_file
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError, PermanentError, StorageError, TransientError
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
+from d4c_pipeline.torrents.pieces import PieceHasher
+from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline_tests.fakes.s3 import BUCKET, PART, Answer, FakeS3, Request
 
 ADDRESS = "releases/stops/2024/v0.1.0/stops.parquet"
@@ -305,7 +305,7 @@ def test_a_switch_that_was_overtaken_changes_nothing(s3_store: S3Store, before: 
 def test_what_a_server_answers_is_told_with_a_remedy(
     moto: FakeS3, small: Path, monkeypatch: pytest.MonkeyPatch, status: str, code: str, kind: type[D4CError], said: str
 ) -> None:
-    monkeypatch.setattr("d4c_pipeline.distribution.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("d4c_pipeline.stores.s3_client._ATTEMPTS", 1)
     store = own(moto)
     assert not store._verified
     moto.fault = lambda asked: Answer(status, code) if asked.kind == "PUT" else None
@@ -366,7 +366,7 @@ def test_a_real_server_refuses_a_wrong_secret_and_an_unknown_key(real_store: S3S
 
 
 def test_a_server_that_does_not_answer_is_transient(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_pipeline.distribution.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("d4c_pipeline.stores.s3_client._ATTEMPTS", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -400,7 +400,7 @@ def test_an_error_of_head_is_told_by_its_cause(
     moto: FakeS3, monkeypatch: pytest.MonkeyPatch, status: str, code: str, said: str
 ) -> None:
     # An answer to HEAD has no body: without a second request all of these are "403".
-    monkeypatch.setattr("d4c_pipeline.distribution.s3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("d4c_pipeline.stores.s3_client._ATTEMPTS", 1)
     store = own(moto)
     moto.fault = lambda asked: Answer(status, code) if asked.kind in ("HEAD", "GET") else None
     try:

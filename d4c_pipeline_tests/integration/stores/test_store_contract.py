@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.stores.port import Store
 
 ADDRESS = "releases/stops/2024/v0.1.0/Arrêts d'été (1).parquet"
 LATEST = "processed/stops.parquet"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
 from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
 from d4c_pipeline_tests.fakes.s3 import PART, Answer, FakeS3, Request
 
 ADDRESS = "processed/stops.parquet"

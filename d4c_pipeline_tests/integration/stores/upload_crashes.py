@@ -16,9 +16,9 @@ from typing import Any
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPSConnection
 
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.s3_client import Bucket
-from d4c_pipeline.distribution.s3_store import S3Store
+from d4c_pipeline.files.hashing import hash_file
+from d4c_pipeline.stores.s3 import S3Store
+from d4c_pipeline.stores.s3_client import Bucket
 from d4c_pipeline_tests.fakes.s3 import PART
 
 MOMENTS = ("before", "sent")

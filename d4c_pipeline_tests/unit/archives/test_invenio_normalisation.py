@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from d4c_pipeline.archives.invenio_answers import differences
+from d4c_pipeline.archives.invenio.answers import differences
 
 
 @pytest.mark.parametrize(

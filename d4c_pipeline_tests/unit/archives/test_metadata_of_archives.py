@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from datacite import schema45
 
-from d4c_pipeline.archives.datacite_metadata import require_valid, to_datacite
-from d4c_pipeline.archives.invenio_metadata import identifier_of, to_invenio
-from d4c_pipeline.archives.metadata import RecordMetadata, RelatedIdentifier, record_metadata
+from d4c_pipeline.archives.invenio.metadata import identifier_of, to_invenio
+from d4c_pipeline.metadata.datacite import require_valid, to_datacite
+from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline_tests.unit.archives.test_record_metadata import NATIVE, RELEASE, dataset
 

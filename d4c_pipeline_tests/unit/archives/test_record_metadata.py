@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.archives.metadata import (
-    Creator,
-    RecordMetadata,
-    RelatedIdentifier,
-    is_valid_orcid,
-    record_metadata,
-)
 from d4c_pipeline.archives.port import check_files
+from d4c_pipeline.metadata.record import Creator, RecordMetadata, RelatedIdentifier, is_valid_orcid, record_metadata
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError

@@ -17,10 +17,10 @@ from datacite import schema45
 from lxml import etree
 from pydantic import ValidationError
 
-from d4c_pipeline.archives.datacite_metadata import require_valid, to_datacite
-from d4c_pipeline.archives.edits import LastSent, merge
-from d4c_pipeline.archives.invenio_metadata import to_invenio
-from d4c_pipeline.archives.metadata import RecordMetadata, RelatedIdentifier, record_metadata
+from d4c_pipeline.archives.invenio.edits import LastSent, merge
+from d4c_pipeline.archives.invenio.metadata import to_invenio
+from d4c_pipeline.metadata.datacite import require_valid, to_datacite
+from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.licences import DeclaredLicence

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from d4c_pipeline.catalogue.readme import readme
+from d4c_pipeline.metadata.readme import readme
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Column

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from d4c_pipeline.catalogue.crosswalk import citation
 from d4c_pipeline.catalogue.stac_item import bounds_geometry, build_item, finalise_item, item_bytes, utc_text
 from d4c_pipeline.catalogue.validation import validate_item
+from d4c_pipeline.metadata.citation import citation
 from d4c_pipeline.model.dataset import Extent
 from d4c_pipeline.model.errors import DataError, IntegrityError, PermanentError
 from d4c_pipeline.model.parts import Part

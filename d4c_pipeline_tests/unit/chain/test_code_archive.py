@@ -10,13 +10,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from d4c_pipeline.chain import code_archive as module
-from d4c_pipeline.chain.code_archive import code_archive, definition_digest
-from d4c_pipeline.chain.datasets import load_datasets
-from d4c_pipeline.chain.provenance import lock_file, package_folder
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.sources import FolderSource
+from d4c_pipeline.workspace import code_archive as module
+from d4c_pipeline.workspace.code_archive import code_archive, definition_digest
+from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline.workspace.provenance import lock_file, package_folder
 
 DATASET = load_datasets([])["natural_earth_countries"]
 
@@ -29,7 +29,7 @@ def test_it_holds_the_package_this_definition_and_the_lock() -> None:
     found = names(code_archive(DATASET))
     assert found == sorted(found)
     assert {
-        "d4c_pipeline/chain/code_archive.py",
+        "d4c_pipeline/workspace/code_archive.py",
         "d4c_pipeline/defs/natural_earth_countries/defs.yaml",
         "d4c_pipeline/defs/natural_earth_countries/transform.sql",
         "requirements.lock",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.chain.noticing import REPORTS, Round, report, suspicion
 from d4c_pipeline.ledger.noticing import Observation
+from d4c_pipeline.watch.noticing import REPORTS, Round, report, suspicion
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SIX_HOURS = timedelta(hours=6)

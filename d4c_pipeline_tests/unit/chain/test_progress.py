@@ -8,8 +8,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from d4c_pipeline.chain.progress import Progress, listening, report
-from d4c_pipeline.progress_bar import showing
+from d4c_pipeline.commands.progress_bar import showing
+from d4c_pipeline.workspace.progress import Progress, listening, report
 
 STEP = Progress("places", "2021", "raw")
 HALF = Progress("places", "2021", "raw", "places.geojson", 50, 100)

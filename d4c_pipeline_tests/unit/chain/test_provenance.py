@@ -12,8 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from d4c_pipeline.chain import provenance as module
-from d4c_pipeline.chain.provenance import provenance
+from d4c_pipeline.workspace import provenance as module
+from d4c_pipeline.workspace.provenance import provenance
 
 ROOT = Path(module.__file__).parents[2]
 

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.chain.datasets import COMPONENT_TYPE, load_datasets, pick, read_definitions
 from d4c_pipeline.model.errors import DefinitionError, UnknownNameError
+from d4c_pipeline.workspace.datasets import COMPONENT_TYPE, load_datasets, pick, read_definitions
 from d4c_pipeline_tests.end_to_end.samples import declared, define
 
 

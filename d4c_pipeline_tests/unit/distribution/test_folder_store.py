@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.distribution.folder_store import FolderStore
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.store import Store
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.stores.port import Store
 
 ADDRESS = "releases/stops/2024-06/v0.1.0-beta/stops.parquet"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.distribution.hashing import READ_SIZE, Digests, hash_file, sha256_of
-from d4c_pipeline.distribution.media_types import media_type
-from d4c_pipeline.distribution.pieces import PieceHasher
+from d4c_pipeline.files.hashing import READ_SIZE, Digests, hash_file, sha256_of
+from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.model.errors import StorageError
+from d4c_pipeline.torrents.pieces import PieceHasher
 
 
 def test_the_digests_of_a_known_text(tmp_path: Path) -> None:

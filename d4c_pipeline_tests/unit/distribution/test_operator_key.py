@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from d4c_pipeline.distribution.operator_key import make_key, public_key, read_key
 from d4c_pipeline.model.errors import PermanentError, StorageError
+from d4c_pipeline.torrents.operator_key import make_key, public_key, read_key
 
 
 def test_a_key_is_made_once_and_read_again(tmp_path: Path) -> None:

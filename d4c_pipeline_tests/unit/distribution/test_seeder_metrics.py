@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.distribution.seeding_status import SeederStatus, _Numbers
+from d4c_pipeline.torrents.seeding_status import SeederStatus, _Numbers
 
 EMPTY: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.distribution.seeding_policy import Offer, chosen
 from d4c_pipeline.model.seeding import FetchPolicy
+from d4c_pipeline.torrents.seeding_policy import Offer, chosen
 
 GB = 10**9
 

@@ -16,10 +16,10 @@ import torf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from d4c_pipeline.distribution.hashing import hash_file
-from d4c_pipeline.distribution.pieces import PieceHasher, Pieces, hash_pieces, piece_size_for
-from d4c_pipeline.distribution.torrents import TorrentFile, pieces_of, reissued, torrent_of
+from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError
+from d4c_pipeline.torrents.pieces import PieceHasher, Pieces, hash_pieces, piece_size_for
+from d4c_pipeline.torrents.torrent_files import TorrentFile, pieces_of, reissued, torrent_of
 
 NAME = "ca_statcan_2021A000011124_d4c-datapkg-statistical_provinces_2021_v0.1.0-beta.parquet"
 SEEDS = ("https://data.example.org/releases/p/2021/v0.1.0-beta/p.parquet", "https://a.example.org/f.parquet?download=1")
@@ -189,8 +189,8 @@ def test_two_processes_make_identical_bytes(data: Path) -> None:
 import sys
 from datetime import datetime
 from pathlib import Path
-from d4c_pipeline.distribution.pieces import hash_pieces
-from d4c_pipeline.distribution.torrents import torrent_of
+from d4c_pipeline.torrents.pieces import hash_pieces
+from d4c_pipeline.torrents.torrent_files import torrent_of
 made = torrent_of(hash_pieces(Path({str(data)!r}), hybrid=True), {NAME!r}, web_seeds={SEEDS!r}, trackers={TRACKERS!r},
     comment="c", created=datetime.fromisoformat("2026-11-21T12:30:00+00:00"))
 sys.stdout.buffer.write(made.data)

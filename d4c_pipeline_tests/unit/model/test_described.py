@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import Described, with_source_words
+from d4c_pipeline.workspace.datasets import load_datasets
 
 
 @pytest.fixture

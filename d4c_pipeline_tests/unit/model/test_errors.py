@@ -7,7 +7,7 @@ import errno
 import pyarrow
 import pytest
 
-from d4c_pipeline.distribution.disk import storage_errors
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.errors import D4CError, TransientError, shortage
 from d4c_pipeline.model.secrets import sanitise
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from d4c_pipeline.chain.datasets import load_datasets
 from d4c_pipeline.orchestration.assets import STEPS, chain
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of
+from d4c_pipeline.workspace.datasets import load_datasets
 
 SHIPPED = {
     "geonames_populated_places_canada": "discovered",

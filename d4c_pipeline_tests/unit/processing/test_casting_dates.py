@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Column, TableProcessing
-from d4c_pipeline.processing.casting import cast
-from d4c_pipeline.processing.columns import plan
+from d4c_pipeline.tables.casting import cast
+from d4c_pipeline.tables.columns import plan
 
 DAY = dt.date(2021, 5, 6)
 MOMENT = dt.datetime(2021, 5, 6, 15, 4, 5)  # noqa: DTZ001 - the type has no zone

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from d4c_pipeline.processing import rings
+from d4c_pipeline.geometry import rings
 from d4c_pipeline.processing.checks.features import Features
 
 NAN = float("nan")

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from d4c_pipeline.processing import encode
-from d4c_pipeline.processing.columns import BBOX, GEOMETRY
+from d4c_pipeline.geoparquet import encode
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 
 WKB = pa.table({GEOMETRY: pa.array([b"\x01\x01\x00\x00\x00" + bytes(16)] * 10, pa.binary())})
 

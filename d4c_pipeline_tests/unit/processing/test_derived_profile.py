@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import duckdb_engine
 from d4c_pipeline.processing.derived.profile_extra import column_facts
 from d4c_pipeline.processing.preview import profile_markdown
+from d4c_pipeline.tables import duckdb_engine
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, TableProcessing, VectorProcessing
-from d4c_pipeline.processing.inputs import choose
+from d4c_pipeline.readers.inputs import choose
 
 SHP = b"\x00\x00\x27\x0a"
 CONTENT = {".shp": SHP, ".gpkg": b"SQLite format 3\x00", ".parquet": b"PAR1", ".xlsx": b"PK\x03\x04", ".json": b"{}"}

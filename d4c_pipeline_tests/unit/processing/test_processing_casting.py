@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.casting import cast
+from d4c_pipeline.tables.casting import cast
 
 
 def column(*values: object, kind: pa.DataType | None = None) -> pa.ChunkedArray:

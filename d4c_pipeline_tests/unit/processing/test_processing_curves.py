@@ -13,9 +13,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import curves, geometry, projection
-from d4c_pipeline.processing.shapes import Rules, Shapes
-from d4c_pipeline.processing.stream import UnfitError
+from d4c_pipeline.geometry import cleaning, curves, projection
+from d4c_pipeline.geometry.shapes import Rules, Shapes
+from d4c_pipeline.geometry.stream import UnfitError
 
 Points = list[tuple[float, ...]]
 SQUARE: Points = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
@@ -41,7 +41,7 @@ def read(data: bytes, tolerance: float = 0.001, *, footprint: bool = False) -> s
 
 def clean(*data: bytes | None, **rules: bool) -> Shapes:
     target = projection.Target.of("EPSG:4326")
-    return geometry.clean(pa.array(data, pa.binary()), None, Rules(target, **rules))
+    return cleaning.clean(pa.array(data, pa.binary()), None, Rules(target, **rules))
 
 
 CIRCLE: Points = [(-1, 0), (1, 0), (-1, 0)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.readers import dbf
-from d4c_pipeline.processing.readers.encoding import detect
+from d4c_pipeline.readers import dbf
+from d4c_pipeline.readers.encoding import detect
 
 
 @pytest.mark.parametrize(

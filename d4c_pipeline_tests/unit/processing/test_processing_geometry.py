@@ -10,10 +10,10 @@ import pyproj
 import pytest
 import shapely
 
+from d4c_pipeline.geometry import cleaning, projection
+from d4c_pipeline.geometry import shapes as model
+from d4c_pipeline.geometry.stream import UnfitError
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing import geometry, projection
-from d4c_pipeline.processing import shapes as model
-from d4c_pipeline.processing.stream import UnfitError
 
 
 class Cleaned(NamedTuple):
@@ -32,7 +32,7 @@ def usual(target: str = "EPSG:4326", **more: bool) -> model.Rules:
 def cleaned(*shapes: object, crs: str = "EPSG:4326", rules: model.Rules | None = None, flavor: str = "iso") -> Cleaned:
     rules = rules or usual()
     wkb = pa.array(shapely.to_wkb(np.array(shapes, object), flavor=flavor, output_dimension=4), pa.binary())
-    batch = geometry.clean(wkb, projection.operation(pyproj.CRS(crs), rules.target), rules)
+    batch = cleaning.clean(wkb, projection.operation(pyproj.CRS(crs), rules.target), rules)
     facts = model.Facts()
     facts.add(batch)
     tally = model.Tally()
@@ -159,7 +159,7 @@ def test_a_coordinate_that_rounding_put_past_the_antimeridian_is_on_it() -> None
 
 def test_bytes_that_are_no_geometry_are_refused() -> None:
     with pytest.raises(DataError, match="can't be read"):
-        geometry.clean(pa.array([b"nonsense"]), None, usual())
+        cleaning.clean(pa.array([b"nonsense"]), None, usual())
 
 
 def test_points_take_the_short_way_to_the_same_result() -> None:
@@ -182,7 +182,7 @@ def test_points_take_the_short_way_to_the_same_result() -> None:
 
 def test_a_slice_of_points_is_only_its_own_rows() -> None:
     wkb = pa.array(shapely.to_wkb(shapely.points([1, 2, 3, 4], [5, 6, 7, 8])), pa.binary()).slice(1, 2)
-    batch = geometry.clean(wkb, None, usual())
+    batch = cleaning.clean(wkb, None, usual())
     assert shapely.to_wkt(shapely.from_wkb(batch.wkb.to_pylist()), trim=True).tolist() == ["POINT (2 6)", "POINT (3 7)"]
 
 
@@ -210,9 +210,9 @@ def test_areas_take_the_short_way_to_the_same_result(
     wkb = pa.array([b"before", *shapely.to_wkb(np.array(some, object)), b"behind"], pa.binary()).slice(1, len(some))
     rules = usual("EPSG:4326")
     operation = projection.operation(pyproj.CRS(crs), rules.target)
-    short = geometry.clean(wkb, operation, rules)
-    monkeypatch.setattr(geometry.rings, "read", lambda _: None)
-    general = geometry.clean(wkb, operation, rules)
+    short = cleaning.clean(wkb, operation, rules)
+    monkeypatch.setattr(cleaning.rings, "read", lambda _: None)
+    general = cleaning.clean(wkb, operation, rules)
     assert short.wkb.equals(general.wkb)
     for fact in ("bounds", "types", "vertices", "places"):
         assert np.array_equal(getattr(short, fact), getattr(general, fact), equal_nan=True), fact

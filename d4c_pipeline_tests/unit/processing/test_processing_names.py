@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.columns import plan
-from d4c_pipeline.processing.names import snake_case, unique_snake_case
+from d4c_pipeline.tables.columns import plan
+from d4c_pipeline.tables.names import snake_case, unique_snake_case
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import hilbert, merge, order, rows
+from d4c_pipeline.geometry import hilbert
+from d4c_pipeline.geoparquet import merge, order, rows
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from d4c_pipeline.processing.parallel import beside, coming, in_order
+from d4c_pipeline.tables.parallel import beside, coming, in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -7,10 +7,10 @@ import pyproj
 import pytest
 import shapely
 
+from d4c_pipeline.geometry import cleaning, projection
+from d4c_pipeline.geometry.shapes import Rules
+from d4c_pipeline.geometry.stream import UnfitError
 from d4c_pipeline.model.errors import DataError, DefinitionError
-from d4c_pipeline.processing import geometry, projection
-from d4c_pipeline.processing.shapes import Rules
-from d4c_pipeline.processing.stream import UnfitError
 
 WGS84 = projection.Target.of("EPSG:4326")
 ESRI_WGS84 = (
@@ -78,7 +78,7 @@ def test_only_systems_of_maps_are_published(crs: str) -> None:
 def geocentric(*shapes: shapely.Geometry, keep_z: bool = False) -> list[shapely.Geometry]:
     operation = projection.operation(pyproj.CRS("EPSG:4978"), WGS84)
     wkb = pa.array(shapely.to_wkb(list(shapes)), pa.binary())
-    cleaned = geometry.clean(wkb, operation, Rules(WGS84, keep_z=keep_z))
+    cleaned = cleaning.clean(wkb, operation, Rules(WGS84, keep_z=keep_z))
     return list(shapely.from_wkb(cleaned.wkb.to_pylist()))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from d4c_pipeline.processing import repair
+from d4c_pipeline.geometry import repair
 
 SQUARE = "(0 0, 10 0, 10 10, 0 10, 0 0)"
 SMALL, LARGE = "(2 2, 8 2, 8 8, 2 8, 2 2)", "(0 0, 0 10, 10 10, 10 0, 0 0)"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing.readers.angles import AngleError, Axis, degrees
+from d4c_pipeline.readers.angles import AngleError, Axis, degrees
 
 LATITUDE = 45 + 30 / 60 + 15 / 3600
 

@@ -9,8 +9,8 @@ import pyproj
 import pytest
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.readers.append import append
-from d4c_pipeline.processing.readers.native import GEOMETRY_COLUMN, Native, Part
+from d4c_pipeline.readers.append import append
+from d4c_pipeline.tables.native import GEOMETRY_COLUMN, Native, Part
 
 
 def part(name: str, table: pa.Table, crs: pyproj.CRS | None = None, **report: Any) -> Part:

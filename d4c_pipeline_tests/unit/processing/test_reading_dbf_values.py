@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 
 Field = tuple[str, str, int, int]
 

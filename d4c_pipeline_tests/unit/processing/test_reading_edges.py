@@ -10,7 +10,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import text
+from d4c_pipeline.readers import text
 
 
 def read(path: Path, **declared: object) -> tuple[list[dict[str, str | None]], dict[str, Any]]:

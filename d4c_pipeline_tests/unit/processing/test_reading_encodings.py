@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.processing.readers import dbf, encoding
-from d4c_pipeline.processing.readers.encoding import Texts, detect, looks_like_mojibake, mojibake
+from d4c_pipeline.readers import dbf, encoding
+from d4c_pipeline.readers.encoding import Texts, detect, looks_like_mojibake, mojibake
 
 FRENCH = "Québec – l’Île-d’Orléans, Œuvre «Noël», façade, où, là, Ça, À côté, CAFÉ»"
 WRONG = [

@@ -7,8 +7,8 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import curves
-from d4c_pipeline.processing.readers.geometry_text import GeometryTextError, to_wkb
+from d4c_pipeline.geometry import curves
+from d4c_pipeline.readers.geometry_text import GeometryTextError, to_wkb
 
 POINT = shapely.Point(-75, 45)
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.columns import plan
-from d4c_pipeline.processing.readers.native import Native, with_nulls, with_typed_nulls
+from d4c_pipeline.tables.columns import plan
+from d4c_pipeline.tables.native import Native, with_nulls, with_typed_nulls
 
 DAY = dt.date(1900, 1, 1)
 

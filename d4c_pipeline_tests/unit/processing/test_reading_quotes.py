@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import text
+from d4c_pipeline.readers import text
 
 
 def read(path: Path, **declared: object) -> list[dict[str, str | None]]:

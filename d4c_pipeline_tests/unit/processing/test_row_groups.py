@@ -10,10 +10,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_pipeline.processing import staged
-from d4c_pipeline.processing.groups import FEATURE_BYTES, groups
-from d4c_pipeline.processing.merge import Sorted
-from d4c_pipeline.processing.rows import Rows
+from d4c_pipeline.geoparquet import staged
+from d4c_pipeline.geoparquet.groups import FEATURE_BYTES, groups
+from d4c_pipeline.geoparquet.merge import Sorted
+from d4c_pipeline.geoparquet.rows import Rows
 
 Places = npt.NDArray[np.int64]
 

@@ -9,9 +9,9 @@ import pytest
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing import narrow
-from d4c_pipeline.processing.casting import cast
-from d4c_pipeline.processing.columns import plan
+from d4c_pipeline.tables import narrow
+from d4c_pipeline.tables.casting import cast
+from d4c_pipeline.tables.columns import plan
 
 MEANING = {"source": "GEO", "description_en": "Geography", "description_fr": "Géographie", "gdal": "no fact of ours"}
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from d4c_pipeline.processing import narrow
+from d4c_pipeline.tables import narrow
 
 
 def narrowed(values: list[str | None], name: str = "c", cut: int | None = None) -> pa.Array:

@@ -37,4 +37,4 @@ def test_it_holds_every_dataset_and_migration(wheel: zipfile.ZipFile) -> None:
 def test_it_holds_no_tests_and_names_its_command(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in wheel.namelist() if "tests" in name]
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert b"d4c = d4c_pipeline.cli:main" in wheel.read(entry_points)
+    assert b"d4c = d4c_pipeline.commands.main:main" in wheel.read(entry_points)

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from d4c_pipeline.chain.datasets import COMPONENT_TYPE, FAMILY_TYPE
 from d4c_pipeline.model import sources
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import Dataset, Extent, Name
@@ -22,6 +21,7 @@ from d4c_pipeline.model.processing import Column, TableProcessing, VectorProcess
 from d4c_pipeline.model.publication import Publication
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.model.sources import Source
+from d4c_pipeline.workspace.datasets import COMPONENT_TYPE, FAMILY_TYPE
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

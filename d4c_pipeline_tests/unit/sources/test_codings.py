@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import SourceError, TransientError
-from d4c_pipeline.sources import codings
+from d4c_pipeline.sources.fetch import codings
 
 TEXT = b"id,name\n1,a\n" * 500
 PACKED = gzip.compress(TEXT, mtime=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.errors import StorageError
-from d4c_pipeline.sources.notes import Notes
+from d4c_pipeline.sources.fetch.notes import Notes
 
 FILE = ".fetch.jsonl"
 

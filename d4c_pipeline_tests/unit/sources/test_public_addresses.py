@@ -12,9 +12,9 @@ import urllib3
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.fetch.pools import pools
+from d4c_pipeline.sources.fetch.public import is_public, public_addresses
 from d4c_pipeline.sources.http import HttpFiles
-from d4c_pipeline.sources.pools import pools
-from d4c_pipeline.sources.public import is_public, public_addresses
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.integration.sources import origin as o
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import d4c_pipeline
-from d4c_pipeline.demo import DATASETS
+from d4c_pipeline.commands.demo import DATASETS
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.version import Version

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d4c_pipeline.files.disk import require_room, storage_errors
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
-from d4c_pipeline.sources.files import file_names, inspect, require_room, writing
+from d4c_pipeline.sources.fetch.arrived_files import file_names, inspect
 
 
 @pytest.mark.parametrize(
@@ -101,5 +102,5 @@ def test_room_is_compared_with_what_is_free(tmp_path: Path) -> None:
     ("code", "remedy"), [(errno.ENOSPC, "Free some space"), (errno.EROFS, "writable"), (errno.EACCES, "right to write")]
 )
 def test_a_refusing_disk_is_a_storage_error_with_a_remedy(tmp_path: Path, code: int, remedy: str) -> None:
-    with pytest.raises(StorageError, match=remedy), writing(tmp_path):
+    with pytest.raises(StorageError, match=remedy), storage_errors(f"write in {tmp_path}"):
         raise OSError(code, os.strerror(code))

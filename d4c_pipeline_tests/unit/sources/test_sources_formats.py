@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources.files import file_names
-from d4c_pipeline.sources.formats import told
+from d4c_pipeline.sources.fetch.arrived_files import file_names
+from d4c_pipeline.sources.fetch.formats import told
 from d4c_pipeline.sources.http import known_of
 
 CSV = b"id,name\n1,a\n2,b\n"

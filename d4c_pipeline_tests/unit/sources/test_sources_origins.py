@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from d4c_pipeline.model.errors import SourceError
-from d4c_pipeline.sources.origins import rewrite
+from d4c_pipeline.sources.fetch.origins import rewrite
 
 ORIGINS = {"https://www12.statcan.gc.ca": "http://127.0.0.1:8000"}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from d4c_pipeline.files import unpack_zip
+from d4c_pipeline.files.unpack import Budget, Limits, is_archive, unpack
 from d4c_pipeline.model.errors import DataError, StorageError
-from d4c_pipeline.sources import unpack_zip
-from d4c_pipeline.sources.unpack import Budget, Limits, is_archive, unpack
 
 
 def zipped(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes]) -> Path:

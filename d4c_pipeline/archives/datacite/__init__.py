@@ -1,0 +1,1 @@
+"""DOIs from DataCite for files that lie in our own store."""

@@ -1,0 +1,216 @@
+"""Reading what InvenioRDM answers: drafts, records, files, lists of errors, and whether metadata came back as sent.
+
+Pure functions over JSON; which request is made and what follows from an answer belongs to `client.py`. The facts are
+those of a recorded walk through a running InvenioRDM 14.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from html import unescape
+from typing import Any, cast
+
+from d4c_pipeline.archives.invenio.metadata import identifier_of
+from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile
+from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError
+from d4c_pipeline.transport.rest import Refusal
+
+_TAG = re.compile(r"<[^>]*>")
+# What `ftfy.fix_text` makes straight: https://ftfy.readthedocs.io/en/latest/config.html (uncurl_quotes)
+_QUOTES = {**dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"), **dict.fromkeys(range(0x201C, 0x2020), '"')}
+_MD5 = "md5:"
+# What a draft says of itself while its files are still to come; publication would refuse it, so it is not lost.
+_NO_FILES_YET = "files.enabled"
+
+
+def draft_of(body: Mapping[str, Any], url: str | None) -> Draft:
+    """Read a draft."""
+    return Draft(
+        record_id=str(body["id"]),
+        concept_id=str(_object(body.get("parent")).get("id", "")),
+        identifier=identifier_of(body),
+        doi=_doi(body),
+        concept_doi=_doi(_object(body.get("parent"))),
+        url=url,
+    )
+
+
+def record_of(body: Mapping[str, Any], url: str | None) -> PublishedRecord:
+    """Read a published record. Raises NeedsPersonError when it has no DOI: then the archive is not one for releases."""
+    doi, concept_doi = _doi(body), _doi(_object(body.get("parent")))
+    if doi is None or concept_doi is None:
+        raise NeedsPersonError(
+            f"Record {body['id']} is published without {'a DOI' if doi is None else 'a DOI of all its versions'}",
+            "Ask the archive's managers: its DOIs have to be switched on",
+        )
+    entries = cast("Mapping[str, Mapping[str, Any]]", _object(_object(body.get("files")).get("entries")))
+    return PublishedRecord(
+        record_id=str(body["id"]),
+        concept_id=str(_object(body.get("parent")).get("id", "")),
+        identifier=identifier_of(body),
+        doi=doi,
+        concept_doi=concept_doi,
+        url=url,
+        files=tuple(_file({"key": name, **entries[name]}) for name in sorted(entries)),
+    )
+
+
+def listed_of(body: Mapping[str, Any]) -> Listed | None:
+    """Read a published record out of a page of search results; None for one without a DOI."""
+    doi, concept_doi = _doi(body), _doi(_object(body.get("parent")))
+    if doi is None or concept_doi is None:
+        return None
+    return Listed(
+        record_id=str(body["id"]),
+        doi=doi,
+        concept_doi=concept_doi,
+        identifier=identifier_of(body),
+        index=int(_object(body.get("versions")).get("index") or 0),
+        names=frozenset(_object(_object(body.get("files")).get("entries"))),
+    )
+
+
+def has_newer_draft(body: Mapping[str, Any]) -> bool:
+    """Say whether a published record is its concept's newest and a draft of the next version is open."""
+    versions = _object(body.get("versions"))
+    return bool(versions.get("is_latest")) and not versions.get("is_latest_draft", True)
+
+
+def is_published(body: Mapping[str, Any]) -> bool:
+    """Say whether it is a published record, or the edit that somebody opened of one (a draft route answers it too)."""
+    return bool(body.get("is_published"))
+
+
+def complete_files(body: Mapping[str, Any]) -> tuple[RemoteFile, ...]:
+    """Return the files of a list that have arrived, by name."""
+    return tuple(sorted((_file(entry) for entry in _entries(body) if is_complete(entry)), key=lambda file: file.name))
+
+
+def pending_names(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a list whose content never arrived or was never committed."""
+    return tuple(str(entry["key"]) for entry in _entries(body) if not is_complete(entry))
+
+
+def is_complete(entry: Mapping[str, Any]) -> bool:
+    """Say whether a file of a draft has arrived whole and was committed."""
+    return entry.get("status") == "completed"
+
+
+def file_of(entry: Mapping[str, Any]) -> RemoteFile:
+    """Read one complete file."""
+    return _file(entry)
+
+
+def hits_of(body: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
+    """Return a page of search results and how many there are in all."""
+    hits = _object(body.get("hits"))
+    return cast("list[Mapping[str, Any]]", hits.get("hits") or []), int(hits.get("total") or 0)
+
+
+def errors_of(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the `errors` of an answer as `field: message`; InvenioRDM gives them also with 200 and 201."""
+    errors: Any = body.get("errors") or []
+    if isinstance(errors, str):
+        return (errors,)
+    found: list[str] = []
+    for error in cast("list[Any]", errors):
+        entry = _object(error)
+        field = str(entry.get("field", ""))
+        messages = cast("list[Any]", entry.get("messages") or [error])
+        if field != _NO_FILES_YET:
+            found += [f"{field}: {message}" if field else str(message) for message in messages]
+    return tuple(found)
+
+
+def refuse_errors(body: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """Return `body`, or raise PermanentError when it lists errors. `what` says what was asked for."""
+    errors = errors_of(body)
+    if errors:
+        raise PermanentError(
+            f"The archive answered {what} with errors: {'; '.join(errors)}",
+            "Correct what they name in the dataset's YAML and run again: the draft stays and takes the correction",
+        )
+    return body
+
+
+def explain_refusal(refusal: Refusal) -> D4CError:
+    """Return what a person should read and do about a refused request."""
+    details = "; ".join(errors_of(refusal.body))
+    cause = f"The archive refused {refusal.method} {refusal.path}: {refusal.said.rstrip('.')} ({refusal.status})"
+    if details:
+        cause = f"{cause}: {details}"
+    said = refusal.said.lower()
+    if refusal.status in (401, 403):
+        # Seen: a wrong token makes an anonymous of its owner, who gets 403 and never 401.
+        return NeedsPersonError(
+            cause,
+            "Check the archive's token: it may be wrong, expired, without the scopes deposit:write and "
+            "deposit:actions, or of an account that does not own the record",
+        )
+    if "quota" in said or refusal.status == 413:
+        return PermanentError(
+            cause,
+            "The files are larger than the archive's quota: ask it for more, then begin the draft again "
+            "('d4c archive restart' with the release's name: a draft keeps the quota that it was created with), "
+            "or split the dataset; then run again",
+        )
+    if "invalid value" in said:
+        return PermanentError(
+            cause,
+            "The archive's vocabularies do not have that id (licence, language, resource type, role; ids are in lower "
+            "case): correct it in the dataset's YAML and run again",
+        )
+    if refusal.status in (404, 410):
+        return PermanentError(cause, "Check the record's id and the archive's address, then run again")
+    return PermanentError(cause, "Correct what it names and run again: the draft stays as it is")
+
+
+def differences(sent: object, got: object, field: str = "metadata") -> Iterator[str]:
+    """Name the fields that did not come back as sent; what the archive adds (titles of ids) is no difference.
+
+    Text is compared without markup, case, white space, kinds of quotes and invisible characters, in compatibility
+    form: InvenioRDM passes HTML through `bleach` and every text through `ftfy.fix_text`, and normalises identifiers.
+    """
+    if isinstance(sent, Mapping):
+        there = _object(got)
+        for key, value in cast("Mapping[str, object]", sent).items():
+            yield from differences(value, there.get(key), f"{field}.{key}")
+    elif isinstance(sent, (list, tuple)):
+        values = cast("list[object]", sent)
+        other = cast("list[object]", got) if isinstance(got, list) else []
+        if len(values) != len(other):
+            yield field
+            return
+        for number, (one, another) in enumerate(zip(values, other, strict=True)):
+            yield from differences(one, another, f"{field}.{number}")
+    elif _plain(sent) != _plain(got):
+        yield field
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = float(value)  # -180 and -180.0 are one longitude
+    text = unicodedata.normalize("NFKC", unescape(_TAG.sub(" ", str(value)))).translate(_QUOTES)
+    # Controls, zero-width characters and the like are dropped there; white space is one space here.
+    seen = "".join(one for one in text if one.isspace() or unicodedata.category(one) not in ("Cc", "Cf"))
+    return " ".join(seen.split()).casefold()
+
+
+def _doi(body: Mapping[str, Any]) -> str | None:
+    return _object(_object(body.get("pids")).get("doi")).get("identifier")
+
+
+def _file(entry: Mapping[str, Any]) -> RemoteFile:
+    return RemoteFile(str(entry["key"]), int(entry["size"]), str(entry["checksum"]).removeprefix(_MD5))
+
+
+def _entries(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return cast("list[Mapping[str, Any]]", body.get("entries") or [])
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

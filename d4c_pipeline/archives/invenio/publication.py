@@ -1,0 +1,101 @@
+"""Publication at InvenioRDM, the one call that nothing undoes, and what follows it.
+
+Three requests at once gave one record and two errors, and a gateway may give up long before the archive does: so the
+record is read until it says published. Whether a draft may be published is decided before, by `archives.deposit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from urllib.parse import quote
+
+from d4c_pipeline.archives.invenio.files import DraftFiles, refused
+from d4c_pipeline.archives.port import Draft, PublishedRecord
+from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
+from d4c_pipeline.transport.rest import Answer, Repeat, RestClient, UncertainError, json_body
+
+
+@dataclass(frozen=True)
+class Waits:
+    """What is waited for besides answers; all times in seconds.
+
+    `publish`: how long a publication whose answer was lost may take before it is asked for again, looked at every
+    `poll`. `search`: after how long a search finds what was created.
+    """
+
+    publish: float = 120.0
+    poll: float = 3.0
+    search: float = 5.0
+
+
+class Publication:
+    """Publishing drafts. `read` returns a published record by its id, None when it is not published."""
+
+    def __init__(
+        self,
+        api: RestClient,
+        files: DraftFiles,
+        read: Callable[[str], PublishedRecord | None],
+        *,
+        attempts: int,
+        waits: Waits,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._api, self._files, self._read = api, files, read
+        self._attempts, self._waits, self._pause = attempts, waits, pause
+
+    def publish(self, draft: Draft) -> PublishedRecord | None:
+        """Publish a draft and return the record; None when there is neither draft nor record.
+
+        Raises PermanentError when it can't be published as it is, TransientError when it is not known to be.
+        """
+        path = f"/records/{quote(draft.record_id)}/draft/actions/publish"
+        for attempt in count(1):
+            try:
+                answer = self._api.request("POST", path, repeat=Repeat.UNSAFE, passing=(400, 404))
+            except UncertainError:
+                record = self._awaited(draft.record_id, self._waits.publish)
+                if record is None and attempt >= self._attempts:
+                    raise
+            else:
+                if answer.status == 404:  # somebody else was quicker, or deleted it
+                    return self._read(draft.record_id)
+                if answer.status == 400:
+                    raise self._unpublishable(draft, path, answer)
+                record = self._awaited(draft.record_id, self._waits.publish)
+                if record is None:
+                    raise TransientError(
+                        f"The archive does not show record {draft.record_id} yet", "Run again in a while"
+                    )
+            if record is not None:
+                return record
+        raise AssertionError("count() has no end")
+
+    def submit(self, record_id: str, community: str) -> None:
+        """Submit a published record to a community. Raises PermanentError when it does not take it."""
+        path = f"/records/{quote(record_id)}/communities"
+        answer = self._api.request("POST", path, body=json_body({"communities": [{"id": community}]}), passing=(400,))
+        errors = answer.body.get("errors") or ()
+        # "The record is already included", "There is already an open inclusion request": nothing is left to do.
+        wrong = [str(error.get("message")) for error in errors if "already" not in str(error.get("message"))]
+        if wrong or (answer.status == 400 and not errors):
+            raise PermanentError(
+                f"Record {record_id} is published, but the community '{community}' does not take it"
+                f" ({'; '.join(wrong) or answer.body.get('message')})",
+                "Correct D4C_ARCHIVE_COMMUNITY, then materialize 'deposit' again",
+            )
+
+    def _awaited(self, record_id: str, longest: float) -> PublishedRecord | None:
+        """Read a record until it is published or `longest` seconds have passed."""
+        waited = 0.0
+        while (record := self._read(record_id)) is None and waited < longest:
+            self._pause(self._waits.poll)
+            waited += self._waits.poll
+        return record
+
+    def _unpublishable(self, draft: Draft, path: str, answer: Answer) -> D4CError:
+        if not self._files.list(draft):
+            return PermanentError(f"Draft {draft.record_id} has no files", "Upload the release's files first")
+        return refused("POST", path, answer)

@@ -1,0 +1,1 @@
+"""The local archive: a folder that behaves as InvenioRDM does."""

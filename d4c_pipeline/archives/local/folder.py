@@ -1,0 +1,109 @@
+"""How the local archive keeps a record on disk: its JSON, written atomically, and the lock around every change.
+
+What a record may do belongs to `archive.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from d4c_pipeline.archives.port import RemoteFile
+from d4c_pipeline.model.errors import IntegrityError, StorageError
+
+JSON = "record.json"
+FILES = "files"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A draft or record as its JSON has it. Which of the two it is, only the folder it lies in says.
+
+    `index` counts the versions of a concept from 1. `metadata` is what `RecordMetadata.to_json` gives.
+    """
+
+    record_id: str
+    concept_id: str
+    index: int
+    metadata: Mapping[str, Any]
+    doi: str | None = None
+    published_at: str | None = None
+    files: Mapping[str, RemoteFile] = field(default_factory=dict[str, RemoteFile])
+
+    @property
+    def identifier(self) -> str | None:
+        """Our alternate identifier."""
+        return self.metadata.get("identifier")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written to disk."""
+        return {**vars(self), "metadata": dict(self.metadata), "files": [vars(file) for file in self.files.values()]}
+
+    @classmethod
+    def read(cls, path: Path) -> Entry | None:
+        """Read an entry, None when there is none. Raises IntegrityError when the file is not one."""
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            files = {file["name"]: RemoteFile(**file) for file in value.pop("files")}
+            return cls(**value, files=files)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StorageError(f"{path} can't be read: {error.strerror}", "Check disk and access") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(
+                f"{path} is no record of the local archive ({error})", "Restore it from a backup"
+            ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None, None, None]:
+    """Turn the system's refusals (full or read-only disk, no access) into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        raise StorageError(
+            f"The local archive can't use {place}: {error.strerror}", "Check space and access, then run again"
+        ) from error
+
+
+@contextmanager
+def alone(root: Path) -> Generator[None, None, None]:
+    """Hold the archive's lock: changes happen one after another. The system frees it when its holder dies."""
+    with writing(root):
+        for folder in (root / "drafts", root / "records"):
+            folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may hold the handle too: closing ours would not do
+        os.close(handle)
+
+
+def write_entry(folder: Path, entry: Entry) -> None:
+    """Write an entry's JSON beside, then rename: readers see the old one or the new one. Wants the lock."""
+    temporary = folder / f".{JSON}"  # one name: what a killed process left is overwritten
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(entry.to_json(), file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / JSON)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or deletion in `folder` survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

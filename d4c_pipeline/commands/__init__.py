@@ -1,0 +1,4 @@
+"""The `d4c` command: a module for each group of commands, their progress, and the demo.
+
+The commands call the rooms below; no rule about data is decided here.
+"""

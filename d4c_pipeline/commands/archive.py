@@ -1,0 +1,175 @@
+"""`d4c archive`: the archive compared with the ledger, and what goes on where they parted. The work is the chain's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from d4c_pipeline.commands.common import AsJson, Debug, Defs, Home, out, print_json, print_table, read_settings
+from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
+
+archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger, mend differences.")
+
+
+@archive_app.command()
+def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List drafts at the archive that no release owns, and deposits that have not moved for a day."""
+    from d4c_pipeline.upkeep import inventory
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        found = inventory.drafts(deployment)
+    orphans = [asdict(draft) for draft in found.orphans]
+    hanging = [
+        {
+            "release": one.release.name,
+            "state": one.deposit.state.value,
+            "record_id": one.deposit.record_id,
+            "doi": one.deposit.doi,
+            "since": one.deposit.updated_at.isoformat(timespec="seconds") if one.deposit.updated_at else None,
+        }
+        for one in found.hanging
+    ]
+    if as_json:
+        print_json({"orphans": orphans, "hanging": hanging})
+        return
+    out.print(f"Drafts that no release owns: {len(orphans)}", style="bold")
+    if orphans:
+        print_table(orphans, ("record_id", "identifier", "doi", "url"))
+        out.print("Look at each at the archive; publish or delete it there.")
+    out.print(f"Deposits that have not moved for a day: {len(hanging)}", style="bold")
+    if hanging:
+        print_table(hanging, ("release", "state", "record_id", "doi", "since"))
+        out.print("'d4c publish' of the dataset and vintage goes on with each.")
+
+
+@archive_app.command()
+def verify(
+    doi: Annotated[str, typer.Argument(help="DOI of a published release.")],
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the files of a published record with the ledger, by name, size and md5."""
+    from d4c_pipeline.upkeep import inventory
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        files = inventory.verify(deployment, doi)
+    rows = [asdict(file) for file in files]
+    if as_json:
+        print_json({"doi": doi, "files": rows})
+    else:
+        print_table(rows, ("name", "state", "detail"))
+    wrong = [f"{file.name} is {file.state}" for file in files if file.state != "same"]
+    if wrong:
+        raise IntegrityError(
+            f"The record of {doi} is not what was published: {'; '.join(wrong)}", "Ask the archive's managers"
+        )
+
+
+@archive_app.command()
+def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Ask the DOI resolver for every published DOI that was not seen registered yet."""
+    from d4c_pipeline.upkeep.registration import check_registrations
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        found = check_registrations(deployment)
+    rows = [asdict(one) for one in found]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("release", "doi", "registered"))
+    missing = [one.doi for one in found if not one.registered]
+    if missing:
+        raise NeedsPersonError(
+            f"Published and not registered yet: {', '.join(missing)}",
+            "Wait a day; then ask the archive's managers to register them again",
+        )
+
+
+@archive_app.command()
+def adopt(
+    dataset: Annotated[str, typer.Argument(help="Id of a dataset, as 'd4c datasets' lists it.")],
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Take over the releases of a dataset that the archive has published and the ledger does not know."""
+    from d4c_pipeline.upkeep.recovery import adopt as adopt_all
+    from d4c_pipeline.workspace.datasets import load_datasets, pick
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    settings = read_settings(home, defs, debug)
+    known = pick(load_datasets(settings.definitions), dataset)
+    with Deployment.open(settings) as deployment:
+        rows = [asdict(one) for one in adopt_all(deployment, known)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows, ("release", "doi"))
+    out.print(f"Adopted: {len(rows)}. 'd4c publish {dataset}' goes on from there.", style="bold")
+
+
+@archive_app.command()
+def edits(
+    release: Annotated[str, typer.Argument(help="Name of a planned release.")],
+    keep: Annotated[str | None, typer.Option("--keep", help="Whose words stay: archive or ours.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List what people changed in a release's draft at the archive, or say whose words stay where both changed."""
+    from d4c_pipeline.review.decisions import planned_release
+    from d4c_pipeline.upkeep import recovery
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        planned = planned_release(deployment, release)
+        if keep is not None:
+            recovery.decide(deployment, planned, keep)
+        rows = [{"field": name} for name in recovery.edits(deployment, planned)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("field",))
+
+
+@archive_app.command()
+def restart(
+    release: Annotated[str, typer.Argument(help="Name of a planned release.")],
+    home: Home = None,
+    debug: Debug = False,
+) -> None:
+    """Delete the draft of a planned release; the next run opens another one (after a raised quota, say)."""
+    from d4c_pipeline.review.decisions import planned_release
+    from d4c_pipeline.upkeep import recovery
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        planned = planned_release(deployment, release)
+        recovery.restart(deployment, planned)
+    out.print(f"'d4c publish {planned.dataset} --vintage {planned.vintage}' goes on with a new draft.")
+
+
+@archive_app.command()
+def forget(
+    dataset: Annotated[str, typer.Argument(help="Id of a dataset.")],
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Forget the records of a dataset that a test archive has lost (a sandbox that was reset)."""
+    from d4c_pipeline.upkeep import recovery
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(read_settings(home, None, debug)) as deployment:
+        rows = [{"doi": doi} for doi in recovery.forget_lost(deployment, dataset)]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, ("doi",))

@@ -1,0 +1,90 @@
+"""What the commands of `d4c` share: options, settings, printing for people and for machines, the end by an error.
+
+Which commands there are belongs to `commands.main` and the other `cli_` modules.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from d4c_pipeline.model.settings import Settings
+
+out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    out.width = 240  # a pipe or a file has no edge to fold at
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder of ledger, store, archive and staging [D4C_HOME].")]
+Defs = Annotated[list[Path] | None, typer.Option("--defs", help="Folder with further datasets, repeatable [D4C_DEFS].")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the whole log.")]
+
+_debug = False  # whether --debug was said; read at the end of the process, where no context is left
+
+
+def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:
+    """Read the settings; options win over the environment, which Dagster's resources and processes inherit."""
+    global _debug  # noqa: PLW0603 - see there
+    _debug = debug
+    if home is not None:
+        os.environ["D4C_HOME"] = str(home.expanduser().absolute())
+    if defs:
+        known = os.environ.get("D4C_DEFS")
+        os.environ["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
+    settings = Settings.from_environment()
+    os.environ["D4C_HOME"] = str(settings.home)
+    return settings
+
+
+def end_by_interrupt() -> None:
+    """Have SIGTERM end a service as Ctrl-C does: in good order, with exit code 0."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Both, because a script starts its background commands with SIGINT ignored, and Dagster would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print names and values, one a line."""
+    # Not a rich table: it would fold paths and hashes, which are there to be copied.
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        out.print(f"  [dim]{name:<{width}}[/dim]{escape(str(value))}")
+
+
+def print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print `columns` of rows as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
+    out.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def end_with(error: Exception, sentence: str) -> NoReturn:
+    """End the process with code 1 and a sentence, or with the traceback under --debug."""
+    if _debug:
+        raise error
+    err.print(f"[bold red]Error:[/bold red] {escape(sentence)}")
+    sys.exit(1)

@@ -1,0 +1,177 @@
+"""`d4c verify` and `d4c repair`: the audit of copies and their mending by hand. The work is done by the chain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from d4c_pipeline.commands.common import (
+    AsJson,
+    Debug,
+    Defs,
+    Home,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    read_settings,
+)
+from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
+from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy, FixityPolicy, Look
+
+if TYPE_CHECKING:
+    from d4c_pipeline.model.dataset import Dataset
+    from d4c_pipeline.workspace.deployment import Deployment
+
+_SHOWN = 5
+Names = Annotated[list[str] | None, typer.Argument(help="Only of these datasets.", metavar="[DATASET]...")]
+
+
+def verify(
+    datasets: Names = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every copy in full, whatever was read lately.")] = False,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Look at the copies of everything published: in stores, at the archive, of web seeds."""
+    from d4c_pipeline.upkeep.coverage import shortfalls
+    from d4c_pipeline.upkeep.fixity import audit
+    from d4c_pipeline.workspace.datasets import load_datasets, load_families
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    settings = read_settings(home, defs, debug)
+    known = load_datasets(settings.definitions)
+    with Deployment.open(settings) as deployment:
+        chosen = _chosen(deployment, known, datasets)
+        found = audit(deployment, FixityPolicy.of(settings), full=full, datasets=chosen)
+        short = shortfalls(deployment, [*known.values(), *load_families(settings.definitions).values()], chosen)
+    rows = [
+        _row(look.copy) | {"state": look.state.value, "found": look.detail}
+        for look in (*found.lost, *found.unreachable)
+    ]
+    facts: dict[str, Any] = {
+        "copies": found.expected,
+        "looked at": found.looked,
+        "read in full": found.read,
+        "bytes read": found.read_bytes,
+        "damaged or missing": len(found.lost),
+        "could not be asked": len(found.unreachable),
+        "of vintages at work": len(found.busy),
+        "not read in time": found.overdue,
+    }
+    if as_json:
+        few = [vars(one) for one in short]
+        print_json({**facts, "findings": rows, "left alone": dict(found.refused), "too few copies": few})
+    else:
+        print_facts(facts)
+        if rows:
+            out.print()
+            print_table(rows, ("kind", "place", "address", "state", "found"))
+        warnings = [f"{place} was left alone: {why}" for place, why in found.refused.items()]
+        warnings += [str(one) for one in short[:_SHOWN]]
+        if len(short) > _SHOWN:
+            warnings.append(
+                f"{len(short) - _SHOWN} other releases lie in fewer places than wanted as well (see --json)"
+            )
+        for warning in warnings:
+            out.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
+    if found.lost:
+        raise IntegrityError(_counted([look.copy for look in found.lost], "damaged or missing"), _remedy(found.lost))
+    if found.refused or found.unreachable:
+        said = [f"{place}: {why}" for place, why in found.refused.items()]
+        said += [f"{look.copy}: {look.detail}" for look in found.unreachable[:3]]
+        raise NeedsPersonError(
+            f"Not everything could be looked at ({'; '.join(said)})",
+            "See that the place can be reached, then run again; a store that was emptied is filled again by "
+            "'d4c repair --refill STORE'",
+        )
+
+
+def repair(
+    datasets: Names = None,
+    refill: Annotated[
+        list[str] | None, typer.Option("--refill", help="A store that lost everything and is to be filled again.")
+    ] = None,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Put back every copy that `d4c verify` found damaged or missing, from one that is verified."""
+    from d4c_pipeline.upkeep.repair import Outcome
+    from d4c_pipeline.upkeep.repair import repair as mend
+    from d4c_pipeline.workspace.datasets import load_datasets
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    settings = read_settings(home, defs, debug)
+    with Deployment.open(settings) as deployment:
+        chosen = _chosen(deployment, load_datasets(settings.definitions), datasets)
+        done = mend(deployment, datasets=chosen, refill=refill or ())
+    rows = [
+        _row(one.copy)
+        | {"outcome": one.outcome.value, "source": one.source, "quarantine": one.quarantine, "said": one.said}
+        for one in done
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        out.print(f"Copies to mend: {len(rows)}" if rows else "Nothing to mend by the last 'd4c verify'", style="bold")
+        if rows:
+            print_table(rows, ("kind", "place", "address", "outcome", "source", "quarantine"))
+    left = [one for one in done if one.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
+    if left:
+        raise IntegrityError(
+            f"{_counted([one.copy for one in left], 'not mended')}, such as {left[0].copy}: {left[0].said}",
+            "Bring the file back from elsewhere, or see to what hindered it, then run again; a native file is fetched "
+            "again by materializing 'raw' of its vintage",
+        )
+
+
+def _chosen(deployment: Deployment, known: dict[str, Dataset], datasets: Sequence[str] | None) -> frozenset[str] | None:
+    """The datasets that were named: declared ones, and such as the ledger alone still knows."""
+    if not datasets:
+        return None
+    from d4c_pipeline.workspace.datasets import pick
+
+    published = {release.dataset for release in deployment.ledger.releases.published()}
+    return frozenset(name if name in published else pick(known, name).id for name in datasets)
+
+
+def _row(copy: ExpectedCopy) -> dict[str, Any]:
+    return {
+        "kind": copy.kind.value,
+        "dataset": copy.dataset,
+        "vintage": copy.vintage,
+        "place": copy.place,
+        "address": copy.address,
+    }
+
+
+def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
+    kinds = Counter(copy.kind for copy in copies)
+    words = {
+        CopyKind.RELEASE: "of releases in stores",
+        CopyKind.NATIVE: "of native files",
+        CopyKind.LATEST: "in /processed/",
+        CopyKind.ARCHIVE: "at the archive",
+        CopyKind.WEB_SEED: "of web seeds",
+    }
+    said = ", ".join(f"{number} {words[kind]}" for kind, number in sorted(kinds.items()))
+    return f"{len(copies)} {'copy is' if len(copies) == 1 else 'copies are'} {what} ({said})"
+
+
+def _remedy(lost: Sequence[Look]) -> str:
+    remedies: list[str] = []
+    if any(look.copy.kind.is_stored for look in lost):
+        remedies.append("'d4c repair' puts back what has a good copy")
+    if any(look.copy.kind is CopyKind.ARCHIVE for look in lost):
+        remedies.append("ask the archive's managers about its files")
+    if any(look.copy.kind is CopyKind.WEB_SEED for look in lost):
+        remedies.append("see to the servers of web seeds, or re-issue the torrents without them")
+    return "; ".join(remedies)

@@ -1,0 +1,43 @@
+"""`d4c prune`: retention by hand. What goes and what stays is decided by `upkeep.retention`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from d4c_pipeline.commands.common import AsJson, Debug, Defs, Home, out, print_json, print_table, read_settings
+from d4c_pipeline.model.errors import NeedsPersonError
+
+
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Have every mirror hold the releases that its datasets want there, and no others."""
+    from d4c_pipeline.upkeep import retention
+    from d4c_pipeline.workspace.datasets import load_datasets, load_families
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    settings = read_settings(home, defs, debug)
+    datasets = list(load_datasets(settings.definitions).values())
+    families = list(load_families(settings.definitions).values())
+    with Deployment.open(settings) as deployment:
+        done = retention.keep(deployment, datasets, families, dry_run=dry_run)
+    rows = [asdict(one) for one in done]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(rows, ("release", "mirror", "deed", "files", "size", "reason"))
+    else:
+        out.print("The mirrors hold what they should")
+    refused = [f"{one.release} on {one.mirror} ({one.reason})" for one in done if one.deed in retention.REFUSED]
+    if refused and not dry_run:
+        raise NeedsPersonError(
+            f"Not everything could be done: {'; '.join(refused)}",
+            "Reach the mirror, or restore what is missing, and run 'd4c prune' again",
+        )

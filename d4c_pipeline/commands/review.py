@@ -1,0 +1,209 @@
+"""`d4c review`: what waits for a person, and the person's answer. The work is done by `review.decisions`."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from d4c_pipeline.commands.common import (
+    AsJson,
+    Debug,
+    Defs,
+    Home,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    read_settings,
+)
+from d4c_pipeline.model.settings import Settings
+
+if TYPE_CHECKING:
+    from d4c_pipeline.model.dataset import Dataset
+    from d4c_pipeline.review.decisions import Pending
+    from d4c_pipeline.workspace.deployment import Deployment
+
+review_app = typer.Typer(no_args_is_help=True, help="Approve or reject releases that wait for a person.")
+
+Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c review list' says it.")]
+Who = Annotated[str | None, typer.Option("--who", help="Whose decision it is; by default the user of this system.")]
+
+
+@review_app.command("list")
+def list_waiting(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the releases that wait for a person, and why."""
+    from d4c_pipeline.review.decisions import pending, waiting
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings, archive=False) as (deployment, known):
+        rows = [_row(pending(deployment, known[release.dataset], release)) for release in waiting(deployment)]
+    if as_json:
+        print_json(rows)
+    else:
+        shown = [{**row, "reasons": "; ".join(row["reasons"])} for row in rows]
+        print_table(shown, ("release", "change", "rows", "size", "doi", "reasons"))
+
+
+@review_app.command()
+def show(release: Name, home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show everything about a planned release that helps to decide."""
+    from d4c_pipeline.review.decisions import pending, planned_release
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings, archive=False) as (deployment, known):
+        planned = planned_release(deployment, release)
+        row = _row(pending(deployment, known[planned.dataset], planned))
+    if as_json:
+        print_json(row)
+        return
+    print_facts({name: value for name, value in row.items() if not isinstance(value, list)})
+    for name in ("reasons", "change_reasons"):
+        out.print(name.replace("_", " "), style="bold")
+        for line in row[name] or ["none"]:
+            out.print(f"  {line}", markup=False)
+    for name, columns in (
+        ("checks", ("check", "verdict", "expected", "actual", "overridden")),
+        ("reviews", ("decision", "who", "at", "reason")),
+    ):
+        if row[name]:
+            out.print(name, style="bold")
+            print_table(row[name], columns)
+
+
+@review_app.command()
+def approve(
+    release: Name,
+    who: Who = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "",
+    publish: Annotated[bool, typer.Option("--publish", help="Publish it at once.")] = False,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Approve the publication of a release; the next run publishes it."""
+    from d4c_pipeline.review import decisions
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings) as (deployment, known):
+        planned = decisions.planned_release(deployment, release)
+        decisions.approve(deployment, planned, who=who or getpass.getuser(), reason=reason)
+    outcome: dict[str, Any] = {"release": release, "decision": "approved"}
+    if publish:
+        from d4c_pipeline.orchestration.publishing import publish_approved
+        from d4c_pipeline.workspace.datasets import load_families
+
+        families = list(load_families(settings.definitions).values())
+        outcome |= publish_approved(settings, known[planned.dataset], planned.vintage, list(known.values()), families)
+    _print_decision(outcome, as_json=as_json)
+
+
+@review_app.command()
+def reject(
+    release: Name,
+    reason: Annotated[str, typer.Option("--reason", help="What has to change.")],
+    who: Who = None,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Reject a release: its draft is deleted, its plan given up."""
+    from d4c_pipeline.review import decisions
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings) as (deployment, _):
+        planned = decisions.planned_release(deployment, release)
+        decisions.reject(deployment, planned, who=who or getpass.getuser(), reason=reason)
+    _print_decision({"release": release, "decision": "rejected"}, as_json=as_json)
+
+
+@review_app.command()
+def override(
+    dataset: Annotated[str, typer.Argument(help="Id of the dataset.")],
+    check: Annotated[str, typer.Option("--check", help="The check that failed.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it may fail on this data.")],
+    vintage: Annotated[str | None, typer.Option("--vintage", help="The vintage; by default the newest one.")] = None,
+    who: Who = None,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Let the build in staging pass a check that failed; of other data, the check stops the publication again."""
+    from d4c_pipeline.orchestration.publishing import choose_vintage
+    from d4c_pipeline.review import decisions
+    from d4c_pipeline.workspace.datasets import pick
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings) as (deployment, known):
+        chosen = pick(known, dataset)
+        of = choose_vintage(settings, chosen, vintage)
+        sha256 = decisions.override(deployment, chosen, of, check, who=who or getpass.getuser(), reason=reason)
+    _print_decision(
+        {"dataset": dataset, "vintage": str(of), "check": check, "decision": "overridden", "sha256": sha256},
+        as_json=as_json,
+    )
+
+
+@contextmanager
+def _opened(settings: Settings, *, archive: bool = True) -> Iterator[tuple[Deployment, dict[str, Dataset]]]:
+    """The deployment, and all datasets: as they are defined, else as the ledger remembers them."""
+    from d4c_pipeline.watch.families import known_datasets
+    from d4c_pipeline.workspace.datasets import load_datasets, load_families
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    defined, families = load_datasets(settings.definitions), load_families(settings.definitions)
+    with Deployment.open(settings, archive=archive) as deployment:
+        yield deployment, known_datasets(deployment, defined, families.values())
+
+
+def _row(found: Pending) -> dict[str, Any]:
+    """A planned release under stable keys."""
+    release, deposit, previous = found.release, found.deposit, found.previous
+    overridden = {one.check: f"{one.who}: {one.reason}" for one in found.overrides}
+    return {
+        "release": release.name,
+        "dataset": release.dataset,
+        "vintage": str(release.vintage),
+        "version": str(release.version),
+        "state": deposit.state.value if deposit else release.state.value,
+        "doi": deposit.doi if deposit else None,
+        "draft": deposit.url if deposit else None,
+        "files": str(found.folder) if found.folder else None,
+        "change": release.change.bump.name.lower(),
+        "rows": release.summary.rows,
+        "size": release.data_size,
+        "sha256": release.data_sha256,
+        "previous": previous.name if previous else None,
+        "previous_rows": previous.summary.rows if previous else None,
+        "previous_size": previous.data_size if previous else None,
+        "reasons": list(found.reasons),
+        "change_reasons": list(release.change.reasons),
+        "checks": [
+            {
+                "check": result.check,
+                "verdict": result.verdict,
+                "expected": result.detail.get("expected"),
+                "actual": result.detail.get("actual"),
+                "overridden": overridden.get(result.check),
+            }
+            for result in found.checks
+        ],
+        "reviews": [
+            {"decision": one.decision, "who": one.who, "at": one.at.isoformat(timespec="seconds"), "reason": one.reason}
+            for one in found.reviews
+        ],
+    }
+
+
+def _print_decision(outcome: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(outcome)
+    else:
+        shown = ("release", "dataset", "vintage", "check", "decision", "outcome", "doi", "concept_doi", "latest_url")
+        print_facts({name: outcome[name] for name in shown if name in outcome})

@@ -1,0 +1,1 @@
+"""Files on a disk: atomic writes, disk errors, hashes, media types, unpacking. Every room may use it."""

@@ -1,0 +1,101 @@
+"""What a disk answers, in words: OSError of writing or reading becomes a StorageError with its remedy.
+
+Here also belongs what makes a write whole and durable. Which file is written where does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_pipeline.model.errors import StorageError, shortage
+
+_REMEDIES = {
+    errno.ENOSPC: "Free space on that disk, then run again",
+    errno.EDQUOT: "Free space or raise the quota, then run again",
+    errno.EFBIG: "Raise the limit on file sizes or use another disk, then run again",
+    errno.EROFS: "Mount the disk writable or choose another home (D4C_HOME), then run again",
+    errno.EACCES: "Give this user access to it or choose another home (D4C_HOME), then run again",
+    errno.EPERM: "Give this user access to it or choose another home (D4C_HOME), then run again",
+}
+_DISK_TROUBLE = {*_REMEDIES, errno.ENOTDIR, errno.EIO}
+
+
+@contextmanager
+def storage_errors(action: str) -> Iterator[None]:
+    """Turn an OSError of the block into a StorageError; `action` completes "Can't ..." (`write releases/a.parquet`).
+
+    One that is no matter of the disk (memory, open files) becomes the TransientError that it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if (scarce := shortage(error)) is not None:
+            raise scarce from error
+        reason = error.strerror or type(error).__name__
+        remedy = _REMEDIES.get(error.errno or 0, "Look at that disk and folder, then run again")
+        raise StorageError(f"Can't {action}: {reason}", remedy) from error
+
+
+@contextmanager
+def disk_trouble(folder: Path) -> Iterator[None]:
+    """Turn an OSError that only a disk gives (full, read-only, refused) into a StorageError; others pass.
+
+    For blocks that do more than write in `folder`, where another OSError is a fault of the code.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        with storage_errors(f"write in {folder}"):
+            raise
+
+
+def require_room(folder: Path, size: int, what: str) -> None:
+    """Raise StorageError when `folder` has less than `size` bytes free for `what`."""
+    with storage_errors(f"write in {folder}"):
+        free = shutil.disk_usage(folder).free
+    if free < size:
+        raise StorageError(
+            f"{what} needs {size:,} bytes and {folder} has {free:,} free", "Free some space or choose another folder"
+        )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was linked, renamed or removed in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path` in one step: a reader finds the old file or the whole new one.
+
+    Raises StorageError when the disk is full or refuses.
+    """
+    with storage_errors(f"write {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = unfinished(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Return the name under which `path` is written before it is whole.
+
+    One name for every process: who holds the lease now writes over what one that died has left.
+    """
+    return path.with_name(f".{path.name}.part")

@@ -1,0 +1,142 @@
+"""Unpacking archives that came from elsewhere: everything is looked at before anything is written.
+
+What is refused is decided here for all formats; reading them belongs to `unpack_zip.py`, `unpack_tar.py` and
+`unpack_7z.py`, choosing which of the unpacked files holds the data to `readers`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from d4c_pipeline.files.disk import require_room, storage_errors
+from d4c_pipeline.files.packed import Budget, Format, Packed, refused
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
+
+# ruff: noqa: PLC0415 - most deliveries are of one format or none, and a cold process should not wait for the others
+
+__all__ = ["Budget", "Limits", "budget", "check_size", "is_archive", "unpack"]
+
+_ZIP_SUFFIXES = (".zip", ".kmz")
+_BEGINNING = 265  # bytes; a tar says what it is at 257
+_NAME_BYTES = 255  # of a file or folder, on the disks there are
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether the file begins as an archive does (a broken one too: `unpack` then says what is wrong with it)."""
+    return _format(path) is not None
+
+
+def budget(archive: Path) -> Budget:
+    """Return the budget of a delivery whose outermost archive this is, as the settings have it."""
+    return Budget(Limits.from_environment(), archive.stat().st_size)
+
+
+def unpack(archive: Path, into: Path, *, within: Budget | None = None) -> tuple[Path, ...]:
+    """Unpack `archive` (zip, 7z, tar, tar.gz, gz) into the folder `into` and return the files, sorted by path.
+
+    Names are decoded as UTF-8, cp437, cp850 or cp1252, whichever they are; a member that is there twice, the same, is
+    one file. `within`: what is left for the delivery that the archive came with, by default all that settings allow.
+    Raises DataError, before anything is written, for members that leave the folder or are links, encrypted, too many or
+    too large, or different ones of one name; and for a broken archive. Raises StorageError when `into`
+    can't be written. Running it again gives the same files.
+    """
+    opener = _format(archive)
+    if opener is None:
+        raise DataError(f"{archive.name} is no archive", "Look at what the source delivers, then fetch it again")
+    left = within or budget(archive)
+    with opener(archive, left) as opened:
+        members = _checked(archive, opened.members, left)
+        with storage_errors(f"write in {into}"):
+            into.mkdir(parents=True, exist_ok=True)
+        require_room(into, sum(member.size for member in members.values()), f"Unpacking {archive.name}")
+        return tuple(sorted(opened.write({member.key: into / path for path, member in members.items()})))
+
+
+def check_size(archive: Path) -> None:
+    """Raise DataError when the zip `archive` lists more members or bytes than may be; nothing is unpacked.
+
+    Of one without a directory nothing is said here: that is for the reader of its format.
+    """
+    from d4c_pipeline.files import unpack_zip, zip_directory
+
+    with archive.open("rb") as file:
+        if not zip_directory.listed(file):
+            return
+    left = budget(archive)
+    with unpack_zip.ZipArchive(archive, left) as opened:
+        left.unpacked(archive, sum(member.size for member in opened.members))
+
+
+def _format(path: Path) -> Format | None:
+    with path.open("rb") as file:
+        start = file.read(_BEGINNING)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or _is_zip_further_on(path, start):
+        from d4c_pipeline.files import unpack_zip
+
+        return unpack_zip.ZipArchive
+    if start.startswith(b"7z\xbc\xaf\x27\x1c"):
+        from d4c_pipeline.files import unpack_7z
+
+        return unpack_7z.SevenZipArchive
+    if start.startswith(b"\x1f\x8b"):
+        from d4c_pipeline.files import unpack_tar
+
+        return unpack_tar.gzipped(path)
+    if start[257:262] == b"ustar":
+        from d4c_pipeline.files import unpack_tar
+
+        return unpack_tar.TarArchive
+    return None
+
+
+def _is_zip_further_on(path: Path, start: bytes) -> bool:
+    """Whether something stands before the zip: a program that unpacks it, a proxy's note, the mark of a split one."""
+    likely = path.suffix.lower() in _ZIP_SUFFIXES or start.startswith((b"MZ", b"PK\x07\x08", b"PK00"))
+    return likely and zipfile.is_zipfile(path)
+
+
+def _checked(archive: Path, members: Iterable[Packed], left: Budget) -> dict[PurePosixPath, Packed]:
+    """Return the members that are files by their safe relative paths, or refuse the whole archive."""
+    found = tuple(members)
+    left.unpacked(archive, sum(member.size for member in found))
+    checked: dict[str, tuple[PurePosixPath, Packed]] = {}
+    folders: set[str] = set()
+    for member in found:
+        name = member.name.replace("\\", "/")
+        path = _safe_path(name, archive, left.limits.folders)
+        folders.update(str(parent).casefold() for parent in path.parents)
+        if member.special:
+            raise refused(archive, f"holds '{name}', which is a link or a device")
+        if member.is_folder or name.endswith("/"):
+            folders.add(str(path).casefold())
+            continue
+        if member.unreadable is not None:
+            raise refused(archive, f"holds '{name}', {member.unreadable}")
+        first = checked.setdefault(str(path).casefold(), (path, member))[1]
+        if first is not member and not member.repeats(first):
+            raise refused(
+                archive,
+                f"holds '{name}' twice, with {first.size:,} and {member.size:,} bytes that differ "
+                "(upper and lower case are one name on some disks)",
+            )
+    if clash := folders & checked.keys():
+        raise refused(archive, f"holds '{min(clash)}' both as a file and as a folder")
+    return dict(checked.values())
+
+
+def _safe_path(name: str, archive: Path, folders: int) -> PurePosixPath:
+    if name.count("/") > folders:
+        raise refused(archive, f"holds '{name[:60]}...' in more than {folders} folders", "folders")
+    path = PurePosixPath(name)
+    if any(len(part.encode("utf-8", "surrogatepass")) > _NAME_BYTES for part in path.parts):
+        raise refused(archive, f"holds '{name[:60]}...', a name that is too long for a disk")
+    if path.is_absolute() or (len(name) > 1 and name[1] == ":"):
+        raise refused(archive, f"holds '{name}', an absolute path")
+    if ".." in path.parts:
+        raise refused(archive, f"holds '{name}', which leaves the folder")
+    if not path.parts or any(ord(letter) < 32 or letter == "\x7f" for letter in name):
+        raise refused(archive, f"holds {name!r}, which is no file name")
+    return path

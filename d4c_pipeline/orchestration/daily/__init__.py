@@ -1,0 +1,1 @@
+"""Assets and checks of the daily schedule, which keep published releases whole."""

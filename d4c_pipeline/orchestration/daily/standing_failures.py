@@ -1,0 +1,114 @@
+"""What stays failed: a daily check that lists it with the way out, and the sensor that remembers runs that died.
+
+Steps remember their own failures (`watch.failures`); only a process that was killed can't. Retrying is in
+`failures.py`.
+Concept: https://docs.dagster.io/guides/test/asset-checks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
+from d4c_pipeline.orchestration.daily.schedule import daily
+from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.watch.failures import RUN_DIED, describe_failures
+
+CHECK = "nothing_stays_failed"
+_MOST_SHOWN = 200
+_PARTITION = "dagster/partition"
+
+
+def failures_definitions(products: Sequence[str]) -> dg.Definitions:
+    """The check over all datasets and families with these ids, its daily schedule, and the sensor of dead runs."""
+    job = dg.define_asset_job(
+        "look_for_failures",
+        selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK)),
+        description="Lists the partitions that stay failed, with cause, remedy and the command that recovers them.",
+    )
+    return dg.Definitions(
+        asset_checks=[_check(products)],
+        jobs=[job],
+        schedules=[daily(job, "0 6 * * *", "Every day at 06:00 UTC. Costs one look into the ledger.")],
+        sensors=[_runs_that_died(products)],
+    )
+
+
+def _check(products: Sequence[str]) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=CATALOGUE_KEY,
+        name=CHECK,
+        description="No vintage and no member stays failed. What does is listed, with the command that recovers it.",
+    )
+    def check(deployment: DeploymentResource) -> dg.AssetCheckResult:
+        with deployment.opened() as opened:
+            standing = describe_failures(opened, products)
+        shown = ("dataset", "partition", "step", "since", "times", "cause", "remedy", "command")
+        return dg.AssetCheckResult(
+            passed=not standing,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(standing)} stay failed" if standing else "Nothing stays failed",
+            metadata={
+                "failed": len(standing),
+                "failures": dg.MetadataValue.table(
+                    [dg.TableRecord({name: row[name] for name in shown}) for row in standing[:_MOST_SHOWN]],
+                    schema=dg.TableSchema(
+                        columns=[dg.TableColumn(name, "int" if name == "times" else "string") for name in shown]
+                    ),
+                ),
+            },
+        )
+
+    return check
+
+
+def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="runs_that_died",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Remembers as failed what a run left undone whose process was killed. Everything else remembers"
+        " itself.",
+    )
+    def remember(context: dg.RunFailureSensorContext, deployment: DeploymentResource) -> dg.SkipReason:
+        run = context.dagster_run
+        partition = run.tags.get(_PARTITION)
+        steps = {
+            step.step_key: step.status.value if step.status else None
+            for step in context.instance.get_run_step_stats(run.run_id)
+        }
+        if partition is None or "FAILURE" in steps.values():
+            return dg.SkipReason("It ended by a step that explained itself")
+        planned = [key for key in _planned(context) if key.path[0] in products and len(key.path) == 2]
+        left = [key for key in planned if steps.get("__".join(key.path)) != "SUCCESS"]
+        if not left:
+            return dg.SkipReason("Nothing was left undone")
+        product, step = min(left, key=lambda key: STEPS.index(key.path[1])).path
+        with deployment.opened() as opened:
+            opened.ledger.failures.record(
+                product,
+                partition,
+                step,
+                kind=RUN_DIED,
+                transient=True,
+                cause=f"The run died at '{step}': {context.failure_event.message or 'killed'}".rstrip("."),
+                remedy="If it happens again, look for want of memory or disk",
+                run=run.run_id,
+            )
+        return dg.SkipReason(f"Remembered {product} {partition}")
+
+    return remember
+
+
+def _planned(context: dg.RunFailureSensorContext) -> list[dg.AssetKey]:
+    """The assets that a run was to materialize."""
+    events = context.instance.get_records_for_run(
+        context.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    )
+    return [
+        record.event_log_entry.dagster_event.asset_key
+        for record in events.records
+        if record.event_log_entry.dagster_event is not None
+        and record.event_log_entry.dagster_event.asset_key is not None
+    ]

@@ -1,0 +1,1 @@
+"""Sensors: observing sources and requesting runs for what changed."""

@@ -1,0 +1,237 @@
+"""How Dagster notices sources: an observed asset per product, a sensor that only discovers, one that only observes.
+
+Neither sensor starts a run: the first adds partitions, the second reports data versions, and the conditions in
+`automation.py` do the rest. What is worth reporting is decided by `watch.noticing`.
+Concept: https://docs.dagster.io/guides/automate/sensors
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from d4c_pipeline.ledger.leases import is_gone
+from d4c_pipeline.ledger.noticing import Observation
+from d4c_pipeline.model.errors import TransientError
+from d4c_pipeline.orchestration.products import Product, source_words
+from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource
+from d4c_pipeline.orchestration.sensors.automation import SOURCE
+from d4c_pipeline.watch import noticing
+from d4c_pipeline.watch.failures import DISCOVER, OBSERVE
+from d4c_pipeline.workspace.deployment import Deployment
+
+# https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
+_DATA_VERSION = "dagster/data_version"
+_PARTITION = "dagster/partition"
+_UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+_REPORTS_AT_ONCE = 200  # Dagster stores the events of a tick one by one
+_HOUR = timedelta(hours=1)  # so that a source that was down is asked again today
+_LONGEST_INTERVAL = 600  # seconds: a round that did not end in one tick goes on in the next
+
+
+def source_asset(product: Product) -> dg.AssetsDefinition | dg.SourceAsset:
+    """The asset before the chain: what the source serves. Observed by the sensor, or by hand ("Observe" in the UI)."""
+
+    def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
+        deployment: DeploymentResource = context.resources.deployment
+        with deployment.opened() as opened:
+            found = product.observe(opened, _known(product, context.instance), None)
+            context.log.info(found.words)
+            due = reports(context.instance, opened, product, found.current)
+        with _calm():
+            return dg.DataVersionsByPartition({key: version for key, (version, _) in due.items()})
+
+    with _calm():
+        return dg.observable_source_asset(
+            key=dg.AssetKey([product.id, SOURCE]),
+            description=f"What the source serves.\n\n**{product.title.en}** / {product.title.fr}",
+            group_name=product.id,
+            partitions_def=product.partitions,
+            required_resource_keys={"deployment"},
+            metadata={"source": source_words(product.sample)},
+            tags={"d4c/step": SOURCE, "d4c/series": product.sample.series},
+        )(observe)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Without Dagster's warning that observable assets are beta, for each of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        yield
+
+
+def sensors_of(product: Product) -> list[dg.SensorDefinition]:
+    """The discovery sensor, where partitions are discovered at all, and the observation sensor."""
+    observation = _observation_sensor(product)
+    return [observation] if product.partitions_name is None else [_discovery_sensor(product), observation]
+
+
+def _discovery_sensor(product: Product) -> dg.SensorDefinition:
+    every = timedelta(hours=product.noticing.discover_hours)
+
+    @dg.sensor(
+        name=f"discover_{product.id}",
+        minimum_interval_seconds=round(min(every, _HOUR).total_seconds()),
+        default_status=_status(product),
+        description=f"Asks the source every {product.noticing.discover_hours:g} hours what there is of"
+        f" '{product.title.en}' and adds what is new as partitions. It never removes one; an empty or shrunken listing"
+        " is refused.",
+    )
+    def discover(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
+        with deployment.opened() as opened:
+            believed = opened.ledger.listings.of(product.id)
+            if believed is not None and datetime.now(UTC) - believed.listed_at < every:
+                # Somebody asked already; that it was added as partitions is not said.
+                listed: Sequence[str] = believed.entries
+            else:
+                try:
+                    listed = product.discover(opened)
+                except TransientError as error:  # remembered; a tick in red is for what a person must look at
+                    return dg.SensorResult(skip_reason=f"Not asked: {error}")
+        known = _known(product, context.instance)
+        new = [key for key in listed if key not in known]
+        said = f"The source lists {len(listed)}"
+        if not new or product.partitions_name is None:
+            return dg.SensorResult(skip_reason=f"{said}, all known")
+        return dg.SensorResult(
+            skip_reason=f"{said}; new: {noticing.named(new)}",
+            dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(product.partitions_name, new)],
+        )
+
+    return discover
+
+
+def _observation_sensor(product: Product) -> dg.SensorDefinition:
+    every = product.noticing.observe_hours
+
+    @dg.sensor(
+        name=f"observe_{product.id}",
+        minimum_interval_seconds=round(min(every * 3600, _LONGEST_INTERVAL)),
+        default_status=_status(product),
+        description=f"Asks the source of '{product.title.en}' every {every:g} hours whether anything changed, and"
+        " reports what did as a new data version of its source. Reset the cursor to ask at once.",
+    )
+    def observe(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
+        with deployment.opened() as opened:
+            try:
+                found = product.observe(opened, _known(product, context.instance), context.cursor)
+            except TransientError as error:
+                return dg.SensorResult(skip_reason=f"Not asked: {error}", cursor=context.cursor)
+            due = reports(context.instance, opened, product, found.current)
+        told = f". Reported: {noticing.named(due)}" if due else ""
+        return dg.SensorResult(
+            skip_reason=f"{found.words}{told}",
+            cursor=found.cursor,
+            asset_events=[
+                dg.AssetObservation(
+                    asset_key=dg.AssetKey([product.id, SOURCE]),
+                    partition=key,
+                    metadata=_words(version, observation),
+                    tags={_DATA_VERSION: version},
+                )
+                for key, (version, observation) in due.items()
+            ],
+        )
+
+    return observe
+
+
+def reports(
+    instance: dg.DagsterInstance, deployment: Deployment, product: Product, current: Collection[str]
+) -> Mapping[str, tuple[str, Observation]]:
+    """Return what is to be reported now: partition -> data version, and what the ledger knows of it.
+
+    A partition that a run is at work on waits for the next tick, so that a change is never taken for handled because an
+    earlier one is. What was reported before is asked of Dagster itself: a tick that was killed before its events were
+    stored is made again by the next one, and one that was killed after it reports nothing twice.
+    """
+    due = {
+        key: observation
+        for key, observation in deployment.ledger.observations.due(
+            product.id, fetched_before=product.new_partitions_wait
+        ).items()
+        if key in current
+    }
+    if not due:
+        return {}
+    hopeless = {
+        failed.partition
+        for failed in deployment.ledger.failures.standing(product.id)
+        if not failed.transient and failed.step not in (DISCOVER, OBSERVE)
+    }
+    key = dg.AssetKey([product.id, SOURCE])
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[_DATA_VERSION], asset_partitions=list(due)
+    )
+    busy = _busy(instance, product, due)
+    found: dict[str, tuple[str, Observation]] = {}
+    for partition, observation in due.items():
+        if partition in busy:
+            continue
+        told = tags.get(partition, {}).get(_DATA_VERSION)
+        version = noticing.report(
+            observation,
+            told,
+            hopeless=partition in hopeless,
+            told_at=lambda partition=partition: _told_at(instance, key, partition),
+        )
+        if version is not None:
+            found[partition] = (version, observation)
+            if len(found) == _REPORTS_AT_ONCE:
+                break
+    return found
+
+
+def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> frozenset[str]:
+    """The partitions that a run of this product is at work on, or waits to be."""
+    job = f"publish_{product.id}"
+    unfinished = instance.get_runs(dg.RunsFilter(tags={_PARTITION: list(partitions)}, statuses=[*_UNFINISHED]))
+    return frozenset(
+        run.tags[_PARTITION]
+        for run in unfinished
+        if (run.job_name == job or not run.job_name.startswith("publish_"))
+        and (run.asset_selection is None or any(key.path[0] == product.id for key in run.asset_selection))
+        # A command line that was killed leaves its run standing as if it went on.
+        and not is_gone(run.tags.get(PROCESS, ""))
+    )
+
+
+def _told_at(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> datetime:
+    latest = instance.fetch_observations(dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1)
+    return datetime.fromtimestamp(latest.records[0].timestamp, UTC)
+
+
+def _known(product: Product, instance: dg.DagsterInstance) -> frozenset[str]:
+    return frozenset(product.partitions.get_partition_keys(dynamic_partitions_store=instance))
+
+
+def _status(product: Product) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if product.noticing.enabled else dg.DefaultSensorStatus.STOPPED
+
+
+def _words(version: str, observation: Observation) -> dict[str, dg.MetadataValue]:
+    number = version.partition(".")[2]
+    if number:
+        what = f"Told for the {number}. time: the chain did not go through with it"
+    elif observation.settled is None:
+        what = "Nothing was published of it yet"
+    else:
+        what = "The source says something else than when it was published last"
+    changed = observation.changed_at
+    return {
+        "what": dg.MetadataValue.text(what),
+        "seen": dg.MetadataValue.text(observation.seen or ""),
+        "published from": dg.MetadataValue.text(observation.settled or "nothing"),
+        **({"noticed": dg.MetadataValue.timestamp(changed)} if changed else {}),
+    }

@@ -1,5 +1,0 @@
-"""The server as a program, started by `call`; its standard input is the socket to the run."""
-
-from d4c_pipeline.processing.child.server import serve
-
-serve()

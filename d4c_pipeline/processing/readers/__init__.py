@@ -1,4 +1,0 @@
-"""One module per way of reading native files, each ending in the same `Native`: text, and what GDAL reads.
-
-Which file of a delivery is read is decided in `processing.inputs`; cleaning what was read is not done here.
-"""

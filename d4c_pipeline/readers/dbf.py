@@ -1,0 +1,222 @@
+"""What a shapefile's side files say that GDAL does not say right: the encoding of its table, and whether it is whole.
+
+Reading the features belongs to `readers.vector`, the values of the table to `dbf_values`. Formats: ESRI Shapefile
+Technical Description (July 1998), and the dBASE III+ header with the language driver id at byte 29.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.readers.encoding import has_windows_bytes, is_mostly_utf8, python_name
+
+# dBASE language driver ids. 0x57 ("ANSI") and 0 are what ArcGIS and others write whatever the code page was: with them
+# the bytes themselves decide. Windows-1252 reads every printable character of ISO-8859-1 the same and 27 more.
+_LANGUAGE_DRIVERS = {
+    0x01: "cp437", 0x02: "cp850", 0x03: "cp1252", 0x04: "mac_roman", 0x08: "cp865", 0x09: "cp437", 0x0A: "cp850",
+    0x0B: "cp437", 0x0D: "cp437", 0x0E: "cp850", 0x0F: "cp437", 0x10: "cp850", 0x11: "cp437", 0x12: "cp850",
+    0x13: "cp932", 0x14: "cp850", 0x15: "cp437", 0x16: "cp850", 0x17: "cp865", 0x18: "cp437", 0x19: "cp437",
+    0x1A: "cp850", 0x1B: "cp437", 0x1C: "cp863", 0x1D: "cp850", 0x1F: "cp852", 0x22: "cp852", 0x23: "cp852",
+    0x24: "cp860", 0x25: "cp850", 0x26: "cp866", 0x37: "cp850", 0x40: "cp852", 0x4D: "cp936", 0x4E: "cp949",
+    0x4F: "cp950", 0x50: "cp874", 0x58: "cp1252", 0x59: "cp1252", 0x64: "cp852", 0x65: "cp866",
+    0x66: "cp865", 0x67: "cp861", 0x6A: "cp737", 0x6B: "cp857", 0x6C: "cp863", 0x78: "cp950", 0x79: "cp949",
+    0x7A: "cp936", 0x7B: "cp932", 0x7C: "cp874", 0x86: "cp737", 0x87: "cp852", 0x88: "cp857", 0xC8: "cp1250",
+    0xC9: "cp1251", 0xCA: "cp1254", 0xCB: "cp1253", 0xCC: "cp1257",
+}  # fmt: skip
+_SHP_HEADER = 100  # bytes, of .shp and .shx
+_AGAIN = "Fetch the vintage again"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column of a DBF file: `kind` is dBASE's letter, `start` and `width` are bytes of a record."""
+
+    name: bytes
+    kind: str
+    start: int
+    width: int
+    decimals: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a DBF file: how many records there are, where they begin, how long each is, what they hold."""
+
+    version: int
+    records: int
+    size: int
+    record_size: int
+    fields: tuple[Field, ...]
+
+    @property
+    def is_foxpro(self) -> bool:
+        """Whether Visual FoxPro wrote the file, which has binary columns."""
+        return self.version in (0x30, 0x31, 0x32)
+
+
+def header(dbf: Path) -> Header:
+    """Read the header of a DBF file. Raises DataError when it is cut off or contradicts itself."""
+    with dbf.open("rb") as handle:
+        head = handle.read(32)
+        if len(head) < 32:
+            raise _cut_off(dbf)
+        records, size, record_size = struct.unpack("<IHH", head[4:12])
+        rest = handle.read(max(0, size - 32))
+    fields: list[Field] = []
+    start = 1  # the mark of a deleted record
+    for at in range(0, len(rest) - 31, 32):
+        one = rest[at : at + 32]
+        if one[0] == 0x0D:
+            break
+        # Clipper and others put the high byte of a text's width into the place for decimals.
+        kind = chr(one[11])
+        width = one[16] + (one[17] << 8 if kind == "C" else 0)
+        fields.append(Field(one[:11].split(b"\0")[0], kind, start, width, 0 if kind == "C" else one[17]))
+        start += width
+    if size < 33 or (records and start > record_size):
+        raise DataError(f"{dbf.name} has a broken header: its columns are longer than its records", _AGAIN)
+    return Header(head[0], records, size, record_size, tuple(fields))
+
+
+def beside(path: Path, suffix: str) -> Path | None:
+    """Return the file that differs from `path` by its suffix only, in whatever case, None if there is none."""
+    wanted = (path.stem + suffix).lower()
+    return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() == wanted), None)
+
+
+def dbf_encoding(dbf: Path) -> str:
+    """Return the encoding of a DBF file's text, as Python names it.
+
+    A `.cpg` beside it decides, then the language driver id of its header; where neither says, UTF-8 if its bytes
+    are that, else Windows-1252. Raises DataError when the header is cut off.
+    """
+    with dbf.open("rb") as handle:
+        head = handle.read(32)
+    if len(head) < 32:
+        raise _cut_off(dbf)
+    data = int.from_bytes(head[8:10], "little")
+    known = _code_page_file(dbf) or _LANGUAGE_DRIVERS.get(head[29])
+    if known is None:
+        known = "utf-8" if is_mostly_utf8(dbf, start=data) else "cp1252"
+    # Windows-1252 is what ISO-8859-1 mostly means: the control characters in which they differ are never in a table.
+    return "cp1252" if known == "iso8859-1" and has_windows_bytes(dbf, start=data) else known
+
+
+def check_whole(shp: Path) -> None:
+    """Raise DataError when a part of the shapefile at `shp` is missing, shorter than its own header says, or has
+    another number of rows than the others.
+
+    GDAL reads what is cut off as features without geometry, and of a table that is longer or shorter than the index
+    only the rows that both have, which would be a silent loss.
+    """
+    for suffix in (".shx", ".dbf"):
+        if beside(shp, suffix) is None:
+            raise DataError(
+                f"{shp.name} came without its {suffix} file", "Have the source deliver all parts of the shapefile"
+            )
+    for part in (shp, beside(shp, ".shx")):
+        if part is not None:
+            _check_length(part)
+    dbf, shx = beside(shp, ".dbf"), beside(shp, ".shx")
+    assert dbf is not None  # noqa: S101 - looked for above
+    assert shx is not None  # noqa: S101
+    table = header(dbf)
+    _compare(dbf, table.size + table.records * table.record_size)
+    shapes = (_stated_length(shx) - _SHP_HEADER) // 8
+    if table.records != shapes:
+        raise DataError(
+            f"{dbf.name} has {table.records} rows, {shx.name} {shapes} shapes: which belong together is not known",
+            "Have the publisher deliver parts that were written together",
+        )
+    _check_index(shp, shx, shapes)
+
+
+def check_dbf_whole(dbf: Path) -> None:
+    """Raise DataError when a DBF file is shorter than its header says, or has rows that its header does not count."""
+    table = header(dbf)
+    end = table.size + table.records * table.record_size
+    _compare(dbf, end)
+    more = (dbf.stat().st_size - end) // table.record_size if table.record_size else 0
+    if more < 1:
+        return
+    with dbf.open("rb") as handle:
+        handle.seek(end)
+        marks = handle.read(more * table.record_size)[:: table.record_size]
+    # What follows the last record is the end mark 0x1A, or nothing.
+    if set(marks) <= {0x20, 0x2A}:
+        raise DataError(
+            f"{dbf.name} has {table.records} rows by its header, and {more} more follow",
+            "Have the publisher correct the file",
+        )
+
+
+def _check_index(shp: Path, shx: Path, shapes: int) -> None:
+    # The lengths of all shapes add up to the file's, unless a shape was edited in place, which leaves a gap. Only then
+    # are the shapes themselves gone through: those beyond the index have a higher number.
+    index = np.fromfile(shx, ">i4", 2 * shapes, offset=_SHP_HEADER).reshape(-1, 2)
+    length = _stated_length(shp)
+    if not shapes or _SHP_HEADER + int((2 * index[:, 1].astype(np.int64) + 8).sum()) == length:
+        return
+    highest, at = 0, _SHP_HEADER
+    with shp.open("rb") as handle:
+        while at + 8 <= length:
+            handle.seek(at)
+            number, words = struct.unpack(">ii", handle.read(8))
+            if words < 2 or number < 1:  # no shape is shorter: from here on there is something else
+                break
+            highest, at = max(highest, number), at + 8 + 2 * words
+    if highest > shapes:
+        raise DataError(
+            f"{shp.name} has {highest} shapes, {shx.name} {shapes}",
+            "Have the publisher deliver parts that were written together",
+        )
+
+
+def _check_length(part: Path) -> None:
+    _compare(part, _stated_length(part))
+
+
+def _stated_length(part: Path) -> int:
+    # In 16-bit words, big-endian, at byte 24 of .shp and .shx alike.
+    with part.open("rb") as handle:
+        head = handle.read(_SHP_HEADER)
+    if len(head) < _SHP_HEADER:
+        raise _cut_off(part)
+    return 2 * int.from_bytes(head[24:28], "big")
+
+
+def _cut_off(part: Path) -> DataError:
+    return DataError(f"{part.name} is cut off in its header", _AGAIN)
+
+
+def _compare(part: Path, expected: int) -> None:
+    actual = part.stat().st_size
+    if actual < expected:
+        raise DataError(f"{part.name} is truncated: {actual} bytes of {expected}", _AGAIN)
+
+
+def _code_page_file(dbf: Path) -> str | None:
+    cpg = beside(dbf, ".cpg")
+    if cpg is None:
+        return None
+    text = cpg.read_text("ascii", "replace").strip().strip("\x00")
+    # ESRI's own spellings: "88591", "ANSI 1252", "OEM 850", bare code page numbers.
+    bare = text.upper().replace("ANSI", "").replace("OEM", "").replace("CP", "").strip(" _-")
+    for spelling in (
+        text,
+        f"cp{bare}",
+        f"iso-8859-{bare.removeprefix('8859').strip('-_')}" if bare.startswith("8859") else "",
+    ):
+        if not spelling:
+            continue
+        try:
+            return python_name(codecs.lookup(spelling).name)
+        except LookupError:
+            continue
+    return None

@@ -1,0 +1,226 @@
+"""GeoJSON against its bytes: identifiers, long numbers and dates, of which GDAL keeps less than the file says.
+
+GDAL makes feature ids of its own out of repeated or mixed ones and drops one beside a property `id`, reads whole
+numbers beyond 64 bits as 9223372036854775807 or not at all, rolls 2021-02-31 to March 3, and forgets time zones that
+differ. Patterns that run over the bytes show where that can be; only then are the features parsed here as well, which
+takes as long as GDAL's reading. Whether an answer is complete belongs to `answers`. Format: RFC 7946 and RFC 8142.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.readers import moments
+from d4c_pipeline.readers.exact import Exact, declared_text, in_slices, null_texts
+
+_FEATURE = re.compile(rb'"type"\s*:\s*"Feature"')
+_SCALAR = rb'("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|null)'
+_WITH_ID = re.compile(
+    rb'"type"\s*:\s*"Feature"\s*,\s*"id"\s*:\s*'
+    + _SCALAR
+    + rb'|"id"\s*:\s*'
+    + _SCALAR
+    + rb'\s*,\s*"type"\s*:\s*"Feature"'
+)
+_ID = re.compile(rb'"id"\s*:')
+_PROPERTY_ID = re.compile(rb'"properties"\s*:\s*\{[^{}]*?"id"\s*:')
+_FEATURES = re.compile(r'"features"\s*:\s*\[')
+# A text that is passed over, with the colon that makes it a name; or a long whole number outside of texts.
+_LONG = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?|(?<![0-9.eE+-])-?[0-9]{16,}(?![0-9.eE])')
+_BEFORE_NUMBER = np.frombuffer(b" :,[\t\r\n-", np.uint8)
+_SAFE, _LARGEST = 1 << 53, 1 << 63
+_BLOCK = 1 << 22
+
+
+def with_long_numbers_quoted(path: Path, work: Callable[[], Path]) -> tuple[Path, dict[str, str]]:
+    """Return the file to read instead of `path`, and the names whose long whole numbers became text there.
+
+    That is `path` itself unless there are numbers that neither int64 nor, beside decimals, float64 holds. The other
+    file is written into the folder that `work` makes.
+    """
+    with mapped(path) as data:
+        if not _has_long_numbers(data):
+            return path, {}
+        largest: dict[bytes, int] = {}
+        name = b""
+        for found in _LONG.finditer(data):
+            if found[0][:1] != b'"':
+                largest[name] = max(largest.get(name, 0), abs(int(found[0])))
+            elif found[1] is not None:
+                name = _name(found[0], found[1])
+        quoted = {
+            name
+            for name, number in largest.items()
+            if number >= _LARGEST or (number > _SAFE and re.search(_decimal_of(name), data) is not None)
+        }
+        if not quoted:
+            return path, {}
+
+        def replaced(found: re.Match[bytes]) -> bytes:
+            nonlocal name
+            if found[0][:1] == b'"':
+                name = _name(found[0], found[1]) if found[1] is not None else name
+                return found[0]
+            return b'"' + found[0] + b'"' if name in quoted else found[0]
+
+        name = b""
+        target = work() / path.name
+        target.write_bytes(_LONG.sub(replaced, data))
+    words = "as text: whole numbers of more digits than a number holds"
+    return target, dict.fromkeys(sorted(json.loads(b'"' + name + b'"') for name in quoted), words)
+
+
+def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: Processing) -> Exact:
+    """Look for identifiers of features and for dates that GDAL does not give as they are. `schema`: GDAL's columns.
+
+    Identifiers of features become the column `id`: int64 when all of them are whole numbers, else text. Beside a
+    property `id` with other values they are called `feature_id`. Columns of dates that do not exist, of moments in
+    different time zones or of different forms, or finer than milliseconds become text. Raises DataError when the file
+    is no GeoJSON.
+    """
+    exact = Exact()
+    kinds = dict(schema)
+    with mapped(path) as data:
+        ids, doubtful = _ids(data, "id" in kinds)
+        temporal = [name for name, kind in schema if pa.types.is_temporal(kind)]
+        suspects = [name for name in temporal if moments.misfit(texts_of(name, data)) is not None]
+    wanted = declared_text(processing, temporal)
+    suspects = [name for name in temporal if name in suspects or name in wanted]
+    columns: dict[str, list[Any]] = {}
+    if doubtful or suspects:
+        features = list(_wanted(path, ["id", *suspects]))
+        columns = {name: [properties[at] for _, properties in features] for at, name in enumerate(["id", *suspects])}
+        ids = [each for each, _ in features] if doubtful else ids
+    reasons: dict[str, str] = {}
+    taken: dict[str, pa.Array] = {}
+    for name in suspects:
+        nulls = null_texts(processing, name)
+        values = [value for value in columns[name] if value is not None and value not in nulls]
+        reason = "declared as a string" if name in wanted else moments.misfit(values)
+        if reason is not None:
+            taken[name] = pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in columns[name]])
+            reasons[name] = reason
+    exact.types = dict.fromkeys(taken, pa.string())
+    if reasons:
+        exact.report["read_from_bytes"] = reasons
+    known = [each for each in ids if each is not None]
+    repeated = bool(columns) and columns["id"] == ids
+    if known and not repeated:
+        array = _identifiers(ids)
+        beside_property = any(value is not None for value in columns.get("id", ()))
+        if "id" in kinds and not beside_property:
+            # GDAL has them too, but as text of some of them.
+            taken["id"], exact.types = array, {**exact.types, "id": array.type}
+        else:
+            name = "feature_id" if "id" in kinds else "id"
+            taken[name], exact.added = array, {name: array.type}
+        if len(set(known)) < len(known):
+            exact.report["ids_repeated"] = len(known) - len(set(known))
+    if taken:
+        exact.take = in_slices(taken)
+        exact.rows, exact.counted_by = len(next(iter(taken.values()))), "its own features"
+    return exact
+
+
+def _ids(data: mmap.mmap, property_or_text: bool) -> tuple[list[Any], bool]:
+    # The identifiers of all features in their order, and whether the patterns do not tell.
+    if _ID.search(data) is None:
+        return [], False
+    features, every = _count(_FEATURE, data), _count(_ID, data)
+    found = [json.loads(match[1] or match[2]) for match in _WITH_ID.finditer(data)]
+    if len(found) == features and every == features:
+        # GDAL reads text of every feature right, where no property has the name.
+        return ([] if property_or_text and all(isinstance(each, str) for each in found) else found), False
+    if _count(_PROPERTY_ID, data) == every:
+        return [], False
+    return [], True
+
+
+def _identifiers(ids: Sequence[Any]) -> pa.Array:
+    known = [each for each in ids if each is not None]
+    if all(isinstance(each, int) and -_LARGEST <= each < _LARGEST for each in known):
+        return pa.array(ids, pa.int64())
+    return pa.array([each if each is None or isinstance(each, str) else json.dumps(each) for each in ids], pa.string())
+
+
+def _wanted(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, list[Any]]]:
+    for feature in features_of(path):
+        properties: Any = feature.get("properties")
+        has = isinstance(properties, dict)
+        yield feature.get("id"), [properties.get(name) if has else None for name in names]
+
+
+def features_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the features of a collection (of Esri JSON too), of a sequence, or the one that the file is, parsed.
+
+    Raises DataError when the file is no such JSON.
+    """
+    text = path.read_text("utf-8-sig")
+    decoder = json.JSONDecoder()
+    found = _FEATURES.search(text)
+    at = found.end() if found is not None else 0
+    try:
+        while True:
+            while at < len(text) and text[at] in " \t\r\n,\x1e":
+                at += 1
+            if at >= len(text) or text[at] != "{":
+                return
+            feature, at = decoder.raw_decode(text, at)
+            yield feature
+            if found is None and feature.get("type") != "Feature":
+                return
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path.name} is no GeoJSON: {error}", "Fetch the vintage again") from error
+
+
+def texts_of(name: str, data: mmap.mmap) -> list[Any]:
+    """Return the different texts of members `name`, of properties or deeper; `[None]` if the name occurs nowhere so."""
+    pattern = re.compile(re.escape(json.dumps(name, ensure_ascii=False).encode()) + rb'\s*:\s*"([^"]*)"')
+    return [text.decode("utf-8", "replace") for text in sorted({match[1] for match in pattern.finditer(data)})] or [
+        None
+    ]
+
+
+def _has_long_numbers(data: mmap.mmap) -> bool:
+    # Sixteen digits in a row that no point stands before, found with a few operations on all bytes of a block.
+    values = np.frombuffer(data, np.uint8)
+    found = False
+    for first in range(0, len(values), _BLOCK):
+        block = values[max(0, first - 32) : first + _BLOCK + 32]
+        runs = (block - np.uint8(0x30)) < 10
+        for step in (1, 2, 4, 8):
+            runs = runs[:-step] & runs[step:]
+        starts = np.flatnonzero(runs[1:] & ~runs[:-1]) + 1
+        found = found or bool(np.isin(block[starts - 1], _BEFORE_NUMBER).any())
+    del values
+    return found
+
+
+def _name(text: bytes, colon: bytes) -> bytes:
+    return text[1 : len(text) - len(colon) - 1]
+
+
+def _decimal_of(name: bytes) -> bytes:
+    return b'"' + re.escape(name) + rb'"\s*:\s*-?[0-9]+(?:\.|[eE])'
+
+
+def _count(pattern: re.Pattern[bytes], data: mmap.mmap) -> int:
+    return sum(1 for _ in pattern.finditer(data))
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Yield the bytes of a file."""
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data

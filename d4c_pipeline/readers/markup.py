@@ -1,0 +1,213 @@
+"""XML as GDAL reads it: whether a file is whole and what it says it is, and what GDAL leaves out or makes up.
+
+Of several geometries of a GML feature GDAL takes the last, references (`xlink:href`) it passes over, and to each KML
+placemark it adds a dozen columns. Patterns over the bytes find these; the features are read by `vector`, and whether an
+answer is complete belongs to `answers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, beyond
+from d4c_pipeline.readers import answers
+
+_BLOCK = 1 << 20
+_PROLOG_BYTES = 1 << 24
+# What may stand before the first element, read as a parser reads it: neither `<!--` in an instruction nor `<?` in a
+# comment begins anything. Then a document type, or the name of that element.
+_PROLOG = re.compile(rb"(?:<\?.*?\?>|<!--.*?-->|[^<]+)*+(?:<!DOCTYPE|<([^\s/>!?][^\s/>]*))", re.DOTALL | re.IGNORECASE)
+_ELEMENT = re.compile(rb"<([^\s/>!?<]+)[\s/>]")  # not one that a block ends in
+_FOREIGN_XML = re.compile(rb"<(OGR\w+DataSource|VRTDataset|\w*:?\w+_Capabilities|csw:|GDAL_)")
+_AGAIN = "Fetch the vintage again"
+
+# An element that holds a geometry and nothing before it: a geometry property, unless it is a part of a geometry.
+_GEOMETRY = re.compile(
+    rb"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?>\s*<(?:gml:)?(?:Point|LineString|Curve|CompositeCurve|OrientableCurve|Polygon"
+    rb"|Surface|CompositeSurface|PolyhedralSurface|Solid|MultiPoint|MultiLineString|MultiCurve|MultiPolygon|MultiSurface"
+    rb"|MultiGeometry|MultiSolid|Tin|TriangulatedSurface)[\s>]"
+)
+_PARTS = re.compile(
+    rb"(point|lineString|polygon|curve|surface|geometry|solid|patch)Members?|baseCurve|baseSurface|exterior|interior"
+    rb"|outerBoundaryIs|innerBoundaryIs|segments|patches|polygonPatches|trianglePatches|[a-z]+Properties|boundedBy"
+)
+_REFERENCE = re.compile(rb"""<(?:[\w.-]+:)?([\w.-]+)\s(?:[^<>]*\s)?xlink:href\s*=\s*["']([^"']*)["']""")
+_GML_ID = (
+    rb"<(?:gml:)?(?:Point|LineString|Curve|CompositeCurve|OrientableCurve|Polygon|Surface|Multi\w+|Solid|Ring)\s"
+    rb"[^<>]*gml:id\s*=\s*"
+)
+
+# GDAL's column of a placemark -> what must stand in one for the column to be the file's own.
+_KML = {
+    "id": rb"<(?:kml:)?Placemark\s[^<>]*\bid\s*=",
+    "Name": rb"<(?:kml:)?name\b",
+    "description": rb"<(?:kml:)?description\b",
+    "timestamp": rb"<(?:kml:)?when\b",
+    "begin": rb"<(?:kml:)?begin\b",
+    "end": rb"<(?:kml:)?end\b",
+    "altitudeMode": rb"<(?:kml:|gx:)?altitudeMode\b",
+    "tessellate": rb"<(?:kml:)?tessellate\b",
+    "extrude": rb"<(?:kml:)?extrude\b",
+    "visibility": rb"<(?:kml:)?visibility\b",
+    "drawOrder": rb"<(?:gx:|kml:)?drawOrder\b",
+    "icon": rb"<(?:kml:)?Icon\b",
+    "snippet": rb"<(?:kml:)?[Ss]nippet\b",
+}
+# GDAL's column of GPX -> its element, where they differ.
+_GPX = {"link1": "link|url", "link2": "link"}
+_PLACEMARK = re.compile(rb"<(?:kml:)?Placemark\b.*?</(?:kml:)?Placemark\s*>", re.DOTALL)
+_NETWORK_LINK = re.compile(rb"<NetworkLink\b.*?<href[^<>]*>([^<]*)</href", re.DOTALL)
+# What GDAL writes into those columns where a placemark says nothing.
+KML_UNSET = {"tessellate": -1, "visibility": -1, "extrude": -1}
+_KML_NAMED = re.compile(rb"""<(?:kml:)?(?:Data|SimpleData|SimpleField)\s[^<>]*\bname\s*=\s*["']([^"']*)["']""")
+
+
+def check(path: Path) -> int | None:
+    """Return how many features the file says it has, None where it does not say.
+
+    Raises DataError when it is cut off or incomplete, or is XML of another kind or refers to other files.
+    """
+    # Entities can name files and addresses, and can grow without end. They are declared in a document type, which can
+    # only stand before the first element and which neither GML nor KML has. GDAL recognises other formats of XML by
+    # their first element, whatever the suffix, and some of those name files and addresses too.
+    head = b""
+    with path.open("rb") as handle:
+        while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
+            head += block.replace(b"\x00", b"")
+            found = _PROLOG.match(head)
+            if found is None:
+                continue
+            if found[1] is None:
+                raise DataError(
+                    f"{path.name} declares a document type, which may hold entities", "Have the publisher leave it out"
+                )
+            if _FOREIGN_XML.search(head):
+                raise DataError(f"{path.name} is XML of another kind", "Look at what the source delivers")
+            tail = _checked_tail(path, found[1])
+            return answers.check_xml(path, head, tail)
+    raise DataError(f"{path.name} is no XML: it has no element", "Look at what the source delivers")
+
+
+def check_elements(path: Path) -> None:
+    """Raise DataError when elements of the file have more different names than a layer may have columns.
+
+    GDAL makes a column of each and keeps it for every feature: 20,000 of each took 1.6 GB before they could be counted.
+    """
+    limits, names = Limits.from_environment(), set[bytes]()
+    with path.open("rb") as handle:
+        while block := handle.read(_BLOCK):
+            names.update(_ELEMENT.findall(block))
+            if len(names) > limits.columns:
+                raise beyond(path.name, f"has elements of more than {limits.columns:,} names", "columns")
+
+
+def has_document_type(handle: IO[bytes]) -> bool:
+    """Say whether XML declares a document type before its first element, or has none within the first 16 MiB."""
+    head = b""
+    while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
+        head += block.replace(b"\x00", b"")
+        if (found := _PROLOG.match(head)) is not None:
+            return found[1] is None
+    return True
+
+
+def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Return which of GDAL's columns `names` of a KML file no placemark has."""
+    data = path.read_bytes()
+    own = {name.decode("utf-8", "replace") for name in _KML_NAMED.findall(data)}
+    left = {name: re.compile(_KML[name]) for name in names if name in _KML and name not in own}
+    for placemark in _PLACEMARK.finditer(data):
+        for name in [name for name, pattern in left.items() if pattern.search(placemark[0])]:
+            del left[name]
+        if not left:
+            break
+    return [name for name in names if name in left]
+
+
+def network_links(path: Path) -> list[str]:
+    """Return the addresses of other KML files that a KML file refers to; they are not followed.
+
+    Raises DataError when it has no placemarks of its own.
+    """
+    data = path.read_bytes()
+    found = [match[1].strip().decode("utf-8", "replace") for match in _NETWORK_LINK.finditer(data)]
+    if found and _PLACEMARK.search(data) is None:
+        raise DataError(
+            f"{path.name} has no placemarks, and refers to {found[0]} (NetworkLink)",
+            "Name that address as the source",
+        )
+    return found
+
+
+def made_up_gpx(path: Path, names: Sequence[str]) -> list[str]:
+    """Return which of GDAL's columns `names` of a GPX file no element of it has."""
+    data = path.read_bytes()
+    out: list[str] = []
+    for name in names:
+        element = _GPX.get(name.split("_")[0], name)
+        if name.endswith(("_fid", "_id")) and name not in ("dgpsid",):  # which track or route a point is of
+            continue
+        if re.search(rb"<(?:[\w.-]+:)?(?:" + element.encode() + rb")[\s>]", data) is None:
+            out.append(name)
+    return out
+
+
+def geometry_properties(path: Path) -> list[str]:
+    """Return the names of the elements of a GML file that hold a geometry of a feature, in order of appearance."""
+    found = dict.fromkeys(match[1] for match in _GEOMETRY.finditer(path.read_bytes()))
+    return [name.decode() for name in found if not _PARTS.fullmatch(name)]
+
+
+def with_one_geometry(path: Path, wanted: str, others: Sequence[str], work: Path) -> Path:
+    """Write a copy of a GML file into the folder `work`, without the geometry properties `others`; return it."""
+    data = path.read_bytes()
+    for name in others:
+        element = rb"(?:[\w.-]+:)?" + re.escape(name.encode())
+        data = re.sub(rb"<(" + element + rb")(?:\s[^<>]*)?>.*?</\1\s*>", b"", data, flags=re.DOTALL)
+    target = work / f"{path.stem}.{wanted}{path.suffix}"
+    target.write_bytes(data)
+    schema = path.with_suffix(".xsd")
+    if schema.is_file():
+        target.with_suffix(".xsd").write_bytes(schema.read_bytes())
+    return target
+
+
+def references(path: Path) -> list[str]:
+    """Return the names of elements of a GML file that refer to something (`xlink:href`), in order of appearance.
+
+    Raises DataError when one of them stands for a geometry: GDAL would leave the feature without.
+    """
+    data = path.read_bytes()
+    if b"xlink:href" not in data:
+        return []
+    names: dict[str, None] = {}
+    for name, target in dict.fromkeys(_REFERENCE.findall(data)):
+        names.setdefault(name.decode())
+        local = target.startswith(b"#") and re.search(_GML_ID + rb"[\"']" + re.escape(target[1:]) + rb"[\"']", data)
+        if local or _PARTS.fullmatch(name):
+            where = target.decode("utf-8", "replace")
+            raise DataError(
+                f'{path.name} refers to a geometry: {name.decode()} is xlink:href="{where}"',
+                "Have the publisher write geometries in place",
+            )
+    return list(names)
+
+
+def texts_of(path: Path, name: str) -> list[str]:
+    """Return the different texts of the elements `name` of an XML file."""
+    element = rb"<(?:[\w.-]+:)?" + re.escape(name.encode()) + rb"(?:\s[^<>]*)?>([^<]*)<"
+    found = {match[1].strip() for match in re.finditer(element, path.read_bytes())}
+    return sorted(text.decode("utf-8", "replace") for text in found if text)
+
+
+def _checked_tail(path: Path, root: bytes) -> bytes:
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - _BLOCK))
+        tail = handle.read().replace(b"\x00", b"")
+    if not re.search(rb"</" + re.escape(root) + rb"\s*>|<" + re.escape(root) + rb"[^>]*/>", tail):
+        raise DataError(f"{path.name} is truncated: its element {root.decode('utf-8', 'replace')} does not end", _AGAIN)
+    return tail

@@ -1,0 +1,318 @@
+"""What the XML of an XLSX sheet says that calamine does not hand on: errors, formulas without values, digits, extent.
+
+The XML is gone through in blocks of rows, by searches that are much faster than reading it; only a block in which one
+of them finds something is taken apart. What is made of it is decided in `workbook`. The elements are those of ECMA-376,
+part 1, section 18.3.1.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from posixpath import join, normpath, split
+from typing import IO, TypeAlias
+
+import numpy as np
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits, beyond
+from d4c_pipeline.readers import sheet_texts
+
+# Row and column from 0.
+Cell: TypeAlias = "tuple[int, int]"
+Range: TypeAlias = "tuple[Cell, Cell]"
+
+_BLOCK = 1 << 22
+_PART_BYTES = 64 << 20
+_ROW_BYTES = 128 << 20  # Excel has 16,384 columns
+# A dense table of so many cells is held in any case; a larger one has to be filled to this share. Of each cell calamine
+# and Python take about 100 bytes.
+_CELLS, _FILLED = 4_000_000, 0.02
+_ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?row>)", re.DOTALL)
+_CELL = re.compile(rb"<(?:\w+:)?c\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?c>)", re.DOTALL)
+_VALUE = re.compile(rb"<(?:\w+:)?v\b[^>]*>([^<]*)</")
+_FORMULA = re.compile(rb"<(?:\w+:)?f\b[^>]*?(?:/>|>([^<]*)</)")
+_ATTRIBUTE = re.compile(rb"""\b(r|t|s|hidden|min|max)\s*=\s*["']([^"']*)["']""")
+_REFERENCE = re.compile(rb"([A-Z]+)(\d+)")
+_CELL_COUNT = re.compile(rb"<(?:\w+:)?c[ />]")
+_WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,})\d""")
+_ROW_NUMBER = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br\s*=\s*["'](\d+)["']""")
+# A row or cell far down: rows may stand in any order, and cells need not be in the row that they name.
+_FAR = re.compile(rb"""\br\s*=\s*["'][A-Z]*(\d{7,})""")
+_HIDDEN_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\bhidden="(?:1|true)"')
+_COLUMN = re.compile(rb"<(?:\w+:)?col\b([^>]*?)/?>")
+# A formula with nothing behind it; a number of more digits than Excel has.
+_NO_VALUE = re.compile(
+    rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
+)
+_ZERO_VALUE = re.compile(rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*<(?:\w+:)?v>0</")
+_LONG = re.compile(rb"v>-?(?:\d{16,}|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))")
+_NEVER_WAS = re.compile(rb"v>60(?:\.\d+)?</")
+# Numbers shown with leading zeros: 00000, also of several sections.
+_PADDED = re.compile(r'(0{2,})(?:;.*)?|"?(0{2,})"?')
+
+
+@dataclass
+class Sheet:
+    """What is noteworthy in a sheet. `cells` counts those in the XML, `rows` and `columns` span all of them.
+
+    `errors`: cell -> `#N/A`. `formulas`: cells whose value was never calculated -> the formula. `digits`: cells with
+    whole numbers beyond 15 digits -> as written. `padded`: cells that are shown with leading zeros -> to how many
+    digits. `leap_days`: cells that hold Excel's 60th day, 29 February 1900, if their format is that of a date.
+    """
+
+    rows: int = 0
+    columns: int = 0
+    cells: int = 0
+    hidden_rows: int = 0
+    hidden_columns: list[int] = field(default_factory=list[int])
+    errors: dict[Cell, str] = field(default_factory=dict[Cell, str])
+    formulas: dict[Cell, str] = field(default_factory=dict[Cell, str])
+    digits: dict[Cell, str] = field(default_factory=dict[Cell, str])
+    padded: dict[Cell, int] = field(default_factory=dict[Cell, int])
+    leap_days: list[Cell] = field(default_factory=list[Cell])
+
+
+def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
+    """Look through the sheet `name` of the workbook at `path`; for `leap_days` only if that is asked.
+
+    Raises DataError for one whose cells span far more than they fill (a 1.5 kB file may have a cell at XFD1048576, and
+    every reader makes a table of all that is between), and when a part is not where the workbook says.
+    """
+    found = Sheet()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = _parts(archive, path)
+            sheet_texts.check(archive, parts.by_type.get("sharedStrings", ""), parts.sheet(name, path), path)
+            part, is_dirty, padded = parts.sheet(name, path), parts.is_dirty, _padded_styles(archive, parts, path)
+            with archive.open(part) as handle:
+                for block in _blocks(handle):
+                    _look_at(block, found, is_dirty=is_dirty, padded=padded, leap_days=leap_days)
+            if _is_sparse(found):
+                # Cells that have nothing but a format don't count.
+                found.rows, found.columns, found.cells = _extent(archive, part)
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, ET.ParseError) as error:
+        raise DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again") from error
+    check_extent(found, f"Sheet {name} of {path.name}")
+    return found
+
+
+def check_extent(found: Sheet, name: str) -> None:
+    """Raise DataError when the cells of a sheet span far more than they fill, or are more than may be (`model.limits`).
+
+    Readers fill what is between.
+    """
+    limits = Limits.from_environment()
+    if found.rows * found.columns > limits.cells and not _is_sparse(found):
+        raise beyond(
+            name, f"has {found.rows:,} rows of {found.columns:,} columns, more than {limits.cells:,} cells", "cells"
+        )
+    if _is_sparse(found):
+        raise DataError(
+            f"{name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in {found.cells:,} cells:"
+            f" one of them is far from the others (its end is {reference((found.rows - 1, found.columns - 1))})",
+            "Have the publisher delete the rows and columns behind the table and save the workbook again",
+        )
+
+
+def _is_sparse(found: Sheet) -> bool:
+    return found.rows * found.columns > max(_CELLS, found.cells / _FILLED)
+
+
+def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int, int]:
+    rows = columns = cells = 0
+    with archive.open(part) as handle:
+        for block in _blocks(handle):
+            for row in _ROW.finditer(block):
+                number, column = dict(_ATTRIBUTE.findall(row[1])).get(b"r", b""), 0
+                for match in _CELL.finditer(row[2] or b""):
+                    # Without a place of its own a cell stands behind the one before, in the row that is named.
+                    if place := _REFERENCE.fullmatch(dict(_ATTRIBUTE.findall(match[1])).get(b"r", b"")):
+                        number, column = place[2], _column(place[1][:8])
+                    column += 1
+                    if match[2]:
+                        rows = max(rows, int(number[:10]) if number.isdigit() else rows + 1)
+                        columns, cells = max(columns, column), cells + 1
+    return rows, columns, cells
+
+
+def reference(cell: Cell) -> str:
+    """Return the name that a spreadsheet has for the cell: (1, 27) is AB2."""
+    row, column = cell
+    letters = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(65 + rest) + letters
+    return f"{letters}{row + 1}"
+
+
+def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
+    # Cut behind rows.
+    rest = b""
+    while data := handle.read(_BLOCK):
+        data = rest + data
+        end = data.rfind(b"</row>") + len(b"</row>")
+        if end < len(b"</row>"):
+            end = data.rfind(b":row>") + len(b":row>")
+            end = 0 if end < len(b":row>") else end
+        if not end:
+            if len(data) > _ROW_BYTES:
+                raise EOFError(f"a row of more than {_ROW_BYTES:,} bytes")
+            rest = data
+            continue
+        yield data[:end]
+        rest = data[end:]
+    yield rest
+
+
+def _look_at(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int], leap_days: bool) -> None:
+    first = found.rows
+    found.cells += block.count(b"<c ") or len(_CELL_COUNT.findall(block))
+    at = block.rfind(b"<row")
+    last = _ROW_NUMBER.match(block, at if at >= 0 else block.rfind(b"<", 0, max(block.rfind(b":row "), 0)))
+    found.rows = max(found.rows, int(last[1])) if last else found.rows + block.count(b"<row")
+    found.rows = max(found.rows, max((int(row[:10]) for row in _FAR.findall(block)), default=0))
+    wide = {letters[:8] for letters in _WIDE.findall(block)} or {b"Z"}
+    found.columns = max(found.columns, max(map(_column, wide)) + 1)
+    if b"hidden=" in block:
+        found.hidden_rows += len(_HIDDEN_ROW.findall(block))
+        found.hidden_columns += _hidden_columns(block)
+    has_formula = b"<f" in block or (at < 0 and b":f" in block)
+    if (
+        b't="e"' in block
+        or (has_formula and _NO_VALUE.search(block))
+        or (has_formula and is_dirty and _ZERO_VALUE.search(block))
+        or _LONG.search(block)
+        or any(b's="%b"' % style in block for style in padded)
+        or (leap_days and _NEVER_WAS.search(block))
+    ):
+        _take_apart(block, found, first, is_dirty=is_dirty, padded=padded)
+
+
+def _take_apart(block: bytes, found: Sheet, row: int, *, is_dirty: bool, padded: dict[bytes, int]) -> None:
+    for match in _ROW.finditer(block):
+        attributes = dict(_ATTRIBUTE.findall(match[1]))
+        row = int(attributes[b"r"]) - 1 if b"r" in attributes else row
+        column = 0
+        for inner in _CELL.finditer(match[2] or b""):
+            of_cell = dict(_ATTRIBUTE.findall(inner[1]))
+            if place := _REFERENCE.fullmatch(of_cell.get(b"r", b"")):
+                column = _column(place[1])
+            _note((row, column), of_cell, inner[2] or b"", found, is_dirty=is_dirty, padded=padded)
+            column += 1
+        row += 1
+
+
+def _note(
+    cell: Cell, attributes: dict[bytes, bytes], body: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int]
+) -> None:
+    kind = attributes.get(b"t", b"n")
+    value = _VALUE.search(body)
+    text = value[1].strip().decode("utf-8", "replace") if value else ""
+    if kind == b"e":
+        found.errors[cell] = text or "an error"
+    formula = _FORMULA.search(body)
+    # A text that a formula makes may be empty.
+    if formula is not None and kind != b"str" and (not text or (is_dirty and text == "0")):
+        found.formulas[cell] = "=" + (formula[1] or b"").decode("utf-8", "replace")
+    if kind != b"n" or not text:
+        return
+    if _LONG.match(b"v>" + text.encode()):
+        found.digits[cell] = text
+    if (width := padded.get(attributes.get(b"s", b""))) is not None:
+        found.padded[cell] = width
+    if text.partition(".")[0] == "60":
+        found.leap_days.append(cell)
+
+
+def _hidden_columns(block: bytes) -> list[int]:
+    hidden = np.zeros(1 << 14, np.bool_)
+    for match in _COLUMN.finditer(block):
+        attributes = dict(_ATTRIBUTE.findall(match[1]))
+        if attributes.get(b"hidden") in (b"1", b"true"):
+            hidden[max(int(attributes[b"min"]) - 1, 0) : int(attributes[b"max"])] = True
+    return [int(at) for at in np.flatnonzero(hidden)]
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number - 1
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Of a workbook: its own part parsed, and the targets of its relations by id and by the last word of their type."""
+
+    workbook: ET.Element
+    by_id: dict[str, str]
+    by_type: dict[str, str]
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the program that wrote the workbook left calculating to the one that opens it."""
+        every = (each for each in self.workbook.iter() if _local(each) == "calcPr")
+        return any(each.get("fullCalcOnLoad") in ("1", "true") for each in every)
+
+    def sheet(self, name: str, path: Path) -> str:
+        for each in self.workbook.iter():
+            if _local(each) == "sheet" and each.get("name") == name:
+                key = next((value for attribute, value in each.attrib.items() if attribute.endswith("}id")), "")
+                if key in self.by_id:
+                    return self.by_id[key]
+        raise DataError(f"{path.name} has no sheet {name} where its workbook says", "Fetch the vintage again")
+
+
+def _parts(archive: zipfile.ZipFile, path: Path) -> _Parts:
+    _, top = _relations(archive, "", path)
+    main = top.get("officeDocument", "xl/workbook.xml")
+    by_id, by_type = _relations(archive, main, path)
+    return _Parts(_parsed(archive, main, path), by_id, by_type)
+
+
+def _relations(archive: zipfile.ZipFile, part: str, path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    folder, name = split(part)
+    by_id: dict[str, str] = {}
+    by_type: dict[str, str] = {}
+    for each in _parsed(archive, join(folder, "_rels", f"{name}.rels"), path):
+        target = each.get("Target", "")
+        target = target.lstrip("/") if target.startswith("/") else normpath(join(folder, target))
+        by_id[each.get("Id", "")] = target
+        by_type[each.get("Type", "").rpartition("/")[2]] = target
+    return by_id, by_type
+
+
+def _padded_styles(archive: zipfile.ZipFile, parts: _Parts, path: Path) -> dict[bytes, int]:
+    # Index of the style -> digits that a number is filled up to.
+    if (part := parts.by_type.get("styles", "")) not in archive.namelist():
+        return {}
+    styles = _parsed(archive, part, path)
+    formats: dict[str, int] = {}
+    for each in styles.iter():
+        if _local(each) == "numFmt" and (match := _PADDED.fullmatch(each.get("formatCode", ""))):
+            formats[each.get("numFmtId", "")] = len(match[1] or match[2])
+    if not formats:
+        return {}
+    groups = [each for each in styles if _local(each) == "cellXfs"]
+    of_cells = [each.get("numFmtId", "") for group in groups for each in group]
+    return {str(at).encode(): formats[number] for at, number in enumerate(of_cells) if number in formats}
+
+
+def _parsed(archive: zipfile.ZipFile, part: str, path: Path) -> ET.Element:
+    with archive.open(part) as handle:
+        text = handle.read(_PART_BYTES + 1)
+    bare = text.replace(b"\x00", b"")  # in UTF-16 a zero stands beside each letter
+    if len(text) > _PART_BYTES or b"<!DOCTYPE" in bare or b"<!ENTITY" in bare:
+        raise DataError(f"{path.name} has a part {part} that no spreadsheet program writes", "Fetch the vintage again")
+    return ET.fromstring(text)  # noqa: S314 - it has no type declaration, hence no entities
+
+
+def _local(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]

@@ -1,0 +1,353 @@
+"""Delimited text (CSV, TSV, the data file of a WDS full table): every column read as text, nothing guessed of types.
+
+It is read in blocks, side by side where it can be cut between rows, so that ten million rows take no more memory than
+ten thousand. Columns with coordinates become geometry in `coordinates`; casting to types belongs to `columns`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.readers import dialect as dialects
+from d4c_pipeline.readers import quoting
+from d4c_pipeline.readers.dialect import UTF8, Dialect, Until
+from d4c_pipeline.readers.marks import with_plain_numbers
+from d4c_pipeline.tables.native import Native, with_nulls
+from d4c_pipeline.tables.parallel import in_order
+
+# Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
+_BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
+_TOO_LONG = "straddl"
+# What is cut off the file at a time, to be parsed beside others, and the last row of each (see `_cut`).
+_CUT = 8 << 20
+_LAST = b"(the last row of a cut)"
+_REMEDY = "Correct processing.encoding, delimiter or header, or fetch the vintage again"
+_PAD_ROWS = 20_000
+_BACKSLASH = b"\\"
+
+
+def read(path: Path, processing: Processing, *, threads: int | None = None) -> Native:
+    """Read delimited text.
+
+    An empty field and each of `nulls` is null; all else is kept verbatim, but for numbers with declared marks. A row
+    without any value is left out and counted (`empty_rows`). Columns that have neither a name nor a value are left out
+    (`unnamed_columns`). Tab-separated text in which a field begins with a quote that its line does not end is taken as
+    unquoted (the text/tab-separated-values of IANA has no quotes). Raises DataError for text that can't be decoded,
+    rows that are ragged, quotes that are not closed where a field ends, NUL bytes, and for a title, a note or a total
+    that would be read as names or as a row, naming the line.
+    """
+    report: dict[str, Any] = {}
+    with _explained(path, processing.encoding or "delimited"):
+        dialect = dialects.find(path, processing, report)
+    empty = _empty_columns(path, processing, dialect, threads)
+    if empty:
+        report["unnamed_columns"] = len(empty)
+    names = [name for at, name in enumerate(dialect.names) if at not in empty]
+    rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
+    batches = rows if rows is not None else _parse(path, processing, dialect, threads, names)
+    batches = _with_values(batches if rows is None else (batch.select(names) for batch in batches), report)
+    if set(processing.nulls) - {""}:
+        # Not by Arrow's parser, which would not tell a row of markers from a row of nothing.
+        batches = _marked(batches, processing.nulls)
+    # A name that occurs twice is still the source's name of both.
+    fields = [
+        pa.field(name, pa.string(), metadata={"source": raw} if raw and raw != name else None)
+        for at, (name, raw) in enumerate(zip(dialect.names, dialect.raw, strict=True))
+        if at not in empty
+    ]
+    return Native(path.name, pa.schema(fields), with_plain_numbers(batches, processing), report=report)
+
+
+def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    # Spreadsheets write rows of nothing but delimiters below the last one. Most batches are told by their first column.
+    for batch in batches:
+        nothing: Any = None
+        for column in batch.columns:
+            if not column.null_count:
+                break
+            null = column.is_null().to_numpy(zero_copy_only=False)
+            nothing = null if nothing is None else nothing & null
+            if not nothing.any():
+                break
+        else:
+            if nothing is not None and (count := int(np.count_nonzero(nothing))):
+                report["empty_rows"] = report.get("empty_rows", 0) + count
+                yield batch.filter(pa.array(~nothing))
+                continue
+        yield batch
+
+
+def _marked(batches: Iterator[pa.RecordBatch], nulls: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        columns = [with_nulls(column, nulls) for column in batch.columns]
+        yield pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _empty_columns(path: Path, processing: Processing, dialect: Dialect, threads: int | None) -> frozenset[int]:
+    # Which columns without a name have no value either. Where the first rows don't tell, all are read.
+    filled = {at for at in dialect.unnamed if any(row[at] for row in dialect.sample if at < len(row))}
+    unsure = sorted({*dialect.unnamed} - filled)
+    if unsure:
+        names = [dialect.names[at] for at in unsure]
+        batches = (
+            _padded(path, processing, dialect, {})
+            if processing.ragged == "pad"
+            else _parse(path, processing, dialect, threads, names)
+        )
+        for batch in batches:
+            filled |= {at for at in unsure if batch.column(dialect.names[at]).null_count < batch.num_rows}
+    beyond = min((at for at in filled if at >= dialect.width), default=None)
+    if beyond is not None:
+        for line, row in dialect.rows(path, names=not processing.header):
+            if any(row[beyond:]):
+                raise _ragged(path, line, dialect.width, len(row))
+    return frozenset(dialect.unnamed) - filled
+
+
+class _QuotedError(Exception):
+    """A cut may have fallen between quotes, or a row does not fit into one."""
+
+
+def _parse(
+    path: Path, processing: Processing, dialect: Dialect, threads: int | None, names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    # The columns `names`, not those that are left out.
+    options = _options(processing, dialect, names)
+    streams = [partial(_stream, path, options, dialect.end, size=size, threads=threads) for size in _BLOCKS]
+    whole = streams[0]
+    if dialect.encoding in UTF8 and not dialect.escape:
+        marks = _marks(processing, dialect)
+        streams.insert(0, partial(_side_by_side, path, options, dialect, marks, threads=threads))
+    done = 0
+    for stream in streams:
+        if stream is whole:
+            _check_bytes(path, processing, dialect)
+        skip = done
+        try:
+            for batch in stream():
+                if skip >= batch.num_rows:
+                    skip -= batch.num_rows
+                    continue
+                yield batch.slice(skip).select(names)
+                done += batch.num_rows - skip
+                skip = 0
+            return
+        except _QuotedError:
+            continue
+        except (UnicodeError, pa.ArrowInvalid) as error:
+            if _TOO_LONG in str(error) and stream is not streams[-1]:
+                continue
+            raise _refusal(path, processing, dialect, error) from error
+
+
+def _options(processing: Processing, dialect: Dialect, names: list[str]) -> dict[str, Any]:
+    # The first column shows where a cut fell (see `_parsed`).
+    wanted = list(dict.fromkeys((dialect.names[0], *names)))
+    return {
+        "read_options": pyarrow.csv.ReadOptions(
+            column_names=list(dialect.names),
+            skip_rows=dialect.skipped,
+            skip_rows_after_names=0 if processing.header else 1,
+            # Arrow skips a byte order mark of UTF-8 itself, and reads it faster when it need not transcode.
+            encoding="utf8" if dialect.encoding in UTF8 else dialect.encoding,
+        ),
+        "parse_options": pyarrow.csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote or False,
+            escape_char=dialect.escape or False,
+            newlines_in_values=bool(dialect.quote or dialect.escape),
+        ),
+        "convert_options": pyarrow.csv.ConvertOptions(
+            check_utf8=not dialect.checked,
+            column_types=dict.fromkeys(dialect.names, pa.string()),
+            include_columns=wanted,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    }
+
+
+def _marks(processing: Processing, dialect: Dialect) -> quoting.Marks:
+    marks = (mark.encode() for mark in (dialect.delimiter, dialect.quote, dialect.escape))
+    return quoting.Marks(*marks, width=len(dialect.names), suspicious=processing.quote is None)
+
+
+def _stream(
+    path: Path, options: dict[str, Any], end: int, *, size: int, threads: int | None
+) -> Iterator[pa.RecordBatch]:
+    reading = options["read_options"]
+    reading.block_size, reading.use_threads = size, threads != 1
+    if end == path.stat().st_size:
+        yield from pyarrow.csv.open_csv(path, **options)
+        return
+    with pa.PythonFile(Until(path, end), "r") as part:
+        yield from pyarrow.csv.open_csv(part, **options)
+
+
+def _side_by_side(
+    path: Path, options: dict[str, Any], dialect: Dialect, marks: quoting.Marks, *, threads: int | None
+) -> Iterator[pa.RecordBatch]:
+    # Arrow's own stream parses in one thread. Raises _QuotedError for text that is not cut like this.
+    last = b"\n" + _LAST + dialect.delimiter.encode() * (len(dialect.names) - 1) + b"\n"
+    yield from in_order(lambda cut: _parsed(cut, last, options, marks), _cut(path, dialect.end), threads)
+
+
+def _cut(path: Path, end: int) -> Iterator[tuple[bool, tuple[bytes, memoryview]]]:
+    # Whether it is the first, and two pieces that together end behind a line.
+    with Until(path, end) as whole, io.BufferedReader(whole, _CUT) as handle:
+        first, rest = True, b""
+        while data := handle.read(_CUT):
+            line = data.rfind(b"\n") + 1
+            if not line:
+                raise _QuotedError
+            yield first, (rest, memoryview(data)[:line])
+            first, rest = False, data[line:]
+        if rest or first:
+            yield first, (rest, memoryview(b""))
+
+
+def _parsed(
+    cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: dict[str, Any], marks: quoting.Marks
+) -> pa.RecordBatch:
+    # A row of our own is put behind. If the cut fell between quotes, it is part of a value: the only way in which what
+    # comes after it could be misread.
+    first, pieces = cut
+    text = b"".join((*pieces, last))
+    whole = options["read_options"]
+    reading = pyarrow.csv.ReadOptions(
+        use_threads=False,
+        block_size=_BLOCKS[0],
+        column_names=whole.column_names,
+        encoding=whole.encoding,
+        skip_rows=whole.skip_rows if first else 0,
+        skip_rows_after_names=whole.skip_rows_after_names if first else 0,
+    )
+    try:
+        table = pyarrow.csv.read_csv(pa.BufferReader(text), **{**options, "read_options": reading})
+    except pa.ArrowInvalid as error:
+        # What is wrong, or that nothing is, comes out where it is not cut.
+        raise _QuotedError from error
+    # In the first, a row of the file shows that the names were in it too.
+    if table.num_rows <= first or table.column(0)[-1].as_py() != _LAST.decode():
+        raise _QuotedError
+    # Its own row, and an empty line before it.
+    rows = table.num_rows + reading.skip_rows + reading.skip_rows_after_names + text[: -len(last)].endswith(b"\n")
+    if not _is_sound(text, table, marks, rows):
+        raise _QuotedError
+    columns = [column.combine_chunks() for column in table.slice(0, table.num_rows - 1).columns]
+    return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+
+
+def _is_sound(text: bytes, table: pa.Table, marks: quoting.Marks, rows: int) -> bool:
+    # Whether there is no NUL in it, and no quote that is wrong. Counting tells that of most texts, and costs a tenth.
+    if b"\0" in text:
+        return False
+    if not marks.quote or marks.quote not in text:
+        return True
+    return quoting.is_plain(text, table, marks, rows=rows) or quoting.problem([text], marks) is None
+
+
+def _check_bytes(path: Path, processing: Processing, dialect: Dialect) -> None:
+    # What `_is_sound` finds, for all of the file, told by its line.
+    with _explained(path, dialect.encoding):
+        offset = 0
+        for block in dialect.blocks(path, _CUT):
+            if (at := block.find(0)) >= 0:
+                raise DataError(
+                    f"Line {dialect.line(path, offset + at)} of {path.name} has a NUL byte, which no text has",
+                    "Fetch the vintage again, declare processing.encoding (utf-16-le), or have the publisher repair it",
+                )
+            offset += len(block)
+        if dialect.quote:
+            marks = _marks(processing, dialect)
+            if (found := quoting.problem(dialect.blocks(path, _CUT), marks)) is not None:
+                raise _misquoted(path, dialect, marks, found)
+
+
+def _misquoted(path: Path, dialect: Dialect, marks: quoting.Marks, found: quoting.Problem) -> DataError:
+    # Remedies that were tried on this file.
+    opened, seen = dialect.line(path, found.start), dialect.line(path, found.end)
+    where = "" if opened == seen else f" (line {seen})"
+
+    def agrees(other: quoting.Marks) -> bool:
+        return quoting.problem(dialect.blocks(path, _CUT), other) is None
+
+    remedies: list[str] = []
+    if agrees(replace(marks, escape=_BACKSLASH)):
+        remedies.append("declare processing.escape: '\\', by which all quotes agree")
+    if found.what == quoting.ROWS and agrees(replace(marks, suspicious=False)):
+        remedies.append(f"declare processing.quote: '{dialect.quote}' if the value is right")
+    if dialect.is_rectangular(path):
+        remedies.append("declare processing.quote: '' to take quotes for plain text")
+    remedies.append(f"have the publisher repair line {opened}")
+    remedy = ", or ".join(remedies)
+    return DataError(
+        f"The quote that opens in line {opened} of {path.name} {found.what}{where}", remedy[0].upper() + remedy[1:]
+    )
+
+
+def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+    # Row by row: several times slower, which is why it has to be asked for.
+    width = len(dialect.names)
+    schema = pa.schema([(name, pa.string()) for name in dialect.names])
+    report["padded_rows"] = 0
+    _check_bytes(path, processing, dialect)
+    with _explained(path, dialect.encoding):
+        rows = dialect.rows(path, names=not processing.header)
+        while block := list(islice(rows, _PAD_ROWS)):
+            values: list[list[str | None]] = []
+            for line, row in block:
+                if any(field for field in row[width:]):
+                    raise _ragged(path, line, width, len(row))
+                report["padded_rows"] += len(row) < width
+                values.append([field or None for field in row[:width]] + [None] * (width - len(row)))
+            columns = [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
+            yield pa.record_batch(columns, schema=schema)
+
+
+def _refusal(path: Path, processing: Processing, dialect: Dialect, error: Exception) -> DataError:
+    # Arrow reads in parallel and does not know the line; on this way there is time to look for it.
+    if "columns, got" in str(error):
+        with _explained(path, dialect.encoding):
+            for line, row in dialect.rows(path, names=not processing.header):
+                if len(row) != len(dialect.names):
+                    return _ragged(path, line, len(dialect.names), len(row))
+    return _unreadable(path, dialect.encoding, error)
+
+
+def _ragged(path: Path, line: int, expected: int, actual: int) -> DataError:
+    less = actual < expected
+    return DataError(
+        f"Line {line} of {path.name} is ragged: Expected {expected} columns, got {actual}",
+        "Declare ragged: pad to fill such lines with nulls, or correct the delimiter"
+        if less
+        else "Correct processing.delimiter, header_row or header, or have the publisher repair the file",
+    )
+
+
+def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
+    said = " ".join(str(error).split())[:300]
+    return DataError(f"{path.name} can't be read as {encoding} text: {said}", _REMEDY)
+
+
+@contextmanager
+def _explained(path: Path, encoding: str) -> Generator[None]:
+    try:
+        yield
+    except (UnicodeError, csv.Error, pa.ArrowInvalid) as error:
+        raise _unreadable(path, encoding, error) from error

@@ -1,0 +1,329 @@
+"""Vector files through GDAL (pyogrio), as Arrow: shapefile, GeoPackage, File Geodatabase, GML, KML, GeoJSON, ...
+
+Only plain files on disk are opened, never GDAL's virtual ones, and nothing is fetched for them. Which file that is
+belongs to `inputs`, everything done to the features to `geometry` and `columns`.
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
+from d4c_pipeline.model.processing import Processing, VectorProcessing
+from d4c_pipeline.readers import answers, bounded, dbf, sqlite_bounds, wholeness
+from d4c_pipeline.readers import encoding as encodings
+from d4c_pipeline.readers.exact import Exact
+from d4c_pipeline.readers.inputs import DBF, Member
+from d4c_pipeline.readers.listening import Listener
+from d4c_pipeline.readers.preparation import HAS_FIDS, SEQUENCE, examined, gdal_name, prepared
+from d4c_pipeline.tables.gdal import pyogrio
+from d4c_pipeline.tables.native import (
+    GEOMETRY_FIELD,
+    Native,
+    Part,
+    chosen,
+    exactly_unique,
+    parse_crs,
+    plain,
+    plain_type,
+    with_nulls,
+)
+
+if TYPE_CHECKING:
+    import pyproj
+
+_TROUBLE = (
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    pa.ArrowException,
+    UnicodeError,
+    OSError,  # what Arrow makes of an error within a stream
+)
+# Formats of one layer: asking for the list of layers would read a file of JSON once more.
+_ONE_LAYER = frozenset(
+    {".shp", DBF, ".fgb", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".ndjson", ".tab", ".mif"}
+)
+# Arrow can't say how long a table without columns is; a running number says it, and identifies the feature.
+_FID = pa.field("fid", pa.int64())
+_BATCH_ROWS, _BATCH_BYTES = 16_384, 4 << 20
+_COUNTED = (".shp", ".gpkg", ".fgb")
+# What pyogrio says of a layer whose type is a TIN, a polyhedral surface or a triangle, with or without heights.
+_SURFACE = re.compile(r"Geometry type is not supported: [123]?0?(1[567])\b")
+_SURFACES = {"15": "polyhedral surface", "16": "TIN", "17": "triangle"}
+_EXTENSION = b"ARROW:extension:name"
+_WKB_NAMES = (b"geoarrow.wkb", b"ogc.wkb")
+
+
+def parts(member: Member, processing: Processing) -> list[Part]:
+    """Return the layers of a file to read: the declared ones or the only one.
+
+    For features, layers without geometry don't count. Raises DataError for a broken file, no layer, or several that are
+    not to be appended.
+    """
+    path = member.path
+    stated = wholeness.check(member)
+    # Neither a schema that a file names is fetched for it, nor is one that was guessed written beside it.
+    pyogrio.set_gdal_config_options(
+        {"GML_DOWNLOAD_SCHEMA": False, "GML_SAVE_RESOLVED_TO": None, "GML_GFS_TEMPLATE": None}
+    )
+    if member.suffix in _ONE_LAYER:
+        names = [path.stem] if processing.layer is None else _layers(member, processing)
+    else:
+        names = _layers(member, processing)
+    picked = chosen(names, processing.layer, several=processing.append, path=path, what="layer")
+    # Where there is but one, GDAL is not asked for it by name: in GeoJSON it may have another than the file.
+    ask = [None if member.suffix in _ONE_LAYER else name for name in picked]
+    return [
+        Part(member.name, name, partial(_open, member, processing, name, asked, stated))
+        for name, asked in zip(picked, ask, strict=True)
+    ]
+
+
+def _layers(member: Member, processing: Processing) -> list[str]:
+    path = member.path
+    listener = Listener(path)
+    if member.suffix == ".gpkg":
+        sqlite_bounds.check_layers(path)
+    with _explained(path), _without_schema(path), listener.opening():
+        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(gdal_name(member))]
+        if member.suffix == ".gpx":
+            # GDAL lists the five kinds of things that can be in any such file.
+            layers = [each for each in layers if _count(path, each[0])]
+    if not isinstance(processing, VectorProcessing) or not layers:
+        return [name for name, _ in layers]
+    with_geometry = [name for name, kind in layers if kind is not None]
+    if not with_geometry:
+        raise DataError(
+            f"{path.name} has no layer with geometry (layers: {', '.join(name for name, _ in layers)})",
+            "Declare processing.kind: table",
+        )
+    # One that is declared by name may be named although it has no geometry: the message is about that then.
+    return [name for name, kind in layers if kind is not None or name == processing.layer]
+
+
+def _open(member: Member, processing: Processing, layer: str, asked: str | None, stated: int | None) -> Native:
+    # Text in a shapefile is decoded as declared, else as its side files say.
+    path = member.path
+    vector = processing if isinstance(processing, VectorProcessing) else None
+    options: dict[str, Any] = {}
+    encoding = encodings.python_name(processing.encoding) if processing.encoding else None
+    if member.suffix in (".shp", DBF):
+        table = path if member.suffix == DBF else dbf.beside(path, DBF)
+        encoding = encoding or (dbf.dbf_encoding(table) if table is not None else None)
+        options["ENCODING"] = (encoding or "").upper().replace("ISO8859", "ISO-8859")
+    name = f"Layer {layer} of {path.name}"
+    if member.suffix == ".gpkg":
+        sqlite_bounds.check(path, layer)
+    listener = Listener(path)
+    with ExitStack() as stack:
+        stack.enter_context(_without_schema(path))
+        stack.enter_context(listener.reading())
+        with _explained(path), listener.opening():
+            # Asked once: opening a GeoPackage takes GDAL 12 ms.
+            info = _info(path, asked) if member.suffix in (*_COUNTED, *HAS_FIDS) else None
+            source = prepared(member, processing, info, stack)
+            meta, reader = stack.enter_context(
+                pyogrio.open_arrow(
+                    source.name,
+                    layer=asked,
+                    read_geometry=vector is not None,
+                    use_pyarrow=True,
+                    batch_size=_batch_size(member, info),
+                    **options,
+                    **source.options,
+                )
+            )
+        # GDAL's own threads are waited for without Python's lock, which they may want in order to be heard.
+        stack.callback(reader.close)
+        bounded.check_columns(name, len(reader.schema), Limits.from_environment())
+        report = ({"encoding": encoding} if member.suffix in (".shp", DBF) else {}) | {"layer": layer} | source.report
+        columns = _columns(reader.schema, meta, vector, name, report)
+        own = [
+            (reader.schema.field(at).name, plain_type(reader.schema.field(at).type))
+            for at in columns.positions
+            if not (source.options.get("return_fids") and reader.schema.field(at).name == meta["fid_column"])
+        ]
+        with _explained(path), listener.opening():
+            exact = examined(member, source, processing, layer, own, encoding)
+        listener.exact = frozenset((*exact.types, *exact.left_out, *processing.drop))
+        report |= exact.report | _together(report, exact.report)
+        columns = columns.with_exact(reader.schema, exact)
+        texts = encodings.Texts(path.name, encoding, report, fixed_width=member.suffix in (".shp", DBF))
+        batches = _batches(path, stack.pop_all(), reader, columns, texts, processing.nulls, listener, stated)
+    crs = _crs(meta["crs"], path, vector) if vector is not None else None
+    return Native(name, columns.attributes, batches, crs, report=report)
+
+
+def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    # Facts about columns that both reports have.
+    return {key: one[key] | other[key] for key in one.keys() & other.keys() if isinstance(one[key], dict)}
+
+
+def _count(path: Path, layer: str) -> int:
+    return int(_info(path, layer, force_feature_count=True)["features"])
+
+
+def _info(path: Path, layer: str | None, **options: bool) -> dict[str, Any]:
+    try:
+        return pyogrio.read_info(path, layer=layer, **options)
+    except IndexError as error:  # what pyogrio raises for a file that GDAL opens and finds no layer in
+        raise pyogrio.errors.DataLayerError("it has no layer") from error
+
+
+def _batch_size(member: Member, info: Mapping[str, Any] | None) -> int:
+    # Features of a batch: fewer where they are big, so that memory does not grow with a country's coast. Only formats
+    # that say their count at their beginning are asked for it.
+    if member.suffix not in _COUNTED or info is None:
+        return _BATCH_ROWS
+    count = info["features"]
+    size = member.path.stat().st_size
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES * count // size)) if count > 0 and size else _BATCH_ROWS
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of GDAL's stream are attributes, which is the geometry (-1 for none), and what they become.
+
+    Where `exact` has a column, it is not taken from the stream; those that it adds come first.
+    """
+
+    attributes: pa.Schema
+    positions: tuple[int, ...]
+    geometry: int
+    names: tuple[str, ...] = ()
+    exact: Exact = field(default_factory=Exact)
+
+    def with_exact(self, schema: pa.Schema, exact: Exact) -> _Columns:
+        """Return what becomes of the columns of a stream of that `schema`."""
+        positions = tuple(at for at in self.positions if schema.field(at).name not in exact.left_out)
+        kinds = [(name, kind) for name, kind in exact.added.items()]
+        for at in positions:
+            own = schema.field(at)
+            kinds.append((own.name, exact.types.get(own.name, plain_type(own.type))))
+        unique = exactly_unique([name for name, _ in kinds])
+        attributes = pa.schema([(name, kind) for name, (_, kind) in zip(unique, kinds, strict=True)] or [_FID])
+        return _Columns(attributes, positions, self.geometry, tuple(schema.field(at).name for at in positions), exact)
+
+    def arrays(self, batch: pa.RecordBatch) -> Iterator[pa.Array]:
+        """Yield the attributes of a batch of the stream, in their order."""
+        exact = self.exact
+        taken = exact.take(batch.num_rows) if exact.take is not None else {}
+        if short := [name for name, column in taken.items() if len(column) != batch.num_rows]:
+            raise DataError(
+                f"Column {short[0]} has fewer values than there are rows", "Have the publisher correct the file"
+            )
+        yield from (taken[name] for name in exact.added)
+        for name, at in zip(self.names, self.positions, strict=True):
+            if name in exact.types:
+                yield taken[name]
+                continue
+            column = plain(batch.column(at))
+            if name in exact.unset:
+                column = pc.if_else(pc.equal(column, exact.unset[name]), pa.scalar(None, column.type), column)
+            yield column
+
+
+def _columns(
+    schema: pa.Schema, meta: dict[str, Any], vector: VectorProcessing | None, name: str, report: dict[str, Any]
+) -> _Columns:
+    shapes = [at for at, field in enumerate(schema) if (field.metadata or {}).get(_EXTENSION) in _WKB_NAMES]
+    geometry = -1
+    if vector is not None:
+        wanted = vector.geometry_column or meta["geometry_name"] or "wkb_geometry"
+        geometry = schema.get_field_index(wanted)
+        if geometry < 0:
+            there = ", ".join(schema.field(at).name for at in shapes)
+            raise DataError(
+                f"{name} has no geometry column {wanted}; it has {there}" if there else f"{name} has no geometry",
+                "Correct processing.geometry_column" if there else "Declare processing.kind: table, or another layer",
+            )
+        if others := [schema.field(at).name for at in shapes if at != geometry]:
+            report["geometry_columns_dropped"] = others
+    positions = tuple(at for at in range(len(schema)) if at != geometry and at not in shapes)
+    return _Columns(pa.schema([]), positions, geometry)
+
+
+def _batches(
+    path: Path,
+    stack: ExitStack,
+    reader: pa.RecordBatchReader,
+    columns: _Columns,
+    texts: encodings.Texts,
+    nulls: tuple[str, ...],
+    listener: Listener,
+    stated: int | None,
+) -> Iterator[pa.RecordBatch]:
+    schema = columns.attributes if columns.geometry < 0 else columns.attributes.append(GEOMETRY_FIELD)
+    done = 0
+    with stack:
+        while True:
+            with _explained(path), listener.hearing():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    break
+            with _explained(path):
+                arrays = [
+                    with_nulls(texts.checked(column, schema.field(number).name), nulls)
+                    for number, column in enumerate(columns.arrays(batch))
+                ]
+                if not arrays:
+                    arrays = [pa.array(range(done + 1, done + batch.num_rows + 1), pa.int64())]
+                if columns.geometry >= 0:
+                    arrays.append(plain(batch.column(columns.geometry)))
+                done += batch.num_rows
+                out = pa.record_batch(arrays, schema=schema)
+            yield out
+    if path.suffix.lower() in SEQUENCE:
+        wholeness.check_sequence(path, done)
+    listener.judge(texts.report)
+    answers.check_rows(path.name, done, stated, "its own count", texts.report)
+    answers.check_rows(path.name, done, columns.exact.rows, columns.exact.counted_by, texts.report)
+
+
+@contextmanager
+def _explained(path: Path) -> Generator[None]:
+    try:
+        yield
+    except _TROUBLE as error:
+        # GDAL names the file by its path on this machine.
+        said = " ".join(str(error).replace(f"{path.parent}{os.sep}", "").split())
+        if (surface := _SURFACE.search(said)) is not None:
+            raise DataError(
+                f"{path.name} has a layer of surfaces in space ({_SURFACES[surface[1]]}), no features of a map",
+                "Have the publisher deliver them as polygons, or declare another layer or processing.kind: table",
+            ) from error
+        raise DataError(f"{path.name} can't be read: {said[:300]}", "Fetch the vintage again") from error
+
+
+@contextmanager
+def _without_schema(path: Path) -> Generator[None]:
+    # GDAL writes the schema that it guesses for a GML file beside it, and would take it for the publisher's next time.
+    schema = path.with_suffix(".gfs")
+    if path.suffix.lower() != ".gml" or schema.exists():
+        yield
+        return
+    try:
+        yield
+    finally:
+        schema.unlink(missing_ok=True)
+
+
+def _crs(stated: str | None, path: Path, vector: VectorProcessing) -> pyproj.CRS:
+    text = vector.crs if vector.crs and (vector.override_crs or not stated) else stated
+    if not text:
+        raise DataError(f"{path.name} does not say its coordinate reference system", "Declare processing.crs")
+    return parse_crs(text, path)

@@ -1,0 +1,309 @@
+"""Workbooks (XLSX, XLSM, XLSB, XLS, ODS) through calamine: one sheet as a table with the types that its cells have.
+
+The sheet is held in memory, which its format bounds (1,048,576 rows in XLSX). What calamine does not hand on is found
+by `sheet_xml`, which rows are data by `sheet_table`, what a column becomes by `sheet_columns`.
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import datetime as dt
+import mmap
+import re
+import zipfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import python_calamine as calamine
+
+from d4c_pipeline.files.unpack import check_size
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.limits import Limits
+from d4c_pipeline.model.processing import Column, Processing
+from d4c_pipeline.readers import bounded, sheet_biff, sheet_columns, sheet_ods, sheet_table, sheet_xml
+from d4c_pipeline.readers.marks import with_plain_numbers
+from d4c_pipeline.readers.sheet_columns import is_value
+from d4c_pipeline.readers.sheet_xml import Cell, Range, Sheet, reference
+from d4c_pipeline.tables.names import snake_case
+from d4c_pipeline.tables.native import Native, chosen, exactly_unique
+
+Kind: TypeAlias = Literal["xlsx", "xlsb", "ods", "xls", "text"]
+
+_ROWS = 65_536
+_DAY_BEFORE = dt.date(1900, 2, 28)
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "xlsx": (".xlsx", ".xlsm"),
+    "xlsb": (".xlsb",),
+    "ods": (".ods",),
+    "xls": (".xls",),
+}
+_AGAIN = "Fetch the vintage again"
+_ODS_DURATION = re.compile(r"(-?)PT(\d+)H(\d+)M(\d+)(?:[.,](\d+))?S")
+
+
+def kind(path: Path) -> Kind:
+    """Return what the file is by its bytes, whatever its name says; `text` for delimited text under another name.
+
+    Raises DataError for a page or XML under the name of a workbook, and for what is none.
+    """
+    with path.open("rb") as handle:
+        head = handle.read(4096)
+    if head.startswith(_OLE):
+        # An XLSX with a password is a stream of this name within such a container.
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            if view.find(_ENCRYPTED) >= 0:
+                raise DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
+        return "xls"
+    if head.startswith(_ZIP):
+        return _packed(path)
+    if b"urn:schemas-microsoft-com:office:spreadsheet" in head or head.lstrip().startswith(b"<"):
+        raise DataError(
+            f"{path.name} is XML or a page under the name of a workbook, as some programs export it",
+            "Open it in a spreadsheet program and save it as XLSX, or have the publisher do so",
+        )
+    if b"\x00" in head:
+        raise DataError(f"{path.name} is not a workbook", _AGAIN)
+    return "text"
+
+
+def sheets(path: Path, processing: Processing) -> list[str]:
+    """Return which sheets of the workbook to read: the declared ones (`processing.layer`) or the only one with rows.
+
+    Hidden sheets are read when they are declared. Raises DataError for a broken or encrypted workbook, no such sheet,
+    or several that are not to be appended.
+    """
+    form = kind(path)
+    if form == "ods":
+        sheet_ods.look(path, None)  # calamine makes tables of all sheets at once
+    elif form == "xls":
+        sheet_biff.check(path)
+    with _opened(path) as book:
+        bounded.check_layers(path.name, len(book.sheets_metadata), Limits.from_environment(), "sheets")
+        known = [each for each in book.sheets_metadata if each.typ == calamine.SheetTypeEnum.WorkSheet]
+        names = [each.name for each in known]
+        if processing.layer is None and len(names) > 1:
+            shown = [each.name for each in known if each.visible == calamine.SheetVisibleEnum.Visible]
+            # A workbook is made with three sheets, of which people fill one.
+            names = [name for name in shown if _has_rows(book, path, name)] or shown or names
+    return chosen(names, processing.layer, several=processing.append, path=path, what="sheet")
+
+
+def read(path: Path, processing: Processing, sheet: str) -> Native:
+    """Read one sheet: names in the first row that is not empty (or in `header_row`), rows without a value left out.
+
+    A column of whole numbers is int64, of numbers float64, of dates date32, of moments timestamp[us], of true and false
+    boolean; any other is text, in which a number stands as Excel shows it without format (but with its leading zeros),
+    a date in ISO 8601 and a duration in hours. Empty cells and `nulls` are null. The report tells what is hidden.
+    Raises DataError for cells with an error that is not one of `nulls`, for formulas whose value was never calculated,
+    for rounded identifiers, and where names or data can't be told from what is around them.
+    """
+    name = f"Sheet {sheet} of {path.name}"
+    report: dict[str, Any] = {"sheet": sheet}
+    form = kind(path)
+    known, spans = _looked_at(path, form, sheet)
+    with _opened(path) as book:
+        opened = book.get_sheet_by_name(sheet)
+        merged = opened.merged_cell_ranges or spans
+        rows: list[list[Any]] = opened.to_python(skip_empty_area=False)
+        visible = next(each.visible for each in book.sheets_metadata if each.name == sheet)
+    if visible != calamine.SheetVisibleEnum.Visible:
+        report["hidden_sheet"] = True
+    if known.hidden_rows:
+        report["hidden_rows"] = known.hidden_rows
+    if form == "ods":
+        rows = [[_hours(cell) for cell in row] for row in rows]
+    _put(rows, known)
+    found = sheet_table.table(rows, merged, processing, name, report)
+    _check_cells(found, known, processing, name)
+    table = _made(found, known, processing, report)
+    if form == "xlsx":
+        _check_leap_days(table, found, path, sheet)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from table.to_batches(max_chunksize=_ROWS)
+
+    return Native(name, table.schema, with_plain_numbers(batches(), processing), None, len(found.rows), report)
+
+
+def _looked_at(path: Path, form: Kind, sheet: str) -> tuple[Sheet, list[Range]]:
+    # What calamine does not hand on; of XLSB nothing is known.
+    if form == "xlsx":
+        return sheet_xml.look(path, sheet), []
+    if form == "ods":
+        return sheet_ods.look(path, sheet)
+    return (sheet_biff.look(path, sheet) if form == "xls" else Sheet()), []
+
+
+def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report: dict[str, Any]) -> pa.Table:
+    width = len(found.names)
+    cells = [[row[at] if at < len(row) else None for row in found.rows] for at in range(width)]
+    kept = [at for at in range(width) if found.names[at] or any(map(is_value, cells[at]))]
+    unique = exactly_unique([found.names[at] or f"column_{at + 1}" for at in kept])
+    if unnamed := [column for column, at in zip(unique, kept, strict=True) if not found.names[at]]:
+        report["unnamed_columns"] = unnamed
+    if hidden := [column for column, at in zip(unique, kept, strict=True) if at in known.hidden_columns]:
+        report["hidden_columns"] = hidden
+    arrays: list[pa.Array] = []
+    long = {column for _, column in known.digits}
+    for column, at in zip(unique, kept, strict=True):
+        if not _has_type(column, processing) and (at in long or (not known.cells and _is_long(cells[at]))):
+            places = [(number, at) for number in found.numbers]
+            written = [known.digits.get(place) for place in places]
+            sheet_columns.check_digits(cells[at], written, column, list(map(reference, places)))
+        arrays.append(sheet_columns.column(cells[at], processing.nulls))
+    return pa.table(arrays, names=unique)
+
+
+def _put(rows: list[list[Any]], known: Sheet) -> None:
+    # What the XML tells and calamine does not, in place of what calamine made of it.
+    for (row, column), written in known.digits.items():
+        digits = written.lstrip("-")
+        if digits.isdigit() and _is_there(rows, row, column) and isinstance(rows[row][column], int | float):
+            rows[row][column] = int(written)
+    for (row, column), width in known.padded.items():
+        if (
+            _is_there(rows, row, column)
+            and isinstance(cell := rows[row][column], int | float)
+            and cell == int(cell) >= 0
+        ):
+            rows[row][column] = f"{int(cell):0{width}}"
+    # calamine makes nothing of these, and a row of nothing would be left out.
+    for (row, column), said in (*known.errors.items(), *known.formulas.items()):
+        rows.extend([] for _ in range(row + 1 - len(rows)))
+        rows[row].extend("" for _ in range(column + 1 - len(rows[row])))
+        rows[row][column] = said
+
+
+def _is_there(rows: Sequence[list[Any]], row: int, column: int) -> bool:
+    return row < len(rows) and column < len(rows[row])
+
+
+def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing, name: str) -> None:
+    data = set(found.numbers)
+    inside = range(len(found.names))
+
+    def of_data(cells: dict[Cell, str]) -> list[tuple[Cell, str]]:
+        return [(cell, said) for cell, said in sorted(cells.items()) if cell[0] in data and cell[1] in inside]
+
+    if formulas := of_data(known.formulas):
+        cell, formula = formulas[0]
+        raise DataError(
+            f"{name} has {len(formulas)} cells with a formula whose value was never calculated, such as"
+            f" {reference(cell)} ({formula[:60]})",
+            "Open the workbook in a spreadsheet program and save it, or have the publisher do so",
+        )
+    errors = [
+        (cell, error)
+        for cell, error in of_data(known.errors)
+        if error not in (*processing.nulls, *_nulls_of(found.names[cell[1]], processing))
+    ]
+    if errors:
+        cell, error = errors[0]
+        kinds = sorted({error for _, error in errors})
+        raise DataError(
+            f"{name} has {len(errors)} cells with an error, such as {error} in {reference(cell)}",
+            f"Declare nulls: {kinds} if they mean no value, or have the publisher repair the formulas",
+        )
+
+
+def _check_leap_days(table: pa.Table, found: sheet_table.Table, path: Path, sheet: str) -> None:
+    # The 60th day of Excel's calendar is 29 February 1900, of which calamine makes the 28th.
+    dates = [each.cast(pa.date32(), safe=False) for each in table.columns if pa.types.is_temporal(each.type)]
+    if not any(pc.any(pc.equal(each, pa.scalar(_DAY_BEFORE))).as_py() for each in dates):
+        return
+    rows = dict(zip(found.numbers, found.rows, strict=True))
+    for row, column in sheet_xml.look(path, sheet, leap_days=True).leap_days:
+        if row in rows and isinstance(rows[row][column], dt.date):
+            raise DataError(
+                f"Sheet {sheet} of {path.name} has 29 February 1900 in cell {reference((row, column))}, a day that only"
+                " Excel's calendar has",
+                "Have the publisher correct the date",
+            )
+
+
+def _is_long(cells: Sequence[Any]) -> bool:
+    return any(isinstance(cell, int | float) and abs(cell) >= 10**15 for cell in cells)
+
+
+def _declared(column: str, processing: Processing) -> list[Column]:
+    every = processing.columns.items()
+    return [each for name, each in every if each.source == column or name in (column, snake_case(column))]
+
+
+def _has_type(column: str, processing: Processing) -> bool:
+    return any(each.type is not None for each in _declared(column, processing))
+
+
+def _nulls_of(column: str, processing: Processing) -> tuple[str, ...]:
+    return tuple(text for each in _declared(column, processing) for text in each.nulls)
+
+
+def _hours(cell: Any) -> Any:
+    # A duration is text to calamine in ODS.
+    if isinstance(cell, str) and (match := _ODS_DURATION.fullmatch(cell)):
+        sign, hours, minutes, seconds, fraction = match.groups()
+        fraction = (fraction or "").rstrip("0")
+        return f"{sign}{hours:>02}:{minutes:>02}:{seconds:>02}{'.' + fraction if fraction else ''}"
+    return cell
+
+
+def _has_rows(book: calamine.CalamineWorkbook, path: Path, name: str) -> bool:
+    # Of an XLSX, calamine would make a table of all that is spanned.
+    if kind(path) == "xlsx":
+        try:
+            if not sheet_xml.look(path, name).cells:
+                return False
+        except DataError:
+            return True  # it is said when the sheet is read
+    return book.get_sheet_by_name(name).height > 0
+
+
+def _packed(path: Path) -> Kind:
+    check_size(path)  # before anything of it is read: its parts are unpacked into memory
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path.name} can't be read: {error}", _AGAIN) from error
+    if "xl/workbook.bin" in names:
+        return "xlsb"
+    if "content.xml" in names:
+        return "ods"
+    if "_rels/.rels" in names and any(name.endswith("workbook.xml") for name in names):
+        return "xlsx"
+    raise DataError(f"{path.name} is a zip file, but no workbook", "Look at what the source delivers")
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[calamine.CalamineWorkbook]:
+    try:
+        if path.suffix.lower() in _SUFFIXES.get(kind(path), ()):
+            book = calamine.CalamineWorkbook.from_path(str(path))
+        else:
+            # By its bytes.
+            with path.open("rb") as handle:
+                book = calamine.CalamineWorkbook.from_filelike(handle)
+        try:
+            yield book
+        finally:
+            book.close()
+    except (calamine.CalamineError, OSError) as error:
+        raise _broken(path, error) from error
+    except BaseException as error:
+        # What calamine's Rust raises where it has a mistake of its own, as at dates before any calendar.
+        if type(error).__name__ == "PanicException":
+            raise _broken(path, error) from error
+        raise
+
+
+def _broken(path: Path, error: BaseException) -> DataError:
+    if isinstance(error, calamine.PasswordError):
+        return DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
+    return DataError(f"{path.name} can't be read: {' '.join(str(error).split())[:300]}", _AGAIN)

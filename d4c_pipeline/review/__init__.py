@@ -1,0 +1,1 @@
+"""Verdicts of checks, the review policy and the decisions of reviewers."""

@@ -1,0 +1,177 @@
+"""What a person decides: whether a release is published, and that a failed check on certain data is no obstacle.
+
+A decision is bound to one planned release and an override to the checksum of the data, so that neither ever lets
+anything else pass. Who, when and why go to the ledger. Whether a person is asked at all is decided by `policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_pipeline.ledger.judgements import APPROVED, REJECTED, CheckResult, Override, Review
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError, PermanentError, UnknownNameError
+from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.verdict import Outcome
+from d4c_pipeline.review.policy import reasons_for_review
+from d4c_pipeline.workspace.builds import read_build
+from d4c_pipeline.workspace.code_archive import definition_digest
+from d4c_pipeline.workspace.current import is_settled, previous_release
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.plans import abandon_plan, manifest_of
+from d4c_pipeline.workspace.staging import release_folder
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A release that waits for a person, why it does, and everything that helps to decide.
+
+    `previous` is the published release it is compared with; `checks` and `overrides` are those of its data. `folder`
+    holds its files on this machine, which no address serves yet; None where another machine made them.
+    """
+
+    release: Release
+    deposit: Deposit | None
+    previous: Release | None
+    reasons: tuple[str, ...]
+    checks: tuple[CheckResult, ...]
+    overrides: tuple[Override, ...]
+    reviews: tuple[Review, ...]
+    folder: Path | None = None
+
+
+def waiting(deployment: Deployment) -> tuple[Release, ...]:
+    """Return the releases that stand verified in the archive and wait for a person."""
+    releases = {release.id: release for release in deployment.ledger.releases.living()}
+    return tuple(
+        releases[deposit.release_id]
+        for deposit in deployment.ledger.deposits.all()
+        if deposit.state is DepositState.AWAITING_REVIEW and deposit.release_id in releases
+    )
+
+
+def planned_release(deployment: Deployment, name: str) -> Release:
+    """Return the planned release of that name. Raises UnknownNameError naming those that there are."""
+    planned = {r.name: r for r in deployment.ledger.releases.living() if r.state is ReleaseState.PLANNED}
+    if name not in planned:
+        raise UnknownNameError(f"No release {name} is planned", f"Planned are: {', '.join(sorted(planned)) or 'none'}")
+    return planned[name]
+
+
+def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pending:
+    """Return what there is to know of a planned release before it is decided on."""
+    judgements = deployment.ledger.judgements
+    folder = release_folder(deployment, release.name, release.dataset, str(release.vintage))
+    return Pending(
+        release=release,
+        deposit=deployment.ledger.deposits.of(release),
+        previous=previous_release(deployment, dataset, release.vintage),
+        reasons=reasons_for_review(deployment, dataset, release),
+        checks=judgements.checks(release.data_sha256),
+        overrides=judgements.overrides(release.data_sha256),
+        reviews=judgements.reviews(release),
+        folder=folder if folder.is_dir() else None,
+    )
+
+
+def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Callable[[], None]:
+    """Return what the deposit asks before it publishes `release`.
+
+    Asked, it raises AwaitingReviewError while a person has to approve this very release and has not, and
+    NeedsPersonError when it was rejected, or when the definition changed after it was planned.
+    """
+
+    def ask() -> None:
+        if manifest_of(deployment, release).get("definition_sha256") != definition_digest(dataset):
+            raise NeedsPersonError(
+                f"The definition of {dataset.id} changed after {release.name} was planned",
+                "Materialize 'checksums' of this vintage and what follows: it is planned anew",
+            )
+        reviews = deployment.ledger.judgements.reviews(release)
+        if any(review.decision == REJECTED for review in reviews):
+            raise NeedsPersonError(
+                f"{release.name} was rejected: {reviews[-1].reason}",
+                "Correct what the reason names; materialize from 'checksums' on to plan it anew",
+            )
+        if any(review.decision == APPROVED for review in reviews):
+            return
+        reasons = reasons_for_review(deployment, dataset, release)
+        if reasons:
+            raise AwaitingReviewError(
+                f"{release.name} is complete and waits for a person: {'; '.join(reasons)}",
+                f"Look at it with 'd4c review show {release.name}', then approve or reject it there or in the job "
+                "'review' of the UI",
+            )
+
+    return ask
+
+
+def approve(deployment: Deployment, release: Release, *, who: str, reason: str = "") -> None:
+    """Record that a person approves the publication of a planned release; the next run publishes it.
+
+    Raises PermanentError when nobody is named or it was rejected.
+    """
+    _named(who)
+    with deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}"):
+        current = deployment.ledger.releases.get(release.id)
+        _undecided(deployment, current)
+        reviews = deployment.ledger.judgements.reviews(current)
+        if not any(review.decision == APPROVED for review in reviews):
+            deployment.ledger.judgements.record_review(current, APPROVED, who, reason)
+
+
+def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -> None:
+    """Record that a person rejects a planned release, delete its draft and give the plan up.
+
+    The decision is written first: after a crash in between, nothing is published and the next run tidies up. Raises
+    PermanentError when nobody or no reason is named, or the archive may have published it already.
+    """
+    _named(who)
+    if not reason.strip():
+        raise PermanentError("A rejection wants a reason", "Say with --reason what has to change")
+    with deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}") as lease:
+        current = deployment.ledger.releases.get(release.id)
+        if not any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(current)):
+            _undecided(deployment, current)
+            deployment.ledger.judgements.record_review(current, REJECTED, who, reason)
+        if current.state is ReleaseState.PLANNED:
+            abandon_plan(deployment, current, lease, f"rejected by {who}: {reason}", careful=False)
+
+
+def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: str, *, who: str, reason: str) -> str:
+    """Record that a failed check of the build in staging is no obstacle, and return the sha256 of its data.
+
+    Raises PermanentError when nobody or no reason is named, UnknownNameError when that check did not fail on this data.
+    """
+    _named(who)
+    if not reason.strip():
+        raise PermanentError("An override wants a reason", "Say with --reason why the check may fail here")
+    with deployment.working_on(dataset, vintage):
+        sha256 = read_build(deployment, dataset, vintage).sha256
+        failed = [
+            result.check
+            for result in deployment.ledger.judgements.checks(sha256)
+            if result.verdict == Outcome.FAILURE.word
+        ]
+        if check not in failed:
+            raise UnknownNameError(
+                f"The check {check} did not fail on the build of {dataset.id} {vintage}",
+                f"Failed are: {', '.join(failed) or 'none'}",
+            )
+        deployment.ledger.judgements.record_override(dataset.id, vintage, sha256, check, who=who, reason=reason)
+    return sha256
+
+
+def _named(who: str) -> None:
+    if not who.strip():
+        raise PermanentError("Nobody is named", "Say with --who whose decision it is")
+
+
+def _undecided(deployment: Deployment, release: Release) -> None:
+    if release.state is not ReleaseState.PLANNED or is_settled(deployment, release):
+        raise PermanentError(f"{release.name} is {release.state}, there is nothing to decide", "See 'd4c releases'")
+    if any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(release)):
+        raise PermanentError(f"{release.name} was rejected", "Run 'd4c publish' to plan it anew")

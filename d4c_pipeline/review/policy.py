@@ -1,0 +1,105 @@
+"""Whether a release may be published without a person, and if not, why: the policy that its dataset declares.
+
+Here it is only decided, out of the ledger; what a person answers belongs to `review`. Checks that failed are another
+matter, and stop a publication whatever the policy says (`checks`).
+"""
+
+from __future__ import annotations
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.publication import ReviewThresholds
+from d4c_pipeline.model.release import Artifact, ArtifactRole, DataSummary, Release
+from d4c_pipeline.model.settings import LOCAL_ARCHIVE
+from d4c_pipeline.model.version import Bump
+from d4c_pipeline.processing.checks.verdict import Outcome
+from d4c_pipeline.workspace.current import previous_release
+from d4c_pipeline.workspace.deployment import Deployment
+
+_SIDES = ("west", "south", "east", "north")
+_SMALLEST_SIDE = 0.001  # degrees: below it a share of the side says nothing
+
+
+def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Release) -> tuple[str, ...]:
+    """Return why a person has to approve the publication of a planned release; empty when nobody has to."""
+    declared = dataset.publication
+    # A test DOI of the local archive binds nobody: there a first release only waits where the YAML says so.
+    careful = "automatic" if deployment.settings.archive == LOCAL_ARCHIVE else "review"
+    # A rolling series is one product, whose newer vintages supersede the older; an edition is a product of its own.
+    rolling = dataset.series == "rolling"
+    published = deployment.ledger.releases.published(dataset.id, None if rolling else release.vintage)
+    reasons: list[str] = []
+    if declared.policy == "review":
+        reasons.append("the dataset's policy is 'review'")
+    if not published and (declared.first_release or careful) == "review":
+        reasons.append("it is the first release" if rolling else "it is the first release of this vintage")
+    if published and release.change.bump is Bump.MAJOR and (declared.major or careful) == "review":
+        reasons.append("it is a MAJOR version")
+    if declared.policy == "thresholds":
+        previous = previous_release(deployment, dataset, release.vintage)
+        if previous is not None:
+            reasons += _beyond(declared.thresholds, previous, release)
+        reasons += _warnings(deployment, declared.thresholds, release)
+    for artifact in _data(release):
+        rejected = deployment.ledger.judgements.rejection(artifact.sha256)
+        if rejected is not None:
+            reasons.append(
+                f"the same data were rejected by {rejected.who} on {rejected.at:%Y-%m-%d}: {rejected.reason}"
+            )
+    return tuple(dict.fromkeys(reasons))
+
+
+def _beyond(allowed: ReviewThresholds, previous: Release, release: Release) -> list[str]:
+    before, now = previous.summary, release.summary
+    size_before, size = (sum(artifact.size for artifact in _data(one)) for one in (previous, release))
+    reasons = [
+        f"{what} {change:+.2%} against {previous.name} (allowed {limit:.2%})"
+        for what, change, limit in (
+            ("rows", _share(before.rows, now.rows), allowed.rows),
+            ("bytes of data", _share(size_before, size), allowed.size),
+        )
+        if abs(change) > limit
+    ]
+    side, move = _moved(before, now)
+    if move > allowed.bounds:
+        reasons.append(f"the {side} side of the bounds moved by {move:.2%} (allowed {allowed.bounds:.2%})")
+    if allowed.schema_ == "same" and (difference := _columns(before, now)):
+        reasons.append(f"columns: {difference}")
+    return reasons
+
+
+def _warnings(deployment: Deployment, allowed: ReviewThresholds, release: Release) -> list[str]:
+    warned = sorted(
+        result.check
+        for artifact in _data(release)
+        for result in deployment.ledger.judgements.checks(artifact.sha256)
+        if result.verdict != Outcome.PASS.word
+    )
+    if len(warned) <= allowed.warnings:
+        return []
+    return [f"checks that did not pass: {', '.join(warned)} (allowed {allowed.warnings})"]
+
+
+def _data(release: Release) -> list[Artifact]:
+    return [artifact for artifact in release.artifacts if artifact.role is ArtifactRole.DATA]
+
+
+def _share(before: int, now: int) -> float:
+    return (now - before) / before if before else float(now > 0)
+
+
+def _moved(before: DataSummary, now: DataSummary) -> tuple[str, float]:
+    """The side of the bounds that moved most, and by what share of the longer one; geometry that came or went is 1."""
+    if before.bounds is None or now.bounds is None:
+        return "whole", 0.0 if before.bounds == now.bounds else 1.0
+    longer = max(before.bounds[2] - before.bounds[0], before.bounds[3] - before.bounds[1], _SMALLEST_SIDE)
+    moves = {side: abs(now.bounds[n] - before.bounds[n]) / longer for n, side in enumerate(_SIDES)}
+    most = max(moves, key=lambda side: moves[side])
+    return most, moves[most]
+
+
+def _columns(before: DataSummary, now: DataSummary) -> str:
+    old, new = ({column.name: column.type for column in summary.columns} for summary in (before, now))
+    said = [f"{name} came" for name in new if name not in old]
+    said += [f"{name} went" for name in old if name not in new]
+    said += [f"{name} is {new[name]}, was {old[name]}" for name in new if name in old and new[name] != old[name]]
+    return ", ".join(said)

@@ -1,0 +1,82 @@
+"""Verdicts on a build, bound to its very bytes, and the gate that publication passes only without a failure.
+
+What is checked, and how, belongs to `processing.checks`; here the release to compare with is found and the verdicts are
+recorded. A check that could not run has failed, one that is missing counts as failed.
+"""
+
+from __future__ import annotations
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import BusyError, NeedsPersonError
+from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.run import checks_of, run_checks
+from d4c_pipeline.processing.checks.verdict import Outcome, PreviousFacts, Verdict
+from d4c_pipeline.workspace.builds import StagedBuild, read_build
+from d4c_pipeline.workspace.current import previous_release
+from d4c_pipeline.workspace.deployment import Deployment
+
+
+def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild) -> tuple[Verdict, ...]:
+    """Judge a build by all checks that apply to its dataset, and record the verdicts in the ledger.
+
+    Raises BusyError when another process has replaced the build in staging meanwhile.
+    """
+    with deployment.working_on(dataset, vintage):
+        if read_build(deployment, dataset, vintage).sha256 != build.sha256:
+            raise BusyError(
+                f"The build of {dataset.id} {vintage} was replaced before it was checked",
+                "Materialize 'processed' of this vintage again",
+            )
+        verdicts = run_checks(
+            build.paths,
+            build.profile,
+            build.summary,
+            dataset,
+            vintage,
+            _previous(deployment, dataset, vintage),
+            work=deployment.staging(dataset, vintage) / "checks",
+            threads=deployment.settings.threads,
+            memory_limit=deployment.settings.memory_limit,
+            temp=deployment.settings.temp,
+        )
+        for verdict in verdicts:
+            deployment.ledger.judgements.record_check(
+                dataset.id, vintage, build.sha256, verdict.check, verdict.outcome.word, verdict.detail
+            )
+    return verdicts
+
+
+def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:
+    """Return the checks that a person let pass on data with that checksum, each with who said so and why."""
+    found = deployment.ledger.judgements.overrides(data_sha256)
+    return {override.check: f"{override.who}: {override.reason}" for override in found}
+
+
+def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) -> None:
+    """Raise NeedsPersonError when a check of the release's very bytes failed (and nobody passed it) or was never made.
+
+    Which checks there have to be is asked of the dataset as it is declared now.
+    """
+    passed = overridden(deployment, release.data_sha256)
+    results = {result.check: result for result in deployment.ledger.judgements.checks(release.data_sha256)}
+    due = [check.name for check in checks_of(dataset)]
+    failed = [
+        f"{name}: {results[name].detail.get('actual', '')}"
+        for name in due
+        if name in results and results[name].verdict == Outcome.FAILURE.word and name not in passed
+    ]
+    missing = [name for name in due if name not in results]
+    if failed or missing:
+        why = [f"check failed ({each})" for each in failed]
+        why += [f"never checked for {', '.join(missing)}"] if missing else []
+        raise NeedsPersonError(
+            f"{release.name} is not published: {'; '.join(why)}",
+            "Look at the checks of 'processed', correct the definition or the data, and materialize from there; one "
+            "that may fail on this very data is passed with 'd4c review override'",
+        )
+
+
+def _previous(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PreviousFacts | None:
+    newest = previous_release(deployment, dataset, vintage)
+    return PreviousFacts.of(newest.name, newest.summary) if newest is not None else None

@@ -1,0 +1,202 @@
+"""The server of a run: a clean process that forks itself for each piece of work and watches over its time and memory.
+
+It has loaded what a build needs, so that work begins at once; it never parses anything itself. It began without the
+run's environment, and has one thread of Python, so that a fork of it is sound. Should the run end in whatever way, its
+socket closes, and the server ends the work with all that it started.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import psutil
+
+from d4c_pipeline.sandbox import inside, system
+from d4c_pipeline.sandbox.wire import MOST_ANSWERED, Request, receive_request, send_message
+
+# In the order in which a build asks for them.
+PRELOADED = (
+    "processing.build",
+    "processing.profile",
+    "readers.text",
+    "readers.vector",
+    "geometry.cleaning",
+    "readers.workbook",
+    "processing.derived.derive",
+)
+"""Modules that the server loads before work arrives, so that a fork has them; this room imports none of them."""
+_MEMORY_EVERY, _PROCESSES_EVERY = 0.1, 1.0  # seconds; a page is touched at a few GB/s, a walk over /proc takes 6 ms
+_MOST_SAID = 1 << 20  # bytes of standard error passed on, of one piece of work
+_PIECE = 1 << 16
+
+
+def serve() -> None:
+    """Answer requests on standard input, a socket, until its other side is gone."""
+    system.adopt_orphans()
+    control = socket.socket(fileno=os.dup(0))
+    wanted = deque(f"d4c_pipeline.{name}" for name in PRELOADED)
+    asked = False
+    while True:
+        # Work that waits is begun with what is there, and loads the rest itself; who comes again will come often.
+        while wanted and (asked or not _is_readable(control)):
+            import_module(wanted.popleft())
+        request = receive_request(control)
+        if request is None:
+            return
+        asked = True
+        gc.freeze()  # what is loaded is left alone by the collector of the fork, which would copy its pages
+        try:
+            with _Work(control, request) as work:
+                end = work.oversee()
+            send_message(control, end)
+        except _RunIsGoneError:
+            return
+
+
+class _RunIsGoneError(Exception):
+    """The run that asked has ended."""
+
+
+class _Work:
+    """A piece of work: the fork that does it, and the pipes to it. Leaving the context ends it with all it started."""
+
+    def __init__(self, control: socket.socket, request: Request) -> None:
+        self._control, self._request = control, request
+        self._answer, answer = os.pipe()
+        self._said, said = os.pipe()
+        self._dump = os.memfd_create("faults")
+        self._began = time.monotonic()
+        server = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            inside.work(request, server, answer, said, self._dump)
+        os.close(answer)
+        os.close(said)
+        for reading in (self._answer, self._said):
+            os.set_blocking(reading, False)
+        self._buffer, self._relayed = bytearray(), 0
+        self._doing: str | None = None
+        self._peak = 0
+        self._status: int | None = None
+
+    def __enter__(self) -> _Work:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end_all()
+        for number in (self._answer, self._said, self._dump):
+            os.close(number)
+
+    def oversee(self) -> dict[str, Any]:
+        """Wait for the end of the work, or end it; return what came of it. Raises _RunIsGoneError."""
+        over: str | None = None
+        ended = os.pidfd_open(self._pid)
+        processes: list[psutil.Process] = []
+        looked = 0.0
+        with selectors.DefaultSelector() as selector:
+            for number in (self._control.fileno(), self._answer, self._said, ended):
+                selector.register(number, selectors.EVENT_READ)
+            while over is None:
+                ready = {key.fd for key, _ in selector.select(_MEMORY_EVERY)}
+                if self._control.fileno() in ready:
+                    # Nothing is sent meanwhile, so that this is the end of it.
+                    raise _RunIsGoneError
+                for number in ready & {self._answer, self._said}:
+                    if not self._take(number):
+                        selector.unregister(number)
+                if ended in ready:
+                    break
+                now = time.monotonic()
+                if now - looked >= _PROCESSES_EVERY or not processes:
+                    processes, looked = _descendants(), now
+                used = sum(map(_memory, processes))
+                self._peak = max(self._peak, used)
+                if used > self._request.limits.memory:
+                    over = "memory"
+                elif now - self._began > self._request.limits.seconds:
+                    over = "time"
+                elif len(self._buffer) > MOST_ANSWERED:
+                    over = "answer"
+        os.close(ended)
+        if over is not None:
+            os.kill(self._pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        for number in (self._answer, self._said):
+            while self._take(number) and len(self._buffer) <= MOST_ANSWERED:
+                pass
+        return {
+            "end": over or "exit",
+            "status": status,
+            "doing": self._doing,
+            "answer": self._buffer.decode("utf-8", "replace") if over is None else "",
+            "faults": os.pread(self._dump, 1 << 16, 0).decode("utf-8", "replace"),
+            "peak": self._peak,
+        }
+
+    def _take(self, number: int) -> bool:
+        """Take what a pipe holds now; False when there is nothing more."""
+        try:
+            piece = os.read(number, _PIECE)
+        except BlockingIOError:
+            return False
+        if number == self._said:
+            self._relay(piece)
+        else:
+            self._buffer += piece
+            # A line that says what is done now; the answer itself is the last one, without an end of line.
+            *lines, rest = self._buffer.split(b"\n") if b"\n" in piece else (self._buffer,)
+            if lines:
+                self._doing = lines[-1][:1000].decode("utf-8", "replace")
+                self._buffer = bytearray(rest)
+        return bool(piece)
+
+    def _relay(self, piece: bytes) -> None:
+        allowed = piece[: max(0, _MOST_SAID - self._relayed)]
+        self._relayed += len(piece)
+        if allowed:
+            try:
+                send_message(self._control, {"said": allowed.decode("utf-8", "replace")})
+            except OSError as error:
+                raise _RunIsGoneError from error
+
+
+def _is_readable(control: socket.socket) -> bool:
+    return bool(select.select([control], [], [], 0)[0])
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _memory(process: psutil.Process) -> int:
+    # Files that are mapped are the cache's and left out. Pages that a fork shares with the server count, some 90 MB.
+    try:
+        info = process.memory_info()
+    except psutil.Error:
+        return 0
+    return info.rss - info.shared
+
+
+def _end_all() -> None:
+    """End whatever the work has started: it became the server's when its parent died."""
+    while left := _descendants():
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.005)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

@@ -1,0 +1,274 @@
+"""A small HTTP server for local stores: `d4c serve`, and the trial of web seeds on the embedded default.
+
+It serves files with Range, If-Range, ETag and CORS, so torrent clients, DuckDB and browsers can read parts of them;
+it never lists folders nor shows hidden files, nor what waits below `hidden/`. A deployment for the public has a web
+server or a bucket instead.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from d4c_pipeline.files.media_types import media_type
+from d4c_pipeline.model.addresses import HIDDEN
+from d4c_pipeline.model.errors import PermanentError, TransientError
+from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
+from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type, security_headers
+
+IDENTITY_PATH = "/.well-known/d4c-file-server"
+# WebTorrent in a browser sends the last two with every request to a web seed.
+READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
+SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
+_CHARSET_BYTES = 64 << 10
+_START_SECONDS = 10.0
+_STOP_SECONDS = 2
+
+
+def app(mounts: Mapping[str, Path]) -> Starlette:
+    """Return the ASGI application that serves each folder below its path (`/` the store, `/archive` the archive)."""
+    identities = {path: _identity(folder) for path, folder in mounts.items()}
+
+    def identity(_: Request) -> Response:
+        return JSONResponse({"serves": identities}, headers={"Cache-Control": "no-store"})
+
+    # The longest path first, so that `/archive` is not taken for a folder of `/`.
+    folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in sorted(mounts, key=len, reverse=True)]
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "HEAD"],
+        allow_headers=list(READ_HEADERS),
+        expose_headers=list(SHOWN_HEADERS),
+    )
+    return Starlette(routes=[Route(IDENTITY_PATH, identity), *folders], middleware=[cors])
+
+
+@contextmanager
+def serving(
+    mounts: Mapping[str, Path],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    protocol: type[LimitedProtocol] | None = None,
+) -> Iterator[str]:
+    """Serve `mounts` in a thread for as long as the block runs; yields the base URL (no slash at its end).
+
+    A server of ours that already serves the same folders at that address is used instead, and left running. `protocol`:
+    other limits of its connections (`http_limits.limited`). Raises PermanentError when something else has the port.
+    """
+    try:
+        listener = _listen(host, port)
+    except _PortTakenError as taken:
+        if not _serves_the_same(taken.url, mounts):
+            raise taken.as_error() from taken
+        yield taken.url
+        return
+    server = uvicorn.Server(_config(mounts, protocol))
+    thread = threading.Thread(target=server.run, args=([listener],), name="d4c-file-server", daemon=True)
+    thread.start()
+    try:
+        _wait_until_started(server, thread)
+        yield _base_url(host, listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def serve_forever(
+    mounts: Mapping[str, Path], host: str, port: int, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve `mounts` until interrupted; `on_ready` is told the base URL once connections are taken.
+
+    Raises PermanentError when the port is taken, also by a server of ours.
+    """
+    try:
+        listener = _listen(host, port)
+    except _PortTakenError as taken:
+        if _serves_the_same(taken.url, mounts):
+            raise PermanentError(
+                f"{taken.url} serves this home already", "Use it, or stop the other d4c serve"
+            ) from taken
+        raise taken.as_error() from taken
+    with listener:
+        if on_ready is not None:
+            on_ready(_base_url(host, listener.getsockname()[1]))
+        try:
+            uvicorn.Server(_config(mounts)).run([listener])
+        except KeyboardInterrupt:
+            # uvicorn has closed its connections and passes the interrupt on: that is how this service ends.
+            return
+
+
+class _Folder(StaticFiles):
+    """Static files with the headers of an open-data store. `mount`: the path that the folder is served below."""
+
+    def __init__(self, folder: Path, mount: str) -> None:
+        super().__init__(directory=folder, html=True, check_dir=False)
+        self._folder, self._mount = folder.resolve(), mount.strip("/")
+        # A home that is still empty answers 404, not an error.
+        self.config_checked = True
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        parts = Path(path).parts
+        # On a disk that takes HIDDEN for hidden as well.
+        hidden = not self._mount and parts and f"{parts[0].casefold()}/" == HIDDEN
+        if hidden or any(part.startswith(".") for part in parts):
+            raise HTTPException(status_code=404)
+        response = await super().get_response(path, scope)
+        if response.status_code < 300 or response.status_code == 304:
+            response.headers["Cache-Control"] = cache_control("/".join(parts))
+        return response
+
+    def file_response(
+        self,
+        full_path: PathLike,
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        # Opened before its size is taken: a file that is switched meanwhile is served whole, old or new.
+        descriptor = os.open(full_path, os.O_RDONLY)
+        address = self._address(os.fspath(full_path))
+        response = _OpenedFileResponse(descriptor, media_type(address), status_code)
+        response.headers["Content-Type"] = content_type(address) + _charset(address, descriptor)
+        response.headers["Content-Disposition"] = content_disposition(address)
+        response.headers.update(security_headers(address))
+        request = Request(scope)
+        if self.is_not_modified(response.headers, request.headers):
+            os.close(descriptor)
+            return NotModifiedResponse(response.headers)
+        return response
+
+    def _address(self, full_path: str) -> str:
+        below = Path(full_path).resolve().relative_to(self._folder).as_posix()
+        return f"{self._mount}/{below}" if self._mount else below
+
+
+def _charset(address: str, descriptor: int) -> str:
+    """Return what the beginning of a native text shows of its encoding, as a parameter of Content-Type.
+
+    A byte order mark says it; letters beyond ASCII that are UTF-8 say it as well. Otherwise nothing is said: browsers
+    look for themselves, and a wrong label is worse than none.
+    """
+    if not address.startswith("raw/") or not media_type(address).startswith("text/"):
+        return ""
+    head = os.pread(descriptor, _CHARSET_BYTES, 0)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "; charset=utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        text = decoder.decode(head)  # a letter that is cut at the end is neither decoded nor an error
+    except UnicodeDecodeError:
+        return ""
+    return "" if text.isascii() else "; charset=utf-8"
+
+
+class _OpenedFileResponse(FileResponse):
+    """A file response over an open descriptor, which it closes."""
+
+    def __init__(self, descriptor: int, kind: str, status_code: int) -> None:
+        status = os.fstat(descriptor)
+        super().__init__(f"/dev/fd/{descriptor}", status_code, media_type=kind, stat_result=status)
+        # To the nanosecond and with the inode: two switches within a tick of the clock must not share a tag.
+        facts = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+        self.headers["ETag"] = f'"{hashlib.sha256(facts.encode()).hexdigest()[:32]}"'
+        self._descriptor = descriptor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
+
+
+class _PortTakenError(Exception):
+    """The port has another owner; never leaves this module."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port)
+        self.url = _base_url(host, port)
+
+    def as_error(self) -> PermanentError:
+        return PermanentError(
+            f"{self.url} is in use by another program", "Stop that program, or choose another address (D4C_STORE_URL)"
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise _PortTakenError(host, port) from error
+        raise PermanentError(
+            f"Can't serve at {_base_url(host, port)}: {error.strerror or type(error).__name__}",
+            "Choose an address and port of this machine that this user may use (D4C_STORE_URL)",
+        ) from error
+
+
+def _base_url(host: str, port: int) -> str:
+    # What listens on every address is reached on the loopback.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _config(mounts: Mapping[str, Path], protocol: type[LimitedProtocol] | None = None) -> uvicorn.Config:
+    # Our process's logging stays as it is, and readers' addresses are not logged.
+    return uvicorn.Config(
+        app(mounts),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        http=protocol or limited(),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ws="none",
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise TransientError("The file server did not start", "Run again; its log says why")
+        time.sleep(0.01)
+
+
+def _identity(folder: Path) -> str:
+    """A token that only a server of the very same folder has, without telling the folder's path."""
+    return hashlib.sha256(f"d4c-file-server {folder.resolve()}".encode()).hexdigest()
+
+
+def _serves_the_same(url: str, mounts: Mapping[str, Path]) -> bool:
+    try:
+        answer = httpx.get(url + IDENTITY_PATH, timeout=2.0, trust_env=False)
+        serves = answer.json()["serves"] if answer.status_code == httpx.codes.OK else {}
+        return all(serves.get(path) == _identity(folder) for path, folder in mounts.items())
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        # Whatever else listens there speaks another language.
+        return False

@@ -1,0 +1,118 @@
+"""The configuration of nginx that serves a store as `d4c serve` does, for a deployment with many readers.
+
+`d4c serve` reaches 0.64 of nginx on one file and 0.39 on ranges, so Compose serves files by nginx. Types, caching and
+what protects the store's origin come from the same tables as in `headers`; the file `nginx.conf` of the repository is
+what `configuration` returns for the containers. Two things differ: nginx neither looks into a native text for its
+charset, nor names a file in Content-Disposition (browsers then take the name from the address).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from d4c_pipeline.files import media_types
+from d4c_pipeline.model.addresses import HIDDEN
+from d4c_pipeline.services import http_limits
+from d4c_pipeline.services.file_server import READ_HEADERS, SHOWN_HEADERS
+from d4c_pipeline.stores import headers
+from d4c_pipeline.stores.port import IMMUTABLE_PREFIXES
+
+
+def configuration(*, store: str, records: str, listen: str, scratch: str) -> str:
+    """Return the text of an `nginx.conf`, which needs no privileges.
+
+    `store`, `records`: the folders of the store and of the local archive's records. `listen`: address and port.
+    `scratch`: a folder that nginx may write to.
+    """
+    suffixes: dict[str, list[str]] = {}
+    for suffix, kind in media_types.BY_SUFFIX.items():
+        suffixes.setdefault(kind, []).append(suffix[1:])
+    types = "\n".join(f"    {kind} {' '.join(sorted(names))};" for kind, names in sorted(suffixes.items()))
+    active = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_active(f"x{suffix}")]
+    shown = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_shown(f"x{suffix}")]
+    return f"""\
+# Written by d4c_pipeline/services/nginx.py, which says why; a test keeps this file the same as what that returns.
+daemon off;
+worker_processes auto;
+pid {scratch}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  server_tokens off;
+  sendfile on;
+  tcp_nopush on;
+  gzip off; # a range of compressed bytes is of no use to anybody
+  client_body_temp_path {scratch}/body;
+  proxy_temp_path {scratch}/proxy;
+  fastcgi_temp_path {scratch}/fastcgi;
+  uwsgi_temp_path {scratch}/uwsgi;
+  scgi_temp_path {scratch}/scgi;
+
+  # Readers that stall are let go; a head has the size and the time that it has in d4c serve.
+  client_header_timeout {http_limits.HEAD_SECONDS:.0f}s;
+  client_body_timeout {http_limits.HEAD_SECONDS:.0f}s;
+  client_max_body_size 1k;
+  large_client_header_buffers 4 {http_limits.HEAD_BYTES >> 10}k;
+  send_timeout {http_limits.WRITE_SECONDS:.0f}s;
+  keepalive_timeout 15s;
+
+  default_type {media_types.UNKNOWN};
+  types {{
+{types}
+  }}
+  charset utf-8; # text that we wrote
+  charset_types text/plain text/markdown text/csv text/css text/javascript; # and text/html, always
+
+  map $uri $d4c_cache {{
+    default "{headers.MUTABLE_CACHE}";
+    {_below(IMMUTABLE_PREFIXES)} "{headers.IMMUTABLE_CACHE}";
+  }}
+  map $uri $d4c_policy {{
+    default "";
+    {_below(headers.FOREIGN)} "{headers.SANDBOX}";
+  }}
+  # The first expression that matches decides: what is active in foreign bytes is saved, never shown.
+  map $uri $d4c_disposition {{
+    default attachment;
+    {_below(headers.FOREIGN, f"[.]({'|'.join(active)})$")} attachment;
+    "~*[.]({"|".join(shown)})$" inline;
+    "~*{media_types.NAMES_OF_TEXT}$" inline;
+  }}
+  add_header Cache-Control $d4c_cache;
+  add_header Content-Security-Policy $d4c_policy;
+  add_header Content-Disposition $d4c_disposition;
+  add_header X-Content-Type-Options nosniff;
+  add_header Access-Control-Allow-Origin *;
+  add_header Access-Control-Allow-Methods "GET, HEAD";
+  add_header Access-Control-Allow-Headers "{", ".join(READ_HEADERS)}";
+  add_header Access-Control-Expose-Headers "{", ".join(SHOWN_HEADERS)}";
+
+  server {{
+    listen {listen};
+    root {store};
+    index index.html;
+    disable_symlinks on from=$document_root;
+    error_page 403 =404 @nothing; # folders are not listed
+    if ($request_method = OPTIONS) {{ return 204; }}
+
+    location @nothing {{ return 404; }}
+    location ~ /[.] {{ return 404; }} # files that are being written
+    location ~* ^/{HIDDEN.rstrip("/")}(/|$) {{ return 404; }} # releases that nobody approved yet
+    location / {{
+      location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
+      location ~* "/{media_types.NAMES_OF_TEXT}$" {{ types {{}} default_type {media_types.TEXT}; }}
+    }}
+    location /raw/ {{ charset off; }}
+    location /archive/records/ {{
+      alias {records}/;
+      disable_symlinks on from={records};
+    }}
+  }}
+}}
+"""
+
+
+def _below(prefixes: Iterable[str], ending: str = "") -> str:
+    folders = "|".join(sorted(prefix.rstrip("/") for prefix in prefixes))
+    return f'"~*^/({folders})/.*{ending}"' if ending else f'"~^/({folders})/"'

@@ -1,0 +1,119 @@
+"""Files as sources write them: safe names, enough room, and what is wrong with the bytes that arrived.
+
+Nothing here speaks a protocol; unpacking archives belongs to `files.unpack`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.sources.fetch import formats, not_data
+from d4c_pipeline.sources.port import Arrived
+
+START = 1024
+"""So many bytes tell most web pages from data."""
+
+_LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_MAGIC = {
+    ".zip": _ZIP,
+    ".kmz": _ZIP,
+    ".xlsx": _ZIP,
+    ".gz": (b"\x1f\x8b",),
+    ".tgz": (b"\x1f\x8b",),
+    ".7z": (b"7z\xbc\xaf\x27\x1c",),
+    ".gpkg": (b"SQLite format 3\x00",),
+    ".parquet": (b"PAR1",),
+    ".fgb": (b"fgb",),
+    ".shp": (b"\x00\x00\x27\x0a",),
+    ".pdf": (b"%PDF-",),
+    ".tif": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+}
+
+
+def file_names(urls: Sequence[str], declared: str | None = None) -> tuple[str, ...]:
+    """Return a safe file name for each of `urls`, out of its path; equal names get a piece of the URL's sha256.
+
+    `declared`: their format, if it is; they end as it says.
+
+    The same URL always gets the same name, whatever the order; where it is there several times, all but the first get
+    a number as well. Names are compared without case, as some disks do.
+    """
+    names = {url: formats.with_format(_safe_name(url), declared) for url in urls}
+    times = Counter(name.casefold() for name in names.values())
+    again: Counter[str] = Counter()
+    out: list[str] = []
+    for url in urls:
+        name = names[url] if times[names[url].casefold()] == 1 else _told_apart(names[url], url)
+        again[url] += 1
+        out.append(name if again[url] == 1 else _numbered(name, again[url]))
+    return tuple(out)
+
+
+def _safe_name(url: str) -> str:
+    last = unquote(urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1])
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", last)).strip(" .")
+    suffix = PurePosixPath(name).suffix
+    room = _LONGEST_NAME - len(suffix.encode())
+    if room < 1:
+        return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return (name.removesuffix(suffix).encode()[:room].decode(errors="ignore") + suffix) or "download"
+
+
+def _numbered(name: str, number: int) -> str:
+    suffix = PurePosixPath(name).suffix
+    return f"{name.removesuffix(suffix)}-{number}{suffix}"
+
+
+def _told_apart(name: str, url: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return f"{name.removesuffix(suffix)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}"
+
+
+def has_end(name: str) -> bool:
+    """Say whether `inspect` notices that the end of a file of this name is missing."""
+    return _MAGIC.get(PurePosixPath(name).suffix.lower()) == _ZIP
+
+
+def inspect(path: Path, name: str, url: str, start: bytes | None = None, *, html_type: bool = False) -> None:
+    """Look at a whole file that came from `url` and is to be called `name`.
+
+    `start`: its first `START` bytes, where they are at hand. `html_type`: the server called it a web page.
+
+    Raises SourceError when it is empty, a web page, or doesn't begin as its name says; TransientError when it is a
+    zip whose end is missing; and what `not_data.judged` says of an error in the place of data.
+    """
+    if start is None:
+        with path.open("rb") as file:
+            start = file.read(START)
+    if not start:
+        raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
+    suffix = PurePosixPath(name).suffix.lower()
+    if (error := not_data.judged(path, name, url, start, binary=suffix in _MAGIC, html_type=html_type)) is not None:
+        raise error
+    # A zip may have something before its members (a self-extracting one), so its end decides.
+    is_zip = suffix == ".zip" and zipfile.is_zipfile(path)
+    if suffix in _MAGIC and not is_zip and not start.startswith(_MAGIC[suffix]):
+        raise SourceError(f"{url} is not a {suffix[1:]}", "Look at the address in a browser and correct it")
+    if _MAGIC.get(suffix) == _ZIP and not is_zip and not zipfile.is_zipfile(path):
+        raise TransientError(f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher")
+
+
+def write_document(into: Path, name: str, url: str, content: bytes, *, last_modified: str | None = None) -> Arrived:
+    """Write a document that came whole in an answer as the native file `name`; raises StorageError."""
+    with storage_errors(f"write in {into}"):
+        into.mkdir(parents=True, exist_ok=True)
+        part = into / f".{name}.part"
+        part.write_bytes(content)
+        part.replace(into / name)
+    return Arrived(into / name, url, len(content), None, last_modified, "application/json")

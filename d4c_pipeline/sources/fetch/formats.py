@@ -1,0 +1,162 @@
+"""The suffix of a native file whose address has none that tells (`/exports/csv?lang=fr`, `/getfile.php`).
+
+A declared format says it; else Content-Disposition, address, content type and bytes do. A name that tells is never
+changed, nor that of an archive, which is known by its bytes. Reading formats belongs to `readers`.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote_plus, urlsplit
+
+_MARKUP = frozenset({".gml", ".kml"})
+_JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson", ".geojsonl", ".geojsons"})
+_TEXT = frozenset({".csv", ".tsv", ".txt"})
+_WORDS = {
+    "geojson": ".geojson", "ndjson": ".ndjson", "jsonl": ".jsonl", "json": ".json", "gml": ".gml", "kml": ".kml",
+    "csv": ".csv", "tsv": ".tsv", "txt": ".txt", "geojsonl": ".geojsonl", "geojsonseq": ".geojsonl", "gml3": ".gml",
+}  # fmt: skip
+_TYPES = {
+    "text/csv": ".csv",
+    "application/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "application/geo+json": ".geojson",
+    "application/vnd.geo+json": ".geojson",
+    "application/geo+json-seq": ".geojsonl",
+    "application/x-ndjson": ".ndjson",
+    "application/jsonlines": ".jsonl",
+    "application/json": ".json",
+    "application/gml+xml": ".gml",
+    "application/vnd.google-earth.kml+xml": ".kml",
+}
+_BINARY = (
+    (b"SQLite format 3\x00", ".gpkg"),
+    (b"PAR1", ".parquet"),
+    (b"fgb", ".fgb"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".xls"),
+    (b"\x00\x00\x27\x0a", ".shp"),
+)
+# Suffixes of what answers a request, which say nothing about the answer.
+_SCRIPTS = frozenset({
+    ".php", ".asp", ".aspx", ".ashx", ".asmx", ".axd", ".jsp", ".jspx", ".do", ".action", ".cgi", ".pl", ".py", ".cfm",
+    ".svc", ".dll", ".exe", ".api", ".ows", ".wfs",
+})  # fmt: skip
+_LOOK = 1 << 16
+_QUERY = re.compile(r"(?:^|[&;])(?:[a-z_]*format|f|type|file_?name|file|name|filetype|accept)=([^&]+)", re.IGNORECASE)
+_KML = re.compile(r"<(?:\w+:)?kml\b", re.IGNORECASE)
+_GML = re.compile(r"<(?:\w+:)?FeatureCollection\b|opengis\.net/gml", re.IGNORECASE)
+_FEATURES = re.compile(r'"type"\s*:\s*"FeatureCollection"')
+_FEATURE = re.compile(r'"type"\s*:\s*"Feature"')
+
+
+def with_format(name: str, declared: str | None) -> str:
+    """Return `name` with the suffix of a declared format (`csv`), unless it has that already."""
+    if declared is None or name.lower().endswith(f".{declared}"):
+        return name
+    return f"{name}.{declared}"
+
+
+def told(name: str, path: Path, url: str, *, disposition: str | None, content_type: str | None) -> str:
+    """Return what the file at `path`, which came from `url`, is to be called: `name`, or `name` with a suffix.
+
+    `disposition`, `content_type`: the headers that came with it.
+    """
+    plain, _, parameter = name.partition(";")  # of a path such as `stops.csv;jsessionid=1`
+    suffix = PurePosixPath(plain).suffix.lower()
+    if suffix and suffix not in _SCRIPTS and not suffix[1:].isdigit():
+        known = suffix in _TEXT | _MARKUP | _JSON or parameter.lower().startswith("jsessionid")
+        return plain if parameter and known else name
+    with path.open("rb") as file:
+        start = file.read(_LOOK)
+    packed = ""
+    if start.startswith(b"\x1f\x8b"):  # one file in a gzip is called by what it holds
+        start, packed = _unzipped(start), ".gz"
+    found = _of_binary(path, start)
+    if found is None:
+        found = _of_text(start, url, (disposition or "").replace(".gz", ""), content_type)
+    return f"{plain}{found}{packed}" if found else name
+
+
+def _of_binary(path: Path, start: bytes) -> str | None:
+    """The suffix of a binary format, "" of an archive; None of text."""
+    if start.startswith(b"PK\x03\x04"):
+        return _of_zip(path)
+    if start.startswith((b"7z\xbc\xaf\x27\x1c", b"PK")) or start[257:262] == b"ustar":
+        return ""
+    return next((suffix for beginning, suffix in _BINARY if start.startswith(beginning)), None)
+
+
+def _unzipped(start: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, _LOOK)
+    except zlib.error:
+        return start
+
+
+def _of_zip(path: Path) -> str:
+    """The suffix of a workbook, "" of any other zip."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+            if "mimetype" in names and archive.read("mimetype").strip().endswith(b"opendocument.spreadsheet"):
+                return ".ods"
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError):
+        return ""  # unpacking says what is wrong with it
+    if "[Content_Types].xml" not in names:
+        return ""
+    return ".xlsb" if "xl/workbook.bin" in names else ".xlsx" if "xl/workbook.xml" in names else ""
+
+
+def _of_text(start: bytes, url: str, disposition: str | None, content_type: str | None) -> str | None:
+    text = _decoded(start).lstrip("\ufeff \t\r\n")
+    family = _MARKUP if text.startswith("<") else _JSON if text[:1] in ("{", "[", "\x1e") else _TEXT
+    of_bytes = _of_bytes(text, family)
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    for said in (_of_disposition(disposition), *_of_query(url), _TYPES.get(media_type)):
+        if said is not None and said in family:
+            # `.json` says less than the bytes do.
+            return of_bytes if said == ".json" and of_bytes is not None else said
+    return of_bytes
+
+
+def _of_bytes(text: str, family: frozenset[str]) -> str | None:
+    if family is _MARKUP:
+        return ".kml" if _KML.search(text[:4096]) else ".gml" if _GML.search(text[:4096]) else None
+    if family is _JSON:
+        if text.startswith("\x1e"):
+            return ".geojsonl"
+        lines = text.splitlines()
+        if len(lines) > 1 and lines[0].startswith("{") and lines[0].rstrip().endswith("}") and lines[1][:1] == "{":
+            return ".geojsonl" if _FEATURE.search(lines[0]) else ".ndjson"
+        return ".geojson" if _FEATURES.search(text) else ".json"
+    lines = [line for line in text.splitlines()[:-1][:20] or text.splitlines() if line.strip()]
+    for mark, suffix in (("\t", ".tsv"), (",", ".csv"), (";", ".csv"), ("|", ".csv")):
+        if lines and all(mark in line for line in lines):
+            return suffix
+    return None
+
+
+def _of_disposition(disposition: str | None) -> str | None:
+    """The suffix of the file name in a Content-Disposition (RFC 6266, both forms)."""
+    if not disposition:
+        return None
+    message = Message()
+    message["Content-Disposition"] = disposition
+    name = message.get_filename() or ""
+    return PurePosixPath(unquote_plus(name)).suffix.lower() or None
+
+
+def _of_query(url: str) -> list[str | None]:
+    """What the parameters of an address say: `format=csv`, `file=stops.csv`."""
+    values = (unquote_plus(each).strip().lower() for each in _QUERY.findall(urlsplit(url).query))
+    return [_WORDS.get(each) or PurePosixPath(each).suffix or _TYPES.get(each) for each in values]
+
+
+def _decoded(start: bytes) -> str:
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return start.decode("utf-16", errors="replace")
+    return start.decode("utf-8", errors="replace")

@@ -1,0 +1,85 @@
+"""What a server says of a file without sending it: by HEAD, or by a GET of which next to nothing is read.
+
+Many servers refuse HEAD, answer it with an error or a page, or never. Which files there are, and what a mark leads to,
+belongs to the protocols.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+from d4c_pipeline.sources.fetch import arrived_files, not_data
+from d4c_pipeline.sources.fetch.part import CONTENT_RANGE, length
+from d4c_pipeline.sources.fetch.web import Answer, Web
+from d4c_pipeline.sources.port import FileMark
+from d4c_pipeline.transport.patience import HttpStatusError
+
+_SURE = frozenset({407, 429})
+"""What is meant for every request: of the proxy, and of one that asks too often."""
+
+_NO_RANGES = frozenset({400, 405, 406, 412, 416, 501})
+_SILENT: set[str] = set()
+"""Hosts that left a HEAD unanswered, in this process: a time-out is not waited for at each of their files."""
+
+
+def read_mark(web: Web, url: str, name: str) -> FileMark:
+    """Return what the server at `url` says of the file that is to be called `name`, in one attempt.
+
+    Raises what `Web.answer` raises, and SourceError where a web page is in the place of the file.
+    """
+    mark = _by_head(web, url, name)
+    if mark is not None and (mark.etag or mark.last_modified):
+        return mark
+    try:
+        return _by_get(web, url, name, "bytes=0-0")
+    except HttpStatusError as error:
+        if error.status not in _NO_RANGES:
+            raise
+    return _by_get(web, url, name, None)  # there are servers that know no ranges and say so
+
+
+def stated_length(web: Web, url: str, name: str, *, label: str | None = None) -> int | None:
+    """Return the length in bytes that the server states for a file that it sent without one; None where it doesn't."""
+    mark = _by_head(web, url, name, label=label)
+    return None if mark is None else mark.length
+
+
+def _by_head(web: Web, url: str, name: str, *, label: str | None = None) -> FileMark | None:
+    """What HEAD says; None where it says nothing that could be believed."""
+    host = urlsplit(url).netloc
+    if host in _SILENT:
+        return None
+    try:
+        with web.answer("HEAD", url, label=label) as response:
+            page = not_data.is_html_type(response.headers.get("Content-Type"), name)
+            return None if page else _mark(response, url)
+    except HttpStatusError as error:
+        if error.status in _SURE:
+            raise
+    except ReadTimeoutError:
+        _SILENT.add(host)
+    except ProtocolError:
+        pass  # hung up: GET may be answered
+    return None
+
+
+def _by_get(web: Web, url: str, name: str, span: str | None) -> FileMark:
+    with web.answer("GET", url, {} if span is None else {"Range": span}) as response:
+        mark = _mark(response, url)
+        page = not_data.is_html_type(response.headers.get("Content-Type"), name)
+        whole = response.status == 200
+        start = response.read(arrived_files.START, decode_content=False) if page and whole else b""
+    if page and not whole:  # one byte does not tell
+        with web.answer("GET", url, {"Range": f"bytes=0-{arrived_files.START - 1}"}) as response:
+            start = response.read(arrived_files.START, decode_content=False)
+    if page and not_data.is_page(start):
+        raise not_data.html_instead(url)
+    return mark
+
+
+def _mark(response: Answer, url: str) -> FileMark:
+    span = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    whole = length(response) if span is None else int(span["total"]) if span["total"] != "*" else None
+    return FileMark(url, response.headers.get("ETag"), response.headers.get("Last-Modified"), whole)

@@ -1,0 +1,289 @@
+"""One download in the making: the `.part` file, what is noted of it, and the rules of ranges to go on.
+
+Sending requests and trying again belongs to `download.py`, where notes lie is `notes.py`. What is here outlives the
+process: the next one that fetches the same address into the same folder goes on where this one ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.model.errors import SourceError, TransientError
+from d4c_pipeline.sources.fetch import arrived_files, codings, digests
+from d4c_pipeline.sources.fetch.notes import Notes
+from d4c_pipeline.sources.fetch.web import Answer
+
+CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_CHUNK = 1 << 18  # larger ones are fresh memory from the kernel each time
+
+
+@dataclass(frozen=True)
+class _State:
+    """What identifies the bytes in the `.part`, as the server named them when it began to send them."""
+
+    url: str
+    boot: str
+    validator: str | None
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    total: int | None
+    stated: Mapping[str, str]
+    complete: bool = False
+    disposition: str | None = None
+    plain: bool = True  # the bytes are those of the body: without a content coding that was undone
+
+
+class Part:
+    """The file under construction: what is here already, its running digests, and what identifies it at the server.
+
+    `sha256`: of the whole file, where it is declared. `stop` is asked between chunks and raises when the download has
+    to end.
+    """
+
+    def __init__(
+        self, target: Path, url: str, notes: Notes, sha256: str | None = None, stop: Callable[[], None] = lambda: None
+    ) -> None:
+        self.target = target
+        self.path = target.with_name(f".{target.name}.part")
+        self._notes = notes
+        self._url = url
+        self._sha256 = sha256
+        self._stop = stop
+        self._codings: tuple[str, ...] = ()
+        self._peeked = b""
+        self._forget()
+        self._take_up()
+
+    @property
+    def total(self) -> int | None:
+        """The whole length in bytes, once the server has said it."""
+        return self._state.total
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag of what is here."""
+        return self._state.etag
+
+    @property
+    def last_modified(self) -> str | None:
+        """The Last-Modified of what is here."""
+        return self._state.last_modified
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type of what is here."""
+        return self._state.content_type
+
+    @property
+    def disposition(self) -> str | None:
+        """The Content-Disposition."""
+        return self._state.disposition
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether lengths and ranges of the body are those of the file: no content coding was undone."""
+        return self._state.plain
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, as far as the server said how much there is."""
+        return self.is_complete or (self.total is not None and self.done == self.total > 0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the target is here, checked and under its name: by us, or by an earlier process that was killed."""
+        return self._state.complete
+
+    @property
+    def start(self) -> bytes | None:
+        """The first bytes as they arrived (`arrived_files.START` of them); None of what an earlier process received."""
+        return self._start
+
+    def restart(self) -> None:
+        """Forget what is here; the next bytes are the first."""
+        self._forget()
+        with storage_errors(f"write in {self.path.parent}"):
+            self.path.unlink(missing_ok=True)
+        self._notes.drop(self.target.name)
+
+    def leave(self) -> None:
+        """Keep what another process can go on with, and nothing else."""
+        noted = self._notes.get(self.target.name) is not None
+        if not self.is_complete and not (self.done and noted and self._state.validator):
+            self.restart()
+
+    def continuing(self, *, trusting: bool = False) -> dict[str, str]:
+        """Return the headers that ask for the rest (RFC 9110, 13.1.5 and 14.2); empty when it can't be asked for.
+
+        `trusting`: the digest of the whole is known, so that the bytes may come from any mirror.
+        """
+        if not self.done or not self._state.plain or (self._state.validator is None and not trusting):
+            return {}
+        asking = {"Range": f"bytes={self.done}-"}
+        return asking if trusting else {**asking, "If-Range": self._state.validator or ""}
+
+    def begin(self, response: Answer, label: str, *, trusting: bool = False) -> None:
+        """Take up an answer: go on with a fitting 206, start over with a 200."""
+        headers = response.headers
+        self._codings, self._peeked = (), b""
+        span = CONTENT_RANGE.fullmatch(headers.get("Content-Range", "")) if response.status == 206 else None
+        if response.status == 206 and not (self.done == 0 and _is_all(span)):
+            same = trusting or validator(response) == self._state.validator
+            if span is None or int(span["first"]) != self.done or not same or _differs(span["total"], self.total):
+                self.restart()
+                raise TransientError(f"{label} sent another range than asked for", "Try again later")
+            return
+        self._forget()
+        if codings.stated(headers):
+            while len(self._peeked) < codings.PEEK and (more := response.read1(codings.PEEK, decode_content=False)):
+                self._peeked += more
+            self._codings = codings.of(headers, self.target.name, self._peeked, label)
+        plain = not self._codings  # else length and ranges are those of the coded body
+        said = headers.get("Content-Length", "")
+        self._state = replace(
+            _fresh(self._url),
+            validator=validator(response) if plain else None,
+            etag=headers.get("ETag"),
+            last_modified=headers.get("Last-Modified"),
+            content_type=headers.get("Content-Type"),
+            total=int(said) if plain and said.isdigit() else None,
+            stated=digests.stated(headers) if plain else {},
+            disposition=headers.get("Content-Disposition"),
+            plain=plain,
+        )
+        self._hashes = self._running()
+        if self.total is None or self.total > _CHUNK:  # of what comes in one chunk there is nothing to go on with
+            self._note()
+
+    def receive(self, response: Answer, progress: Callable[[int, int | None], None]) -> None:
+        """Write and hash the body as it arrives; raises StorageError."""
+        chunks = codings.decoded(_chunks(self._peeked, response), self._codings, self._url)
+        # No sync: a file of this folder is not trusted after a power cut, see `_take_up`.
+        with (
+            storage_errors(f"write in {self.path.parent}"),
+            self.path.open("r+b" if self.done else "wb", buffering=0) as file,
+            self._hashes.beside(large=self.total is None or self.total - self.done > digests.LARGE) as hashing,
+        ):
+            if self.done:
+                file.seek(self.done)
+                file.truncate()
+            else:
+                self._start = b""
+            for chunk in chunks:
+                hashing(chunk)
+                file.write(chunk)
+                if self._start is not None and len(self._start) < arrived_files.START:
+                    self._start += chunk[: arrived_files.START - len(self._start)]
+                self.done += len(chunk)
+                progress(self.done, self.total)
+                self._stop()
+
+    def finish(self, label: str) -> None:
+        """Check the digests and give the file its name.
+
+        Raises TransientError when the bytes are not what the server itself says they are, SourceError when they are not
+        what is declared.
+        """
+        if (wrong := self._hashes.differing(self._state.stated)) is not None:
+            self.restart()
+            raise TransientError(f"{label}: {wrong}", "Try again; if it stays so, tell the publisher")
+        if self._sha256 is not None and self._sha256 != (sha256 := self._hashes.hexdigest("sha256")):
+            self.restart()
+            raise SourceError(
+                f"{label} has sha256 {sha256}, declared is {self._sha256}",
+                "Ask the publisher which is right, then correct the declaration",
+            )
+        self._state = replace(self._state, complete=True, total=self.done)
+        # The note goes first: a process that ends in between is found to have completed the file.
+        self._note()
+        with storage_errors(f"write in {self.path.parent}"):
+            self.path.replace(self.target)
+
+    def _forget(self) -> None:
+        self.done = 0
+        self._start: bytes | None = None
+        self._state = _fresh(self._url)
+        self._hashes = self._running()
+
+    def _running(self) -> digests.Running:
+        return digests.Running({*self._state.stated, *(() if self._sha256 is None else ("sha256",))})
+
+    def _take_up(self) -> None:
+        """Take up what an earlier process left, unless the machine was started anew since.
+
+        After a power cut a file may have its length and not its content: nothing here is synced.
+        """
+        state = _state(self._notes.get(self.target.name))
+        if state is None or state.url != self._url or not state.boot or state.boot != _boot():
+            return
+        with storage_errors(f"write in {self.path.parent}"):
+            if state.complete and self.path.exists():
+                self.path.replace(self.target)
+            whole = self.target if state.complete else self.path
+            size = whole.stat().st_size if whole.exists() else 0
+            if not size or (state.total is not None and size > state.total) or (state.complete and size != state.total):
+                return
+            self._state, self.done = state, size
+            self._hashes = self._running()
+            if self._hashes.names and not state.complete:
+                with whole.open("rb") as file:
+                    while chunk := file.read(_CHUNK):
+                        self._hashes.update(chunk)
+
+    def _note(self) -> None:
+        self._notes.put(self.target.name, vars(self._state))
+
+
+def length(response: Answer) -> int | None:
+    """The length of the file in bytes, None when the answer doesn't say (or says that of a coded body)."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() and not codings.stated(response.headers) else None
+
+
+def validator(response: Answer) -> str | None:
+    """What If-Range may name: a strong ETag, else the date."""
+    etag = response.headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _chunks(peeked: bytes, response: Answer) -> Iterator[bytes]:
+    if peeked:
+        yield peeked
+    # What has arrived, up to a chunk: a server that drips must not keep us from looking at the clock.
+    while chunk := response.read1(_CHUNK, decode_content=False):
+        yield chunk
+
+
+def _is_all(span: re.Match[str] | None) -> bool:
+    return span is not None and int(span["first"]) == 0 and span["total"] == str(int(span["last"]) + 1)
+
+
+def _differs(total: str, known: int | None) -> bool:
+    return total != "*" and known is not None and int(total) != known
+
+
+def _fresh(url: str) -> _State:
+    return _State(url, _boot(), None, None, None, None, None, {})
+
+
+@cache
+def _boot() -> str:
+    try:
+        return _BOOT.read_text("ascii").strip()
+    except OSError:
+        return ""  # not Linux: nothing is taken up from an earlier process
+
+
+def _state(note: Mapping[str, Any] | None) -> _State | None:
+    try:
+        return None if note is None else _State(**note)
+    except TypeError:
+        return None  # not one of this version: the file is fetched from its beginning

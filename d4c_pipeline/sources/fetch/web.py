@@ -1,0 +1,315 @@
+"""HTTP as all sources speak it: pooled connections, redirects followed by hand, credentials kept where they belong.
+
+What is asked and what an answer means belongs to the protocols; a whole file with ranges and checks is `download.py`,
+trying again is `transport.patience`. Addresses are rewritten (`origins.py`) when a request is made, nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache, partial
+from http.client import RemoteDisconnected
+from http.cookiejar import CookieJar
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from urllib.request import Request
+
+import urllib3
+from urllib3.exceptions import ProtocolError, SSLError
+
+from d4c_pipeline.model import secrets
+from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
+from d4c_pipeline.model.sources import Timeouts
+from d4c_pipeline.sources.fetch import not_data
+from d4c_pipeline.sources.fetch.hosts import HOSTS
+from d4c_pipeline.sources.fetch.origins import origin_of, rewrite
+from d4c_pipeline.sources.fetch.pools import pools, proxy_of, require_chain
+from d4c_pipeline.sources.fetch.public import require_public
+from d4c_pipeline.transport.identity import announced
+from d4c_pipeline.transport.patience import HttpStatusError, Patience, is_retryable, persist, retry_after
+
+Answer = urllib3.BaseHTTPResponse
+_MOST_REDIRECTS = 10
+_LOOK = 1 << 16
+_REFUSED = frozenset({403, 406})
+_BROWSER = "Mozilla/5.0 (compatible)"
+_LONGEST_DOCUMENT = 256 << 20
+# 2xx that bring no file: "accepted", to be asked for again later (ArcGIS Hub while it exports), and "no content".
+_EMPTY = frozenset({202, 204, 205})
+
+
+class Web:
+    """HTTP for one source. Safe in several threads.
+
+    `origins`: origin -> origin that serves it instead. `authorization`: value of that header, sent to the origins of
+    `declared` addresses alone. `public_only`: whether addresses on private networks are refused, before anything is
+    connected; what `origins` rewrites is excepted, and so are the declared origins, so that it holds for redirects and
+    for addresses that came out of somebody else's document.
+    `user_agent`: what stands before ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Mapping[str, str],
+        patience: Patience,
+        per_host: int = 4,
+        declared: tuple[str, ...] = (),
+        authorization: str | None = None,
+        public_only: bool = True,
+        user_agent: str | None = None,
+    ) -> None:
+        self._origins = dict(origins)
+        self.patience = patience
+        self._per_host = per_host
+        self._declared = frozenset(origin_of(url) for url in declared)
+        self._authorization = authorization
+        self._public_only = public_only
+        self._user_agent = user_agent
+        # A redirect may set a cookie and expect it: kept as long as this object, so for one fetch.
+        self._cookies = CookieJar()
+        options: dict[str, Any] = {
+            "maxsize": per_host,
+            "retries": False,
+            "timeout": urllib3.Timeout(connect=patience.connect_timeout, read=patience.read_timeout),
+        }
+        self._pools = cache(partial(pools, options))  # one manager per scheme, proxy and rule
+
+    def places(self, urls: Iterable[str]) -> int:
+        """Return how many requests to `urls` may be under way at once."""
+        return self._per_host * len({urlsplit(rewrite(url, self._origins)).netloc for url in urls})
+
+    @contextmanager
+    def answer(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        passing: tuple[int, ...] = (),
+        body: bytes | None = None,
+        label: str | None = None,
+    ) -> Generator[Answer]:
+        """Send a request, follow redirects (each hop is rewritten, none leaves http), yield the open answer.
+
+        `label`: what errors call the address, where it carries something secret. Raises HttpStatusError for a status
+        that neither brings something (2xx without 202, 204 and 205) nor is in `passing`, and SourceError for redirects
+        that lead nowhere or where they must not.
+        """
+        name = label or self.label(url)
+        target = url
+        for _ in range(_MOST_REDIRECTS + 1):
+            asked = rewrite(target, self._origins)
+            with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
+                response = self._send(method, target, asked, headers, body)
+                try:
+                    self._keep_cookies(response, target)
+                    location = response.get_redirect_location()
+                    if not location:
+                        if response.status in _REFUSED - {*passing} and body is None:
+                            self._require_welcome(method, target, asked, headers, name)
+                        self._require_success(response, asked, passing)
+                        yield response
+                        # A rest of the body that nobody wants is cheaper thrown away with the connection.
+                        return
+                    target = _redirected(target, location, name)
+                finally:
+                    _release(response)
+        raise SourceError(
+            f"{name} redirects more than {_MOST_REDIRECTS} times", "Correct the address, it leads in a circle"
+        )
+
+    def json(
+        self,
+        url: str,
+        *,
+        body: bytes | None = None,
+        media_type: str = "application/json",
+        passing: tuple[int, ...] = (),
+    ) -> Any:
+        """Return a JSON document, with the patience of this source: by GET, or by POST where there is a `body`.
+
+        `media_type`: of the body. `passing`: statuses whose document is wanted too. Raises SourceError when the answer
+        is no JSON, and what `persist` raises.
+        """
+        asked = partial(self.json_once, url, body=body, media_type=media_type, passing=passing)
+        return persist(asked, self.label(url), self.patience)
+
+    def json_once(
+        self,
+        url: str,
+        *,
+        body: bytes | None = None,
+        media_type: str = "application/json",
+        passing: tuple[int, ...] = (),
+    ) -> Any:
+        """As `json`, in one attempt; raises what the attempt raises, not yet explained."""
+        asking = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": media_type})
+        with self.answer("GET" if body is None else "POST", url, asking, passing=passing, body=body) as response:
+            content = response.read(_LONGEST_DOCUMENT, decode_content=True)
+            if len(content) == _LONGEST_DOCUMENT:
+                raise SourceError(f"{self.label(url)} answered with a document without end", "Correct the address")
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            if not_data.is_page(content[:_LOOK]):
+                raise not_data.html_instead(self.label(url)) from error
+            # Proxies cut documents off; what is no JSON at all stays that.
+            if content.lstrip()[:1] in (b"{", b"["):
+                raise TransientError(f"{self.label(url)} sent a broken document: {error}", "Try again later") from error
+            raise SourceError(
+                f"{self.label(url)} answered with something else than JSON", "Look at the address in a browser"
+            ) from error
+
+    def label(self, url: str) -> str:
+        """Return the address as errors name it: with who serves it, where that is somebody else."""
+        asked = rewrite(url, self._origins)
+        return url if asked == url else f"{url} (served by {urlsplit(asked).netloc})"
+
+    def _send(
+        self, method: str, target: str, asked: str, headers: Mapping[str, str] | None, body: bytes | None
+    ) -> Answer:
+        send = partial(
+            self._manager(target, asked).request,
+            method,
+            asked,
+            headers=self._headers(target, headers),
+            body=body,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            return send()
+        except SSLError as error:
+            if not (self._guarded(target, asked) or proxy_of(urlsplit(asked).scheme, urlsplit(asked).hostname or "")):
+                require_chain(asked, error)
+            raise
+        except ProtocolError as error:
+            # A kept connection that the server closed meanwhile says nothing about the request; all we send only asks.
+            if not any(isinstance(each, (RemoteDisconnected, ConnectionError)) for each in error.args):
+                raise
+            return send()
+
+    def _headers(self, target: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+        # Lengths, ranges and checksums are of the file as it is, so no compression on the way.
+        out = {
+            "User-Agent": announced(self._user_agent),
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            **(headers or {}),
+        }
+        if self._authorization is not None and origin_of(target) in self._declared:
+            out["Authorization"] = self._authorization
+        asking = Request(target)  # noqa: S310 - nothing is opened: the jar reads and writes its header
+        self._cookies.add_cookie_header(asking)
+        if (cookie := asking.get_header("Cookie")) is not None:
+            out["Cookie"] = cookie
+        return out
+
+    def _keep_cookies(self, response: Answer, target: str) -> None:
+        if "Set-Cookie" in response.headers:
+            told: Any = SimpleNamespace(info=lambda: response.headers)
+            self._cookies.extract_cookies(told, Request(target))  # noqa: S310
+
+    def _require_welcome(
+        self, method: str, target: str, asked: str, headers: Mapping[str, str] | None, name: str
+    ) -> None:
+        """Raise SourceError where a request that was refused is answered to a browser: it is our name."""
+        if self._user_agent is not None:
+            return
+        renamed = {**(headers or {}), "User-Agent": announced(_BROWSER)}
+        with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
+            response = self._send(method, target, asked, renamed, None)
+            try:
+                welcome = response.status < 400
+            finally:
+                _release(response)
+        if welcome:
+            raise SourceError(
+                f"{name} refuses the User-Agent '{announced(None)}', and no other",
+                f"Declare source.user_agent: '{_BROWSER}', which then stands before ours, or ask the publisher",
+            )
+
+    def _require_success(self, response: Answer, asked: str, passing: tuple[int, ...]) -> None:
+        if (200 <= response.status < 300 and response.status not in _EMPTY) or response.status in passing:
+            return
+        error = HttpStatusError(response.status, response.headers)
+        rest = retry_after(error, datetime.now(UTC))
+        if rest is not None and rest <= self.patience.longest_wait and is_retryable(error):
+            HOSTS.rest(urlsplit(asked).netloc, rest)
+        raise error
+
+    def _guarded(self, target: str, asked: str) -> bool:
+        """Say whether somebody else named an address, so that it must be public."""
+        return self._public_only and asked == target and origin_of(target) not in self._declared
+
+    def _manager(self, target: str, asked: str) -> urllib3.PoolManager:
+        parts = urlsplit(asked)
+        guarded = self._guarded(target, asked)
+        proxy = proxy_of(parts.scheme, parts.hostname or "")
+        if guarded and proxy is not None:
+            require_public(asked)  # who the proxy connects to can't be seen from here
+        return self._pools(parts.scheme == "https", proxy, guarded)
+
+
+def web_of(
+    declared: tuple[str, ...],
+    *,
+    origins: Mapping[str, str],
+    patience: Patience | None,
+    per_host: int,
+    timeouts: Timeouts,
+    authorization: str | None = None,
+    public_only: bool = True,
+    user_agent: str | None = None,
+) -> Web:
+    """Return the HTTP of a declared source. `authorization` names the environment variable that holds the value.
+
+    Raises NeedsPersonError when that variable is not set.
+    """
+    if authorization is not None and not os.environ.get(authorization):
+        raise NeedsPersonError(f"The variable {authorization} is not set", "Set it to the source's credentials")
+    if authorization is not None:
+        secrets.declare(os.environ[authorization], os.environ[authorization].rpartition(" ")[2])
+    return Web(
+        origins=origins,
+        patience=patience
+        or Patience(connect_timeout=timeouts.connect, read_timeout=timeouts.read, whole_timeout=timeouts.whole),
+        per_host=per_host,
+        declared=declared,
+        authorization=os.environ[authorization] if authorization is not None else None,
+        public_only=public_only,
+        user_agent=user_agent,
+    )
+
+
+def _release(response: Answer) -> None:
+    # What was read to its end goes back to the pool by itself; of a small rest the connection is worth more.
+    left = getattr(response, "length_remaining", None)
+    if isinstance(left, int) and 0 <= left <= 1 << 16 and not response.closed:
+        try:
+            response.drain_conn()
+        finally:
+            response.release_conn()
+    else:
+        response.close()
+        response.release_conn()
+
+
+def _redirected(base: str, location: str, label: str) -> str:
+    # Headers are read as Latin-1; what stands in them beyond ASCII are the bytes of the address.
+    location = "".join(letter if letter.isascii() else f"%{ord(letter):02X}" for letter in location)
+    try:
+        target = urljoin(base, location)
+        scheme = urlsplit(target).scheme
+    except ValueError as error:
+        raise SourceError(f"{label} redirects to '{location}', which is no address", "Correct the address") from error
+    if scheme not in ("http", "https"):
+        raise SourceError(f"{label} redirects to '{location}', which is not http", "Correct the address")
+    return target

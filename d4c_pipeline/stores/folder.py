@@ -1,0 +1,369 @@
+"""A store in a local folder, written so that a crash at any moment leaves either nothing or the whole file.
+
+Every write goes to a hidden temporary file beside the target, is synced, read back and only then linked or renamed
+into place. Serving the folder over HTTP belongs to `file_server` or any web server; remembering copies to the ledger.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from d4c_pipeline.files.disk import storage_errors, sync_folder
+from d4c_pipeline.files.hashing import READ_SIZE, Digests, sha256_of
+from d4c_pipeline.model.addresses import HIDDEN, is_hidden
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
+from d4c_pipeline.stores.port import (
+    QUARANTINE,
+    Facts,
+    Stored,
+    checked_address,
+    is_immutable,
+    public_url,
+    quarantine_path,
+)
+
+# Whatever the umask: a web server of another user must be able to read what is published.
+_FOLDER_MODE = 0o755
+_MUTABLE_MODE = 0o644
+_PRIVATE_MODE = 0o700
+_IMMUTABLE_MODE = 0o444
+_PART_SUFFIX = ".part"
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class FolderStore:
+    """The folder `root`, served to readers at `base_url`.
+
+    One that is `mounted` is never made: where it is missing, whatever is asked of the store raises StorageError.
+    """
+
+    def __init__(self, root: Path, base_url: str, name: str = "primary", *, mounted: bool = False) -> None:
+        self.root = root
+        self._mounted = mounted
+        self.base_url = base_url.rstrip("/")
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The store's name in settings and ledger."""
+        return self._name
+
+    def url(self, address: str) -> str:
+        """Return the public URL of `address`, whether or not something is there."""
+        return public_url(self.base_url, address)
+
+    def stat(self, address: str) -> int | None:
+        """Return the size in bytes, None when nothing is there."""
+        with storage_errors(f"read {address} in store {self.name}"):
+            return _file_size(self._path(address))
+
+    def facts(self, address: str) -> Facts | None:
+        """Return the size and, as the tag, when the file was last written; None when nothing is there."""
+        with storage_errors(f"read {address} in store {self.name}"):
+            status = _file_status(self._path(address))
+        return None if status is None else Facts(status.st_size, f"mtime-{status.st_mtime_ns}")
+
+    def local_path(self, address: str) -> Path | None:
+        """Return the path of the file, None when nothing is there. For reading only."""
+        return None if self.stat(address) is None else self._path(address)
+
+    def open(self, address: str) -> BinaryIO:
+        """Open for reading. Raises UnknownNameError when nothing is there."""
+        path = self.local_path(address)
+        if path is None:
+            raise UnknownNameError(
+                f"Store {self.name} holds nothing at {address}", "Publish it again, or correct the address"
+            )
+        with storage_errors(f"read {address} in store {self.name}"):
+            return path.open("rb")
+
+    def read_bytes(self, address: str) -> bytes:
+        """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
+        with self.open(address) as file, storage_errors(f"read {address} in store {self.name}"):
+            return file.read()
+
+    def verify(self, address: str, size: int, sha256: str) -> bool:
+        """Read everything and say whether exactly these bytes are there; False when nothing is."""
+        path = self._path(address)
+        if self.stat(address) != size or sha256_of(path) != sha256:
+            return False
+        # Whoever finds the file in place puts nothing there any more, so what its writer left when it died goes here.
+        with storage_errors(f"read {address} in store {self.name}"):
+            _sweep(path.parent)
+        return True
+
+    def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
+        """Put a file where nothing is yet, read-only; the same bytes again are no work.
+
+        Raises IntegrityError when other bytes are there, or when `source` no longer has `digests`, and StorageError
+        when the disk is full or refuses.
+        """
+        target = self._path(address)
+        if self._holds(target, address, digests):
+            return self._stored(address, digests.size, digests.sha256, changed=False)
+        with self._written_part(source, target, address, _IMMUTABLE_MODE) as (part, size, sha256):
+            if (size, sha256) != (digests.size, digests.sha256):
+                raise IntegrityError(
+                    f"{source.name} is not the file that was hashed: {size} bytes with sha256 {sha256} instead of "
+                    f"{digests.size} bytes with {digests.sha256}",
+                    "Build it again: something else wrote to the staging folder",
+                )
+            changed = _place_new(part, target) or not self._holds(target, address, digests)
+        return self._stored(address, digests.size, digests.sha256, changed=changed)
+
+    def move(self, source: str, target: str, digests: Digests) -> bool:
+        """Move a file to an immutable address by a link and then a deletion; it is read before, and not copied.
+
+        Returns False when `source` does not hold these bytes. Raises IntegrityError when `target` has others,
+        StorageError when the disk refuses.
+        """
+        old, new = self._path(source), self._path(target)
+        if not self._holds(new, target, digests):
+            if not self.verify(source, digests.size, digests.sha256):
+                return False
+            with storage_errors(f"move {source} to {target} in store {self.name}"):
+                _make_folder(new.parent, self.root)
+                if not _place_new(old, new):
+                    self._holds(new, target, digests)  # somebody else was first: with these bytes, or it raises
+                sync_folder(new.parent)
+        self.delete(source)
+        return True
+
+    def is_exposed(self, address: str) -> bool:
+        """Return False: a folder is shown by nobody but the web server in front of it."""
+        checked_address(address)
+        return False
+
+    def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
+        """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
+
+        The same bytes again are no work, so readers' caches stay valid. `guard` is called right before that step and
+        may raise. Raises PermanentError for an immutable address, StorageError when the disk is full or refuses.
+        """
+        if is_immutable(address):
+            raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+        target = self._path(address)
+        same = self._same(source, target)
+        if same is not None:
+            return self._stored(address, *same, changed=False)
+        with self._written_part(source, target, address, _MUTABLE_MODE) as (part, size, sha256):
+            if guard is not None:
+                guard()
+            part.replace(target)
+        return self._stored(address, size, sha256, changed=True)
+
+    def quarantine(self, address: str, tag: str) -> str | None:
+        """Move what is there aside by one rename, and return its path in the store; None when nothing is there."""
+        source, aside = self._path(address), quarantine_path(address, tag)
+        target = self.root / aside
+        with storage_errors(f"move {address} aside in store {self.name}"):
+            if _file_status(source) is None:
+                return None
+            _make_folder(target.parent, self.root)
+            # Whatever server shows the folder, and whether or not it hides names with a dot.
+            (self.root / QUARANTINE).chmod(_PRIVATE_MODE)
+            if target.exists():
+                target = target.with_name(f"{target.name}.{uuid4().hex}")
+            source.rename(target)
+            sync_folder(target.parent)
+            sync_folder(source.parent)
+        return str(target.relative_to(self.root))
+
+    def delete(self, address: str) -> None:
+        """Remove what is there, if anything."""
+        target = self._path(address)
+        deed = f"delete {address} in store {self.name}"
+        with storage_errors(deed), suppress(FileNotFoundError, NotADirectoryError):
+            # What a process that died left unfinished there is not wanted any more either.
+            _sweep(target.parent)
+            target.unlink()
+            sync_folder(target.parent)
+        if is_hidden(address):
+            with suppress(OSError):  # others of its release lie there, or nothing ever did
+                target.parent.rmdir()
+
+    def _path(self, address: str) -> Path:
+        if self._mounted and not self.root.is_dir():
+            raise StorageError(
+                f"The folder {self.root} of store {self.name} is not there", "Mount its disk, or make the folder"
+            )
+        return self.root.joinpath(*checked_address(address).split("/"))
+
+    def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
+        return Stored(address, self.url(address), size, sha256, changed)
+
+    def _holds(self, target: Path, address: str, digests: Digests) -> bool:
+        """Whether the target has these bytes already; raises IntegrityError when it has others."""
+        if not target.exists():
+            return False
+        if self.verify(address, digests.size, digests.sha256):
+            # The process that linked it may have died before the link was durable and its temporary file gone.
+            with storage_errors(f"write {address} in store {self.name}"):
+                _sweep(target.parent)
+                sync_folder(target.parent)
+            return True
+        raise IntegrityError(
+            f"Store {self.name} holds other bytes at the immutable address {address} than sha256 {digests.sha256}",
+            "Find out which are right; restore the file from another copy, or publish a new version",
+        )
+
+    @staticmethod
+    def _same(source: Path | bytes, target: Path) -> tuple[int, str] | None:
+        """Size and sha256 when the target has the bytes of `source` already, else None."""
+        size = _file_size(target)
+        if size is None:
+            return None
+        if isinstance(source, bytes):
+            found = hashlib.sha256(source).hexdigest() if size == len(source) else None
+        else:
+            with storage_errors(f"read {source.name}"):
+                found = sha256_of(source) if size == source.stat().st_size else None
+        return (size, found) if found is not None and sha256_of(target) == found else None
+
+    @contextmanager
+    def _written_part(
+        self, source: Path | bytes, target: Path, address: str, mode: int
+    ) -> Iterator[tuple[Path, int, str]]:
+        """Write `source` to a temporary file beside `target`, verified; the block moves it, then the folder is synced.
+
+        Yields the temporary path, the size and the sha256. What is left of it is removed in any case.
+        """
+        with _opened(source) as stream, storage_errors(f"write {address} in store {self.name}"):
+            if is_hidden(address):
+                # Whatever server shows the folder, as long as it runs as another user.
+                _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
+                private.chmod(_PRIVATE_MODE)
+            _make_folder(target.parent, self.root)
+            _sweep(target.parent)
+            part, file = _open_part(target.parent)
+            try:
+                with file:
+                    size, sha256 = _copy(stream, file)
+                    os.fchmod(file.fileno(), mode)
+                    os.fsync(file.fileno())
+                    _drop_cache(file.fileno())
+                    if sha256_of(part) != sha256:
+                        raise IntegrityError(
+                            f"Store {self.name} reads back other bytes than were written at {address}",
+                            "Check that disk before anything else is written to it",
+                        )
+                    # Still open: the lock on it keeps another process's sweep away until it is in place.
+                    yield part, size, sha256
+            finally:
+                part.unlink(missing_ok=True)
+            sync_folder(target.parent)
+
+
+def _file_size(path: Path) -> int | None:
+    status = _file_status(path)
+    return None if status is None else status.st_size
+
+
+def _file_status(path: Path) -> os.stat_result | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    with storage_errors(f"read {source.name}"):
+        stream = source.open("rb", buffering=0)
+    with stream:
+        yield stream
+
+
+def _copy(stream: BinaryIO, file: BinaryIO) -> tuple[int, str]:
+    sha256 = hashlib.sha256()
+    size = 0
+    while block := stream.read(READ_SIZE):
+        sha256.update(block)
+        file.write(block)
+        size += len(block)
+    file.flush()
+    return size, sha256.hexdigest()
+
+
+def _drop_cache(descriptor: int) -> None:
+    # So that reading back asks the disk and not the memory the bytes were just written through.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _place_new(part: Path, target: Path) -> bool:
+    """Give `part` its final name unless that is taken; say whether it was free."""
+    try:
+        target.hardlink_to(part)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # exFAT, SMB shares and the like. The lease on the release keeps other writers out between check and rename.
+        if target.exists():
+            return False
+        part.rename(target)
+    return True
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make `folder` and what is missing above it, readable for everyone from `root` on, durable from the top down."""
+    if folder.is_dir():
+        return
+    if folder == root:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        _make_folder(folder.parent, root)
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(_FOLDER_MODE)
+        sync_folder(folder.parent)
+
+
+def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
+    """Create a temporary file in `folder`, locked for as long as it is open."""
+    while True:
+        part = folder / f".{uuid4().hex}{_PART_SUFFIX}"
+        file = part.open("xb")
+        # A sweep may see the file between creation and lock, and take it: then another one is made.
+        if _lock(file) is not False and os.fstat(file.fileno()).st_nlink > 0:
+            return part, file
+        file.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that died: those that nobody holds a lock on."""
+    for part in folder.glob(f".*{_PART_SUFFIX}"):
+        # One that another user left and this one may not read does no harm: it stays until that user writes again.
+        with suppress(FileNotFoundError, PermissionError), part.open("rb") as file:
+            if _lock(file):
+                part.unlink(missing_ok=True)
+
+
+def _lock(file: BinaryIO) -> bool | None:
+    """Lock the open file; False when another process holds it, None when the file system knows no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return True

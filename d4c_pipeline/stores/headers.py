@@ -1,0 +1,72 @@
+"""What a reader is told beside the bytes at an address: type, how long they may be kept, the name to save them under.
+
+The same for every store and for the file server, so that a mirror answers like the primary. The media type by name
+belongs to `media_types`; what may change at all to `store.is_immutable`.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from d4c_pipeline.files.media_types import media_type
+from d4c_pipeline.model.addresses import is_hidden
+from d4c_pipeline.stores.port import is_immutable
+
+IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
+# Strictly the latest: a reader may hold it for a minute, then asks again (and mostly gets 304).
+MUTABLE_CACHE = "public, max-age=60, must-revalidate"
+HIDDEN_CACHE = "private, no-store"
+_SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
+_FEEDS = ("application/atom+xml", "application/rss+xml")
+# Bytes of a publisher lie here, and a browser would run what is active in them with the rights of the store's origin.
+FOREIGN = ("raw/", "releases/", "archive/")
+_ACTIVE = ("text/html", "image/svg+xml", "application/xml", "application/pdf", "text/javascript", "application/wasm")
+# No script, form, plugin or frame in what we did not write, and no rights of this origin (CSP Level 3, `sandbox`).
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+# Quotes and backslashes would end the quoted form early; RFC 6266, appendix D advises against percent signs in it.
+_UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
+
+
+def content_type(address: str) -> str:
+    """Return the Content-Type of `address`; text that we wrote is UTF-8, of a native file nobody knows."""
+    kind = media_type(address)
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") and not address.startswith("raw/") else kind
+
+
+def cache_control(address: str) -> str:
+    """Return the Cache-Control of `address`: for ever where no byte may change, else a minute; hidden, not at all."""
+    if is_hidden(address):
+        return HIDDEN_CACHE
+    return IMMUTABLE_CACHE if is_immutable(address) else MUTABLE_CACHE
+
+
+def content_disposition(address: str) -> str:
+    """Return the Content-Disposition of `address` (RFC 6266): what a browser can't show is saved under its name."""
+    name = PurePosixPath(address).name
+    shown = is_shown(address) and not (address.startswith(FOREIGN) and is_active(address))
+    plain = name.encode("ascii", "replace").decode().replace("?", "_").translate(_UNQUOTABLE)
+    encoded = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'{"inline" if shown else "attachment"}; filename="{plain}"{encoded}'
+
+
+def is_shown(name: str) -> bool:
+    """Return whether a browser shows a file of this name by itself."""
+    return media_type(name).startswith((*_SHOWN, *_FEEDS))
+
+
+def is_active(name: str) -> bool:
+    """Return whether a browser may run something in a file of this name."""
+    return media_type(name).startswith(_ACTIVE)
+
+
+def security_headers(address: str) -> dict[str, str]:
+    """Return what keeps a browser from running bytes of a publisher on the origin of the store.
+
+    `nosniff` for all; a sandbox for native files, releases and records of the archive. S3 can't send them: there an
+    active file is saved, not shown (`content_disposition`).
+    """
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if address.startswith(FOREIGN):
+        headers["Content-Security-Policy"] = SANDBOX
+    return headers

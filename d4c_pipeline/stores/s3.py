@@ -1,0 +1,478 @@
+"""A store in an S3 bucket: AWS, R2, MinIO, Ceph, Source Cooperative and the like, by endpoint.
+
+An object is visible whole or not at all. Immutable addresses are put under `If-None-Match`, and looked at first, since
+not every server heeds that; what a server did not verify itself is read back. How bytes travel belongs to `s3_upload`,
+how the server is reached to `s3_client`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import READ_SIZE, Digests, sha256_of
+from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError, TransientError, UnknownNameError
+from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type
+from d4c_pipeline.stores.port import Facts, Stored, checked_address, is_immutable, public_url, quarantine_path
+from d4c_pipeline.stores.s3_client import Bucket, verifies_sha256
+from d4c_pipeline.stores.s3_copy import COPY_SIZE, copy_object
+from d4c_pipeline.stores.s3_errors import (
+    NOT_THERE,
+    REFUSED,
+    code_of,
+    explain,
+    no_bucket,
+    s3_errors,
+    spelled_out,
+    status_of,
+)
+from d4c_pipeline.stores.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
+
+_SHA256 = "sha256"  # x-amz-meta-sha256
+_ONLY_NEW = {"IfNoneMatch": "*"}
+
+
+class S3Store:
+    """The bucket `bucket`, served to readers at `base_url`; nothing is asked of its server before the first use."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        base_url: str,
+        name: str = "primary",
+        *,
+        part_size: int = PART_SIZE,
+        copy_size: int = COPY_SIZE,
+    ) -> None:
+        self.bucket = bucket
+        self.base_url = base_url.rstrip("/")
+        self._name = name
+        self._part_size = part_size
+        self._copy_size = copy_size
+        self._bucket_seen = False
+        self._plain_tags = False
+
+    @property
+    def name(self) -> str:
+        """The store's name in settings and ledger."""
+        return self._name
+
+    def url(self, address: str) -> str:
+        """Return the public URL of `address`, whether or not something is there."""
+        return public_url(self.base_url, address)
+
+    def stat(self, address: str) -> int | None:
+        """Return the size in bytes, None when nothing is there."""
+        facts = self.facts(address)
+        return None if facts is None else facts.size
+
+    def facts(self, address: str) -> Facts | None:
+        """Return size and tag, None when nothing is there: one request."""
+        head = self._head(address)
+        return (
+            None if head is None else Facts(head["ContentLength"], head["ETag"], head.get("Metadata", {}).get(_SHA256))
+        )
+
+    def local_path(self, address: str) -> Path | None:
+        """Return None: nothing lies on this machine."""
+        checked_address(address)
+        return None
+
+    def open(self, address: str) -> BinaryIO:
+        """Open for reading. Raises UnknownNameError when nothing is there."""
+        body = self._body(address)
+        if body is None:
+            raise UnknownNameError(
+                f"Store {self.name} holds nothing at {address}", "Publish it again, or correct the address"
+            )
+        return io.BufferedReader(_Body(body, self._deed("read", address)), READ_SIZE)
+
+    def read_bytes(self, address: str) -> bytes:
+        """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
+        with self.open(address) as file:
+            return file.read()
+
+    def verify(self, address: str, size: int, sha256: str) -> bool:
+        """Read everything and say whether exactly these bytes are there; False when nothing is."""
+        return self.stat(address) == size and self._read_back(address) == sha256
+
+    def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
+        """Put a file where nothing is yet; the same bytes again are no work. Parts that an attempt left are kept.
+
+        Raises IntegrityError when other bytes are there, or when `source` no longer has `digests`, StorageError when
+        the server refuses, TransientError when it can't be reached.
+        """
+        upload = self._upload(address, digests.sha256)
+        in_parts = digests.size > self._part_size
+        if self._holds(address, digests):
+            if in_parts:  # a process may have died after its upload was whole and before an earlier one was given up
+                self._abort(upload)
+            return self._stored(address, digests.size, digests.sha256, changed=False)
+        try:
+            with s3_errors(self._deed("write", address)):
+                sent = self._put_new(upload, source, digests) if in_parts else self._put_small(upload, source, digests)
+        except (_TakenError, PermanentError, TransientError) as error:
+            # Somebody else was first, or a request of ours went through whose answer was lost.
+            if not _was_refused(error) or not self._holds(address, digests):
+                raise
+            return self._stored(address, digests.size, digests.sha256, changed=False)
+        self._see_that(address, sent, digests.sha256, is_new=True)
+        return self._stored(address, digests.size, digests.sha256, changed=True)
+
+    def _put_small(self, upload: Upload, source: Path, digests: Digests) -> Sent:
+        return upload.in_one(_whole(source, digests), _ONLY_NEW)
+
+    def _put_new(self, upload: Upload, source: Path, digests: Digests) -> Sent:
+        def look_again() -> None:
+            # Some servers ignore the condition on completion; the lease on the release keeps other writers out.
+            if self._holds(upload.address, digests):
+                raise _TakenError
+
+        try:
+            sent = upload.in_parts(source, digests, _ONLY_NEW, resume=True, guard=look_again)
+        except _TakenError:
+            upload.abort()
+            raise
+        if sent.resumed and not _is(self._head(upload.address), digests):
+            # Begun for other bytes that started with the same parts: its metadata names their sha256.
+            self.delete(upload.address)
+            return upload.in_parts(source, digests, _ONLY_NEW, resume=False, guard=look_again)
+        return sent
+
+    def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
+        """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
+
+        The same bytes again are no work, so readers' caches stay valid. What is there is looked at, then `guard` is
+        called, which may raise, then it is replaced if it is still the same. Raises PermanentError for an immutable
+        address, BusyError when another writer was there in between.
+        """
+        if is_immutable(address):
+            raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+        digests = _digests(source)
+        head = self._head(address)
+        if _is(head, digests):
+            return self._stored(address, digests.size, digests.sha256, changed=False)
+        condition = {"IfNoneMatch": "*"} if head is None else {"IfMatch": head["ETag"]}
+        upload = self._upload(address, digests.sha256)
+        try:
+            sent = self._sent(upload, source, digests, condition, guard)
+        except PermanentError as error:
+            if not _was_refused(error):
+                raise
+            there = self._head(address)
+            if _is(there, digests):
+                return self._stored(address, digests.size, digests.sha256, changed=True)
+            if head is None or there is None or there["ETag"] != head["ETag"] or "VersionId" not in there:
+                raise BusyError(
+                    f"Another process put something at {address} in store {self.name} meanwhile", "Run again"
+                ) from error
+            # Refused although nothing changed: radosgw holds the condition against the version that is being written,
+            # of which there is nothing yet. The bucket keeps the version before, and the caller's lease other writers.
+            sent = self._sent(upload, source, digests, {}, guard)
+        self._see_that(address, sent, digests.sha256, is_new=False)
+        return self._stored(address, digests.size, digests.sha256, changed=True)
+
+    def _sent(
+        self,
+        upload: Upload,
+        source: Path | bytes,
+        digests: Digests,
+        condition: dict[str, str],
+        guard: Callable[[], object] | None,
+    ) -> Sent:
+        """Put a file or bytes under a condition on what is there; `guard` is called right before."""
+        with s3_errors(self._deed("write", upload.address)):
+            if isinstance(source, bytes) or digests.size <= self._part_size:
+                body = source if isinstance(source, bytes) else _whole(source, digests)
+                _call(guard)
+                return self._switched(upload, body, condition)
+            return upload.in_parts(source, digests, condition, resume=False, guard=lambda: _call(guard))
+
+    def _switched(self, upload: Upload, body: bytes, condition: dict[str, str]) -> Sent:
+        """Put `body` if what is there is still what was seen."""
+        seen = condition.get("IfMatch")
+        if seen is None or self._plain_tags:
+            return upload.in_one(body, {name: tag.strip('"') for name, tag in condition.items()})
+        try:
+            return upload.in_one(body, condition)
+        except ClientError as error:
+            head = self._head(upload.address)
+            if code_of(error) not in REFUSED or head is None or head["ETag"] != seen:
+                raise
+            # Refused although nothing changed: Ceph's radosgw compares with the tag's quotes, which it does not keep.
+            self._plain_tags = True
+        return self._switched(upload, body, condition)
+
+    def move(self, source: str, target: str, digests: Digests) -> bool:
+        """Move an object to an immutable address: a copy by the server, which is verified, and then a deletion.
+
+        Returns False when `source` does not hold these bytes. The copy is believed by its tag where that is the md5 of
+        all bytes (it is unless the server encrypts with keys of its own, or the object is above 5 GiB), and read back
+        otherwise. Raises IntegrityError when `target` has other bytes, or the copy is damaged (it is taken away again).
+        """
+        if not self._holds(target, digests):
+            head = self._head(source)
+            if not _is(head, digests) or head is None:
+                return False
+            try:
+                with s3_errors(self._deed(f"move to {target} what lies at", source)):
+                    copy_object(self._upload(target, digests.sha256), self._key(source), head, self._copy_size)
+            except PermanentError as error:
+                # Somebody else was first, or a request of ours went through whose answer was lost.
+                if not _was_refused(error) or not self._holds(target, digests):
+                    raise
+            self._see_copy(target, digests)
+        if digests.size > self._copy_size:  # one that an attempt began in parts and did not complete
+            self._abort(self._upload(target, ""))
+        self.delete(source)
+        return True
+
+    def _see_copy(self, target: str, digests: Digests) -> None:
+        head = self._head(target)
+        if head is not None and head["ContentLength"] == digests.size and head["ETag"].strip('"') == digests.md5:
+            return
+        if self._read_back(target) != digests.sha256:
+            self.delete(target)
+            raise IntegrityError(
+                f"Store {self.name} copied other bytes to {target} than it was given",
+                "Look at that server before anything else is written there",
+            )
+
+    def is_exposed(self, address: str) -> bool:
+        """Say whether the server lists `address` to anybody, and gives its bytes, without a key."""
+        client, key = self.bucket.client(anonymous=True), self._key(address)
+        with s3_errors(f"see who may list store {self.name}"):
+            try:
+                listed = client.list_objects_v2(Bucket=self.bucket.name, Prefix=key).get("Contents", ())
+                if not any(one["Key"] == key for one in listed):
+                    return False
+                client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
+            except ClientError as error:
+                if status_of(error) >= 500:
+                    raise
+                return False
+        return True
+
+    def delete(self, address: str) -> None:
+        """Remove what is there, if anything, and the parts of uploads that were never completed."""
+        with s3_errors(self._deed("delete", address)):
+            self._client.delete_object(Bucket=self.bucket.name, Key=self._key(address))
+            self._upload(address, "").abort()
+
+    def quarantine(self, address: str, tag: str) -> str | None:
+        """Move what is there aside, below a prefix that the bucket's policy has to keep private; None when nothing is.
+
+        A copy by the server and then a deletion: what dies in between leaves both, and the next call goes on.
+        """
+        head = self._head(address)
+        if head is None:
+            return None
+        aside = quarantine_path(address, tag)
+        with s3_errors(self._deed("move aside", address)):
+            source = {"Bucket": self.bucket.name, "Key": self._key(address)}
+            # Only the very object that was found damaged: whoever replaced it meanwhile is not undone.
+            extra = {"CopySourceIfMatch": head["ETag"]}
+            self._client.copy(source, self.bucket.name, self.bucket.key(aside), ExtraArgs=extra)
+            self._client.delete_object(Bucket=self.bucket.name, Key=self._key(address))
+        return aside
+
+    def open_uploads(self) -> int:
+        """Return how many uploads below the prefix were begun and neither completed nor given up."""
+        prefix = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
+        with s3_errors(f"list the uploads in store {self.name}"):
+            return sum(1 for _ in open_uploads(self._client, self.bucket, prefix))
+
+    @cached_property
+    def _client(self) -> Any:
+        return self.bucket.client()
+
+    @cached_property
+    def _verified(self) -> bool:
+        with s3_errors(f"write to store {self.name}"):
+            return verifies_sha256(self._client, self.bucket)
+
+    def _see_bucket(self) -> None:
+        """See that the bucket is there: one that is gone answers like one that holds nothing."""
+        if self._bucket_seen:
+            return
+        deed = f"reach the bucket {self.bucket.name} of store {self.name}"
+        with s3_errors(deed):
+            try:
+                self._client.head_bucket(Bucket=self.bucket.name)
+            except ClientError as error:
+                if code_of(error) not in NOT_THERE:
+                    raise spelled_out(
+                        error, lambda: self._client.list_objects_v2(Bucket=self.bucket.name, MaxKeys=1)
+                    ) from error
+                raise no_bucket(deed) from error
+        self._bucket_seen = True
+
+    def _key(self, address: str) -> str:
+        return self.bucket.key(checked_address(address))
+
+    def _deed(self, verb: str, address: str) -> str:
+        return f"{verb} {address} in store {self.name}"
+
+    def _upload(self, address: str, sha256: str) -> Upload:
+        checked_address(address)
+        headers = {
+            "ContentType": content_type(address),
+            "CacheControl": cache_control(address),
+            "ContentDisposition": content_disposition(address),
+            "Metadata": {_SHA256: sha256},
+        }
+        return Upload(self._client, self.bucket, address, headers, self._verified if sha256 else False, self._part_size)
+
+    def _abort(self, upload: Upload) -> None:
+        with s3_errors(self._deed("give up an upload of", upload.address)):
+            upload.abort()
+
+    def _head(self, address: str) -> dict[str, Any] | None:
+        key = self._key(address)
+        with s3_errors(self._deed("read", address)):
+            try:
+                return self._client.head_object(Bucket=self.bucket.name, Key=key)
+            except ClientError as error:
+                if code_of(error) not in NOT_THERE:
+                    raise spelled_out(error, lambda: self._first_byte(key)) from error
+        self._see_bucket()
+        return None
+
+    def _first_byte(self, key: str) -> None:
+        self._client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
+
+    def _body(self, address: str, etag: str | None = None) -> Any | None:
+        key = self._key(address)
+        condition = {} if etag is None else {"IfMatch": etag}
+        with s3_errors(self._deed("read", address)):
+            try:
+                return self._client.get_object(Bucket=self.bucket.name, Key=key, **condition)["Body"]
+            except ClientError as error:
+                if code_of(error) not in NOT_THERE:
+                    raise
+        return None
+
+    def _read_back(self, address: str, etag: str | None = None) -> str | None:
+        """The sha256 of what is there, None when nothing is (or, with `etag`, something else by now)."""
+        try:
+            body = self._body(address, etag)
+        except PermanentError as error:
+            if not _was_refused(error):
+                raise
+            return None
+        if body is None:
+            return None
+        sha256 = hashlib.sha256()
+        with s3_errors(self._deed("read", address)), body:
+            for block in body.iter_chunks(READ_SIZE):
+                sha256.update(block)
+        return sha256.hexdigest()
+
+    def _holds(self, address: str, digests: Digests) -> bool:
+        """Whether these bytes are there already; raises IntegrityError when others are."""
+        size = self.stat(address)
+        if size is None:
+            return False
+        if size == digests.size and self._read_back(address) == digests.sha256:
+            return True
+        raise IntegrityError(
+            f"Store {self.name} holds other bytes at the immutable address {address} than sha256 {digests.sha256}",
+            "Find out which are right; restore the file from another copy, or publish a new version",
+        )
+
+    def _see_that(self, address: str, sent: Sent, sha256: str, *, is_new: bool) -> None:
+        """See that what the server has is what it was sent; raises IntegrityError when it is not.
+
+        `is_new`: nothing was there before, so that what is damaged is taken away again.
+        """
+        if sent.checksum is not None:
+            return
+        # Not every server says the tag of what it completed.
+        found = self._read_back(address, sent.etag or None)
+        if found == sha256 or (found is None and not is_new):  # another writer's by now
+            return
+        if is_new:
+            self.delete(address)
+        raise IntegrityError(
+            f"Store {self.name} reads back other bytes than were written at {address}",
+            "Look at that server and the way to it before anything else is written there",
+        )
+
+    def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
+        return Stored(address, self.url(address), size, sha256, changed)
+
+
+class _TakenError(Exception):
+    """The address got these very bytes meanwhile; never leaves this module."""
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer as a stream whose errors are of our tree."""
+
+    def __init__(self, body: Any, deed: str) -> None:
+        super().__init__()
+        self._body, self._deed = body, deed
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into `buffer` and return the number of bytes."""
+        view = memoryview(buffer)
+        try:
+            block = self._body.read(len(view))
+        except BotoCoreError as error:
+            raise explain(error, self._deed) from error
+        view[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether a condition did not hold, or the upload to complete is gone (completed by a request of ours before)."""
+    if isinstance(error, _TakenError):
+        return True
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and code_of(cause) in {*REFUSED, *NOT_THERE, "NoSuchUpload"}
+
+
+def _is(head: Mapping[str, Any] | None, digests: Digests) -> bool:
+    """Whether an object is said to be of these bytes: of a mutable one, whoever wrote it said so with the bytes."""
+    return (
+        head is not None and head["ContentLength"] == digests.size and head["Metadata"].get(_SHA256) == digests.sha256
+    )
+
+
+def _digests(source: Path | bytes) -> Digests:
+    if isinstance(source, bytes):
+        return Digests(len(source), "", hashlib.sha256(source).hexdigest())
+    with storage_errors(f"read {source.name}"):
+        return Digests(source.stat().st_size, "", sha256_of(source))
+
+
+def _whole(source: Path, digests: Digests) -> bytes:
+    """The bytes of a small file. Raises IntegrityError when they don't have `digests`."""
+    with storage_errors(f"read {source.name}"):
+        body = source.read_bytes()
+    sha256 = hashlib.sha256(body).hexdigest()
+    if (len(body), sha256) != (digests.size, digests.sha256):
+        raise other_file(source, len(body), sha256, digests)
+    return body
+
+
+def _call(guard: Callable[[], object] | None) -> None:
+    if guard is not None:
+        guard()

@@ -1,0 +1,323 @@
+"""The narrowest type of a text column that loses nothing: decided over all its values, then applied batch by batch.
+
+A type is taken when every text can be written again from the value and what is the same for the whole column (number
+of decimals, form of a timestamp); in doubt a column stays text. Declared types go before it, see `columns`.
+
+The rules. Integers: no leading zeros, no plus sign, within 64 bits; the narrowest of 8, 16, 32, 64 bits. Decimals, as
+float64 and never float32, with no more digits than it gives back; the number of decimals may vary (45, 0.0, 1.50),
+unless the column looks like numbering. Dates: YYYY-MM-DD. Timestamps: ISO 8601 to the minute, second or a fraction of
+up to six digits, in one form throughout, all or none with Z. Booleans: true and false in one spelling. Columns that are
+named as codes (`id`, `code_postal`, `CSDUID`, `coordinate`, `version`) stay text: the next vintage may bring the zeros.
+
+Numbering is what counts on behind the point (1.9, 1.10, 1.11), where 1.1 is not 1.10. A column of decimals that vary in
+number looks like it when all its values are one or two digits from 1 on, alone or with a point and up to three digits
+without leading zeros, and either each that ends in 0 has its predecessor (1.9 of 1.10) or two are one number (1.1 and
+1.10).
+"""
+
+# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyright: reportAttributeAccessIssue=false
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from d4c_pipeline.model.processing import Processing, TableProcessing
+from d4c_pipeline.tables.names import snake_case
+
+_INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+_SPELLINGS = (("true", "false"), ("TRUE", "FALSE"), ("True", "False"))
+_DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+_NUMBERING = r"^[1-9][0-9]?(\.(0|[1-9][0-9]{0,2}))?$"
+_NUMBERING_LENGTH, _NUMBERINGS = 6, 5_000
+_MINUS_ZERO = r"^-0(\.0+)?$"
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?P<separator>[T ])\d\d:\d\d(?P<second>:\d\d(\.\d{1,6})?)?(?P<zone>Z?)")
+# Any decimal of so many digits comes back from float64.
+_SURE_DIGITS = 15
+# A few values of a batch tell most columns of words from columns of numbers.
+_SAMPLE = 64
+_CODE_WORDS = frozenset(
+    ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax",
+     "version", "isbn", "issn", "sku", "upc", "gtin", "siren", "siret", "barcode")
+)  # fmt: skip
+# Of one word alone. The position of a series in a table of Statistics Canada, in which 1.1 and 1.10 are two, is a code;
+# X_COORDINATE is a number.
+_CODE_NAMES = frozenset(
+    ("coordinate", "coordonnee", "coordonnees", "vector", "vecteur", "naics", "scian", "noc", "cnp")
+)
+_PHONES = frozenset(("phone", "telephone", "tel", "fax", "cell", "mobile"))
+_NUMBERS = frozenset(("number", "numero", "num", "no", "nbr"))
+_CODE_ENDS = ("uid", "objectid", "nameid", "dguid")
+
+
+def applies(processing: Processing, report: Mapping[str, Any]) -> bool:
+    """Whether columns are narrowed: as `processing.types` says, else for delimited text, which knows no types.
+
+    `report` is the reader's. The layouts of Statistics Canada (`wds`, `census`) know theirs: all tables of a family
+    have the same ones, whatever values they hold.
+    """
+    if processing.types:
+        return processing.types == "narrow"
+    typed = isinstance(processing, TableProcessing) and (processing.wds or processing.census)
+    return "delimiter" in report and not typed
+
+
+def is_code(name: str) -> bool:
+    """Whether a column of that name (source's or output's) holds codes rather than quantities."""
+    plain = snake_case(name)
+    words = plain.split("_")
+    return (
+        plain in _CODE_NAMES
+        or words[0] in _CODE_WORDS
+        or words[-1] in _CODE_WORDS
+        or words[-1].endswith(_CODE_ENDS)
+        or (words[-1] in _NUMBERS and not _PHONES.isdisjoint(words))
+    )
+
+
+class Evidence:
+    """What the values seen so far allow their columns to be. `observe` all batches, then ask `types`."""
+
+    def __init__(self, schema: pa.Schema, *, settled: Collection[str] = ()) -> None:
+        """`settled`: columns that are not looked at, since their type is declared."""
+        self._seen = {
+            each.name: _Seen(is_code(each.name))
+            for each in schema
+            if each.name not in settled and (_is_text(each.type) or pa.types.is_integer(each.type))
+        }
+
+    def observe(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Take the values of a batch (or of a whole table) into account."""
+        for name, seen in self._seen.items():
+            if seen.open:
+                seen.observe(batch.column(name))
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the columns that can be narrowed, with the type that they get."""
+        verdicts = {name: seen.verdict() for name, seen in self._seen.items()}
+        return {name: kind for name, kind in verdicts.items() if kind is not None}
+
+    def report(self) -> dict[str, str]:
+        """Return columns of numbers that had to stay text, with the reason; declaring a type settles them."""
+        return {name: seen.reason for name, seen in self._seen.items() if seen.reason and seen.verdict() is None}
+
+
+def cast(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """Return `batch` with the columns that `types` names cast to it. Evidence over these very values allows it."""
+    for position, name in enumerate(batch.schema.names):
+        kind = types.get(name)
+        column = batch.column(position)
+        if kind is None or column.type == kind:
+            continue
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        column = pc.equal(pc.utf8_lower(column), "true") if pa.types.is_boolean(kind) else column.cast(kind)
+        batch = batch.set_column(position, batch.schema.field(position).with_type(kind), column)
+    return batch
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+@dataclass
+class _Seen:
+    """One column: the kinds that are still possible, and the facts that decide between them."""
+
+    code: bool
+    kinds: set[str] = field(
+        default_factory=lambda: {"integer", "decimal", "date", "timestamp", *(low for low, _ in _SPELLINGS)}
+    )
+    values: bool = False
+    least: int = 0
+    greatest: int = 0
+    fewest: int = 1 << 30  # decimals
+    most: int = 0
+    trailing_zero: bool = False
+    numbering: set[str] | None = field(default_factory=set[str])  # all values, while they can be that
+    form: tuple[int, str, str] | None = None  # of timestamps: length, separator, zone
+    integers: bool = False  # the column comes as integers
+    reason: str = ""
+
+    @property
+    def open(self) -> bool:
+        return bool(self.kinds) and not (self.code and not self.integers and self.values)
+
+    def observe(self, column: pa.Array | pa.ChunkedArray) -> None:
+        if pa.types.is_dictionary(column.type):
+            column = pc.unique(column)
+            column = column.dictionary.take(column.indices) if isinstance(column, pa.DictionaryArray) else column
+        column = column.drop_null()
+        if not len(column):
+            return
+        self.values = True
+        if pa.types.is_integer(column.type):
+            self.integers = True
+            self.kinds = {"integer"}
+            self._bounded(column)
+            return
+        if not pa.types.is_string(column.type):
+            column = column.cast(pa.string())
+        # Cheap first: what a few values rule out need not be tried on all.
+        for values in (column.slice(0, _SAMPLE), column):
+            numbers = _integers(values) if "integer" in self.kinds else None
+            for kind in sorted(self.kinds):
+                if not self._possible(kind, values, numbers, whole=values is column):
+                    self.kinds.discard(kind)
+            if not self.kinds:
+                return
+
+    def _possible(self, kind: str, values: Any, numbers: Any, *, whole: bool) -> bool:
+        # `numbers`: the values, where all of them are integers.
+        match kind:
+            case "integer":
+                if whole and numbers is not None:
+                    self._bounded(numbers)
+                return numbers is not None
+            case "decimal":
+                if numbers is not None and _is_short(numbers):
+                    if whole:
+                        self.fewest = 0
+                        self._note_whole_numbering(numbers)
+                    return True
+                return self._all_decimals(values, whole=whole)
+            case "date":
+                return _casts(values, pa.date32()) is not None
+            case "timestamp":
+                return self._all_timestamps(values, whole=whole)
+            case _:
+                spelling = next(pair for pair in _SPELLINGS if pair[0] == kind)
+                return bool(pc.all(pc.is_in(values, pa.array(spelling))).as_py())
+
+    def _bounded(self, numbers: Any) -> None:
+        extremes = pc.min_max(numbers).as_py()
+        self.least, self.greatest = min(self.least, extremes["min"]), max(self.greatest, extremes["max"])
+
+    def _all_decimals(self, values: Any, *, whole: bool) -> bool:
+        if not pc.all(pc.match_substring_regex(values, _DECIMAL)).as_py():
+            return False
+        if not whole:
+            return True
+        point, length = pc.find_substring(values, "."), pc.binary_length(values)
+        decimals = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(length, point), 1))
+        extremes = pc.min_max(decimals).as_py()
+        self.fewest, self.most = min(self.fewest, extremes["min"]), max(self.most, extremes["max"])
+        zeros = pc.and_(pc.ends_with(values, "0"), pc.greater(decimals, 0))
+        self.trailing_zero = self.trailing_zero or bool(pc.any(zeros).as_py())
+        if pc.any(pc.match_substring_regex(values.filter(pc.starts_with(values, "-0")), _MINUS_ZERO)).as_py():
+            return False
+        self._note_numbering(values, length)
+        if not comes_back(values.filter(pc.greater(length, _SURE_DIGITS))):
+            self.reason = "some have more digits than a 64-bit number gives back"
+            return False
+        return True
+
+    def _note_whole_numbering(self, numbers: Any) -> None:
+        if self.numbering is None:
+            return
+        extremes = pc.min_max(numbers).as_py()
+        if extremes["min"] < 1 or extremes["max"] > 99:
+            self.numbering = None
+        else:
+            self.numbering.update(map(str, pc.unique(numbers).to_pylist()))
+
+    def _note_numbering(self, values: Any, length: Any) -> None:
+        # Most columns of decimals have longer values, and are not looked at.
+        if self.numbering is None:
+            return
+        if pc.max(length).as_py() > _NUMBERING_LENGTH:
+            self.numbering = None
+            return
+        different = pc.unique(values)
+        if len(different) > _NUMBERINGS or not pc.all(pc.match_substring_regex(different, _NUMBERING)).as_py():
+            self.numbering = None
+            return
+        self.numbering.update(different.to_pylist())
+
+    def _is_numbering(self) -> bool:
+        texts = self.numbering
+        if not texts or len(texts) > _NUMBERINGS:
+            return False
+        if len({float(text) for text in texts}) < len(texts):
+            return True
+        # (Of 2.0 there is none, so it says nothing.)
+        tens = [text.split(".") for text in texts if "." in text and text.endswith("0") and not text.endswith(".0")]
+        return bool(tens) and all(f"{whole}.{int(part) - 1}" in texts for whole, part in tens)
+
+    def _all_timestamps(self, values: Any, *, whole: bool) -> bool:
+        match = _TIMESTAMP.fullmatch(values[0].as_py())
+        if match is None:
+            return False
+        form = self.form or (match.end(), match["separator"], match["zone"])
+        same = pc.and_(
+            pc.equal(pc.binary_length(values), form[0]),
+            pc.equal(pc.utf8_slice_codeunits(values, 10, 11), form[1]),
+        )
+        if not pc.all(same).as_py() or _casts(values, _timestamp(form[2])) is None:
+            return False
+        if whole:
+            self.form = form
+        return True
+
+    def verdict(self) -> pa.DataType | None:
+        if not self.values or (self.code and not self.integers):
+            return None
+        if "integer" in self.kinds:
+            return next(kind for kind in _INTEGERS if _fits(self.least, self.greatest, kind))
+        if "date" in self.kinds:
+            return pa.date32()
+        if "timestamp" in self.kinds:
+            return _timestamp(self.form[2] if self.form else "")
+        if "decimal" in self.kinds:
+            if self.trailing_zero and self.fewest != self.most and self._is_numbering():
+                self.reason = "it looks like numbering, in which 1.1 is not 1.10"
+                return None
+            return pa.float64()
+        return pa.bool_() if self.kinds else None
+
+
+def comes_back(decimals: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether plain decimal texts (`-12.340`) are the same numbers after a way through float64.
+
+    Cautious with exponents: numbers that float64 would be written with one for do not count as coming back.
+    """
+    if not len(decimals):
+        return True
+    written = pc.cast(pc.cast(decimals, pa.float64()), pa.string())
+    bare = pc.replace_substring_regex(decimals, r"(\.[0-9]*?)0+$", r"\1")
+    return bool(pc.all(pc.equal(written, pc.replace_substring_regex(bare, r"\.$", ""))).as_py())
+
+
+def _integers(values: Any) -> Any:
+    # Texts as the integers that are written just so, None where any is something else.
+    numbers = _casts(values, pa.int64())
+    return numbers if numbers is not None and pc.all(pc.equal(numbers.cast(pa.string()), values)).as_py() else None
+
+
+def _is_short(numbers: Any) -> bool:
+    # Whether integers are surely the same after a way through float64: with their sign, they have no more digits.
+    extremes = pc.min_max(numbers).as_py()
+    return extremes["min"] > -(10 ** (_SURE_DIGITS - 1)) and extremes["max"] < 10**_SURE_DIGITS
+
+
+def _fits(least: int, greatest: int, kind: pa.DataType) -> bool:
+    bound = 1 << (kind.bit_width - 1)
+    return -bound <= least and greatest < bound
+
+
+def _timestamp(zone: str) -> pa.DataType:
+    return pa.timestamp("us", "UTC") if zone else pa.timestamp("us")
+
+
+def _casts(values: Any, kind: pa.DataType) -> Any:
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid:  # that is the answer
+        return None

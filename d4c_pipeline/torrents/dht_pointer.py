@@ -1,0 +1,80 @@
+"""The signed pointer in the DHT: a mutable item whose value is the info hash of the newest catalogue torrent (BEP 46).
+
+Asking goes over a libtorrent session, whose answers come as its alerts, which `seeding` reads; telling goes by
+`dht_put`. Any client that knows BEP 46 follows the pointer, by the link that `link` returns.
+Source: https://www.bittorrent.org/beps/bep_0046.html.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import libtorrent as lt
+
+from d4c_pipeline.torrents import dht_put
+from d4c_pipeline.torrents.operator_key import OperatorKey
+
+SALT = b"d4c-catalogue"
+"""So that the operator's key may point at other things too."""
+REFRESH_SECONDS = 3600.0
+"""Nodes forget an item after two hours (BEP 44)."""
+_INFO_HASH_BYTES = _ID_BYTES = 20
+_COMPACT = 6  # an address of IPv4 and a port
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What an operator's key points at: a v1 info hash in hexadecimal; a higher `seq` is newer."""
+
+    info_hash: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """What a session knows of the DHT: its own id there (None: not part of it yet), and nodes that it knows."""
+
+    name: bytes | None
+    nodes: tuple[tuple[str, int], ...]
+
+
+def whereabouts(session: Any, more: Iterable[tuple[str, int]] = ()) -> Whereabouts:
+    """Return what `session` knows of the DHT, and the nodes `more`."""
+    state = session.save_state(lt.save_state_flags_t.save_dht_state).get(b"dht state", {})
+    known = [
+        (socket.inet_ntoa(one[:4]), int.from_bytes(one[4:])) for one in state.get(b"nodes", ()) if len(one) == _COMPACT
+    ]
+    names = [bytes(one[:_ID_BYTES]) for one in state.get(b"node-id", ()) if len(one) == _ID_BYTES + 4]  # those of IPv4
+    return Whereabouts(names[0] if names else None, (*more, *known))
+
+
+def tell(where: Whereabouts, key: OperatorKey, info_hash: str) -> dht_put.Placed:
+    """Let the key point at `info_hash`, beginning at the nodes that are known; takes up to 15 s."""
+    return dht_put.put(where.nodes, key, {b"ih": bytes.fromhex(info_hash)}, SALT, name=where.name)
+
+
+def ask(session: Any, public: bytes) -> None:
+    """Ask what the key points at; a `dht_mutable_item_alert` answers, several times, the last one authoritative."""
+    session.dht_get_mutable_item(public, SALT)
+
+
+def answered(alert: Any, public: bytes) -> Pointer | None:
+    """Return what a `dht_mutable_item_alert` says the key points at; None when it says nothing of use.
+
+    The session has verified the signature. Whatever else an operator may have signed is no info hash.
+    """
+    value = alert.item
+    if bytes(alert.key) != public or bytes(alert.salt) != SALT or not isinstance(value, dict):
+        return None
+    info_hash = value.get(b"ih")
+    if not isinstance(info_hash, bytes) or len(info_hash) != _INFO_HASH_BYTES or alert.seq <= 0:
+        return None
+    return Pointer(info_hash.hex(), alert.seq)
+
+
+def link(public: bytes) -> str:
+    """Return the magnet link by which other clients follow the pointer (BEP 46)."""
+    return f"magnet:?xs=urn:btpk:{public.hex()}&s={SALT.hex()}"

@@ -1,0 +1,361 @@
+"""The seeder: a libtorrent session that holds what it is offered, and remembers what it fetched.
+
+Files of a local store are given as they lie there and never written; what a policy asks for is fetched into a folder
+of the seeder's own, whose resume data survive a kill. Where offers come from belongs to the chain.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import libtorrent as lt
+
+from d4c_pipeline.files.disk import storage_errors, write_file
+from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.model.seeding import SeedingSettings
+from d4c_pipeline.torrents import dht_pointer
+from d4c_pipeline.torrents.dht_put import Placed
+from d4c_pipeline.torrents.operator_key import OperatorKey
+from d4c_pipeline.torrents.seeding_policy import Offer, chosen
+from d4c_pipeline.torrents.seeding_session import open_session, to_fetch, whole_file, with_addresses
+from d4c_pipeline.torrents.seeding_status import SeederStatus, TorrentStatus
+
+_RESUME_SECONDS = 10.0
+_CLOSE_SECONDS = 10.0
+_RETRY_SECONDS = 60.0
+_save = lt.save_resume_flags_t
+
+
+@dataclass
+class _Held:
+    """A torrent in the session, and the offer it came of."""
+
+    offer: Offer
+    handle: Any
+
+
+class Seeder:
+    """Seeds what it is offered. Not safe to share between threads.
+
+    `folder` holds `data/<info hash>/`, `resume/<info hash>.resume`, and the name by which it draws lots. `obtain`
+    returns the `.torrent` of an offer that came without, None where it can't be had.
+    """
+
+    def __init__(
+        self, settings: SeedingSettings, folder: Path, obtain: Callable[[Offer], bytes | None] = lambda _: None
+    ) -> None:
+        self._settings = settings
+        self._obtain = obtain
+        self._folder = folder
+        self._name = _own_name(folder)
+        self._session = open_session(settings)
+        self._held: dict[str, _Held] = {}
+        self._started = datetime.now(UTC)
+        self._resume_due = time.monotonic() + _RESUME_SECONDS
+        self._offered = 0
+        self._dht_nodes = 0
+        self._key: OperatorKey | None = None
+        self._told_due = 0.0
+        self._told: str | None = None
+        self._teller = ThreadPoolExecutor(1, thread_name_prefix="dht-pointer")
+        self._telling: tuple[Future[Placed], str] | None = None
+        self._asked: bytes | None = None
+        self.pointer: dht_pointer.Pointer | None = None
+        self.problem = ""
+        self._listens: set[int] = set()
+        self._refused: dict[str, str] = {}
+        self._meet_nodes()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The port that is listened on; none before the session listens."""
+        port = self._session.listen_port()
+        return (port,) if port else ()
+
+    @property
+    def deaf(self) -> str:
+        """Why peers can't connect as the settings say, in words; "" when they can, or when it is not known yet."""
+        refused = "; ".join(f"{where}: {why}" for where, why in sorted(self._refused.items()))
+        if not self._listens:
+            return (
+                f"It listens on nothing ({refused}): peers can't connect. Correct D4C_SEED_LISTEN, or free the port"
+                if refused
+                else ""
+            )
+        wanted = self._settings.ports
+        if 0 not in wanted and (other := self._listens - wanted):
+            # libtorrent takes the next port that is free without a word.
+            return (
+                f"It listens on port {_ports(other)} instead of {_ports(wanted)}, which another program has: peers "
+                "that know the port don't reach it. Stop that program, or correct D4C_SEED_LISTEN"
+            )
+        return (
+            f"It does not listen everywhere ({refused}). Correct D4C_SEED_LISTEN, or free the port" if refused else ""
+        )
+
+    def follow(self, offers: Iterable[Offer]) -> None:
+        """Seed the offers that lie here, fetch those that the policy chooses, let go of the others.
+
+        What was fetched and is no longer chosen is deleted, from our own folder alone; without a single offer nothing
+        is let go of, since something is wrong then. Raises IntegrityError for an offer whose torrent is none.
+        """
+        known = {offer.info_hash: offer for offer in offers}
+        if not known:
+            return
+        self._offered = len(known)
+        fetched = {info_hash for info_hash, held in self._held.items() if held.offer.path is None}
+        fetched |= {path.stem for path in (self._folder / "resume").glob("*.resume")}
+        fetched |= {path.name for path in (self._folder / "data").glob("*")}
+        wanted = chosen(known.values(), self._settings.fetch, held=fetched, seeder=self._name)
+        here = {offer.info_hash: offer for offer in known.values() if offer.path is not None}
+        here |= {offer.info_hash: offer for offer in wanted}
+        for info_hash in [*self._held]:
+            if info_hash not in here or self._held[info_hash].offer.path != here[info_hash].path:
+                self._drop(info_hash)
+        for info_hash in fetched - here.keys():
+            self._forget(info_hash)
+        for offer in here.values():
+            self._take(offer)
+
+    def fetch(self, info_hash: str) -> Path | None:
+        """Fetch the one file of a torrent of which only the info hash is known; return it once it is whole."""
+        if info_hash not in self._held:
+            magnet = f"magnet:?xt=urn:btih:{info_hash}"
+            self._take(Offer(info_hash, info_hash, "", 0, 0, magnet))
+        status = self._held[info_hash].handle.status()
+        return self._data(info_hash) / status.name if status.is_seeding else None
+
+    def keeps(self, info_hash: str) -> Offer | None:
+        """The offer by which a torrent is held, so that it can be offered again."""
+        held = self._held.get(info_hash)
+        return held.offer if held is not None else None
+
+    def tell(self, key: OperatorKey, info_hash: str) -> None:
+        """Let the operator's key point at a catalogue torrent, now and again every hour as long as this runs."""
+        if (self._key, self._told) != (key, info_hash):
+            self._key, self._told, self._told_due = key, info_hash, 0.0
+
+    def ask(self, public: bytes) -> None:
+        """Ask what a key points at; `pointer` holds the newest answer so far."""
+        self._asked = public
+        dht_pointer.ask(self._session, public)
+
+    def turn(self, seconds: float) -> None:
+        """Work for `seconds`: hear what happened, save resume data when it is time. Raises StorageError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._hear()
+            now = time.monotonic()
+            if now >= self._resume_due:
+                self._resume_due = now + _RESUME_SECONDS
+                self._save_all()
+                self._meet_nodes()
+            if self._key is not None and self._told is not None and now >= self._told_due and self._telling is None:
+                self._told_due = now + _RETRY_SECONDS
+                where = dht_pointer.whereabouts(self._session, self._settings.dht_nodes)
+                self._telling = self._teller.submit(dht_pointer.tell, where, self._key, self._told), self._told
+            self._hear_told()
+            self._session.post_session_stats()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._session.wait_for_alert(int(min(left, 1.0) * 1000) + 1)
+
+    def status(self) -> SeederStatus:
+        """Say what is going on right now."""
+        return SeederStatus(
+            pid=os.getpid(),
+            started_at=self._started.isoformat(timespec="seconds"),
+            updated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            listens=self.ports,
+            dht_nodes=self._dht_nodes,
+            offered=self._offered,
+            pointer=self.pointer.info_hash if self.pointer else None,
+            pointer_seq=self.pointer.seq if self.pointer else 0,
+            problem=self.problem,
+            deaf=self.deaf,
+            torrents=tuple(_status(held) for held in [*self._held.values()]),
+        )
+
+    def close(self) -> None:
+        """Save what a next start wants to know, and leave the swarms."""
+        self._teller.shutdown(wait=False, cancel_futures=True)
+        self._session.pause()
+        waiting = self._save_all()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while waiting and time.monotonic() < deadline:
+            self._session.wait_for_alert(100)
+            waiting -= self._hear()
+
+    def _meet_nodes(self) -> None:
+        """Tell the DHT of the nodes that the settings name, as long as it knows no other."""
+        if not self._dht_nodes:
+            for node in self._settings.dht_nodes:
+                self._session.add_dht_node(node)
+
+    def _take(self, offer: Offer) -> None:
+        held = self._held.get(offer.info_hash)
+        if held is not None:
+            if held.offer != offer:
+                self._readdress(held, offer)
+            return
+        if offer.path is not None and offer.torrent is not None:
+            parameters = whole_file(offer.torrent, offer.path)
+        else:
+            folder = self._data(offer.info_hash)
+            resume = self._resume(offer.info_hash)
+            with storage_errors(f"write {folder}"):
+                folder.mkdir(parents=True, exist_ok=True)
+                known = resume.read_bytes() if resume.is_file() else None
+            torrent = offer.torrent or self._obtain(offer)
+            parameters = to_fetch(folder, torrent=torrent, magnet=offer.magnet, resume=known)
+            if known is not None:
+                parameters = with_addresses(parameters, torrent=torrent, magnet=offer.magnet)
+        self._held[offer.info_hash] = _Held(offer, self._session.add_torrent(parameters))
+
+    def _readdress(self, held: _Held, offer: Offer) -> None:
+        """Give a running torrent that was issued again its new trackers and web seeds."""
+        today = lt.load_torrent_buffer(offer.torrent) if offer.torrent else lt.parse_magnet_uri(offer.magnet)
+        held.handle.replace_trackers([{"url": url, "tier": tier} for tier, url in enumerate(today.trackers)])
+        for url in set(held.handle.url_seeds()) - set(today.url_seeds):
+            held.handle.remove_url_seed(url)
+        for url in today.url_seeds:
+            held.handle.add_url_seed(url)
+        held.offer = offer
+
+    def _drop(self, info_hash: str) -> None:
+        self._session.remove_torrent(self._held.pop(info_hash).handle)
+
+    def _forget(self, info_hash: str) -> None:
+        """Delete what was fetched of a torrent: the data first, so that resume data never claim what is gone."""
+        with storage_errors(f"delete {info_hash}"):
+            if self._data(info_hash).is_dir():
+                shutil.rmtree(self._data(info_hash))
+            self._resume(info_hash).unlink(missing_ok=True)
+
+    def _save_all(self) -> int:
+        """Ask for the resume data of all that changed; they come as alerts. Returns how many will."""
+        asked = 0
+        for held in self._held.values():
+            if held.offer.path is None and held.handle.need_save_resume_data():
+                held.handle.save_resume_data(_save.save_info_dict | _save.flush_disk_cache)
+                asked += 1
+        return asked
+
+    def _hear(self) -> int:
+        """Read all alerts; returns how many of them were answers to `_save_all`."""
+        saves = 0
+        for alert in self._session.pop_alerts():
+            match alert:
+                case lt.save_resume_data_alert():
+                    saves += 1
+                    self._keep(alert)
+                case lt.save_resume_data_failed_alert():
+                    saves += 1
+                case lt.torrent_finished_alert() | lt.metadata_received_alert():
+                    self._save_now(alert.handle)
+                case lt.listen_succeeded_alert():
+                    self._listens.add(alert.port)
+                case lt.listen_failed_alert():
+                    self._refused[f"{alert.address}:{alert.port}"] = alert.error.message()
+                case lt.session_stats_alert():
+                    self._dht_nodes = alert.values["dht.dht_nodes"]
+                case lt.dht_mutable_item_alert():
+                    self._hear_pointer(alert)
+                case _:
+                    pass
+        return saves
+
+    def _hear_told(self) -> None:
+        """Take note of how the last telling ended, if it has; without a node that took it, it is tried again soon."""
+        if self._telling is None or not self._telling[0].done():
+            return
+        (future, info_hash), self._telling = self._telling, None
+        placed = future.result()
+        if placed.nodes and info_hash == self._told:
+            self._told_due = time.monotonic() + dht_pointer.REFRESH_SECONDS
+            self.pointer = dht_pointer.Pointer(info_hash, placed.seq)
+
+    def _hear_pointer(self, alert: Any) -> None:
+        found = dht_pointer.answered(alert, self._asked) if self._asked else None
+        # Nodes may hold an older item still: what was seen once is not gone back from.
+        if found is not None and (self.pointer is None or found.seq >= self.pointer.seq):
+            self.pointer = found
+
+    def _save_now(self, handle: Any) -> None:
+        held = self._held.get(str(handle.info_hashes().v1)) if handle.is_valid() else None
+        if held is not None and held.offer.path is None:
+            handle.save_resume_data(_save.save_info_dict | _save.flush_disk_cache)
+
+    def _keep(self, alert: Any) -> None:
+        info_hash = str(alert.params.info_hashes.v1)
+        # A torrent that was dropped meanwhile is deleted already.
+        if info_hash in self._held:
+            write_file(self._resume(info_hash), lt.write_resume_data_buf(alert.params))
+
+    def _data(self, info_hash: str) -> Path:
+        return self._folder / "data" / info_hash
+
+    def _resume(self, info_hash: str) -> Path:
+        return self._folder / "resume" / f"{info_hash}.resume"
+
+
+def _status(held: _Held) -> TorrentStatus:
+    found = held.handle.status()
+    failed = found.errc.value() != 0
+    own = held.offer.path is not None
+    if failed:
+        state = "failed"
+    elif found.is_seeding:
+        state = "seeding"
+    else:
+        state = "damaged" if own else "fetching"
+    return TorrentStatus(
+        info_hash=held.offer.info_hash,
+        name=found.name or held.offer.name,
+        state=state,
+        own=own,
+        size=found.total_wanted or held.offer.size,
+        done=found.total_wanted_done,
+        uploaded=found.total_payload_upload,
+        downloaded=found.total_payload_download,
+        peers=found.num_peers,
+        problem=found.errc.message() if failed else "",
+    )
+
+
+def _ports(ports: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(ports)))
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder of a seeder. Raises BusyError when another one works there, StorageError when it can't be."""
+    with storage_errors(f"write {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"Another seeder works in {folder}", "Use it ('d4c seed --status'), or stop it") from error
+        yield
+
+
+def _own_name(folder: Path) -> str:
+    path = folder / "name"
+    if not path.is_file():
+        write_file(path, uuid4().hex.encode())
+    with storage_errors(f"read {path}"):
+        return path.read_text(encoding="ascii")

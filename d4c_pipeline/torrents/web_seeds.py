@@ -1,0 +1,134 @@
+"""Whether an HTTP address may stand in a torrent as a web seed: tried by fetching pieces and comparing their hashes.
+
+A seed that ignores Range or serves other bytes costs every downloader time, so it is left out before it is written.
+Which addresses are worth trying is the chain's to know; nothing here writes a torrent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import httpx
+
+from d4c_pipeline.model.secrets import sanitise
+from d4c_pipeline.torrents.pieces import Pieces
+
+_TIMEOUT_SECONDS = 30.0
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "d4c_pipeline web seed check"}
+
+
+@dataclass(frozen=True)
+class SeedVerdict:
+    """Whether a seed serves the very bytes; `reason` says in words what was tried or what was wrong.
+
+    `silent`: it gave no answer, or a server's excuse (429, 5xx): nothing is known of its bytes; it may be back soon.
+    """
+
+    ok: bool
+    reason: str
+    silent: bool = False
+
+
+class _BadSeedError(Exception):
+    """What the seed did wrong; never leaves this module."""
+
+
+class _SilentSeedError(Exception):
+    """The seed gave no answer that says anything of its bytes; never leaves this module."""
+
+
+def try_web_seed(
+    url: str,
+    pieces: Pieces,
+    *,
+    samples: int = 3,
+    anew: bool = False,
+    client: httpx.Client | None = None,
+    timeout: float = _TIMEOUT_SECONDS,
+) -> SeedVerdict:
+    """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare their hashes.
+
+    With `anew` the pieces between are drawn anew each time, so that in the long run all of them are seen. `timeout` in
+    seconds for each piece as a whole. Whatever the seed or the network does ends in a verdict.
+    """
+    tried = (_drawn if anew else _sample)(pieces.count, samples)
+    if not tried:
+        return SeedVerdict(False, "the file is empty")
+    try:
+        with nullcontext(client) if client is not None else reader_client(url, timeout) as http:
+            for piece in tried:
+                if _fetch(http, url, *pieces.span(piece), pieces.size, timeout) != pieces.sha1_of(piece):
+                    return SeedVerdict(False, f"serves other bytes in piece {piece}")
+    except _BadSeedError as error:
+        return SeedVerdict(False, sanitise(str(error)))
+    except _SilentSeedError as error:
+        return SeedVerdict(False, sanitise(str(error)), silent=True)
+    except httpx.TimeoutException:
+        return SeedVerdict(False, f"did not answer within {timeout:g} seconds", silent=True)
+    except (httpx.NetworkError, httpx.ProxyError) as error:
+        return SeedVerdict(False, sanitise(f"can't be reached: {error or type(error).__name__}"), silent=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return SeedVerdict(False, sanitise(f"can't be reached: {error or type(error).__name__}"))
+    return SeedVerdict(True, f"{len(tried)} of {pieces.count} pieces are right")
+
+
+def _sample(count: int, samples: int) -> list[int]:
+    """First, last and evenly spread pieces of `count`: the same ones each time, so that a verdict can be repeated."""
+    if count == 0:
+        return []
+    return sorted({(count - 1) * step // (samples + 1) for step in range(samples + 2)})
+
+
+def _drawn(count: int, samples: int) -> list[int]:
+    """First, last and any others of `count` pieces."""
+    return sorted({0, count - 1, *random.sample(range(count), min(samples, count))}) if count else []
+
+
+def reader_client(url: str, timeout: float) -> httpx.Client:
+    """Return a client that reads `url` as a reader does; `timeout` in seconds."""
+    # A proxy of the environment can't reach this machine's own loopback.
+    return httpx.Client(follow_redirects=True, timeout=timeout, trust_env=not _is_loopback(url))
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeout: float) -> bytes:
+    """SHA-1 of the bytes that the seed serves for [start, end)."""
+    deadline = time.monotonic() + timeout
+    headers = _HEADERS | {"Range": f"bytes={start}-{end - 1}"}
+    with http.stream("GET", url, headers=headers, follow_redirects=True) as answer:
+        if answer.status_code == httpx.codes.OK:
+            raise _BadSeedError("ignores Range: it answered 200 with the whole file instead of 206")
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+            raise _SilentSeedError(f"answered {answer.status_code} instead of 206")
+        if answer.status_code != httpx.codes.PARTIAL_CONTENT:
+            raise _BadSeedError(f"answered {answer.status_code} instead of 206")
+        found = answer.headers.get("Content-Range", "")
+        if found not in {f"bytes {start}-{end - 1}/{size}", f"bytes {start}-{end - 1}/*"}:
+            raise _BadSeedError(f"answered Content-Range '{found[:80]}' instead of 'bytes {start}-{end - 1}/{size}'")
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            raise _BadSeedError("sends the file compressed, which no torrent client undoes")
+        sha1 = hashlib.sha1(usedforsecurity=False)
+        left = end - start
+        for block in answer.iter_raw():
+            sha1.update(block)
+            left -= len(block)
+            if left < 0:
+                raise _BadSeedError("sends more bytes than were asked for")
+            # httpx's own timeout starts anew with every block; a trickle must not hold a publication up.
+            if time.monotonic() > deadline:
+                raise _SilentSeedError(f"did not send a piece within {timeout:g} seconds")
+        if left:
+            raise _BadSeedError(f"sends {left} bytes less than were asked for")
+        return sha1.digest()

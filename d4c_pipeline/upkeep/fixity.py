@@ -1,0 +1,245 @@
+"""The audit of all copies: sizes and tags in stores each time, full reading on a cycle, archives and web seeds in turn.
+
+Nothing is changed but what the ledger knows; a finding that would be acted upon is made sure of first, under the lease
+on its vintage, so that a publication or a pruning under way is never taken for damage. Mending belongs to `repair`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from d4c_pipeline.ledger.events import now
+from d4c_pipeline.model.errors import BusyError, D4CError
+from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy, KnownCopy, Look, day_of
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.upkeep.verification import Looker, glance
+from d4c_pipeline.workspace.deployment import Deployment, latest_lease, vintage_lease
+
+AUDIT_LEASE = "fixity"
+_WAIT_SECONDS = 5.0
+_GIVES_UP_AFTER = 3  # copies in a row that could not be asked for
+_BATCH = 200
+_BATCH_BYTES = 1 << 30
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit did and found.
+
+    `expected`: copies there should be. `looked`, `read`, `read_bytes`: at how many it looked, how many it read in full,
+    and how much that was. `lost`: damaged or missing now, `unreachable`: could not be asked. `refused`: place -> why
+    it was left alone as a whole. `busy`: copies of vintages that others work on. `overdue`: how many copies should have
+    been read by now and were not, for want of budget.
+    """
+
+    expected: int
+    looked: int
+    read: int
+    read_bytes: int
+    lost: tuple[Look, ...]
+    unreachable: tuple[Look, ...]
+    refused: Mapping[str, str]
+    busy: tuple[ExpectedCopy, ...]
+    overdue: int
+
+
+def audit(
+    deployment: Deployment, policy: FixityPolicy, *, full: bool = False, datasets: Collection[str] | None = None
+) -> Audit:
+    """Look at the copies of `datasets` (all by default) as `policy` says, or at everything in full.
+
+    What is found is recorded as it is found: an audit that was killed goes on where it was with the next one. Raises
+    BusyError while another audit or repair is under way.
+    """
+    with deployment.ledger.leases.hold(AUDIT_LEASE, wait=0):
+        return _Auditor(deployment, policy, full=full).run(datasets)
+
+
+def expected_copies(deployment: Deployment, datasets: Collection[str] | None = None) -> list[ExpectedCopy]:
+    """Return the copies that should be there: of `datasets`, or of all."""
+    found = deployment.ledger.fixity.expected(deployment.primary.name)
+    return [copy for copy in found if datasets is None or copy.dataset in datasets]
+
+
+@dataclass
+class _Auditor:
+    deployment: Deployment
+    policy: FixityPolicy
+    full: bool
+    looked: int = 0
+    read: int = 0
+    read_bytes: int = 0
+    overdue: int = 0
+    lost: list[Look] = field(default_factory=list[Look])
+    unreachable: list[Look] = field(default_factory=list[Look])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    busy: list[ExpectedCopy] = field(default_factory=list[ExpectedCopy])
+
+    def __post_init__(self) -> None:
+        self._fixity = self.deployment.ledger.fixity
+        self._moment = now()
+        self._looker = Looker(self.deployment)
+        self._known = self._fixity.known()
+        self._pending: list[Look] = []
+        self._pending_bytes = 0
+
+    def run(self, datasets: Collection[str] | None) -> Audit:
+        """Glance at everything in the stores, then read what is due."""
+        everything = expected_copies(self.deployment)
+        self._fixity.forget(sorted(self._known.keys() - {copy.key for copy in everything}))
+
+        def chosen(copy: ExpectedCopy) -> bool:
+            return datasets is None or copy.dataset in datasets
+
+        copies = [copy for copy in everything if chosen(copy)]
+        queue: list[ExpectedCopy] = []
+        for store in self.deployment.stores:
+            in_store = [copy for copy in everything if copy.kind.is_stored and copy.place == store.name]
+            queue += self._glances(store, [copy for copy in in_store if chosen(copy)], in_store)
+        queue += [copy for copy in copies if self._is_remote(copy) and (self.full or self._is_due(copy))]
+        self._read_due(queue)
+        self._flush()
+        return Audit(
+            len(copies), self.looked, self.read, self.read_bytes, tuple(self.lost), tuple(self.unreachable),
+            self.refused, tuple(self.busy), self.overdue,
+        )  # fmt: skip
+
+    def _is_remote(self, copy: ExpectedCopy) -> bool:
+        """Whether a copy is outside our stores, and at an archive that can be asked."""
+        return copy.kind is CopyKind.WEB_SEED or (
+            copy.kind is CopyKind.ARCHIVE and copy.place == self.deployment.archive.name
+        )
+
+    # Sizes and tags
+
+    def _glances(
+        self, store: Store, copies: Sequence[ExpectedCopy], in_store: Sequence[ExpectedCopy]
+    ) -> list[ExpectedCopy]:
+        """Look at the sizes of `copies` in a store; return those that are to be read in full, if there is budget."""
+        looks: list[Look] = []
+        failures = 0
+        for copy in copies:
+            try:
+                looks.append(glance(store, copy))
+                failures = 0
+            except D4CError as error:
+                failures += 1
+                if failures == min(_GIVES_UP_AFTER, len(copies)):
+                    self.refused[store.name] = error.cause
+                    return []
+                looks.append(Look(copy, CopyState.UNREACHABLE, error.cause))
+        if looks and all(look.state is CopyState.MISSING for look in looks) and _is_empty(store, in_store):
+            # A disk that is not mounted, a bucket that was mistyped: nothing is put there before a person looked.
+            self.refused[store.name] = f"it holds none of the {len(in_store)} copies that the ledger knows of"
+            return []
+        self.looked += len(looks)
+        due: list[ExpectedCopy] = []
+        for look in looks:
+            if look.state.is_lost:
+                self._make_sure(look.copy)
+                continue
+            if look.state is not CopyState.INTACT or self._state(look.copy) is CopyState.INTACT:
+                self._note(look)
+            if look.state is CopyState.INTACT and (self.full or self._is_suspicious(look) or self._is_due(look.copy)):
+                due.append(look.copy)
+        return due
+
+    def _is_suspicious(self, look: Look) -> bool:
+        """Whether it was not right the last time, or its store knows of a write since."""
+        known = self._known.get(look.copy.key)
+        return known is not None and (
+            known.state is not CopyState.INTACT or (known.etag is not None and known.etag != look.etag)
+        )
+
+    # Full reading
+
+    def _is_due(self, copy: ExpectedCopy) -> bool:
+        last = self._last(copy)
+        if last is None or self._state(copy) is not CopyState.INTACT:
+            return True
+        interval = self.policy.cycle if copy.kind.is_stored or self._reads_archive(copy) else self.policy.remote
+        return last <= self._moment - interval
+
+    def _reads_archive(self, copy: ExpectedCopy) -> bool:
+        """Whether looking at a copy at the archive means to read it, since the archive is a folder of this machine."""
+        return copy.kind is CopyKind.ARCHIVE and self._looker.cost(copy) > 0
+
+    def _read_due(self, queue: Iterable[ExpectedCopy]) -> None:
+        """Read copies while there is budget: those that were not right first, then those read longest ago."""
+        ordered = sorted(queue, key=lambda copy: (self._state(copy) is CopyState.INTACT, self._last(copy) or _NEVER))
+        left = self.policy.bytes_per_day
+        if left is not None:
+            left -= self._fixity.bytes_read_since(day_of(self._moment))
+        for copy in ordered:
+            cost = self._looker.cost(copy)
+            if left is not None and left <= 0 and cost and not self.full and self._state(copy) is CopyState.INTACT:
+                self.overdue += 1
+                continue
+            look = self._looker.look(copy)
+            self.read += look.read
+            self.read_bytes += look.cost
+            if left is not None:
+                left -= look.cost
+            if not copy.kind.is_stored:
+                self.looked += 1
+            if look.state.is_lost and copy.kind.is_stored:
+                self._make_sure(copy)
+            else:
+                self._note(look)
+
+    def _make_sure(self, copy: ExpectedCopy) -> None:
+        """Look again in full while nobody works on it, and record what is found then."""
+        leases = self.deployment.ledger.leases
+        try:
+            with leases.hold(lease_on(copy), wait=_WAIT_SECONDS):
+                if self._fixity.is_expected(copy):
+                    self._note(self._looker.look(copy))
+                    self._flush()
+        except BusyError:
+            self.busy.append(copy)
+
+    # What is known
+
+    def _state(self, copy: ExpectedCopy) -> CopyState:
+        known = self._known.get(copy.key)
+        return CopyState.INTACT if known is None else known.state
+
+    def _last(self, copy: ExpectedCopy) -> datetime | None:
+        """When a copy was last read in full, by an audit or by what put it there; None when it never was."""
+        return last_read(copy, self._known.get(copy.key))
+
+    def _note(self, look: Look) -> None:
+        if look.state.is_lost:
+            self.lost.append(look)
+        elif look.state is CopyState.UNREACHABLE:
+            self.unreachable.append(look)
+        self._pending.append(look)
+        self._pending_bytes += look.cost
+        if len(self._pending) >= _BATCH or self._pending_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        # A copy that was glanced at may have been read since: the last look counts.
+        self._fixity.record(list({look.copy.key: look for look in self._pending}.values()))
+        self._pending, self._pending_bytes = [], 0
+
+
+def _is_empty(store: Store, copies: Sequence[ExpectedCopy]) -> bool:
+    """Whether a store holds none of the copies, of which there are several, that it should."""
+    return len(copies) > 1 and all(store.facts(copy.address) is None for copy in copies)
+
+
+def lease_on(copy: ExpectedCopy) -> str:
+    """Return the key of the lease that whoever changes a copy in a store holds."""
+    if copy.kind is CopyKind.LATEST:
+        return latest_lease(copy.dataset)
+    return vintage_lease(copy.dataset, copy.vintage)
+
+
+def last_read(copy: ExpectedCopy, known: KnownCopy | None) -> datetime | None:
+    """Return when a copy was last read in full, by an audit or by what put it there; None when it never was."""
+    moments = [moment for moment in (copy.verified_at, known.read_at if known else None) if moment is not None]
+    return max((moment for moment in moments if copy.since is None or moment >= copy.since), default=None)

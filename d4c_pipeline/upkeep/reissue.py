@@ -1,0 +1,134 @@
+"""Issuing a torrent again: the same info hash, the web seeds that serve its bytes today.
+
+The `.torrent` among a release's files is archived and immutable; the one at its `/torrents/...` address is the current
+one, made of it with the seeds that the ledger says. Which copies exist is the ledger's to know, whether an address
+serves the right pieces is tried by `torrents.web_seeds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from d4c_pipeline.chain import catalogue
+from d4c_pipeline.chain.torrent import put_torrent
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
+from d4c_pipeline.model.release import Release, Torrent
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.torrents.torrent_files import pieces_of, reissued
+from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.pieces import published_torrents
+from d4c_pipeline.workspace.staging import read_artifact
+
+
+@dataclass(frozen=True)
+class Reissued:
+    """A torrent that was looked at: what came in and went out, and why an address was left out or only kept on trust.
+
+    `changed` is whether the ledger or a store got another one than it had.
+    """
+
+    release: Release
+    artifact: str
+    torrent: Torrent
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    remarks: tuple[str, ...]
+    changed: bool
+
+
+def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> tuple[Reissued, ...]:
+    """Issue again what has to be, then let the catalogue and its feeds say so. `declared` as in `catalogue.rebuild`.
+
+    The catalogue is made again in any case, since a run before may have died in between; what is the same is not
+    written. Raises what `reissue` raises.
+    """
+    try:
+        return reissue(deployment)
+    finally:
+        catalogue.rebuild(deployment, declared)
+
+
+def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissued, ...]:
+    """Try the addresses of every published data file and issue its torrent again where they changed.
+
+    Candidates are the stores that hold an intact copy by the ledger, in their order, then the archive. An address that
+    serves other bytes or ignores Range goes; one that does not answer keeps the place it had, since torrent clients
+    pass over it, but gets no new one. Run as often as you like. A release whose `.torrent` is nowhere intact, or that
+    another process works on, doesn't keep the others from it: its IntegrityError or BusyError is raised in the end.
+    """
+    done: list[Reissued] = []
+    failures: list[D4CError] = []
+    for release in deployment.ledger.releases.published(dataset):
+        try:
+            # One release at a time, so that a publication has to wait for no more than that.
+            with (
+                deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}"),
+                answering(deployment) as silent,
+            ):
+                done += _all_of(deployment, release, silent)
+        except (IntegrityError, BusyError) as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return tuple(done)
+
+
+def _all_of(deployment: Deployment, release: Release, silent: str | None) -> list[Reissued]:
+    torrents = deployment.ledger.publications.torrents(release)
+    return [
+        _again(
+            deployment,
+            release,
+            file.name.removesuffix(".torrent"),
+            torrent,
+            read_artifact(deployment, release, file),
+            silent,
+        )
+        for file, torrent in published_torrents(release, torrents)
+    ]
+
+
+def _again(
+    deployment: Deployment, release: Release, name: str, known: Torrent, original: bytes, silent: str | None
+) -> Reissued:
+    pieces = pieces_of(original)
+    seeds: list[str] = []
+    remarks: list[str] = []
+    for url in _candidates(deployment, release, name):
+        own = silent is not None and url.startswith(deployment.settings.embedded_url)
+        verdict = SeedVerdict(False, str(silent), silent=True) if own else try_web_seed(url, pieces)
+        if verdict.ok:
+            seeds.append(url)
+            continue
+        kept = verdict.silent and url in known.web_seeds
+        if kept:
+            seeds.append(url)
+        remarks.append(f"{url} {verdict.reason}{', kept until it answers' if kept else ''}")
+    made = reissued(original, web_seeds=seeds, trackers=deployment.settings.trackers)
+    torrent = replace(known, magnet=made.magnet, web_seeds=tuple(seeds))
+    # The stores first: what the ledger says of a torrent is true from then on, whatever dies in between.
+    stored = put_torrent(deployment, release, made.data, known.address)
+    if torrent != known:
+        deployment.ledger.torrents.reissue(release, name, torrent)
+    return Reissued(
+        release,
+        name,
+        torrent,
+        added=tuple(url for url in seeds if url not in known.web_seeds),
+        removed=tuple(url for url in known.web_seeds if url not in seeds),
+        remarks=tuple(remarks),
+        changed=stored or torrent != known,
+    )
+
+
+def _candidates(deployment: Deployment, release: Release, name: str) -> list[str]:
+    """The addresses that ought to serve a data file: of the stores that hold it, then the archive's."""
+    copies = {copy.store: copy for copy in deployment.ledger.copies.of(release) if copy.artifact == name}
+    held = [(store, copies[store.name]) for store in deployment.stores if store.name in copies]
+    urls = [store.url(copy.address) for store, copy in held if copy.intact]
+    deposit = deployment.ledger.deposits.of(release)
+    at_archive = deposit.files.get(name) if deposit is not None else None
+    return list(dict.fromkeys([*urls, *([at_archive] if at_archive else [])]))

@@ -1,0 +1,237 @@
+"""Retention: every mirror holds what the datasets want it to, and no more; the primary keeps everything.
+
+What is pruned stays in the primary store and in the archive, both looked at first. It is given up in the ledger, then
+torrents and the catalogue stop naming it, then it is deleted: whatever dies in between, the next run goes on from
+there. Native files lie in the primary alone, and what `/processed/` serves is the newest release, so neither is ever
+pruned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from d4c_pipeline.chain import catalogue
+from d4c_pipeline.chain.copies import hold
+from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import BusyError, PermanentError, StorageError, TransientError
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.release import DepositState, PrunedCopy, Release
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.upkeep.reissue import follow_copies
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import artifact_path
+
+REFUSED = ("held back", "missed")
+"""The deeds that are none: what ought to be done and could not be."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was, or with a dry run would be, done with a release on a mirror.
+
+    `deed`: `pruned`, `pushed` (it is wanted there, again or at last), `held back` (it ought to be pruned, and can't) or
+    `missed` (the mirror is down). `files` and `size` (bytes) are those concerned; `reason` says why in the latter two.
+    """
+
+    release: str
+    mirror: str
+    deed: str
+    files: int
+    size: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The published releases of one product, oldest first: those with the same latest address."""
+
+    dataset: Dataset
+    releases: tuple[Release, ...]
+
+    def wanted(self, mirror: str) -> frozenset[int]:
+        """The ids of the releases that `mirror` ought to hold."""
+        newest = self.dataset.publication.keeps(mirror)
+        return frozenset(release.id for release in (self.releases if newest is None else self.releases[-newest:]))
+
+
+def keep(
+    deployment: Deployment,
+    declared: Sequence[Dataset] = (),
+    families: Sequence[Family] = (),
+    *,
+    dry_run: bool = False,
+) -> tuple[Kept, ...]:
+    """Prune from the mirrors what the datasets no longer want there, and push what they do; by release and mirror.
+
+    `declared` are the datasets as their YAML says today, and `families` say what their members want; of others the
+    ledger remembers how they were declared. With `dry_run` nothing is changed. A mirror that is down stops nothing, it
+    is `missed`. Raises PermanentError when a dataset would prune the primary store, BusyError when another process is
+    at it.
+    """
+    lines = tuple(_lines(deployment, declared, families))
+    for line in lines:
+        if line.dataset.publication.keeps(deployment.primary.name) is not None:
+            raise PermanentError(
+                f"{line.dataset.id} would prune the primary store ({deployment.primary.name}), which keeps everything",
+                "Name only mirrors under publication.retention",
+            )
+    keeping = _Keeping(deployment, lines)
+    if dry_run:
+        return tuple(keeping.planned())
+    with deployment.ledger.leases.hold("retention"):
+        pushed = list(keeping.push())
+        held_back = list(keeping.give_up())
+        # What a run that died has pushed is not pushed again, and has to be named all the same.
+        if pushed or keeping.has_given_up() or deployment.ledger.pruning.to_follow():
+            follow_copies(deployment, declared)
+            deployment.ledger.pruning.record_followed()
+        return (*pushed, *held_back, *keeping.delete())
+
+
+def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequence[Family]) -> Iterator[_Line]:
+    known = catalogue.known_datasets(deployment, declared)
+    for family in families:
+        of_today = {"publication": family.sample.publication}
+        known |= {name: one.model_copy(update=of_today) for name, one in known.items() if family.key_of(name)}
+    products: dict[tuple[str, str], list[Release]] = {}
+    for release in deployment.ledger.releases.published():
+        rolling = known[release.dataset].series == "rolling"
+        products.setdefault((release.dataset, "" if rolling else str(release.vintage)), []).append(release)
+    for (dataset, _), releases in products.items():
+        yield _Line(known[dataset], tuple(releases))
+
+
+class _Keeping:
+    """The steps of `keep`, and what was found on the way: which mirrors are down, which releases must stay whole."""
+
+    def __init__(self, deployment: Deployment, lines: Sequence[_Line]) -> None:
+        self._deployment, self._lines, self._ledger = deployment, lines, deployment.ledger
+        self._down: dict[str, str] = {}
+        self._reasons: dict[int, str] = {}
+
+    def planned(self) -> Iterator[Kept]:
+        """Say what the others would do."""
+        for line, release, mirror in self._places():
+            if release.id in line.wanted(mirror.name):
+                if missing := self._missing(release, mirror):
+                    yield _kept(release, mirror, "pushed", missing)
+                continue
+            held = {copy.artifact: copy.size for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
+            if gone := held | {one.artifact: one.size for one in self._given_up(release, mirror)}:
+                reason = self._why_not(release)
+                yield _kept(release, mirror, "held back" if reason else "pruned", gone, reason)
+
+    def push(self) -> Iterator[Kept]:
+        """Put into the mirrors what they ought to hold, and don't."""
+        for line, release, mirror in self._places():
+            if release.id not in line.wanted(mirror.name) or not self._missing(release, mirror):
+                continue
+            with self._deployment.working_on(line.dataset, release.vintage):
+                self._ledger.pruning.record_push()
+                self._ledger.pruning.want_again(release, mirror.name)
+                missing = self._missing(release, mirror)
+                self._reach(mirror, partial(self._put, release, mirror, missing))
+            yield self._done(release, mirror, "pushed", missing)
+
+    def give_up(self) -> Iterator[Kept]:
+        """Record what is meant to go from the mirrors; yields what must stay nevertheless."""
+        for line, release, mirror in self._places():
+            if release.id in line.wanted(mirror.name):
+                continue
+            with self._deployment.working_on(line.dataset, release.vintage):
+                copies = self._ledger.copies.of(release)
+                held = {copy.artifact: copy.size for copy in copies if copy.store == mirror.name}
+                reason = self._why_not(release) if held else ""
+                if held and not reason:
+                    self._ledger.pruning.give_up(release, mirror.name)
+            if reason:
+                yield _kept(release, mirror, "held back", held, reason)
+
+    def has_given_up(self) -> bool:
+        """Whether anything waits to be deleted, given up just now or by a run that died."""
+        return any(self._given_up(release, mirror) for _, release, mirror in self._places())
+
+    def delete(self) -> Iterator[Kept]:
+        """Delete what was given up."""
+        for line, release, mirror in self._places():
+            with self._deployment.working_on(line.dataset, release.vintage) as lease:
+                left = self._given_up(release, mirror)
+                reason = self._why_not(release) if left else ""
+                if left and not reason:
+                    self._reach(mirror, partial(self._take, release, mirror, left, lease))
+            if left:
+                sizes = {one.artifact: one.size for one in left}
+                yield (
+                    _kept(release, mirror, "held back", sizes, reason)
+                    if reason
+                    else self._done(release, mirror, "pruned", sizes)
+                )
+
+    def _places(self) -> Iterator[tuple[_Line, Release, Store]]:
+        for line in self._lines:
+            for release in line.releases:
+                for mirror in self._deployment.stores[1:]:
+                    yield line, release, mirror
+
+    def _reach(self, mirror: Store, do: Callable[[], None]) -> None:
+        """Do it unless the mirror is down: that is remembered, so that it is not waited for again."""
+        if mirror.name in self._down:
+            return
+        try:
+            do()
+        except BusyError:
+            raise
+        except (TransientError, StorageError) as error:
+            self._down[mirror.name] = error.cause
+
+    def _put(self, release: Release, mirror: Store, names: Container[str]) -> None:
+        for artifact in release.artifacts:
+            if artifact.name in names:
+                local = partial(artifact_path, self._deployment, release, artifact)
+                hold(self._deployment, release, artifact, local, mirror)
+
+    def _take(self, release: Release, mirror: Store, copies: Sequence[PrunedCopy], lease: Lease) -> None:
+        for one in copies:
+            lease.renew()
+            mirror.delete(one.address)
+            self._ledger.pruning.record_deleted(release, one)
+
+    def _missing(self, release: Release, mirror: Store) -> dict[str, int]:
+        """The artifacts that the ledger knows no copy of in `mirror`, and their sizes; of a damaged one it knows."""
+        held = {copy.artifact for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
+        return {artifact.name: artifact.size for artifact in release.artifacts if artifact.name not in held}
+
+    def _given_up(self, release: Release, mirror: Store) -> tuple[PrunedCopy, ...]:
+        pruned = self._ledger.pruning.of(release)
+        return tuple(one for one in pruned if one.store == mirror.name and one.deleted_at is None)
+
+    def _why_not(self, release: Release) -> str:
+        """Why no mirror may lose a release: what the archive or the primary store, read anew, lacks. Empty: it may."""
+        if release.id not in self._reasons:
+            self._reasons[release.id] = _lacking(self._deployment, release)
+        return self._reasons[release.id]
+
+    def _done(self, release: Release, mirror: Store, deed: str, sizes: Mapping[str, int]) -> Kept:
+        reason = self._down.get(mirror.name, "")
+        return _kept(release, mirror, "missed" if reason else deed, sizes, reason)
+
+
+def _lacking(deployment: Deployment, release: Release) -> str:
+    deposit = deployment.ledger.deposits.of(release)
+    if deposit is None or deposit.state is not DepositState.PUBLISHED:
+        return "it is not published in the archive"
+    for artifact in release.artifacts:
+        if artifact.name not in deposit.files:
+            return f"the archive has no {artifact.name}"
+        address = release_address(release.dataset, release.vintage, release.version, artifact.name)
+        if not deployment.primary.verify(address, artifact.size, artifact.sha256):
+            return f"{artifact.name} is not intact in the store {deployment.primary.name}"
+    return ""
+
+
+def _kept(release: Release, mirror: Store, deed: str, sizes: Mapping[str, int], reason: str = "") -> Kept:
+    return Kept(release.name, mirror.name, deed, len(sizes), sum(sizes.values()), reason)

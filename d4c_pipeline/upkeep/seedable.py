@@ -1,0 +1,224 @@
+"""What there is to seed: by the ledger of a deployment, or by a catalogue that anybody can read.
+
+Seeding belongs to `torrents.seeder`; keeping on looking here to `upkeep.seeding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import libtorrent as lt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from d4c_pipeline.files.disk import storage_errors, write_file
+from d4c_pipeline.files.hashing import sha256_of
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
+from d4c_pipeline.model.errors import DataError, TransientError
+from d4c_pipeline.model.release import Artifact, Release, Torrent
+from d4c_pipeline.model.secrets import sanitise
+from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.pieces import published_torrents
+from d4c_pipeline.workspace.staging import read_artifact
+
+_COLUMNS = ("id", "collection", "d4c:info_hash", "d4c:magnet", "assets")
+_TIMEOUT_SECONDS = 20.0
+
+
+def offers_of_ledger(deployment: Deployment) -> list[Offer]:
+    """Return every published data file, and the newest states of the catalogue, with the local files of the stores.
+
+    A copy counts as local where the ledger has it as intact and its size is right; each piece is hashed before it is
+    given to anybody. Raises IntegrityError when a `.torrent` is nowhere intact.
+    """
+    offers = [_snapshot(deployment, snapshot.address, snapshot.size, snapshot.torrent)
+              for snapshot in deployment.ledger.torrents.snapshots()]  # fmt: skip
+    for release in deployment.ledger.releases.published():
+        torrents = deployment.ledger.publications.torrents(release)
+        data = {artifact.name: artifact for artifact in release.data_files}
+        for file, torrent in published_torrents(release, torrents):
+            artifact = data[file.name.removesuffix(".torrent")]
+            offers.append(_released(deployment, release, artifact, file, torrent))
+    return offers
+
+
+def _snapshot(deployment: Deployment, address: str, size: int, torrent: Torrent) -> Offer:
+    holding = [store for store in deployment.stores if store.stat(address) == size]
+    paths = [path for store in holding if (path := store.local_path(address)) is not None]
+    return Offer(
+        info_hash=torrent.info_hash,
+        name=PurePosixPath(address).name,
+        dataset="",
+        size=size,
+        copies=len(holding),
+        magnet=torrent.magnet,
+        torrent=_current(deployment, torrent),
+        path=paths[0] if paths else None,
+    )
+
+
+def _released(deployment: Deployment, release: Release, artifact: Artifact, file: Artifact, torrent: Torrent) -> Offer:
+    copies = [copy for copy in deployment.ledger.copies.of(release) if copy.artifact == artifact.name and copy.intact]
+    stores = {store.name: store for store in deployment.stores}
+    deposit = deployment.ledger.deposits.of(release)
+    paths = [
+        path
+        for copy in copies
+        if copy.store in stores
+        and (path := stores[copy.store].local_path(copy.address)) is not None
+        and stores[copy.store].stat(copy.address) == copy.size
+    ]
+    return Offer(
+        info_hash=torrent.info_hash,
+        name=artifact.name,
+        dataset=release.dataset,
+        size=artifact.size,
+        copies=len(copies) + (deposit is not None and artifact.name in deposit.files),
+        magnet=torrent.magnet,
+        torrent=_current(deployment, torrent) or read_artifact(deployment, release, file),
+        path=paths[0] if paths else None,
+    )
+
+
+def _current(deployment: Deployment, torrent: Torrent) -> bytes | None:
+    """The `.torrent` with today's addresses, of the first store that has it."""
+    for store in deployment.stores:
+        if store.stat(torrent.address) is not None:
+            return store.read_bytes(torrent.address)
+    return None
+
+
+def offers_of_catalogue(path: Path) -> list[Offer]:
+    """Return every data file that the catalogue at `path` names; a copy is each web seed of its magnet link.
+
+    Raises DataError when the file is no catalogue of ours.
+    """
+    try:
+        with storage_errors(f"read {path.name}"):
+            rows: list[dict[str, Any]] = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
+        raise DataError(f"{path.name} is no catalogue ({error})", "Give the address of a stac.parquet") from error
+    return [offer for row in rows for offer in _offers(row)]
+
+
+def _offers(row: dict[str, Any]) -> Iterator[Offer]:
+    assets: dict[str, Any] = {key: asset for key, asset in row["assets"].items() if asset is not None}
+    for key, asset in assets.items():
+        if key != "data" and not key.startswith("data-"):
+            continue
+        # One file of several says it of itself; of the only one the item says it.
+        info_hash = asset.get("d4c:info_hash") or row["d4c:info_hash"]
+        magnet = asset.get("d4c:magnet") or row["d4c:magnet"]
+        if not info_hash or not magnet:
+            continue
+        torrent = assets.get(f"torrent{key.removeprefix('data')}", {})
+        urls = [torrent.get(field) for field in ("d4c:current_href", "href", "d4c:archive_href")]
+        yield Offer(
+            info_hash=info_hash,
+            name=asset["title"],
+            dataset=row["collection"],
+            size=asset["file:size"],
+            copies=len(parse_qs(urlsplit(magnet).query).get("ws", [])),
+            magnet=magnet,
+            torrent_urls=tuple(dict.fromkeys(url for url in urls if url and urlsplit(url).scheme in ("http", "https"))),
+        )
+
+
+class Downloads:
+    """Small files over HTTP for a volunteer: the catalogue and torrents, kept in `folder` for when the site is gone.
+
+    A host that does not answer is not asked again before `forgive`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._dead: set[str] = set()
+        self._http = httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS, headers={"User-Agent": user_agent()})
+
+    def forgive(self) -> None:
+        """Ask all hosts again."""
+        self._dead.clear()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def catalogue(self, url: str) -> list[Offer]:
+        """Return what the catalogue at `url` offers, and the catalogue itself if it has a torrent beside it.
+
+        Raises TransientError when it can't be had, DataError when it is none.
+        """
+        path = self._folder / "catalogue.parquet"
+        fresh = path.with_name("catalogue.fresh.parquet")
+        write_file(fresh, self._get(url))
+        offers = offers_of_catalogue(fresh)
+        with storage_errors(f"write {path.name}"):
+            fresh.replace(path)
+        return [*self._itself(url, path), *offers]
+
+    def last_catalogue(self) -> list[Offer]:
+        """Return what the catalogue offered when it could be had last; nothing before the first time."""
+        path = self._folder / "catalogue.parquet"
+        return offers_of_catalogue(path) if path.is_file() else []
+
+    def torrent(self, offer: Offer) -> bytes | None:
+        """Return the `.torrent` of an offer, None when none of its addresses has it. Raises StorageError."""
+        kept = self._folder / "torrents" / f"{offer.info_hash}.torrent"
+        for url in offer.torrent_urls:
+            if urlsplit(url).netloc in self._dead:
+                continue
+            try:
+                content = self._get(url)
+            except TransientError:  # the next address, or the swarm itself, may have it
+                continue
+            if _info_hash(content) == offer.info_hash:
+                write_file(kept, content)
+                return content
+        if not kept.is_file():
+            return None
+        with storage_errors(f"read {kept.name}"):
+            return kept.read_bytes()
+
+    def _itself(self, url: str, path: Path) -> list[Offer]:
+        """The catalogue as something to seed: where it lies as ours do, its torrent has a known address."""
+        parts = urlsplit(url)
+        if not parts.path.endswith(f"/{CATALOGUE_PARQUET}"):
+            return []
+        name = PurePosixPath(snapshot_address(sha256_of(path))).name
+        root = parts.path.removesuffix(CATALOGUE_PARQUET)
+        at = parts._replace(path=root + torrent_address(name)).geturl()
+        try:
+            content = self._get(at)
+        except TransientError:  # a site without snapshots, or in the middle of a rebuild: it is seeded next time
+            return []
+        info_hash = _info_hash(content)
+        if info_hash is None:
+            return []
+        with storage_errors(f"read {path.name}"):
+            size = path.stat().st_size
+        magnet = f"magnet:?xt=urn:btih:{info_hash}"
+        return [Offer(info_hash, name, "", size, 1, magnet, torrent=content)]
+
+    def _get(self, url: str) -> bytes:
+        try:
+            return self._http.get(url).raise_for_status().content
+        except httpx.HTTPStatusError as error:
+            raise TransientError(f"{url} answers {error.response.status_code}", "Look at that address") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._dead.add(urlsplit(url).netloc)
+            raise TransientError(
+                sanitise(f"{url} can't be had: {error or type(error).__name__}"), "Check the address and the network"
+            ) from error
+
+
+def _info_hash(torrent: bytes) -> str | None:
+    try:
+        return str(lt.load_torrent_buffer(torrent).info_hashes.v1)
+    except RuntimeError:  # what the binding makes of every error of its parser
+        return None

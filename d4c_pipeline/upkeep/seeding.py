@@ -1,0 +1,211 @@
+"""`d4c seed`: looks at what there is to seed, again and again, and lets the seeder hold it.
+
+There are three ways to know: the ledger of a deployment, the address of a catalogue, or only the operator's public
+key, by which the DHT tells where the newest catalogue is. The work with peers belongs to `torrents.seeder`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from d4c_pipeline.files.disk import storage_errors, write_file
+from d4c_pipeline.model.errors import D4CError, TransientError
+from d4c_pipeline.model.seeding import SeedingSettings
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.torrents.dht_pointer import Pointer
+from d4c_pipeline.torrents.operator_key import OperatorKey, read_key
+from d4c_pipeline.torrents.seeder import Seeder, alone_in
+from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeding_status import SeederStatus, metrics_served, write_status
+from d4c_pipeline.upkeep.seedable import Downloads, offers_of_catalogue, offers_of_ledger
+from d4c_pipeline.workspace.deployment import Deployment
+
+T = TypeVar("T")
+_STATUS_SECONDS = 2.0
+_AGAIN_SECONDS = 15.0
+_POINTER_SECONDS = 30.0
+
+
+class Source(Protocol):
+    """Where it is known what there is to seed."""
+
+    def look(self, seeder: Seeder) -> list[Offer]:
+        """Return what there is now. Raises a D4CError when that can't be known."""
+        ...
+
+
+class LedgerSource:
+    """The ledger of a deployment; with the operator's key, the newest catalogue is told to the DHT."""
+
+    def __init__(self, deployment: Deployment, key: OperatorKey | None) -> None:
+        self._deployment = deployment
+        self._key = key
+
+    def look(self, seeder: Seeder) -> list[Offer]:
+        """Return what the ledger says. Raises what `offers_of_ledger` raises."""
+        snapshots = self._deployment.ledger.torrents.snapshots()
+        if self._key is not None and snapshots:
+            seeder.tell(self._key, snapshots[0].torrent.info_hash)
+        return offers_of_ledger(self._deployment)
+
+
+class CatalogueSource:
+    """The address of a catalogue, for whoever has no ledger."""
+
+    def __init__(self, url: str, downloads: Downloads) -> None:
+        self._url = url
+        self._downloads = downloads
+        self._seen = False
+
+    def look(self, seeder: Seeder) -> list[Offer]:
+        """Return what the catalogue offers; while it can't be had the first time, what it offered before."""
+        self._downloads.forgive()
+        try:
+            offers = self._downloads.catalogue(self._url)
+        except TransientError:
+            if not self._seen:
+                seeder.follow(self._downloads.last_catalogue())
+                self._seen = True
+            raise
+        self._seen = True
+        return offers
+
+
+class KeySource:
+    """The public key of an operator: the DHT tells the newest catalogue, the swarm has it."""
+
+    def __init__(self, public: bytes, folder: Path, downloads: Downloads) -> None:
+        self._public = public
+        self._kept = folder / "pointer.json"
+        self._downloads = downloads
+
+    def look(self, seeder: Seeder) -> list[Offer]:
+        """Return what the newest catalogue offers. Raises TransientError while it, or where it is, is not known yet."""
+        self._downloads.forgive()
+        if seeder.pointer is None:
+            seeder.pointer = self._remembered()
+        seeder.ask(self._public)
+        pointer = self._wait(seeder, lambda: seeder.pointer)
+        if pointer is None:
+            raise TransientError(
+                f"The DHT does not know the key {self._public.hex()} yet", "Wait; check the key and D4C_SEED_DHT_NODES"
+            )
+        if pointer != self._remembered():
+            write_file(self._kept, json.dumps(vars(pointer) | {"key": self._public.hex()}).encode())
+        path = self._wait(seeder, lambda: seeder.fetch(pointer.info_hash))
+        if path is None:
+            raise TransientError(
+                f"The catalogue {pointer.info_hash} is not here yet: nobody who has it was found", "Wait"
+            )
+        itself = seeder.keeps(pointer.info_hash)
+        return [*([itself] if itself is not None else []), *offers_of_catalogue(path)]
+
+    def _remembered(self) -> Pointer | None:
+        """What the key pointed at when it was asked last; a file of another key says nothing."""
+        if not self._kept.is_file():
+            return None
+        with storage_errors(f"read {self._kept.name}"):
+            value = json.loads(self._kept.read_bytes())
+        return Pointer(value["info_hash"], value["seq"]) if value["key"] == self._public.hex() else None
+
+    @staticmethod
+    def _wait(seeder: Seeder, found: Callable[[], T | None]) -> T | None:
+        deadline = time.monotonic() + _POINTER_SECONDS
+        while (value := found()) is None and time.monotonic() < deadline:
+            seeder.turn(0.2)
+        return value
+
+
+@contextmanager
+def opened_source(
+    settings: Settings,
+    wishes: SeedingSettings,
+    folder: Path,
+    downloads: Downloads,
+    *,
+    catalogue: str | None = None,
+    public: bytes | None = None,
+) -> Iterator[Source]:
+    """Yield where it is known what to seed: a key, else a catalogue, else the ledger of this deployment.
+
+    Raises what opening the deployment or the operator's key raises.
+    """
+    if public is not None:
+        yield KeySource(public, folder, downloads)
+    elif catalogue is not None:
+        yield CatalogueSource(catalogue, downloads)
+    else:
+        path = wishes.key_file or key_place(settings)
+        # A key that is named has to be there; the home has one or has none.
+        key = read_key(path) if wishes.key_file is not None or path.is_file() else None
+        with Deployment.open(settings, archive=False) as deployment:
+            yield LedgerSource(deployment, key)
+
+
+def key_place(settings: Settings) -> Path:
+    """The file of the operator's key where the settings name no other."""
+    return settings.home / "keys" / "operator.pem"
+
+
+def seed(
+    source: Source,
+    settings: SeedingSettings,
+    folder: Path,
+    downloads: Downloads,
+    *,
+    stopped: Callable[[], bool],
+    on_look: Callable[[SeederStatus], None] = lambda _: None,
+) -> None:
+    """Seed what `source` offers until `stopped`; `on_look` is told how it stands after each look.
+
+    A source that can't be had stops nothing: what is held stays seeded, the reason stands in the status, and it is
+    asked again soon. Raises BusyError when another seeder works in `folder`, PermanentError when the port for metrics
+    is taken, StorageError when the disk refuses.
+    """
+    with alone_in(folder), closing(Seeder(settings, folder, downloads.torrent)) as seeder:
+        status = seeder.status()
+        with (
+            metrics_served(lambda: status, settings.metrics_host, settings.metrics_port)
+            if settings.metrics_port
+            else nullcontext()
+        ):
+            look_due = status_due = 0.0
+            while not stopped():
+                if time.monotonic() >= look_due:
+                    _look(source, seeder, settings)
+                    again = _AGAIN_SECONDS if seeder.problem else settings.refresh
+                    look_due, status_due = time.monotonic() + min(again, settings.refresh), 0.0
+                    on_look(seeder.status())
+                seeder.turn(0.5)
+                status = seeder.status()
+                if time.monotonic() >= status_due:
+                    status_due = time.monotonic() + _STATUS_SECONDS
+                    write_status(folder, status)
+
+
+def _look(source: Source, seeder: Seeder, settings: SeedingSettings) -> None:
+    try:
+        offers = source.look(seeder)
+        seeder.follow(offers)
+        if settings.whitelist is not None and offers:
+            write_whitelist(settings.whitelist, (offer.info_hash for offer in offers))
+        seeder.problem = ""
+    except D4CError as error:
+        seeder.problem = str(error)
+
+
+def write_whitelist(path: Path, info_hashes: Iterable[str]) -> None:
+    """Keep the tracker's list of v1 info hashes, one a line; the same list again is not written.
+
+    Raises StorageError when the disk refuses.
+    """
+    content = "".join(f"{info_hash}\n" for info_hash in sorted(set(info_hashes))).encode()
+    with storage_errors(f"read {path.name}"):
+        known = path.read_bytes() if path.is_file() else None
+    if content != known:
+        write_file(path, content)

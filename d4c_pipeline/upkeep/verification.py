@@ -1,0 +1,155 @@
+"""One look at one copy, whatever it is: of its size in a store, or of all of it, with words for what was found.
+
+How often which copy is looked at belongs to `fixity`, mending to `repair`. Nothing is changed or recorded here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from d4c_pipeline.archives.port import PublishedRecord, WithdrawnError
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import hash_file
+from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
+from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
+from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.stores.measure import measure
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.torrents.pieces import Pieces
+from d4c_pipeline.torrents.torrent_files import pieces_of
+from d4c_pipeline.torrents.web_seeds import try_web_seed
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.staging import artifact_path
+
+_SAMPLES = 3
+_GIVES_UP_AFTER = 3  # times in a row that a place gave no answer: each took minutes, and thousands may be to come
+
+
+def glance(store: Store, copy: ExpectedCopy) -> Look:
+    """Compare the size of a copy in a store, without reading it. Raises what the store does when it can't be asked."""
+    facts = store.facts(copy.address)
+    if facts is None:
+        return Look(copy, CopyState.MISSING, "nothing is there")
+    if facts.size != copy.size:
+        return Look(copy, CopyState.DAMAGED, f"{facts.size} bytes instead of {copy.size}", facts.etag)
+    return Look(copy, CopyState.INTACT, etag=facts.etag)
+
+
+class Looker:
+    """Looks at copies in full; for as long as it lives it remembers records, torrents, and who does not answer."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._stores = {store.name: store for store in deployment.stores}
+        self._records: dict[str, PublishedRecord | D4CError | None] = {}
+        self._silences: Counter[str] = Counter()
+        self._pieces: dict[tuple[int, str], Pieces] = {}
+
+    def look(self, copy: ExpectedCopy) -> Look:
+        """Look at a copy in full. Whatever hinders it makes the copy unreachable, and says so."""
+        try:
+            if copy.kind is CopyKind.ARCHIVE:
+                return self._archived(copy)
+            if copy.kind is CopyKind.WEB_SEED:
+                return self._seed(copy)
+            return self._stored(self._stores[copy.place], copy)
+        except D4CError as error:
+            return Look(copy, CopyState.UNREACHABLE, error.cause)
+
+    def cost(self, copy: ExpectedCopy) -> int:
+        """Return about how many bytes a look at a copy reads."""
+        if copy.kind is CopyKind.ARCHIVE:
+            return copy.size if self._archive_path(copy) is not None else 0
+        return copy.size
+
+    def _stored(self, store: Store, copy: ExpectedCopy) -> Look:
+        facts = store.facts(copy.address)
+        found = measure(store, copy.address)
+        if facts is None or found is None:
+            return Look(copy, CopyState.MISSING, "nothing is there", read=True)
+        said = _difference(copy, found.size, found.sha256)
+        state = CopyState.DAMAGED if said else CopyState.INTACT
+        return Look(copy, state, said, facts.etag, read=True, cost=found.size or 0)
+
+    def _archive_path(self, copy: ExpectedCopy) -> Path | None:
+        record_id, _, name = copy.address.partition("/")
+        return self._deployment.archive.local_path(record_id, name)
+
+    def _archived(self, copy: ExpectedCopy) -> Look:
+        """Compare with the archive's own checksums; a folder of this machine is read, since nobody else does."""
+        record_id, _, name = copy.address.partition("/")
+        try:
+            record = self._record(record_id)
+        except WithdrawnError as error:
+            return Look(copy, CopyState.MISSING, error.cause, read=True)
+        there = None if record is None else next((file for file in record.files if file.name == name), None)
+        path = self._archive_path(copy)
+        if path is not None:
+            found = hash_file(path)
+            said = _difference(copy, found.size, found.sha256)
+            return Look(copy, CopyState.DAMAGED if said else CopyState.INTACT, said, read=True, cost=found.size)
+        if there is None:
+            said = "the archive has no such record" if record is None else "the record has no such file"
+            return Look(copy, CopyState.MISSING, said, read=True)
+        if (there.size, there.md5) != (copy.size, copy.md5):
+            said = f"{there.size} bytes, md5 {there.md5} instead of {copy.size} bytes, md5 {copy.md5}"
+            return Look(copy, CopyState.DAMAGED, said, read=True)
+        return Look(copy, CopyState.INTACT, read=True)
+
+    def _record(self, record_id: str) -> PublishedRecord | None:
+        """What the archive says of a record, asked once for all of its files. Raises what the archive does."""
+        archive = self._deployment.archive
+        if record_id not in self._records:
+            if self._silences[archive.name] >= _GIVES_UP_AFTER:
+                raise TransientError(f"{archive.name} gave no answer {_GIVES_UP_AFTER} times", "Run again later")
+            try:
+                self._records[record_id] = archive.read(record_id)
+                self._silences[archive.name] = 0
+            except D4CError as error:
+                self._records[record_id] = error
+                self._silences[archive.name] += isinstance(error, TransientError)
+        found = self._records[record_id]
+        if isinstance(found, D4CError):
+            raise found
+        return found
+
+    def _seed(self, copy: ExpectedCopy) -> Look:
+        server = urlsplit(copy.address).netloc
+        if self._silences[server] >= _GIVES_UP_AFTER:
+            said = f"{server} gave no answer {_GIVES_UP_AFTER} times"
+            return Look(copy, CopyState.UNREACHABLE, said)
+        pieces = self._pieces_of(copy)
+        with answering(self._deployment) as silent:
+            if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
+                return Look(copy, CopyState.UNREACHABLE, silent)
+            verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, anew=True)
+        self._silences[server] = self._silences[server] + 1 if verdict.silent else 0
+        if verdict.silent:
+            return Look(copy, CopyState.UNREACHABLE, verdict.reason)
+        cost = min(copy.size, (_SAMPLES + 2) * pieces.piece_size)
+        state = CopyState.INTACT if verdict.ok else CopyState.DAMAGED
+        return Look(copy, state, "" if verdict.ok else verdict.reason, read=True, cost=cost)
+
+    def _pieces_of(self, copy: ExpectedCopy) -> Pieces:
+        """The piece hashes of a data artifact, out of its torrent in the release, which was verified on the way."""
+        key = (copy.release_id or 0, copy.name)
+        if key not in self._pieces:
+            release = self._deployment.ledger.releases.get(key[0])
+            torrents = [artifact for artifact in release.artifacts if artifact.name == f"{copy.name}.torrent"]
+            if not torrents:
+                raise IntegrityError(f"{release.name} has no torrent of {copy.name}", "Look at the ledger's backups")
+            path = artifact_path(self._deployment, release, torrents[0])
+            with storage_errors(f"read {path.name}"):
+                self._pieces[key] = pieces_of(path.read_bytes())
+        return self._pieces[key]
+
+
+def _difference(copy: ExpectedCopy, size: int | None, sha256: str | None) -> str:
+    """What is wrong with bytes of that size and sha256, in words; empty when they are right."""
+    if size is None or sha256 is None:
+        return "the disk can't read it"
+    if size != copy.size:
+        return f"{size} bytes instead of {copy.size}"
+    return "" if sha256 == copy.sha256 else f"sha256 {sha256} instead of {copy.sha256}"

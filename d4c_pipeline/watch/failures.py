@@ -1,0 +1,113 @@
+"""Remembering what failed: in the ledger, until the same step goes well, with the command that recovers it.
+
+What a failure means belongs to `model.errors`, whether it is tried again to whoever runs the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from d4c_pipeline.ledger import database
+from d4c_pipeline.ledger.failures import Failed
+from d4c_pipeline.model.errors import D4CError, TransientError, shortage
+from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.secrets import sanitise
+from d4c_pipeline.workspace.deployment import Deployment
+
+DISCOVER = "discover"
+OBSERVE = "observe"
+RUN_DIED = "RunDied"
+BUG_REMEDY = "Look at the traceback in the log of its run and report the bug"
+
+
+@contextmanager
+def outages_told() -> Iterator[None]:
+    """Turn an error that is an outage and no bug (a database that is away or locked, no memory) into one of ours."""
+    try:
+        yield
+    except D4CError:
+        raise
+    except Exception as error:  # what is no outage passes on as it is
+        told = database.explained(error) or shortage(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+@contextmanager
+def remembered(
+    deployment: Deployment,
+    partition: Partition,
+    step: str,
+    *,
+    run: str | None = None,
+    unless: Callable[[D4CError], bool] = lambda _: False,
+) -> Iterator[None]:
+    """Record that `step` of `partition` failed, or that it is well again; errors pass on as they are.
+
+    `run` is Dagster's id. `unless`: of which errors the caller tries again, so that they are no failure yet.
+    """
+    failures = deployment.ledger.failures
+    try:
+        with outages_told():
+            yield
+    except D4CError as error:
+        if not unless(error):
+            failures.record(
+                partition.subject,
+                partition.key,
+                step,
+                kind=type(error).__name__,
+                transient=isinstance(error, TransientError),
+                cause=error.cause,
+                remedy=error.remedy,
+                run=run,
+            )
+        raise
+    except Exception as error:  # remembered and passed on: a bug must show itself
+        failures.record(
+            partition.subject,
+            partition.key,
+            step,
+            kind=type(error).__name__,
+            transient=False,
+            cause=sanitise(" ".join(f"A bug stopped it ({type(error).__name__}: {error})".split())),
+            remedy=BUG_REMEDY,
+            run=run,
+        )
+        raise
+    failures.settle(partition.subject, partition.key, step)
+
+
+def describe_failures(deployment: Deployment, subjects: Collection[str]) -> list[dict[str, Any]]:
+    """Return what stays failed of the datasets and families with these ids, the oldest first, in stable words.
+
+    `command` recovers it, once what `remedy` names is done; `transient` says that it may pass by itself.
+    """
+    return [
+        {
+            "dataset": failed.subject,
+            "partition": failed.partition,
+            "step": failed.step,
+            "since": failed.first_at.isoformat(timespec="seconds"),
+            "last": failed.last_at.isoformat(timespec="seconds"),
+            "times": failed.times,
+            "kind": failed.kind,
+            "transient": failed.transient,
+            "cause": failed.cause,
+            "remedy": failed.remedy,
+            "run": failed.run,
+            "command": _command(deployment, failed),
+        }
+        for failed in deployment.ledger.failures.standing()
+        if failed.subject in subjects
+    ]
+
+
+def _command(deployment: Deployment, failed: Failed) -> str:
+    if failed.step in (DISCOVER, OBSERVE):
+        return f"d4c notice {failed.subject}"
+    member = deployment.ledger.members.of(failed.subject, failed.partition) is not None
+    return f"d4c publish {failed.subject} --{'member' if member else 'vintage'} {failed.partition}"

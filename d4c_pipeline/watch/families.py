@@ -1,0 +1,156 @@
+"""Families: which members there are, which of them changed, and the dataset that stands behind a member.
+
+A family is noticed as a whole: one listing for all members, one list of changes, whatever their number. Speaking to the
+service belongs to `sources`, declaring a member out of the template to `model.family`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.open import open_members, open_source
+from d4c_pipeline.watch.failures import DISCOVER, OBSERVE, remembered
+from d4c_pipeline.watch.noticing import GLANCE, Observed, believe, named
+from d4c_pipeline.workspace.deployment import Deployment
+
+_MOST_DAYS = 7
+"""After a longer pause one listing of everything is cheaper than a list of changes for each day."""
+
+
+def discover(deployment: Deployment, family: Family, *, accept: bool = False) -> tuple[str, ...]:
+    """Return the keys of the members that the source lists now, and remember what it says of each. One request.
+
+    An empty or shrunken listing is refused as that of a dataset is (`noticing.discover`).
+    """
+    with remembered(deployment, Partition(family.id, ""), DISCOVER):
+        wanted = {
+            one.key: one
+            for one in open_members(family, deployment.settings.origins, patience=GLANCE).listed()
+            if any(fnmatchcase(one.key, glob) for glob in family.members.include)
+            and not any(fnmatchcase(one.key, glob) for glob in family.members.exclude)
+            and (family.members.archived or not one.archived)
+        }
+        believe(deployment, family.id, sorted(wanted), family.noticing.shrink_allowed, accept=accept)
+        deployment.ledger.members.record(family.id, {key: one.facts for key, one in wanted.items()})
+        _record(deployment, family, {key: (str(one.vintage), one.mark) for key, one in wanted.items()})
+        return tuple(sorted(wanted))
+
+
+def observe(
+    deployment: Deployment,
+    family: Family,
+    partitions: Collection[str],
+    cursor: str | None,
+    *,
+    now: datetime | None = None,
+) -> Observed:
+    """Ask which members changed since the last look, and record their new vintages: one request per day that passed.
+
+    The first look, one after a pause of more than a week, and one whose cursor can't be read, list all members
+    instead. Nothing is asked before `noticing.observe_hours` have passed. Raises what the source raises.
+    """
+    moment = now or datetime.now(UTC)
+    current = frozenset(partitions)
+    asked, since = _read_cursor(cursor)
+    if asked is not None and timedelta(0) <= moment - asked < timedelta(hours=family.noticing.observe_hours):
+        return Observed(f"Asked at {asked:%Y-%m-%d %H:%M} UTC", cursor or "", current)
+    following = json.dumps({"asked": moment.isoformat(), "since": moment.date().isoformat()})
+    with remembered(deployment, Partition(family.id, ""), OBSERVE):
+        if since is None or not timedelta(0) <= moment.date() - since <= timedelta(days=_MOST_DAYS):
+            listed = discover(deployment, family)
+            return Observed(f"Listed all {len(listed)} members", following, current)
+        source = open_members(family, deployment.settings.origins, patience=GLANCE)
+        found: dict[str, tuple[str, str]] = {}
+        for number in range((moment.date() - since).days + 1):
+            released = source.changed(since + timedelta(days=number))
+            found |= {key: (str(vintage), str(vintage)) for key, vintage in released.items()}
+        changed = _record(deployment, family, {key: said for key, said in found.items() if key in current})
+    words = f"The source released {len(found)} tables since {since}"
+    words += f"; new of ours: {named(changed)}" if changed else "; nothing new of ours"
+    return Observed(words, following, current, changed)
+
+
+def _record(deployment: Deployment, family: Family, listed: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+    """Record what a listing or a list of changes says of members, (vintage, mark) each; return those it is new of.
+
+    Neither the list of changes, which knows no corrections, nor a listing that has caught up with what was fetched from
+    the table itself (its release time may differ from that in the listing) makes a member due again.
+    """
+    observations = deployment.ledger.observations
+    known = observations.of(family.id)
+    seen: dict[str, str] = {}
+    for key, (vintage, mark) in listed.items():
+        before = known.get(key)
+        if before is not None and before.seen is not None and mark == vintage and before.seen.endswith(f" {vintage}"):
+            continue
+        fetched = before is not None and before.retained not in (None, mark)
+        seen[key] = mark
+        if before is not None and fetched and mark == vintage and vintage == _vintage_fetched(deployment, family, key):
+            seen[key] = before.retained or mark
+    return observations.record_seen(family.id, seen)
+
+
+def _vintage_fetched(deployment: Deployment, family: Family, key: str) -> str | None:
+    retained = deployment.ledger.natives.vintages(member(deployment, family, key).id)
+    return str(retained[-1]) if retained else None
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime | None, date | None]:
+    """When was asked last, and the day from which on changes are to be asked for; None for what can't be read."""
+    try:
+        told = json.loads(cursor or "")
+        asked, since = datetime.fromisoformat(told["asked"]), date.fromisoformat(told["since"])
+    except (ValueError, TypeError, KeyError):
+        return None, None
+    return (asked, since) if asked.tzinfo is not None else (None, None)
+
+
+def member(deployment: Deployment, family: Family, key: str) -> Dataset:
+    """Return the dataset of a member. Raises UnknownNameError for one that was never listed."""
+    facts = deployment.ledger.members.of(family.id, key)
+    if facts is None:
+        raise UnknownNameError(
+            f"The family {family.id} has no member {key}", f"List its members with 'd4c notice {family.id}', then retry"
+        )
+    return family.member(key, facts)
+
+
+def known_datasets(
+    deployment: Deployment, datasets: Mapping[str, Dataset], families: Iterable[Family]
+) -> dict[str, Dataset]:
+    """Return every dataset that may have releases, by id: as defined now, else as the ledger remembers it.
+
+    Of families, the members that a release was planned of.
+    """
+    known = {dataset.id: dataset for dataset in deployment.ledger.declarations.all()}
+    for name in list(known):
+        for family in families:
+            if (key := family.key_of(name)) is not None and deployment.ledger.members.of(family.id, key) is not None:
+                known[name] = member(deployment, family, key)
+    return {**known, **datasets}
+
+
+def vintage_at_source(deployment: Deployment, dataset: Dataset) -> Vintage:
+    """Return the vintage of a member that its source serves now. Raises what the source raises."""
+    return max(open_source(dataset, deployment.settings.origins).discover())
+
+
+def vintage_in_hand(deployment: Deployment, dataset: Dataset) -> Vintage:
+    """Return the newest vintage of a member of which native files are retained, or the one that holds the same.
+
+    Raises UnknownNameError when there is none.
+    """
+    vintages = deployment.ledger.natives.vintages(dataset.id)
+    if not vintages:
+        raise UnknownNameError(
+            f"No native files of {dataset.id} are retained", "Materialize 'raw' of this member first"
+        )
+    return deployment.ledger.natives.held_by(dataset.id, vintages[-1])

@@ -1,0 +1,1 @@
+"""What every step works on: the deployment, staging, plans, lease keys, provenance. Steps belong to `chain`."""

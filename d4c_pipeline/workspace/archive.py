@@ -1,0 +1,103 @@
+"""Which archive the settings lead to: the local one, Zenodo, its sandbox, any other InvenioRDM, or DataCite.
+
+Zenodo and its sandbox are two values of one setting and the same code. How each archive speaks belongs to `archives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from d4c_pipeline.archives.datacite.client import DataCiteArchive
+from d4c_pipeline.archives.invenio.client import InvenioArchive
+from d4c_pipeline.archives.local.archive import LocalArchive
+from d4c_pipeline.archives.port import Archive
+from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.settings import LOCAL_ARCHIVE, Settings, archive_token
+
+_ZENODO = {"zenodo": "https://zenodo.org", "zenodo-sandbox": "https://sandbox.zenodo.org"}
+_DATACITE = "https://api.datacite.org"
+DOI_RESOLVER = "https://doi.org"
+
+
+@contextmanager
+def opened_archive(settings: Settings, locate: Callable[[str], str]) -> Iterator[Archive]:
+    """Open the archive that `settings` name, and close it again. No call is made yet.
+
+    `locate`: our identifier of a release -> the public address of its folder in the primary store. Raises
+    PermanentError when a setting that the archive needs is missing.
+    """
+    if settings.archive == LOCAL_ARCHIVE:
+        yield LocalArchive(archive_root(settings), _local_url(settings))
+        return
+    remote = _datacite(settings, locate) if settings.archive == "datacite" else _invenio(settings)
+    with closing(remote):
+        yield remote
+
+
+@contextmanager
+def no_archive() -> Iterator[Archive]:
+    """Stand in for the archive where nothing is asked of it: who only looks into the ledger needs no token."""
+    yield cast("Archive", _NoArchive())
+
+
+class _NoArchive:
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"this deployment was opened without its archive, and is asked for its {name}")
+
+
+def archive_root(settings: Settings) -> Path:
+    """The folder of the local archive."""
+    return settings.home / "archive"
+
+
+def _local_url(settings: Settings) -> str | None:
+    if settings.archive_url is not None:
+        return settings.archive_url
+    return f"{settings.embedded_url}/archive" if settings.store_url is None else None
+
+
+def _invenio(settings: Settings) -> InvenioArchive:
+    address = settings.archive_url or _ZENODO.get(settings.archive)
+    if address is None:
+        raise PermanentError(
+            "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
+        )
+    # The ledger keeps deposits under this name: two instances must not share one.
+    name = settings.archive if settings.archive in _ZENODO else f"invenio:{urlsplit(address).netloc}"
+    return InvenioArchive(
+        name,
+        address,
+        archive_token(),
+        test=settings.archive_test or settings.archive == "zenodo-sandbox",
+        community=settings.archive_community,
+    )
+
+
+def _datacite(settings: Settings, locate: Callable[[str], str]) -> DataCiteArchive:
+    missing = [
+        variable
+        for variable, value in (
+            ("D4C_ARCHIVE_ACCOUNT", settings.archive_account),
+            ("D4C_DOI_PREFIX", settings.doi_prefix),
+            ("D4C_STORE_URL", settings.store_url),
+        )
+        if not value
+    ]
+    if missing:
+        raise PermanentError(
+            f"D4C_ARCHIVE is 'datacite', which wants {' and '.join(missing)}",
+            "Set the repository account, its DOI prefix and the public address of the store",
+        )
+    return DataCiteArchive(
+        settings.archive_url or _DATACITE,
+        str(settings.archive_account),
+        archive_token(),
+        prefix=str(settings.doi_prefix),
+        locate=locate,
+        test=settings.archive_test,
+        resolver=settings.doi_resolver or DOI_RESOLVER,
+    )

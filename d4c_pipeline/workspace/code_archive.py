@@ -1,0 +1,131 @@
+"""The code that made a release as one zip: this package, the dataset's own definition, the lock of the libraries.
+
+Of a dataset's folder only `defs.yaml` and the files that it names are packed, since a release can't be taken back. The
+same code gives the same bytes on any machine: fixed order, times and modes, and no compression, whose output would
+depend on the zlib that is installed. What a build was made by in words is `provenance`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import DefinitionError
+from d4c_pipeline.model.licences import DeclaredLicence
+from d4c_pipeline.model.secrets import is_key_file, secrets_in
+from d4c_pipeline.model.sources import FolderSource
+from d4c_pipeline.workspace.provenance import lock_file, package_folder
+
+CODE_NAME = "code.zip"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can say
+_UNIX = 3
+_MODE = 0o100644 << 16
+# What a wheel brings along inside the package, and a checkout has beside it.
+_PACKAGED = {"requirements.lock", "orchestration/dagster.yaml"}
+_DEFINITIONS = "defs"
+_DEFINITION = "defs.yaml"
+_CODE_SUFFIXES = {".py", ".json", ".mako", ".md", ".yaml", ".sql", ".conf", ""}
+_REMEDY = "Take it out (authorization: NAME names an environment variable with credentials), then run again"
+_LONGEST_NAME = 255
+_OPERATORS_FOLDER = "/folder-of-the-operator"  # in place of the path of a drop folder
+
+
+def code_archive(dataset: Dataset) -> bytes:
+    """Return the zip: `d4c_pipeline/...` without other datasets, `d4c_pipeline/defs/<id>/...`, `requirements.lock`.
+
+    Raises StorageError when a file can't be read, DefinitionError when a file of the dataset lies outside its folder or
+    holds something like a key.
+    """
+    with storage_errors("read the code"):
+        content = {f"d4c_pipeline/{name}": path.read_bytes() for name, path in _package() if _is_code(name)}
+        if dataset.folder is not None:
+            content |= {
+                f"d4c_pipeline/{_DEFINITIONS}/{dataset.id}/{name}": _published(dataset, name, path)
+                for name, path in _named(dataset, dataset.folder)
+            }
+        if (lock := lock_file()) is not None:
+            content["requirements.lock"] = lock.read_bytes()
+        buffer = BytesIO()
+        with ZipFile(buffer, "w", ZIP_STORED) as archive:
+            for name in sorted(content):
+                entry = ZipInfo(name, _EPOCH)
+                entry.create_system = _UNIX
+                entry.external_attr = _MODE
+                archive.writestr(entry, content[name])
+    return buffer.getvalue()
+
+
+def definition_digest(dataset: Dataset) -> str:
+    """Return the sha256 (hex) of all that a definition says of data and record.
+
+    How it is published and checked is left out: that changes nothing in what is published.
+    """
+    said = dataset.model_dump(mode="json", exclude={"publication", "checks"})
+    if isinstance(dataset.license, DeclaredLicence):
+        # The text is a file of the release, wherever the definition keeps it.
+        said["license"]["sha256"] = hashlib.sha256(dataset.license.content(dataset.folder)).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _package() -> Iterator[tuple[str, Path]]:
+    """Every file of our package by its relative path, but for caches and what editors or people left there."""
+    folder = package_folder()
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith((".", "__pycache__")) for part in parts)
+        if path.suffix in _CODE_SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
+            yield "/".join(parts), path
+
+
+def _named(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The definition and the files beside it that it names, by their relative path."""
+    texts = {_DEFINITION, *_texts(dataset.model_dump(mode="python"))}
+    for text in sorted(texts):
+        relative = PurePosixPath(text)
+        if not text or len(text) > _LONGEST_NAME or "\0" in text or relative.is_absolute() or ".." in relative.parts:
+            continue
+        path = folder / relative
+        if path.is_file():
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise DefinitionError(
+                    f"{path} is a link that leads out of the dataset's folder, which would be published",
+                    "Put a copy of the file there",
+                )
+            yield relative.as_posix(), path
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(_texts, value.values()))
+    elif isinstance(value, Sequence):
+        yield from chain.from_iterable(map(_texts, value))
+
+
+def _published(dataset: Dataset, name: str, path: Path) -> bytes:
+    """Return the bytes of a file of the dataset. Raises DefinitionError for what must never be public."""
+    content = path.read_bytes()
+    if is_key_file(name):
+        raise DefinitionError(f"{path} has the name of a file with keys, and the definition names it", _REMEDY)
+    text = content.decode("utf-8", "replace")
+    if found := list(secrets_in(text)):
+        lines = "; ".join(f"{path}:{secret.line} holds {secret.kind}" for secret in dict.fromkeys(found))
+        raise DefinitionError(f"{lines}, which would be published with every release", _REMEDY)
+    if name == _DEFINITION and isinstance(dataset.source, FolderSource):
+        # Where an operator's disks lie is nobody's business, and nothing that another machine could use.
+        place = dataset.source.path.partition("{")[0]
+        content = text.replace(place, f"{_OPERATORS_FOLDER}/").encode() if len(place) > 1 else content
+    return content
+
+
+def _is_code(name: str) -> bool:
+    return name not in _PACKAGED and (not name.startswith(f"{_DEFINITIONS}/") or name.endswith("__init__.py"))

@@ -1,0 +1,55 @@
+"""The release that the steps after `checksums` work on."""
+
+from __future__ import annotations
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.workspace.deployment import Deployment
+
+
+def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release:
+    """Return the planned release of a vintage, else its newest published one (then a step only looks and mends).
+
+    Raises UnknownNameError when there is neither.
+    """
+    releases = deployment.ledger.releases
+    found = releases.planned(dataset.id, vintage) or releases.newest_published(dataset.id, vintage)
+    if found is None:
+        raise UnknownNameError(
+            f"No release of {dataset.id} {vintage} is planned", "Materialize 'checksums' of this vintage first"
+        )
+    return found
+
+
+def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
+    """Return the published release that a new one of `vintage` is compared with.
+
+    The newest of the vintage itself; in a rolling series, else of the newest vintage before it, which the new one
+    supersedes.
+    """
+    releases = deployment.ledger.releases
+    newest = releases.newest_published(dataset.id, vintage)
+    if newest is not None or dataset.series != "rolling":
+        return newest
+    earlier = [release for release in releases.published(dataset.id) if release.vintage < vintage]
+    return max(earlier, key=lambda release: (release.vintage, release.version), default=None)
+
+
+def deposit_of(deployment: Deployment, release: Release) -> Deposit:
+    """Return the deposit of a release. Raises UnknownNameError when no DOI was reserved yet."""
+    deposit = deployment.ledger.deposits.of(release)
+    # A published one without a record is of a test archive that was reset (`d4c archive forget`): it keeps its DOI.
+    begun = deposit is not None and (deposit.record_id is not None or deposit.state is DepositState.PUBLISHED)
+    if deposit is None or deposit.doi is None or not begun:
+        raise UnknownNameError(f"No DOI is reserved for {release.name}", "Materialize 'doi' of this vintage first")
+    return deposit
+
+
+def is_settled(deployment: Deployment, release: Release) -> bool:
+    """Whether the files of a release can't change any more: it is published, or the archive may have published it."""
+    if release.state is ReleaseState.PUBLISHED:
+        return True
+    deposit = deployment.ledger.deposits.of(release)
+    return deposit is not None and deposit.state in (DepositState.PUBLISHING, DepositState.PUBLISHED)

@@ -1,0 +1,83 @@
+"""What a store says that others have published into it: the releases of its catalogue that this ledger does not know.
+
+A ledger that was restored from a backup is such another home to the one that was lost. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from d4c_pipeline.catalogue.stac_item import multihash_sha256
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import ForeignBytesError
+
+_COLUMNS = ["id", "collection", "sci:doi", "assets"]
+_NAMED = 3  # releases in a message
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A release as a store's catalogue lists it. `checksums`: of its files, as multihashes."""
+
+    name: str
+    dataset: str
+    doi: str
+    checksums: frozenset[str]
+
+
+def unknown_releases(deployment: Deployment, store: Store) -> tuple[Listed, ...]:
+    """Return what the catalogue in a store lists and this ledger has not published, under that name and DOI."""
+    facts = store.facts(CATALOGUE_PARQUET)
+    if facts is None:
+        return ()
+    ours = deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
+    if any(one.etag is not None and (one.etag, one.size) == (facts.etag, facts.size) for one in ours):
+        return ()
+    releases = {release.id: release.name for release in deployment.ledger.releases.published()}
+    known = {(releases.get(one.release_id), one.doi) for one in deployment.ledger.deposits.all()}
+    return tuple(one for one in _listed(store.read_bytes(CATALOGUE_PARQUET)) if (one.name, one.doi) not in known)
+
+
+def is_of_another_home(deployment: Deployment, store: Store, sha256: str) -> bool:
+    """Whether a file of that sha256 is of a release that another home published into the store."""
+    return any(multihash_sha256(sha256) in one.checksums for one in unknown_releases(deployment, store))
+
+
+def refuse_unknown_releases(deployment: Deployment, stores: Sequence[Store]) -> None:
+    """Raise ForeignBytesError when the catalogue in a store lists releases that this ledger does not know."""
+    for store in stores:
+        if unknown := unknown_releases(deployment, store):
+            names = ", ".join(f"{one.name} ({one.doi})" for one in unknown[:_NAMED])
+            more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+            raise ForeignBytesError(
+                f"The catalogue in store {store.name} lists releases that this ledger does not know: {names}{more}",
+                f"If the ledger is new or was restored from a backup, run 'd4c archive adopt {unknown[0].dataset}', "
+                "which takes over what the archive has published. If another home publishes into this store, publish "
+                "there, or name another store (D4C_STORES, D4C_HOME). Then run again",
+            )
+
+
+@lru_cache(maxsize=4)
+def _listed(content: bytes) -> tuple[Listed, ...]:
+    try:
+        table: Any = pq.read_table(io.BytesIO(content), columns=_COLUMNS)
+    except (pa.ArrowException, OSError):
+        return ()  # damaged: it is written anew
+    return tuple(
+        Listed(row["id"], row["collection"], str(row["sci:doi"]), frozenset(_checksums(row["assets"])))
+        for row in table.to_pylist()
+        if row["sci:doi"]
+    )
+
+
+def _checksums(assets: dict[str, Any] | None) -> list[str]:
+    return [str(one["file:checksum"]) for one in (assets or {}).values() if one and one.get("file:checksum")]

@@ -1,0 +1,61 @@
+"""Planned releases: what their manifest says, and giving one up with its draft, copies and torrent.
+
+When a plan is given up is decided by `checksums` (a newer build) and by `review` (a person).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from d4c_pipeline.archives.deposit import abandon
+from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.metadata.readme import README_NAME
+from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.parts import MANIFEST_NAME
+from d4c_pipeline.model.release import ITEM_NAME, ArtifactRole, Release
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import remove_hidden, remove_unpublished
+from d4c_pipeline.workspace.staging import artifact_path
+
+
+def manifest_of(deployment: Deployment, release: Release) -> Mapping[str, Any]:
+    """Return the manifest of a release. Raises IntegrityError when it is nowhere intact."""
+    manifest = release.artifact(ArtifactRole.MANIFEST)
+    return {} if manifest is None else json.loads(artifact_path(deployment, release, manifest).read_text("utf-8"))
+
+
+def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:
+    """Give a plan up for the reason `why`: its draft first, then its copies, then the row.
+
+    Raises IntegrityError when the archive has published it; `careful`: NeedsPersonError when people edited its draft.
+    """
+    abandon(deployment.ledger, deployment.archive, release, careful=careful, lease=lease)
+    # What stays on a mirror that is down is hidden or named nowhere, and `copies` takes it away when it is back.
+    deployment.spreading.everywhere(partial(_take_back, deployment, release))
+    deployment.ledger.releases.abandon(release, why)
+
+
+def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
+    """Delete what this plan put into a store: the hidden files, and those that an approval made public before.
+
+    Unless another home has a release at the plan's immutable address by now: then files that both have (code, profile)
+    are parts of that publication, whoever put them there first.
+    """
+    placements = deployment.ledger.placements
+    remove_hidden(deployment, store, release)
+    ours = {one.address: one for one in placements.of(release) if one.store == store.name}
+    for name in (MANIFEST_NAME, README_NAME, ITEM_NAME):
+        address = release_address(release.dataset, release.vintage, release.version, name)
+        if store.stat(address) is None:
+            continue
+        mine = ours.get(address)
+        if mine is None or not store.verify(address, mine.size, mine.sha256):
+            for put in ours:
+                placements.forget(store.name, put)
+            return
+    for address in sorted(ours):
+        remove_unpublished(deployment, store, address)

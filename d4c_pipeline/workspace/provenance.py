@@ -1,0 +1,77 @@
+"""What made a build: the code, the lock file and the libraries, for the manifest.
+
+Host names, paths and moments stay out: the same code over the same lock says the same everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyproj
+import shapely
+
+from d4c_pipeline.tables.gdal import pyogrio
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Return code version and commit, the sha256 of the lock file and the versions of the libraries that matter.
+
+    `commit` is None outside a git checkout; `modified` says whether the checkout differed from it.
+    """
+    commit, modified = _checkout()
+    return {
+        "code": {"package": "d4c-pipeline", "version": version("d4c-pipeline"), "commit": commit, "modified": modified},
+        "lock_sha256": _lock_sha256(),
+        "libraries": {
+            "python": platform.python_version(),
+            "duckdb": duckdb.__version__,
+            "gdal": pyogrio.__gdal_version_string__,
+            "geos": shapely.geos_version_string,
+            "proj": pyproj.proj_version_str,
+            "pyarrow": version("pyarrow"),
+            "pyogrio": version("pyogrio"),
+            "pyproj": version("pyproj"),
+            "shapely": version("shapely"),
+        },
+    }
+
+
+def package_folder() -> Path:
+    """Return the folder of this package."""
+    return Path(__file__).parent.parent
+
+
+def lock_file() -> Path | None:
+    """Return the lock of the libraries: packaged in a wheel, at the top of a checkout; None where there is neither."""
+    places = (package_folder() / "requirements.lock", package_folder().parent / "requirements.lock")
+    return next((lock for lock in places if lock.is_file()), None)
+
+
+def _lock_sha256() -> str | None:
+    lock = lock_file()
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock else None
+
+
+def _checkout() -> tuple[str | None, bool]:
+    root = package_folder().parent
+    if not (root / ".git").exists():
+        return None, False
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--", "d4c_pipeline", "requirements.lock"))
+    except (OSError, subprocess.CalledProcessError):
+        # No git on this machine, or not our checkout: then the package version has to do.
+        return None, False
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,183 @@
+"""Files in staging: written whole or not at all, and found again by their checksum.
+
+Where the primary store is no folder of this machine, what a step has to read lies here as well. What the files mean
+belongs to the steps that write and read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from d4c_pipeline.files.disk import storage_errors, unfinished, write_file
+from d4c_pipeline.files.hashing import READ_SIZE, Hasher, hash_file, sha256_of
+from d4c_pipeline.files.media_types import media_type
+from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.errors import (
+    BusyError,
+    D4CError,
+    IntegrityError,
+    StorageError,
+    TransientError,
+    UnknownNameError,
+)
+from d4c_pipeline.model.release import Artifact, ArtifactRole, NativeFile, Release
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment
+
+
+def release_folder(deployment: Deployment, release_name: str, dataset: str, vintage: str) -> Path:
+    """The staging folder that holds the files of a planned release under their final names."""
+    return deployment.settings.home / "staging" / dataset / vintage / "release" / release_name
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON that is the same bytes for the same value."""
+    write_file(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Let `target` be the same bytes as `source` without a second copy; both lie in staging, on one disk.
+
+    Safe because staged files are only ever replaced, never written into. Raises StorageError when the disk refuses.
+    """
+    with storage_errors(f"write {target.name}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = unfinished(target)
+        temporary.unlink(missing_ok=True)
+        os.link(source, temporary)
+        temporary.replace(target)
+
+
+def as_artifact(path: Path, role: ArtifactRole, *others: Hasher) -> Artifact:
+    """Hash a staged file in one read, in which `others` take part, and describe it as an artifact."""
+    digests = hash_file(path, *others)
+    return Artifact(path.name, role, digests.size, digests.md5, digests.sha256, media_type(path.name))
+
+
+def checksum_list(artifacts: Iterable[Artifact]) -> bytes:
+    """Return sha256 and name of artifacts in the format of sha256sum, so that `sha256sum -c` works beside the files."""
+    return "".join(f"{artifact.sha256}  {artifact.name}\n" for artifact in artifacts).encode()
+
+
+def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) -> Path:
+    """Return a local file that holds exactly the bytes of `artifact`: staged, or brought back from a store.
+
+    Raises IntegrityError when neither staging nor any store holds them, the error of a store that can't be reached
+    where it might.
+    """
+    staged = release_folder(deployment, release.name, release.dataset, str(release.vintage)) / artifact.name
+    if is_file_of(staged, artifact.size, artifact.sha256):
+        return staged
+    public = release_address(release.dataset, release.vintage, release.version, artifact.name)
+    copies = deployment.ledger.copies.of(release)
+    known = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
+    silent: D4CError | None = None
+    for store in deployment.stores:
+        # A copy that is hidden, or was when it was noted.
+        for address in dict.fromkeys((known.get(store.name, public), public)):
+            try:
+                found = local_copy(store, address, artifact.size, artifact.sha256, staged)
+            except (TransientError, StorageError) as error:
+                silent = silent or error
+                continue
+            if found is not None:
+                return found
+    if silent is not None:
+        raise silent
+    raise IntegrityError(
+        f"The file {artifact.name} of {release.name} is neither in staging nor intact in a store",
+        "Run the step 'checksums' again; if the release is published, restore the file from the archive",
+    )
+
+
+def read_artifact(deployment: Deployment, release: Release, artifact: Artifact) -> bytes:
+    """Return the bytes of a small artifact. Raises what `artifact_path` raises."""
+    path = artifact_path(deployment, release, artifact)
+    with storage_errors(f"read {artifact.name}"):
+        return path.read_bytes()
+
+
+def is_file_of(path: Path, size: int, sha256: str) -> bool:
+    """Whether exactly these bytes lie at `path`. Raises StorageError when it can't be read."""
+    with storage_errors(f"read {path.name}"):
+        there = path.is_file() and path.stat().st_size == size
+    return there and sha256_of(path) == sha256
+
+
+def local_copy(store: Store, address: str, size: int, sha256: str, path: Path) -> Path | None:
+    """Return a local file with exactly the bytes at `address`: the store's own, or one fetched to `path`, in one step.
+
+    None when the store does not hold them. What lies at `path` already is taken if it has these bytes. Raises
+    StorageError and TransientError as the store does.
+    """
+    if is_file_of(path, size, sha256):
+        return path
+    if (local := store.local_path(address)) is not None:
+        return local if store.verify(address, size, sha256) else None
+    if store.stat(address) != size:
+        return None
+    try:
+        with store.open(address) as stream, storage_errors(f"write {path.name}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path if _fetched(stream, path, sha256) else None
+    except UnknownNameError:
+        return None  # gone since it was looked at
+
+
+def _fetched(stream: BinaryIO, path: Path, sha256: str) -> bool:
+    """Write `stream` to `path` if it has the checksum. Several processes may: each writes to a file of its own."""
+    descriptor, name = tempfile.mkstemp(suffix=".part", prefix=f".{path.name}.", dir=path.parent)
+    temporary, found = Path(name), hashlib.sha256()
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            while block := stream.read(READ_SIZE):
+                found.update(block)
+                file.write(block)
+        if found.hexdigest() == sha256:
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return found.hexdigest() == sha256
+
+
+def native_copy(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile) -> Path | None:
+    """Return a local file with the bytes of a retained native file, None when the primary store does not hold them."""
+    path = _native_staged(deployment, dataset, vintage, native)
+    return local_copy(deployment.primary, native.address, native.size, native.sha256, path)
+
+
+def native_path(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile) -> Path | None:
+    """Return the same for a look into it: the store's own file is not read to see whether it is intact."""
+    return deployment.primary.local_path(native.address) or native_copy(deployment, dataset, vintage, native)
+
+
+def keep_native(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile, path: Path) -> None:
+    """Let the file at `path`, which was just retained, stand where `native_copy` would fetch it to."""
+    if deployment.primary.local_path(native.address) is None:
+        link_file(path, _native_staged(deployment, dataset, vintage, native))
+
+
+def _native_staged(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile) -> Path:
+    folder = deployment.settings.home / "staging" / dataset / str(vintage) / "retained"
+    return folder / native.sha256[:12] / native.name
+
+
+def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
+    """Remove the files of published releases and their natives from staging: the stores hold them.
+
+    Not while somebody works on the vintage, who comes here in the end as well.
+    """
+    folder = deployment.settings.home / "staging" / dataset / str(vintage)
+    with suppress(BusyError), deployment.ledger.leases.hold(f"{dataset}/{vintage}", wait=0):
+        if deployment.ledger.releases.planned(dataset, vintage) is None:
+            shutil.rmtree(folder / "retained", ignore_errors=True)
+            shutil.rmtree(folder / "release", ignore_errors=True)
