@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from d4c_pipeline_tests.integration.sources.matrix import CASES, SOURCES, cells, run
+from d4c_pipeline_tests.support.source_matrix import CASES, SOURCES, cells, run
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.workspace.code_archive import code_archive
 from d4c_pipeline.workspace.datasets import COMPONENT_TYPE, load_datasets, read_definitions
 from d4c_pipeline_tests import hostile
-from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.support import origin_server as o
 
 MUTATION = "mutation { launchRun { __typename } }"
 SECRET = "aB3dE6gH9jK2mN5p"  # noqa: S105 - a made one

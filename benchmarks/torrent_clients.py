@@ -35,9 +35,9 @@ import pyarrow.parquet as pq
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.addresses import torrent_address
 from d4c_pipeline.upkeep.seeding import write_whitelist
-from d4c_pipeline_tests.end_to_end.samples import HOST as ORIGIN
-from d4c_pipeline_tests.end_to_end.samples import Origin, define
 from d4c_pipeline_tests.fakes.web_servers import DEAD, GOOD, RANGELESS, WRONG, WebServer
+from d4c_pipeline_tests.support.samples import HOST as ORIGIN
+from d4c_pipeline_tests.support.samples import Origin, define
 
 # Transmission takes no peer on 127.0.0.1 for one, and one address is one peer: these exist in the namespace alone.
 HOST, SEEDER_HOST = "10.77.0.1", "10.77.0.2"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas  # noqa: F401 - before processing leaves pandas out: tests read files with it
 import hypothesis
 import pytest
+
+from d4c_pipeline_tests.support.commands import Zygote
 
 # A busy machine is no failure: hangs are found by the time-out of each test.
 hypothesis.settings.register_profile("d4c", deadline=None)
@@ -79,3 +82,12 @@ def invenio_lane() -> tuple[str, str]:
     if not url or not token:
         pytest.skip("D4C_INVENIO_URL and D4C_INVENIO_TOKEN are not set: no InvenioRDM runs beside the tests")
     return url, token
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """The process that forks into every `d4c` of this worker."""
+    started = Zygote(tmp_path_factory.mktemp("zygote"))
+    assert started.ready, started.close()
+    yield started
+    started.close()

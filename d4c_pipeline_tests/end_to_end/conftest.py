@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
-
-# Below the ports that the system hands out by itself; each worker of pytest-xdist has a thousand of its own.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = count(20_000 + 1_000 * (_WORKER % 12))
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on and no other test is given."""
-    for port in _PORTS:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("count() has no end")
-
-
-@pytest.fixture(scope="session")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    """The process that forks into every `d4c` of this worker."""
-    started = Zygote(tmp_path_factory.mktemp("zygote"))
-    assert started.ready, started.close()
-    yield started
-    started.close()
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import HOST, PLACES_URL, Origin, define, geojson
 
 
 @pytest.fixture

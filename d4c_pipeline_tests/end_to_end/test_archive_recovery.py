@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import published
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, define, geojson
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
 from d4c_pipeline_tests.fakes.invenio_state import Record, State
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import published
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, Origin, corrected, define, geojson
 
 FIRST = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021_v0.1.0-beta"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import ask_ledger, check_release, drafts, records, sha256, states
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, PLACES_URL, Origin, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import ask_ledger, check_release, drafts, records, sha256, states
+from d4c_pipeline_tests.support.samples import HOST, PLACES, PLACES_URL, Origin, define, geojson
 
 
 def test_two_that_publish_the_same_vintage(d4c: D4C, origin: Origin, definitions: Path) -> None:

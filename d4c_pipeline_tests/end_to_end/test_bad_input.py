@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 import torf
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import drafts, published, records, states
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import drafts, published, records, states
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES, PLACES_URL, Origin, corrected, define, geojson
 
 LATER = DAY + timedelta(days=1)
 FIRST = [("2021", "0.1.0-beta", "published")]

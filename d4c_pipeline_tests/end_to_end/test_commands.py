@@ -14,9 +14,9 @@ import geopandas
 import httpx
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import STABLE_KEYS, published, records, sha256
-from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import STABLE_KEYS, published, records, sha256
+from d4c_pipeline_tests.support.samples import HOST, Origin, corrected, define, geojson
 
 DEMO = ("geonames_populated_places_canada", "natural_earth_countries")
 

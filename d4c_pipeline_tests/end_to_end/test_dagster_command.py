@@ -15,7 +15,7 @@ import pyogrio
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import dagster_home
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.samples import Origin
+from d4c_pipeline_tests.support.samples import Origin
 
 DATASET = "statcan_provinces_territories_digital"
 NATIVE = "01_statcan_provinces_2016/province_territory_simplified_sp.zip"

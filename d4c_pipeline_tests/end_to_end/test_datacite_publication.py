@@ -16,9 +16,9 @@ import pytest
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services.embedded import mounts
 from d4c_pipeline.services.file_server import serving
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, define, geojson
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, Origin, corrected, define, geojson
 
 
 @pytest.fixture

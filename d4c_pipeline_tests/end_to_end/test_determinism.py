@@ -12,10 +12,6 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import ROOT
-from d4c_pipeline_tests.end_to_end.conftest import free_port
-from d4c_pipeline_tests.end_to_end.inspection import tree
-from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, Origin, define, geojson
 from d4c_pipeline_tests.end_to_end.test_real_datasets import (
     ODCAF,
     ODCAF_URL,
@@ -25,6 +21,10 @@ from d4c_pipeline_tests.end_to_end.test_real_datasets import (
     serve_provinces,
     serve_rates,
 )
+from d4c_pipeline_tests.support.commands import ROOT
+from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import PLACES_URL, Origin, define, geojson
 
 # As different as two machines may be; the hash seed and the threads of libraries only count from the start on.
 WORLDS: tuple[dict[str, str], ...] = (

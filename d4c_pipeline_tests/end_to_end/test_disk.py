@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
-from d4c_pipeline_tests.end_to_end.inspection import drafts, records, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.inspection import drafts, records, tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES_URL, Origin, corrected, define, geojson
 
 KIB = 1024
 MOUNT = 'mount -t tmpfs -o size=24m d4c-test "$0" || exit 77; exec "$@"'

@@ -27,9 +27,9 @@ from d4c_pipeline.services.embedded import mounts
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.upkeep.inventory import drafts, verify
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, Origin, corrected, declared, define, geojson
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, Origin, corrected, declared, define, geojson
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")

@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import ask_ledger, drafts, records, sha256, states, tree
-from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import ask_ledger, drafts, records, sha256, states, tree
+from d4c_pipeline_tests.support.samples import HOST, Origin, define, geojson
 
 CHAIN = "d4c_pipeline.chain"
 # One per asset, in the order of the chain.

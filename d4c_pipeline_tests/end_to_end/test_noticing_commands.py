@@ -8,8 +8,8 @@ from pathlib import Path
 
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import embedded_instance
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.samples import HOST, PLACES_URL, Origin, define, geojson
 
 
 def test_what_changed_is_due_until_it_is_published(released: D4C, origin: Origin) -> None:

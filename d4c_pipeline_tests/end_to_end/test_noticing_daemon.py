@@ -21,8 +21,8 @@ import pytest
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT, dagster_home
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.conftest import free_port
-from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import HOST, Origin, corrected, define, geojson
 
 STEPS = {"raw", "processed", "checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest"}
 

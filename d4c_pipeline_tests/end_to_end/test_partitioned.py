@@ -12,9 +12,9 @@ import geopandas
 import pyarrow.parquet as pq
 import torf
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import is_valid_stac, records, sha256, tree
-from d4c_pipeline_tests.end_to_end.samples import HOST, Origin, define
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import is_valid_stac, records, sha256, tree
+from d4c_pipeline_tests.support.samples import HOST, Origin, define
 
 ZIP = Path("01_statcan_provinces_2016", "province_territory_simplified_sp.zip")
 CODES = ("10", "11", "12", "13", "24", "35", "46", "47", "48", "59", "60", "61", "62")

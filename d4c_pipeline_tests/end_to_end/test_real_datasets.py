@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 import rustac
 import shapely
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import check_release, sha256
-from d4c_pipeline_tests.end_to_end.samples import Origin, define
 from d4c_pipeline_tests.full_tables import french_twin
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import check_release, sha256
+from d4c_pipeline_tests.support.samples import Origin, define
 
 PROVINCES = "statcan_provinces_territories_digital"
 PROVINCES_2016 = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, Origin, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.samples import PLACES_URL, Origin, define, geojson
 
 
 def test_stores_are_shown_and_their_secrets_are_not(d4c: D4C, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 
-from d4c_pipeline_tests.end_to_end.commands import D4C
-from d4c_pipeline_tests.end_to_end.inspection import check_release, drafts, published, records, sha256, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.commands import D4C
+from d4c_pipeline_tests.support.inspection import check_release, drafts, published, records, sha256, tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES, Origin, corrected, define, geojson
 
 FIRST = "SELECT id, name, population, geometry FROM source"
 CORRECTED = "SELECT id, name, CASE id WHEN 3 THEN 7430 ELSE population END AS population, geometry FROM source"

@@ -21,11 +21,11 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.inspection import tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, Origin, corrected, define, geojson
 from d4c_pipeline_tests.fakes.invenio import FakeInvenio
 from d4c_pipeline_tests.fakes.invenio_state import Record, State
-from d4c_pipeline_tests.integration.chain.steps import STEPS
+from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES_URL, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.steps import STEPS
 
 
 @dataclass
@@ -142,7 +142,7 @@ def _said(desk: Desk) -> dict[str, Any]:
 
 @contextmanager
 def _desk(folder: Path, fake: FakeInvenio) -> Iterator[Desk]:
-    from d4c_pipeline_tests.end_to_end.conftest import free_port
+    from d4c_pipeline_tests.support.ports import free_port
 
     policy = {"policy": "automatic", "first_release": "automatic"}
     define(folder / "definitions", license="cc-by-4.0", publication=policy)

@@ -27,7 +27,7 @@ from d4c_pipeline.catalogue.stac_item import item_bytes
 from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.catalogue.validation import schema_map
 from d4c_pipeline.model.errors import DataError, StorageError
-from d4c_pipeline_tests.unit.catalogue.samples import PROVINCES, RATES, published
+from d4c_pipeline_tests.support.releases import PROVINCES, RATES, published
 
 OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,

@@ -17,11 +17,9 @@ from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.datasets import read_definitions
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.conftest import free_port, zygote
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, Origin, define, geojson
-from d4c_pipeline_tests.integration.chain.steps import STEPS
-
-__all__ = ["zygote"]  # a fixture, found by its name here
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import HOST, PLACES_URL, Origin, define, geojson
+from d4c_pipeline_tests.support.steps import STEPS
 
 
 @dataclass

@@ -15,10 +15,10 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.upkeep.recovery import adopt
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
-from d4c_pipeline_tests.integration.chain.steps import STEPS
+from d4c_pipeline_tests.support.inspection import records, states, tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
+from d4c_pipeline_tests.support.steps import STEPS
 
 
 def saved_ledger(chain: Chain, folder: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 import shapely
 
 from d4c_pipeline.model.errors import D4CError, DataError, DefinitionError
-from d4c_pipeline_tests.end_to_end.inspection import published
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES, PLACES_URL, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.inspection import published
+from d4c_pipeline_tests.support.samples import DAY, PLACES, PLACES_URL, define, geojson
 
 LATER = DAY + timedelta(days=1)
 Make = Callable[[Path], tuple[str, bytes]]

@@ -14,10 +14,10 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import apart
 from d4c_pipeline.processing.build import build
-from d4c_pipeline_tests.end_to_end.inspection import published
-from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, define
 from d4c_pipeline_tests.fakes import child_work
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.inspection import published
+from d4c_pipeline_tests.support.samples import PLACES_URL, define
 
 V2021 = Vintage.parse("2021")
 

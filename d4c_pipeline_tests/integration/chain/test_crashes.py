@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
-from d4c_pipeline_tests.end_to_end.inspection import ask_ledger, drafts, records, sha256, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.inspection import ask_ledger, drafts, records, sha256, states, tree
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected
 
 STRIDE = int(os.environ.get("D4C_TEST_EVERY", "13"))
-RUN = "d4c_pipeline_tests.integration.chain.steps:run_all"
+RUN = "d4c_pipeline_tests.support.steps:run_all"
 
 
 def check(home: Path, versions: list[str]) -> None:

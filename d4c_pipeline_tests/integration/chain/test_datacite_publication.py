@@ -12,10 +12,10 @@ import pytest
 from d4c_pipeline.services.embedded import mounts
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_rich_records import define_rich
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected
 
 
 @pytest.fixture

@@ -33,12 +33,12 @@ from d4c_pipeline.torrents.web_seeds import SeedVerdict
 from d4c_pipeline.upkeep.seedable import offers_of_ledger
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
-from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
-from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES_URL, corrected, define
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_several_stores import bucket, chain_on, made_bucket, mirror_at
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.inspection import records, states, tree
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected, define
 
 __all__ = ["bucket"]  # a fixture, found by its name here
 
@@ -434,7 +434,7 @@ def test_killed_at_any_act_of_the_move_in_a_folder(zygote: Zygote, in_folder: Pl
     def run(home: Path, fatal: str) -> tuple[int, str]:
         environment = {"D4C_DEFS": str(chain.settings.definitions[0])}
         d4c = D4C(zygote, home, chain.settings.port, chain.origin, environment)
-        done = d4c.start(fatal, function="d4c_pipeline_tests.integration.chain.steps:run_deposit").wait()
+        done = d4c.start(fatal, function="d4c_pipeline_tests.support.steps:run_deposit").wait()
         return done.code, done.stdout if done.code in (0, -9) else done.stderr
 
     def check(home: Path) -> None:

@@ -21,10 +21,10 @@ from d4c_pipeline.model.release import ArtifactRole, ReleaseState
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.inspection import drafts, records, sha256, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
-from d4c_pipeline_tests.integration.chain.steps import STEPS
+from d4c_pipeline_tests.support.inspection import drafts, records, sha256, states, tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES, PLACES_URL, corrected, define, geojson
+from d4c_pipeline_tests.support.steps import STEPS
 
 
 def test_a_second_run_changes_nothing_and_fetches_nothing(chain: Chain) -> None:

@@ -17,9 +17,9 @@ from d4c_pipeline.workspace.datasets import load_definitions
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
 from d4c_pipeline.workspace.shared_names import shared_names
-from d4c_pipeline_tests.end_to_end.inspection import records, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.inspection import records, states, tree
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES_URL, corrected, define, geojson
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from d4c_pipeline_tests.end_to_end.commands import D4C, Zygote
-from d4c_pipeline_tests.end_to_end.inspection import ask_ledger, drafts, records, sha256, states, tree
-from d4c_pipeline_tests.end_to_end.samples import define
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.inspection import ask_ledger, drafts, records, sha256, states, tree
+from d4c_pipeline_tests.support.samples import define
 
 STEM = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021"
 BY_ID = {"partition": {"by": "id", "over": 0}, "thumbnail": True}
@@ -138,7 +138,7 @@ def test_what_a_killed_switch_left_goes_when_the_next_release_has_it_no_more(zyg
     define(chain.settings.definitions[0], outputs=WHOLE)
     for home in homes.values():
         d4c = command(zygote, chain, home)
-        done = d4c.start("none", function="d4c_pipeline_tests.integration.chain.steps:run_all").wait()
+        done = d4c.start("none", function="d4c_pipeline_tests.support.steps:run_all").wait()
         assert done.code == 0, done.stderr
         check(home, "whole", "0.1.2-beta")
 
@@ -149,7 +149,7 @@ def command(zygote: Zygote, chain: Chain, home: Path) -> D4C:
 
 def switch(zygote: Zygote, chain: Chain, home: Path, fatal: str) -> tuple[int, str]:
     """Run the switch in a process of its own; returns its code and what it said."""
-    function = "d4c_pipeline_tests.integration.chain.steps:run_latest"
+    function = "d4c_pipeline_tests.support.steps:run_latest"
     done = command(zygote, chain, home).start(fatal, function=function).wait()
     return done.code, done.stdout if done.code in (0, -9) else done.stderr
 
@@ -159,7 +159,7 @@ def test_a_release_in_parts_killed_on_its_way_is_one_release(zygote: Zygote, cha
     publish(chain, "whole")
     chain.opened.ledger.close()
     define(chain.settings.definitions[0], outputs=BY_ID)
-    function = "d4c_pipeline_tests.integration.chain.steps:run_all"
+    function = "d4c_pipeline_tests.support.steps:run_all"
     for fatal in range(5, 200, 24):
         home = chain.home.with_name(f"killed{fatal}")
         shutil.copytree(chain.home, home)

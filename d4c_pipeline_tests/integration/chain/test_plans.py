@@ -13,9 +13,9 @@ from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import ArtifactRole, ReleaseState
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline_tests.end_to_end.inspection import drafts, records, states, tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, PLACES, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.inspection import drafts, records, states, tree
+from d4c_pipeline_tests.support.samples import DAY, PLACES, PLACES_URL, corrected, define, geojson
 
 VINTAGE = Vintage.parse("2021")
 

@@ -22,8 +22,8 @@ from d4c_pipeline.sources.ckan import described
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.watch.vintages import served_vintages
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.feature_server import LAYER, FeatureServer, ridings
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.feature_server import LAYER, FeatureServer, ridings
 
 ANALYTICS = "2916fad5-ebcc-4c86-b0f3-4f619b29f412"
 HOST = "https://data.example.ca"

@@ -21,9 +21,9 @@ from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.workspace.code_archive import definition_digest
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.samples import define
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_adoption import facts, with_ledger_of, without_times
+from d4c_pipeline_tests.support.samples import define
 
 TEXT = "Vous pouvez utiliser ces données.\n\fYou may use these data.\n"
 OWN: dict[str, Any] = {

@@ -22,12 +22,12 @@ from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.watch import noticing, vintages
 from d4c_pipeline.watch.noticing_report import ask_now
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end import samples
-from d4c_pipeline_tests.end_to_end.samples import corrected, define, geojson
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.chain.test_raw_of_sources import HOST, dataset, zipped
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.feature_server import LAYER, FeatureServer, ridings
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support import samples
+from d4c_pipeline_tests.support.feature_server import LAYER, FeatureServer, ridings
+from d4c_pipeline_tests.support.samples import corrected, define, geojson
 
 ROWS, OTHER = b"id,name\n1,a\n2,b\n", b"id,name\n1,a\n2,c\n"
 DAY = "Tue, {:02} Mar 2024 10:00:00 GMT"

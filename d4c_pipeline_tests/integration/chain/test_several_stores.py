@@ -21,11 +21,11 @@ from d4c_pipeline.model.stores import FolderPlace, S3Place, Stores
 from d4c_pipeline.stores.s3 import S3Store
 from d4c_pipeline.workspace import stores
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.conftest import free_port
-from d4c_pipeline_tests.end_to_end.inspection import tree
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, PLACES_URL, Origin, corrected, geojson
 from d4c_pipeline_tests.fakes.s3 import Answer, FakeS3
 from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import DAY, HOST, PLACES_URL, Origin, corrected, geojson
 
 DATA = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021"
 LATEST = f"processed/{DATA}.parquet"

@@ -17,8 +17,8 @@ from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.conftest import free_port
-from d4c_pipeline_tests.end_to_end.samples import HOST, Origin
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import HOST, Origin
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from PIL import Image
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, declared, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project, Shown, new_project
+from d4c_pipeline_tests.support.samples import HOST, PLACES, declared, define, geojson
 
 NAME = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021_v0.1.0-beta"
 COLUMNS = {

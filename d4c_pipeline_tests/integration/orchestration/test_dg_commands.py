@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.workspace.datasets import read_definitions
-from d4c_pipeline_tests.end_to_end.samples import define
+from d4c_pipeline_tests.support.samples import define
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent

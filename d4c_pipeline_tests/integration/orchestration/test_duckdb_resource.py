@@ -18,8 +18,8 @@ from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import ProcessingDuckDB
 from d4c_pipeline.sandbox import call as child
 from d4c_pipeline.tables import duckdb_engine
-from d4c_pipeline_tests.end_to_end.samples import DAY, HOST, corrected, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
+from d4c_pipeline_tests.support.samples import DAY, HOST, corrected, define, geojson
 
 SETTINGS = ("memory_limit", "threads", "temp_directory")
 STEPS = ("raw", "processed", "checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest")

@@ -15,8 +15,8 @@ from d4c_pipeline.orchestration import failures
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.end_to_end.samples import PLACES, PLACES_URL, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
+from d4c_pipeline_tests.support.samples import PLACES, PLACES_URL, define, geojson
 
 STOPS_RETRIES = "dagster/retry_on_asset_or_op_failure"
 

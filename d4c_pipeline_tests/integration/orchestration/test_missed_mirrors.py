@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from d4c_pipeline_tests.end_to_end.samples import PLACES_URL, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
+from d4c_pipeline_tests.support.samples import PLACES_URL, define, geojson
 
 
 def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(

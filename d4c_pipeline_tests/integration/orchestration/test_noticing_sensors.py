@@ -21,8 +21,8 @@ from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.watch import noticing
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES_URL, corrected, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import STEPS, Daemon, Project, reported
+from d4c_pipeline_tests.support.samples import HOST, PLACES_URL, corrected, define, geojson
 
 CURRENT = f"{HOST}/current.geojson"
 LATER = datetime(2024, 6, 1, tzinfo=UTC)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline_tests.end_to_end.conftest import zygote
-from d4c_pipeline_tests.end_to_end.samples import define
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
+from d4c_pipeline_tests.support.samples import define
 
-__all__ = ["chain", "definitions", "zygote"]  # fixtures, found by their names here
+__all__ = ["chain", "definitions"]  # fixtures, found by their names here
 
 
 def table(value: Any) -> list[dict[str, Any]]:

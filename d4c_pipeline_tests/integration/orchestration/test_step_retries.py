@@ -13,8 +13,8 @@ import pytest
 
 from d4c_pipeline.commands.demo import FolderHandler
 from d4c_pipeline.orchestration import failures
-from d4c_pipeline_tests.end_to_end.samples import HOST, PLACES, define, geojson
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
+from d4c_pipeline_tests.support.samples import HOST, PLACES, define, geojson
 
 
 class Busy(FolderHandler):

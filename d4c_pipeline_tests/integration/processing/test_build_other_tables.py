@@ -13,7 +13,7 @@ import pytest
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import build
-from d4c_pipeline_tests.integration.processing.test_reading_tables import workbook
+from d4c_pipeline_tests.integration.readers.test_reading_tables import workbook
 
 Declare = Callable[..., Dataset]
 VINTAGE = Vintage.parse("2021")

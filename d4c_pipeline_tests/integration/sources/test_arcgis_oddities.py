@@ -15,9 +15,9 @@ from d4c_pipeline.model.sources import ArcGisSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.arcgis import ArcGisLayer
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.arrivals import path_of
-from d4c_pipeline_tests.integration.sources.feature_server import LAYER, as_json
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.arrivals import path_of
+from d4c_pipeline_tests.support.feature_server import LAYER, as_json
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=2)
 V2024 = Vintage.parse("2024")

@@ -15,7 +15,7 @@ from d4c_pipeline.model.sources import CkanSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.ckan import CkanPackage, described
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.support import origin_server as o
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=2)
 ANALYTICS = "2916fad5-ebcc-4c86-b0f3-4f619b29f412"

@@ -19,7 +19,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.sources.open import open_source
-from d4c_pipeline_tests.integration.sources.arrivals import retained
+from d4c_pipeline_tests.support.arrivals import retained
 
 DEFS = Path(d4c_pipeline.__file__).parent / "defs"
 

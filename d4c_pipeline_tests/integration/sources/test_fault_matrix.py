@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline_tests.integration.sources.matrix import Case, cells, run
+from d4c_pipeline_tests.support.source_matrix import Case, cells, run
 
 
 @pytest.mark.parametrize(("case", "source"), cells(), ids=lambda one: one if isinstance(one, str) else one.name)

@@ -29,8 +29,8 @@ from d4c_pipeline.sources.fetch.hosts import Hosts
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.mirror_list import read_mirror_list
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.arrivals import path_of
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.arrivals import path_of
 
 V2021 = Vintage.parse("2021")
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=2, connect_timeout=2, read_timeout=2)

@@ -16,7 +16,7 @@ from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.folder import DropFolder
 from d4c_pipeline.sources.port import Arrived
-from d4c_pipeline_tests.integration.sources.arrivals import retained
+from d4c_pipeline_tests.support.arrivals import retained
 
 V2021 = Vintage.parse("2021")
 

@@ -25,7 +25,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.port import Arrived
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained, sha256_of
+from d4c_pipeline_tests.support.arrivals import path_of, retained, sha256_of
 
 V2021 = Vintage.parse("2021")
 QUICK = Patience(attempts=3, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=0.5)

@@ -16,8 +16,8 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.fetch import heads, pools
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.arrivals import path_of, retained
 
 V2021 = Vintage.parse("2021")
 DAY = Vintage.parse("2024-05-04")

@@ -18,7 +18,7 @@ from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.s3 import S3Objects
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
+from d4c_pipeline_tests.support.arrivals import path_of, retained
 
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=5)
 V2021 = Vintage.parse("2021")

@@ -18,8 +18,8 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.statcan_members import StatCanMembers
 from d4c_pipeline.sources.statcan_table import StatCanTable, release_vintage
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
-from d4c_pipeline_tests.integration.sources.arrivals import path_of, retained
+from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.arrivals import path_of, retained
 
 REST = "/t1/wds/rest"
 QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=0.05, connect_timeout=2, read_timeout=2)

@@ -27,7 +27,7 @@ from d4c_pipeline.stores.s3 import S3Store
 from d4c_pipeline.stores.s3_client import Bucket
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import release_folder, write_file
-from d4c_pipeline_tests.end_to_end.samples import declared
+from d4c_pipeline_tests.support.samples import declared
 
 VINTAGE = Vintage.parse("2021")
 FILES = {".parquet": ArtifactRole.DATA, ".fgb": ArtifactRole.DESKTOP}

@@ -16,7 +16,7 @@ from d4c_pipeline.model.dataset import Extent
 from d4c_pipeline.model.errors import DataError, IntegrityError, PermanentError
 from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.release import Artifact, ArtifactRole, DepositState, ReleaseState
-from d4c_pipeline_tests.unit.catalogue.samples import (
+from d4c_pipeline_tests.support.releases import (
     PROVINCES,
     RATES,
     STORE,

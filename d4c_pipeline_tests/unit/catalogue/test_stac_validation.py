@@ -12,7 +12,7 @@ import pytest
 import d4c_pipeline.catalogue.validation as validation_module
 from d4c_pipeline.catalogue.validation import mismatches, schema_map, validate_document, validate_item
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline_tests.unit.catalogue.samples import PROVINCES, RATES, a_release, an_item, published
+from d4c_pipeline_tests.support.releases import PROVINCES, RATES, a_release, an_item, published
 
 
 @pytest.mark.parametrize("published_already", [False, True])

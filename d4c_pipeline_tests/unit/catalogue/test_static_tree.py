@@ -10,7 +10,7 @@ import pytest
 from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.catalogue.validation import validate_document
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline_tests.unit.catalogue.samples import PROVINCES, RATES, STORE, published
+from d4c_pipeline_tests.support.releases import PROVINCES, RATES, STORE, published
 
 ITEMS = [
     published(PROVINCES, "2021", "0.10.0", previous="0.9.0"),

@@ -8,7 +8,7 @@ import pytest
 
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline_tests.end_to_end.samples import declared, define
+from d4c_pipeline_tests.support.samples import declared, define
 
 
 def line_of(file: Path, beginning: str) -> int:

@@ -16,7 +16,7 @@ from d4c_pipeline.sources.fetch.pools import pools
 from d4c_pipeline.sources.fetch.public import is_public, public_addresses
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.transport.patience import Patience
-from d4c_pipeline_tests.integration.sources import origin as o
+from d4c_pipeline_tests.support import origin_server as o
 
 INNER = """
 127.0.0.1 127.8.8.8 0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 169.254.169.254 172.16.0.1 192.0.0.8 192.0.0.192
