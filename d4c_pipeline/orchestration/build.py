@@ -16,7 +16,8 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, LAST_STEP, catalogue_asset
+from d4c_pipeline.chain.run import LAST_STEP
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, catalogue_asset
 from d4c_pipeline.orchestration.daily.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
 from d4c_pipeline.orchestration.daily.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
 from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset

@@ -5,15 +5,13 @@ The types of failures belong to `model.errors`; a bug (any other exception) is l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
 from d4c_pipeline.model.errors import D4CError, TransientError
-from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.watch.failures import outages_told
-from d4c_pipeline.workspace.deployment import Deployment
 
 # https://docs.dagster.io/deployment/execution/run-retries
 _RETRY_AFTER_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"
@@ -64,39 +62,3 @@ def no_run_retries_in_vain(instance: dg.DagsterInstance, run_id: str) -> Iterato
         if not isinstance(error.__cause__, TransientError):
             instance.add_run_tags(run_id, {_RETRY_AFTER_STEP_FAILURE: "false"})
         raise
-
-
-def remember_failed_checks(
-    deployment: Deployment,
-    partition: Partition,
-    step: str,
-    results: Iterable[dg.MaterializeResult | dg.AssetCheckResult],
-    *,
-    run: str,
-) -> None:
-    """Record the checks that stop the chain after a step, which Dagster does not call a failure of the step."""
-    checks = [
-        check
-        for result in results
-        for check in ([result] if isinstance(result, dg.AssetCheckResult) else result.check_results or ())
-    ]
-    failed = [check for check in checks if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR]
-    if failed:
-        deployment.ledger.failures.record(
-            partition.subject,
-            partition.key,
-            step,
-            kind="CheckFailed",
-            transient=False,
-            cause="; ".join(
-                f"{check.check_name}: expected {_said(check, 'expected')}, found {_said(check, 'actual')}"
-                for check in failed
-            ),
-            remedy="; ".join(dict.fromkeys(filter(None, (_said(check, "remedy") for check in failed)))),
-            run=run,
-        )
-
-
-def _said(check: dg.AssetCheckResult, name: str) -> str:
-    found = (check.metadata or {}).get(name)
-    return str(getattr(found, "value", found) or "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from d4c_pipeline.chain.run import FIRST_STEP, Unit
 from d4c_pipeline.model.dataset import Dataset, Noticing
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.family import Family
@@ -18,19 +19,6 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.watch import families, noticing
 from d4c_pipeline.watch.noticing import Observed
 from d4c_pipeline.workspace.deployment import Deployment
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What a step works on: the partition as Dagster and the ledger name it, and the vintage of a dataset behind it.
-
-    `listed_as`: what the listing that a whole family is noticed by calls this state of the source.
-    """
-
-    partition: Partition
-    dataset: Dataset
-    vintage: Vintage
-    listed_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ def of_dataset(dataset: Dataset) -> Product:
 
     def unit(deployment: Deployment, key: str, step: str) -> Unit:
         vintage = dataset.vintage(key)
-        if step != "raw":  # what was fetched may be what an earlier vintage holds already
+        if step != FIRST_STEP:  # what was fetched may be what an earlier vintage holds already
             vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
         return Unit(Partition(dataset.id, key), dataset, vintage)
 
@@ -86,7 +74,7 @@ def of_family(family: Family) -> Product:
 
     def unit(deployment: Deployment, key: str, step: str) -> Unit:
         dataset = families.member(deployment, family, key)
-        find = families.vintage_at_source if step == "raw" else families.vintage_in_hand
+        find = families.vintage_at_source if step == FIRST_STEP else families.vintage_in_hand
         vintage = find(deployment, dataset)
         return Unit(Partition(family.id, key), dataset, vintage, listed_as=str(vintage))
 
@@ -109,7 +97,7 @@ def product_of(dataset: Dataset, vintage: Vintage, families: Iterable[Family]) -
     for family in families:
         if (key := family.key_of(dataset.id)) is not None:
             return of_family(family), Unit(Partition(family.id, key), dataset, vintage, listed_as=str(vintage))
-    return of_dataset(dataset), Unit(Partition(dataset.id, str(vintage)), dataset, vintage)
+    return of_dataset(dataset), Unit.of(dataset, vintage)
 
 
 def discovered_partitions_name(dataset: Dataset) -> str:

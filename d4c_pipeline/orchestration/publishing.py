@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
+from d4c_pipeline.chain.run import AFTER_APPROVAL, FIRST_STEP, PLANNING_STEP
 from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
@@ -20,7 +21,7 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import FIRST_STEP, PLANNING_STEP, REVIEWED, catalogue_asset, chain_assets
+from d4c_pipeline.orchestration.assets import REVIEWED, catalogue_asset, chain_assets
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
@@ -113,7 +114,7 @@ def publish_approved(
                 f"{dataset.id} was fetched again since: its vintage is {in_hand} by now, not {vintage}",
                 f"Publish that one: {again}",
             )
-    warnings = _materialize(settings, product, unit.partition.key, declared, again, first="deposit")
+    warnings = _materialize(settings, product, unit.partition.key, declared, again, first=AFTER_APPROVAL[0])
     with Deployment.open(settings) as deployment:
         return _describe(deployment, dataset, vintage, None, warnings)
 

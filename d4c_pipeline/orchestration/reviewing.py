@@ -9,10 +9,11 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
+from d4c_pipeline.chain import run
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.orchestration.assets import chain
+from d4c_pipeline.orchestration.assets import shown
 from d4c_pipeline.orchestration.failures import explained
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
@@ -23,7 +24,6 @@ from d4c_pipeline.watch.families import known_datasets
 from d4c_pipeline.workspace.datasets import pick
 
 REVIEW_JOB = "review"
-_PUBLISHING_STEPS = ("deposit", "latest")
 
 
 class Decision(Enum):
@@ -82,10 +82,9 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
             if not config.publish:
                 return
             product, unit = product_of(dataset, release.vintage, families)
-            steps = {step.name: step for step in chain(dataset)}
-            for name in _PUBLISHING_STEPS:
-                done = steps[name].work(opened, unit, {})
-                for result in [done] if isinstance(done, dg.MaterializeResult) else done:
+            for name in run.AFTER_APPROVAL:
+                done = run.run(opened, unit.partition, name, lambda: unit, by=context.run.run_id)
+                for result in shown(dataset, product.id)[name].results(done):
                     if isinstance(result, dg.MaterializeResult):
                         # As if the asset itself had run: the UI shows it, and the catalogue follows.
                         context.log_event(

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from d4c_pipeline.chain import catalogue, checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
+from d4c_pipeline.chain import deposit, run
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import AwaitingReviewError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.review import verdicts
 from d4c_pipeline.upkeep import retention
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
@@ -24,24 +24,20 @@ from d4c_pipeline.workspace.deployment import Deployment
 Step = Callable[[Deployment, Dataset, Vintage], Any]
 
 
-def process_and_judge(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> processed.StagedBuild:
-    """What the asset `processed` does: build, then judge the build."""
-    build = processed.process(deployment, dataset, vintage)
-    verdicts.judge(deployment, dataset, vintage, build)
-    return build
+def _step(name: str) -> Step:
+    def step(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Any:
+        unit = run.Unit.of(dataset, vintage)
+        result = run.run(deployment, unit.partition, name, lambda: unit)
+        if isinstance(result, run.Waiting):
+            raise AwaitingReviewError(result.cause, result.remedy)
+        return result.build if isinstance(result, run.Judged) else result
+
+    return step
 
 
 STEPS: dict[str, Step] = {
-    "raw": raw.retain,
-    "processed": process_and_judge,
-    "checksums": checksums.plan,
-    "doi": doi.reserve_doi,
-    "copies": copies.distribute,
-    "torrent": torrent.make,
-    "stac_item": stac_item.describe,
-    "deposit": deposit.publish,
-    "latest": latest.switch,
-    "catalogue": lambda deployment, dataset, _vintage: catalogue.rebuild(deployment, [dataset]),
+    **{name: _step(name) for name in run.STEPS},
+    "catalogue": lambda deployment, dataset, _vintage: run.catalogue(deployment, [dataset]),
 }
 
 # What Python's own audit tells of: the moments at which something appears under its name, or goes.
@@ -72,7 +68,7 @@ def run_deposit(fatal: str) -> None:
     deposit.reveal = counted
     with Deployment.open(settings) as opened:
         for step in ("deposit", "latest", "catalogue"):
-            _step(step, opened, dataset)
+            _run_step(step, opened, dataset)
     sys.stdout.write(f"{done.number}\n")
 
 
@@ -87,10 +83,10 @@ def run_retention(fatal: str) -> None:
 
 
 def _run(fatal: str, steps: Sequence[str]) -> None:
-    _dying(fatal, *(partial(_step, step) for step in steps))
+    _dying(fatal, *(partial(_run_step, step) for step in steps))
 
 
-def _step(step: str, opened: Deployment, dataset: Dataset) -> None:
+def _run_step(step: str, opened: Deployment, dataset: Dataset) -> None:
     STEPS[step](opened, dataset, Vintage.parse("2021"))
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
+from d4c_pipeline.chain.run import STEPS
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.watch.failures import RUN_DIED, describe_failures
@@ -84,7 +85,7 @@ def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
         left = [key for key in planned if steps.get("__".join(key.path)) != "SUCCESS"]
         if not left:
             return dg.SkipReason("Nothing was left undone")
-        product, step = min(left, key=lambda key: STEPS.index(key.path[1])).path
+        product, step = min(left, key=lambda key: list(STEPS).index(key.path[1])).path
         with deployment.opened() as opened:
             opened.ledger.failures.record(
                 product,

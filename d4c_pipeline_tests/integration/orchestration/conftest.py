@@ -12,13 +12,16 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
 
+from d4c_pipeline.chain import run
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, STEPS
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.samples import HOST, Origin
+
+STEPS = tuple(run.STEPS)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,212 @@
+"""The ordered table of the ten steps, with every effect that running a step has.
+
+Assets, the review job, commands and tests run a step through `run` or `catalogue` and nowhere else, so that a step does
+the same everywhere. What a step does in detail belongs to its module; how a front door shows a result belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from d4c_pipeline.chain import checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
+from d4c_pipeline.chain.catalogue import Catalogued, rebuild
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import AwaitingReviewError, D4CError
+from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.version import Bump
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
+from d4c_pipeline.review import verdicts
+from d4c_pipeline.watch.failures import remembered
+from d4c_pipeline.workspace import progress
+from d4c_pipeline.workspace.builds import StagedBuild
+from d4c_pipeline.workspace.deployment import Deployment
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a step works on: a partition as Dagster and the ledger name it, and the dataset and vintage behind it.
+
+    `listed_as` is the state of the source as the listing of a family names it; None for a dataset of its own.
+    """
+
+    partition: Partition
+    dataset: Dataset
+    vintage: Vintage
+    listed_as: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, vintage: Vintage) -> Unit:
+        """Return the unit of a vintage of a dataset that is no member of a family."""
+        return cls(Partition(dataset.id, str(vintage)), dataset, vintage)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A build with the verdicts of its checks; `overridden` says by check who let a failure pass, and why."""
+
+    build: StagedBuild
+    verdicts: tuple[Verdict, ...]
+    overridden: Mapping[str, str]
+
+    @property
+    def blocking(self) -> tuple[Verdict, ...]:
+        """The verdicts that stop the chain after this step."""
+        return tuple(
+            each for each in self.verdicts if each.outcome is Outcome.FAILURE and each.check not in self.overridden
+        )
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A complete release whose publication waits for an approval: why, and how it goes on."""
+
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the nine steps of a vintage: its name, a description for people, and its work with all effects."""
+
+    name: str
+    description: str
+    work: Callable[[Deployment, Unit, Bump], Any]
+
+
+def _raw(deployment: Deployment, unit: Unit, _: Bump) -> raw.Retained:
+    """Retain the native files, and record the state of the source that they are of."""
+    observations, where = deployment.ledger.observations, unit.partition
+    known = observations.get(where.subject, where.key)
+    result = raw.retain(deployment, unit.dataset, unit.vintage)
+    before = known.seen if known else None
+    if result.fingerprint is not None:
+        # For a member the listing decides what is due; its date may differ from the date that the table states.
+        listed = None if unit.listed_as is None else before or unit.listed_as
+        observations.record_retained(where.subject, where.key, listed or result.fingerprint, before)
+    return result
+
+
+def _processed(deployment: Deployment, unit: Unit, _: Bump) -> Judged:
+    """Build the data and judge the build by every check that applies."""
+    build = processed.process(deployment, unit.dataset, unit.vintage)
+    judged = verdicts.judge(deployment, unit.dataset, unit.vintage, build)
+    return Judged(build, judged, verdicts.overridden(deployment, build.sha256))
+
+
+def _checksums(deployment: Deployment, unit: Unit, at_least: Bump) -> checksums.Plan:
+    return checksums.plan(deployment, unit.dataset, unit.vintage, at_least)
+
+
+def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited | Waiting:
+    """Publish the release, unless a person has to approve it first: a wait is a result, not a failure."""
+    try:
+        return deposit.publish(deployment, unit.dataset, unit.vintage)
+    except AwaitingReviewError as error:
+        return Waiting(error.cause, error.remedy)
+
+
+def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:
+    """Switch `/processed/`, and record that what was noticed of this partition is settled."""
+    result = latest.switch(deployment, unit.dataset, unit.vintage)
+    deployment.ledger.observations.record_settled(unit.partition.subject, unit.partition.key)
+    return result
+
+
+def _plain(work: Callable[[Deployment, Dataset, Vintage], Any]) -> Callable[[Deployment, Unit, Bump], Any]:
+    return lambda deployment, unit, _: work(deployment, unit.dataset, unit.vintage)
+
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        step.name: step
+        for step in (
+            Step("raw", "Fetches the native files of a vintage, verifies them and retains them.", _raw),
+            Step(
+                "processed",
+                "Converts, cleans and sorts the native data and writes it as (Geo)Parquet, with its profile.",
+                _processed,
+            ),
+            Step(
+                "checksums",
+                "Hashes the artifacts, compares them with the newest published release and decides the version.",
+                _checksums,
+            ),
+            Step("doi", "Reserves the DOI in the archive, in a draft that can be undone.", _plain(doi.reserve_doi)),
+            Step(
+                "copies",
+                "Puts the release at its immutable address in every store, verified.",
+                _plain(copies.distribute),
+            ),
+            Step(
+                "torrent",
+                "Makes a torrent per data file, with the web seeds that serve these very bytes.",
+                _plain(torrent.make),
+            ),
+            Step("stac_item", "Describes the release as a validated STAC item.", _plain(stac_item.describe)),
+            Step(
+                "deposit",
+                "Uploads every artifact to the archive, verifies them there and publishes the record. Where the policy "
+                "asks for an approval it waits. Nothing undoes a publication.",
+                _deposit,
+            ),
+            Step("latest", "Switches /processed/ to the newest release, never backwards.", _latest),
+        )
+    }
+)
+"""The steps of a vintage, in their order. The tenth, `catalogue`, is of all datasets and has a function of its own."""
+
+FIRST_STEP, PLANNING_STEP, LAST_STEP = "raw", "checksums", "latest"
+AFTER_APPROVAL = ("deposit", "latest")
+"""The steps that an approval lets go on; the catalogue follows."""
+
+
+def run(
+    deployment: Deployment,
+    partition: Partition,
+    step: str,
+    find: Callable[[], Unit],
+    *,
+    at_least: Bump = Bump.NONE,
+    by: str | None = None,
+    passing: Callable[[D4CError], bool] = lambda _: False,
+) -> Any:
+    """Run the step of that name on a partition with all its effects, and return the result of the step.
+
+    `find` returns the unit behind the partition. It runs here because it may ask the source, whose failure is a failure
+    of the step.
+    `at_least` is the smallest bump that `checksums` may plan. `by` is the id of the run that a failure is recorded
+    with. `passing` says of which errors the caller tries again, so that the ledger does not record them as failures.
+    Raises what the step raises.
+    """
+    with remembered(deployment, partition, step, run=by, unless=passing):
+        unit = find()
+        progress.report(progress.Progress(unit.dataset.id, str(unit.vintage), step))
+        result = STEPS[step].work(deployment, unit, at_least)
+    if isinstance(result, Judged) and result.blocking:
+        _record_blocking(deployment, partition, step, result.blocking, by)
+    return result
+
+
+def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> Catalogued:
+    """Run the tenth step: rebuild the catalogue of every published release from the ledger."""
+    return rebuild(deployment, declared)
+
+
+def _record_blocking(
+    deployment: Deployment, partition: Partition, step: str, blocking: Sequence[Verdict], by: str | None
+) -> None:
+    """Record that checks stop the chain after a step that itself did not fail."""
+    deployment.ledger.failures.record(
+        partition.subject,
+        partition.key,
+        step,
+        kind="CheckFailed",
+        transient=False,
+        cause="; ".join(f"{each.check}: expected {each.expected}, found {each.actual}" for each in blocking),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in blocking if each.remedy)),
+        run=by,
+    )
