@@ -23,7 +23,7 @@ from d4c_pipeline.archives.port import (
     draft_names,
     several_drafts,
 )
-from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import (
@@ -104,7 +104,7 @@ def _held(ledger: Ledger, release: Release, lease: Lease | None) -> Generator[Le
     if lease is not None:
         yield lease
         return
-    with ledger.leases.hold(f"deposit:{release.dataset}:{release.vintage}") as own:
+    with ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as own:
         yield own
 
 

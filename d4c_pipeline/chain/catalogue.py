@@ -20,6 +20,7 @@ from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.chain.latest import rank
 from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
@@ -59,7 +60,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
     ForeignBytesError when the primary's catalogue lists releases that this ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
-    with deployment.ledger.leases.hold("catalogue"):
+    with deployment.ledger.leases.hold(lease_keys.CATALOGUE):
         known = known_datasets(deployment, declared)
         releases = deployment.ledger.releases.published()
         refuse_unknown_releases(deployment, deployment.stores[:1])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
@@ -24,7 +25,7 @@ from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.dating import is_ahead
 from d4c_pipeline.stores.port import Store
-from d4c_pipeline.workspace.deployment import Deployment, latest_lease
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import is_of_another_home
 from d4c_pipeline.workspace.placing import delete_ours, replace_ours
 from d4c_pipeline.workspace.shared_names import refuse_taken_name
@@ -59,7 +60,7 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
     address serves what this home did not put there, DefinitionError when the name belongs to another dataset.
     """
     ledger = deployment.ledger
-    with ledger.leases.hold(latest_lease(dataset.id)) as lease:
+    with ledger.leases.hold(lease_keys.of_latest(dataset.id)) as lease:
         release = newest_release(deployment, dataset, vintage)
         if release is None:
             raise UnknownNameError(

@@ -169,7 +169,7 @@ def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
                 spec(
                     EVERY_STORE,
                     "copies",
-                    "Every mirror holds the release. A warning names each unreachable mirror with cause and remedy; the "
+                    "Every mirror holds the release. A warning names each unreachable mirror, cause and remedy. The "
                     "next run of the chain pushes the release there.",
                 ),
             ),

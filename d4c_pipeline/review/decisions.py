@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.judgements import APPROVED, REJECTED, CheckResult, Override, Review
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError, PermanentError, UnknownNameError
@@ -115,7 +116,7 @@ def approve(deployment: Deployment, release: Release, *, who: str, reason: str =
     Raises PermanentError when nobody is named or it was rejected.
     """
     _named(who)
-    with deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}"):
+    with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
         current = deployment.ledger.releases.get(release.id)
         _undecided(deployment, current)
         reviews = deployment.ledger.judgements.reviews(current)
@@ -132,7 +133,7 @@ def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -
     _named(who)
     if not reason.strip():
         raise PermanentError("A rejection wants a reason", "Say with --reason what has to change")
-    with deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}") as lease:
+    with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
         current = deployment.ledger.releases.get(release.id)
         if not any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(current)):
             _undecided(deployment, current)

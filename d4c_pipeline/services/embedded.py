@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services.file_server import serving
@@ -29,7 +30,7 @@ def answering(deployment: Deployment) -> Iterator[str | None]:
         yield None
         return
     # One server at a time: a second worker would rely on the first server, which stops when the first worker is done.
-    with deployment.ledger.leases.hold("embedded file server"), ExitStack() as server:
+    with deployment.ledger.leases.hold(lease_keys.EMBEDDED_SERVER), ExitStack() as server:
         reason = None
         try:
             server.enter_context(serving(mounts(deployment.settings), port=deployment.settings.port))

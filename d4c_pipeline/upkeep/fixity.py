@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.errors import BusyError, D4CError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy, KnownCopy, Look, day_of
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.upkeep.verification import Looker, glance
-from d4c_pipeline.workspace.deployment import Deployment, latest_lease, vintage_lease
+from d4c_pipeline.workspace.deployment import Deployment
 
-AUDIT_LEASE = "fixity"
 _WAIT_SECONDS = 5.0
 _GIVES_UP_AFTER = 3  # copies in a row that could not be asked for
 _BATCH = 200
@@ -54,7 +54,7 @@ def audit(
     What is found is recorded as it is found: an audit that was killed goes on where it was with the next one. Raises
     BusyError while another audit or repair is under way.
     """
-    with deployment.ledger.leases.hold(AUDIT_LEASE, wait=0):
+    with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
         return _Auditor(deployment, policy, full=full).run(datasets)
 
 
@@ -235,8 +235,8 @@ def _is_empty(store: Store, copies: Sequence[ExpectedCopy]) -> bool:
 def lease_on(copy: ExpectedCopy) -> str:
     """Return the key of the lease that whoever changes a copy in a store holds."""
     if copy.kind is CopyKind.LATEST:
-        return latest_lease(copy.dataset)
-    return vintage_lease(copy.dataset, copy.vintage)
+        return lease_keys.of_latest(copy.dataset)
+    return lease_keys.of_vintage(copy.dataset, copy.vintage)
 
 
 def last_read(copy: ExpectedCopy, known: KnownCopy | None) -> datetime | None:

@@ -16,12 +16,13 @@ from d4c_pipeline.archives.port import Draft
 from d4c_pipeline.chain.adoption import adopt_published, is_of
 from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.chain.latest import switch
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError, UnknownNameError
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.release import DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.workspace.deployment import Deployment, vintage_lease
+from d4c_pipeline.workspace.deployment import Deployment
 
 # A data file: the release's name, and that of the part where there are several.
 _DATA = re.compile(r"(?P<release>.+_v\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)(?:_[^/]+)?\.parquet")
@@ -69,7 +70,7 @@ def decide(deployment: Deployment, release: Release, keep: str) -> None:
     """Record whose words stay in the fields of a draft that both sides changed: `archive` or `ours`."""
     if keep not in ("archive", "ours"):
         raise PermanentError(f"'{keep}' is neither 'archive' nor 'ours'", "Say whose words stay")
-    with deployment.ledger.leases.hold(vintage_lease(release.dataset, str(release.vintage))):
+    with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
         last = LastSent.from_json(deployment.ledger.deposits.described(release))
         deployment.ledger.deposits.describe(release, vars(replace(last, decided=keep)))
 
@@ -80,7 +81,7 @@ def restart(deployment: Deployment, release: Release) -> None:
     A draft keeps the quota that it was created with, and a reset archive has lost it. Raises IntegrityError when the
     release is published.
     """
-    with deployment.ledger.leases.hold(vintage_lease(release.dataset, str(release.vintage))) as lease:
+    with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
         deposits.abandon(deployment.ledger, deployment.archive, release, careful=False, lease=lease)
         if deployment.ledger.deposits.of(release) is not None:
             deployment.ledger.deposits.advance(release, DepositState.PLANNED)

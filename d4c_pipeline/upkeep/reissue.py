@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.chain.torrent import put_torrent
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
 from d4c_pipeline.model.release import Release, Torrent
@@ -65,7 +66,7 @@ def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissue
         try:
             # One release at a time, so that a publication has to wait for no more than that.
             with (
-                deployment.ledger.leases.hold(f"{release.dataset}/{release.vintage}"),
+                deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)),
                 answering(deployment) as silent,
             ):
                 done += _all_of(deployment, release, silent)

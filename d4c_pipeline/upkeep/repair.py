@@ -27,7 +27,7 @@ from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.stores.measure import measure
 from d4c_pipeline.stores.port import Store, quarantine_path
-from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, expected_copies, lease_on
+from d4c_pipeline.upkeep.fixity import expected_copies, lease_on
 from d4c_pipeline.upkeep.verification import Looker
 from d4c_pipeline.workspace.deployment import Deployment
 
@@ -68,7 +68,7 @@ def repair(
     again. Raises BusyError while an audit or another repair is under way.
     """
     done: dict[Key, Mended] = {}
-    with deployment.ledger.leases.hold(AUDIT_LEASE, wait=0):
+    with deployment.ledger.leases.hold(wait=0):
         # What was to be copied from may turn out to be lost as well: then there is more to mend than there was.
         while copies := [copy for copy in _lost(deployment, datasets, refill) if copy.key not in done]:
             mender = _Mender(deployment)

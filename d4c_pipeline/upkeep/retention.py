@@ -14,6 +14,7 @@ from functools import partial
 
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.chain.copies import hold
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
@@ -82,7 +83,7 @@ def keep(
     keeping = _Keeping(deployment, lines)
     if dry_run:
         return tuple(keeping.planned())
-    with deployment.ledger.leases.hold("retention"):
+    with deployment.ledger.leases.hold(lease_keys.RETENTION):
         pushed = list(keeping.push())
         held_back = list(keeping.give_up())
         # What a run that died has pushed is not pushed again, and has to be named all the same.

@@ -1,8 +1,7 @@
 """The code that made a release as one zip: this package, the dataset's own definition, the lock of the libraries.
 
 Of a dataset's folder only `defs.yaml` and the files that it names are packed, since a release can't be taken back. The
-same code gives the same bytes on any machine: fixed order, times and modes, and no compression, whose output would
-depend on the zlib that is installed. What a build was made by in words is `provenance`.
+same code gives the same bytes on any machine (`files.stable_zip`). What a build was made by in words is `provenance`.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.stable_zip import stable_zip
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.licences import DeclaredLicence
@@ -25,9 +23,6 @@ from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.workspace.provenance import lock_file, package_folder
 
 CODE_NAME = "code.zip"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can say
-_UNIX = 3
-_MODE = 0o100644 << 16
 # What a wheel brings along inside the package, and a checkout has beside it.
 _PACKAGED = {"requirements.lock", "orchestration/dagster.yaml"}
 _DEFINITIONS = "defs"
@@ -53,14 +48,7 @@ def code_archive(dataset: Dataset) -> bytes:
             }
         if (lock := lock_file()) is not None:
             content["requirements.lock"] = lock.read_bytes()
-        buffer = BytesIO()
-        with ZipFile(buffer, "w", ZIP_STORED) as archive:
-            for name in sorted(content):
-                entry = ZipInfo(name, _EPOCH)
-                entry.create_system = _UNIX
-                entry.external_attr = _MODE
-                archive.writestr(entry, content[name])
-    return buffer.getvalue()
+    return stable_zip(content)
 
 
 def definition_digest(dataset: Dataset) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from d4c_pipeline.archives.port import Archive
-from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
@@ -66,18 +66,8 @@ class Deployment:
     @contextmanager
     def working_on(self, dataset: Dataset, vintage: Vintage) -> Iterator[Lease]:
         """Hold the lease on a vintage, so that one process at a time works on its release."""
-        with self.ledger.leases.hold(vintage_lease(dataset.id, str(vintage))) as lease:
+        with self.ledger.leases.hold(lease_keys.of_vintage(dataset.id, vintage)) as lease:
             yield lease
-
-
-def vintage_lease(dataset: str, vintage: str) -> str:
-    """The key of the lease on a vintage of the dataset with that id."""
-    return f"{dataset}/{vintage}"
-
-
-def latest_lease(dataset: str) -> str:
-    """Return the key of the lease under which the `/processed/` addresses of a dataset are switched."""
-    return f"latest/{dataset}"
 
 
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:

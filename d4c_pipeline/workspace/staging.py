@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from d4c_pipeline.files.disk import storage_errors, unfinished, write_file
 from d4c_pipeline.files.hashing import READ_SIZE, Hasher, hash_file, sha256_of
 from d4c_pipeline.files.media_types import media_type
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.errors import (
     BusyError,
@@ -177,7 +178,7 @@ def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
     Not while somebody works on the vintage, who comes here in the end as well.
     """
     folder = deployment.settings.home / "staging" / dataset / str(vintage)
-    with suppress(BusyError), deployment.ledger.leases.hold(f"{dataset}/{vintage}", wait=0):
+    with suppress(BusyError), deployment.ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
         if deployment.ledger.releases.planned(dataset, vintage) is None:
             shutil.rmtree(folder / "retained", ignore_errors=True)
             shutil.rmtree(folder / "release", ignore_errors=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.fixity import CopyKind
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, expected_copies
+from d4c_pipeline.upkeep.fixity import expected_copies
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
 
@@ -117,6 +118,6 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_put_into_it(at: Deploy
 
 
 def test_a_second_audit_at_the_same_time_is_refused(at: Deployment) -> None:
-    with at.ledger.leases.hold(AUDIT_LEASE):
+    with at.ledger.leases.hold(lease_keys.FIXITY):
         run, _ = audited(at)
     assert not run.success

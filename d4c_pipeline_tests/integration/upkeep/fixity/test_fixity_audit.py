@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 from sqlalchemy import create_engine, text
 
-from d4c_pipeline.ledger import events
+from d4c_pipeline.ledger import events, lease_keys
 from d4c_pipeline.model.errors import BusyError, StorageError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
@@ -24,7 +24,7 @@ from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.stores.port import Facts
 from d4c_pipeline.upkeep import fixity as audits
 from d4c_pipeline.upkeep.coverage import shortfalls
-from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, audit, expected_copies
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
 from d4c_pipeline.upkeep.repair import repair
 from d4c_pipeline.workspace.datasets import load_families
 from d4c_pipeline.workspace.deployment import Deployment
@@ -274,7 +274,7 @@ def test_what_was_pruned_is_not_missing_and_forgotten(at: Deployment, release: R
 
 
 def test_two_audits_do_not_run_at_once(at: Deployment) -> None:
-    with at.ledger.leases.hold(AUDIT_LEASE), pytest.raises(BusyError):
+    with at.ledger.leases.hold(lease_keys.FIXITY), pytest.raises(BusyError):
         audit(at, POLICY)
 
 

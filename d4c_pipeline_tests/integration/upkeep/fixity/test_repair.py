@@ -10,13 +10,14 @@ from typing import BinaryIO
 import pytest
 
 from d4c_pipeline.archives.local.archive import LocalArchive
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import BusyError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.upkeep import repair as repairs
-from d4c_pipeline.upkeep.fixity import AUDIT_LEASE, audit, expected_copies
+from d4c_pipeline.upkeep.fixity import audit, expected_copies
 from d4c_pipeline.upkeep.repair import Outcome, repair
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import rot
@@ -191,7 +192,7 @@ def test_one_repair_at_a_time_and_none_beside_a_publication(
     monkeypatch.setattr(repairs, "_WAIT_SECONDS", 0.1)
     (copy,) = harm(at, "mirror")
     audited(at)
-    with at.ledger.leases.hold(AUDIT_LEASE), pytest.raises(BusyError):
+    with at.ledger.leases.hold(lease_keys.FIXITY), pytest.raises(BusyError):
         repair(at)
     with at.ledger.leases.hold("provinces/2021"):
         (done,) = repair(at)
