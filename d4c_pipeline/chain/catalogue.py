@@ -146,7 +146,7 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
         if item is None:
             raise IntegrityError(
                 f"The ledger has no catalogue item of the published release {release.name}",
-                f"Materialize 'stac_item' of {release.dataset} {release.vintage} again",
+                rerun="stac_item",
             )
         line = sorted(
             (other for other in releases if rolling or other.vintage == release.vintage), key=partial(rank, dataset)

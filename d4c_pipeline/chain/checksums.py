@@ -274,7 +274,7 @@ def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None
     link_file(source, target)
     artifact = as_artifact(target, role, *others)
     if recorded is not None and artifact.sha256 != recorded:
-        raise IntegrityError(f"The staged {source.name} changed under our hands", "Materialize 'processed' again")
+        raise IntegrityError(f"The staged {source.name} changed under our hands", rerun="processed")
     return artifact
 
 

@@ -101,9 +101,7 @@ def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposi
     """Refuse an item that was written before another DOI was reserved or a file was made again: it stays for ever."""
     item = deployment.ledger.publications.item(release)
     if item is None or release.artifact(ArtifactRole.METADATA) is None:
-        raise UnknownNameError(
-            f"{release.name} has no catalogue item yet", "Materialize 'stac_item' of this vintage first"
-        )
+        raise UnknownNameError(f"{release.name} has no catalogue item yet", rerun="stac_item")
     said = {asset["title"]: asset["file:checksum"] for asset in item["assets"].values()}
     files = {
         artifact.name: multihash_sha256(artifact.sha256)
@@ -113,5 +111,5 @@ def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposi
     if item["properties"]["sci:doi"] != deposit.doi or said != files:
         raise NeedsPersonError(
             f"The catalogue item of {release.name} was written before its DOI or one of its files changed",
-            "Materialize 'torrent' and 'stac_item' of this vintage again, then 'deposit'",
+            rerun="torrent",
         )

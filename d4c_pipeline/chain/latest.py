@@ -63,9 +63,7 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
     with ledger.leases.hold(lease_keys.of_latest(dataset.id)) as lease:
         release = newest_release(deployment, dataset, vintage)
         if release is None:
-            raise UnknownNameError(
-                f"No release of {dataset.id} {vintage} is published", "Materialize 'deposit' of this vintage first"
-            )
+            raise UnknownNameError(f"No release of {dataset.id} {vintage} is published", rerun="deposit")
         served = _served(dataset, release)
         index = _index(deployment, dataset, release)
         serving = {address: artifact.sha256 for address, artifact in served.items()}

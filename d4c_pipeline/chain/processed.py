@@ -47,9 +47,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         derived.check(dataset)
         natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
         if not natives:
-            raise UnknownNameError(
-                f"No native files of {dataset.id} {vintage} are retained", "Materialize 'raw' of this vintage first"
-            )
+            raise UnknownNameError(f"No native files of {dataset.id} {vintage} are retained", rerun="raw")
         paths = [native_path(deployment, dataset, vintage, native) for native in natives]
         # The mark goes first and comes back last: files of two builds are never taken for one.
         with storage_errors(f"write in {folder}"):
@@ -198,6 +196,7 @@ def native_path(deployment: Deployment, dataset: Dataset, vintage: Vintage, nati
     if found is None:
         raise IntegrityError(
             f"The retained native file {native.address} is missing or damaged",
-            "Materialize 'raw' of this vintage to fetch it again, or restore it from a backup of that store",
+            "Restore it from a backup of that store, or fetch it again",
+            rerun="raw",
         )
     return found

@@ -64,8 +64,8 @@ def _try_web_seeds(deployment: Deployment, release: Release) -> None:
                 if not verdict.silent:
                     raise PermanentError(
                         f"{url} {verdict.reason}, and the torrent of {release.name} names it",
-                        f"Correct what serves store {store.name}, then run again; or materialize 'torrent', "
-                        "'stac_item' and 'deposit' of this vintage: what does not serve is left out then",
+                        f"Correct the server of store {store.name}, or leave its address out of the torrent",
+                        rerun="torrent",
                     )
                 if store is deployment.primary:
                     raise TransientError(

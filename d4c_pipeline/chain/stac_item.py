@@ -42,7 +42,7 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
             return known
         torrents = ledger.publications.torrents(release)
         if not torrents:
-            raise UnknownNameError(f"{release.name} has no torrent yet", "Materialize 'torrent' of this vintage first")
+            raise UnknownNameError(f"{release.name} has no torrent yet", rerun="torrent")
         deposit = deposit_of(deployment, release)
         folder = release_folder(deployment, release.name, dataset.id, str(vintage))
         settings = deployment.settings

@@ -66,7 +66,7 @@ def main() -> None:
     try:
         app()
     except D4CError as error:
-        end_with(error, f"{error}")
+        end_with(error, error.sentence("run 'd4c publish' for that vintage again"))
     except Exception as error:  # noqa: BLE001 - the process ends here: a bug is told as one, with its way to a traceback
         from d4c_pipeline.ledger import database
 

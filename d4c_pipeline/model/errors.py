@@ -15,12 +15,30 @@ _LONGEST = 10_000  # characters
 
 
 class D4CError(Exception):
-    """A failure that is explained: `cause` says what is wrong, `remedy` what to do about it."""
+    """A failure that is explained: `cause` says what is wrong, `remedy` what to do about it.
 
-    def __init__(self, cause: str, remedy: str = "") -> None:
+    `rerun` names the step of the chain that has to run again after what the remedy says. How a step is run differs
+    between the UI and the command line, so each front door words that part (`worded`).
+    """
+
+    def __init__(self, cause: str, remedy: str = "", *, rerun: str = "") -> None:
         self.cause = _shortened(cause).strip().rstrip(".")
-        self.remedy = _shortened(remedy).strip().rstrip(".")
+        self._advice = _shortened(remedy).strip().rstrip(".")
+        self.rerun = rerun
+        self.remedy = self.worded("run the step '{step}'")
         super().__init__(self.cause, self.remedy)
+
+    def worded(self, instruction: str) -> str:
+        """Return the remedy with `instruction` for the step that has to run again, whose name replaces `{step}`."""
+        then = instruction.format(step=self.rerun) if self.rerun else ""
+        if self._advice and then:
+            return f"{self._advice}, then {then}"
+        return self._advice or f"{then[:1].upper()}{then[1:]}"
+
+    def sentence(self, instruction: str) -> str:
+        """Return cause and remedy, with `instruction` as in `worded`."""
+        remedy = self.worded(instruction)
+        return f"{self.cause}. {remedy}." if remedy else f"{self.cause}."
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.remedy}." if self.remedy else f"{self.cause}."

@@ -19,13 +19,15 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline.orchestration.failures import explained, no_run_retries_in_vain, tries_again
+from d4c_pipeline.orchestration.failures import BY_COMMAND, MATERIALIZE, explained, no_run_retries_in_vain, tries_again
 from d4c_pipeline.orchestration.products import Product, of_dataset, source_words
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.sensors.automation import SOURCE, condition_of
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 
+BY_COMMAND_LINE = {"d4c/by": "command line"}
+"""The tags of a run that the command line launched."""
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 REVIEWED = "reviewed"
 ARCHIVE_WEB_SEED = "archive_web_seed"
@@ -234,7 +236,11 @@ def _asset(product: Product, step: run.Step, look: Shown, upstream: str) -> dg.A
         attempt = op.retry_number + 1
         with (
             no_run_retries_in_vain(context.instance, context.run.run_id),
-            explained(retries=deployment.retries, attempt=attempt),
+            explained(
+                retries=deployment.retries,
+                attempt=attempt,
+                rerun=BY_COMMAND if BY_COMMAND_LINE.items() <= context.run.tags.items() else MATERIALIZE,
+            ),
             deployment.opened(duckdb) as opened,
         ):
             result = run.run(

@@ -26,19 +26,26 @@ def tries_again(error: BaseException, *, retries: bool, attempt: int) -> bool:
     return retries and isinstance(error, TransientError) and attempt <= RETRIES.max_retries
 
 
+MATERIALIZE = "materialize '{step}' of this partition"
+"""How a step is run again in the UI."""
+BY_COMMAND = ""
+"""The command line names its own command, which runs every step again."""
+
+
 @contextmanager
-def explained(*, retries: bool, attempt: int = 1) -> Iterator[None]:
+def explained(*, retries: bool, attempt: int = 1, rerun: str = MATERIALIZE) -> Iterator[None]:
     """Turn an explained error into a Dagster failure with cause and remedy; a transient one asks for another attempt.
 
-    `attempt` is the number of this one, from 1. Raises dg.RetryRequested (its cause is the failure) or dg.Failure.
+    `attempt` is the number of this one, from 1. `rerun` words how a step is run again (`D4CError.worded`). Raises dg.RetryRequested (its cause is the failure) or dg.Failure.
     """
     try:
         with outages_told():
             yield
     except D4CError as error:
+        remedy = error.worded(rerun)
         failure = dg.Failure(
-            description=str(error),
-            metadata={"cause": error.cause, "remedy": error.remedy or "none known", "kind": type(error).__name__},
+            description=error.sentence(rerun),
+            metadata={"cause": error.cause, "remedy": remedy or "none known", "kind": type(error).__name__},
             allow_retries=False,
         )
         failure.__cause__ = error

@@ -21,7 +21,7 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import REVIEWED, catalogue_asset, chain_assets
+from d4c_pipeline.orchestration.assets import BY_COMMAND_LINE, REVIEWED, catalogue_asset, chain_assets
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
@@ -31,8 +31,6 @@ from d4c_pipeline.watch import families
 from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
-
-_OURS = {"d4c/by": "command line"}
 
 
 class RunFailedError(D4CError):
@@ -211,7 +209,7 @@ def _materialize(
                 "ops": {planning.op.name: {"config": {"at_least": at_least}}} if planning in chosen else {},
             },
             raise_on_error=False,
-            tags={**_OURS, PROCESS: this_process()},
+            tags={**BY_COMMAND_LINE, PROCESS: this_process()},
         )
     if not run.success:
         raise _explanation(run, f"run '{again}' again: it goes on from there")
@@ -227,7 +225,7 @@ def _materialize(
 def _end_killed_runs(instance: dg.DagsterInstance) -> None:
     """End the runs of commands that were killed: they would stand as running, and take up the queue, for ever."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(tags=_OURS, statuses=unfinished)):
+    for run in instance.get_runs(dg.RunsFilter(tags=BY_COMMAND_LINE, statuses=unfinished)):
         if is_gone(run.tags.get(PROCESS, "")):
             instance.report_run_canceled(run, message="The process of this run was killed.")
 

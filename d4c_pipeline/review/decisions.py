@@ -89,13 +89,14 @@ def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Call
         if manifest_of(deployment, release).get("definition_sha256") != definition_digest(dataset):
             raise NeedsPersonError(
                 f"The definition of {dataset.id} changed after {release.name} was planned",
-                "Materialize 'checksums' of this vintage and what follows: it is planned anew",
+                rerun="checksums",
             )
         reviews = deployment.ledger.judgements.reviews(release)
         if any(review.decision == REJECTED for review in reviews):
             raise NeedsPersonError(
                 f"{release.name} was rejected: {reviews[-1].reason}",
-                "Correct what the reason names; materialize from 'checksums' on to plan it anew",
+                "Correct what the reason names",
+                rerun="checksums",
             )
         if any(review.decision == APPROVED for review in reviews):
             return

@@ -26,7 +26,7 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
         if read_build(deployment, dataset, vintage).sha256 != build.sha256:
             raise BusyError(
                 f"The build of {dataset.id} {vintage} was replaced before it was checked",
-                "Materialize 'processed' of this vintage again",
+                rerun="processed",
             )
         verdicts = run_checks(
             build.paths,
@@ -72,8 +72,9 @@ def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) ->
         why += [f"never checked for {', '.join(missing)}"] if missing else []
         raise NeedsPersonError(
             f"{release.name} is not published: {'; '.join(why)}",
-            "Look at the checks of 'processed', correct the definition or the data, and materialize from there; one "
-            "that may fail on this very data is passed with 'd4c review override'",
+            "Correct the definition or the data, or override a check that may fail on this very data with 'd4c review "
+            "override'",
+            rerun="processed",
         )
 
 

@@ -150,7 +150,5 @@ def vintage_in_hand(deployment: Deployment, dataset: Dataset) -> Vintage:
     """
     vintages = deployment.ledger.natives.vintages(dataset.id)
     if not vintages:
-        raise UnknownNameError(
-            f"No native files of {dataset.id} are retained", "Materialize 'raw' of this member first"
-        )
+        raise UnknownNameError(f"No native files of {dataset.id} are retained", rerun="raw")
     return deployment.ledger.natives.held_by(dataset.id, vintages[-1])

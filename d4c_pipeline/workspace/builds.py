@@ -80,7 +80,7 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
     except FileNotFoundError as error:
         raise UnknownNameError(
             f"No finished build of {dataset.id} {vintage} is in staging",
-            "Materialize 'processed' of this vintage first",
+            rerun="processed",
         ) from error
     found = StagedBuild(
         data=tuple(StagedData(folder / file["file"], file["part"], file["sha256"]) for file in mark["data"]),
@@ -102,7 +102,7 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
     )
     if any(not file.path.is_file() or sha256_of(file.path) != file.sha256 for file in found.data):
         raise IntegrityError(
-            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", "Materialize 'processed' again"
+            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", rerun="processed"
         )
     return found
 

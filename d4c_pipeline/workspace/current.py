@@ -17,9 +17,7 @@ def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) 
     releases = deployment.ledger.releases
     found = releases.planned(dataset.id, vintage) or releases.newest_published(dataset.id, vintage)
     if found is None:
-        raise UnknownNameError(
-            f"No release of {dataset.id} {vintage} is planned", "Materialize 'checksums' of this vintage first"
-        )
+        raise UnknownNameError(f"No release of {dataset.id} {vintage} is planned", rerun="checksums")
     return found
 
 
@@ -43,7 +41,7 @@ def deposit_of(deployment: Deployment, release: Release) -> Deposit:
     # A published one without a record is of a test archive that was reset (`d4c archive forget`): it keeps its DOI.
     begun = deposit is not None and (deposit.record_id is not None or deposit.state is DepositState.PUBLISHED)
     if deposit is None or deposit.doi is None or not begun:
-        raise UnknownNameError(f"No DOI is reserved for {release.name}", "Materialize 'doi' of this vintage first")
+        raise UnknownNameError(f"No DOI is reserved for {release.name}", rerun="doi")
     return deposit
 
 

@@ -253,9 +253,7 @@ class DataCiteArchive:
         address = self._address(doi.identifier, name)
         served = self._served.measure(name, address, anew=True)
         if served.size != size:
-            raise TransientError(
-                f"{address} serves {served.size} bytes, the staged file has {size}", "Materialize 'copies' again"
-            )
+            raise TransientError(f"{address} serves {served.size} bytes, the staged file has {size}", rerun="copies")
         self._put(draft.record_id, {"contentUrl": [*doi.files.values(), address]})
         return served
 

@@ -84,7 +84,8 @@ class Publication:
             raise PermanentError(
                 f"Record {record_id} is published, but the community '{community}' does not take it"
                 f" ({'; '.join(wrong) or answer.body.get('message')})",
-                "Correct D4C_ARCHIVE_COMMUNITY, then materialize 'deposit' again",
+                "Correct D4C_ARCHIVE_COMMUNITY",
+                rerun="deposit",
             )
 
     def _awaited(self, record_id: str, longest: float) -> PublishedRecord | None:

@@ -192,22 +192,22 @@ def test_a_build_that_was_tampered_with_is_refused(chain: Chain) -> None:
 
 def test_steps_out_of_order_say_which_one_is_missing(chain: Chain) -> None:
     expected = {
-        "processed": "Materialize 'raw'",
-        "checksums": "Materialize 'processed'",
-        "doi": "Materialize 'checksums'",
-        "copies": "Materialize 'checksums'",
-        "torrent": "Materialize 'checksums'",
-        "latest": "Materialize 'deposit'",
+        "processed": "'raw'",
+        "checksums": "'processed'",
+        "doi": "'checksums'",
+        "copies": "'checksums'",
+        "torrent": "'checksums'",
+        "latest": "'deposit'",
     }
     for step, remedy in expected.items():
         with pytest.raises(UnknownNameError, match=remedy):
             chain.run(step)
     chain.run_up_to("checksums")
     for step, remedy in (("torrent", "'doi'"), ("stac_item", "'torrent'"), ("deposit", "'doi'")):
-        with pytest.raises(UnknownNameError, match=f"Materialize {remedy}"):
+        with pytest.raises(UnknownNameError, match=f"Run the step {remedy}"):
             chain.run(step)
     chain.run("doi")
-    with pytest.raises(UnknownNameError, match="Materialize 'stac_item'"):
+    with pytest.raises(UnknownNameError, match="Run the step 'stac_item'"):
         chain.run("deposit")
 
 

@@ -121,7 +121,7 @@ def test_a_step_out_of_order_says_which_one_is_missing(project: Project, times: 
     assert attempts(run, "places__torrent") == ["failed"]
     told = failure_of(run)
     assert told["cause"] == "No release of places 2021 is planned"
-    assert told["remedy"] == "Materialize 'checksums' of this vintage first"
+    assert told["remedy"] == "Materialize 'checksums' of this partition"
 
 
 def test_a_failed_check_stops_what_comes_after_it_and_publication_remembers(project: Project, times: list[int]) -> None:
