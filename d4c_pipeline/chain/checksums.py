@@ -1,6 +1,6 @@
 """`checksums`: hashes the artifacts, compares with the newest published release, decides the version and plans it.
 
-The size of a difference is measured by `processing.compare`, its meaning for the version known by `model.version`.
+`processing.compare` and `chain.derived_changes` find the differences, `model.bumps` decides the bump.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from d4c_pipeline.chain.adoption import adopt_published
-from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_reasons
+from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_differences
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.files.hashing import Hasher
 from d4c_pipeline.ledger.judgements import REJECTED
+from d4c_pipeline.model.bumps import change_of
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.differences import Difference, NothingPublished, PartitionChanged
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME, DeclaredLicence
 from d4c_pipeline.model.naming import ReleaseName
@@ -160,12 +162,12 @@ def _published_alike(deployment: Deployment, dataset: Dataset, vintage: Vintage,
             summary.bounds,
         ):
             continue
-        if _measured(deployment, newest[found], staged).bump is Bump.NONE:
+        if change_of(_data_differences(deployment, newest[found], staged)).bump is Bump.NONE:
             return newest[found]
     return None
 
 
-def _measured(deployment: Deployment, published: Release, staged: StagedBuild) -> Change:
+def _data_differences(deployment: Deployment, published: Release, staged: StagedBuild) -> tuple[Difference, ...]:
     settings = deployment.settings
     return compare(
         [artifact_path(deployment, published, file) for file in published.data_files],
@@ -178,26 +180,23 @@ def _measured(deployment: Deployment, published: Release, staged: StagedBuild) -
 
 def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild, at_least: Bump) -> Change:
     if newest is None:
-        return Change(Bump.largest([Bump.MINOR, at_least]), ("first release",))
+        return change_of([NothingPublished()], at_least)
     same = newest.data_sha256 == staged.sha256
-    measured = Change(Bump.NONE, ()) if same else _measured(deployment, newest, staged)
-    reasons = (*_cut_reasons(newest, staged), *derived_reasons(deployment, newest, staged))
-    if reasons:
-        measured = Change(Bump.largest([measured.bump, Bump.PATCH]), (*measured.reasons, *reasons))
-    if measured.bump < at_least:
-        return Change(at_least, (*measured.reasons, f"raised to {at_least.name} by the operator"))
-    return measured
+    differences = [
+        *(() if same else _data_differences(deployment, newest, staged)),
+        *_partition_differences(newest, staged),
+        *derived_differences(deployment, newest, staged),
+    ]
+    return change_of(differences, at_least)
 
 
-def _cut_reasons(newest: Release, staged: StagedBuild) -> tuple[str, ...]:
-    """The patch that another way of cutting the same rows into files is: their names are others, their content is not.
+def _partition_differences(newest: Release, staged: StagedBuild) -> tuple[Difference, ...]:
+    """Return whether the rows are cut into files in another way, which gives the files other names.
 
-    Other parts that came of the same way (more data, another writer) are none by themselves.
+    Other parts of the same partition (from more data, or another writer) are no difference.
     """
-    before, now = newest.summary.partition, staged.summary.partition
-    if before == now:
-        return ()
-    return (f"the data is cut {now}, {len(staged.data)} files" if now else "the data is one file again",)
+    now = staged.summary.partition
+    return () if newest.summary.partition == now else (PartitionChanged(now, len(staged.data)),)
 
 
 def _stage(

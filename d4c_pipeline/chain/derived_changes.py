@@ -1,12 +1,17 @@
-"""Whether a build brings other derived files (tiles, desktop formats, CSV, thumbnail) than a release has.
+"""Finds the differences between a build and a release in derived files (tiles, desktop formats, CSV, thumbnail).
 
-Rule: a derived file that came, went, or was made by other wishes of the dataset is a reason for a patch. One that only
-differs in bytes is none: a new tippecanoe or GDAL must not mint a DOI for every dataset, as a new Parquet writer does
-not. The data itself is compared by `processing.compare`; which version follows is decided in `checksums`.
+A derived file that differs in bytes alone is no difference: a new tippecanoe or GDAL must not mint a DOI for every
+dataset. `processing.compare` compares the data; `model.bumps` decides which version follows.
 """
 
 from __future__ import annotations
 
+from d4c_pipeline.model.differences import (
+    DerivedFileAdded,
+    DerivedFileOptionsChanged,
+    DerivedFileRemoved,
+    Difference,
+)
 from d4c_pipeline.model.release import DERIVED_ROLES, Release
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -22,17 +27,19 @@ def derived_artifacts(release: Release) -> dict[str, str]:
     }
 
 
-def derived_reasons(deployment: Deployment, release: Release, staged: StagedBuild) -> tuple[str, ...]:
-    """Return, in words, how the wishes for derived files differ from those that `release` was made by.
+def derived_differences(deployment: Deployment, release: Release, staged: StagedBuild) -> tuple[Difference, ...]:
+    """Return how the derived files of a build differ from those of `release`, by presence and options.
 
-    Raises IntegrityError when the release's manifest, where they are recorded, is nowhere intact.
+    Raises IntegrityError when no intact manifest of the release, which records the options, is left.
     """
     before = derived_artifacts(release)
     now = {made.suffix: made for made in staged.derived}
-    reasons = [f"{suffix} is made as well" for suffix in now if suffix not in before]
-    reasons += [f"{suffix} is no longer made" for suffix in before if suffix not in now]
+    differences: list[Difference] = [DerivedFileAdded(suffix) for suffix in now if suffix not in before]
+    differences += [DerivedFileRemoved(suffix) for suffix in before if suffix not in now]
     other = [suffix for suffix, made in now.items() if suffix in before and made.sha256 != before[suffix]]
     if other:
         recorded = manifest_of(deployment, release).get("derived", {}).get("parameters", {})
-        reasons += [f"{suffix} is made otherwise" for suffix in other if recorded.get(suffix) != now[suffix].parameters]
-    return tuple(f"derived file {reason}" for reason in reasons)
+        differences += [
+            DerivedFileOptionsChanged(suffix) for suffix in other if recorded.get(suffix) != now[suffix].parameters
+        ]
+    return tuple(differences)

@@ -1,7 +1,6 @@
-"""SemVer of our processing of one vintage: how big a change is, and which version it leads to.
+"""Versions of our processing of one vintage, by SemVer: parsing, order, the version that follows a bump.
 
-Measuring the change between two files belongs to `processing.compare`; this module only knows the rules.
-Source of the rules: https://semver.org and the table in docs/versions.md.
+Which bump a difference requires is decided in `model.bumps`. Source of the rules: https://semver.org.
 """
 
 from __future__ import annotations

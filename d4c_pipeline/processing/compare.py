@@ -1,6 +1,6 @@
-"""How much new data differs from that of an earlier release: by content, not by bytes, and with reasons in words.
+"""Finds the differences between new data and the data of an earlier release, by content instead of bytes.
 
-What size of change leads to which version is the business of `model.version`. Rules: the table in docs/versions.md.
+Which version follows from a difference is decided in `model.bumps`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ import pyarrow.parquet as pq
 
 from d4c_pipeline.files.scratch import disk_trouble
 from d4c_pipeline.model.data_files import Files, listed
+from d4c_pipeline.model.differences import (
+    ColumnAdded,
+    ColumnRemoved,
+    ColumnRenamed,
+    ColumnRetyped,
+    CrsChanged,
+    Difference,
+    GeometryTypesChanged,
+    KeyChanged,
+    RowsAdded,
+    RowsRemoved,
+    RowsReplaced,
+    ValuesChanged,
+)
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.model.release import Change
-from d4c_pipeline.model.version import Bump
 from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.tables.sql_names import identifier
 
 # The memory of matching rows is that of the keys and this many columns.
 _COLUMNS_AT_A_TIME = 12
-
-Reason = tuple[Bump, str]
 
 
 def compare(
@@ -37,17 +47,16 @@ def compare(
     threads: int | None = None,
     memory_limit: str | None = None,
     temp: Path | None = None,
-) -> Change:
-    """Return the bump from `previous` to `new` and every reason for a bump, the weightiest first.
+) -> tuple[Difference, ...]:
+    """Return every difference between `previous` and `new`, those of the schema first.
 
-    Either is one file or several that are one table; how the rows fall into files is no content. Rows are matched by
-    the key in the files' `d4c` metadata where it is the same in both and identifies their rows; else they are compared
-    as multisets. The covering, the order of columns, descriptions and every byte that is not content are ignored.
-    `temp`: the folder for what does not fit into memory, else the system's. Raises DataError when a file is no Parquet
-    file of ours.
+    Each is one file or the parts of one table; how rows fall into parts is not compared. Rows are matched by the key in
+    the files' `d4c` metadata where both have the same key and it identifies their rows; otherwise they are compared as
+    multisets. The covering, the order of columns, descriptions and encodings are ignored. `temp`: the folder for what
+    does not fit into memory, by default the system's. Raises DataError when a file is not a readable Parquet file.
     """
     old_file, new_file = _Described.of(previous), _Described.of(new)
-    reasons = _schema_reasons(old_file, new_file)
+    differences = _schema_differences(old_file, new_file)
     common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
     with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, disk_trouble(Path(spill)):
         connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
@@ -55,13 +64,12 @@ def compare(
             # Bound as views: their columns are the content, geometry as its bytes.
             for name, path in (("previous", previous), ("new", new)):
                 connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
-            reasons += _row_reasons(connection, old_file, new_file, common)
+            differences += _row_differences(connection, old_file, new_file, common)
         except duckdb.Error as error:
             raise duckdb_engine.explained(error, f"Comparing {listed(new)[0].name} with the earlier release") from error
         finally:
             connection.close()
-    reasons.sort(key=lambda reason: -reason[0])
-    return Change(Bump.largest(bump for bump, _ in reasons), tuple(text for _, text in reasons))
+    return tuple(differences)
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,8 @@ def _crs(column: dict[str, Any]) -> str | None:
     return f"{known['authority']}:{known['code']}" if known else str(crs.get("name"))
 
 
-def _schema_reasons(old: _Described, new: _Described) -> list[Reason]:
-    reasons: list[Reason] = []
+def _schema_differences(old: _Described, new: _Described) -> list[Difference]:
+    found: list[Difference] = []
     removed = [name for name in old.types if name not in new.types]
     added = [name for name in new.types if name not in old.types]
     for name in removed:
@@ -125,26 +133,26 @@ def _schema_reasons(old: _Described, new: _Described) -> list[Reason]:
         heir = next(
             (a for a in added if origin and new.sources.get(a) == origin and new.types[a] == old.types[name]), None
         )
-        if heir is not None:
+        if heir is None:
+            found.append(ColumnRemoved(name))
+        else:
             added.remove(heir)
-        reasons.append((Bump.MAJOR, f"column {name} {f'renamed to {heir}' if heir else 'removed'}"))
+            found.append(ColumnRenamed(name, heir))
     for name, kind in new.types.items():
         if name in old.types and old.types[name] != kind:
-            reasons.append((Bump.MAJOR, f"type of column {name} changed from {old.types[name]} to {kind}"))
+            found.append(ColumnRetyped(name, str(old.types[name]), str(kind)))
     if old.crs != new.crs:
-        reasons.append((Bump.MAJOR, f"CRS changed from {old.crs or 'none'} to {new.crs or 'none'}"))
+        found.append(CrsChanged(old.crs, new.crs))
     if old.geometry and new.geometry and set(old.geometry_types) != set(new.geometry_types):
-        before, after = (", ".join(types) or "none" for types in (old.geometry_types, new.geometry_types))
-        reasons.append((Bump.MAJOR, f"geometry type changed from {before} to {after}"))
+        found.append(GeometryTypesChanged(old.geometry_types, new.geometry_types))
     if old.key != new.key:
-        before, after = (", ".join(key) or "none" for key in (old.key, new.key))
-        reasons.append((Bump.MAJOR, f"key columns changed from {before} to {after}"))
-    return [*reasons, *((Bump.MINOR, f"column {name} added") for name in added)]
+        found.append(KeyChanged(old.key, new.key))
+    return [*found, *map(ColumnAdded, added)]
 
 
-def _row_reasons(
+def _row_differences(
     connection: duckdb.DuckDBPyConnection, old: _Described, new: _Described, common: Sequence[str]
-) -> list[Reason]:
+) -> list[Difference]:
     if not common:
         return []
     key = new.key if old.key == new.key and all(name in common for name in new.key) else ()
@@ -163,43 +171,42 @@ def _identifies(connection: duckdb.DuckDBPyConnection, key: Sequence[str], table
     return offending is None
 
 
-def _by_key(connection: duckdb.DuckDBPyConnection, key: Sequence[str], values: Sequence[str]) -> list[Reason]:
+def _by_key(connection: duckdb.DuckDBPyConnection, key: Sequence[str], values: Sequence[str]) -> list[Difference]:
     on = " AND ".join(f"p.{identifier(name)} = n.{identifier(name)}" for name in key)
     shown = " || ', ' || ".join(f"{{side}}.{identifier(name)}::VARCHAR" for name in key)
-    reasons: list[Reason] = []
+    found: list[Difference] = []
     counts: dict[str, tuple[int, str | None]] = {}
-    for what, here, there in (("removed", "p", "n"), ("added", "n", "p")):
-        tables = {"p": "d4c_previous p", "n": "d4c_new n"}
+    tables = {"p": "d4c_previous p", "n": "d4c_new n"}
+    for kind, here, there in (("removed", "p", "n"), ("added", "n", "p")):
         row = connection.execute(
             f"SELECT count(*), min({shown.format(side=here)}) FROM {tables[here]} ANTI JOIN {tables[there]} ON {on}"
         ).fetchone()
-        counts[what] = row or (0, None)
+        counts[kind] = row or (0, None)
     removed, added = counts["removed"], counts["added"]
     if removed[0]:
-        reasons.append((Bump.PATCH, f"{_rows(removed[0])} removed, e.g. key {removed[1]}"))
+        found.append(RowsRemoved(*removed))
     if added[0]:
-        bump = Bump.PATCH if removed[0] else Bump.MINOR
-        reasons.append((bump, f"{_rows(added[0])} added, e.g. key {added[1]}"))
+        found.append(RowsAdded(*added, earlier_stay=not removed[0]))
     for start in range(0, len(values), _COLUMNS_AT_A_TIME):
-        reasons += _changed_values(connection, on, shown.format(side="n"), values[start : start + _COLUMNS_AT_A_TIME])
-    return reasons
+        found += _changed_values(connection, on, shown.format(side="n"), values[start : start + _COLUMNS_AT_A_TIME])
+    return found
 
 
 def _changed_values(
     connection: duckdb.DuckDBPyConnection, on: str, shown_key: str, values: Sequence[str]
-) -> list[Reason]:
+) -> list[ValuesChanged]:
     differs = [f"p.{identifier(name)} IS DISTINCT FROM n.{identifier(name)}" for name in values]
     counted = ", ".join(f"count(*) FILTER ({test}), min({shown_key}) FILTER ({test})" for test in differs)
     row = connection.execute(f"SELECT {counted} FROM d4c_previous p JOIN d4c_new n ON {on}").fetchone() or ()
     return [
-        (Bump.PATCH, f"{count} value{'s' if count > 1 else ''} of {name} changed, e.g. key {example}")
+        ValuesChanged(name, count, example)
         for name, count, example in zip(values, row[::2], row[1::2], strict=True)
         if count
     ]
 
 
-def _as_multisets(connection: duckdb.DuckDBPyConnection, common: Sequence[str]) -> list[Reason]:
-    # Geometry and other bytes by their sha256: what is held in memory per row stays small.
+def _as_multisets(connection: duckdb.DuckDBPyConnection, common: Sequence[str]) -> list[Difference]:
+    # Geometry and other bytes by their sha256: a row takes little memory.
     kinds = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE d4c_new").fetchall()}
     columns = ", ".join(f"sha256({identifier(n)})" if kinds[n] == "BLOB" else identifier(n) for n in sorted(common))
     gone, come = (
@@ -209,11 +216,7 @@ def _as_multisets(connection: duckdb.DuckDBPyConnection, common: Sequence[str]) 
         for here, there in (("d4c_previous", "d4c_new"), ("d4c_new", "d4c_previous"))
     )  # fmt: skip
     if come and not gone:
-        return [(Bump.MINOR, f"{_rows(come)} added")]
+        return [RowsAdded(come)]
     if gone and not come:
-        return [(Bump.PATCH, f"{_rows(gone)} removed")]
-    return [(Bump.PATCH, f"{_rows(gone)} gone or changed, {come} new or changed")] if gone else []
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'s' if count != 1 else ''}"
+        return [RowsRemoved(gone)]
+    return [RowsReplaced(gone, come)] if gone else []

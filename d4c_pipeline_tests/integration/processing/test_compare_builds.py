@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from d4c_pipeline.model.bumps import change_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.version import Bump
@@ -45,7 +46,7 @@ def test_nothing_changed(make: Make) -> None:
     again = make(
         "pop,id,name\n3,35,Toronto\n1,10,St. John's\n2,24,Québec\n", columns={"name": {"description": description}}
     )
-    change = compare(make(), again)
+    change = change_of(compare(make(), again))
     assert (change.bump, change.reasons) == (Bump.NONE, ())
 
 
@@ -82,13 +83,13 @@ def test_nothing_changed(make: Make) -> None:
 def test_rules_by_key(
     make: Make, text: str, processing: dict[str, object], bump: Bump, reasons: tuple[str, ...]
 ) -> None:
-    change = compare(make(), make(text, **processing))
+    change = change_of(compare(make(), make(text, **processing)))
     assert (change.bump, change.reasons) == (bump, reasons)
 
 
 def test_of_several_the_largest_decides_and_all_are_told(make: Make) -> None:
     text = "id,pop,area\n10,1,9\n24,7,9\n35,3,9\n59,4,9\n"
-    change = compare(make(), make(text))
+    change = change_of(compare(make(), make(text)))
     assert change.bump is Bump.MAJOR
     assert change.reasons == (
         "column name removed",
@@ -108,12 +109,12 @@ def test_of_several_the_largest_decides_and_all_are_told(make: Make) -> None:
     ],
 )
 def test_without_a_key_rows_are_a_multiset(make: Make, before: str, after: str, bump: Bump, reason: str | None) -> None:
-    change = compare(make(before, key=[]), make(after, key=[]))
+    change = change_of(compare(make(before, key=[]), make(after, key=[])))
     assert (change.bump, change.reasons) == (bump, (reason,) if reason else ())
 
 
 def test_a_key_that_does_not_identify_falls_back_to_the_multiset(make: Make) -> None:
-    change = compare(make("id,v\n1,a\n1,b\n"), make("id,v\n1,a\n1,c\n"))
+    change = change_of(compare(make("id,v\n1,a\n1,b\n"), make("id,v\n1,a\n1,c\n")))
     assert (change.bump, change.reasons) == (Bump.PATCH, ("1 row gone or changed, 1 new or changed",))
 
 
@@ -136,16 +137,16 @@ def made_of(declare: Declare, tmp_path: Path) -> Callable[..., Path]:
 def test_geometry_is_compared_by_its_bytes_and_the_covering_ignored(made_of: Callable[..., Path]) -> None:
     before = made_of(shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3))
     moved = made_of(shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3.0000001))
-    assert compare(before, moved).reasons == ("1 value of geometry changed, e.g. key 1",)
-    assert compare(before, moved).bump is Bump.PATCH
-    assert compare(before, made_of(shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3))).bump is Bump.NONE
-    unkeyed = compare(made_of(shapely.Point(0, 0), key=[]), made_of(shapely.Point(0, 1), key=[]))
+    assert change_of(compare(before, moved)).reasons == ("1 value of geometry changed, e.g. key 1",)
+    assert change_of(compare(before, moved)).bump is Bump.PATCH
+    assert change_of(compare(before, made_of(shapely.box(0, 0, 1, 1), shapely.box(2, 2, 3, 3)))).bump is Bump.NONE
+    unkeyed = change_of(compare(made_of(shapely.Point(0, 0), key=[]), made_of(shapely.Point(0, 1), key=[])))
     assert unkeyed.reasons == ("1 row gone or changed, 1 new or changed",)
 
 
 def test_another_geometry_type_is_major(made_of: Callable[..., Path]) -> None:
     multi = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(5, 5, 6, 6)])
-    change = compare(made_of(shapely.box(0, 0, 1, 1)), made_of(multi))
+    change = change_of(compare(made_of(shapely.box(0, 0, 1, 1)), made_of(multi)))
     assert change.bump is Bump.MAJOR
     assert change.reasons[0] == "geometry type changed from Polygon to MultiPolygon"
 
@@ -158,7 +159,7 @@ def test_another_crs_is_major(made_of: Callable[..., Path], tmp_path: Path) -> N
     pq.write_table(
         table.replace_schema_metadata(table.schema.metadata | {b"geo": json.dumps(geo)}), tmp_path / "n.parquet"
     )
-    change = compare(before, tmp_path / "n.parquet")
+    change = change_of(compare(before, tmp_path / "n.parquet"))
     assert (change.bump, change.reasons) == (Bump.MAJOR, ("CRS changed from EPSG:4326 to OGC:CRS84",))
 
 
@@ -173,11 +174,11 @@ def test_of_many_columns_each_change_is_found(tmp_path: Path) -> None:
     after = before.set_column(before.column_names.index("c37"), "c37", pa.array(values))
     pq.write_table(before, tmp_path / "a[1].parquet")
     pq.write_table(after, tmp_path / "b*.parquet")
-    change = compare(tmp_path / "a[1].parquet", tmp_path / "b*.parquet")
+    change = change_of(compare(tmp_path / "a[1].parquet", tmp_path / "b*.parquet"))
     assert change.reasons == ("1 value of c37 changed, e.g. key 500",)
 
 
 def test_what_is_no_parquet_file_is_refused(make: Make, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"x\.parquet is not a readable Parquet file"):
-        compare(make(), tmp_path / "x.parquet")
+        change_of(compare(make(), tmp_path / "x.parquet"))
