@@ -20,6 +20,7 @@ from d4c_pipeline.chain.catalogue import known_datasets
 from d4c_pipeline.chain.latest import switch
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import READ_SIZE, Digests, hash_file
+from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.fixity import Key
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError, StorageError
@@ -68,7 +69,7 @@ def repair(
     again. Raises BusyError while an audit or another repair is under way.
     """
     done: dict[Key, Mended] = {}
-    with deployment.ledger.leases.hold(wait=0):
+    with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
         # What was to be copied from may turn out to be lost as well: then there is more to mend than there was.
         while copies := [copy for copy in _lost(deployment, datasets, refill) if copy.key not in done]:
             mender = _Mender(deployment)

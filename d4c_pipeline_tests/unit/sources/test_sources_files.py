@@ -99,7 +99,8 @@ def test_room_is_compared_with_what_is_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "remedy"), [(errno.ENOSPC, "Free space on that disk"), (errno.EROFS, "writable"), (errno.EACCES, "Give this user access")]
+    ("code", "remedy"),
+    [(errno.ENOSPC, "Free space on that disk"), (errno.EROFS, "writable"), (errno.EACCES, "Give this user access")],
 )
 def test_a_refusing_disk_is_a_storage_error_with_a_remedy(tmp_path: Path, code: int, remedy: str) -> None:
     with pytest.raises(StorageError, match=remedy), storage_errors(f"write in {tmp_path}"):
