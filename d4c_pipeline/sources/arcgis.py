@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -26,43 +26,28 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.arcgis_pages import Layer, Pages
 from d4c_pipeline.sources.arcgis_service import LONGEST_QUERY, Document, Service
 from d4c_pipeline.sources.dating import day_of
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.fetch import arrived_files
-from d4c_pipeline.sources.fetch.web import web_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.transport.patience import FAILURES, HttpStatusError, Patience, persist
+from d4c_pipeline.transport.patience import FAILURES, HttpStatusError, persist
 
 _LOG = logging.getLogger("d4c_pipeline.sources")
 _WAIT = frozenset({408, 425, 429})
 _WELL = 8  # pages in a row after which larger ones are tried again
 
 
-class ArcGisLayer:
+class ArcGisLayer(WebSource[ArcGisSource]):
     """One layer or table (a `Source`, see `port.py`), of which the source only ever serves the current state."""
 
-    def __init__(
-        self,
-        declared: ArcGisSource,
-        *,
-        origins: Mapping[str, str],
-        vintages: Sequence[Vintage] | None = None,
-        patience: Patience | None = None,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._declared = declared
-        self._origins = origins
-        self._vintages = None if vintages is None else tuple(vintages)
-        self._patience = patience
-        self._pause = pause
-        self._url = declared.layer.rstrip("/")
+    def _addresses(self) -> tuple[str, ...]:
+        return (self._declared.layer,)
 
     @property
-    def document(self) -> str | None:
-        """Return None. See `Source.document`."""
-        return None
+    def _url(self) -> str:
+        return self._declared.layer.rstrip("/")
 
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or the day of the last edit. See `Source.discover`."""
-        return self._vintages if self._vintages is not None else (self._served(self._layer()),)
+    def _discovered(self) -> tuple[Vintage, ...]:
+        return (self._served(self._layer()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
         """Return time of the last edit, fields and number of rows, in two requests. See `Source.observe`.
@@ -75,10 +60,6 @@ class ArcGisLayer:
         moment = None if layer.edited is None else layer.edited.isoformat()
         shape = f"{self._rows_there()} rows, fields {fields}"
         return Fingerprint((FileMark(self._url, shape, moment, None, shows_edits=moment is not None),))
-
-    def content(self, vintage: Vintage) -> str | None:
-        """Return None: a layer's rows can't be hashed without fetching them."""
-        return None
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return the layer's name and description, which a server has in one language."""
@@ -96,11 +77,7 @@ class ArcGisLayer:
         with storage_errors(f"write in {into}"):
             into.mkdir(parents=True, exist_ok=True)
         layer = self._layer()
-        if self._vintages is None and (served := self._served(layer)) != vintage:
-            raise SourceError(
-                f"{self._url} serves vintage {served} now, not {vintage}",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
+        self._require_served(vintage, lambda: self._served(layer), self._url)
         count = self._count()
         ids = self._object_ids(layer, count)
         name = f"{arrived_files.file_names([quote(layer.name, safe='')])[0]}.json"
@@ -246,18 +223,7 @@ class ArcGisLayer:
 
     @cached_property
     def _service(self) -> Service:
-        declared = self._declared
-        web = web_of(
-            (declared.layer,),
-            origins=self._origins,
-            patience=self._patience,
-            per_host=declared.per_host,
-            timeouts=declared.timeouts,
-            authorization=declared.authorization,
-            user_agent=declared.user_agent,
-            public_only=not declared.private_addresses,
-        )
-        return Service(web, self._url, self._pause)
+        return Service(self._web, self._url, self._pause)
 
 
 def _tell(progress: Progress | None, name: str, total: int, done: int) -> None:

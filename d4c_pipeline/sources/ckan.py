@@ -7,13 +7,11 @@ them. Receiving the files belongs to `fetch.download`.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
@@ -26,47 +24,35 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.ckan_resources import NO_LANGUAGE, Resource, file_format, language, resources_of
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import minute_of
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.fetch import arrived_files
-from d4c_pipeline.sources.fetch.download import Wanted
+from d4c_pipeline.sources.fetch.download import Wanted, known_of
+from d4c_pipeline.sources.fetch.heads import mark_of
 from d4c_pipeline.sources.fetch.transfers import fetch_all
-from d4c_pipeline.sources.fetch.web import Web, web_of
-from d4c_pipeline.sources.http import known_of, mark_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.transport.patience import Patience
 
 _AT_ONCE = 8
 PACKAGE_DOCUMENT = "ckan_package.json"
 _Document = dict[str, Any]
 
 
-class CkanPackage:
+class CkanPackage(WebSource[CkanSource]):
     """The chosen resources of one package (a `Source`, see `port.py`)."""
 
-    def __init__(
-        self,
-        declared: CkanSource,
-        *,
-        origins: Mapping[str, str],
-        vintages: Sequence[Vintage] | None = None,
-        patience: Patience | None = None,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._declared = declared
-        self._origins = origins
-        self._vintages = None if vintages is None else tuple(vintages)
-        self._patience = patience
-        self._pause = pause
-        portal = declared.portal.rstrip("/")
-        self._url = f"{portal}/api/3/action/package_show?id={quote(declared.package)}"
+    def _addresses(self) -> tuple[str, ...]:
+        return (self._declared.portal,)
+
+    @property
+    def _url(self) -> str:
+        return f"{self._declared.portal.rstrip('/')}/api/3/action/package_show?id={quote(self._declared.package)}"
+
+    def _discovered(self) -> tuple[Vintage, ...]:
+        return (modified_vintage(self._package()),)
 
     @property
     def document(self) -> str | None:
         """Return the address of the portal's description of the package. See `Source.document`."""
         return self._url
-
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or when the package was last modified. See `Source.discover`."""
-        return self._vintages if self._vintages is not None else (modified_vintage(self._package()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
         """Return what the portal says of each chosen resource, and what the server of its file says.
@@ -101,7 +87,8 @@ class CkanPackage:
     ) -> tuple[Fetched, ...]:
         """Fetch the chosen resources, and the portal's description of the package. See `Source.fetch`."""
         package = self._package()
-        self._require_served(vintage, package)
+        place = f"The package {self._declared.package}"
+        self._require_served(vintage, lambda: modified_vintage(package), place)
         chosen = self._chosen(package, vintage)
         names = arrived_files.file_names([one.url for one in chosen], self._declared.format)
         wanted = [
@@ -109,20 +96,14 @@ class CkanPackage:
             for one, name in zip(chosen, names, strict=True)
         ]
         fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
-        self._require_served(vintage, self._package())  # the portal may have moved on since it was asked
+        # The portal may have published another version since the first request.
+        self._require_served(vintage, lambda: modified_vintage(self._package()), place)
         content = json.dumps(package, ensure_ascii=False, sort_keys=True).encode()
         modified = str(package.get("metadata_modified") or "") or None
         return (
             *fetched,
             arrived_files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified),
         )
-
-    def _require_served(self, vintage: Vintage, package: _Document) -> None:
-        if self._vintages is None and (served := modified_vintage(package)) != vintage:
-            raise SourceError(
-                f"The package {self._declared.package} was modified at {served}, it is not {vintage} any more",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
 
     def _package(self) -> _Document:
         answer = self._web.json(self._url)
@@ -165,20 +146,6 @@ class CkanPackage:
         glob = declared.name.format(vintage=vintage).casefold()
         file_name = unquote(urlsplit(resource.url).path.rstrip("/").rpartition("/")[2])
         return any(fnmatchcase(each.casefold(), glob) for each in (*resource.names, file_name, resource.id))
-
-    @cached_property
-    def _web(self) -> Web:
-        declared = self._declared
-        return web_of(
-            (declared.portal,),
-            origins=self._origins,
-            patience=self._patience,
-            per_host=declared.per_host,
-            timeouts=declared.timeouts,
-            authorization=declared.authorization,
-            user_agent=declared.user_agent,
-            public_only=not declared.private_addresses,  # where resources lie is written by whoever edits the portal
-        )
 
 
 def modified_vintage(package: Mapping[str, Any]) -> Vintage:

@@ -18,13 +18,13 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from d4c_pipeline.files.disk import require_room, storage_errors
-from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
 from d4c_pipeline.sources.content import content_of
 from d4c_pipeline.sources.dating import day_of, is_ahead
+from d4c_pipeline.sources.declared import DeclaredSource
 from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.port import Arrived, Fetched, FileMark, Fingerprint, Progress
 
@@ -33,7 +33,7 @@ _COPY = 1 << 20
 _PLACE = re.compile(r"\{vintage(?::[^}]*)?\}")
 
 
-class DropFolder:
+class DropFolder(DeclaredSource[FolderSource]):
     """The files of a folder (a `Source`, see `port.py`). `clock`: seconds since the epoch."""
 
     def __init__(
@@ -43,19 +43,10 @@ class DropFolder:
         vintages: Sequence[Vintage] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._declared = declared
-        self._vintages = None if vintages is None else tuple(vintages)
+        super().__init__(declared, vintages=vintages)
         self._clock = clock
 
-    @property
-    def document(self) -> str | None:
-        """Return None. See `Source.document`."""
-        return None
-
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or those of which there are folders or files now. See `Source.discover`."""
-        if self._vintages is not None:
-            return self._vintages
+    def _discovered(self) -> tuple[Vintage, ...]:
         if not self._declared.names_vintage:
             return (_newest_day(self._stable(None)),)
         found = sorted(vintage for vintage in vintages_of(self._declared.path, _children) if self._has_files(vintage))
@@ -71,17 +62,12 @@ class DropFolder:
         """Return a hash over the members of zips. See `Source.content`."""
         return content_of(self._stable(vintage))
 
-    def describe(self, vintage: Vintage) -> Described | None:
-        """Return None: a folder says nothing about its files."""
-        return None
-
     def fetch(
         self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
     ) -> tuple[Fetched, ...]:
         """Copy the files into `into`. See `Source.fetch`."""
         paths = self._stable(vintage)
-        if self._vintages is None and not self._declared.names_vintage:
-            self._require_served(vintage, paths)
+        self._require_served(vintage, lambda: _newest_day(paths), f"The folder {self._declared.path}")
         urls = [_url(path) for path in paths]
         with storage_errors(f"write in {into}"):
             into.mkdir(parents=True, exist_ok=True)
@@ -95,14 +81,6 @@ class DropFolder:
             else:
                 fetched.append(_copied(path, into / name, url, progress))
         return tuple(fetched)
-
-    def _require_served(self, vintage: Vintage, paths: Sequence[Path]) -> None:
-        served = _newest_day(paths)
-        if served != vintage:
-            raise SourceError(
-                f"The folder {self._declared.path} holds vintage {served} now, not {vintage}",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
 
     def _folder(self, vintage: Vintage | None) -> Path:
         return Path(self._declared.path.format(vintage=vintage or Vintage.parse("1970")))

@@ -9,28 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
-from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import require_dated
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.fetch import arrived_files
-from d4c_pipeline.sources.fetch.download import HEALTH, Wanted
+from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.formats import with_format
-from d4c_pipeline.sources.fetch.heads import read_mark
+from d4c_pipeline.sources.fetch.heads import mark_of
 from d4c_pipeline.sources.fetch.transfers import fetch_all
-from d4c_pipeline.sources.fetch.web import Web, web_of
 from d4c_pipeline.sources.mirror_list import Listed, read_mirror_list
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.transport.patience import Patience, http_date, persist
+from d4c_pipeline.transport.patience import Patience, http_date
 
 
-class HttpFiles:
+class HttpFiles(WebSource[HttpSource]):
     """The files behind declared HTTP(S) addresses (a `Source`, see `port.py`).
 
     `origins`: origin -> origin that serves it instead. `vintages`: the declared ones; None when they are discovered,
@@ -48,23 +46,8 @@ class HttpFiles:
         patience: Patience | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._declared = declared
-        self._origins = origins
-        self._vintages = None if vintages is None else tuple(vintages)
+        super().__init__(declared, origins=origins, vintages=vintages, patience=patience, pause=pause)
         self._folder = folder
-        self._patience = patience
-        self._pause = pause
-
-    @property
-    def document(self) -> str | None:
-        """Return None. See `Source.document`."""
-        return None
-
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or the one that the source serves now. See `Source.discover`."""
-        if self._vintages is not None:
-            return self._vintages
-        return (served_vintage(self._marks(None)),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
         """Return ETag, Last-Modified and length of each file. See `Source.observe`."""
@@ -73,11 +56,7 @@ class HttpFiles:
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over the members of each zip. See `Source.content`."""
         listed = self._files(vintage)
-        return content_of_marks(self._web(listed), [(each.name, each.mirrors[0]) for each in listed])
-
-    def describe(self, vintage: Vintage) -> Described | None:
-        """Return None: an address says nothing about what it serves."""
-        return None
+        return content_of_marks(self._web_of(_mirrors(listed)), [(each.name, each.mirrors[0]) for each in listed])
 
     def fetch(
         self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
@@ -87,17 +66,17 @@ class HttpFiles:
         Where vintages are discovered, raises SourceError when the source serves another one than `vintage`.
         """
         listed = self._files(vintage)
-        if self._vintages is None:
-            self._require_served(vintage, self._marks(vintage))
+        place = listed[0].mirrors[0]
+        self._require_served(vintage, lambda: served_vintage(self._marks(vintage)), place)
         declared = self._declared.format
         wanted = [
             Wanted(each.mirrors[0], each.name, each.mirrors, each.sha256, known_of(each.mirrors[0], known, declared))
             for each in listed
         ]
-        fetched = fetch_all(self._web(listed), wanted, into, progress, pause=self._pause)
-        if self._vintages is None:  # the source may have moved on since it was asked
-            marks = [FileMark(one.url, None, one.last_modified, None) for one in fetched]
-            self._require_served(vintage, marks)
+        fetched = fetch_all(self._web_of(_mirrors(listed)), wanted, into, progress, pause=self._pause)
+        # The source may have published another vintage since the first request.
+        marks = [FileMark(file.url, None, file.last_modified, None) for file in fetched]
+        self._require_served(vintage, lambda: served_vintage(marks), place)
         return fetched
 
     def _files(self, vintage: Vintage | None) -> tuple[Listed, ...]:
@@ -119,52 +98,20 @@ class HttpFiles:
             for each in listed
         )
 
-    def _web(self, listed: Sequence[Listed]) -> Web:
-        return web_of(
-            tuple(mirror for each in listed for mirror in each.mirrors),
-            origins=self._origins,
-            patience=self._patience,
-            per_host=self._declared.per_host,
-            timeouts=self._declared.timeouts,
-            authorization=self._declared.authorization,
-            user_agent=self._declared.user_agent,
-            public_only=not self._declared.private_addresses,
-        )
+    def _discovered(self) -> tuple[Vintage, ...]:
+        return (served_vintage(self._marks(None)),)
 
-    def _require_served(self, vintage: Vintage, marks: Sequence[FileMark]) -> None:
-        served = served_vintage(marks)
-        if served != vintage:
-            raise SourceError(
-                f"The source serves vintage {served} now, not {vintage}: {marks[0].url}",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
+    def _addresses(self) -> tuple[str, ...]:
+        return _mirrors(self._files(None))
 
     def _marks(self, vintage: Vintage | None) -> tuple[FileMark, ...]:
         listed = self._files(vintage)
-        web = self._web(listed)
+        web = self._web_of(_mirrors(listed))
         return tuple(mark_of(web, each.mirrors[0], each.name, each.mirrors, self._pause) for each in listed)
 
 
-def mark_of(
-    web: Web, url: str, name: str, mirrors: tuple[str, ...], pause: Callable[[float], None] = time.sleep
-) -> FileMark:
-    """Return what the healthiest of `mirrors` says of a file, without its body; raises what `persist` raises."""
-    asked = HEALTH.order(mirrors)[0]
-    mark = persist(partial(read_mark, web, asked, name), web.label(asked), web.patience, pause)
-    return FileMark(url, mark.etag, mark.last_modified, mark.length)
-
-
-def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None) -> NativeFile | None:
-    """Return the file of an address that was retained last and can be recognised.
-
-    `declared`: the format, if it is; what was retained under a name that does not say it is fetched again.
-    """
-    found = [
-        file
-        for file in known
-        if file.url == url and (file.etag or file.last_modified) and with_format(file.name, declared) == file.name
-    ]
-    return found[-1] if found else None
+def _mirrors(listed: Sequence[Listed]) -> tuple[str, ...]:
+    return tuple(mirror for each in listed for mirror in each.mirrors)
 
 
 def served_vintage(marks: Sequence[FileMark]) -> Vintage:

@@ -9,65 +9,41 @@ Writing to buckets belongs to `stores`.
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote
 
-from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import day_of
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.fetch import arrived_files
-from d4c_pipeline.sources.fetch.download import Wanted
+from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.origins import rewrite
 from d4c_pipeline.sources.fetch.transfers import fetch_all
-from d4c_pipeline.sources.fetch.web import Web, web_of
 from d4c_pipeline.sources.folder import vintages_of
-from d4c_pipeline.sources.http import known_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
-from d4c_pipeline.transport.patience import Patience, explain_status
+from d4c_pipeline.transport.patience import explain_status
 
 _SIGNED_FOR = 3600  # seconds; an address is signed anew for each request
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR is read as any other
 _MISSING = frozenset({"NoSuchBucket", "NoSuchKey"})
 
 
-class S3Objects:
+class S3Objects(WebSource[S3Source]):
     """The objects under a prefix (a `Source`, see `port.py`). The ledger calls them `s3://bucket/key`."""
 
-    def __init__(
-        self,
-        declared: S3Source,
-        *,
-        origins: Mapping[str, str],
-        vintages: Sequence[Vintage] | None = None,
-        patience: Patience | None = None,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._declared = declared
-        self._origins = origins
-        self._vintages = None if vintages is None else tuple(vintages)
-        self._patience = patience
-        self._pause = pause
+    def _addresses(self) -> tuple[str, ...]:
+        return () if self._declared.endpoint is None else (self._declared.endpoint,)
 
-    @property
-    def document(self) -> str | None:
-        """Return None. See `Source.document`."""
-        return None
-
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or those that the listing shows. See `Source.discover`."""
-        if self._vintages is not None:
-            return self._vintages
+    def _discovered(self) -> tuple[Vintage, ...]:
         if not self._declared.names_vintage:
             return (_newest_day(self._marks(None)),)
         # A prefix may end in the middle of a name; a path to compare with names has to be whole.
@@ -90,20 +66,12 @@ class S3Objects:
             self._web, [(name, self._sign(client, mark.url)) for name, mark in zip(names, marks, strict=True)]
         )
 
-    def describe(self, vintage: Vintage) -> Described | None:
-        """Return None: a bucket says nothing about its objects."""
-        return None
-
     def fetch(
         self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
     ) -> tuple[Fetched, ...]:
         """Fetch the objects into `into`. See `Source.fetch`."""
         marks = self._marks(vintage)
-        if self._vintages is None and not self._declared.names_vintage and (served := _newest_day(marks)) != vintage:
-            raise SourceError(
-                f"{self._place(vintage)} holds vintage {served} now, not {vintage}",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
+        self._require_served(vintage, lambda: _newest_day(marks), self._place(vintage))
         client = self._client()
         names = arrived_files.file_names([mark.url for mark in marks], self._declared.format)
         wanted = [
@@ -244,19 +212,6 @@ class S3Objects:
 
     def _url(self, key: str) -> str:
         return f"s3://{self._declared.bucket}/{quote(key)}"
-
-    @cached_property
-    def _web(self) -> Web:
-        declared = self._declared
-        return web_of(
-            () if declared.endpoint is None else (declared.endpoint,),
-            origins=self._origins,
-            patience=self._patience,
-            per_host=declared.per_host,
-            timeouts=declared.timeouts,
-            user_agent=declared.user_agent,
-            public_only=not declared.private_addresses,
-        )
 
 
 def _newest_day(marks: Sequence[FileMark]) -> Vintage:

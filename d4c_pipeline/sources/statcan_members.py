@@ -15,8 +15,9 @@ from typing import Any, cast
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.sources import StatCanTableSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources.fetch.web import web_of
 from d4c_pipeline.sources.members import Listed
-from d4c_pipeline.sources.statcan_table import release_vintage, service_web
+from d4c_pipeline.sources.statcan_table import release_vintage
 from d4c_pipeline.transport.patience import Patience
 
 _NOTHING_RELEASED = (404, 409)  # how the service answers for a day without releases
@@ -29,7 +30,7 @@ class StatCanMembers:
     def __init__(self, service: str, *, origins: Mapping[str, str], patience: Patience | None = None) -> None:
         self._service = service.rstrip("/")
         shape = StatCanTableSource(kind="statcan_table", table="10100001", service=self._service)
-        self._web = service_web(shape, origins, patience)
+        self._web = web_of((self._service,), shape, origins=origins, patience=patience)
 
     def listed(self) -> tuple[Listed, ...]:
         """Return all tables, by getAllCubesListLite. See `Members.listed`."""

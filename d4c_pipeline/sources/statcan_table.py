@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -25,11 +25,12 @@ from d4c_pipeline.model.sources import StatCanTableSource
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import minute_of
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.fetch import arrived_files
-from d4c_pipeline.sources.fetch.download import Wanted
+from d4c_pipeline.sources.fetch.download import Wanted, known_of
+from d4c_pipeline.sources.fetch.heads import mark_of
 from d4c_pipeline.sources.fetch.transfers import fetch_all
-from d4c_pipeline.sources.fetch.web import Web, web_of
-from d4c_pipeline.sources.http import known_of, mark_of
+from d4c_pipeline.sources.fetch.web import Web
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.sources.statcan_lateness import require_of_release
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, persist
@@ -56,7 +57,7 @@ def release_time(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=_EASTERN)
 
 
-class StatCanTable:
+class StatCanTable(WebSource[StatCanTableSource]):
     """One table (a `Source`, see `port.py`): its only vintage is that of its newest release."""
 
     def __init__(
@@ -67,21 +68,20 @@ class StatCanTable:
         patience: Patience | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._declared = declared
-        self._origins = origins
-        self._patience = patience
-        self._pause = pause
+        super().__init__(declared, origins=origins, patience=patience, pause=pause)
         self._url = f"{declared.service}/getCubeMetadata/{declared.table}"
-        self._addresses: dict[str, str] = {}
+        self._zips: dict[str, str] = {}
+
+    def _addresses(self) -> tuple[str, ...]:
+        return (self._declared.service,)
+
+    def _discovered(self) -> tuple[Vintage, ...]:
+        return (self._released(self._metadata()),)
 
     @property
     def document(self) -> str | None:
         """Return the address of the metadata. See `Source.document`."""
         return self._url
-
-    def discover(self) -> tuple[Vintage, ...]:
-        """Return the vintage of the newest release. See `Source.discover`."""
-        return (self._released(self._metadata()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
         """Return release and corrections, and what the server says of each zip. See `Source.observe`.
@@ -114,13 +114,15 @@ class StatCanTable:
         Raises TransientError for a zip that is older than the release, as it is for some hours after one.
         """
         metadata = self._metadata()
-        self._require_served(vintage, metadata)
+        place = f"Table {self._declared.table}"
+        self._require_served(vintage, lambda: self._released(metadata), place)
         wanted: list[Wanted] = []
         for language in self._declared.languages:
             url = self._address(language)
             wanted.append(Wanted(url, self._name(language), (url,), known=known_of(url, known)))
         tables = fetch_all(self._web, wanted, into, progress, pause=self._pause)
-        self._require_served(vintage, self._metadata())  # a release in between would mix two of them
+        # A release during the fetch would mix files of two releases.
+        self._require_served(vintage, lambda: self._released(self._metadata()), place)
         declared = self._declared
         require_of_release(declared.table, metadata, _released_at(metadata), tables, fewer_rows=declared.fewer_rows)
         content = json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode()
@@ -128,14 +130,6 @@ class StatCanTable:
             into, f"{self._declared.table}.json", self._url, content, last_modified=str(metadata["releaseTime"])
         )
         return (*tables, replace(document, etag=_corrections(metadata)))
-
-    def _require_served(self, vintage: Vintage, metadata: Mapping[str, Any]) -> None:
-        served = self._released(metadata)
-        if served != vintage:
-            raise SourceError(
-                f"Table {self._declared.table} is at the release of {served} now, not {vintage}",
-                f"Publish vintage {served}; an earlier one is only left where its native files were retained",
-            )
 
     def _released(self, metadata: Mapping[str, Any]) -> Vintage:
         # A release is announced before its time: until then the zip is that of the one before.
@@ -156,9 +150,9 @@ class StatCanTable:
 
     def _address(self, language: str) -> str:
         """The address of a zip, asked for once: it is the same for every release."""
-        if language not in self._addresses:
-            self._addresses[language] = self._told_address(language)
-        return self._addresses[language]
+        if language not in self._zips:
+            self._zips[language] = self._told_address(language)
+        return self._zips[language]
 
     def _told_address(self, language: str) -> str:
         answer = self._call(f"getFullTableDownloadCSV/{self._declared.table}/{language}")
@@ -173,24 +167,6 @@ class StatCanTable:
         url = f"{self._declared.service}/{path}"
         web = self._web
         return persist(partial(_call, web, url, body), web.label(url), web.patience, self._pause)
-
-    @cached_property
-    def _web(self) -> Web:
-        return service_web(self._declared, self._origins, self._patience)
-
-
-def service_web(declared: StatCanTableSource, origins: Mapping[str, str], patience: Patience | None) -> Web:
-    """Return the HTTP of the service as a declaration asks for it."""
-    return web_of(
-        (declared.service,),
-        origins=origins,
-        patience=patience,
-        per_host=declared.per_host,
-        timeouts=declared.timeouts,
-        authorization=declared.authorization,
-        user_agent=declared.user_agent,
-        public_only=not declared.private_addresses,  # where the CSV lies is told by the service
-    )
 
 
 def _call(web: Web, url: str, body: bytes | None) -> Any:

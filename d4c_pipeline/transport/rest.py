@@ -23,7 +23,7 @@ import httpx
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
 from d4c_pipeline.transport.identity import user_agent
-from d4c_pipeline.transport.pacing import Pace, pace_of
+from d4c_pipeline.transport.pacing import Pace
 from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -118,7 +118,7 @@ class RestClient:
         self._refused = refused
         secrets.declare((authorization or "").rpartition(" ")[2])
         self._patience = patience or Patience()
-        self._pace = pace or pace_of(parts.netloc)
+        self._pace = pace or Pace(parts.netloc)
         self._pause = pause
         headers = {"User-Agent": user_agent(), "Accept": accept, "Accept-Encoding": "identity"}
         self._client = httpx.Client(

@@ -6,14 +6,11 @@ protocols.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from d4c_pipeline.files.disk import require_room
 from d4c_pipeline.files.hashing import sha256_of
@@ -25,6 +22,7 @@ from d4c_pipeline.sources.fetch.notes import Notes
 from d4c_pipeline.sources.fetch.part import Part, length
 from d4c_pipeline.sources.fetch.web import Answer, Web
 from d4c_pipeline.sources.port import Arrived, Fetched
+from d4c_pipeline.transport.hosts import HOSTS, Hosts
 from d4c_pipeline.transport.patience import FAILURES, persist
 
 _GZIP = b"\x1f\x8b"
@@ -57,27 +55,19 @@ class Wanted:
     sign: Callable[[str], str] = field(default=_as_declared, compare=False)
 
 
-class Health:
-    """Which hosts failed lately, in this process; what answers again is forgiven at once."""
+def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None) -> NativeFile | None:
+    """Return the file of `url` that was retained last and that a conditional request can name; None without any.
 
-    def __init__(self) -> None:
-        self._failures: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def order(self, urls: tuple[str, ...]) -> tuple[str, ...]:
-        """Return `urls` with the healthiest host first; equal ones stay in their order."""
-        with self._lock:
-            return tuple(sorted(urls, key=lambda url: self._failures[urlsplit(url).netloc]))
-
-    def note(self, url: str, *, well: bool) -> None:
-        """Take note of how a request ended."""
-        host = urlsplit(url).netloc
-        with self._lock:
-            self._failures[host] = 0 if well else self._failures[host] + 1
-
-
-HEALTH = Health()
-"""Of this process: what one file found out about a mirror, the next one needn't."""
+    `declared`: the declared format. A file retained under a name without that format is fetched again.
+    """
+    found = [
+        file
+        for file in known
+        if file.url == url
+        and (file.etag or file.last_modified)
+        and formats.with_format(file.name, declared) == file.name
+    ]
+    return found[-1] if found else None
 
 
 class Download:
@@ -96,13 +86,13 @@ class Download:
         pause: Callable[[float], None] = time.sleep,
         report: Report = _tell_nobody,
         stop: Callable[[], None] = _go_on,
-        health: Health = HEALTH,
+        hosts: Hosts = HOSTS,
     ) -> None:
         self._web = web
         self._wanted = wanted
         self._pause = pause
         self._report = partial(report, wanted.name)
-        self._health = health
+        self._hosts = hosts
         self._caller_stops = stop
         self._target = into / wanted.name
         self._part = Part(self._target, wanted.url, notes, wanted.sha256, self._stop)
@@ -125,13 +115,13 @@ class Download:
         return fetched
 
     def _from_mirrors(self) -> Fetched:
-        mirrors = self._health.order(self._wanted.mirrors)
+        mirrors = self._hosts.healthiest_first(self._wanted.mirrors)
         for number, mirror in enumerate(mirrors):
             last = number == len(mirrors) - 1
             try:
                 return self._from_mirror(mirror, alone=len(mirrors) == 1)
             except (TransientError, SourceError):
-                self._health.note(mirror, well=False)
+                self._hosts.record(mirror, well=False)
                 if last:
                     raise
                 self._require_agreement(mirrors[number + 1 :])
@@ -145,7 +135,7 @@ class Download:
         fetched = persist(
             lambda: self._attempt(mirror, label), label, patience, self._pause, gained=lambda: self._part.done
         )
-        self._health.note(mirror, well=True)
+        self._hosts.record(mirror, well=True)
         return fetched
 
     def _require_agreement(self, mirrors: tuple[str, ...]) -> None:

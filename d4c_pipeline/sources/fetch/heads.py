@@ -6,6 +6,9 @@ belongs to the protocols.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
@@ -14,14 +17,13 @@ from d4c_pipeline.sources.fetch import arrived_files, not_data
 from d4c_pipeline.sources.fetch.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.fetch.web import Answer, Web
 from d4c_pipeline.sources.port import FileMark
-from d4c_pipeline.transport.patience import HttpStatusError
+from d4c_pipeline.transport.hosts import HOSTS
+from d4c_pipeline.transport.patience import HttpStatusError, persist
 
 _SURE = frozenset({407, 429})
 """What is meant for every request: of the proxy, and of one that asks too often."""
 
 _NO_RANGES = frozenset({400, 405, 406, 412, 416, 501})
-_SILENT: set[str] = set()
-"""Hosts that left a HEAD unanswered, in this process: a time-out is not waited for at each of their files."""
 
 
 def read_mark(web: Web, url: str, name: str) -> FileMark:
@@ -40,6 +42,18 @@ def read_mark(web: Web, url: str, name: str) -> FileMark:
     return _by_get(web, url, name, None)  # there are servers that know no ranges and say so
 
 
+def mark_of(
+    web: Web, url: str, name: str, mirrors: tuple[str, ...], pause: Callable[[float], None] = time.sleep
+) -> FileMark:
+    """Return what the healthiest of `mirrors` states of the file at `url`, without its body.
+
+    Raises what `persist` raises.
+    """
+    mirror = HOSTS.healthiest_first(mirrors)[0]
+    mark = persist(partial(read_mark, web, mirror, name), web.label(mirror), web.patience, pause)
+    return FileMark(url, mark.etag, mark.last_modified, mark.length)
+
+
 def stated_length(web: Web, url: str, name: str, *, label: str | None = None) -> int | None:
     """Return the length in bytes that the server states for a file that it sent without one; None where it doesn't."""
     mark = _by_head(web, url, name, label=label)
@@ -49,7 +63,7 @@ def stated_length(web: Web, url: str, name: str, *, label: str | None = None) ->
 def _by_head(web: Web, url: str, name: str, *, label: str | None = None) -> FileMark | None:
     """What HEAD says; None where it says nothing that could be believed."""
     host = urlsplit(url).netloc
-    if host in _SILENT:
+    if not HOSTS.answers_head(host):
         return None
     try:
         with web.answer("HEAD", url, label=label) as response:
@@ -59,7 +73,7 @@ def _by_head(web: Web, url: str, name: str, *, label: str | None = None) -> File
         if error.status in _SURE:
             raise
     except ReadTimeoutError:
-        _SILENT.add(host)
+        HOSTS.record_unanswered_head(host)
     except ProtocolError:
         pass  # hung up: GET may be answered
     return None

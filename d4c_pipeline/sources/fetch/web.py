@@ -24,16 +24,18 @@ from urllib3.exceptions import ProtocolError, SSLError
 
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientError
-from d4c_pipeline.model.sources import Timeouts
+from d4c_pipeline.model.sources import ArcGisSource, CkanSource, HttpSource, S3Source, StatCanTableSource
 from d4c_pipeline.sources.fetch import not_data
-from d4c_pipeline.sources.fetch.hosts import HOSTS
 from d4c_pipeline.sources.fetch.origins import origin_of, rewrite
 from d4c_pipeline.sources.fetch.pools import pools, proxy_of, require_chain
 from d4c_pipeline.sources.fetch.public import require_public
+from d4c_pipeline.transport.hosts import HOSTS
 from d4c_pipeline.transport.identity import announced
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, is_retryable, persist, retry_after
 
 Answer = urllib3.BaseHTTPResponse
+WebDeclaration = HttpSource | StatCanTableSource | CkanSource | ArcGisSource | S3Source
+"""A declaration of a source that is fetched over HTTP."""
 _MOST_REDIRECTS = 10
 _LOOK = 1 << 16
 _REFUSED = frozenset({403, 406})
@@ -259,33 +261,31 @@ class Web:
 
 
 def web_of(
-    declared: tuple[str, ...],
-    *,
-    origins: Mapping[str, str],
-    patience: Patience | None,
-    per_host: int,
-    timeouts: Timeouts,
-    authorization: str | None = None,
-    public_only: bool = True,
-    user_agent: str | None = None,
+    addresses: tuple[str, ...], declared: WebDeclaration, *, origins: Mapping[str, str], patience: Patience | None
 ) -> Web:
-    """Return the HTTP of a declared source. `authorization` names the environment variable that holds the value.
+    """Return the HTTP client of a declared source with its `addresses`; `patience` overrides the declared time-outs.
 
-    Raises NeedsPersonError when that variable is not set.
+    `declared.authorization` names the environment variable that holds the value of the header. Raises NeedsPersonError
+    when that variable is not set.
     """
-    if authorization is not None and not os.environ.get(authorization):
-        raise NeedsPersonError(f"The variable {authorization} is not set", "Set it to the source's credentials")
-    if authorization is not None:
-        secrets.declare(os.environ[authorization], os.environ[authorization].rpartition(" ")[2])
+    authorization = None
+    if declared.authorization is not None:
+        authorization = os.environ.get(declared.authorization)
+        if not authorization:
+            raise NeedsPersonError(
+                f"The variable {declared.authorization} is not set", "Set it to the source's credentials"
+            )
+        secrets.declare(authorization, authorization.rpartition(" ")[2])
+    timeouts = declared.timeouts
     return Web(
         origins=origins,
         patience=patience
         or Patience(connect_timeout=timeouts.connect, read_timeout=timeouts.read, whole_timeout=timeouts.whole),
-        per_host=per_host,
-        declared=declared,
-        authorization=os.environ[authorization] if authorization is not None else None,
-        public_only=public_only,
-        user_agent=user_agent,
+        per_host=declared.per_host,
+        declared=addresses,
+        authorization=authorization,
+        public_only=not declared.private_addresses,
+        user_agent=declared.user_agent,
     )
 
 

@@ -24,10 +24,9 @@ from d4c_pipeline.sources import content
 from d4c_pipeline.sources.batch import ask_all
 from d4c_pipeline.sources.content import content_of
 from d4c_pipeline.sources.fetch import pools
-from d4c_pipeline.sources.fetch.download import HEALTH
-from d4c_pipeline.sources.fetch.hosts import Hosts
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.mirror_list import read_mirror_list
+from d4c_pipeline.transport.hosts import HOSTS, Hosts
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.support import origin_server as o
 from d4c_pipeline_tests.support.arrivals import path_of
@@ -38,7 +37,7 @@ QUICK = Patience(attempts=2, first_wait=0.01, longest_wait=2, connect_timeout=2,
 
 @pytest.fixture(autouse=True)
 def forget_health() -> None:
-    HEALTH._failures.clear()
+    HOSTS.forgive()
 
 
 def files(*urls: Any, folder: Path | None = None, **declared: Any) -> HttpFiles:
@@ -85,7 +84,7 @@ def test_a_mirror_with_another_file_is_refused_and_a_known_digest_decides(tmp_pa
         with pytest.raises(SourceError, match="another file than the mirror before it"):
             files(urls).fetch(V2021, tmp_path / "one")
         first.asked.clear()
-        HEALTH._failures.clear()
+        HOSTS.forgive()
         right = hashlib.sha256(other).hexdigest()
         (got,) = files(urls, sha256={"data.zip": right}).fetch(V2021, tmp_path / "two")
         assert sha256(path_of(got)) == right

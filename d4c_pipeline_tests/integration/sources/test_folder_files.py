@@ -49,7 +49,7 @@ def test_one_folder_has_the_day_of_its_newest_file(tmp_path: Path) -> None:
     source = folder(str(tmp_path))
     assert [str(vintage) for vintage in source.discover()] == ["2024-05-04"]
     assert len(source.fetch(Vintage.parse("2024-05-04"), tmp_path.parent / "into")) == 1
-    with pytest.raises(SourceError, match="holds vintage 2024-05-04 now, not 2024-05-03"):
+    with pytest.raises(SourceError, match="serves vintage 2024-05-04 now, not 2024-05-03"):
         source.fetch(Vintage.parse("2024-05-03"), tmp_path.parent / "other")
 
 

@@ -13,8 +13,9 @@ import pytest
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources.fetch import heads, pools
+from d4c_pipeline.sources.fetch import pools
 from d4c_pipeline.sources.http import HttpFiles
+from d4c_pipeline.transport.hosts import HOSTS
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.support import origin_server as o
 from d4c_pipeline_tests.support.arrivals import path_of, retained
@@ -36,7 +37,7 @@ def to_heads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[o.Handler],
 
     def answer(by: Callable[[o.Handler], None]) -> None:
         monkeypatch.setattr(o.Handler, "do_HEAD", by)
-        heads._SILENT.clear()
+        HOSTS.forgive()
 
     return answer
 

@@ -87,7 +87,7 @@ def test_a_prefix_without_vintage_has_the_day_of_its_newest_object(endpoint: str
     day = bucket.put_object(Key="a.bin", Body=b"x").last_modified.date().isoformat()
     source = objects(endpoint, None)
     assert [str(vintage) for vintage in source.discover()] == [day]
-    with pytest.raises(SourceError, match=f"holds vintage {day} now, not 2021"):
+    with pytest.raises(SourceError, match=f"serves vintage {day} now, not 2021"):
         source.fetch(V2021, tmp_path)
 
 

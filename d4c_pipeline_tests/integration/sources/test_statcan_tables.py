@@ -108,7 +108,7 @@ def test_observing_asks_for_metadata_and_address_and_sees_a_release(service: Ser
         assert table(origins).observe(RELEASE) == before
         service.metadata["releaseTime"] = "2025-06-12T08:30"
         assert table(origins).observe(RELEASE).digest != before.digest
-        with pytest.raises(SourceError, match="at the release of 2025-06-12T1230 now, not 2025-06-11T1230"):
+        with pytest.raises(SourceError, match="serves vintage 2025-06-12T1230 now, not 2025-06-11T1230"):
             table(origins).fetch(RELEASE, Path("nowhere"))
 
 
@@ -150,7 +150,7 @@ def test_a_release_in_the_middle_of_a_fetch_is_not_mixed(service: Service, tmp_p
 
     with service.serving() as (origin, origins):
         origin.behaviour = released_while_sent
-        with pytest.raises(SourceError, match="at the release of 2025-06-12T1230 now"):
+        with pytest.raises(SourceError, match="serves vintage 2025-06-12T1230 now"):
             table(origins).fetch(RELEASE, tmp_path)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
+from d4c_pipeline.transport.hosts import Hosts
 from d4c_pipeline.transport.pacing import Pace
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import Refusal, Repeat, RestClient, UncertainError, file_body, json_body
@@ -95,9 +96,15 @@ def waited() -> list[float]:
     return []
 
 
+def own_pace() -> Pace:
+    return Pace("own", Hosts())
+
+
 @pytest.fixture
 def client(server: Server, waited: list[float]) -> Iterator[RestClient]:
-    made = RestClient(server.url, f"Bearer {SECRET}", refused=refused, patience=QUICK, pace=Pace(), pause=waited.append)
+    made = RestClient(
+        server.url, f"Bearer {SECRET}", refused=refused, patience=QUICK, pace=Pace("own", Hosts()), pause=waited.append
+    )
     yield made
     made.close()
 
@@ -141,7 +148,9 @@ def test_a_server_that_asks_for_an_hour_is_not_waited_for(
 
 
 def test_nobody_listening_means_that_nothing_was_sent(waited: list[float]) -> None:
-    client = RestClient("http://127.0.0.1:9", None, refused=refused, patience=QUICK, pace=Pace(), pause=waited.append)
+    client = RestClient(
+        "http://127.0.0.1:9", None, refused=refused, patience=QUICK, pace=Pace("own", Hosts()), pause=waited.append
+    )
     with pytest.raises(TransientError, match="No connection to") as caught:
         client.request("POST", "/thing", repeat=Repeat.UNSAFE)
     assert not isinstance(caught.value, UncertainError)
