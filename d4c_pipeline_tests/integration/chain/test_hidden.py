@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,11 +38,12 @@ from d4c_pipeline_tests.integration.chain.test_several_stores import bucket, cha
 from d4c_pipeline_tests.support.commands import D4C, Zygote
 from d4c_pipeline_tests.support.inspection import records, states, tree
 from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected, define
+from d4c_pipeline_tests.support.strides import stride
 
 __all__ = ["bucket"]  # a fixture, found by its name here
 
-STRIDE = int(os.environ.get("D4C_TEST_EVERY", "7"))
-BUCKET_STRIDE = int(os.environ.get("D4C_TEST_EVERY", "23"))  # of some 100 calls; each costs two runs, about 8 s
+STRIDE = stride(13)
+BUCKET_STRIDE = stride(43)  # of some 100 calls; each costs two runs, about 8 s
 REVIEWED = {"stage": "beta", "initial_version": "0.1.0", "policy": "review"}
 
 

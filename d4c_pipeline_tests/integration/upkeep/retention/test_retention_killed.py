@@ -24,10 +24,11 @@ from d4c_pipeline_tests.integration.upkeep.retention.conftest import (
 )
 from d4c_pipeline_tests.support.commands import D4C, Zygote
 from d4c_pipeline_tests.support.inspection import ask_ledger
+from d4c_pipeline_tests.support.strides import stride
 
 ON_FOLDERS = pytest.mark.parametrize("west", ["folder"], indirect=True)
 IN_BUCKETS = pytest.mark.parametrize("west", ["moto", pytest.param("real", marks=pytest.mark.s3)], indirect=True)
-STEP = 9
+STEP = stride(17)
 
 
 @pytest.mark.timeout(600)
@@ -42,7 +43,7 @@ def test_retention_killed_anywhere_ends_right(zygote: Zygote, mirrored: Chain) -
     assert code == 0, acts
     check(mirrored.home.with_name("whole"))
     assert int(acts) > 100
-    for fatal in range(0, int(acts), 11):
+    for fatal in range(0, int(acts), stride(29)):
         home = mirrored.home.with_name(f"killed{fatal}")
         shutil.copytree(mirrored.home, home)
         assert run(zygote, mirrored, home, str(fatal)) == (-9, ""), fatal
