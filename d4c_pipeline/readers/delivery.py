@@ -62,7 +62,7 @@ def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tupl
     packed = [native for native in natives if native.is_file() and is_archive(native)]
     if not packed or not isinstance(processing, VectorProcessing):
         return inputs.choose(processing, natives, work)
-    return _while_loading(partial(inputs.choose, processing, natives, work), "geometry", "readers.vector")
+    return _while_loading(partial(inputs.choose, processing, natives, work), "geometry.cleaning", "readers.vector")
 
 
 def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
@@ -71,7 +71,7 @@ def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
     with ThreadPoolExecutor(1, thread_name_prefix="d4c-beside") as pool:
         done = pool.submit(work)
         for module in modules:
-            import_module(f"d4c_pipeline.processing.{module}")
+            import_module(f"d4c_pipeline.{module}")
         return done.result()
 
 
@@ -139,7 +139,7 @@ def _table(
     def placed() -> Native:
         if not isinstance(processing, VectorProcessing):
             return with_typed_nulls(opener(), processing.nulls)
-        native = _while_loading(opener, "geometry", "readers.coordinates")
+        native = _while_loading(opener, "geometry.cleaning", "readers.coordinates")
         numeric = [name for name in (processing.longitude, processing.latitude) if name is not None]
         native = with_typed_nulls(native, processing.nulls, numeric=numeric)
         if native.crs is not None:

@@ -148,7 +148,7 @@ _PEAK = """
 import resource, sys
 from pathlib import Path
 from d4c_pipeline.model.processing import TableProcessing
-from d4c_pipeline.processing.readers import delivery
+from d4c_pipeline.readers import delivery
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 native = delivery.read(TableProcessing(kind="table"), [Path(sys.argv[1])], Path(sys.argv[2]))
 rows = sum(batch.num_rows for batch in native.batches)
