@@ -13,7 +13,7 @@ import httpx
 
 from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.model.errors import StorageError
-from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.transport.patience import Patience, persist
 
 _BLOCK = 1 << 20
@@ -38,9 +38,7 @@ def retrieve(
     if address is None:
         return local
     patience = patience or Patience()
-    timeout = httpx.Timeout(patience.read_timeout, connect=patience.connect_timeout)
-    headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
-    with httpx.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
+    with http_client(patience) as client:
         there = persist(lambda: _download(client, address, target), address, patience, pause)
     return target if there else None
 

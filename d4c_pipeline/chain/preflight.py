@@ -16,7 +16,8 @@ from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, sanitise
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.torrents.pieces import Pieces
-from d4c_pipeline.torrents.web_seeds import SeedVerdict, reader_client, try_web_seed
+from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.workspace.deployment import Deployment
 
 ADDRESS = "catalogue/preflight.txt"
@@ -98,7 +99,7 @@ def _is_listed(store: Store) -> bool:
     url = store.url(_HIDDEN)
     name, root = _HIDDEN.removeprefix(HIDDEN).partition("/")[0], url.removesuffix(_HIDDEN)
     try:
-        with reader_client(url, _SECONDS) as client:
+        with http_client(_SECONDS) as client:
             if client.get(url).content != _CONTENT:
                 return False
             listings = (f"{root}{HIDDEN}", f"{root}?list-type=2&prefix={HIDDEN}")
@@ -111,7 +112,7 @@ def _silence(store: Store) -> str:
     """Return why the store's address gives no answer, "" when it serves the object; raises PermanentError otherwise."""
     url = store.url(ADDRESS)
     try:
-        with reader_client(url, _SECONDS) as client:
+        with http_client(_SECONDS) as client:
             answer = client.get(url)
     except httpx.TransportError as error:
         return sanitise(f"can't be reached ({error or type(error).__name__})")

@@ -35,6 +35,7 @@ from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import PermanentError, TransientError
 from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
 from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type, security_headers
+from d4c_pipeline.transport.clients import http_client
 
 IDENTITY_PATH = "/.well-known/d4c-file-server"
 # WebTorrent in a browser sends the last two with every request to a web seed.
@@ -266,7 +267,8 @@ def _identity(folder: Path) -> str:
 
 def _serves_the_same(url: str, mounts: Mapping[str, Path]) -> bool:
     try:
-        answer = httpx.get(url + IDENTITY_PATH, timeout=2.0, trust_env=False)
+        with http_client(2.0) as client:
+            answer = client.get(url + IDENTITY_PATH)
         serves = answer.json()["serves"] if answer.status_code == httpx.codes.OK else {}
         return all(serves.get(path) == _identity(folder) for path, folder in mounts.items())
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):

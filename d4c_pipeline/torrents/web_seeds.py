@@ -11,15 +11,14 @@ import random
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import httpx
 
 from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.torrents.pieces import Pieces
+from d4c_pipeline.transport.clients import http_client
 
 _TIMEOUT_SECONDS = 30.0
-_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "d4c_pipeline web seed check"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def try_web_seed(
     if not tried:
         return SeedVerdict(False, "the file is empty")
     try:
-        with nullcontext(client) if client is not None else reader_client(url, timeout) as http:
+        with nullcontext(client) if client is not None else http_client(timeout) as http:
             for piece in tried:
                 if _fetch(http, url, *pieces.span(piece), pieces.size, timeout) != pieces.sha1_of(piece):
                     return SeedVerdict(False, f"serves other bytes in piece {piece}")
@@ -89,24 +88,10 @@ def _drawn(count: int, samples: int) -> list[int]:
     return sorted({0, count - 1, *random.sample(range(count), min(samples, count))}) if count else []
 
 
-def reader_client(url: str, timeout: float) -> httpx.Client:
-    """Return a client that reads `url` as a reader does; `timeout` in seconds."""
-    # A proxy of the environment can't reach this machine's own loopback.
-    return httpx.Client(follow_redirects=True, timeout=timeout, trust_env=not _is_loopback(url))
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeout: float) -> bytes:
     """SHA-1 of the bytes that the seed serves for [start, end)."""
     deadline = time.monotonic() + timeout
-    headers = _HEADERS | {"Range": f"bytes={start}-{end - 1}"}
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-{end - 1}"}
     with http.stream("GET", url, headers=headers, follow_redirects=True) as answer:
         if answer.status_code == httpx.codes.OK:
             raise _BadSeedError("ignores Range: it answered 200 with the whole file instead of 206")

@@ -7,13 +7,11 @@ header and nowhere else. Paths, bodies and the meaning of a refusal belong to wh
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -22,7 +20,7 @@ import httpx
 
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
-from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.transport.pacing import Pace
 from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
 
@@ -120,14 +118,11 @@ class RestClient:
         self._patience = patience or Patience()
         self._pace = pace or Pace(parts.netloc)
         self._pause = pause
-        headers = {"User-Agent": user_agent(), "Accept": accept, "Accept-Encoding": "identity"}
-        self._client = httpx.Client(
-            headers=headers | ({"Authorization": authorization} if authorization else {}),
-            timeout=httpx.Timeout(self._patience.read_timeout, connect=self._patience.connect_timeout),
+        self._client = http_client(
+            self._patience,
+            headers={"Accept": accept} | ({"Authorization": authorization} if authorization else {}),
+            follow_redirects=False,  # a redirect would carry the token elsewhere
             transport=transport,
-            verify=_trusted(),
-            # A proxy of the environment can't reach what listens on this machine alone.
-            mounts={f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")},
         )
 
     def close(self) -> None:
@@ -220,11 +215,6 @@ class RestClient:
         return self._refused(
             Refusal(method, address.removeprefix(self.base_url), response.status_code, said[:_SHOWN], body)
         )
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # reading the authorities takes longer than many a request
 
 
 def _is_json(response: httpx.Response) -> bool:

@@ -22,7 +22,8 @@ from d4c_pipeline.model.errors import DataError, TransientError
 from d4c_pipeline.model.release import Artifact, Release, Torrent
 from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.torrents.seeding_policy import Offer
-from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.clients import http_client
+from d4c_pipeline.transport.hosts import Hosts
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.staging import read_artifact
@@ -138,12 +139,12 @@ class Downloads:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._dead: set[str] = set()
-        self._http = httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS, headers={"User-Agent": user_agent()})
+        self._hosts = Hosts()
+        self._http = http_client(_TIMEOUT_SECONDS)
 
     def forgive(self) -> None:
         """Ask all hosts again."""
-        self._dead.clear()
+        self._hosts.forgive()
 
     def close(self) -> None:
         """Close the connections."""
@@ -171,7 +172,7 @@ class Downloads:
         """Return the `.torrent` of an offer, None when none of its addresses has it. Raises StorageError."""
         kept = self._folder / "torrents" / f"{offer.info_hash}.torrent"
         for url in offer.torrent_urls:
-            if urlsplit(url).netloc in self._dead:
+            if not self._hosts.is_well(url):
                 continue
             try:
                 content = self._get(url)
@@ -211,7 +212,7 @@ class Downloads:
         except httpx.HTTPStatusError as error:
             raise TransientError(f"{url} answers {error.response.status_code}", "Look at that address") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._dead.add(urlsplit(url).netloc)
+            self._hosts.record(url, well=False)
             raise TransientError(
                 sanitise(f"{url} can't be had: {error or type(error).__name__}"), "Check the address and the network"
             ) from error

@@ -13,7 +13,7 @@ import httpx
 
 from d4c_pipeline.archives.port import RemoteFile
 from d4c_pipeline.model.errors import D4CError, PermanentError
-from d4c_pipeline.transport.identity import user_agent
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
 
 _BLOCK = 1 << 20
@@ -25,11 +25,7 @@ class ServedFiles:
     def __init__(self, patience: Patience, pause: Callable[[float], None] = time.sleep) -> None:
         self._patience, self._pause = patience, pause
         self._known: dict[str, RemoteFile] = {}
-        self._client = httpx.Client(
-            headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(patience.read_timeout, connect=patience.connect_timeout),
-            follow_redirects=True,
-        )
+        self._client = http_client(patience)
 
     def close(self) -> None:
         """Close the connections."""
