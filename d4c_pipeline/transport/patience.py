@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from socket import gaierror
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from urllib3.exceptions import (
@@ -28,6 +28,9 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, TransientError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -69,6 +72,8 @@ class HttpStatusError(Exception):
 
 FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, ConnectionError, TimeoutError)
 """What an attempt over HTTP raises besides explained errors; `explain` turns it into one."""
+
+_RETRIED = (*FAILURES, TransientError)
 
 
 def is_retryable_status(status: int) -> bool:
@@ -135,32 +140,64 @@ def persist(
     retryable: Callable[[Exception], bool] = is_retryable,
     explaining: Callable[[Exception, str, int, float], D4CError] | None = None,
 ) -> T:
-    """Return what `action` returns, after as many attempts in a row as `patience` allows without gaining anything.
+    """Return the result of `action`, after as many failed attempts in a row as `patience` allows.
 
-    `gained` says how much the attempts have brought so far, in bytes: one that brought some makes the count begin
-    anew, so that a file arrives over a line that breaks every minute; only the whole time is limited then. `retryable`
-    says of an error whether the same action may be tried again, `explaining` (default: `explain`) what to raise in the
-    end, given error, url, attempts and the seconds that the server asked to wait. Raises what it says; errors that are
-    neither of HTTP nor transient pass unchanged.
+    `gained` returns the bytes that all attempts have brought so far. An attempt that adds to them restarts the count,
+    so that a file arrives over a line that breaks every minute; only the total time is limited then. `retryable` says
+    whether an error permits another attempt. `explaining` (default: `explain`) makes the error that is raised in the
+    end from error, url, attempts and the seconds that the server asks to wait. Errors that are neither of HTTP nor
+    transient pass unchanged.
     """
-    began, attempt, failures, best = time.monotonic(), 0, 0, gained()
-    while True:
-        attempt, failures = attempt + 1, failures + 1
-        try:
-            return action()
-        except (*FAILURES, TransientError) as error:
-            if gained() > best:
-                best, failures = gained(), 1
-            asked = retry_after(error, datetime.now(UTC)) or 0.0
-            over = time.monotonic() - began + asked > patience.whole_timeout
-            if failures >= patience.attempts or not retryable(error) or asked > patience.longest_wait or over:
-                told = (explaining or explain)(error, url, attempt, asked)
-                if told is error:  # it is explained already; as its own cause it would make a circle
-                    raise
-                raise told from error
-            backoff = min(patience.first_wait * 2 ** (failures - 1), patience.longest_wait)
-            # Half of the wait is left to chance, so that many clients that failed together don't come back together.
-            pause(max(asked, backoff * random.uniform(0.5, 1.0)))  # noqa: S311 - not for cryptography
+    # Imported here: a tenth of a second, since it loads asyncio and tornado.
+    from tenacity import Retrying, retry_if_exception  # noqa: PLC0415
+
+    attempts = _Attempts(patience, gained)
+    retrying = Retrying(
+        sleep=pause,
+        retry=retry_if_exception(lambda error: isinstance(error, _RETRIED) and retryable(error)),
+        after=attempts.count,
+        wait=attempts.wait,
+        stop=attempts.are_over,
+        reraise=True,
+    )
+    try:
+        return retrying(action)
+    except _RETRIED as error:
+        explained = (explaining or explain)(error, url, retrying.statistics["attempt_number"], _asked(error))
+        if explained is error:  # as its own cause it would make a circle
+            raise
+        raise explained from error
+
+
+class _Attempts:
+    """The failures in a row of one `persist`, in the form of tenacity's hooks."""
+
+    def __init__(self, patience: Patience, gained: Callable[[], int]) -> None:
+        self._patience, self._gained = patience, gained
+        self._failures, self._best, self._asked = 0, gained(), 0.0
+
+    def count(self, state: RetryCallState) -> None:
+        """Count a failure; an attempt that gained something makes the count start again."""
+        self._failures += 1
+        if (gained := self._gained()) > self._best:
+            self._best, self._failures = gained, 1
+        self._asked = _asked(state.outcome.exception() if state.outcome else None)
+
+    def wait(self, _state: RetryCallState) -> float:
+        """Return the seconds before the next attempt."""
+        backoff = min(self._patience.first_wait * 2 ** (self._failures - 1), self._patience.longest_wait)
+        # Half of the wait is random, so that many clients that failed together don't come back together.
+        return max(self._asked, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - not for cryptography
+
+    def are_over(self, state: RetryCallState) -> bool:
+        """Return whether attempts or time are used up, or the server asks for too long a wait."""
+        patience = self._patience
+        late = (state.seconds_since_start or 0.0) + self._asked > patience.whole_timeout
+        return self._failures >= patience.attempts or self._asked > patience.longest_wait or late
+
+
+def _asked(error: BaseException | None) -> float:
+    return 0.0 if error is None else retry_after(error, datetime.now(UTC)) or 0.0
 
 
 def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.0) -> D4CError:
