@@ -61,7 +61,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
     """
     report(Progress("all datasets", "", "catalogue"))
     with deployment.ledger.leases.hold(lease_keys.CATALOGUE):
-        known = known_datasets(deployment, declared)
+        known = latest_declarations(deployment, declared)
         releases = deployment.ledger.releases.published()
         refuse_unknown_releases(deployment, deployment.stores[:1])
         items: list[dict[str, Any]] = []
@@ -132,7 +132,7 @@ def _refuse_repeated(made: Sequence[dict[str, Any]], items: Sequence[dict[str, A
             )
 
 
-def known_datasets(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
+def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
     """Return the datasets by their ids: as `declared` today, others as the ledger remembers them."""
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 

@@ -21,7 +21,7 @@ from d4c_pipeline.commands.common import (
     read_settings,
 )
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
-from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy, FixityPolicy, Look
+from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy, FixityPolicy, Verification
 
 if TYPE_CHECKING:
     from d4c_pipeline.model.dataset import Dataset
@@ -57,7 +57,7 @@ def verify(
     ]
     facts: dict[str, Any] = {
         "copies": found.expected,
-        "looked at": found.looked,
+        "looked at": found.checked,
         "read in full": found.read,
         "bytes read": found.read_bytes,
         "damaged or missing": len(found.lost),
@@ -115,7 +115,7 @@ def repair(
         done = mend(deployment, datasets=chosen, refill=refill or ())
     rows = [
         _row(one.copy)
-        | {"outcome": one.outcome.value, "source": one.source, "quarantine": one.quarantine, "said": one.said}
+        | {"outcome": one.outcome.value, "source": one.source, "quarantine": one.quarantine, "said": one.reason}
         for one in done
     ]
     if as_json:
@@ -127,7 +127,7 @@ def repair(
     left = [one for one in done if one.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
     if left:
         raise IntegrityError(
-            f"{_counted([one.copy for one in left], 'not mended')}, such as {left[0].copy}: {left[0].said}",
+            f"{_counted([one.copy for one in left], 'not mended')}, such as {left[0].copy}: {left[0].reason}",
             "Bring the file back from elsewhere, or see to what hindered it, then run again; a native file is fetched "
             "again by materializing 'raw' of its vintage",
         )
@@ -166,7 +166,7 @@ def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
     return f"{len(copies)} {'copy is' if len(copies) == 1 else 'copies are'} {what} ({said})"
 
 
-def _remedy(lost: Sequence[Look]) -> str:
+def _remedy(lost: Sequence[Verification]) -> str:
     remedies: list[str] = []
     if any(look.copy.kind.is_stored for look in lost):
         remedies.append("'d4c repair' puts back what has a good copy")

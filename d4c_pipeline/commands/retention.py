@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -27,15 +26,25 @@ def prune(
     datasets = list(load_datasets(settings.definitions).values())
     families = list(load_families(settings.definitions).values())
     with Deployment.open(settings) as deployment:
-        done = retention.keep(deployment, datasets, families, dry_run=dry_run)
-    rows = [asdict(one) for one in done]
+        done = retention.apply(deployment, datasets, families, dry_run=dry_run)
+    rows = [
+        {
+            "release": one.release,
+            "mirror": one.mirror,
+            "deed": one.action,
+            "files": one.files,
+            "size": one.size,
+            "reason": one.reason,
+        }
+        for one in done
+    ]
     if as_json:
         print_json(rows)
     elif rows:
         print_table(rows, ("release", "mirror", "deed", "files", "size", "reason"))
     else:
         out.print("The mirrors hold what they should")
-    refused = [f"{one.release} on {one.mirror} ({one.reason})" for one in done if one.deed in retention.REFUSED]
+    refused = [f"{one.release} on {one.mirror} ({one.reason})" for one in done if one.action in retention.REFUSED]
     if refused and not dry_run:
         raise NeedsPersonError(
             f"Not everything could be done: {'; '.join(refused)}",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, RowMapping, and_, bindparam, delete, 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
-from d4c_pipeline.model.fixity import WEB, CopyKind, CopyState, ExpectedCopy, KnownCopy, Look
+from d4c_pipeline.model.fixity import WEB, CopyKind, CopyState, ExpectedCopy, KnownCopy, Verification
 from d4c_pipeline.model.release import DepositState, ReleaseState
 
 Key = tuple[str, str, str]
@@ -72,21 +72,24 @@ class Fixity:
             found = connection.execute(select(func.sum(table.c.read_bytes)).where(table.c.read_at >= moment)).scalar()
         return int(found or 0)
 
-    def record(self, looks: Sequence[Look], *, restored_from: str | None = None) -> None:
+    def record(self, verifications: Sequence[Verification], *, restored_from: str | None = None) -> None:
         """Record what was found, with an event for each copy whose state is another than before.
 
         `restored_from`: where the right bytes of these copies were just taken from, for the event.
         """
         table = schema.fixity
         with self._engine.begin() as connection:
-            before = _before(connection, looks)
-            for look in looks:
-                _tell(connection, look, before.get(look.copy.key), restored_from)
-            if looks:
-                connection.execute(delete(table).where(_THIS), [_key(look) for look in looks])
-                connection.execute(insert(table), [_row(look, before.get(look.copy.key)) for look in looks])
-            for look in looks:
-                _mark_copy(connection, look)
+            before = _before(connection, verifications)
+            for verification in verifications:
+                _tell(connection, verification, before.get(verification.copy.key), restored_from)
+            if verifications:
+                connection.execute(delete(table).where(_THIS), [_key(verification) for verification in verifications])
+                connection.execute(
+                    insert(table),
+                    [_row(verification, before.get(verification.copy.key)) for verification in verifications],
+                )
+            for verification in verifications:
+                _mark_copy(connection, verification)
 
     def record_quarantine(self, copy: ExpectedCopy, found: str, aside: str) -> None:
         """Record that damaged bytes are about to be moved to `aside` in their store; the same again is no news."""
@@ -116,19 +119,19 @@ _THIS = and_(
 )
 
 
-def _key(look: Look) -> dict[str, str]:
-    kind, place, address = look.copy.key
+def _key(verification: Verification) -> dict[str, str]:
+    kind, place, address = verification.copy.key
     return {"at_kind": kind, "at_place": place, "at_address": address}
 
 
-def _row(look: Look, before: KnownCopy | None) -> dict[str, object]:
+def _row(verification: Verification, before: KnownCopy | None) -> dict[str, object]:
     moment = now()
-    copy = look.copy
-    if look.read:
-        read_at, read_bytes, etag = moment, look.cost, look.etag
+    copy = verification.copy
+    if verification.read:
+        read_at, read_bytes, etag = moment, verification.cost, verification.etag
     elif before is None:
         # Until an audit reads it, what was verified when it was put counts; its tag of today is the one to compare.
-        read_at, read_bytes, etag = copy.verified_at, 0, look.etag
+        read_at, read_bytes, etag = copy.verified_at, 0, verification.etag
     else:
         read_at, read_bytes, etag = before.read_at, before.read_bytes, before.etag
     return {
@@ -138,8 +141,8 @@ def _row(look: Look, before: KnownCopy | None) -> dict[str, object]:
         "dataset": copy.dataset,
         "vintage": copy.vintage,
         "release_id": copy.release_id,
-        "state": look.state.value,
-        "detail": look.detail,
+        "state": verification.state.value,
+        "detail": verification.detail,
         "looked_at": moment,
         "read_at": read_at,
         "read_bytes": read_bytes,
@@ -148,17 +151,25 @@ def _row(look: Look, before: KnownCopy | None) -> dict[str, object]:
     }
 
 
-def _tell(connection: Connection, look: Look, before: KnownCopy | None, restored_from: str | None) -> None:
+def _tell(
+    connection: Connection, verification: Verification, before: KnownCopy | None, restored_from: str | None
+) -> None:
     was = CopyState.INTACT if before is None else before.state
-    if look.state is was:
+    if verification.state is was:
         return
-    if look.state is not CopyState.INTACT:
-        kind = f"copy {look.state.value}"
+    if verification.state is not CopyState.INTACT:
+        kind = f"copy {verification.state.value}"
     else:
         kind = "copy restored" if restored_from is not None else "copy intact again"
     source = {"restored_from": restored_from} if restored_from is not None else {}
     _append(
-        connection, kind, look.copy, expected_sha256=look.copy.sha256, found=look.detail, before=was.value, **source
+        connection,
+        kind,
+        verification.copy,
+        expected_sha256=verification.copy.sha256,
+        found=verification.detail,
+        before=was.value,
+        **source,
     )
 
 
@@ -176,28 +187,28 @@ def _append(connection: Connection, kind: str, copy: ExpectedCopy, **detail: str
     )
 
 
-def _mark_copy(connection: Connection, look: Look) -> None:
+def _mark_copy(connection: Connection, verification: Verification) -> None:
     """Let the row of a copy in a store say the same."""
-    lost = look.state.is_lost
-    if look.copy.kind is not CopyKind.RELEASE or not (look.read or lost):
+    lost = verification.state.is_lost
+    if verification.copy.kind is not CopyKind.RELEASE or not (verification.read or lost):
         return
     table = schema.copy
     connection.execute(
         update(table)
         .where(
-            table.c.release_id == look.copy.release_id,
-            table.c.artifact == look.copy.name,
-            table.c.store == look.copy.place,
+            table.c.release_id == verification.copy.release_id,
+            table.c.artifact == verification.copy.name,
+            table.c.store == verification.copy.place,
         )
         .values(intact=not lost, verified_at=now())
     )
 
 
-def _before(connection: Connection, looks: Sequence[Look]) -> dict[Key, KnownCopy]:
+def _before(connection: Connection, verifications: Sequence[Verification]) -> dict[Key, KnownCopy]:
     table = schema.fixity
     return {
         (row["kind"], row["place"], row["address"]): _known(row)
-        for addresses in chunked(dict.fromkeys(look.copy.address for look in looks))
+        for addresses in chunked(dict.fromkeys(verification.copy.address for verification in verifications))
         for row in connection.execute(select(table).where(table.c.address.in_(addresses))).mappings()
     }
 

@@ -94,7 +94,7 @@ class KnownCopy:
 
 
 @dataclass(frozen=True)
-class Look:
+class Verification:
     """One look at a copy: what was found, with words for it.
 
     `read`: in full (of a web seed: its sampled pieces; of a record: the archive's checksums), which took `cost` bytes.

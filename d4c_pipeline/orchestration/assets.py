@@ -19,7 +19,13 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.orchestration import metadata
-from d4c_pipeline.orchestration.failures import BY_COMMAND, MATERIALIZE, explained, no_run_retries_in_vain, tries_again
+from d4c_pipeline.orchestration.failures import (
+    BY_COMMAND,
+    MATERIALIZE,
+    as_dagster_failure,
+    no_run_retries_in_vain,
+    tries_again,
+)
 from d4c_pipeline.orchestration.products import Product, of_dataset, source_words
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.sensors.automation import SOURCE, condition_of
@@ -43,7 +49,7 @@ Result = dg.MaterializeResult | dg.AssetCheckResult
 
 
 @dataclass(frozen=True)
-class Shown:
+class StepPresentation:
     """How one step of `chain.run` appears as an asset: its result in the UI, and how it runs.
 
     `pool` limits how many of its kind run at once (see dagster.yaml). `checks` name the asset checks it reports. A step
@@ -134,19 +140,19 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
     ]
 
 
-def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
+def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPresentation]:
     """Return how each step of the product with that id appears; `dataset` is of its shape."""
 
     def spec(name: str, step: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
         return dg.AssetCheckSpec(name, asset=dg.AssetKey([product, step]), description=description, blocking=blocking)
 
     return {
-        "raw": Shown(
+        "raw": StepPresentation(
             _materialized(metadata.of_raw, lambda result: ",".join(native.sha256 for native in result.natives)),
             kinds=frozenset({"source", "file"}),
             pool="fetch",
         ),
-        "processed": Shown(
+        "processed": StepPresentation(
             _of_processed,
             kinds=frozenset({"duckdb", "parquet"}),
             pool="process",
@@ -154,7 +160,7 @@ def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
                 spec(check.name, "processed", check.description, blocking=True) for check in checks_of(dataset)
             ),
         ),
-        "checksums": Shown(
+        "checksums": StepPresentation(
             _materialized(metadata.of_checksums, lambda result: result.release.key),
             config={
                 "at_least": dg.Field(
@@ -164,8 +170,8 @@ def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
                 )
             },
         ),
-        "doi": Shown(_materialized(metadata.of_doi), pool="archive"),
-        "copies": Shown(
+        "doi": StepPresentation(_materialized(metadata.of_doi), pool="archive"),
+        "copies": StepPresentation(
             _of_copies,
             checks=(
                 spec(
@@ -176,9 +182,9 @@ def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
                 ),
             ),
         ),
-        "torrent": Shown(_materialized(metadata.of_torrent)),
-        "stac_item": Shown(_materialized(metadata.of_stac_item), kinds=frozenset({"json"})),
-        "deposit": Shown(
+        "torrent": StepPresentation(_materialized(metadata.of_torrent)),
+        "stac_item": StepPresentation(_materialized(metadata.of_stac_item), kinds=frozenset({"json"})),
+        "deposit": StepPresentation(
             _of_deposit,
             pool="archive",
             may_wait=True,
@@ -191,7 +197,7 @@ def shown(dataset: Dataset, product: str) -> Mapping[str, Shown]:
                 ),
             ),
         ),
-        "latest": Shown(_materialized(metadata.of_latest)),
+        "latest": StepPresentation(_materialized(metadata.of_latest)),
     }
 
 
@@ -204,13 +210,15 @@ def chain_assets(product: Product, *, pooled: bool = True) -> list[dg.AssetsDefi
     """The nine assets of a product, in order."""
     assets: list[dg.AssetsDefinition] = []
     upstream = SOURCE
-    for name, look in shown(product.sample, product.id).items():
-        assets.append(_asset(product, run.STEPS[name], look if pooled else replace(look, pool=None), upstream))
+    for name, presentation in step_presentations(product.sample, product.id).items():
+        assets.append(
+            _asset(product, run.STEPS[name], presentation if pooled else replace(presentation, pool=None), upstream)
+        )
         upstream = name
     return assets
 
 
-def _asset(product: Product, step: run.Step, look: Shown, upstream: str) -> dg.AssetsDefinition:
+def _asset(product: Product, step: run.Step, presentation: StepPresentation, upstream: str) -> dg.AssetsDefinition:
     dataset = product.sample
 
     @dg.asset(
@@ -219,14 +227,14 @@ def _asset(product: Product, step: run.Step, look: Shown, upstream: str) -> dg.A
         description=f"{step.description}\n\n**{product.title.en}** / {product.title.fr}",
         partitions_def=product.partitions,
         group_name=product.id,
-        kinds=set(look.kinds),
-        pool=look.pool,
-        config_schema=dict(look.config) or None,
-        check_specs=list(look.checks),
+        kinds=set(presentation.kinds),
+        pool=presentation.pool,
+        config_schema=dict(presentation.config) or None,
+        check_specs=list(presentation.checks),
         automation_condition=condition_of(upstream),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.licence_words, "source": source_words(dataset)},
-        output_required=not look.may_wait,
+        output_required=not presentation.may_wait,
     )
     def asset(
         context: dg.AssetExecutionContext, deployment: DeploymentResource, duckdb: ProcessingDuckDB
@@ -236,7 +244,7 @@ def _asset(product: Product, step: run.Step, look: Shown, upstream: str) -> dg.A
         attempt = op.retry_number + 1
         with (
             no_run_retries_in_vain(context.instance, context.run.run_id),
-            explained(
+            as_dagster_failure(
                 retries=deployment.retries,
                 attempt=attempt,
                 rerun=BY_COMMAND if BY_COMMAND_LINE.items() <= context.run.tags.items() else MATERIALIZE,
@@ -252,7 +260,7 @@ def _asset(product: Product, step: run.Step, look: Shown, upstream: str) -> dg.A
                 by=context.run.run_id,
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
-        yield from look.results(result)
+        yield from presentation.results(result)
 
     return asset
 
@@ -271,10 +279,12 @@ def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Datas
     )
     def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
         attempt = context.op_execution_context.retry_number + 1
-        with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             result = run.catalogue(opened, datasets)
-            for one in result.left_out:
-                context.log.warning("%s is not in the catalogue: %s. %s.", one.dataset, one.cause, one.remedy)
+            for omission in result.left_out:
+                context.log.warning(
+                    "%s is not in the catalogue: %s. %s.", omission.dataset, omission.cause, omission.remedy
+                )
             return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
 
     return asset

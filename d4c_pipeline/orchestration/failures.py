@@ -33,7 +33,7 @@ BY_COMMAND = ""
 
 
 @contextmanager
-def explained(*, retries: bool, attempt: int = 1, rerun: str = MATERIALIZE) -> Iterator[None]:
+def as_dagster_failure(*, retries: bool, attempt: int = 1, rerun: str = MATERIALIZE) -> Iterator[None]:
     """Turn an explained error into a Dagster failure with cause and remedy; a transient one asks for another attempt.
 
     `attempt` is the number of this one, from 1. `rerun` words how a step is run again (`D4CError.worded`). Raises

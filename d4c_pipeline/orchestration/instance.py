@@ -57,21 +57,21 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the embedded instance, the one that the UI of the same home shows."""
     try:
         home = dagster_home(settings)
-        with _alone(home):
+        with _opening_alone(home):
             # Dagster makes its tables when it opens them, and two that begin at once would both make them.
             instance = dg.DagsterInstance.from_config(str(home))
         with instance:
             yield instance
     except DBAPIError as error:
         # A full disk, or a server that restarts, meets Dagster's own databases first.
-        told = database.explained(error)
-        if told is None:
+        explained = database.explained(error)
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def _opening_alone(home: Path) -> Iterator[None]:
     """Wait for other processes that open the same instance right now; the lock ends with its holder."""
     with (home / ".opening").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

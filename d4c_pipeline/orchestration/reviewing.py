@@ -13,8 +13,8 @@ from d4c_pipeline.chain import run
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.orchestration.assets import shown
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.assets import step_presentations
+from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
@@ -69,7 +69,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
     @dg.op(description="Records the decision; publishes what was approved, gives up what was rejected.", pool="archive")
     def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
         with (
-            explained(retries=deployment.retries, attempt=context.retry_number + 1),
+            as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
             deployment.opened() as opened,
         ):
             who = _decider(context.run, config.who)
@@ -84,7 +84,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
             product, unit = product_of(dataset, release.vintage, families)
             for name in run.AFTER_APPROVAL:
                 done = run.run(opened, unit.partition, name, lambda: unit, by=context.run.run_id)
-                for result in shown(dataset, product.id)[name].results(done):
+                for result in step_presentations(dataset, product.id)[name].results(done):
                     if isinstance(result, dg.MaterializeResult):
                         # As if the asset itself had run: the UI shows it, and the catalogue follows.
                         context.log_event(

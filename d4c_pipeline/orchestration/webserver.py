@@ -24,7 +24,7 @@ _DAGSTERS_OWN = "dagster_webserver"
 _OURS = "d4c_pipeline.orchestration.webserver"
 
 
-def serve() -> None:
+def serve_ui() -> None:
     """Run the webserver by the options of `dagster-webserver`; read-only when nobody can sign in.
 
     Raises PermanentError when a setting of the UI can't be understood.
@@ -41,7 +41,7 @@ def serve() -> None:
     cli.cli(auto_envvar_prefix="DAGSTER_WEBSERVER")
 
 
-def dev() -> None:
+def serve_dev() -> None:
     """Run `dagster dev`, its webserver being ours."""
     from dagster._cli import cli  # noqa: PLC0415
     from dagster._cli import dev as dagsters  # noqa: PLC0415
@@ -81,4 +81,4 @@ def sign_runs(instance: dg.DagsterInstance) -> None:
 
 
 if __name__ == "__main__":
-    dev() if sys.argv[1:2] == ["dev"] else serve()
+    serve_dev() if sys.argv[1:2] == ["dev"] else serve_ui()

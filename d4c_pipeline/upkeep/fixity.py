@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.errors import BusyError, D4CError
-from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy, KnownCopy, Look, day_of
+from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, FixityPolicy, KnownCopy, Verification, day_of
 from d4c_pipeline.stores.port import Store
-from d4c_pipeline.upkeep.verification import Looker, glance
+from d4c_pipeline.upkeep.verification import Verifier, compare_size
 from d4c_pipeline.workspace.deployment import Deployment
 
 _WAIT_SECONDS = 5.0
@@ -36,11 +36,11 @@ class Audit:
     """
 
     expected: int
-    looked: int
+    checked: int
     read: int
     read_bytes: int
-    lost: tuple[Look, ...]
-    unreachable: tuple[Look, ...]
+    lost: tuple[Verification, ...]
+    unreachable: tuple[Verification, ...]
     refused: Mapping[str, str]
     busy: tuple[ExpectedCopy, ...]
     overdue: int
@@ -69,21 +69,21 @@ class _Auditor:
     deployment: Deployment
     policy: FixityPolicy
     full: bool
-    looked: int = 0
+    checked: int = 0
     read: int = 0
     read_bytes: int = 0
     overdue: int = 0
-    lost: list[Look] = field(default_factory=list[Look])
-    unreachable: list[Look] = field(default_factory=list[Look])
+    lost: list[Verification] = field(default_factory=list[Verification])
+    unreachable: list[Verification] = field(default_factory=list[Verification])
     refused: dict[str, str] = field(default_factory=dict[str, str])
     busy: list[ExpectedCopy] = field(default_factory=list[ExpectedCopy])
 
     def __post_init__(self) -> None:
         self._fixity = self.deployment.ledger.fixity
         self._moment = now()
-        self._looker = Looker(self.deployment)
+        self._verifier = Verifier(self.deployment)
         self._known = self._fixity.known()
-        self._pending: list[Look] = []
+        self._pending: list[Verification] = []
         self._pending_bytes = 0
 
     def run(self, datasets: Collection[str] | None) -> Audit:
@@ -98,12 +98,12 @@ class _Auditor:
         queue: list[ExpectedCopy] = []
         for store in self.deployment.stores:
             in_store = [copy for copy in everything if copy.kind.is_stored and copy.place == store.name]
-            queue += self._glances(store, [copy for copy in in_store if chosen(copy)], in_store)
+            queue += self._compare_sizes(store, [copy for copy in in_store if chosen(copy)], in_store)
         queue += [copy for copy in copies if self._is_remote(copy) and (self.full or self._is_due(copy))]
         self._read_due(queue)
         self._flush()
         return Audit(
-            len(copies), self.looked, self.read, self.read_bytes, tuple(self.lost), tuple(self.unreachable),
+            len(copies), self.checked, self.read, self.read_bytes, tuple(self.lost), tuple(self.unreachable),
             self.refused, tuple(self.busy), self.overdue,
         )  # fmt: skip
 
@@ -115,43 +115,45 @@ class _Auditor:
 
     # Sizes and tags
 
-    def _glances(
+    def _compare_sizes(
         self, store: Store, copies: Sequence[ExpectedCopy], in_store: Sequence[ExpectedCopy]
     ) -> list[ExpectedCopy]:
         """Look at the sizes of `copies` in a store; return those that are to be read in full, if there is budget."""
-        looks: list[Look] = []
+        sizes: list[Verification] = []
         failures = 0
         for copy in copies:
             try:
-                looks.append(glance(store, copy))
+                sizes.append(compare_size(store, copy))
                 failures = 0
             except D4CError as error:
                 failures += 1
                 if failures == min(_GIVES_UP_AFTER, len(copies)):
                     self.refused[store.name] = error.cause
                     return []
-                looks.append(Look(copy, CopyState.UNREACHABLE, error.cause))
-        if looks and all(look.state is CopyState.MISSING for look in looks) and _is_empty(store, in_store):
+                sizes.append(Verification(copy, CopyState.UNREACHABLE, error.cause))
+        if sizes and all(found.state is CopyState.MISSING for found in sizes) and _is_empty(store, in_store):
             # A disk that is not mounted, a bucket that was mistyped: nothing is put there before a person looked.
             self.refused[store.name] = f"it holds none of the {len(in_store)} copies that the ledger knows of"
             return []
-        self.looked += len(looks)
+        self.checked += len(sizes)
         due: list[ExpectedCopy] = []
-        for look in looks:
-            if look.state.is_lost:
-                self._make_sure(look.copy)
+        for found in sizes:
+            if found.state.is_lost:
+                self._confirm(found.copy)
                 continue
-            if look.state is not CopyState.INTACT or self._state(look.copy) is CopyState.INTACT:
-                self._note(look)
-            if look.state is CopyState.INTACT and (self.full or self._is_suspicious(look) or self._is_due(look.copy)):
-                due.append(look.copy)
+            if found.state is not CopyState.INTACT or self._state(found.copy) is CopyState.INTACT:
+                self._note(found)
+            if found.state is CopyState.INTACT and (
+                self.full or self._is_suspicious(found) or self._is_due(found.copy)
+            ):
+                due.append(found.copy)
         return due
 
-    def _is_suspicious(self, look: Look) -> bool:
+    def _is_suspicious(self, found: Verification) -> bool:
         """Whether it was not right the last time, or its store knows of a write since."""
-        known = self._known.get(look.copy.key)
+        known = self._known.get(found.copy.key)
         return known is not None and (
-            known.state is not CopyState.INTACT or (known.etag is not None and known.etag != look.etag)
+            known.state is not CopyState.INTACT or (known.etag is not None and known.etag != found.etag)
         )
 
     # Full reading
@@ -165,7 +167,7 @@ class _Auditor:
 
     def _reads_archive(self, copy: ExpectedCopy) -> bool:
         """Whether looking at a copy at the archive means to read it, since the archive is a folder of this machine."""
-        return copy.kind is CopyKind.ARCHIVE and self._looker.cost(copy) > 0
+        return copy.kind is CopyKind.ARCHIVE and self._verifier.cost(copy) > 0
 
     def _read_due(self, queue: Iterable[ExpectedCopy]) -> None:
         """Read copies while there is budget: those that were not right first, then those read longest ago."""
@@ -174,29 +176,29 @@ class _Auditor:
         if left is not None:
             left -= self._fixity.bytes_read_since(day_of(self._moment))
         for copy in ordered:
-            cost = self._looker.cost(copy)
+            cost = self._verifier.cost(copy)
             if left is not None and left <= 0 and cost and not self.full and self._state(copy) is CopyState.INTACT:
                 self.overdue += 1
                 continue
-            look = self._looker.look(copy)
-            self.read += look.read
-            self.read_bytes += look.cost
+            found = self._verifier.verify(copy)
+            self.read += found.read
+            self.read_bytes += found.cost
             if left is not None:
-                left -= look.cost
+                left -= found.cost
             if not copy.kind.is_stored:
-                self.looked += 1
-            if look.state.is_lost and copy.kind.is_stored:
-                self._make_sure(copy)
+                self.checked += 1
+            if found.state.is_lost and copy.kind.is_stored:
+                self._confirm(copy)
             else:
-                self._note(look)
+                self._note(found)
 
-    def _make_sure(self, copy: ExpectedCopy) -> None:
+    def _confirm(self, copy: ExpectedCopy) -> None:
         """Look again in full while nobody works on it, and record what is found then."""
         leases = self.deployment.ledger.leases
         try:
             with leases.hold(lease_on(copy), wait=_WAIT_SECONDS):
                 if self._fixity.is_expected(copy):
-                    self._note(self._looker.look(copy))
+                    self._note(self._verifier.verify(copy))
                     self._flush()
         except BusyError:
             self.busy.append(copy)
@@ -211,19 +213,19 @@ class _Auditor:
         """When a copy was last read in full, by an audit or by what put it there; None when it never was."""
         return last_read(copy, self._known.get(copy.key))
 
-    def _note(self, look: Look) -> None:
-        if look.state.is_lost:
-            self.lost.append(look)
-        elif look.state is CopyState.UNREACHABLE:
-            self.unreachable.append(look)
-        self._pending.append(look)
-        self._pending_bytes += look.cost
+    def _note(self, found: Verification) -> None:
+        if found.state.is_lost:
+            self.lost.append(found)
+        elif found.state is CopyState.UNREACHABLE:
+            self.unreachable.append(found)
+        self._pending.append(found)
+        self._pending_bytes += found.cost
         if len(self._pending) >= _BATCH or self._pending_bytes >= _BATCH_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         # A copy that was glanced at may have been read since: the last look counts.
-        self._fixity.record(list({look.copy.key: look for look in self._pending}.values()))
+        self._fixity.record(list({found.copy.key: found for found in self._pending}.values()))
         self._pending, self._pending_bytes = [], 0
 
 

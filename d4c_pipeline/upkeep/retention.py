@@ -27,20 +27,21 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import artifact_path
 
 REFUSED = ("held back", "missed")
-"""The deeds that are none: what ought to be done and could not be."""
+"""Actions that changed nothing: they were due, and failed."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What was, or with a dry run would be, done with a release on a mirror.
+class RetentionAction:
+    """The action of retention on one release in one mirror, done or, in a dry run, planned.
 
-    `deed`: `pruned`, `pushed` (it is wanted there, again or at last), `held back` (it ought to be pruned, and can't) or
-    `missed` (the mirror is down). `files` and `size` (bytes) are those concerned; `reason` says why in the latter two.
+    `action`: `pruned`, `pushed` (the release was missing there), `held back` (due for pruning, but not safe elsewhere)
+    or `missed` (the mirror is down). `files` and `size` (bytes) count the files concerned. `reason` explains the last
+    two.
     """
 
     release: str
     mirror: str
-    deed: str
+    action: str
     files: int
     size: int
     reason: str = ""
@@ -59,13 +60,13 @@ class _Line:
         return frozenset(release.id for release in (self.releases if newest is None else self.releases[-newest:]))
 
 
-def keep(
+def apply(
     deployment: Deployment,
     declared: Sequence[Dataset] = (),
     families: Sequence[Family] = (),
     *,
     dry_run: bool = False,
-) -> tuple[Kept, ...]:
+) -> tuple[RetentionAction, ...]:
     """Prune from the mirrors what the datasets no longer want there, and push what they do; by release and mirror.
 
     `declared` are the datasets as their YAML says today, and `families` say what their members want; of others the
@@ -80,21 +81,21 @@ def keep(
                 f"{line.dataset.id} would prune the primary store ({deployment.primary.name}), which keeps everything",
                 "Name only mirrors under publication.retention",
             )
-    keeping = _Keeping(deployment, lines)
+    run = _Retention(deployment, lines)
     if dry_run:
-        return tuple(keeping.planned())
+        return tuple(run.planned())
     with deployment.ledger.leases.hold(lease_keys.RETENTION):
-        pushed = list(keeping.push())
-        held_back = list(keeping.give_up())
+        pushed = list(run.push())
+        held_back = list(run.give_up())
         # What a run that died has pushed is not pushed again, and has to be named all the same.
-        if pushed or keeping.has_given_up() or deployment.ledger.pruning.to_follow():
+        if pushed or run.has_given_up() or deployment.ledger.pruning.to_follow():
             follow_copies(deployment, declared)
             deployment.ledger.pruning.record_followed()
-        return (*pushed, *held_back, *keeping.delete())
+        return (*pushed, *held_back, *run.delete())
 
 
 def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequence[Family]) -> Iterator[_Line]:
-    known = catalogue.known_datasets(deployment, declared)
+    known = catalogue.latest_declarations(deployment, declared)
     for family in families:
         of_today = {"publication": family.sample.publication}
         known |= {name: one.model_copy(update=of_today) for name, one in known.items() if family.key_of(name)}
@@ -106,29 +107,29 @@ def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequen
         yield _Line(known[dataset], tuple(releases))
 
 
-class _Keeping:
-    """The steps of `keep`, and what was found on the way: which mirrors are down, which releases must stay whole."""
+class _Retention:
+    """The steps of `apply`, and what was found on the way: which mirrors are down, which releases must stay whole."""
 
     def __init__(self, deployment: Deployment, lines: Sequence[_Line]) -> None:
         self._deployment, self._lines, self._ledger = deployment, lines, deployment.ledger
         self._down: dict[str, str] = {}
         self._reasons: dict[int, str] = {}
 
-    def planned(self) -> Iterator[Kept]:
+    def planned(self) -> Iterator[RetentionAction]:
         """Say what the others would do."""
-        for line, release, mirror in self._places():
+        for line, release, mirror in self._targets():
             if release.id in line.wanted(mirror.name):
                 if missing := self._missing(release, mirror):
-                    yield _kept(release, mirror, "pushed", missing)
+                    yield _action(release, mirror, "pushed", missing)
                 continue
             held = {copy.artifact: copy.size for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
             if gone := held | {one.artifact: one.size for one in self._given_up(release, mirror)}:
-                reason = self._why_not(release)
-                yield _kept(release, mirror, "held back" if reason else "pruned", gone, reason)
+                reason = self._obstacle(release)
+                yield _action(release, mirror, "held back" if reason else "pruned", gone, reason)
 
-    def push(self) -> Iterator[Kept]:
+    def push(self) -> Iterator[RetentionAction]:
         """Put into the mirrors what they ought to hold, and don't."""
-        for line, release, mirror in self._places():
+        for line, release, mirror in self._targets():
             if release.id not in line.wanted(mirror.name) or not self._missing(release, mirror):
                 continue
             with self._deployment.working_on(line.dataset, release.vintage):
@@ -138,41 +139,41 @@ class _Keeping:
                 self._reach(mirror, partial(self._put, release, mirror, missing))
             yield self._done(release, mirror, "pushed", missing)
 
-    def give_up(self) -> Iterator[Kept]:
+    def give_up(self) -> Iterator[RetentionAction]:
         """Record what is meant to go from the mirrors; yields what must stay nevertheless."""
-        for line, release, mirror in self._places():
+        for line, release, mirror in self._targets():
             if release.id in line.wanted(mirror.name):
                 continue
             with self._deployment.working_on(line.dataset, release.vintage):
                 copies = self._ledger.copies.of(release)
                 held = {copy.artifact: copy.size for copy in copies if copy.store == mirror.name}
-                reason = self._why_not(release) if held else ""
+                reason = self._obstacle(release) if held else ""
                 if held and not reason:
                     self._ledger.pruning.give_up(release, mirror.name)
             if reason:
-                yield _kept(release, mirror, "held back", held, reason)
+                yield _action(release, mirror, "held back", held, reason)
 
     def has_given_up(self) -> bool:
         """Whether anything waits to be deleted, given up just now or by a run that died."""
-        return any(self._given_up(release, mirror) for _, release, mirror in self._places())
+        return any(self._given_up(release, mirror) for _, release, mirror in self._targets())
 
-    def delete(self) -> Iterator[Kept]:
+    def delete(self) -> Iterator[RetentionAction]:
         """Delete what was given up."""
-        for line, release, mirror in self._places():
+        for line, release, mirror in self._targets():
             with self._deployment.working_on(line.dataset, release.vintage) as lease:
                 left = self._given_up(release, mirror)
-                reason = self._why_not(release) if left else ""
+                reason = self._obstacle(release) if left else ""
                 if left and not reason:
                     self._reach(mirror, partial(self._take, release, mirror, left, lease))
             if left:
                 sizes = {one.artifact: one.size for one in left}
                 yield (
-                    _kept(release, mirror, "held back", sizes, reason)
+                    _action(release, mirror, "held back", sizes, reason)
                     if reason
                     else self._done(release, mirror, "pruned", sizes)
                 )
 
-    def _places(self) -> Iterator[tuple[_Line, Release, Store]]:
+    def _targets(self) -> Iterator[tuple[_Line, Release, Store]]:
         for line in self._lines:
             for release in line.releases:
                 for mirror in self._deployment.stores[1:]:
@@ -210,18 +211,18 @@ class _Keeping:
         pruned = self._ledger.pruning.of(release)
         return tuple(one for one in pruned if one.store == mirror.name and one.deleted_at is None)
 
-    def _why_not(self, release: Release) -> str:
+    def _obstacle(self, release: Release) -> str:
         """Why no mirror may lose a release: what the archive or the primary store, read anew, lacks. Empty: it may."""
         if release.id not in self._reasons:
-            self._reasons[release.id] = _lacking(self._deployment, release)
+            self._reasons[release.id] = _unsafe_reason(self._deployment, release)
         return self._reasons[release.id]
 
-    def _done(self, release: Release, mirror: Store, deed: str, sizes: Mapping[str, int]) -> Kept:
+    def _done(self, release: Release, mirror: Store, action: str, sizes: Mapping[str, int]) -> RetentionAction:
         reason = self._down.get(mirror.name, "")
-        return _kept(release, mirror, "missed" if reason else deed, sizes, reason)
+        return _action(release, mirror, "missed" if reason else action, sizes, reason)
 
 
-def _lacking(deployment: Deployment, release: Release) -> str:
+def _unsafe_reason(deployment: Deployment, release: Release) -> str:
     deposit = deployment.ledger.deposits.of(release)
     if deposit is None or deposit.state is not DepositState.PUBLISHED:
         return "it is not published in the archive"
@@ -234,5 +235,7 @@ def _lacking(deployment: Deployment, release: Release) -> str:
     return ""
 
 
-def _kept(release: Release, mirror: Store, deed: str, sizes: Mapping[str, int], reason: str = "") -> Kept:
-    return Kept(release.name, mirror.name, deed, len(sizes), sum(sizes.values()), reason)
+def _action(
+    release: Release, mirror: Store, action: str, sizes: Mapping[str, int], reason: str = ""
+) -> RetentionAction:
+    return RetentionAction(release.name, mirror.name, action, len(sizes), sum(sizes.values()), reason)

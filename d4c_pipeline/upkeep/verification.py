@@ -13,7 +13,7 @@ from d4c_pipeline.archives.port import PublishedRecord, WithdrawnError
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
-from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
+from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Verification
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.measure import measure
 from d4c_pipeline.stores.port import Store
@@ -27,17 +27,17 @@ _SAMPLES = 3
 _GIVES_UP_AFTER = 3  # times in a row that a place gave no answer: each took minutes, and thousands may be to come
 
 
-def glance(store: Store, copy: ExpectedCopy) -> Look:
+def compare_size(store: Store, copy: ExpectedCopy) -> Verification:
     """Compare the size of a copy in a store, without reading it. Raises what the store does when it can't be asked."""
     facts = store.facts(copy.address)
     if facts is None:
-        return Look(copy, CopyState.MISSING, "nothing is there")
+        return Verification(copy, CopyState.MISSING, "nothing is there")
     if facts.size != copy.size:
-        return Look(copy, CopyState.DAMAGED, f"{facts.size} bytes instead of {copy.size}", facts.etag)
-    return Look(copy, CopyState.INTACT, etag=facts.etag)
+        return Verification(copy, CopyState.DAMAGED, f"{facts.size} bytes instead of {copy.size}", facts.etag)
+    return Verification(copy, CopyState.INTACT, etag=facts.etag)
 
 
-class Looker:
+class Verifier:
     """Looks at copies in full; for as long as it lives it remembers records, torrents, and who does not answer."""
 
     def __init__(self, deployment: Deployment) -> None:
@@ -47,7 +47,7 @@ class Looker:
         self._silences: Counter[str] = Counter()
         self._pieces: dict[tuple[int, str], Pieces] = {}
 
-    def look(self, copy: ExpectedCopy) -> Look:
+    def verify(self, copy: ExpectedCopy) -> Verification:
         """Look at a copy in full. Whatever hinders it makes the copy unreachable, and says so."""
         try:
             if copy.kind is CopyKind.ARCHIVE:
@@ -56,7 +56,7 @@ class Looker:
                 return self._seed(copy)
             return self._stored(self._stores[copy.place], copy)
         except D4CError as error:
-            return Look(copy, CopyState.UNREACHABLE, error.cause)
+            return Verification(copy, CopyState.UNREACHABLE, error.cause)
 
     def cost(self, copy: ExpectedCopy) -> int:
         """Return about how many bytes a look at a copy reads."""
@@ -64,39 +64,41 @@ class Looker:
             return copy.size if self._archive_path(copy) is not None else 0
         return copy.size
 
-    def _stored(self, store: Store, copy: ExpectedCopy) -> Look:
+    def _stored(self, store: Store, copy: ExpectedCopy) -> Verification:
         facts = store.facts(copy.address)
         found = measure(store, copy.address)
         if facts is None or found is None:
-            return Look(copy, CopyState.MISSING, "nothing is there", read=True)
-        said = _difference(copy, found.size, found.sha256)
-        state = CopyState.DAMAGED if said else CopyState.INTACT
-        return Look(copy, state, said, facts.etag, read=True, cost=found.size or 0)
+            return Verification(copy, CopyState.MISSING, "nothing is there", read=True)
+        detail = _difference(copy, found.size, found.sha256)
+        state = CopyState.DAMAGED if detail else CopyState.INTACT
+        return Verification(copy, state, detail, facts.etag, read=True, cost=found.size or 0)
 
     def _archive_path(self, copy: ExpectedCopy) -> Path | None:
         record_id, _, name = copy.address.partition("/")
         return self._deployment.archive.local_path(record_id, name)
 
-    def _archived(self, copy: ExpectedCopy) -> Look:
+    def _archived(self, copy: ExpectedCopy) -> Verification:
         """Compare with the archive's own checksums; a folder of this machine is read, since nobody else does."""
         record_id, _, name = copy.address.partition("/")
         try:
             record = self._record(record_id)
         except WithdrawnError as error:
-            return Look(copy, CopyState.MISSING, error.cause, read=True)
+            return Verification(copy, CopyState.MISSING, error.cause, read=True)
         there = None if record is None else next((file for file in record.files if file.name == name), None)
         path = self._archive_path(copy)
         if path is not None:
             found = hash_file(path)
-            said = _difference(copy, found.size, found.sha256)
-            return Look(copy, CopyState.DAMAGED if said else CopyState.INTACT, said, read=True, cost=found.size)
+            detail = _difference(copy, found.size, found.sha256)
+            return Verification(
+                copy, CopyState.DAMAGED if detail else CopyState.INTACT, detail, read=True, cost=found.size
+            )
         if there is None:
-            said = "the archive has no such record" if record is None else "the record has no such file"
-            return Look(copy, CopyState.MISSING, said, read=True)
+            detail = "the archive has no such record" if record is None else "the record has no such file"
+            return Verification(copy, CopyState.MISSING, detail, read=True)
         if (there.size, there.md5) != (copy.size, copy.md5):
-            said = f"{there.size} bytes, md5 {there.md5} instead of {copy.size} bytes, md5 {copy.md5}"
-            return Look(copy, CopyState.DAMAGED, said, read=True)
-        return Look(copy, CopyState.INTACT, read=True)
+            detail = f"{there.size} bytes, md5 {there.md5} instead of {copy.size} bytes, md5 {copy.md5}"
+            return Verification(copy, CopyState.DAMAGED, detail, read=True)
+        return Verification(copy, CopyState.INTACT, read=True)
 
     def _record(self, record_id: str) -> PublishedRecord | None:
         """What the archive says of a record, asked once for all of its files. Raises what the archive does."""
@@ -115,22 +117,22 @@ class Looker:
             raise found
         return found
 
-    def _seed(self, copy: ExpectedCopy) -> Look:
+    def _seed(self, copy: ExpectedCopy) -> Verification:
         server = urlsplit(copy.address).netloc
         if self._silences[server] >= _GIVES_UP_AFTER:
-            said = f"{server} gave no answer {_GIVES_UP_AFTER} times"
-            return Look(copy, CopyState.UNREACHABLE, said)
+            detail = f"{server} gave no answer {_GIVES_UP_AFTER} times"
+            return Verification(copy, CopyState.UNREACHABLE, detail)
         pieces = self._pieces_of(copy)
         with answering(self._deployment) as silent:
             if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
-                return Look(copy, CopyState.UNREACHABLE, silent)
+                return Verification(copy, CopyState.UNREACHABLE, silent)
             verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, anew=True)
         self._silences[server] = self._silences[server] + 1 if verdict.silent else 0
         if verdict.silent:
-            return Look(copy, CopyState.UNREACHABLE, verdict.reason)
+            return Verification(copy, CopyState.UNREACHABLE, verdict.reason)
         cost = min(copy.size, (_SAMPLES + 2) * pieces.piece_size)
         state = CopyState.INTACT if verdict.ok else CopyState.DAMAGED
-        return Look(copy, state, "" if verdict.ok else verdict.reason, read=True, cost=cost)
+        return Verification(copy, state, "" if verdict.ok else verdict.reason, read=True, cost=cost)
 
     def _pieces_of(self, copy: ExpectedCopy) -> Pieces:
         """The piece hashes of a data artifact, out of its torrent in the release, which was verified on the way."""

@@ -79,7 +79,7 @@ def run_latest(fatal: str) -> None:
 
 def run_retention(fatal: str) -> None:
     """Do the same with what retention does to the mirrors, as the dataset declares it now."""
-    _dying(fatal, lambda opened, dataset: retention.keep(opened, [dataset]))
+    _dying(fatal, lambda opened, dataset: retention.apply(opened, [dataset]))
 
 
 def _run(fatal: str, steps: Sequence[str]) -> None:

@@ -10,13 +10,13 @@ import dagster as dg
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.model.fixity import CopyKind, FixityPolicy, Look
+from d4c_pipeline.model.fixity import CopyKind, FixityPolicy, Verification
 from d4c_pipeline.orchestration.daily.schedule import daily
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.coverage import shortfalls
 from d4c_pipeline.upkeep.fixity import Audit, audit
-from d4c_pipeline.upkeep.repair import Mended, Outcome, repair
+from d4c_pipeline.upkeep.repair import Outcome, RepairResult, repair
 from d4c_pipeline.workspace.deployment import Deployment
 
 FIXITY_KEY = dg.AssetKey(["fixity"])
@@ -56,25 +56,25 @@ def fixity_asset(declared: Sequence[Dataset | Family]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         op = context.op_execution_context
-        with explained(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened() as opened:
+        with as_dagster_failure(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened() as opened:
             found = audit(opened, FixityPolicy.of(opened.settings), full=op.op_config["full"])
-            mended = repair(opened)
-            results = _results(opened, declared, found, mended)
+            repairs = repair(opened)
+            results = _results(opened, declared, found, repairs)
         yield from results
 
     return asset
 
 
 def _results(
-    deployment: Deployment, declared: Sequence[Dataset | Family], found: Audit, mended: Sequence[Mended]
+    deployment: Deployment, declared: Sequence[Dataset | Family], found: Audit, repairs: Sequence[RepairResult]
 ) -> list[dg.MaterializeResult | dg.AssetCheckResult]:
-    restored = [one for one in mended if one.outcome is Outcome.RESTORED]
-    left = [one for one in mended if one.outcome not in _GOOD]
-    archived = [look for look in found.lost if look.copy.kind is CopyKind.ARCHIVE]
-    seeds = [look for look in found.lost if look.copy.kind is CopyKind.WEB_SEED]
+    restored = [one for one in repairs if one.outcome is Outcome.RESTORED]
+    left = [one for one in repairs if one.outcome not in _GOOD]
+    archived = [finding for finding in found.lost if finding.copy.kind is CopyKind.ARCHIVE]
+    seeds = [finding for finding in found.lost if finding.copy.kind is CopyKind.WEB_SEED]
     short = shortfalls(deployment, declared)
     unasked = [f"{place} was left alone: {why}" for place, why in found.refused.items()]
-    unasked += [f"{look.copy}: {look.detail}" for look in found.unreachable]
+    unasked += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable]
     unasked += [f"{copy}: others work on its vintage" for copy in found.busy]
     if found.overdue:
         unasked.append(f"{found.overdue} copies should have been read by now; the day's budget was used up")
@@ -82,7 +82,7 @@ def _results(
         dg.MaterializeResult(
             metadata={
                 "copies": found.expected,
-                "looked_at": found.looked,
+                "looked_at": found.checked,
                 "read_in_full": found.read,
                 "bytes_read": found.read_bytes,
                 "lost": len(found.lost),
@@ -92,7 +92,7 @@ def _results(
         ),
         _check(
             COPIES_INTACT,
-            [*(_mended(one) for one in left), *(_mended(one) for one in restored)],
+            [*(_repair_line(one) for one in left), *(_repair_line(one) for one in restored)],
             dg.AssetCheckSeverity.ERROR if left else dg.AssetCheckSeverity.WARN,
             expected="every copy in a store with the bytes that were published",
             actual=f"{len(restored) + len(left)} lost, {len(restored)} put back, {len(left)} not",
@@ -103,7 +103,7 @@ def _results(
         ),
         _check(
             ARCHIVE_INTACT,
-            [_look(look) for look in archived],
+            [_sentence(finding) for finding in archived],
             dg.AssetCheckSeverity.ERROR,
             expected="the files of every published record, by name, size and checksum",
             actual=f"{len(archived)} files differ or are missing",
@@ -111,7 +111,7 @@ def _results(
         ),
         _check(
             WEB_SEEDS_SERVE,
-            [_look(look) for look in seeds],
+            [_sentence(finding) for finding in seeds],
             dg.AssetCheckSeverity.WARN,
             expected="the right bytes for every piece that was asked for",
             actual=f"{len(seeds)} web seeds do not serve them",
@@ -154,15 +154,15 @@ def _check(
     )
 
 
-def _mended(one: Mended) -> str:
+def _repair_line(one: RepairResult) -> str:
     aside = f", the damaged bytes moved to {one.quarantine}" if one.quarantine else ""
     if one.outcome is Outcome.RESTORED:
         return f"{one.copy}: restored from {one.source}{aside}"
-    return f"{one.copy}: {one.outcome.value}{aside}; {one.said}"
+    return f"{one.copy}: {one.outcome.value}{aside}; {one.reason}"
 
 
-def _look(look: Look) -> str:
-    return f"{look.copy}: {look.state.value}, {look.detail}"
+def _sentence(finding: Verification) -> str:
+    return f"{finding.copy}: {finding.state.value}, {finding.detail}"
 
 
 FIXITY_JOB = dg.define_asset_job(

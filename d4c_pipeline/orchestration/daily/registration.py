@@ -8,7 +8,7 @@ import dagster as dg
 
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.registration import check_registrations
 
@@ -26,7 +26,7 @@ def registration_check() -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
         attempt = context.op_execution_context.retry_number + 1
-        with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             found = check_registrations(opened)
         missing = [one for one in found if not one.registered]
         return dg.AssetCheckResult(

@@ -12,10 +12,10 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep import retention
-from d4c_pipeline.upkeep.retention import Kept
+from d4c_pipeline.upkeep.retention import RetentionAction
 
 RETENTION_KEY = dg.AssetKey(["retention"])
 CHECK_NAME = "as_wanted"
@@ -40,14 +40,14 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
     )
     def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
         attempt = context.op_execution_context.retry_number + 1
-        with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
-            done = retention.keep(opened, datasets, families)
-        refused = [one for one in done if one.deed in retention.REFUSED]
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+            done = retention.apply(opened, datasets, families)
+        refused = [one for one in done if one.action in retention.REFUSED]
         return dg.MaterializeResult(
             metadata={
-                "pruned": sum(one.deed == "pruned" for one in done),
-                "pushed": sum(one.deed == "pushed" for one in done),
-                "freed": sum(one.size for one in done if one.deed == "pruned"),
+                "pruned": sum(one.action == "pruned" for one in done),
+                "pushed": sum(one.action == "pushed" for one in done),
+                "freed": sum(one.size for one in done if one.action == "pruned"),
                 "done": _listed(done),
             },
             check_results=[
@@ -68,9 +68,9 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
     return asset
 
 
-def _listed(done: Sequence[Kept]) -> dg.MetadataValue:
+def _listed(done: Sequence[RetentionAction]) -> dg.MetadataValue:
     lines = [
-        f"- {one.release} on {one.mirror}: {one.deed}, {one.files} files{f', {one.reason}' if one.reason else ''}"
+        f"- {one.release} on {one.mirror}: {one.action}, {one.files} files{f', {one.reason}' if one.reason else ''}"
         for one in done
     ]
     return dg.MetadataValue.md("\n".join(lines) or "nothing")

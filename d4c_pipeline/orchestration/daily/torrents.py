@@ -11,7 +11,7 @@ import dagster as dg
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
-from d4c_pipeline.orchestration.failures import explained
+from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.reissue import follow_copies
 
@@ -30,7 +30,7 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
         attempt = context.op_execution_context.retry_number + 1
-        with explained(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = follow_copies(opened, datasets)
         remarks = [f"{one.artifact}: {remark}" for one in done for remark in one.remarks]
         remarks += [f"{one.artifact}: no address serves it" for one in done if not one.torrent.web_seeds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from d4c_pipeline.ledger import Ledger
-from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Look
+from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Verification
 from d4c_pipeline.model.release import Release
 
 DATA, MANIFEST = "a" * 64, "b" * 64
@@ -60,10 +60,10 @@ def test_what_was_found_is_remembered_once_and_told_when_it_changes(
     ledger.publications.switch_latest(release, {"processed/provinces.parquet": DATA}, ())
     copies = [copy for copy in ledger.fixity.expected("primary") if copy.place == "west"]
     assert len(copies) == 3
-    ledger.fixity.record([Look(copy, CopyState.INTACT, etag="1", read=True, cost=10) for copy in copies])
-    ledger.fixity.record([Look(copies[-1], CopyState.DAMAGED, "rot", read=True)])
-    ledger.fixity.record([Look(copies[-1], CopyState.DAMAGED, "rot", read=True)])
-    ledger.fixity.record([Look(copies[-1], CopyState.INTACT, read=True)], restored_from="primary")
+    ledger.fixity.record([Verification(copy, CopyState.INTACT, etag="1", read=True, cost=10) for copy in copies])
+    ledger.fixity.record([Verification(copies[-1], CopyState.DAMAGED, "rot", read=True)])
+    ledger.fixity.record([Verification(copies[-1], CopyState.DAMAGED, "rot", read=True)])
+    ledger.fixity.record([Verification(copies[-1], CopyState.INTACT, read=True)], restored_from="primary")
     known = ledger.fixity.known()
     assert known.keys() == {copy.key for copy in copies}
     assert {one.state for one in known.values()} == {CopyState.INTACT}

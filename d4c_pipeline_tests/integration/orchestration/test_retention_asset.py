@@ -10,7 +10,7 @@ import pytest
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep import retention
-from d4c_pipeline.upkeep.retention import Kept
+from d4c_pipeline.upkeep.retention import RetentionAction
 
 
 def ran(home: Path) -> tuple[dg.AssetMaterialization, dg.AssetCheckEvaluation]:
@@ -35,11 +35,11 @@ def test_without_mirrors_nothing_is_done(tmp_path: Path) -> None:
 
 def test_what_was_held_back_warns_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = (
-        Kept("a_v0.1.0", "west", "pruned", 9, 1000),
-        Kept("a_v0.2.0", "west", "pushed", 8, 500),
-        Kept("b_v0.1.0", "west", "held back", 9, 70, "the archive has no b.parquet"),
+        RetentionAction("a_v0.1.0", "west", "pruned", 9, 1000),
+        RetentionAction("a_v0.2.0", "west", "pushed", 8, 500),
+        RetentionAction("b_v0.1.0", "west", "held back", 9, 70, "the archive has no b.parquet"),
     )
-    monkeypatch.setattr(retention, "keep", lambda *_: done)
+    monkeypatch.setattr(retention, "apply", lambda *_: done)
     made, found = ran(tmp_path / "home")
     assert [made.metadata[name].value for name in ("pruned", "pushed", "freed")] == [1, 1, 1000]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -19,7 +19,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, NeedsPersonError
 from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.orchestration.assets import dataset_assets, shown
+from d4c_pipeline.orchestration.assets import dataset_assets, step_presentations
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.publishing import RunFailedError, publish_vintage
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
@@ -170,7 +170,7 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
     settings = Settings.from_environment()
     source(rows(200, "QuÃ©bec"), checks="{mojibake_allowed: 200, totals: [{rows: 201}]}")
     dataset = dataset_of(settings)
-    specs = {spec.name: spec for spec in shown(dataset, dataset.id)["processed"].checks}
+    specs = {spec.name: spec for spec in step_presentations(dataset, dataset.id)["processed"].checks}
     assert list(specs) == [check.name for check in CHECKS if check.name != "dguids_well_formed"]
     assert all(spec.blocking for spec in specs.values())
 

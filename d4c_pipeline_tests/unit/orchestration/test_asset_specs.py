@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from d4c_pipeline.chain.run import STEPS
-from d4c_pipeline.orchestration.assets import shown
+from d4c_pipeline.orchestration.assets import step_presentations
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of
 from d4c_pipeline.workspace.datasets import load_datasets
@@ -147,4 +147,4 @@ def test_sensors_of_a_source_wait_for_an_operator_and_the_automation_does_not(
 
 
 def test_the_steps_are_told_in_the_order_of_the_chain() -> None:
-    assert tuple(shown(next(iter(load_datasets([]).values())), "any")) == tuple(STEPS) == tuple(CHAIN)
+    assert tuple(step_presentations(next(iter(load_datasets([]).values())), "any")) == tuple(STEPS) == tuple(CHAIN)

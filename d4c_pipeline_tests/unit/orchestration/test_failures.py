@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from d4c_pipeline.model import errors
-from d4c_pipeline.orchestration.failures import RETRIES, explained
+from d4c_pipeline.orchestration.failures import RETRIES, as_dagster_failure
 
 
 def told(failure: dg.Failure) -> dict[str, object]:
@@ -15,7 +15,7 @@ def told(failure: dg.Failure) -> dict[str, object]:
 
 @pytest.mark.parametrize("kind", [errors.TransientError, errors.BusyError])
 def test_what_passes_by_itself_is_tried_again(kind: type[errors.D4CError]) -> None:
-    with pytest.raises(dg.RetryRequested) as caught, explained(retries=True, attempt=2):
+    with pytest.raises(dg.RetryRequested) as caught, as_dagster_failure(retries=True, attempt=2):
         raise kind("The thing broke", "Mend it")
     assert caught.value.max_retries == 3
     assert caught.value.seconds_to_wait is not None
@@ -38,7 +38,7 @@ def test_what_passes_by_itself_is_tried_again(kind: type[errors.D4CError]) -> No
     ],
 )
 def test_anything_else_stops_at_once_with_cause_and_remedy(kind: type[errors.D4CError], retries: bool) -> None:
-    with pytest.raises(dg.Failure) as caught, explained(retries=retries):
+    with pytest.raises(dg.Failure) as caught, as_dagster_failure(retries=retries):
         raise kind("The thing broke", "Mend it")
     assert caught.value.allow_retries is False
     assert caught.value.description == "The thing broke. Mend it."
@@ -47,14 +47,14 @@ def test_anything_else_stops_at_once_with_cause_and_remedy(kind: type[errors.D4C
 
 
 def test_no_secret_reaches_the_ui() -> None:
-    with pytest.raises(dg.Failure) as caught, explained(retries=True):
+    with pytest.raises(dg.Failure) as caught, as_dagster_failure(retries=True):
         raise errors.SourceError("https://me:hunter2@example.ca/?token=abc answered 403")
     assert caught.value.description == "https://example.ca/?token=*** answered 403."
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError, KeyboardInterrupt])
 def test_a_bug_and_an_interruption_pass_as_they_are(bug: type[BaseException]) -> None:
-    with pytest.raises(bug), explained(retries=True):
+    with pytest.raises(bug), as_dagster_failure(retries=True):
         raise bug
 
 

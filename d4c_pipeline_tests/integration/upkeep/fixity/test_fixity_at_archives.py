@@ -60,7 +60,7 @@ def test_a_record_is_asked_for_once_and_no_byte_of_it_is_read(
     there: Deployment, deposited: tuple[Release, Record], fake: FakeInvenio
 ) -> None:
     found = audit(there, POLICY)
-    assert (found.expected, found.looked, found.lost, found.unreachable) == (6, 6, (), ())
+    assert (found.expected, found.checked, found.lost, found.unreachable) == (6, 6, (), ())
     assert (found.read, found.read_bytes) == (2, 0)
     assert fake.calls == ["GET /records/{id}"]
     # Again after seven days; until then nobody asks.
@@ -177,7 +177,7 @@ def test_a_deposit_of_another_archive_is_not_asked_for_here(
 ) -> None:
     with rot.deployment(there.settings.home) as elsewhere:
         found = audit(elsewhere, POLICY)
-    assert (found.expected, found.looked, found.lost, found.unreachable) == (6, 4, (), ())
+    assert (found.expected, found.checked, found.lost, found.unreachable) == (6, 4, (), ())
     assert fake.calls == []
 
 
@@ -190,7 +190,7 @@ def test_a_real_one_is_asked_and_what_differs_is_told(invenio_lane: tuple[str, s
         # The server outlives the test: no other run may have had these bytes.
         rot.publish(at, "1.0.0", {"data.parquet": uuid.uuid4().bytes, "manifest.json": b"{}\n"})
         found = audit(at, POLICY)
-        assert (found.expected, found.looked, found.read_bytes, found.lost, found.unreachable) == (6, 6, 0, (), ())
+        assert (found.expected, found.checked, found.read_bytes, found.lost, found.unreachable) == (6, 6, 0, (), ())
         lost_and_restored(at)
         assert audit(at, POLICY, full=True).lost == ()
         # A published record can't be harmed from outside: what was published is made to be something else instead.

@@ -72,10 +72,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_what_was_just_published_is_glanced_at_and_not_read_again(at: Deployment, release: Release) -> None:
     found = audit(at, POLICY)
     # The archive's two files were never looked at by an audit: a folder of this machine, they are read.
-    assert (found.expected, found.looked, found.read, found.lost) == (6, 6, 2, ())
+    assert (found.expected, found.checked, found.read, found.lost) == (6, 6, 2, ())
     assert found.read_bytes == sum(artifact.size for artifact in release.artifacts)
     again = audit(at, POLICY)
-    assert (again.looked, again.read, again.read_bytes) == (4, 0, 0)
+    assert (again.checked, again.read, again.read_bytes) == (4, 0, 0)
 
 
 @pytest.mark.parametrize(

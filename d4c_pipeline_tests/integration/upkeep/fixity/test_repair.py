@@ -119,7 +119,7 @@ def test_where_nothing_good_is_left_it_is_told_and_nothing_damaged_is_served(at:
     assert {one.copy for one in done} == set(lost[:2])
     for one in done:
         assert one.outcome is Outcome.NO_GOOD_COPY
-        assert one.said == f"no other copy has the right bytes; the damaged ones lie at {one.quarantine}"
+        assert one.reason == f"no other copy has the right bytes; the damaged ones lie at {one.quarantine}"
         assert rot.content_of(at, one.copy) is None
         assert rot.set_aside(at, one.copy.place) == [bad[one.copy.place]]
     # The archive's is not ours to touch.
@@ -180,7 +180,7 @@ def test_what_reads_right_the_next_time_is_not_moved(at: Deployment, release: Re
     flickering.left = 1  # the repair looks, then measures what it is about to move
     (done,) = repair(doubtful)
     assert done.outcome is Outcome.FAILED
-    assert "at one reading and others at the next" in done.said
+    assert "at one reading and others at the next" in done.reason
     assert rot.path_of(at, done.copy).read_bytes() == DATA
     assert audited(doubtful) == set()
     assert events(at) == ["copy damaged", "copy intact again"]

@@ -132,9 +132,9 @@ def declare(chain: Chain, **kept: Any) -> None:
 
 def keep(chain: Chain, **how: Any) -> list[tuple[str, str, str]]:
     """What is done: version, mirror, deed."""
-    done = retention.keep(chain.opened, [chain.dataset], **how)
-    assert all(bool(one.reason) == (one.deed in ("held back", "missed")) for one in done)
-    return [(one.release.rpartition("_v")[2], one.mirror, one.deed) for one in done]
+    done = retention.apply(chain.opened, [chain.dataset], **how)
+    assert all(bool(one.reason) == (one.action in ("held back", "missed")) for one in done)
+    return [(one.release.rpartition("_v")[2], one.mirror, one.action) for one in done]
 
 
 def releases(chain: Chain) -> dict[str, Release]:

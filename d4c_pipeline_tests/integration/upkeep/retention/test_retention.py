@@ -12,7 +12,7 @@ from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.model.errors import PermanentError, StorageError
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.upkeep import retention
-from d4c_pipeline.upkeep.retention import Kept
+from d4c_pipeline.upkeep.retention import RetentionAction
 from d4c_pipeline_tests.integration.chain.conftest import Chain
 from d4c_pipeline_tests.integration.upkeep.retention.conftest import (
     VERSIONS,
@@ -35,14 +35,14 @@ def test_a_mirror_keeps_the_newest_releases_and_nothing_names_the_others_there(m
     assert [named(mirrored.home, version) for version in VERSIONS] == [{"west", "east"}] * 3
 
     declare(mirrored, west=1, elsewhere=1)
-    planned = retention.keep(mirrored.opened, [mirrored.dataset], dry_run=True)
+    planned = retention.apply(mirrored.opened, [mirrored.dataset], dry_run=True)
     first = releases(mirrored)["0.1.0-beta"]
-    assert planned[0] == Kept(
+    assert planned[0] == RetentionAction(
         first.name, "west", "pruned", len(first.artifacts), sum(artifact.size for artifact in first.artifacts)
     )
     assert on_west(mirrored) == files
     gone = [("0.1.0-beta", "west", "pruned"), ("0.1.1-beta", "west", "pruned")]
-    assert [(one.release.rpartition("_v")[2], one.mirror, one.deed) for one in planned] == gone
+    assert [(one.release.rpartition("_v")[2], one.mirror, one.action) for one in planned] == gone
     assert keep(mirrored) == gone
     assert on_west(mirrored) == {"0.1.2-beta": files["0.1.2-beta"]}
     assert on(mirrored.home, "primary") == on(mirrored.home, "east") == files
@@ -94,8 +94,8 @@ def test_nothing_is_pruned_that_the_primary_or_the_archive_lacks(mirrored: Chain
     assert deposit is not None
     less = {name: url for name, url in deposit.files.items() if not name.endswith(".parquet")}
     mirrored.opened.ledger.deposits.advance(second, deposit.state, files=less)
-    done = retention.keep(mirrored.opened, [mirrored.dataset])
-    assert [(one.release, one.deed, one.reason) for one in done] == [
+    done = retention.apply(mirrored.opened, [mirrored.dataset])
+    assert [(one.release, one.action, one.reason) for one in done] == [
         (first.name, "held back", "profile.json is not intact in the store primary"),
         (second.name, "held back", f"the archive has no {second.data_files[0].name}"),
     ]
@@ -114,7 +114,7 @@ def test_the_primary_store_is_never_pruned(mirrored: Chain) -> None:
     main = FolderStore(mirrored.home / "store", "http://127.0.0.1:9", "main")
     renamed = replace(mirrored.opened, stores=(main, *mirrored.opened.stores[1:]))
     with pytest.raises(PermanentError, match=r"places would prune the primary store \(main\)"):
-        retention.keep(renamed, [mirrored.dataset])
+        retention.apply(renamed, [mirrored.dataset])
 
 
 def test_a_mirror_that_is_down_is_pruned_later(mirrored: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def test_a_mirror_that_is_down_is_pruned_later(mirrored: Chain, monkeypatch: pyt
 
     with monkeypatch.context() as patched:
         patched.setattr(west, "delete", refuse)
-        done = retention.keep(mirrored.opened, [mirrored.dataset])
-        assert [(one.mirror, one.deed, one.reason) for one in done] == [
+        done = retention.apply(mirrored.opened, [mirrored.dataset])
+        assert [(one.mirror, one.action, one.reason) for one in done] == [
             ("west", "missed", "Store west refuses access"),
             ("east", "pruned", ""),
         ] * 2

@@ -85,7 +85,7 @@ def keep_and_die(chain: Chain, fatal: int, moment: str) -> int:
     def work() -> None:
         upload_crashes.count(fatal, moment)
         with Deployment.open(chain.settings) as opened:
-            retention.keep(opened, [chain.dataset])
+            retention.apply(opened, [chain.dataset])
 
     return in_child(work)
 
