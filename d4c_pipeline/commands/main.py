@@ -288,24 +288,32 @@ def catalogue(home: Home = None, as_json: AsJson = False, debug: Debug = False) 
 
 @app.command()
 def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show the settings as they are understood; of a secret only whether there is one."""
+    """List every setting with its value, default and description; secrets are masked."""
     from dataclasses import asdict
 
+    from d4c_pipeline.model.limits import Limits
     from d4c_pipeline.model.seeding import SeedingSettings
+    from d4c_pipeline.model.settings import ArchiveSecret
+    from d4c_pipeline.model.settings_table import present
+    from d4c_pipeline.model.ui_access import UiAccess
 
-    understood, wishes = read_settings(home, defs, debug), SeedingSettings.from_environment()
+    deployment, seeding = read_settings(home, defs, debug), SeedingSettings.from_environment()
+    if not as_json:
+        groups = (deployment, ArchiveSecret.from_environment(), Limits.from_environment(), seeding)
+        rows = [setting._asdict() for group in (*groups, UiAccess.from_environment()) for setting in present(group)]
+        print_table(rows, ("variable", "value", "default", "unit", "description"))
+        return
+    values = {name: getattr(deployment, name) for name in Settings.model_fields}
     found = {
         name: sanitise(value) if isinstance(value, str) else value  # an address may hold a password
-        for name, value in asdict(understood).items()
+        for name, value in values.items()
     }
-    found["stores"] = understood.stores.model_dump(exclude_unset=True, mode="json")
-    found["seeding"] = asdict(wishes)
-    found["seeding"]["fetch"]["datasets"] = sorted(wishes.fetch.datasets)
+    found["stores"] = deployment.stores.model_dump(exclude_unset=True, mode="json")
+    fetch = asdict(seeding.fetch) | {"datasets": sorted(seeding.fetch.datasets)}
+    found["seeding"] = seeding.model_dump(exclude={"fetch_everything", "fetch_datasets", "fetch_budget"})
+    found["seeding"]["fetch"] = fetch
     found["archive_token"] = has_archive_token()
-    if as_json:
-        print_json(found)
-    else:
-        print_facts(found)
+    print_json(found)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ from d4c_pipeline.commands.common import (
     read_settings,
 )
 from d4c_pipeline.model.errors import PermanentError, UnknownNameError
-from d4c_pipeline.model.seeding import SeedingSettings, byte_count, fetch_policy
+from d4c_pipeline.model.seeding import SeedingSettings, byte_count
 
 if TYPE_CHECKING:
     from d4c_pipeline.torrents.seeding_status import SeederStatus
@@ -58,19 +58,22 @@ def seed(
         return
     if catalogue and from_key:
         raise PermanentError("A catalogue and a key were given", "Give one of them: either says what to seed")
-    wishes = SeedingSettings.from_environment()
+    seeding_settings = SeedingSettings.from_environment()
     if fetch or dataset or budget:
-        wishes = replace(
-            wishes, fetch=fetch_policy(everything=fetch, datasets=dataset or (), budget=byte_count(budget))
-        )
+        given = {
+            "fetch_everything": fetch,
+            "fetch_datasets": frozenset(dataset or ()),
+            "fetch_budget": byte_count(budget),
+        }
+        seeding_settings = seeding_settings.model_copy(update=given)
     public = public_key(from_key) if from_key else None
     end_by_interrupt()
     try:
         with (
             closing(Downloads(place)) as downloads,
-            opened_source(settings, wishes, place, downloads, catalogue=catalogue, public=public) as source,
+            opened_source(settings, seeding_settings, place, downloads, catalogue=catalogue, public=public) as source,
         ):
-            seeding(source, wishes, place, downloads, stopped=lambda: False, on_look=_say)
+            seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_look=_say)
     except KeyboardInterrupt:
         return  # how this service ends
 

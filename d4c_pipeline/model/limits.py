@@ -1,8 +1,7 @@
-"""How much foreign bytes may ask of a process before they are refused: the `D4C_UNPACK_` and `D4C_READ_` settings.
+"""Limits on foreign bytes, beyond which a file is refused: the `D4C_UNPACK_` and `D4C_READ_` settings.
 
-The defaults leave room for the largest tables of Statistics Canada; a refusal names the setting that allows more. Where
-each is held belongs to `files.unpack` and `processing.readers`. The memory and time of the process as one is limited
-from outside.
+The defaults leave room for the largest tables of Statistics Canada; a refusal names the setting that allows more. The
+limits are applied by `files.unpack` and `readers`. The memory and time of the process are limited from outside.
 """
 
 from __future__ import annotations
@@ -10,82 +9,96 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Self
 
+from d4c_pipeline.model.environment import EnvironmentSettings, Parser, amount, variable
 from d4c_pipeline.model.errors import DataError, PermanentError
 
-_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT]?)(i?)B)?", re.IGNORECASE)
-_NAMES = {
-    "members": "D4C_UNPACK_MEMBERS",
-    "total_bytes": "D4C_UNPACK_BYTES",
-    "ratio": "D4C_UNPACK_RATIO",
-    "folders": "D4C_UNPACK_FOLDERS",
-    "nested": "D4C_UNPACK_NESTED",
-    "columns": "D4C_READ_COLUMNS",
-    "layers": "D4C_READ_LAYERS",
-    "cells": "D4C_READ_CELLS",
-    "value_bytes": "D4C_READ_VALUE",
-    "expansion": "D4C_READ_RATIO",
-    "depth": "D4C_READ_DEPTH",
-    "seconds": "D4C_READ_SECONDS",
-}
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one delivery may hold. Fields of bytes take amounts such as `64GB`, the others whole numbers.
+def _above_zero(variable: str, text: str) -> int:
+    text = text.strip()
+    number = int(float(text)) if _NUMBER.fullmatch(text) else amount(text)
+    if number is None or not any(digit in "123456789" for digit in text):
+        raise PermanentError(f"{variable} is '{text}'", "Write a number above 0, or an amount such as 64GB")
+    return number
 
-    Of archives, over all levels: `members` (files and folders), `total_bytes` unpacked, `ratio` (how many times the
-    archive's own size, once above `ratio_from` bytes), `folders` (in one another), `nested` (archives in one another;
-    what lies deeper is left packed). The largest table of Statistics Canada has about 20 GB, packed 40 times.
 
-    Of files: `columns`, `layers` (or sheets), `cells` of one sheet, `value_bytes` (one text, blob or geometry),
-    `expansion` (how many times the file's size its rows are, once above `expansion_from` bytes), `depth` (JSON, XML,
-    collections of geometries in one another), `seconds` (what SQLite may take to answer for a view).
+_Whole = Annotated[int, Parser(_above_zero)]
+_Ratio = Annotated[float, Parser(_above_zero)]
+
+
+class Limits(EnvironmentSettings):
+    """Limits on one delivery: of archives, over all levels, and of files.
+
+    The largest table of Statistics Canada has about 20 GB, packed 40 times.
     """
 
-    members: int = 10_000
-    total_bytes: int = 64 << 30
-    ratio: float = 200.0
+    members: _Whole = variable(
+        "D4C_UNPACK_MEMBERS", "Files and folders in an archive, over all archives within it.", default=10_000
+    )
+    total_bytes: _Whole = variable(
+        "D4C_UNPACK_BYTES", "Size of an unpacked archive, over all archives within it.", default=64 << 30, unit="bytes"
+    )
+    ratio: _Ratio = variable(
+        "D4C_UNPACK_RATIO",
+        "That size as a multiple of the archive's, applied above 64 MiB; workbooks are archives too.",
+        default=200.0,
+    )
     ratio_from: int = 64 << 20
-    folders: int = 64
-    nested: int = 2
-    columns: int = 10_000
-    layers: int = 1_000
-    cells: int = 30_000_000
-    value_bytes: int = 256 << 20
-    expansion: float = 1_000.0
+    folders: _Whole = variable("D4C_UNPACK_FOLDERS", "Depth of nested folders.", default=64)
+    nested: _Whole = variable("D4C_UNPACK_NESTED", "Depth of nested archives; deeper ones stay packed.", default=2)
+    columns: _Whole = variable(
+        "D4C_READ_COLUMNS", "Columns of a table, names of properties in JSON, GML or KML.", default=10_000
+    )
+    layers: _Whole = variable("D4C_READ_LAYERS", "Layers of a GeoPackage, sheets of a workbook.", default=1_000)
+    cells: _Whole = variable("D4C_READ_CELLS", "Cells that a sheet of a workbook spans.", default=30_000_000)
+    value_bytes: _Whole = variable(
+        "D4C_READ_VALUE", "Size of one text, blob or geometry.", default=256 << 20, unit="bytes"
+    )
+    expansion: _Ratio = variable(
+        "D4C_READ_RATIO", "Size of a file's values as a multiple of the file's, applied above 1 GiB.", default=1_000.0
+    )
     expansion_from: int = 1 << 30
-    depth: int = 64
-    seconds: int = 5
+    depth: _Whole = variable(
+        "D4C_READ_DEPTH", "Depth of nested collections of geometries, JSON, XML, lists and structs.", default=64
+    )
+    seconds: _Whole = variable(
+        "D4C_READ_SECONDS",
+        "Time that SQLite may take to read a view; one second more for every 10 MiB of the file.",
+        default=5,
+        unit="seconds",
+    )
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Limits:
-        """Read the limits that `environment` (the process's own by default) sets.
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the limits from `environment` (the process's own by default).
 
-        Raises PermanentError for what is no number or amount.
+        Raises PermanentError when a value is neither a number nor an amount.
         """
         env = os.environ if environment is None else environment
-        return cls(**{name: _amount(key, text) for name, key in _NAMES.items() if (text := env.get(key, "").strip())})
+        # Readers call this for every file and column: 150 microseconds without the cache.
+        return cls._read(tuple((name, env[name]) for name in _VARIABLES if env.get(name)))
+
+    @classmethod
+    @lru_cache(maxsize=32)
+    def _read(cls, environment: tuple[tuple[str, str], ...]) -> Self:
+        return super().from_environment(dict(environment))
+
+
+_VARIABLES = tuple(str(field.validation_alias) for field in Limits.model_fields.values() if field.validation_alias)
 
 
 def setting(name: str) -> str:
     """Return the environment variable that sets the field `name`."""
-    return _NAMES[name]
+    return str(Limits.model_fields[name].validation_alias)
 
 
 def beyond(file: str, what: str, name: str) -> DataError:
-    """Return the error for `file`, which `what` (has ..., more than ...); `name`: the field that allows no more."""
+    """Return the error for `file`, which `what` (has ..., more than ...); `name`: the field of the limit."""
     return DataError(
         f"{file} {what}",
         f"Look at the file: if that is right, raise {setting(name)} (a setting); if not, tell the publisher",
     )
-
-
-def _amount(key: str, text: str) -> Any:
-    found = _AMOUNT.fullmatch(text)
-    if found is None or float(found[1]) <= 0:
-        raise PermanentError(f"{key} is '{text}'", "Write a number above 0, or an amount such as 64GB")
-    number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))

@@ -1,7 +1,8 @@
-"""The settings of a deployment, read from the environment once, at the door.
+"""The settings of a deployment: where data lies, what runs where, and the archive that mints DOIs.
 
-Each setting is one `D4C_` variable. The archive's secret is no setting: it is read by `archive_token` where it is used,
-so that nothing that shows settings can show it.
+A command or a step reads them from the environment once, when it starts. The settings of limits, the seeder and the UI
+stand in `limits`, `seeding` and `ui_access`. The archive's secret is read by `archive_token` where it is used, so that
+nothing that prints settings can print it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr
 
 from d4c_pipeline.model import secrets
+from d4c_pipeline.model.environment import (
+    ByteCount,
+    EnvironmentSettings,
+    Flag,
+    OptionalPath,
+    Parser,
+    Positive,
+    Words,
+    path,
+    variable,
+    words,
+)
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.stores import Stores, base_url, read_stores
@@ -23,196 +38,15 @@ DEFAULT_COPIES = 3
 DEFAULT_FIXITY_DAYS = 30
 DEFAULT_BUILD_SECONDS = 6 * 3600
 """The largest tables of Statistics Canada take an hour on two cores."""
-_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?[KMGT]i?B", re.IGNORECASE)
 LOCAL_ARCHIVE = "local"
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
 PUBLISHER = "Data for Canada"
-"""Who publishes, in citations and records, unless the deployment says otherwise."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where things lie and how they are reached.
-
-    `home`: folder of ledger, store, archive and staging (D4C_HOME, default ./.d4c). `definitions`: folders of datasets
-    beside those that are shipped (D4C_DEFS, separated like PATH). `origins`: origin -> origin that serves it instead
-    (D4C_ORIGIN_MAP, `https://a=http://b,https://c=http://d`). `stores`: where releases are kept (the YAML document
-    D4C_STORES; unset, a folder of the home alone). `store_url`: the public base address of the primary store (that
-    document's or D4C_STORE_URL; unset, the loopback address that `d4c serve` answers on). `archive_url`: the public
-    base address of the local archive (D4C_ARCHIVE_URL; unset, `/archive` of `d4c serve`, or none when the store has an
-    address of its own). `port`: of `d4c serve` (D4C_PORT). `ledger_url`: an SQLAlchemy URL (D4C_LEDGER_URL; unset,
-    SQLite under the home). `trackers`: announce addresses of torrents (D4C_TRACKERS, commas).
-    `hybrid_torrents`: v1+v2 instead of v1 (D4C_TORRENT_HYBRID=1). `threads` (D4C_THREADS; unset, one for each core),
-    `memory_limit` (D4C_MEMORY_LIMIT, `4GB`; unset, half of what there is) and `temp` (D4C_TEMP, an existing folder for
-    what a build lays aside; unset, its staging): of the processing; they change the speed, never the bytes.
-    `build_memory` (bytes; D4C_BUILD_MEMORY, `12GB`; unset, nine tenths of what there is) and `build_seconds`
-    (D4C_BUILD_SECONDS): past which the process of a build is ended.
-
-    `archive`: where DOIs are minted (D4C_ARCHIVE: local, zenodo, zenodo-sandbox, invenio, datacite). For all but the
-    local one, `archive_url` is the server's address (known of Zenodo and DataCite). `archive_test`: its DOIs are test
-    DOIs (D4C_ARCHIVE_TEST=1; always so for the sandbox). `archive_community`: the community that records are submitted
-    to (D4C_ARCHIVE_COMMUNITY). `archive_account`, `doi_prefix`: of DataCite (D4C_ARCHIVE_ACCOUNT, D4C_DOI_PREFIX).
-    `doi_resolver`: where it is asked whether a DOI is registered (D4C_DOI_RESOLVER; unset, https://doi.org).
-
-    `copies`: in how many places a release should lie, the archive being one (D4C_COPIES; the YAML of a dataset goes
-    before it). `fixity_days`: within how many days every copy in a store is read in full (D4C_FIXITY_DAYS).
-    `fixity_bytes`: how many bytes audits may read a day (D4C_FIXITY_BYTES, `200GB`; unset, no limit).
-
-    `publisher`, `contact`: who publishes and how they are reached (D4C_PUBLISHER, D4C_CONTACT). `code_url`: where the
-    code that makes the data is published (D4C_CODE_URL). `page_url`: the page of a dataset, a template over
-    `{dataset}`, `{vintage}` and `{version}` (D4C_PAGE_URL).
-    """
-
-    home: Path
-    definitions: tuple[Path, ...] = ()
-    origins: Mapping[str, str] = field(default_factory=dict[str, str])
-    stores: Stores = field(default_factory=Stores)
-    store_url: str | None = None
-    archive_url: str | None = None
-    port: int = DEFAULT_PORT
-    ledger_url: str | None = None
-    trackers: tuple[str, ...] = ()
-    hybrid_torrents: bool = False
-    threads: int | None = None
-    memory_limit: str | None = None
-    temp: Path | None = None
-    build_memory: int | None = None
-    build_seconds: int = DEFAULT_BUILD_SECONDS
-    archive: str = LOCAL_ARCHIVE
-    archive_test: bool = False
-    archive_community: str | None = None
-    archive_account: str | None = None
-    doi_prefix: str | None = None
-    doi_resolver: str | None = None
-    copies: int = DEFAULT_COPIES
-    fixity_days: int = DEFAULT_FIXITY_DAYS
-    fixity_bytes: int | None = None
-    publisher: str = PUBLISHER
-    contact: str | None = None
-    code_url: str | None = None
-    page_url: str | None = None
-
-    @property
-    def embedded_url(self) -> str:
-        """The loopback address that `d4c serve` answers on."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings of `environment` (the process's own by default).
-
-        Raises PermanentError when a variable can't be understood.
-        """
-        env = os.environ if environment is None else environment
-        Limits.from_environment(env)  # a misfit of those is told at the door, not in the middle of a build
-        stores = read_stores(Path(env["D4C_STORES"]).expanduser().absolute()) if env.get("D4C_STORES") else Stores()
-        return cls(
-            home=Path(env.get("D4C_HOME") or ".d4c").expanduser().absolute(),
-            definitions=tuple(
-                dict.fromkeys(Path(p).expanduser().absolute() for p in env.get("D4C_DEFS", "").split(os.pathsep) if p)
-            ),
-            origins=_origins(env.get("D4C_ORIGIN_MAP", "")),
-            stores=stores,
-            store_url=_store_url(_address("D4C_STORE_URL", env) or "", stores),
-            archive_url=_address("D4C_ARCHIVE_URL", env),
-            port=_port(env.get("D4C_PORT", "")),
-            ledger_url=env.get("D4C_LEDGER_URL") or None,
-            trackers=tuple(t.strip() for t in env.get("D4C_TRACKERS", "").split(",") if t.strip()),
-            hybrid_torrents=_flag(env.get("D4C_TORRENT_HYBRID", "0")),
-            threads=thread_count(env.get("D4C_THREADS", "")),
-            memory_limit=memory_amount(env.get("D4C_MEMORY_LIMIT", "")),
-            temp=temp_folder(env.get("D4C_TEMP", "")),
-            build_memory=_bytes("D4C_BUILD_MEMORY", env.get("D4C_BUILD_MEMORY", "")),
-            build_seconds=_whole_number("D4C_BUILD_SECONDS", env.get("D4C_BUILD_SECONDS", ""), DEFAULT_BUILD_SECONDS),
-            archive=_archive(env.get("D4C_ARCHIVE", "")),
-            archive_test=_flag(env.get("D4C_ARCHIVE_TEST", "0")),
-            archive_community=env.get("D4C_ARCHIVE_COMMUNITY") or None,
-            archive_account=env.get("D4C_ARCHIVE_ACCOUNT") or None,
-            doi_prefix=env.get("D4C_DOI_PREFIX") or None,
-            doi_resolver=_address("D4C_DOI_RESOLVER", env),
-            copies=_whole_number("D4C_COPIES", env.get("D4C_COPIES", ""), DEFAULT_COPIES),
-            fixity_days=_whole_number("D4C_FIXITY_DAYS", env.get("D4C_FIXITY_DAYS", ""), DEFAULT_FIXITY_DAYS),
-            fixity_bytes=_bytes("D4C_FIXITY_BYTES", env.get("D4C_FIXITY_BYTES", "")),
-            publisher=env.get("D4C_PUBLISHER") or PUBLISHER,
-            contact=env.get("D4C_CONTACT") or None,
-            code_url=env.get("D4C_CODE_URL") or None,
-            page_url=_page(env.get("D4C_PAGE_URL", "")),
-        )
-
-
-def archive_token(environment: Mapping[str, str] | None = None) -> str:
-    """Return the archive's secret: D4C_ARCHIVE_TOKEN, or what the file D4C_ARCHIVE_TOKEN_FILE holds.
-
-    Raises PermanentError when there is none, or the file can't be read.
-    """
-    env = os.environ if environment is None else environment
-    token = env.get("D4C_ARCHIVE_TOKEN", "").strip()
-    file = env.get("D4C_ARCHIVE_TOKEN_FILE", "")
-    if not token and file:
-        try:
-            token = Path(file).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise PermanentError(
-                "The file D4C_ARCHIVE_TOKEN_FILE names can't be read", "Check path and rights"
-            ) from error
-    if not token:
-        raise PermanentError(
-            "The archive wants a token and none is set",
-            "Put it into the environment as D4C_ARCHIVE_TOKEN, or into a file that D4C_ARCHIVE_TOKEN_FILE names",
-        )
-    secrets.declare(token)
-    return token
-
-
-def has_archive_token(environment: Mapping[str, str] | None = None) -> bool:
-    """Say whether a secret of the archive is set; nothing more of it is ever shown."""
-    env = os.environ if environment is None else environment
-    return bool(env.get("D4C_ARCHIVE_TOKEN") or env.get("D4C_ARCHIVE_TOKEN_FILE"))
-
-
-def _store_url(text: str, stores: Stores) -> str | None:
-    declared = stores.primary.url if stores.primary is not None else None
-    if text and declared is not None and text != declared:
-        raise PermanentError(
-            f"D4C_STORE_URL is '{text}', but the document of stores says that the primary is at {declared}",
-            "Leave D4C_STORE_URL unset",
-        )
-    return declared or text or None
-
-
-def _address(name: str, env: Mapping[str, str]) -> str | None:
-    # The value is not repeated: it may hold a password.
-    if not (text := env.get(name, "").strip()):
-        return None
-    try:
-        return base_url(text)
-    except ValueError as error:
-        raise PermanentError(f"{name} can't be used: {error}", f"Correct {name}") from None
-
-
-def _flag(text: str) -> bool:
-    return text not in ("", "0", "false", "no")
-
-
-def _archive(text: str) -> str:
-    if (text or LOCAL_ARCHIVE) not in ARCHIVES:
-        raise PermanentError(f"D4C_ARCHIVE is '{text}'", f"Write one of {', '.join(ARCHIVES)}")
-    return text or LOCAL_ARCHIVE
-
-
-def _page(text: str) -> str | None:
-    try:
-        text.format(dataset="d", vintage="2021", version="1.0.0")
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise PermanentError(
-            f"D4C_PAGE_URL is '{text}', no template", "Use {dataset}, {vintage} and {version} in it"
-        ) from error
-    return text or None
+"""The publisher in citations and records, unless the deployment sets another."""
 
 
 def thread_count(text: str) -> int | None:
-    """Return the number of threads that `text` says, None when it is empty. Raises PermanentError for other texts."""
+    """Return the number of threads that `text` states, None when it is empty. Raises PermanentError for other texts."""
     if not text.strip():
         return None
     if not text.strip().isdecimal() or int(text) < 1:
@@ -233,49 +67,236 @@ def memory_amount(text: str) -> str | None:
 
 
 def temp_folder(text: str) -> Path | None:
-    """Return the existing folder `text`, None when it is empty. Raises PermanentError when it is no folder."""
+    """Return the existing folder `text`, None when it is empty. Raises PermanentError when it is not a folder."""
     if not text.strip():
         return None
-    path = Path(text.strip()).expanduser().absolute()
-    if not path.is_dir():
-        raise PermanentError(f"The folder for temporary files {path} does not exist", "Make it, or correct D4C_TEMP")
-    return path
+    folder = Path(text.strip()).expanduser().absolute()
+    if not folder.is_dir():
+        raise PermanentError(f"The folder for temporary files {folder} does not exist", "Make it, or correct D4C_TEMP")
+    return folder
 
 
-def _port(text: str) -> int:
-    if not text:
-        return DEFAULT_PORT
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise PermanentError(f"D4C_PORT is '{text}'", "Write a port number from 1 to 65535")
-    return int(text)
+def _folders(_variable: str, text: str) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(Path(p).expanduser().absolute() for p in text.split(os.pathsep) if p))
 
 
-def _whole_number(name: str, text: str, default: int) -> int:
-    if not text:
-        return default
-    if not text.isdecimal() or int(text) < 1:
-        raise PermanentError(f"{name} is '{text}'", "Write a whole number from 1 on")
-    return int(text)
-
-
-def _bytes(name: str, text: str) -> int | None:
-    if not text:
-        return None
-    found = _BYTES.fullmatch(text.strip())
-    if found is None:
-        raise PermanentError(f"{name} is '{text}'", "Write an amount such as 200GB or 512MiB")
-    number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(prefix.upper() or " "))
-
-
-def _origins(text: str) -> dict[str, str]:
+def _origins(variable: str, text: str) -> dict[str, str]:
     origins: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
+    for pair in words(text):
         old, separator, new = pair.partition("=")
         if not separator or "://" not in old or "://" not in new:
             raise PermanentError(
-                f"D4C_ORIGIN_MAP has '{pair}'",
+                f"{variable} has '{pair}'",
                 "Write origin=origin pairs with commas, such as https://a.ca=http://127.0.0.1:8000",
             )
         origins[old.rstrip("/")] = new.rstrip("/")
     return origins
+
+
+def _stores(_variable: str, text: str) -> Stores:
+    return read_stores(Path(text).expanduser().absolute())
+
+
+def _address(variable: str, text: str) -> str:
+    # The value is not repeated: it may hold a password.
+    try:
+        return base_url(text.strip())
+    except ValueError as error:
+        raise PermanentError(f"{variable} can't be used: {error}", f"Correct {variable}") from None
+
+
+def _archive(variable: str, text: str) -> str:
+    if text not in ARCHIVES:
+        raise PermanentError(f"{variable} is '{text}'", f"Write one of {', '.join(ARCHIVES)}")
+    return text
+
+
+def _page(variable: str, text: str) -> str:
+    try:
+        text.format(dataset="d", vintage="2021", version="1.0.0")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise PermanentError(
+            f"{variable} is '{text}', no template", "Use {dataset}, {vintage} and {version} in it"
+        ) from error
+    return text
+
+
+def _port(variable: str, text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise PermanentError(f"{variable} is '{text}'", "Write a port number from 1 to 65535")
+    return int(text)
+
+
+_Address = Annotated[str | None, Parser(_address)]
+
+
+class Settings(EnvironmentSettings):
+    """Where data lies and how each part of a deployment is reached."""
+
+    home: Annotated[Path, Parser(path)] = variable(
+        "D4C_HOME",
+        "The folder of ledger, store, archive, staging and Dagster's instance; `--home` sets it for one command.",
+        factory=lambda: Path(".d4c").absolute(),
+        unset="./.d4c",
+    )
+    definitions: Annotated[tuple[Path, ...], Parser(_folders)] = variable(
+        "D4C_DEFS", "Folders of your own datasets, separated like `PATH`; `--defs` adds one.", default=()
+    )
+    origins: Annotated[Mapping[str, str], Parser(_origins)] = variable(
+        "D4C_ORIGIN_MAP",
+        "Other servers of an origin, for closed networks and tests: `https://a.ca=http://127.0.0.1:8000,...`.",
+        factory=dict[str, str],
+    )
+    stores: Annotated[Stores, Parser(_stores)] = variable(
+        "D4C_STORES",
+        "The YAML document of stores: a primary store elsewhere, mirrors; see [Stores](stores.md).",
+        factory=Stores,
+        unset="the folder `store` of the home",
+    )
+    store_url: _Address = variable(
+        "D4C_STORE_URL",
+        "The public base address of the primary store.",
+        unset="the loopback address of `d4c serve`",
+    )
+    archive_url: _Address = variable(
+        "D4C_ARCHIVE_URL",
+        "The public base address of the local archive, or the server of `invenio`; of Zenodo and DataCite it is known.",
+        unset="`/archive` of `d4c serve`, or none where the store has a public address",
+    )
+    port: Annotated[int, Parser(_port)] = variable("D4C_PORT", "The port of `d4c serve`.", default=DEFAULT_PORT)
+    ledger_url: str | None = Field(
+        None,
+        validation_alias="D4C_LEDGER_URL",
+        repr=False,  # it may hold a password
+        description="The SQLAlchemy URL of the ledger, such as `postgresql+psycopg2://user@host/database`; give the "
+        "password by `PGPASSWORD`.",
+        json_schema_extra={"unit": "", "unset": "SQLite in the home"},
+    )
+    trackers: Words = variable("D4C_TRACKERS", "Announce addresses of torrents, with commas.", default=())
+    hybrid_torrents: Flag = variable(
+        "D4C_TORRENT_HYBRID", "Make v1+v2 torrents. Several clients of today can't read them.", default=False
+    )
+    threads: Annotated[int | None, Parser(lambda _, text: thread_count(text))] = variable(
+        "D4C_THREADS", "Threads of a build; the resource `duckdb` in the UI overrides it.", unset="all cores"
+    )
+    memory_limit: Annotated[str | None, Parser(lambda _, text: memory_amount(text))] = variable(
+        "D4C_MEMORY_LIMIT", "Memory of a build, such as `4GB`; the rest spills to disk.", unset="half of the memory"
+    )
+    temp: Annotated[Path | None, Parser(lambda _, text: temp_folder(text))] = variable(
+        "D4C_TEMP", "An existing folder, perhaps on a faster disk, that builds spill to.", unset="the vintage's staging"
+    )
+    build_memory: ByteCount = variable(
+        "D4C_BUILD_MEMORY",
+        "Memory, such as `12GB`, past which the process of a build is ended.",
+        unset="nine tenths of the memory",
+        unit="bytes",
+    )
+    build_seconds: Positive = variable(
+        "D4C_BUILD_SECONDS",
+        "Time after which the process of a build is ended; the largest tables of Statistics Canada take an hour on two "
+        "cores.",
+        default=DEFAULT_BUILD_SECONDS,
+        unit="seconds",
+    )
+    archive: Annotated[str, Parser(_archive)] = variable(
+        "D4C_ARCHIVE",
+        "The archive that mints DOIs: `local`, `zenodo`, `zenodo-sandbox`, `invenio` or `datacite`; see "
+        "[Zenodo](zenodo.md).",
+        default=LOCAL_ARCHIVE,
+    )
+    archive_test: Flag = variable(
+        "D4C_ARCHIVE_TEST", "The archive's DOIs are test DOIs. Those of the sandbox always are.", default=False
+    )
+    archive_community: str | None = variable(
+        "D4C_ARCHIVE_COMMUNITY", "The community of an InvenioRDM that records are submitted to."
+    )
+    archive_account: str | None = variable("D4C_ARCHIVE_ACCOUNT", "DataCite's repository account.")
+    doi_prefix: str | None = variable("D4C_DOI_PREFIX", "The prefix under which DataCite mints.")
+    doi_resolver: _Address = variable(
+        "D4C_DOI_RESOLVER", "The resolver that reports whether a DOI is registered.", unset="https://doi.org"
+    )
+    copies: Positive = variable(
+        "D4C_COPIES",
+        "Copies of each release, the archive's included; `publication.copies` of a dataset overrides it. See "
+        "[Fixity](fixity.md).",
+        default=DEFAULT_COPIES,
+    )
+    fixity_days: Positive = variable(
+        "D4C_FIXITY_DAYS",
+        "Time within which audits read every copy in a store in full.",
+        default=DEFAULT_FIXITY_DAYS,
+        unit="days",
+    )
+    fixity_bytes: ByteCount = variable(
+        "D4C_FIXITY_BYTES", "Amount that audits may read a day, such as `200GB`.", unset="no limit", unit="bytes"
+    )
+    publisher: str = variable("D4C_PUBLISHER", "The publisher in records and citations.", default=PUBLISHER)
+    contact: str | None = variable("D4C_CONTACT", "Address of mail or web, in the README of each release.")
+    code_url: str | None = variable("D4C_CODE_URL", "Address at which the code that makes the data is published.")
+    page_url: Annotated[str | None, Parser(_page)] = variable(
+        "D4C_PAGE_URL",
+        "The page of a dataset, such as `https://data.example.ca/{dataset}/{vintage}` (also `{version}`).",
+    )
+
+    @property
+    def embedded_url(self) -> str:
+        """The loopback address that `d4c serve` answers on."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from `environment` (the process's own by default).
+
+        Raises PermanentError when a variable has a wrong value, those of `Limits` included: a command refuses them when
+        it starts, not in the middle of a build.
+        """
+        Limits.from_environment(environment)
+        settings = super().from_environment(environment)
+        primary = settings.stores.primary
+        if primary is None or primary.url is None:
+            return settings
+        if settings.store_url not in (None, primary.url):
+            raise PermanentError(
+                f"D4C_STORE_URL is '{settings.store_url}', but the document of stores says that the primary is at "
+                f"{primary.url}",
+                "Leave D4C_STORE_URL unset",
+            )
+        return settings.model_copy(update={"store_url": primary.url})
+
+
+class ArchiveSecret(EnvironmentSettings):
+    """The secret of the archive, or the file that holds it."""
+
+    token: SecretStr | None = variable(
+        "D4C_ARCHIVE_TOKEN", "The archive's token, or DataCite's password; never shown, never stored."
+    )
+    token_file: OptionalPath = variable("D4C_ARCHIVE_TOKEN_FILE", "A file that holds the token instead.")
+
+
+def archive_token(environment: Mapping[str, str] | None = None) -> str:
+    """Return the archive's secret: D4C_ARCHIVE_TOKEN, or the content of the file D4C_ARCHIVE_TOKEN_FILE.
+
+    Raises PermanentError when there is none, or the file can't be read.
+    """
+    secret = ArchiveSecret.from_environment(environment)
+    token = secret.token.get_secret_value().strip() if secret.token is not None else ""
+    if not token and secret.token_file is not None:
+        try:
+            token = secret.token_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise PermanentError(
+                "The file D4C_ARCHIVE_TOKEN_FILE names can't be read", "Check path and rights"
+            ) from error
+    if not token:
+        raise PermanentError(
+            "The archive requires a token and none is set",
+            "Set D4C_ARCHIVE_TOKEN in the environment, or D4C_ARCHIVE_TOKEN_FILE to a file that holds it",
+        )
+    secrets.declare(token)
+    return token
+
+
+def has_archive_token(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether a secret of the archive is set; nothing more of it is ever shown."""
+    secret = ArchiveSecret.from_environment(environment)
+    return secret.token is not None or secret.token_file is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import dagster as dg
 import duckdb
@@ -43,12 +42,12 @@ class ProcessingDuckDB(DuckDBResource):
                 "The resource duckdb has a database or a connection_config, of which the processing knows nothing",
                 "Set its threads, memory_limit or temp_directory",
             )
-        return replace(
-            settings,
-            threads=self.threads or settings.threads,
-            memory_limit=memory_amount(self.memory_limit or "") or settings.memory_limit,
-            temp=temp_folder(self.temp_directory or "") or settings.temp,
-        )
+        changed = {
+            "threads": self.threads,
+            "memory_limit": memory_amount(self.memory_limit or ""),
+            "temp": temp_folder(self.temp_directory or ""),
+        }
+        return settings.model_copy(update={name: value for name, value in changed.items() if value})
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from d4c_pipeline_tests.support.commands import D4C
@@ -16,6 +17,11 @@ def test_stores_are_shown_and_their_secrets_are_not(d4c: D4C, tmp_path: Path) ->
         "utf-8",
     )
     d4c.settings |= {"D4C_STORES": str(document), "R2_KEY": "k3y", "R2_SECRET": "s3cret"}
+    d4c.settings |= {"D4C_ARCHIVE_TOKEN": "t0ken", "D4C_LEDGER_URL": f"sqlite:///{tmp_path}/l.sqlite?password=passw0rd"}
+    table = d4c("settings").stdout
+    assert re.search(r"^D4C_ARCHIVE_TOKEN +\*\*\* ", table, re.MULTILINE)
+    assert re.search(r"^D4C_STORES +r2 ", table, re.MULTILINE)
+    assert [word for word in ("k3y", "s3cret", "t0ken", "passw0rd") if word in table] == []
     shown = d4c("settings", "--json")
     (mirror,) = shown.json["stores"]["mirrors"]
     assert (mirror["name"], mirror["bucket"], mirror["secret_key_env"]) == ("r2", "open-data", "R2_SECRET")
@@ -36,7 +42,8 @@ def test_the_settings_of_the_seeder_are_shown_as_well(d4c: D4C, tmp_path: Path) 
     assert (shown["listen"], shown["upload_limit"], shown["dht"]) == ("127.0.0.1:7000", 5_000_000, True)
     assert shown["fetch"] == {"everything": False, "datasets": ["places", "stops"], "budget": 2_000_000_000}
     assert shown["key_file"] == str(tmp_path / "key.pem")
-    assert "'listen': '127.0.0.1:7000'" in d4c("settings").stdout
+    (row,) = (line for line in d4c("settings").stdout.splitlines() if line.startswith("D4C_SEED_LISTEN"))
+    assert row.split()[:3] == ["D4C_SEED_LISTEN", "127.0.0.1:7000", "0.0.0.0:6881,[::]:6881"]
     assert "D4C_SEED_LISTEN is 'nowhere'" in d4c("settings", env={"D4C_SEED_LISTEN": "nowhere"}).sentence
 
 

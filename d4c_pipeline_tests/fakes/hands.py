@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def _second_home(desk: Desk) -> None:
     (other / "store").symlink_to(desk.settings.home / "store")
     desk.change_the_source(1, corrected())
     try:  # it publishes into an archive of its own, and names our store
-        desk.run(replace(desk.settings, home=other, archive="local", archive_url=None))
+        desk.run(desk.settings.model_copy(update={"home": other, "archive": "local", "archive_url": None}))
     except D4CError:
         return
     raise AssertionError("the second home published")

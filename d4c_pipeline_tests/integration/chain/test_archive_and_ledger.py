@@ -74,7 +74,7 @@ def test_a_doi_is_asked_for_until_it_is_registered(chain: Chain, handles: Handle
     assert deposit is not None
     # Test DOIs never resolve: nobody is asked for them.
     assert check_registrations(chain.opened) == ()
-    asking = replace(chain.opened, settings=replace(chain.settings, doi_resolver=handles.url))
+    asking = replace(chain.opened, settings=chain.settings.model_copy(update={"doi_resolver": handles.url}))
     assert check_registrations(asking) == (Registration(release.name, str(deposit.doi), registered=False),)
     assert ledger.deposits.of(release).registered_at is None  # type: ignore[union-attr]
     handles.known.add(str(deposit.doi))
@@ -147,7 +147,7 @@ def test_what_can_t_be_one_record_is_refused_before_any_call(chain: Chain) -> No
 
 def test_outside_the_local_archive_a_first_release_and_a_major_wait_unless_said_otherwise(chain: Chain) -> None:
     release = chain.run_up_to("checksums").release
-    real = replace(chain.opened, settings=replace(chain.settings, archive="zenodo-sandbox"))
+    real = replace(chain.opened, settings=chain.settings.model_copy(update={"archive": "zenodo-sandbox"}))
     automatic = chain.dataset.publication.model_copy(update={"first_release": "automatic", "major": "automatic"})
     trusting = chain.dataset.model_copy(update={"publication": automatic})
     assert reasons_for_review(chain.opened, chain.dataset, release) == ()

@@ -23,7 +23,7 @@ V2021 = Vintage.parse("2021")
 
 
 def limited(chain: Chain, **limits: int) -> None:
-    chain.opened = replace(chain.opened, settings=replace(chain.opened.settings, **limits))
+    chain.opened = replace(chain.opened, settings=chain.opened.settings.model_copy(update=limits))
 
 
 def test_the_same_bytes_and_facts_as_in_this_process(chain: Chain, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,14 +30,15 @@ def minting(
     """The chain of the sample dataset, its store served at a public address, its DOIs minted at DataCite."""
     define_rich(definitions, publication={"policy": "automatic", "first_release": "automatic"})
     monkeypatch.setenv("D4C_ARCHIVE_TOKEN", PASSWORD)
-    settings = replace(
-        chain.settings,
-        archive="datacite",
-        archive_url=datacite.url,
-        archive_account=ACCOUNT,
-        doi_prefix=PREFIX,
-        archive_test=True,
-        store_url=f"http://127.0.0.1:{chain.settings.port}",
+    settings = chain.settings.model_copy(
+        update={
+            "archive": "datacite",
+            "archive_url": datacite.url,
+            "archive_account": ACCOUNT,
+            "doi_prefix": PREFIX,
+            "archive_test": True,
+            "store_url": f"http://127.0.0.1:{chain.settings.port}",
+        }
     )
     with serving(mounts(settings), port=settings.port), Deployment.open(settings) as opened:
         yield Chain(settings, chain.origin, opened)

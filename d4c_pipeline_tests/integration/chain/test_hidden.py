@@ -397,14 +397,15 @@ def test_datacite_reads_the_store_after_the_approval(
 ) -> None:
     monkeypatch.setenv("D4C_ARCHIVE_TOKEN", PASSWORD)
     with FakeDataCite() as fake:
-        settings = replace(
-            chain.settings,
-            archive="datacite",
-            archive_url=fake.url,
-            archive_account=ACCOUNT,
-            doi_prefix=PREFIX,
-            archive_test=True,
-            store_url=f"http://127.0.0.1:{chain.settings.port}",
+        settings = chain.settings.model_copy(
+            update={
+                "archive": "datacite",
+                "archive_url": fake.url,
+                "archive_account": ACCOUNT,
+                "doi_prefix": PREFIX,
+                "archive_test": True,
+                "store_url": f"http://127.0.0.1:{chain.settings.port}",
+            }
         )
         with serving(mounts(settings), port=settings.port) as url, Deployment.open(settings) as opened:
             place = Place(Chain(settings, chain.origin, opened), url)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def other_home(chain: Chain, folder: Path, *, store: bool = True) -> Iterator[Ch
     folder.mkdir()
     if store:
         (folder / "store").symlink_to(chain.home / "store")
-    settings = replace(chain.settings, home=folder)
+    settings = chain.settings.model_copy(update={"home": folder})
     with Deployment.open(settings) as opened:
         yield Chain(settings, chain.origin, opened)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def define_rich(folder: Path, text: str = TEXT, **changes: Any) -> None:
 def rich(chain: Chain, definitions: Path) -> Iterator[Chain]:
     """The chain of a dataset that declares all of it, its store at a public address that is served."""
     define_rich(definitions)
-    settings = replace(chain.settings, store_url=f"http://127.0.0.1:{chain.settings.port}")
+    settings = chain.settings.model_copy(update={"store_url": f"http://127.0.0.1:{chain.settings.port}"})
     with serving(mounts(settings), port=settings.port), Deployment.open(settings) as opened:
         yield Chain(settings, chain.origin, opened)
 

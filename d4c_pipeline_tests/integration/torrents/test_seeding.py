@@ -22,7 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from d4c_pipeline.model.errors import BusyError, IntegrityError
-from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
+from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.torrents import dht_pointer, dht_put
 from d4c_pipeline.torrents.operator_key import make_key
 from d4c_pipeline.torrents.pieces import hash_pieces, piece_size_for
@@ -34,7 +34,7 @@ from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
 
 FACTS = ("key", "salt", "seq", "item", "signature", "authoritative")
 ALONE = SeedingSettings(listen="127.0.0.1:0", lsd=False)
-ALL = replace(ALONE, fetch=FetchPolicy(everything=True))
+ALL = ALONE.model_copy(update={"fetch_everything": True})
 CREATED = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -60,7 +60,7 @@ class Swarm:
 
     def add(self, settings: SeedingSettings, name: str, **words: Any) -> Seeder:
         nodes = tuple(("127.0.0.1", other.ports[0]) for other in self._seeders)
-        seeder = Seeder(replace(settings, dht_nodes=nodes), self._folder / name, **words)
+        seeder = Seeder(settings.model_copy(update={"dht_nodes": nodes}), self._folder / name, **words)
         self.closing.enter_context(closing(seeder))
         self.until(lambda: bool(seeder.ports))
         self._seeders.append(seeder)
@@ -145,7 +145,7 @@ def test_what_is_no_longer_chosen_goes_and_an_empty_list_takes_nothing_away(swar
     torrents = {name: made(path, name) for name, path in paths.items()}
     giver = swarm.add(ALONE, "giver")
     giver.follow([offered(torrents[name], paths[name], size=3_000_000) for name in paths])
-    taker = swarm.add(replace(ALL, fetch=FetchPolicy(everything=True, budget=5_000_000)), "taker")
+    taker = swarm.add(ALL.model_copy(update={"fetch_everything": True, "fetch_budget": 5_000_000}), "taker")
     common = offered(torrents["common"], None, size=3_000_000, copies=3)
     taker.follow([common])
     meet(taker, giver)
@@ -206,7 +206,7 @@ from d4c_pipeline.torrents.seeding_policy import Offer
 from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
 seeding._RESUME_SECONDS = 0.3
 folder, torrent, node = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-settings = SeedingSettings(listen="127.0.0.1:0", lsd=False, dht=False, fetch=FetchPolicy(everything=True))
+settings = SeedingSettings(listen="127.0.0.1:0", lsd=False, dht=False, fetch_everything=True)
 seeder = seeding.Seeder(settings, folder)
 seeder.follow([Offer(sys.argv[4], "a", "places", 1, 1, "", torrent.read_bytes())])
 handle = seeder._held[sys.argv[4]].handle
@@ -353,7 +353,7 @@ def test_the_item_is_what_bep_44_says_and_foreign_ones_say_nothing(tmp_path: Pat
 def test_a_seeder_says_when_its_port_is_another_program_s(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with closing(Seeder(replace(ALONE, listen=f"127.0.0.1:{port}"), tmp_path)) as seeder:
+        with closing(Seeder(ALONE.model_copy(update={"listen": f"127.0.0.1:{port}"}), tmp_path)) as seeder:
             wait_for(seeder, lambda: bool(seeder.ports))
             said = seeder.status().deaf
             assert seeder.ports[0] != port
@@ -362,7 +362,7 @@ def test_a_seeder_says_when_its_port_is_another_program_s(tmp_path: Path) -> Non
 
 def test_a_seeder_says_when_it_listens_on_nothing(tmp_path: Path) -> None:
     # An address for documentation (RFC 5737), which no machine has.
-    with closing(Seeder(replace(ALONE, listen="192.0.2.1:6881"), tmp_path)) as seeder:
+    with closing(Seeder(ALONE.model_copy(update={"listen": "192.0.2.1:6881"}), tmp_path)) as seeder:
         wait_for(seeder, lambda: bool(seeder.deaf))
         assert seeder.status().listens == ()
         assert seeder.status().deaf.startswith("It listens on nothing (192.0.2.1:6881: ")

@@ -178,7 +178,7 @@ def test_a_lost_torrent_comes_back_as_it_was_last_issued(chain: Chain) -> None:
     chain.run()
     release = chain.newest()
     (done,) = reissue(
-        replace(chain.opened, settings=replace(chain.settings, trackers=("http://127.0.0.1:1/announce",)))
+        replace(chain.opened, settings=chain.settings.model_copy(update={"trackers": ("http://127.0.0.1:1/announce",)}))
     )
     assert done.changed
     with_tracker = current(chain.opened, release)
@@ -186,6 +186,8 @@ def test_a_lost_torrent_comes_back_as_it_was_last_issued(chain: Chain) -> None:
     address = the_torrent(chain.opened, release).address
     content = chain.opened.primary.read_bytes(address)
     chain.opened.primary.delete(address)
-    again = replace(chain.opened, settings=replace(chain.settings, trackers=("http://127.0.0.1:1/announce",)))
+    again = replace(
+        chain.opened, settings=chain.settings.model_copy(update={"trackers": ("http://127.0.0.1:1/announce",)})
+    )
     torrent.make(again, chain.dataset, Vintage.parse("2021"))
     assert chain.opened.primary.read_bytes(address) == content

@@ -49,7 +49,8 @@ def test_every_variable(tmp_path: Path) -> None:
         refresh=60,
         whitelist=tmp_path / "list",
         key_file=tmp_path / "key",
-        fetch=FetchPolicy(False, frozenset({"stops", "places"}), 2 * 10**12),
+        fetch_datasets=frozenset({"stops", "places"}),
+        fetch_budget=2 * 10**12,
     )
 
 

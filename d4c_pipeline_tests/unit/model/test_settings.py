@@ -147,7 +147,7 @@ def test_the_archive_s_token_is_read_from_the_environment_or_a_file(tmp_path: Pa
     assert archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(file)}) == "from a file"
     assert has_archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(file)})
     assert not has_archive_token({})
-    with pytest.raises(PermanentError, match="wants a token and none is set"):
+    with pytest.raises(PermanentError, match="requires a token and none is set"):
         archive_token({})
     with pytest.raises(PermanentError, match="can't be read"):
         archive_token({"D4C_ARCHIVE_TOKEN_FILE": str(tmp_path / "none")})

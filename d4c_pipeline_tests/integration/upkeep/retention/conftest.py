@@ -10,7 +10,6 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,12 @@ def mirrored(thrice: Chain, west: dict[str, Any] | None, tmp_path: Path) -> Iter
         declared_stores = yaml.safe_load((home / "stores.yaml").read_text("utf-8"))
         declared_stores["mirrors"][0] = west
         (home / "stores.yaml").write_text(yaml.safe_dump(declared_stores), "utf-8")
-    settings = replace(
-        thrice.settings,
-        home=home,
-        definitions=(tmp_path / "definitions",),
-        stores=read_stores(home / "stores.yaml"),
+    settings = thrice.settings.model_copy(
+        update={
+            "home": home,
+            "definitions": (tmp_path / "definitions",),
+            "stores": read_stores(home / "stores.yaml"),
+        }
     )
     with Deployment.open(settings) as opened:
         bucket = mirror_of(opened, "west")
