@@ -1,6 +1,6 @@
-"""`deposit`: uploads every artifact to the archive, verifies them there and publishes, the step nothing undoes.
+"""`deposit`: uploads every artifact to the archive, verifies them there and publishes. Nothing undoes this step.
 
-In between comes the approval, and with it the release leaves its hidden addresses (`revealing`).
+Between verification and publication the release needs its approval and leaves its hidden addresses (`revealing`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from d4c_pipeline.workspace.stores import store_root
 
 @dataclass(frozen=True)
 class Deposited:
-    """The published release with its deposit, and whether the archive's address serves as a web seed."""
+    """The published release with its deposit; `archive_seed` says whether the archive's address works as a web seed."""
 
     release: Release
     deposit: Deposit
@@ -37,11 +37,10 @@ class Deposited:
 
 
 def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposited:
-    """Publish the vintage's planned release in the archive, exactly once; a published one is only looked at.
+    """Publish the vintage's planned release in the archive exactly once; return the deposit of a published release.
 
-    Raises UnknownNameError when a step before this one is missing, NeedsPersonError when a check of these very bytes
-    failed, AwaitingReviewError when a person has to approve first (the draft is complete by then), and what the archive
-    raises.
+    Raises UnknownNameError when an earlier step is missing, NeedsPersonError when a check of these bytes failed,
+    AwaitingReviewError when the complete draft needs an approval, and what the archive raises.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
@@ -52,7 +51,7 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         def make_public() -> None:
             if approved is not None:
                 approved()
-            # Before the archive publishes: the addresses that its record names are to serve from the first moment.
+            # Before the archive publishes, so that the addresses in its record serve from the first moment.
             reveal(deployment, release, lease)
 
         if not is_settled(deployment, release):
@@ -68,20 +67,20 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
             approval=make_public,
             lease=lease,
         )
-        if not is_revealed(deployment, release):  # somebody published the draft by hand at the archive
+        if not is_revealed(deployment, release):  # a curator published the draft at the archive
             reveal(deployment, release, lease)
         release = ledger.releases.mark_published(release)
         if deposit.record_id is not None:
             deployment.archive.join_community(deposit.record_id)
         if store_root(deployment.settings) is not None:
-            # The primary holds verified copies by now; staging would only keep them a second time. Of one in a bucket
-            # `latest` does this, which still reads them.
+            # The primary store holds verified copies, so staging would be a second one. `latest` still reads the staged
+            # files of a primary store in a bucket, and removes them itself.
             shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
         return Deposited(release, deposit, _archive_seed(deployment, release, deposit))
 
 
 def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) -> SeedVerdict | None:
-    """Try the archive's address of every data artifact; None where it has no public ones. The first bad one counts."""
+    """Try the archive's address of every data artifact and return the first failure; None without public addresses."""
     pieces = published_pieces(deployment, release)
     verdict: SeedVerdict | None = None
     with answering(deployment) as silent:
@@ -98,17 +97,17 @@ def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) ->
 
 
 def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposit) -> None:
-    """Refuse an item that was written before another DOI was reserved or a file was made again: it stays for ever."""
+    """Refuse an item that predates the reserved DOI or one of the files: a published item is permanent."""
     item = deployment.ledger.publications.item(release)
     if item is None or release.artifact(ArtifactRole.METADATA) is None:
         raise UnknownNameError(f"{release.name} has no catalogue item yet", rerun="stac_item")
-    said = {asset["title"]: asset["file:checksum"] for asset in item["assets"].values()}
+    listed = {asset["title"]: asset["file:checksum"] for asset in item["assets"].values()}
     files = {
         artifact.name: multihash_sha256(artifact.sha256)
         for artifact in release.artifacts
         if artifact.role not in AFTER_ITEM
     }
-    if item["properties"]["sci:doi"] != deposit.doi or said != files:
+    if item["properties"]["sci:doi"] != deposit.doi or listed != files:
         raise NeedsPersonError(
             f"The catalogue item of {release.name} was written before its DOI or one of its files changed",
             rerun="torrent",

@@ -1,7 +1,6 @@
 """`doi`: reserves the DOI of a planned release in the archive, in a draft that can still be undone.
 
-What a record would be refused for (its metadata, its size), and whether readers get what the stores hold, is checked
-here, before the first call.
+Metadata or sizes that an archive refuses, and stores that readers can't read, are refused here, before the first call.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
     """Reserve the DOI of the vintage's planned release, or return the deposit it has.
 
     Raises PermanentError, before any call, when the release can't be a record (too many or too large files, metadata
-    that DataCite refuses) or readers can't read a store, TransientError when the primary's address does not answer.
+    that DataCite refuses) or readers can't read a store; TransientError when the primary store's address is
+    unreachable.
     """
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
@@ -50,7 +50,7 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
 
 
 def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> RecordMetadata:
-    """Return what the archive's record says of a release. Raises PermanentError for what DataCite would refuse."""
+    """Return the metadata of the release's record. Raises PermanentError for metadata that DataCite refuses."""
     settings = deployment.settings
     place = {"dataset": dataset.id, "vintage": str(release.vintage), "version": str(release.version)}
     return require_valid(
@@ -62,7 +62,7 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
             code_url=settings.code_url,
             previous_vintage_doi=_previous_vintage_doi(deployment, release),
             page_url=settings.page_url.format(**place) if settings.page_url else None,
-            # The metadata are sent last right before publication: the year made public is the record's year.
+            # The metadata is sent again right before publication, so that the record's year is the year of publication.
             published_on=(release.published_at or datetime.now(UTC)).date(),
             elsewhere=elsewhere(deployment, dataset, release),
         )
@@ -70,7 +70,7 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
 
 
 def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None:
-    """Return the deposit of the newest published release of the same vintage: one concept holds them all."""
+    """Return the deposit of the newest published release of the same vintage, whose concept the release joins."""
     earlier = [
         other
         for other in deployment.ledger.releases.published(release.dataset, release.vintage)
@@ -80,12 +80,12 @@ def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None
 
 
 def _record_to_join(deployment: Deployment, dataset: Dataset, release: Release) -> str | None:
-    """The newest record of the concept that the dataset declares, whose next version the release is to be."""
+    """Return the newest record of the concept that the dataset declares; the release becomes its next version."""
     concept = dataset.publication.concept_of(release.vintage)
     known = deployment.ledger.deposits.of(release)
     if concept is None or (known is not None and known.record_id is not None):
         return None
-    found = [one for one in deployment.archive.listed() if one.concept_doi.lower() == concept.lower()]
+    found = [record for record in deployment.archive.listed() if record.concept_doi.lower() == concept.lower()]
     if not found:
         raise NeedsPersonError(
             f"The archive {deployment.archive.name} shows no published record of this account with the concept DOI "
@@ -93,23 +93,23 @@ def _record_to_join(deployment: Deployment, dataset: Dataset, release: Release) 
             f"Correct 'publication.concept_doi' of {dataset.id} (the DOI of all versions), or use the token of the "
             "account that owns the record",
         )
-    return max(found, key=lambda one: one.index).record_id
+    return max(found, key=lambda record: record.index).record_id
 
 
 def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | None:
-    """The DOI of the vintage before: that of all its versions, so that it leads to the best processing for ever."""
+    """Return the all-versions DOI of the previous vintage, which always resolves to its best processing."""
     earlier = [
         other for other in deployment.ledger.releases.published(release.dataset) if other.vintage < release.vintage
     ]
     deposit = deployment.ledger.deposits.of(earlier[-1]) if earlier else None
-    # A test DOI leads nowhere: it has no business in a record that stays.
+    # A test DOI does not resolve and must not appear in a permanent record.
     if deposit is None or deposit.state is not DepositState.PUBLISHED or deposit.test != deployment.archive.test:
         return None
     return deposit.concept_doi or deposit.doi
 
 
 def _refuse_oversized(release: Release) -> None:
-    """Refuse what can't be one record, with the files that are still to come (a byte each, for their number)."""
+    """Refuse a release with too many or too large files; files that later steps add count as one byte each."""
     torrents = {f"{artifact.name}.torrent": 1 for artifact in release.data_files}
     to_come = {README_NAME: 1, ITEM_NAME: 1, CHECKSUMS_REST_NAME: 1} | torrents
     check_files(to_come | {artifact.name: artifact.size for artifact in release.artifacts})

@@ -1,7 +1,7 @@
-"""Where else than in its record the files of a release can be had: relations to copies in stores and to torrents.
+"""Relations of a record to other copies of its files: copies in stores, and torrents.
 
-A record stays for ever, so only addresses stand in it that are made to stay: no loopback, no mirror that retention
-empties. How a relation is spelled belongs to `archives`.
+A record is permanent, so it names permanent addresses only: no loopback, no mirror that retention prunes. The spelling
+of a relation belongs to `metadata` and `archives`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def elsewhere(deployment: Deployment, dataset: Dataset, release: Release) -> tuple[RelatedIdentifier, ...]:
-    """Return what a record says of a release's copies and torrents, as far as both exist.
+    """Return the relations of a record to the release's copies and torrents that exist.
 
-    A copy of the data *is identical to* what the record holds. Of data in parts (45 at most) each store is named once,
-    by the manifest that lists them (*has metadata*). A torrent is named by its info hash (`urn:btih:`), which is
-    identical data wherever its `.torrent` lies, and the one of data in one file by that address too.
+    A copy of the data *is identical to* the record's file. A store with partitioned data (45 parts at most) is named
+    once, by the manifest that lists the parts (*has metadata*). A torrent is named by its info hash (`urn:btih:`),
+    which identifies the data wherever the `.torrent` lies; the torrent of a single data file also by its address.
     """
     return (*_copies(deployment, dataset, release), *_torrents(deployment, release))
 
@@ -32,7 +32,7 @@ def _copies(deployment: Deployment, dataset: Dataset, release: Release) -> Itera
     files = release.data_files
     name = files[0].name if len(files) == 1 else MANIFEST_NAME
     for store in stores_holding(deployment, release).get(name, ()):
-        if not _is_for_ever(deployment, dataset, store):
+        if not _is_permanent(deployment, dataset, store):
             continue
         url = store.url(release_address(release.dataset, release.vintage, release.version, name))
         if len(files) == 1:
@@ -51,11 +51,11 @@ def _torrents(deployment: Deployment, release: Release) -> Iterator[RelatedIdent
             yield RelatedIdentifier(deployment.primary.url(torrent.address), "hasmetadata")
 
 
-def _is_for_ever(deployment: Deployment, dataset: Dataset, store: Store) -> bool:
+def _is_permanent(deployment: Deployment, dataset: Dataset, store: Store) -> bool:
     pruned = store is not deployment.primary and dataset.publication.keeps(store.name) is not None
     return not pruned and _is_public(deployment, store)
 
 
 def _is_public(deployment: Deployment, store: Store) -> bool:
-    """Whether readers elsewhere reach it: without D4C_STORE_URL the primary is shown on this machine's loopback."""
+    """Return whether readers reach the store: without D4C_STORE_URL the primary store is on this machine's loopback."""
     return store is not deployment.primary or deployment.settings.store_url is not None

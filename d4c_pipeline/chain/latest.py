@@ -1,9 +1,9 @@
 """`latest`: switches `/processed/` to the newest release, never backwards.
 
-What is newest is computed from the ledger each time, under a lease on the dataset, so that the order in which workers
-arrive does not matter: each of them leaves the newest release standing. The lease is renewed right before each change:
-who lost it changes nothing. Addresses are recorded before something is put there and forgotten after it was removed, so
-that nothing is left of a switch that died.
+Each run computes the newest release from the ledger, under a lease on the dataset, so the order in which workers arrive
+does not matter: each of them leaves the newest release in place. The lease is renewed right before each change; a
+process that lost its lease stops before changing anything. An address is recorded before a file is put there and
+removed from the ledger after the file is deleted, so a killed switch leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from d4c_pipeline.workspace.shared_names import refuse_taken_name
 from d4c_pipeline.workspace.staging import artifact_path, sweep
 from d4c_pipeline.workspace.stores import store_root
 
-# A notebook is provenance of one release, nothing that anybody opens under a name of its own.
+# A notebook is the provenance of one release; readers don't open it at a latest address.
 _SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}
 
 
 @dataclass(frozen=True)
 class Switched:
-    """What `/processed/` serves now: the address where a reader begins, with its public `url`, and whether it is new.
+    """The state of `/processed/`: the address where a reader begins, its public `url`, and whether it changed.
 
-    `addresses` are all of the release's: of its data, and of what was derived from it.
+    `addresses` are those of the data and of every derived file.
     """
 
     address: str
@@ -51,13 +51,13 @@ class Switched:
 
 
 def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switched:
-    """Let the latest addresses of `vintage` (of the dataset, for a rolling series) serve the newest published release.
+    """Make the latest addresses of `vintage` (of the dataset, for a rolling series) serve the newest published release.
 
-    One file after the other, each in one step: derived files, then the data, then the index of data in parts, which
-    names immutable addresses, so that whoever starts there never mixes two releases. What only the release before had
-    is removed last. Raises UnknownNameError when nothing is published yet, BusyError, before anything more changes,
-    when the lease went to another process meanwhile (this one stood still for too long), ForeignBytesError when an
-    address serves what this home did not put there, DefinitionError when the name belongs to another dataset.
+    Files are replaced one by one, each atomically: derived files, then the data, then the index of partitioned data,
+    which lists immutable addresses, so that a reader who starts there never mixes two releases. Files that only the
+    previous release had are removed last. Raises UnknownNameError when no release is published, BusyError when another
+    process took over the lease (nothing more changes then), ForeignBytesError when an address holds bytes that this
+    home did not put there, DefinitionError when the name belongs to another dataset.
     """
     ledger = deployment.ledger
     with ledger.leases.hold(lease_keys.of_latest(dataset.id)) as lease:
@@ -98,8 +98,8 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
 
         deployment.spreading.everywhere(put)
         lease.renew()
-        # A mirror that is down serves what it has: an older release, never a mixture. What is stale there is remembered
-        # until the next switch, or run of this step, reaches it.
+        # An unreachable mirror serves an older release, never a mixture. Its stale addresses stay recorded until a
+        # later run of this step reaches the mirror.
         ledger.publications.switch_latest(release, serving, () if deployment.spreading.missed else stale)
     if store_root(deployment.settings) is None:
         for worked_on in {vintage, release.vintage}:
@@ -109,7 +109,7 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
 
 
 def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], bool]:
-    """Whether bytes of a sha256 are what `/processed/` serves or served of a release that this ledger knows."""
+    """Return a predicate: whether a sha256 is of bytes that `/processed/` serves or served of a known release."""
 
     @cache
     def known() -> frozenset[str]:
@@ -123,15 +123,15 @@ def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], 
 
 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
-    """Return the published release that the latest address of `vintage` should serve."""
+    """Return the published release that belongs at the latest address of `vintage`."""
     releases = deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
     return max(releases, key=partial(rank, dataset), default=None)
 
 
 def rank(dataset: Dataset, release: Release) -> tuple[bool, Vintage, Version]:
-    """Return what the releases of a dataset are ordered by, the newest last.
+    """Return the sort key of a release among the releases of its dataset; the newest sorts last.
 
-    A discovered vintage that lies in the future, made by the mistaken clock of a server, comes before all others.
+    A discovered vintage in the future comes from a server's wrong clock and sorts first.
     """
     doubted = dataset.fixed_vintages is None and is_ahead(release.vintage.start)
     return not doubted, release.vintage, release.version
@@ -144,7 +144,7 @@ def latest_address_of(dataset: Dataset, release: Release) -> str:
 
 
 def _served(dataset: Dataset, release: Release) -> Mapping[str, Artifact]:
-    """The artifacts that are served by the addresses where they are, in the order in which they are put there."""
+    """Return the artifacts by their latest addresses, in the order in which they are put there."""
     chosen = sorted(
         (artifact for artifact in release.artifacts if artifact.role in _SERVED),
         key=lambda artifact: (artifact.role is ArtifactRole.DATA, artifact.name),
@@ -159,7 +159,7 @@ def _served(dataset: Dataset, release: Release) -> Mapping[str, Artifact]:
 
 
 def _index(deployment: Deployment, dataset: Dataset, release: Release) -> Mapping[str, bytes]:
-    """What stands beside data in parts, by its address: the release, and each part at its immutable address."""
+    """Return the index of partitioned data by its address: the release, and each part at its immutable address."""
     if _is_whole(release):
         return {}
     facts = {part.name: part for part in release.summary.parts}

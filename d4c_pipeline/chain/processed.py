@@ -1,7 +1,7 @@
-"""`processed`: turns the retained native files of a vintage into data files in staging, with their profile.
+"""`processed`: builds the data files of a vintage from its retained native files, in staging, with their profile.
 
-The files that the dataset asks for beside the data (tiles, desktop formats...) are made here as well, by
-`processing.derived`; what all of them are called in a release is decided by `checksums`.
+The same step makes the derived files that the dataset declares (tiles, desktop formats), by `processing.derived`. The
+names of all these files in a release belong to `checksums`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 
 
 def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
-    """Build the data of `vintage` from its retained native files, and what the dataset derives from it.
+    """Build the data of `vintage` from its retained native files, and the derived files of the dataset.
 
-    Foreign bytes are parsed by a process of their own (`processing.child`), which `D4C_BUILD_MEMORY` and
-    `D4C_BUILD_SECONDS` bound. Raises UnknownNameError when no native files are retained, IntegrityError when one is
-    damaged, DataError and StorageError as the processing does, DataError when that process crashes or passes a bound.
-    An earlier build stays in place until the new one is whole.
+    A separate process (`sandbox`) parses the foreign bytes, within `D4C_BUILD_MEMORY` and `D4C_BUILD_SECONDS`. An
+    earlier build stays in place until the new build is complete. Raises UnknownNameError when no native files are
+    retained, IntegrityError when one is damaged, DataError and StorageError as processing does, DataError when the
+    process crashes or exceeds a limit.
     """
     folder = deployment.staging(dataset, vintage) / "build"
     with deployment.working_on(dataset, vintage):
@@ -49,7 +49,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         if not natives:
             raise UnknownNameError(f"No native files of {dataset.id} {vintage} are retained", rerun="raw")
         paths = [native_path(deployment, dataset, vintage, native) for native in natives]
-        # The mark goes first and comes back last: files of two builds are never taken for one.
+        # The mark is removed first and written last, so that files of two builds never pass for one build.
         with storage_errors(f"write in {folder}"):
             build_mark(folder).unlink(missing_ok=True)
         inputs = _inputs(deployment, dataset)
@@ -85,7 +85,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
                 ],
             },
         )
-        # Still under the lease: the next process to build this vintage takes the mark away.
+        # Under the lease: another process that builds this vintage would remove the mark.
         return read_build(deployment, dataset, vintage)
 
 
@@ -97,7 +97,7 @@ def _built(
     inputs: Mapping[str, Sequence[Path]],
     folder: Path,
 ) -> apart.Made:
-    """Have the build made by a process that may read these files, and write in `folder`, alone."""
+    """Run the build in a process that can read only these files and write only in `folder`."""
     settings, scratch = deployment.settings, folder.with_name("scratch")
     with storage_errors(f"write in {folder}"):
         shutil.rmtree(scratch, ignore_errors=True)
@@ -121,17 +121,17 @@ def _built(
                 scratch,
                 readable=(*natives, *(file for files in inputs.values() for file in files), *_folder_of(dataset)),
                 writable=(folder, *([settings.temp] if settings.temp is not None else [])),
-                # Its kernel is reached over the loopback; what it may reach besides is its reviewers' decision.
+                # A notebook's kernel listens on the loopback; its reviewers decide on any other access.
                 network=dataset.processing.notebook is not None,
             ),
         )
         built = apart.made(answer, folder, derived.parameters(dataset))
         if built.notebook is not None:
-            # Secrets are known here, not there.
+            # This process knows the secrets of the environment; the sandbox does not.
             secrets.declare_environment(os.environ)
             refuse_secrets(built.notebook, f"The notebook {dataset.processing.notebook}")
     except BaseException:
-        # A process that was ended could not.
+        # A killed process does not remove its scratch files.
         with storage_errors(f"write in {folder}"):
             remove_leftovers(folder, settings.temp)
         raise
@@ -145,17 +145,17 @@ def _folder_of(dataset: Dataset) -> list[Path]:
 
 
 def _with_left_out(summary: DataSummary, made: Sequence[apart.DerivedFile]) -> DataSummary:
-    """Return `summary` with how many rows derived files leave out: FlatGeobuf and tiles those without geometry."""
-    told = {one.suffix: one.left_out for one in made if one.left_out}
-    if not told:
+    """Return `summary` with the number of rows, all without geometry, that FlatGeobuf and tiles omit."""
+    omitted = {file.suffix: file.left_out for file in made if file.left_out}
+    if not omitted:
         return summary
-    return replace(summary, report={**summary.report, LEFT_OUT: told})
+    return replace(summary, report={**summary.report, LEFT_OUT: omitted})
 
 
 def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Path], dict[str, str]]]:
-    """The data of the latest releases that the dataset's SQL or notebook asks for, and which these are.
+    """Return, by input name, the data files of the newest release of that dataset and the identity of the release.
 
-    Raises UnknownNameError when one has no published release yet.
+    Raises UnknownNameError when an input dataset has no published release.
     """
     found: dict[str, tuple[list[Path], dict[str, str]]] = {}
     for name, wanted in sorted(dataset.processing.inputs.items()):
@@ -172,7 +172,7 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Pa
 
 
 def _executed(built: apart.Made, dataset: Dataset) -> list[dict[str, Any]]:
-    """The executed copy of the notebook as a derived file: the provenance of what it made."""
+    """Return the executed copy of the notebook as a derived file: the provenance of its tables."""
     if built.notebook is None or dataset.processing.notebook is None or dataset.folder is None:
         return []
     return [

@@ -21,16 +21,16 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.progress import Progress, report
 from d4c_pipeline.workspace.staging import keep_native
 
-_LICENCE = 60  # characters of it that the ledger has room for
+_LICENCE = 60  # characters: the width of the ledger's column
 
 
 @dataclass(frozen=True)
 class Retained:
-    """The native files that stand for the vintage now; `fetched` counts those that came over the network.
+    """The native files of the vintage; `fetched` counts those that came over the network.
 
-    `fingerprint` is what the source called its files before they were fetched, None when it has left the vintage
-    behind: noticing compares it with what the source says later. `vintage` is the one that the files are retained of:
-    an earlier one where the source served the same content under a new date.
+    `fingerprint` is the state of the source before the fetch, which noticing compares with later states; None when the
+    source no longer serves the vintage. `vintage` is the vintage that the files are retained under: an earlier one
+    where the source served the same content under a new date.
     """
 
     natives: tuple[NativeFile, ...]
@@ -40,19 +40,19 @@ class Retained:
 
 
 def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retained:
-    """Fetch what the source serves for `vintage` unless it is retained already, and record it.
+    """Fetch the native files of `vintage` unless they are retained already, and record them.
 
-    A discovered vintage that the source has left behind is worked on from what was retained of it. Files that hold what
-    is retained of an earlier vintage are recorded for that one: the ledger says which (`natives.held_by`). Raises
-    SourceError, TransientError and StorageError as the source and the store do.
+    A discovered vintage that the source no longer serves is built from its retained files. Files with the content of an
+    earlier vintage are recorded under that vintage (`natives.held_by`). Raises SourceError, TransientError and
+    StorageError as the source and the store do.
     """
     folder = deployment.staging(dataset, vintage) / "native"
-    # What a build needs is loaded while the network is waited for.
+    # The libraries of a build load while the network answers.
     child.warm()
     with deployment.working_on(dataset, vintage), ExitStack() as leases:
         source = open_source(dataset, deployment.settings.origins)
         current = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
-        # Only what is still retained saves a fetch: a native file that was lost is fetched again.
+        # Only a file that the store still holds saves a fetch; a lost native file is fetched again.
         known = _present(deployment, current)
         complete = bool(known) and len(known) == len(dataset.source.addresses(vintage) or current)
         if complete and dataset.fixed_vintages is None and vintage not in source.discover():
@@ -62,7 +62,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
         def show(name: str, done: int, total: int | None) -> None:
             report(Progress(dataset.id, str(vintage), "raw", name, done, total))
 
-        # Before the fetch: a change between the two is seen once too often, never missed.
+        # Observed before the fetch: a change in between causes one run too many, never a missed change.
         fingerprint = source.observe(vintage).digest
         fetched = source.fetch(vintage, folder, known, show)
         digests = {one.path: _hashed(one) for one in fetched if isinstance(one, Arrived)}
@@ -82,7 +82,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
             sums = digests[one.path]
             same = retained_copy(deployment, dataset, here, one, sums.sha256, before)
             if same is not None and same.sha256 != sums.sha256:
-                # Some publishers pack the same files again every night: the first of them stays the native file.
+                # Some publishers zip the same files again every night: the first zip stays the native file.
                 natives.append(replace(same, etag=one.etag, last_modified=one.last_modified))
                 continue
             native = one.native(sums.sha256, raw_address(dataset.id, here, sums.sha256, one.name))
@@ -96,7 +96,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
             deployment.ledger.natives.record_same(dataset.id, vintage, here)
         if said := source.describe(vintage):
             deployment.ledger.natives.describe(dataset.id, here, said)
-        shutil.rmtree(folder, ignore_errors=True)  # retained by now; what is left behind is swept by the next run
+        shutil.rmtree(folder, ignore_errors=True)  # the store holds the files; the next run removes leftovers
     return Retained(tuple(natives), len(digests), here, fingerprint)
 
 
@@ -108,7 +108,7 @@ def _hashed(arrived: Arrived) -> Digests:
     digests = hash_file(arrived.path)
     if digests.size != arrived.size:
         raise StorageError(
-            f"{arrived.name} has {digests.size:,} bytes on the disk, {arrived.size:,} were fetched",
+            f"{arrived.name} has {digests.size:,} bytes on disk, but {arrived.size:,} bytes were fetched",
             "Check the disk, then run again",
         )
     return digests

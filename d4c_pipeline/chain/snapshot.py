@@ -1,7 +1,7 @@
-"""Snapshots: the catalogue as it is now in a torrent of its own, so that it can be had when the site is gone.
+"""Snapshots: the catalogue in a torrent of its own, so that readers get it when the site is gone.
 
-Each lies at a content address, because a torrent's bytes can't change; the newest few are kept. Which of them is the
-newest is told to the world by `torrents.dht_pointer`.
+A snapshot has a content address, because a torrent's bytes can't change; the newest few are kept.
+`torrents.dht_pointer` publishes which one is the newest.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
 from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline.workspace.deployment import Deployment
 
-# Who began to fetch the last one, or holds its info hash from the DHT, must still find it.
+# A client that is fetching an earlier snapshot, or got its info hash from the DHT, must still find it.
 _KEPT = 5
 
 
 def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Release, ...]) -> Snapshot | None:
-    """Put the catalogue at `parquet` into every store with its torrent and return it; None without a release.
+    """Put the catalogue at `parquet` and its torrent into every store and return the snapshot; None without a release.
 
-    The caller holds the lease on the catalogue. The same catalogue again is no work, and what is too old goes.
+    The caller holds the lease on the catalogue. An unchanged catalogue changes nothing; old snapshots are pruned.
     """
     published = [release.published_at for release in releases if release.published_at is not None]
     if not published:
@@ -62,7 +62,7 @@ def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Release
     newest, *others = ledger.snapshots()
     for old in others[_KEPT - 1 :]:
         deployment.spreading.everywhere(partial(_delete, old))
-        if not deployment.spreading.missed:  # a mirror that was down still has it: it is remembered until it is gone
+        if not deployment.spreading.missed:  # an unreachable mirror still has it, so it stays recorded
             ledger.forget_snapshot(old)
     return newest
 

@@ -1,7 +1,8 @@
-"""`stac_item`: describes a release out of what is known before publication: its README and its validated STAC item.
+"""`stac_item`: describes a release before its publication: the README and the validated STAC item.
 
-Both become artifacts of the release; the README first, since the item names every other file. The checksums of what the
-plan could not list yet (the list is part of the release's identifier, and these files name its DOI) come last.
+Both become artifacts of the release. The README comes first because the item lists every other file. The checksums of
+the files that the plan could not list come last: the plan's list is part of the release's identifier, and these files
+name the DOI.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ _REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.RE
 def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict[str, Any]:
     """Write the README, then build, validate and store the item of the vintage's planned release.
 
-    Returns the item; of a published release, what it has.
-
-    Raises DataError naming every mismatch when the item is not valid STAC.
+    Returns the item; for a published release, the recorded item. Raises DataError that names every mismatch when the
+    item is not valid STAC.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage):
@@ -46,9 +46,9 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
         deposit = deposit_of(deployment, release)
         folder = release_folder(deployment, release.name, dataset.id, str(vintage))
         settings = deployment.settings
-        told = with_source_words(dataset, ledger.natives.description(dataset.id, vintage))
+        documented = with_source_words(dataset, ledger.natives.description(dataset.id, vintage))
         described = readme(
-            told,
+            documented,
             release,
             deposit,
             torrents,
@@ -65,11 +65,11 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
             for artifact in release.artifacts
             if artifact.role not in AFTER_ITEM
         }
-        item = build_item(told, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
+        item = build_item(documented, release, deposit, torrents, asset_urls=urls, publisher=settings.publisher)
         validate_item(item)
         write_file(folder / ITEM_NAME, item_bytes(item))
         release = add_artifact(deployment, release, folder / ITEM_NAME, ArtifactRole.METADATA)
-        rest = sorted((one for one in release.artifacts if one.role in _REST), key=lambda artifact: artifact.name)
+        rest = sorted((each for each in release.artifacts if each.role in _REST), key=lambda artifact: artifact.name)
         write_file(folder / CHECKSUMS_REST_NAME, checksum_list(rest))
         add_artifact(deployment, release, folder / CHECKSUMS_REST_NAME, ArtifactRole.CHECKSUMS_REST)
         ledger.publications.record_item(release, item)

@@ -1,7 +1,7 @@
-"""`torrent`: one single-file torrent per data artifact, with web seeds of stores that were seen to serve ranges.
+"""`torrent`: one single-file torrent per data artifact, with the addresses of stores that serve ranges as web seeds.
 
-The file itself is hidden until its release is approved; then its very bytes are tried, and the torrents are put where
-everybody finds them (`revealing`).
+A release that waits for approval is hidden. After the approval, `revealing` tries the web seeds with the file's own
+bytes and publishes the torrents.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from d4c_pipeline.workspace.staging import read_artifact, release_folder
 
 @dataclass(frozen=True)
 class Seeded:
-    """The torrents by the names of their data artifacts, and why an address was left out of the web seeds."""
+    """The torrents by the names of their data artifacts; `left_out` has each rejected web seed and the reason."""
 
     torrents: Mapping[str, Torrent]
     left_out: tuple[str, ...]
 
 
 def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
-    """Make the torrents of the vintage's planned release, as artifacts of it.
+    """Make the torrents of the vintage's planned release and add them to its artifacts.
 
-    A store's address becomes a web seed if the store holds the file and range requests gave the right bytes: of the
-    file, or of the preflight's object while the file is hidden. The archive's address, known from the reserved record,
-    is tried by `deposit` after publication.
+    A store's address becomes a web seed if the store holds the file and range requests return the right bytes: of the
+    file, or of the preflight object while the file is hidden. The archive's address is known from the reserved record;
+    `deposit` tries it after publication.
     """
     with deployment.working_on(dataset, vintage):
         release = current_release(deployment, dataset, vintage)
@@ -64,18 +64,18 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
 
 
 def put_torrent(deployment: Deployment, release: Release, data: bytes, address: str) -> bool:
-    """Put the current torrent of a data file into every store; says whether any store had another one."""
+    """Put the current torrent of a data file into every store; return whether a store held a different torrent."""
     stored: list[Stored] = []
     deployment.spreading.everywhere(
         lambda store: stored.append(replace_torrent(deployment, store, release, data, address))
     )
-    return any(one.changed for one in stored)
+    return any(each.changed for each in stored)
 
 
 def replace_torrent(deployment: Deployment, store: Store, release: Release, data: bytes, address: str) -> Stored:
-    """Put a torrent where this home put one before, or one that differs in web seeds and trackers only.
+    """Replace a torrent that this home put there, or that differs only in web seeds and trackers.
 
-    Raises ForeignBytesError when the torrent of another file, or of another home's release, lies there.
+    Raises ForeignBytesError when the address holds the torrent of another file, or of another home's release.
     """
 
     def issued_before(_sha256: str) -> bool:
@@ -116,7 +116,7 @@ def _made(
 def _seeds(
     deployment: Deployment, release: Release, artifact: Artifact, pieces: Pieces, deposit: Deposit, silent: str | None
 ) -> tuple[list[str], list[str]]:
-    """The addresses that become web seeds, the tried ones of the stores first, and those left out with the reason."""
+    """Return the addresses that become web seeds, the stores' first, and the rejected addresses with the reason."""
     own = deployment.settings.embedded_url
     address = release_address(release.dataset, release.vintage, release.version, artifact.name)
     record = deposit.record_id
@@ -147,15 +147,15 @@ def _seeds(
 
 
 def put_current(deployment: Deployment, release: Release, file: Artifact, torrent: Torrent) -> None:
-    """Put the current torrent of a data file, with the web seeds that the ledger says, into every store.
+    """Put the current torrent of a data file, with the web seeds recorded in the ledger, into every store.
 
-    `file`: the `.torrent` among the artifacts of the release. Raises what `replace_torrent` raises.
+    `file` is the `.torrent` among the artifacts of the release. Raises what `replace_torrent` raises.
     """
     put_torrent(deployment, release, _current(deployment, release, file, torrent), torrent.address)
 
 
 def _mend(deployment: Deployment, release: Release, torrents: Mapping[str, Torrent]) -> None:
-    """Put the torrents back where a store lost them."""
+    """Put the torrents into each store that lost them."""
 
     def put_back(file: Artifact, torrent: Torrent, store: Store) -> None:
         if store.stat(torrent.address) is None:
