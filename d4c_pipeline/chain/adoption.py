@@ -1,7 +1,7 @@
-"""Taking over what the archive has published and this ledger does not know: after a lost or an older ledger.
+"""Adopts releases that the archive has published and this ledger lacks, after the ledger was lost or restored.
 
-The archive's records are found by our identifier (`urn:d4c:...`) and by the naming of their files. A record is believed
-when its own manifest gives the release key that the identifier holds. Nothing at the archive is changed.
+Records are found by our identifier (`urn:d4c:...`) and by the names of their files. A record is accepted when its own
+manifest gives the release key in the identifier. Nothing changes at the archive.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ _PLANNED = {
 
 
 def adopt_published(deployment: Deployment, dataset: Dataset, vintage: Vintage, lease: Lease) -> tuple[Release, ...]:
-    """Record the published releases of a vintage that the archive has and the ledger lacks; returns them, by version.
+    """Record the published releases of a vintage that the ledger lacks, and return them ordered by version.
 
-    Their files are put into every store that lacks them. `lease` is the one on the vintage. Raises IntegrityError for a
-    record that is not what its identifier says, or when a store holds other bytes at a release's address.
+    Their files go into every store that lacks them. `lease` is the lease on the vintage. Raises IntegrityError for a
+    record that contradicts its identifier, or when a store holds other bytes at a release's address.
     """
     known = {deposit.doi for deposit in deployment.ledger.deposits.all() if deposit.state is DepositState.PUBLISHED}
     planned = deployment.ledger.releases.planned(dataset.id, vintage)
@@ -82,20 +82,22 @@ def adopt_published(deployment: Deployment, dataset: Dataset, vintage: Vintage, 
 
 
 def is_of(listed: Listed, dataset: Dataset, vintage: Vintage) -> bool:
-    """Whether a record of the archive carries our identifier and files with the names of a vintage of a dataset."""
+    """Return whether a record has our identifier and files named as those of this vintage of the dataset."""
     stem = f"{latest_stem(dataset.name.as_dataset_name(), vintage)}_v"
     ours = (listed.identifier or "").startswith(IDENTIFIER_SCHEME)
     return ours and MANIFEST_NAME in listed.names and any(name.startswith(stem) for name in listed.names)
 
 
 class _Found:
-    """A published record, read: its release as the manifest and the other files in the record tell it."""
+    """A published record and the release that its manifest and files describe."""
 
     def __init__(self, deployment: Deployment, dataset: Dataset, vintage: Vintage, listed: Listed) -> None:
         self._deployment, self._listed = deployment, listed
         record = deployment.archive.read(listed.record_id)
         if record is None:
-            raise IntegrityError(f"The archive lists record {listed.record_id} and does not show it", "Run again later")
+            raise IntegrityError(
+                f"The archive lists record {listed.record_id} but does not return it", "Run again later"
+            )
         self.record: PublishedRecord = record
         self._folder = deployment.settings.home / "staging" / dataset.id / str(vintage) / "adopted" / record.record_id
         self.files = {file.name: file for file in record.files}
@@ -104,7 +106,7 @@ class _Found:
         self.is_of = (self.manifest["dataset"], self.manifest["vintage"]) == (dataset.id, str(vintage))
 
     def check(self) -> None:
-        """Read the artifacts; raises IntegrityError when they don't give the identifier that the record carries."""
+        """Read the artifacts. Raises IntegrityError when they don't give the record's identifier."""
         record, dataset, vintage = self.record, self.manifest["dataset"], Vintage.parse(self.manifest["vintage"])
         self.artifacts = self._artifacts()
         planned = [one for one in self.artifacts if one.role is not ArtifactRole.TORRENT and one.name not in _FOLLOWING]
@@ -116,7 +118,10 @@ class _Found:
             )
 
     def path(self, name: str) -> Path:
-        """Return a local file with what the record has under `name`. Raises IntegrityError when it has other bytes."""
+        """Return a local copy of the record's file `name`.
+
+        Raises IntegrityError when its bytes differ from the manifest.
+        """
         path = retrieve(self._deployment.archive, self.record.record_id, name, self._folder / name)
         if path is None:
             raise IntegrityError(
@@ -152,7 +157,7 @@ class _Found:
                     role = ArtifactRole.LICENCE
                 if role is None and name.endswith(".torrent"):
                     role = ArtifactRole.TORRENT
-                if role is not None:  # what else a curator put there is none of ours
+                if role is not None:  # a file that a curator added
                     made.append(as_artifact(self.path(name), role))
         return made
 
@@ -161,7 +166,7 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
     ledger, vintage = deployment.ledger, Vintage.parse(found.manifest["vintage"])
     planned = ledger.releases.planned(dataset.id, vintage)
     if planned is not None and planned.version == found.version:
-        # Its files may be those of the published release at the same addresses: none of them is taken away.
+        # Its files may be those of the published release at the same addresses, so none is deleted.
         abandon(ledger, deployment.archive, planned, lease=lease)
         deployment.spreading.everywhere(partial(remove_hidden, deployment, release=planned))
         for placed in ledger.placements.of(planned):
@@ -204,7 +209,7 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
 
 
 def _local(release: Release, artifact: Artifact, found: _Found) -> Path:
-    """A local file with the bytes of an artifact, brought from the archive into staging."""
+    """Return a local file with the bytes of an artifact, fetched from the archive into staging."""
     path = found.path(artifact.name)
     if not is_file_of(path, artifact.size, artifact.sha256):
         raise IntegrityError(

@@ -1,6 +1,6 @@
-"""`catalogue`: rebuilds the STAC GeoParquet and the static STAC tree from the ledger, and swaps them in.
+"""`catalogue`: rebuilds the STAC GeoParquet and the static STAC tree from the ledger and replaces them atomically.
 
-The item as deposited is immutable; here it gets what publication brought (concept DOI, what supersedes what).
+The deposited item is immutable; the catalogue's item adds what publication brought (concept DOI, superseded versions).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from d4c_pipeline.workspace.progress import Progress, report
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A dataset that could not be catalogued, and what its failure says: cause and remedy."""
+    """A dataset that is missing from the catalogue, with the cause and the remedy."""
 
     dataset: str
     cause: str
@@ -44,7 +44,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Catalogued:
-    """How many releases of how many datasets the catalogue knows, where it lies, and which datasets it lacks."""
+    """The number of releases and datasets in the catalogue, its address, and the datasets that are missing."""
 
     releases: int
     datasets: int
@@ -54,10 +54,10 @@ class Catalogued:
 
 
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
-    """Rebuild the catalogue of all published releases in every store that can be reached.
+    """Rebuild the catalogue of all published releases in every reachable store.
 
-    `declared` are the datasets as their YAML says today; of others the ledger remembers how they were declared. Raises
-    ForeignBytesError when the primary's catalogue lists releases that this ledger does not know.
+    `declared` are the datasets that have a definition; for others the ledger has the last declaration. Raises
+    ForeignBytesError when the primary store's catalogue lists releases that this ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
     with deployment.ledger.leases.hold(lease_keys.CATALOGUE):
@@ -74,7 +74,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
                 _refuse_repeated(made, items)
                 fed = [entry for release in own for entry in _entries(deployment, known[dataset_id], release)]
             except (PermanentError, IntegrityError) as error:
-                # The fault of one dataset leaves every other one in the catalogue.
+                # One faulty dataset must not remove the others from the catalogue.
                 left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
                 continue
             items += made
@@ -95,14 +95,14 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
         )
 
         def put(store: Store) -> None:
-            # The roots last: whoever follows a link finds what it names.
+            # The roots come last, so that every link in them leads to an existing file.
             for address in sorted(tree, key=lambda address: -address.count("/")):
                 store.replace(tree[address], address)
             _replace_catalogue(deployment, store, parquet)
             for address, content in feeds.items():
                 store.replace(content, address)
 
-        # A mirror that is down keeps the catalogue that it has, whole, until the next rebuild.
+        # An unreachable mirror keeps its complete older catalogue until the next rebuild.
         deployment.spreading.everywhere(put)
         return Catalogued(
             len(releases),
@@ -114,7 +114,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
 
 
 def _replace_catalogue(deployment: Deployment, store: Store, parquet: Path) -> None:
-    """Put the catalogue into a store whose own lists nothing that it would take away, and note the tag it has there."""
+    """Put the catalogue into a store, unless the store's catalogue lists unknown releases, and record its ETag."""
     refuse_unknown_releases(deployment, [store])
     stored = store.replace(parquet, CATALOGUE_PARQUET)
     placements, facts = deployment.ledger.placements, store.facts(CATALOGUE_PARQUET)
@@ -133,12 +133,12 @@ def _refuse_repeated(made: Sequence[dict[str, Any]], items: Sequence[dict[str, A
 
 
 def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
-    """Return the datasets by their ids: as `declared` today, others as the ledger remembers them."""
+    """Return the datasets by id: as `declared`, else as the ledger last recorded them."""
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 
 
 def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]) -> list[dict[str, Any]]:
-    """The finalised items of one dataset's published releases, which come ordered by vintage and version."""
+    """Return the final items of a dataset's published releases, which arrive ordered by vintage and version."""
     items: list[dict[str, Any]] = []
     rolling = dataset.series == "rolling"
     for release in releases:
@@ -172,7 +172,7 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
 
 
 def _entries(deployment: Deployment, dataset: Dataset, release: Release) -> list[FeedEntry]:
-    """The torrents of a published release as entries of the feeds."""
+    """Return the torrents of a published release as entries of the feeds."""
     deposit = deposit_of(deployment, release)
     torrents = deployment.ledger.publications.torrents(release)
     sizes = {artifact.name: artifact.size for artifact in release.data_files}
@@ -199,7 +199,7 @@ def _entries(deployment: Deployment, dataset: Dataset, release: Release) -> list
 
 
 def _mirror_urls(deployment: Deployment, release: Release) -> dict[str, list[str]]:
-    """Where else than in the primary store the files of a release lie now, by their names."""
+    """Return the mirror URLs of a release's files, by file name."""
     return {
         name: [
             store.url(release_address(release.dataset, release.vintage, release.version, name))

@@ -1,7 +1,7 @@
-"""`copies`: puts the files of a release into every store, verified, hidden until it may be public.
+"""`copies`: puts the files of a release into every store and verifies them, hidden until the release is approved.
 
-They lie at an address that nobody can guess and no server shows. Moving them to the immutable address, once the release
-is approved, belongs to `revealing`.
+A hidden file has an address that nobody can guess and no server lists. Moving the files to the immutable address after
+the approval belongs to `revealing`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from d4c_pipeline.workspace.stores import Missed
 
 @dataclass(frozen=True)
 class Distributed:
-    """The copies of a release, and the mirrors that were down: it is published with fewer copies then."""
+    """The copies of a release, and the mirrors that were unreachable: the release is published with fewer copies."""
 
     copies: tuple[Copy, ...]
     missed: tuple[Missed, ...]
 
 
 def distribute(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Distributed:
-    """Put what the release consists of by now into every store that can be reached.
+    """Put the present artifacts of the release into every reachable store.
 
-    Raises what the primary store raises, and IntegrityError when any store holds other bytes at a published address.
+    Raises what the primary store raises, and IntegrityError when a store holds other bytes at a published address.
     """
     with deployment.working_on(dataset, vintage):
         deployment.spreading.everywhere(partial(_sweep_abandoned, deployment, dataset, vintage))
@@ -52,11 +52,11 @@ def put_artifacts(
     public: bool = False,
     guard: Callable[[], object] = lambda: None,
 ) -> None:
-    """Put artifacts of a release into every store, read back and recorded. What is there already is verified.
+    """Put artifacts of a release into every store, read them back and record them; verify those that are there.
 
-    `public` as in `hold`; `guard` is called before each, and may raise.
-    Raises IntegrityError when a published address holds other bytes, and what the primary store raises. A mirror that
-    is down is left out (`Deployment.spreading`), and so is one that retention took the file from.
+    `public` is as in `hold`; `guard` runs before each artifact and may raise. An unreachable mirror is skipped
+    (`Deployment.spreading`), and so is a mirror from which retention pruned the file. Raises IntegrityError when a
+    published address holds other bytes, and what the primary store raises.
     """
     pruned = {(one.artifact, one.store) for one in deployment.ledger.pruning.of(release)}
     for artifact in artifacts:
@@ -71,9 +71,9 @@ def put_artifacts(
 
 
 def stores_holding(deployment: Deployment, release: Release) -> dict[str, tuple[Store, ...]]:
-    """Return, for each artifact of a release, the stores whose address of it may be named, the primary first.
+    """Return, for each artifact of a release, the configured stores with an intact copy, the primary store first.
 
-    Those are the stores of the settings that hold an intact copy and that retention did not take it from.
+    A store from which retention pruned the file is not among them.
     """
     held = {(copy.artifact, copy.store) for copy in deployment.ledger.copies.of(release) if copy.intact}
     return {
@@ -91,10 +91,10 @@ def hold(
     *,
     public: bool = False,
 ) -> None:
-    """See that `store` holds an artifact, and record it. `local` finds a file with its bytes, where one is wanted.
+    """Make sure that `store` holds an artifact, and record the copy. `local` returns a file with its bytes if needed.
 
-    It lies at the immutable address if the release may be `public` or is settled, else at the hidden one. Equal bytes
-    at the immutable address are taken as they are. Raises ForeignBytesError when that address holds other bytes than an
+    The file goes to the immutable address if the release is `public` or settled, else to the hidden address. Equal
+    bytes at the immutable address are adopted. Raises ForeignBytesError when that address holds bytes that no
     unpublished plan of this ledger put there.
     """
     placements = deployment.ledger.placements
@@ -127,7 +127,7 @@ def hold(
 
 
 def _sweep_abandoned(deployment: Deployment, dataset: Dataset, vintage: Vintage, store: Store) -> None:
-    """Delete what plans that were given up left at hidden addresses of a store that was down then."""
+    """Delete the files of abandoned plans from the hidden addresses of a store that was unreachable at the time."""
     for placed in deployment.ledger.placements.abandoned(dataset.id, vintage):
         if placed.store == store.name:
             store.delete(placed.address)

@@ -1,9 +1,9 @@
-"""Before a DOI is reserved: one object is put into every store and read back as a reader would, by the public address.
+"""Tests of every store before a DOI is reserved: an object is written and read back through the public address.
 
-A bucket that answers 403 to readers, or an address that serves another folder, is a fault of the settings: a release
-published with it is cited and can't be read. What a store refuses to take is told by `copies`. The embedded default has
-no public address and is not tried. The same object tells `torrent` whether a store serves ranges, while the file itself
-is hidden; and another one, below the hidden prefix, whether that prefix hides anything.
+A bucket that answers 403 to readers, or an address that serves another folder, is a wrong setting: a release published
+with it is cited and can't be read. A store that refuses a write is reported by `copies`. The embedded default has no
+public address and is not tested. The same object shows `torrent` whether a store serves ranges while the file is
+hidden; an object below the hidden prefix shows whether the prefix is hidden.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.workspace.deployment import Deployment
 
 ADDRESS = "catalogue/preflight.txt"
-"""Where the object lies in every store. Its bytes are always the same, so no cache of a CDN can hold older ones."""
+"""The address of the object in every store. Its bytes never change, so a CDN can't cache an older version."""
 _CONTENT = b"d4c_pipeline reads this file back by the public address of the store before it reserves a DOI.\n"
 _SECONDS = 30.0
-_PIECE = 32  # bytes; the object has three of them
+_PIECE = 32  # bytes; the object has three pieces
 _PIECES = Pieces(
     len(_CONTENT),
     _PIECE,
@@ -39,9 +39,8 @@ _HIDDEN = f"{HIDDEN}preflight/preflight.txt"
 def try_public_addresses(deployment: Deployment) -> None:
     """Read one object back through the public address of every store.
 
-    Raises PermanentError when an address answers and does not serve it, TransientError when that of the primary store
-    does not answer, and what the primary store raises when it can't be written. A mirror that is down stops nothing:
-    `copies` tells of it.
+    Raises PermanentError when an address answers with something else, TransientError when the primary store's address
+    does not answer, and what the primary store raises when the write fails. An unreachable mirror is left to `copies`.
     """
     if deployment.settings.store_url is None:
         return
@@ -50,18 +49,18 @@ def try_public_addresses(deployment: Deployment) -> None:
     if reason := _silence(primary):
         raise TransientError(
             f"The public address of store {primary.name} does not answer: {primary.url(ADDRESS)} {reason}",
-            "Start what serves it, or correct its address (D4C_STORE_URL, or url in the document of stores)",
+            "Start its server, or correct its address (D4C_STORE_URL, or url in the document of stores)",
         )
     for mirror in mirrors:
         try:
             mirror.replace(_CONTENT, ADDRESS)
         except (TransientError, StorageError):
-            continue  # `copies` meets the same, names it and leaves the mirror for a later run
+            continue  # `copies` reports the unreachable mirror and skips it
         _silence(mirror)
 
 
 def try_ranges(store: Store) -> SeedVerdict:
-    """Say whether the public address of a store serves ranges, as a web seed has to, by the object's own bytes."""
+    """Return whether the public address of a store serves ranges of the object, as a web seed has to."""
     try:
         store.replace(_CONTENT, ADDRESS)
     except (TransientError, StorageError) as error:
@@ -70,10 +69,10 @@ def try_ranges(store: Store) -> SeedVerdict:
 
 
 def try_hidden(deployment: Deployment) -> None:
-    """See that no store shows what lies below its hidden prefix: for a release that has to wait for a person.
+    """Make sure that no store lists the files below its hidden prefix, where a release waits for approval.
 
-    Bytes that anybody may read are hidden as long as nobody is told their names, so a store is refused that lists them
-    as well. Raises PermanentError then, and what the primary store raises. A mirror that is down is not tried.
+    A readable file is hidden as long as its random name is unknown, so only a store that also lists names is refused.
+    Raises PermanentError for such a store, and what the primary store raises. An unreachable mirror is skipped.
     """
     if deployment.settings.store_url is None:
         return
@@ -87,15 +86,15 @@ def try_hidden(deployment: Deployment) -> None:
             continue
         if exposed or _is_listed(store):
             raise PermanentError(
-                f"Store {store.name} lists and serves what lies below {HIDDEN} to everybody, so a release that waits "
+                f"Store {store.name} lists and serves the files below {HIDDEN} to everybody, so a release that waits "
                 "for approval would be public",
-                f"Forbid to list the bucket, or to read {HIDDEN}* in it (a web server: answer 404 below /{HIDDEN}); "
+                f"Deny listing of the bucket, or reading of {HIDDEN}* (on a web server: answer 404 below /{HIDDEN}); "
                 "docs/stores.md shows the policy. Then run again",
             )
 
 
 def _is_listed(store: Store) -> bool:
-    """Whether the public address of the store serves a hidden object, and a listing that names its folder."""
+    """Return whether the public address serves a hidden object and a listing that names its folder."""
     url = store.url(_HIDDEN)
     name, root = _HIDDEN.removeprefix(HIDDEN).partition("/")[0], url.removesuffix(_HIDDEN)
     try:
@@ -105,11 +104,11 @@ def _is_listed(store: Store) -> bool:
             listings = (f"{root}{HIDDEN}", f"{root}?list-type=2&prefix={HIDDEN}")
             return any(name in answer.text for answer in map(client.get, listings) if answer.status_code == 200)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return False  # what is wrong with the address is told by `try_public_addresses`
+        return False  # `try_public_addresses` reports a wrong address
 
 
 def _silence(store: Store) -> str:
-    """Return why the store's address gives no answer, "" when it serves the object; raises PermanentError otherwise."""
+    """Return why the store's address does not answer, "" when it serves the object. Raises PermanentError otherwise."""
     url = store.url(ADDRESS)
     try:
         with http_client(_SECONDS) as client:
@@ -123,7 +122,7 @@ def _silence(store: Store) -> str:
     if answer.status_code in (401, 403):
         raise PermanentError(
             f"Readers can't read store {store.name}: {url} answers {answer.status_code}",
-            "Let everybody read its objects (the bucket's policy, see docs/stores.md), then run again",
+            "Allow public reads of its objects (bucket policy: docs/stores.md), then run again",
         )
     if answer.status_code == 429 or answer.status_code >= 500:
         return f"answers {answer.status_code}"

@@ -1,7 +1,7 @@
-"""Making an approved release public: from its hidden addresses to the immutable ones, right before it is published.
+"""Moves an approved release from its hidden addresses to the immutable addresses, right before its publication.
 
-Each file of each store moves by itself, noted before and after, so that whatever dies leaves every byte at one of the
-two addresses and the next run goes on. Putting files where they are hidden belongs to `copies`.
+Each file of each store moves by itself and is recorded before and after, so a killed process leaves every file at one
+of the two addresses and the next run continues. Putting files at hidden addresses belongs to `copies`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from d4c_pipeline.workspace.staging import read_artifact
 
 
 def is_revealed(deployment: Deployment, release: Release) -> bool:
-    """Whether the ledger knows of no copy of a release that is still hidden."""
+    """Return whether the ledger has no hidden copy of a release."""
     return not any(is_hidden(copy.address) for copy in deployment.ledger.copies.of(release))
 
 
 def reveal(deployment: Deployment, release: Release, lease: Lease) -> None:
-    """Move a release to its immutable addresses in every store that can be reached, then put its torrents.
+    """Move a release to its immutable addresses in every reachable store, then publish its torrents.
 
-    The addresses of stores that the torrents name as web seeds are tried last. A mirror that is down counts as one that
-    does not hold the release, until `copies` reaches it. Raises what `copies.hold` raises, PermanentError when a web
-    seed serves something else, TransientError when that of the primary store does not answer.
+    The web seeds in the torrents are tried last. An unreachable mirror counts as a store without the release until
+    `copies` reaches it. Raises what `copies.hold` raises, PermanentError when a web seed serves other bytes,
+    TransientError when the primary store's web seed does not answer.
     """
     release = deployment.ledger.releases.get(release.id)
-    # Whoever lost the lease must not make anything public.
+    # A process that lost its lease must not make anything public.
     put_artifacts(deployment, release, release.artifacts, public=True, guard=lease.renew)
     deployment.ledger.copies.forget_hidden(release)
     torrents = deployment.ledger.publications.torrents(release)
@@ -46,7 +46,7 @@ def reveal(deployment: Deployment, release: Release, lease: Lease) -> None:
 
 
 def _try_web_seeds(deployment: Deployment, release: Release) -> None:
-    """Try what could only be promised while the release was hidden."""
+    """Try the web seeds with the released bytes, which no server showed while the release was hidden."""
     torrents = deployment.ledger.publications.torrents(release)
     own = deployment.settings.embedded_url
     with answering(deployment) as silent:
@@ -70,5 +70,5 @@ def _try_web_seeds(deployment: Deployment, release: Release) -> None:
                 if store is deployment.primary:
                     raise TransientError(
                         f"{url} {verdict.reason}, and the torrent of {release.name} names it",
-                        f"Start what serves store {store.name}, then run again",
+                        f"Start the server of store {store.name}, then run again",
                     )

@@ -1,7 +1,7 @@
-"""What a person decides: whether a release is published, and that a failed check on certain data is no obstacle.
+"""Decisions of reviewers: approving or rejecting a release, and overriding a failed check on certain data.
 
-A decision is bound to one planned release and an override to the checksum of the data, so that neither ever lets
-anything else pass. Who, when and why go to the ledger. Whether a person is asked at all is decided by `policy`.
+A decision applies to one planned release and an override to the checksum of its data, so that neither lets anything
+else pass. The ledger records who decided, when and why. Whether a release needs a review belongs to `policy`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from d4c_pipeline.workspace.staging import release_folder
 
 @dataclass(frozen=True)
 class Pending:
-    """A release that waits for a person, why it does, and everything that helps to decide.
+    """A release with a pending review: the reasons, and the facts for the decision.
 
-    `previous` is the published release it is compared with; `checks` and `overrides` are those of its data. `folder`
-    holds its files on this machine, which no address serves yet; None where another machine made them.
+    `previous` is the published release that it is compared with; `checks` and `overrides` are those of its data.
+    `folder` has its files on this machine, which no address serves yet; None where another machine made them.
     """
 
     release: Release
@@ -45,7 +45,7 @@ class Pending:
 
 
 def waiting(deployment: Deployment) -> tuple[Release, ...]:
-    """Return the releases that stand verified in the archive and wait for a person."""
+    """Return the releases that are verified in the archive and have a pending review."""
     releases = {release.id: release for release in deployment.ledger.releases.living()}
     return tuple(
         releases[deposit.release_id]
@@ -55,7 +55,7 @@ def waiting(deployment: Deployment) -> tuple[Release, ...]:
 
 
 def planned_release(deployment: Deployment, name: str) -> Release:
-    """Return the planned release of that name. Raises UnknownNameError naming those that there are."""
+    """Return the planned release of that name. Raises UnknownNameError with the names of all planned releases."""
     planned = {r.name: r for r in deployment.ledger.releases.living() if r.state is ReleaseState.PLANNED}
     if name not in planned:
         raise UnknownNameError(f"No release {name} is planned", f"Planned are: {', '.join(sorted(planned)) or 'none'}")
@@ -63,7 +63,7 @@ def planned_release(deployment: Deployment, name: str) -> Release:
 
 
 def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pending:
-    """Return what there is to know of a planned release before it is decided on."""
+    """Return a planned release with the reasons for its review and the facts for the decision."""
     judgements = deployment.ledger.judgements
     folder = release_folder(deployment, release.name, release.dataset, str(release.vintage))
     return Pending(
@@ -79,10 +79,10 @@ def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pendi
 
 
 def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Callable[[], None]:
-    """Return what the deposit asks before it publishes `release`.
+    """Return the gate that the deposit calls before it publishes `release`.
 
-    Asked, it raises AwaitingReviewError while a person has to approve this very release and has not, and
-    NeedsPersonError when it was rejected, or when the definition changed after it was planned.
+    The gate raises AwaitingReviewError while an approval is pending, and NeedsPersonError when the release was rejected
+    or its definition changed after it was planned.
     """
 
     def ask() -> None:
@@ -103,8 +103,8 @@ def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Call
         reasons = reasons_for_review(deployment, dataset, release)
         if reasons:
             raise AwaitingReviewError(
-                f"{release.name} is complete and waits for a person: {'; '.join(reasons)}",
-                f"Look at it with 'd4c review show {release.name}', then approve or reject it there or in the job "
+                f"{release.name} is complete and waits for a review: {'; '.join(reasons)}",
+                f"Inspect it with 'd4c review show {release.name}', then approve or reject it there or in the job "
                 "'review' of the UI",
             )
 
@@ -112,9 +112,9 @@ def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Call
 
 
 def approve(deployment: Deployment, release: Release, *, who: str, reason: str = "") -> None:
-    """Record that a person approves the publication of a planned release; the next run publishes it.
+    """Record the approval of a planned release; the next run publishes it.
 
-    Raises PermanentError when nobody is named or it was rejected.
+    Raises PermanentError when `who` is empty or the release was rejected.
     """
     _named(who)
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
@@ -126,14 +126,14 @@ def approve(deployment: Deployment, release: Release, *, who: str, reason: str =
 
 
 def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -> None:
-    """Record that a person rejects a planned release, delete its draft and give the plan up.
+    """Record the rejection of a planned release, delete its draft and abandon the plan.
 
-    The decision is written first: after a crash in between, nothing is published and the next run tidies up. Raises
-    PermanentError when nobody or no reason is named, or the archive may have published it already.
+    The decision is recorded first: after a crash in between, nothing is published and the next run cleans up. Raises
+    PermanentError when `who` or `reason` is empty, or the archive may have published the release already.
     """
     _named(who)
     if not reason.strip():
-        raise PermanentError("A rejection wants a reason", "Say with --reason what has to change")
+        raise PermanentError("A rejection needs a reason", "State with --reason what has to change")
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
         current = deployment.ledger.releases.get(release.id)
         if not any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(current)):
@@ -144,13 +144,13 @@ def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -
 
 
 def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: str, *, who: str, reason: str) -> str:
-    """Record that a failed check of the build in staging is no obstacle, and return the sha256 of its data.
+    """Override a failed check of the build in staging, and return the sha256 of its data.
 
-    Raises PermanentError when nobody or no reason is named, UnknownNameError when that check did not fail on this data.
+    Raises PermanentError when `who` or `reason` is empty, UnknownNameError when the check did not fail on this data.
     """
     _named(who)
     if not reason.strip():
-        raise PermanentError("An override wants a reason", "Say with --reason why the check may fail here")
+        raise PermanentError("An override needs a reason", "State with --reason why the check may fail here")
     with deployment.working_on(dataset, vintage):
         sha256 = read_build(deployment, dataset, vintage).sha256
         failed = [
@@ -169,11 +169,11 @@ def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: 
 
 def _named(who: str) -> None:
     if not who.strip():
-        raise PermanentError("Nobody is named", "Say with --who whose decision it is")
+        raise PermanentError("Nobody is named", "Name with --who the person who decides")
 
 
 def _undecided(deployment: Deployment, release: Release) -> None:
     if release.state is not ReleaseState.PLANNED or is_settled(deployment, release):
-        raise PermanentError(f"{release.name} is {release.state}, there is nothing to decide", "See 'd4c releases'")
+        raise PermanentError(f"{release.name} is {release.state}, so no review is pending", "See 'd4c releases'")
     if any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(release)):
-        raise PermanentError(f"{release.name} was rejected", "Run 'd4c publish' to plan it anew")
+        raise PermanentError(f"{release.name} was rejected", "Run 'd4c publish' to plan it again")

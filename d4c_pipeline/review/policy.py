@@ -1,7 +1,7 @@
-"""Whether a release may be published without a person, and if not, why: the policy that its dataset declares.
+"""The review policy of a dataset: whether a release may be published without an approval, and if not, why.
 
-Here it is only decided, out of the ledger; what a person answers belongs to `review`. Checks that failed are another
-matter, and stop a publication whatever the policy says (`checks`).
+The policy is decided from the ledger; a reviewer's decision belongs to `decisions`. A failed check stops a publication
+whatever the policy says (`verdicts`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from d4c_pipeline.workspace.current import previous_release
 from d4c_pipeline.workspace.deployment import Deployment
 
 _SIDES = ("west", "south", "east", "north")
-_SMALLEST_SIDE = 0.001  # degrees: below it a share of the side says nothing
+_SMALLEST_SIDE = 0.001  # degrees; for a shorter side a relative change means nothing
 
 
 def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Release) -> tuple[str, ...]:
-    """Return why a person has to approve the publication of a planned release; empty when nobody has to."""
+    """Return the reasons for which a planned release needs an approval; empty when it needs none."""
     declared = dataset.publication
-    # A test DOI of the local archive binds nobody: there a first release only waits where the YAML says so.
+    # The local archive's test DOI commits nobody, so a first release waits there only where the YAML says so.
     careful = "automatic" if deployment.settings.archive == LOCAL_ARCHIVE else "review"
-    # A rolling series is one product, whose newer vintages supersede the older; an edition is a product of its own.
+    # A rolling series is one product whose newer vintages supersede the older ones; each edition is a product.
     rolling = dataset.series == "rolling"
     published = deployment.ledger.releases.published(dataset.id, None if rolling else release.vintage)
     reasons: list[str] = []

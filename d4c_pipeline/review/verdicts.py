@@ -1,7 +1,7 @@
-"""Verdicts on a build, bound to its very bytes, and the gate that publication passes only without a failure.
+"""Verdicts of checks on a build, bound to its bytes, and the gate that stops a publication after a failure.
 
-What is checked, and how, belongs to `processing.checks`; here the release to compare with is found and the verdicts are
-recorded. A check that could not run has failed, one that is missing counts as failed.
+The checks belong to `processing.checks`; this module finds the release to compare with and records the verdicts. A
+check that could not run has failed, and a missing check counts as failed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild) -> tuple[Verdict, ...]:
     """Judge a build by all checks that apply to its dataset, and record the verdicts in the ledger.
 
-    Raises BusyError when another process has replaced the build in staging meanwhile.
+    Raises BusyError when another process replaced the build in staging.
     """
     with deployment.working_on(dataset, vintage):
         if read_build(deployment, dataset, vintage).sha256 != build.sha256:
@@ -48,15 +48,15 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
 
 
 def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:
-    """Return the checks that a person let pass on data with that checksum, each with who said so and why."""
+    """Return the overridden checks of data with that checksum, each with the reviewer and the reason."""
     found = deployment.ledger.judgements.overrides(data_sha256)
     return {override.check: f"{override.who}: {override.reason}" for override in found}
 
 
 def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) -> None:
-    """Raise NeedsPersonError when a check of the release's very bytes failed (and nobody passed it) or was never made.
+    """Raise NeedsPersonError when a check of the release's bytes failed without an override, or never ran.
 
-    Which checks there have to be is asked of the dataset as it is declared now.
+    The present declaration of the dataset decides which checks are due.
     """
     passed = overridden(deployment, release.data_sha256)
     results = {result.check: result for result in deployment.ledger.judgements.checks(release.data_sha256)}

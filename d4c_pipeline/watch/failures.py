@@ -1,6 +1,6 @@
-"""Remembering what failed: in the ledger, until the same step goes well, with the command that recovers it.
+"""Records failed steps in the ledger until the same step succeeds, with the command that recovers them.
 
-What a failure means belongs to `model.errors`, whether it is tried again to whoever runs the step.
+The meaning of a failure belongs to `model.errors`; retrying belongs to the caller.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ BUG_REMEDY = "Look at the traceback in the log of its run and report the bug"
 
 @contextmanager
 def outages_told() -> Iterator[None]:
-    """Turn an error that is an outage and no bug (a database that is away or locked, no memory) into one of ours."""
+    """Turn an outage (an unreachable or locked database, no memory) into an error of ours."""
     try:
         yield
     except D4CError:
         raise
-    except Exception as error:  # what is no outage passes on as it is
+    except Exception as error:  # any other error passes unchanged
         told = database.explained(error) or shortage(error)
         if told is None:
             raise
@@ -45,9 +45,9 @@ def remembered(
     run: str | None = None,
     unless: Callable[[D4CError], bool] = lambda _: False,
 ) -> Iterator[None]:
-    """Record that `step` of `partition` failed, or that it is well again; errors pass on as they are.
+    """Record a failure of `step` of `partition`, or settle it after a success; errors pass unchanged.
 
-    `run` is Dagster's id. `unless`: of which errors the caller tries again, so that they are no failure yet.
+    `run` is Dagster's id. `unless` says which errors the caller retries, so that they are not recorded.
     """
     failures = deployment.ledger.failures
     try:
@@ -66,7 +66,7 @@ def remembered(
                 run=run,
             )
         raise
-    except Exception as error:  # remembered and passed on: a bug must show itself
+    except Exception as error:  # recorded and raised again: a bug must show itself
         failures.record(
             partition.subject,
             partition.key,
@@ -82,9 +82,9 @@ def remembered(
 
 
 def describe_failures(deployment: Deployment, subjects: Collection[str]) -> list[dict[str, Any]]:
-    """Return what stays failed of the datasets and families with these ids, the oldest first, in stable words.
+    """Return the standing failures of the datasets and families with these ids, the oldest first, in stable keys.
 
-    `command` recovers it, once what `remedy` names is done; `transient` says that it may pass by itself.
+    `command` recovers the step after `remedy` is done; `transient` says that the failure may pass by itself.
     """
     return [
         {

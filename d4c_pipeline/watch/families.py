@@ -1,7 +1,7 @@
-"""Families: which members there are, which of them changed, and the dataset that stands behind a member.
+"""Families: their members, the changed members, and the dataset behind a member.
 
-A family is noticed as a whole: one listing for all members, one list of changes, whatever their number. Speaking to the
-service belongs to `sources`, declaring a member out of the template to `model.family`.
+One listing and one list of changes serve all members of a family, whatever their number. The protocol of the service
+belongs to `sources`, declaring a member from the template to `model.family`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _MOST_DAYS = 7
 
 
 def discover(deployment: Deployment, family: Family, *, accept: bool = False) -> tuple[str, ...]:
-    """Return the keys of the members that the source lists now, and remember what it says of each. One request.
+    """Return the keys of the members that the source lists, and record the state of each. Takes one request.
 
-    An empty or shrunken listing is refused as that of a dataset is (`noticing.discover`).
+    An empty or shrunken listing is refused as for a dataset (`noticing.discover`).
     """
     with remembered(deployment, Partition(family.id, ""), DISCOVER):
         wanted = {
@@ -52,10 +52,10 @@ def observe(
     *,
     now: datetime | None = None,
 ) -> Observed:
-    """Ask which members changed since the last look, and record their new vintages: one request per day that passed.
+    """Find the members that changed since the last observation, and record their new vintages: one request per day.
 
-    The first look, one after a pause of more than a week, and one whose cursor can't be read, list all members
-    instead. Nothing is asked before `noticing.observe_hours` have passed. Raises what the source raises.
+    The first observation, an observation after more than a week, and one with an unreadable cursor list all members
+    instead. Nothing is requested before `noticing.observe_hours` have passed. Raises what the source raises.
     """
     moment = now or datetime.now(UTC)
     current = frozenset(partitions)
@@ -79,10 +79,10 @@ def observe(
 
 
 def _record(deployment: Deployment, family: Family, listed: Mapping[str, tuple[str, str]]) -> frozenset[str]:
-    """Record what a listing or a list of changes says of members, (vintage, mark) each; return those it is new of.
+    """Record the (vintage, mark) of members in a listing or a list of changes; return the members with a new state.
 
-    Neither the list of changes, which knows no corrections, nor a listing that has caught up with what was fetched from
-    the table itself (its release time may differ from that in the listing) makes a member due again.
+    A list of changes has no corrections, and a listing may state another release time than the fetched table. Neither
+    makes a member due again.
     """
     observations = deployment.ledger.observations
     known = observations.of(family.id)
@@ -104,7 +104,7 @@ def _vintage_fetched(deployment: Deployment, family: Family, key: str) -> str | 
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime | None, date | None]:
-    """When was asked last, and the day from which on changes are to be asked for; None for what can't be read."""
+    """Return the time of the last request and the first day to request changes for; None for unreadable parts."""
     try:
         told = json.loads(cursor or "")
         asked, since = datetime.fromisoformat(told["asked"]), date.fromisoformat(told["since"])
@@ -114,7 +114,7 @@ def _read_cursor(cursor: str | None) -> tuple[datetime | None, date | None]:
 
 
 def member(deployment: Deployment, family: Family, key: str) -> Dataset:
-    """Return the dataset of a member. Raises UnknownNameError for one that was never listed."""
+    """Return the dataset of a member. Raises UnknownNameError for a member that was never listed."""
     facts = deployment.ledger.members.of(family.id, key)
     if facts is None:
         raise UnknownNameError(
@@ -126,9 +126,9 @@ def member(deployment: Deployment, family: Family, key: str) -> Dataset:
 def known_datasets(
     deployment: Deployment, datasets: Mapping[str, Dataset], families: Iterable[Family]
 ) -> dict[str, Dataset]:
-    """Return every dataset that may have releases, by id: as defined now, else as the ledger remembers it.
+    """Return every dataset that may have releases, by id: as defined, else as the ledger last recorded it.
 
-    Of families, the members that a release was planned of.
+    A family contributes its members with a planned release.
     """
     known = {dataset.id: dataset for dataset in deployment.ledger.declarations.all()}
     for name in list(known):
@@ -139,14 +139,14 @@ def known_datasets(
 
 
 def vintage_at_source(deployment: Deployment, dataset: Dataset) -> Vintage:
-    """Return the vintage of a member that its source serves now. Raises what the source raises."""
+    """Return the vintage of a member that its source serves. Raises what the source raises."""
     return max(open_source(dataset, deployment.settings.origins).discover())
 
 
 def vintage_in_hand(deployment: Deployment, dataset: Dataset) -> Vintage:
-    """Return the newest vintage of a member of which native files are retained, or the one that holds the same.
+    """Return the newest retained vintage of a member, or the earlier vintage with the same content.
 
-    Raises UnknownNameError when there is none.
+    Raises UnknownNameError when no native files are retained.
     """
     vintages = deployment.ledger.natives.vintages(dataset.id)
     if not vintages:

@@ -1,7 +1,7 @@
-"""Noticing: which vintages a source lists, which of them changed, and what is worth telling the automation.
+"""Noticing: the vintages that a source lists, the changed ones, and the changes to report to the automation.
 
-Nothing here fetches data or starts a run. Talking to a source belongs to `sources`, scheduling the looks and starting
-runs to `orchestration`; what was seen is kept by the ledger, so that any process can go on with it.
+Nothing here fetches data or starts a run. Protocols belong to `sources`, schedules and runs to `orchestration`. The
+ledger keeps the observations, so that any process can continue.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from d4c_pipeline.watch.vintages import Seen, Served, observed, served
 from d4c_pipeline.workspace.deployment import Deployment
 
 BUDGET_SECONDS = 25.0
-"""How long one look goes on beginning new questions. Dagster gives up on a sensor after 60 seconds, and the last
-question may take the whole of `GLANCE`."""
+"""How long one tick starts new requests. Dagster stops a sensor after 60 seconds, and the last request may take all of
+`GLANCE`."""
 
 GLANCE = Patience(attempts=2, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0)
-"""How long a question is waited for: there is another look in a few hours."""
+"""The time limit of a request; the next observation follows within hours."""
 
 REPORTS = 5
-"""How often a change is told to the automation before it is left to a person."""
+"""How often a change is reported to the automation before it is left to an operator."""
 
 _FIRST_WAIT = timedelta(hours=2)
-_AT_ONCE = 4  # questions to one source
-_TOKEN = 16  # hex digits of a fingerprint that a person is shown
+_AT_ONCE = 4  # concurrent requests to one source
+_TOKEN = 16  # hex digits of a fingerprint in a message
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round over all partitions of a dataset, spread over as many looks as it takes.
+    """A round over all partitions of a dataset, spread over several ticks.
 
-    `after` is the partition that was asked last ("" at the start); `complete`: all were asked.
+    `after` is the partition that was observed last ("" at the start); `complete` says that all were observed.
     """
 
     began: datetime
@@ -53,7 +53,7 @@ class Round:
 
     @classmethod
     def parse(cls, text: str | None) -> Round | None:
-        """Read what `str` wrote; None for anything else, whereupon the caller starts over."""
+        """Parse the text of `str`; None for any other text, after which the caller starts over."""
         try:
             told = json.loads(text or "")
             began = datetime.fromisoformat(told["began"])
@@ -64,7 +64,7 @@ class Round:
 
     @classmethod
     def now_or_next(cls, text: str | None, every: timedelta, now: datetime) -> Round:
-        """Return the round that a cursor tells of, or a new one where there is none or its time is over."""
+        """Return the round of a cursor, or a new round without a readable cursor or after the interval."""
         known = cls.parse(text)
         if known is None or known.began > now or (known.complete and now - known.began >= every):
             return cls(now)
@@ -76,10 +76,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Observed:
-    """What came of one look, told in `words`. `cursor` is for the next one.
+    """The result of one observation, summarised in `words`. `cursor` is for the next one.
 
-    `current` are the partitions that the source stands for now: what is due of others is not worth a run. `remark`:
-    what the source says and is not believed, or can't say, such as an edit of a file without ETag and date.
+    `current` are the partitions that the source serves; others are not worth a run. `remark` is a statement of the
+    source that is not trusted, or a limit, such as edits of a file without ETag and date.
     """
 
     words: str
@@ -91,16 +91,16 @@ class Observed:
 
 
 def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> tuple[Vintage, ...]:
-    """Return the vintages that the source lists now, oldest first, and remember them as its listing.
+    """Return the vintages that the source lists, oldest first, and record the listing.
 
-    An empty listing, or one that lost more than `noticing.shrink_allowed` of the last, is refused with SourceError and
-    changes nothing; `accept` believes a shrunken one. Raises what the source raises.
+    An empty listing, or a listing that lost more than `noticing.shrink_allowed` of the last one, is refused with
+    SourceError and changes nothing; `accept` accepts a shrunken listing. Raises what the source raises.
     """
     return look(deployment, dataset, accept=accept).vintages
 
 
 def look(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> Served:
-    """Do what `discover` does, and return with the vintages what the source says otherwise of them."""
+    """Do what `discover` does, and return the vintages with the dates that the source states differently."""
     with remembered(deployment, Partition(dataset.id, ""), DISCOVER):
         source = open_source(dataset, deployment.settings.origins, patience=GLANCE)
         found = served(deployment, dataset, source)
@@ -112,23 +112,23 @@ def look(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> S
 def believe(
     deployment: Deployment, subject: str, entries: Sequence[str], shrink_allowed: float, *, accept: bool = False
 ) -> None:
-    """Record a listing of partitions unless it is suspicious. Raises SourceError for one that is empty or shrunken."""
+    """Record a listing of partitions. Raises SourceError for an empty or shrunken listing."""
     known = deployment.ledger.listings.of(subject)
     reason = suspicion(known.entries if known else (), entries, shrink_allowed)
     if reason is not None and not (accept and entries):
         raise SourceError(
             f"The source of {subject} {reason}",
-            "Look at the source; nothing was changed here"
+            "Check the source; nothing was changed here"
             + (f". If it is right, run 'd4c notice {subject} --accept'" if entries else ""),
         )
     deployment.ledger.listings.record(subject, entries)
 
 
 def suspicion(known: Collection[str], found: Collection[str], shrink_allowed: float) -> str | None:
-    """Say why a listing is not to be believed, None when it is. `known` is the one that was believed last."""
+    """Return why a listing is refused, None when it is accepted. `known` is the last accepted listing."""
     if not found:
         return "lists nothing at all" + (f", and {len(known)} before" if known else "")
-    # By number: a source that always serves its newest vintage alone lists another one each time.
+    # By number: a source that serves only its newest vintage lists a different vintage each time.
     if len(found) < len(known) * (1 - shrink_allowed):
         return f"lists {len(found)} where it listed {len(known)} before (gone: {named(set(known) - set(found))})"
     return None
@@ -143,18 +143,18 @@ def observe(
     budget: float = BUDGET_SECONDS,
     now: datetime | None = None,
 ) -> Observed:
-    """Ask the source about vintages that are due, in a round over all `partitions`, and record their fingerprints.
+    """Observe the vintages that are due, in a round over all `partitions`, and record their fingerprints.
 
-    A round begins every `noticing.observe_hours` and goes on from `cursor`, the one of the last look; a cursor that
-    can't be read starts over. After `budget` seconds no further question is asked. A vintage that can't be asked is
-    remembered as failed and stops none of the others. Raises what `discover` raises.
+    A round starts every `noticing.observe_hours` and continues from the last `cursor`; an unreadable cursor starts
+    over. After `budget` seconds no further request starts. An unreachable vintage is recorded as failed and does not
+    stop the others. Raises what `discover` raises.
     """
     deadline = time.monotonic() + budget
     moment = now or datetime.now(UTC)
     turn = Round.now_or_next(cursor, timedelta(hours=dataset.noticing.observe_hours), moment)
     current, restated = frozenset(partitions), None
     if dataset.fixed_vintages is None:
-        # A source that only serves its newest vintage would answer for that when it is asked for an older one.
+        # A source that serves only its newest vintage would answer with that one for any older vintage.
         if turn == Round(moment):
             now_served = look(deployment, dataset)
             restated = now_served.words
@@ -193,7 +193,7 @@ def observe(
 
 
 def blind_words(urls: Collection[str]) -> str:
-    """Say that edits of the files at `urls` can't be noticed."""
+    """Return the remark that edits of the files at `urls` can't be noticed."""
     return (
         f"edits of {named(urls)} can't be noticed, as the source states no ETag and no date of an edit:"
         " publish on a schedule of your own to fetch and compare"
@@ -201,7 +201,7 @@ def blind_words(urls: Collection[str]) -> str:
 
 
 def named(keys: Collection[str]) -> str:
-    """The first few of `keys`, for a sentence."""
+    """Return the first few of `keys` for a sentence."""
     return ", ".join(sorted(keys)[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
@@ -213,12 +213,12 @@ def report(
     told_at: Callable[[], datetime],
     now: datetime | None = None,
 ) -> str | None:
-    """Return the data version to tell the automation of a partition that is due, None when it is not time.
+    """Return the data version to report to the automation for a partition that is due, None when it is not time.
 
-    `told` is the version that it was told last, `told_at` says when. A change is told at once. If the chain did not go
-    through with it, it is told again, under a new number, after 2, 4, 8 and 16 hours: a run that failed for a reason
-    that passes, or was lost, gets another chance. `hopeless`: it failed for one that does not pass, so that only
-    another change of the source, or a person, helps.
+    `told` is the version of the last report, `told_at` its time. A change is reported at once. While the chain does not
+    succeed, the change is reported again under a new number after 2, 4, 8 and 16 hours, which repeats a run that was
+    lost or failed for a transient reason. `hopeless` says that the failure is permanent: only another change of the
+    source or an operator helps.
     """
     token = (observation.seen or "")[:_TOKEN]
     base, _, number = (told or "").partition(".")

@@ -1,6 +1,6 @@
-"""Asking a source now, for somebody who waits: what it lists, what is due, why it can't be asked.
+"""Checks a source on request: what it lists, what is due, or why it is unreachable.
 
-What the automation does with it belongs to `orchestration`.
+The scheduled observation belongs to `noticing` and `orchestration`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def ask_now(deployment: Deployment, declared: Dataset | Family, *, accept: bool = False) -> dict[str, Any]:
-    """Ask the source of a dataset or family, and describe the answer in stable words.
+    """Check the source of a dataset or family, and describe the answer in stable keys.
 
-    `listed`: how many vintages or members there are. `due`: those of which it says something else than was published;
-    of a family only members that were fetched before, since all others are. `failed`: why it could not be asked.
-    `remark`, only where there is one: what the source says and is not believed, or can't say, such as an edit of a file
+    `listed` is the number of vintages or members. `due` are those whose state differs from the published one; for a
+    family only members that were fetched before, since all others are due. `failed` says why the source is unreachable.
+    `remark`, where there is one, is a statement of the source that is not trusted, or a limit, such as edits of a file
     without ETag and date.
     """
     row: dict[str, Any] = {"dataset": declared.id, "listed": None, "due": [], "failed": None}

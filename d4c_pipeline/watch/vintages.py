@@ -1,8 +1,8 @@
-"""Which vintages a source really has: whether what it serves now is what is retained already.
+"""The vintages that a source serves, compared by content with the retained files.
 
-Dates and validators lie: an export is always "modified now", a portal touches its records, two servers behind one
-address name the same file differently. The question is answered here for noticing, for 'd4c publish' and for `raw`, so
-that all of them agree. What follows from a new vintage belongs to `noticing.py`.
+Dates and validators mislead: an export is always "modified now", a portal touches its records, two servers behind one
+address give the same file different ETags. Noticing, 'd4c publish' and `raw` all decide here, so that they agree. The
+consequences of a new vintage belong to `noticing.py`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import native_path
 
 TRIAL_BYTES = 64 << 20
-"""Files of so many bytes together are fetched to see whether they changed, where nothing else can tell."""
+"""Files up to this total size (bytes) are fetched and compared where nothing else shows a change."""
 
 _TRIAL = Patience(
     attempts=2, first_wait=0.5, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0, whole_timeout=10.0
 )
-_CANDIDATES = 3  # retained vintages that a source may serve again; back ends differ by a day or two
+_CANDIDATES = 3  # retained vintages to compare with; back ends differ by a day or two
 _THIS_MOMENT = timedelta(minutes=5)
 _PACKED = frozenset({".zip", ".kmz", ".xlsx", ".gz", ".tgz"})  # the same content may have another length
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What an observation came to: the `fingerprint` to record, and the files whose edits it can't show."""
+    """The result of an observation: the `fingerprint` to record, and the files whose edits it can't show."""
 
     fingerprint: str
     blind: tuple[str, ...] = ()
@@ -50,21 +50,21 @@ class Seen:
 
 @dataclass(frozen=True)
 class Served:
-    """The vintages at a source, oldest first; `dated` is how it dates files now that an earlier vintage holds."""
+    """The vintages at a source, oldest first; `dated` is the new date of files with a retained vintage's content."""
 
     vintages: tuple[Vintage, ...]
     dated: Vintage | None = None
 
     @property
     def words(self) -> str | None:
-        """Say that the source dates the files of a vintage otherwise now; None where it does not."""
+        """Return the sentence that the source changed the date of unchanged files; None where it did not."""
         if self.dated is None:
             return None
         return f"the source says {self.dated} now and serves what is retained as {self.vintages[-1]}, so nothing is new"
 
 
 def is_dated_by_its_files(dataset: Dataset) -> bool:
-    """Whether the vintage is a date that the source states of its files, which it may restate without a change."""
+    """Return whether the vintage is the date of the source's files, which can change without a change of content."""
     return dataset.fixed_vintages is None and not dataset.source.names_vintage
 
 
@@ -76,8 +76,8 @@ def served_vintages(deployment: Deployment, dataset: Dataset, source: Source) ->
 def served(deployment: Deployment, dataset: Dataset, source: Source) -> Served:
     """Return the vintages at the source.
 
-    Where the date of the files is the vintage, files of another date that hold what is retained of an earlier vintage
-    are no new one: that vintage is returned instead. Raises what the source raises.
+    Where the date of the files is the vintage, files with a new date and the content of a retained vintage are that
+    vintage, not a new one. Raises what the source raises.
     """
     found = source.discover()
     retained = deployment.ledger.natives.vintages(dataset.id)
@@ -90,9 +90,9 @@ def served(deployment: Deployment, dataset: Dataset, source: Source) -> Served:
 def observed(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, source: Source, known: Observation | None
 ) -> Seen:
-    """Return the fingerprint of a vintage at its source now: the one of the last fetch where the files are the same.
+    """Return the fingerprint of a vintage at its source; that of the last fetch where the content is the same.
 
-    `known` is what the ledger has of the partition. Raises what the source raises.
+    `known` is the ledger's observation of the partition. Raises what the source raises.
     """
     fingerprint = source.observe(vintage)
     if known is None or known.retained is None or (fingerprint.digest == known.retained and not fingerprint.blind):
@@ -103,7 +103,7 @@ def observed(
         return Seen(known.retained)
     if same is None:
         return Seen(fingerprint.digest, fingerprint.blind)
-    if fingerprint.digest == known.retained:  # the marks are blind and the content differs
+    if fingerprint.digest == known.retained:  # the marks show no change, but the content differs
         return Seen(hashlib.sha256(f"{fingerprint.digest} edited".encode()).hexdigest())
     return Seen(fingerprint.digest)
 
@@ -111,7 +111,7 @@ def observed(
 def held_as(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, source: Source, fetched: Sequence[tuple[Arrived, str]]
 ) -> Vintage | None:
-    """Return the retained vintage that holds what was fetched for `vintage`, None when it is new.
+    """Return the retained vintage with the content that was fetched for `vintage`, None when the content is new.
 
     `fetched` are all files with their sha256 (hex).
     """
@@ -133,7 +133,7 @@ def retained_copy(
     sha256: str,
     known: Sequence[NativeFile],
 ) -> NativeFile | None:
-    """Return the file of `known` that holds what arrived from the same address, packed otherwise or not; else None."""
+    """Return the file of `known` with the content that arrived from the same address, however packed; else None."""
     for native in known:
         if native.url == arrived.url and _holds(deployment, dataset, vintage, native, arrived, sha256):
             return native
@@ -141,7 +141,7 @@ def retained_copy(
 
 
 def _candidates(retained: Sequence[Vintage]) -> list[Vintage]:
-    # A vintage that lies ahead was published by the mistaken clock of its server: nothing is taken for it any more.
+    # A vintage in the future comes from a server's wrong clock, so no files count as that vintage.
     past = [vintage for vintage in retained if not is_ahead(vintage.start)]
     return past[::-1][:_CANDIDATES]
 
@@ -149,7 +149,7 @@ def _candidates(retained: Sequence[Vintage]) -> list[Vintage]:
 def _retained_as(
     deployment: Deployment, dataset: Dataset, source: Source, at: Vintage, candidates: Sequence[Vintage]
 ) -> Vintage | None:
-    """The candidate that the source serves under the date `at`: by what it says of its files, else by the files."""
+    """Return the candidate that the source serves under the date `at`, by the marks of its files, else by content."""
     fingerprint = source.observe(at)
     undecided: list[Vintage] = []
     for vintage in candidates:
@@ -182,7 +182,7 @@ def _is_retained(
     vintage: Vintage,
     natives: Sequence[NativeFile],
 ) -> bool | None:
-    """Whether the source serves the retained files of `vintage` and says the same of them; None: it can't be told."""
+    """Return whether the source serves the retained files of `vintage`; None when the marks can't show it."""
     documents = [native for native in natives if native.url == source.document]
     said = [mark for mark in fingerprint.files if mark.url == source.document]
     if said and [mark.etag for mark in said] != [native.etag for native in documents]:
@@ -190,7 +190,7 @@ def _is_retained(
     data = _data(natives, source)
     marks = [mark for mark in fingerprint.files if mark.url != source.document]
     if not is_dated_by_its_files(dataset) and not any(_is_doubtful(mark, data) for mark in marks):
-        return None  # a new date of a declared vintage is believed: it costs one run, which publishes nothing
+        return None  # a new date of a declared vintage counts as a change: it costs one run, which publishes nothing
     same = _by_marks(marks, data)
     if same is None:
         same = _by_directory(deployment, dataset, source, at, vintage, data)
@@ -225,7 +225,7 @@ def _by_mark(mark: FileMark, native: NativeFile) -> bool | None:
 
 
 def _is_doubtful(mark: FileMark, natives: Sequence[NativeFile]) -> bool:
-    """Whether a mark is blind, is always new (dated this very moment), or has the date of the retained file."""
+    """Return whether a mark proves nothing: empty, dated at this moment, or with the date of the retained file."""
     if mark.is_blind:
         return True
     moment = http_date(mark.last_modified)
@@ -242,7 +242,7 @@ def _by_directory(
     vintage: Vintage,
     natives: Sequence[NativeFile],
 ) -> bool | None:
-    """Compare what zips hold by the directories at their ends, whatever their size."""
+    """Compare the content of zips by their central directories, whatever their size."""
     paths = [path for native in natives if (path := native_path(deployment, dataset.id, vintage, native))]
     held = content_of(paths) if paths and len(paths) == len(natives) else None
     there = source.content(at) if held is not None else None
@@ -254,7 +254,7 @@ def _is_small(fingerprint: Fingerprint) -> bool:
 
 
 class _Trial:
-    """The files of a vintage fetched into a folder that is thrown away, once and only when they are asked for."""
+    """The files of a vintage, fetched into a temporary folder at first use."""
 
     def __init__(self, deployment: Deployment, dataset: Dataset, at: Vintage) -> None:
         self._deployment, self._dataset, self._at = deployment, dataset, at
@@ -269,7 +269,7 @@ class _Trial:
         self._folder.cleanup()
 
     def holds(self, vintage: Vintage, natives: Sequence[NativeFile], source: Source) -> bool | None:
-        """Whether the files are the retained ones of `vintage`; None when they could not be fetched in time."""
+        """Return whether the files are the retained files of `vintage`; None when the fetch failed or timed out."""
         if self._fetched is None and not self._failed:
             self._fetch()
         if self._fetched is None:
@@ -279,13 +279,13 @@ class _Trial:
     def _fetch(self) -> None:
         source = open_source(self._dataset, self._deployment.settings.origins, patience=_TRIAL)
         try:
-            # A source that dates its files serves them under the date that it states now, and no other.
+            # A source that dates its files serves them under their present date only.
             at = source.discover()[-1] if is_dated_by_its_files(self._dataset) else self._at
             fetched = source.fetch(at, Path(self._folder.name))
         except StorageError:
             raise
         except D4CError:
-            # Nothing is decided by a fetch that failed: 'raw' fetches with more patience and says what is wrong.
+            # A failed trial decides nothing: `raw` fetches with more patience and reports the cause.
             self._failed = True
             return
         self._fetched = [(one, sha256_of(one.path)) for one in fetched if isinstance(one, Arrived)]

@@ -1,6 +1,6 @@
-"""Which archive the settings lead to: the local one, Zenodo, its sandbox, any other InvenioRDM, or DataCite.
+"""Opens the archive that the settings name: local, Zenodo, its sandbox, another InvenioRDM, or DataCite.
 
-Zenodo and its sandbox are two values of one setting and the same code. How each archive speaks belongs to `archives`.
+Zenodo and its sandbox are two values of one setting and share their code. The clients belong to `archives`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ DOI_RESOLVER = "https://doi.org"
 
 @contextmanager
 def opened_archive(settings: Settings, locate: Callable[[str], str]) -> Iterator[Archive]:
-    """Open the archive that `settings` name, and close it again. No call is made yet.
+    """Open the archive that `settings` name, and close it again. Opening makes no call.
 
-    `locate`: our identifier of a release -> the public address of its folder in the primary store. Raises
+    `locate` maps our identifier of a release to the public address of its folder in the primary store. Raises
     PermanentError when a setting that the archive needs is missing.
     """
     if settings.archive == LOCAL_ARCHIVE:
@@ -40,7 +40,7 @@ def opened_archive(settings: Settings, locate: Callable[[str], str]) -> Iterator
 
 @contextmanager
 def no_archive() -> Iterator[Archive]:
-    """Stand in for the archive where nothing is asked of it: who only looks into the ledger needs no token."""
+    """Stand in for the archive where only the ledger is read, so that no token is needed."""
     yield cast("Archive", _NoArchive())
 
 
@@ -66,7 +66,7 @@ def _invenio(settings: Settings) -> InvenioArchive:
         raise PermanentError(
             "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
         )
-    # The ledger keeps deposits under this name: two instances must not share one.
+    # The ledger records deposits under this name; two instances must not share a name.
     name = settings.archive if settings.archive in _ZENODO else f"invenio:{urlsplit(address).netloc}"
     return InvenioArchive(
         name,
@@ -89,7 +89,7 @@ def _datacite(settings: Settings, locate: Callable[[str], str]) -> DataCiteArchi
     ]
     if missing:
         raise PermanentError(
-            f"D4C_ARCHIVE is 'datacite', which wants {' and '.join(missing)}",
+            f"D4C_ARCHIVE is 'datacite', which needs {' and '.join(missing)}",
             "Set the repository account, its DOI prefix and the public address of the store",
         )
     return DataCiteArchive(

@@ -1,7 +1,8 @@
 """The code that made a release as one zip: this package, the dataset's own definition, the lock of the libraries.
 
-Of a dataset's folder only `defs.yaml` and the files that it names are packed, since a release can't be taken back. The
-same code gives the same bytes on any machine (`files.stable_zip`). What a build was made by in words is `provenance`.
+Of a dataset's folder it holds only `defs.yaml` and the files named there, because a release can't be withdrawn. The
+same code gives the same bytes on any machine (`files.stable_zip`). The versions that made a build belong to
+`provenance`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.workspace.provenance import lock_file, package_folder
 
 CODE_NAME = "code.zip"
-# What a wheel brings along inside the package, and a checkout has beside it.
+# Files that a wheel has inside the package and a checkout has beside it.
 _PACKAGED = {"requirements.lock", "orchestration/dagster.yaml"}
 _DEFINITIONS = "defs"
 _DEFINITION = "defs.yaml"
@@ -52,9 +53,9 @@ def code_archive(dataset: Dataset) -> bytes:
 
 
 def definition_digest(dataset: Dataset) -> str:
-    """Return the sha256 (hex) of all that a definition says of data and record.
+    """Return the sha256 (hex) of the parts of a definition that determine data and record.
 
-    How it is published and checked is left out: that changes nothing in what is published.
+    Publication policy and checks are not among them: they don't change a release.
     """
     said = dataset.model_dump(mode="json", exclude={"publication", "checks"})
     if isinstance(dataset.license, DeclaredLicence):
@@ -64,7 +65,7 @@ def definition_digest(dataset: Dataset) -> str:
 
 
 def _package() -> Iterator[tuple[str, Path]]:
-    """Every file of our package by its relative path, but for caches and what editors or people left there."""
+    """Yield every code file of the package with its relative path; caches and hidden files are skipped."""
     folder = package_folder()
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
@@ -74,7 +75,7 @@ def _package() -> Iterator[tuple[str, Path]]:
 
 
 def _named(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The definition and the files beside it that it names, by their relative path."""
+    """Yield the definition and the files that it names, by relative path."""
     texts = {_DEFINITION, *_texts(dataset.model_dump(mode="python"))}
     for text in sorted(texts):
         relative = PurePosixPath(text)
@@ -100,7 +101,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _published(dataset: Dataset, name: str, path: Path) -> bytes:
-    """Return the bytes of a file of the dataset. Raises DefinitionError for what must never be public."""
+    """Return the bytes of a dataset's file. Raises DefinitionError for a key or another secret."""
     content = path.read_bytes()
     if is_key_file(name):
         raise DefinitionError(f"{path} has the name of a file with keys, and the definition names it", _REMEDY)
@@ -109,7 +110,7 @@ def _published(dataset: Dataset, name: str, path: Path) -> bytes:
         lines = "; ".join(f"{path}:{secret.line} holds {secret.kind}" for secret in dict.fromkeys(found))
         raise DefinitionError(f"{lines}, which would be published with every release", _REMEDY)
     if name == _DEFINITION and isinstance(dataset.source, FolderSource):
-        # Where an operator's disks lie is nobody's business, and nothing that another machine could use.
+        # The path of an operator's disk is private and useless on another machine.
         place = dataset.source.path.partition("{")[0]
         content = text.replace(place, f"{_OPERATORS_FOLDER}/").encode() if len(place) > 1 else content
     return content

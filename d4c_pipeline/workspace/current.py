@@ -1,4 +1,4 @@
-"""The release that the steps after `checksums` work on."""
+"""The release that the steps after `checksums` work on, its deposit and its predecessor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release:
-    """Return the planned release of a vintage, else its newest published one (then a step only looks and mends).
+    """Return the planned release of a vintage, else its newest published release, which a step only verifies.
 
-    Raises UnknownNameError when there is neither.
+    Raises UnknownNameError when the vintage has neither.
     """
     releases = deployment.ledger.releases
     found = releases.planned(dataset.id, vintage) or releases.newest_published(dataset.id, vintage)
@@ -22,10 +22,10 @@ def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) 
 
 
 def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
-    """Return the published release that a new one of `vintage` is compared with.
+    """Return the published release that a new release of `vintage` is compared with.
 
-    The newest of the vintage itself; in a rolling series, else of the newest vintage before it, which the new one
-    supersedes.
+    That is the newest release of the vintage; in a rolling series without one, the newest release of the previous
+    vintage, which the new release supersedes.
     """
     releases = deployment.ledger.releases
     newest = releases.newest_published(dataset.id, vintage)
@@ -38,7 +38,7 @@ def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage)
 def deposit_of(deployment: Deployment, release: Release) -> Deposit:
     """Return the deposit of a release. Raises UnknownNameError when no DOI was reserved yet."""
     deposit = deployment.ledger.deposits.of(release)
-    # A published one without a record is of a test archive that was reset (`d4c archive forget`): it keeps its DOI.
+    # A published deposit without a record is of a test archive that was reset (`d4c archive forget`); it keeps its DOI.
     begun = deposit is not None and (deposit.record_id is not None or deposit.state is DepositState.PUBLISHED)
     if deposit is None or deposit.doi is None or not begun:
         raise UnknownNameError(f"No DOI is reserved for {release.name}", rerun="doi")
@@ -46,7 +46,7 @@ def deposit_of(deployment: Deployment, release: Release) -> Deposit:
 
 
 def is_settled(deployment: Deployment, release: Release) -> bool:
-    """Whether the files of a release can't change any more: it is published, or the archive may have published it."""
+    """Return whether the files of a release are final: it is published, or the archive may have published it."""
     if release.state is ReleaseState.PUBLISHED:
         return True
     deposit = deployment.ledger.deposits.of(release)

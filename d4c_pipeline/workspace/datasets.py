@@ -1,6 +1,6 @@
-"""Reading the folders of definitions: every `defs.yaml` of ours, as a `Dataset`, a `Family` or a precise error.
+"""Reads the folders of definitions: each `defs.yaml` of ours becomes a `Dataset`, a `Family` or a precise error.
 
-Dagster loads the same files through the component; this is the one reader for everything that needs no Dagster.
+Dagster loads the same files through the component; code without Dagster reads them here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yaml import SafeLoader
 else:
     try:
-        from yaml import CSafeLoader as SafeLoader  # twenty times as fast, where PyYAML was built with libyaml
+        from yaml import CSafeLoader as SafeLoader  # 20 times as fast, where PyYAML has libyaml
     except ImportError:
         from yaml import SafeLoader
 
@@ -36,7 +36,7 @@ _OUR_TYPES = COMPONENT_TYPE.rpartition(".")[0]
 
 
 class _Loader(SafeLoader):
-    """YAML as Dagster reads it: an unquoted date stays the text that it is."""
+    """YAML as Dagster reads it: an unquoted date stays text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -45,9 +45,9 @@ class _Loader(SafeLoader):
 
 
 def load_datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
-    """Return all datasets of the shipped definitions and of `folders`, by id; members of families are none of them.
+    """Return all datasets of the shipped definitions and of `folders`, by id, without members of families.
 
-    Raises DefinitionError, listing every wrong field of a file at once, or when two files declare one id.
+    Raises DefinitionError that lists every wrong field of a file, or when two files declare the same id.
     """
     return {name: one for name, one in _load(folders).items() if isinstance(one, Dataset)}
 
@@ -72,7 +72,7 @@ def _load(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
                 if one.id in found:
                     raise DefinitionError(
                         f"{file}: the id {one.id} is declared in {found[one.id].folder} as well",
-                        "Give one of them another id",
+                        "Change the id of one of them",
                     )
                 found[one.id] = one
     return dict(sorted(found.items()))
@@ -86,7 +86,7 @@ def pick(datasets: dict[str, Dataset], identifier: str) -> Dataset:
 
 
 def unknown_id(known: Collection[str], identifier: str) -> UnknownNameError:
-    """Return the error for an id that nothing has, naming the closest ones."""
+    """Return the error for an unknown id, with the closest known ids."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for the message
 
     close = get_close_matches(identifier, known, n=3, cutoff=0.4)
@@ -95,7 +95,7 @@ def unknown_id(known: Collection[str], identifier: str) -> UnknownNameError:
 
 
 def read_definitions(file: Path) -> Iterator[Dataset]:
-    """Yield the datasets that a `defs.yaml` declares; documents of other components are none of ours.
+    """Yield the datasets that a `defs.yaml` declares; documents of other components are skipped.
 
     Raises DefinitionError naming file, line and field of everything that is wrong.
     """
@@ -118,13 +118,13 @@ def _read(file: Path) -> Iterator[Dataset | Family]:
         elif kind == FAMILY_TYPE:
             yield _declared(file, node, document, Family)
         elif not isinstance(kind, str) or kind.startswith(_OUR_TYPES):
-            # Other components are Dagster's to load; a dataset must not be passed over for a typing error.
+            # Dagster loads other components; a misspelled type must not hide a dataset.
             wrong = f"'{kind}' is none of our components" if kind else "is missing"
             raise DefinitionError(f"{file}:{_line(node, ('type',))}: type: {wrong}", f"Write 'type: {COMPONENT_TYPE}'")
 
 
 def _documents(text: str) -> list[tuple[yaml.Node, Any]]:
-    """The documents of a YAML text, each with the nodes that know its lines."""
+    """Return the documents of a YAML text, each with its nodes, which have line numbers."""
     loader = _Loader(text)
     documents: list[tuple[yaml.Node, Any]] = []
     while loader.check_node():
@@ -135,7 +135,7 @@ def _documents(text: str) -> list[tuple[yaml.Node, Any]]:
 
 
 def _refuse_unfit(file: Path, node: yaml.Node) -> None:
-    """Raise DefinitionError for every text that must not reach a record or a feed, by its line."""
+    """Raise DefinitionError, with lines, for texts that must not reach a record or a feed."""
     wrong = [
         f"{file}:{scalar.start_mark.line + 1}: a text has {what}"
         for scalar in _scalars(node)
@@ -171,27 +171,27 @@ def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type
         )
     sample = declared.sample if isinstance(declared, Family) else declared
     if isinstance(sample, Dataset) and isinstance(sample.license, DeclaredLicence):
-        sample.license.content(file.parent)  # told now, not when a release is planned
+        sample.license.content(file.parent)  # reported at loading, not when a release is planned
     return declared.model_copy(update={"folder": file.parent})
 
 
 def _problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
-    """What is wrong and where, in the words of the YAML: without pydantic's names of types and what only follows."""
+    """Return place and message of each error in terms of the YAML, without type names and follow-up errors."""
     problems: dict[tuple[str | int, ...], str] = {}
     for problem in error.errors(include_url=False):
         # A part with a bracket names a branch of a union, which the YAML does not know.
         location = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
-        if location[:1] and location[0] in _UNIONS:  # what follows is the kind, by which pydantic chose the branch
+        if location[:1] and location[0] in _UNIONS:  # next comes the kind by which pydantic chose the branch
             location = (location[0], *location[2:])
         inside = [known for known in problems if known[: len(location)] == location]
         if inside and problem["type"] in ("too_short", "literal_error"):
-            continue  # said already of the very item: that it does not count, or is not the other branch either
+            continue  # a follow-up error of the same item
         problems.setdefault(location, problem["msg"].removeprefix("Value error, ").rstrip("."))
     return list(problems.items())
 
 
 def _line(node: yaml.Node, location: tuple[str | int, ...]) -> int:
-    """The line (from 1) of the deepest node on the way to `location`; a missing field is shown where it should be."""
+    """Return the line (from 1) of the deepest node on the path to `location`; for a missing field, of its parent."""
     for part in location:
         following: yaml.Node | None = None
         if isinstance(node, yaml.MappingNode):

@@ -1,6 +1,6 @@
-"""A deployment: the settings with the ledger, the stores and the archive they lead to, opened for work.
+"""A deployment: the settings with their ledger, stores and archive, opened for work.
 
-Which step uses what belongs to the steps; reading the settings from the environment belongs to `model.settings`.
+The steps decide what they use; reading settings from the environment belongs to `model.settings`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from d4c_pipeline.workspace.stores import Spreading, opened_stores
 
 @dataclass(frozen=True)
 class Deployment:
-    """Everything a step needs to reach. `stores[0]` is the primary, the others are mirrors."""
+    """The settings, ledger, stores and archive of a step. `stores[0]` is the primary store, the others are mirrors."""
 
     settings: Settings
     ledger: Ledger
@@ -35,7 +35,7 @@ class Deployment:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings, *, archive: bool = True) -> Iterator[Deployment]:
-        """Open the deployment that `settings` describe and close it again; without its archive on demand.
+        """Open the deployment that `settings` describe and close it again; without its archive if `archive` is False.
 
         Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached,
         PermanentError when the settings of the archive or of a store are incomplete.
@@ -51,27 +51,27 @@ class Deployment:
 
     @property
     def primary(self) -> Store:
-        """The store that retains native files and that readers are pointed to first."""
+        """The store that retains native files and that catalogue entries point to first."""
         return self.stores[0]
 
     @cached_property
     def spreading(self) -> Spreading:
-        """Doing the same in every store; a mirror that was down is left alone until the deployment is opened again."""
+        """Runs an action in every store; an unreachable mirror is skipped until the deployment is opened again."""
         return Spreading(self.stores)
 
     def staging(self, dataset: Dataset, vintage: Vintage) -> Path:
-        """The folder where a vintage is worked on; whatever lies there can be made again."""
+        """Return the staging folder of a vintage; its files can be made again."""
         return self.settings.home / "staging" / dataset.id / str(vintage)
 
     @contextmanager
     def working_on(self, dataset: Dataset, vintage: Vintage) -> Iterator[Lease]:
-        """Hold the lease on a vintage, so that one process at a time works on its release."""
+        """Hold the lease on a vintage: one process at a time works on its release."""
         with self.ledger.leases.hold(lease_keys.of_vintage(dataset.id, vintage)) as lease:
             yield lease
 
 
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
-    """The address of the folder that holds the files of the release with our identifier."""
+    """Return the address of the folder with the files of the release that has our identifier."""
     release = ledger.releases.identified(identifier)
-    # A folder is no address in a store: it is what any file in it has before its name.
+    # A store addresses files only; the folder is the part before a file's name.
     return store.url(release_address(release.dataset, release.vintage, release.version, "file")).rpartition("/")[0]

@@ -1,6 +1,6 @@
-"""What a store says that others have published into it: the releases of its catalogue that this ledger does not know.
+"""Finds the releases in a store's catalogue that this ledger does not know: another home published them.
 
-A ledger that was restored from a backup is such another home to the one that was lost. Nothing is changed here.
+A ledger restored from a backup lacks releases in the same way. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMED = 3  # releases in a message
 
 @dataclass(frozen=True)
 class Listed:
-    """A release as a store's catalogue lists it. `checksums`: of its files, as multihashes."""
+    """A release in a store's catalogue. `checksums` are those of its files, as multihashes."""
 
     name: str
     dataset: str
@@ -35,7 +35,7 @@ class Listed:
 
 
 def unknown_releases(deployment: Deployment, store: Store) -> tuple[Listed, ...]:
-    """Return what the catalogue in a store lists and this ledger has not published, under that name and DOI."""
+    """Return the releases in a store's catalogue that this ledger has not published under that name and DOI."""
     facts = store.facts(CATALOGUE_PARQUET)
     if facts is None:
         return ()
@@ -48,7 +48,7 @@ def unknown_releases(deployment: Deployment, store: Store) -> tuple[Listed, ...]
 
 
 def is_of_another_home(deployment: Deployment, store: Store, sha256: str) -> bool:
-    """Whether a file of that sha256 is of a release that another home published into the store."""
+    """Return whether a file with that sha256 belongs to a release that another home published into the store."""
     return any(multihash_sha256(sha256) in one.checksums for one in unknown_releases(deployment, store))
 
 
@@ -71,7 +71,7 @@ def _listed(content: bytes) -> tuple[Listed, ...]:
     try:
         table: Any = pq.read_table(io.BytesIO(content), columns=_COLUMNS)
     except (pa.ArrowException, OSError):
-        return ()  # damaged: it is written anew
+        return ()  # damaged; the next rebuild replaces it
     return tuple(
         Listed(row["id"], row["collection"], str(row["sci:doi"]), frozenset(_checksums(row["assets"])))
         for row in table.to_pylist()

@@ -1,7 +1,6 @@
-"""The piece hashes of data artifacts: kept beside the staged file by `checksums`, so that `torrent` reads none again.
+"""Piece hashes of data artifacts, kept beside the staged file by `checksums`, so that `torrent` need not read it.
 
-After publication they are found in the `.torrent` files of the release. How they are computed belongs to
-`torrents.pieces`.
+After publication the `.torrent` files of the release have them. Computing them belongs to `torrents.pieces`.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ def keep_pieces(path: Path, artifact: Artifact, pieces: Pieces) -> None:
 
 
 def staged_pieces(deployment: Deployment, release: Release, artifact: Artifact) -> Pieces:
-    """Return the pieces of a data artifact, hashed anew only where nothing fitting was kept.
+    """Return the pieces of a data artifact; they are hashed again only where no fitting pieces are staged.
 
-    That is so after staging was lost, or when the deployment changed to hybrid torrents or back. Raises what
-    `artifact_path` raises.
+    That is the case after staging was lost, or after a change to or from hybrid torrents. Raises what `artifact_path`
+    raises.
     """
     hybrid = deployment.settings.hybrid_torrents
     folder = release_folder(deployment, release.name, release.dataset, str(release.vintage))
@@ -43,7 +42,7 @@ def staged_pieces(deployment: Deployment, release: Release, artifact: Artifact) 
 
 
 def published_torrents(release: Release, torrents: Mapping[str, Torrent]) -> Iterator[tuple[Artifact, Torrent]]:
-    """The `.torrent` files of a release with what the ledger says of each."""
+    """Yield the `.torrent` files of a release, each with its row in the ledger."""
     artifacts = {artifact.name: artifact for artifact in release.artifacts}
     for name, torrent in torrents.items():
         if (file := artifacts.get(f"{name}.torrent")) is not None:
@@ -51,7 +50,7 @@ def published_torrents(release: Release, torrents: Mapping[str, Torrent]) -> Ite
 
 
 def published_pieces(deployment: Deployment, release: Release) -> dict[str, Pieces]:
-    """Return the piece hashes of the data files by their names, out of the torrents of the release."""
+    """Return the piece hashes of the data files by name, from the torrents of the release."""
     torrents = deployment.ledger.publications.torrents(release)
     return {
         file.name.removesuffix(".torrent"): pieces_of(read_artifact(deployment, release, file))

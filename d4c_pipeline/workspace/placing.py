@@ -1,7 +1,7 @@
-"""Putting files at addresses where something may lie: only what this home recorded to have put there ever gives way.
+"""Puts files at addresses that may be occupied: only bytes that this home recorded to have put there are replaced.
 
-After a restored backup, or with two homes on one store, an address holds bytes of a publication that this ledger knows
-nothing of. Equal bytes are adopted; any others stop for a person, whatever the ledger says of the release.
+After a restored backup, or with two homes on one store, an address can hold bytes of a publication that this ledger
+does not know. Equal bytes are adopted; other bytes stop the step for a person, whatever the ledger says of the release.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class ForeignBytesError(IntegrityError):
 def put_release_file(
     deployment: Deployment, store: Store, release: Release, path: Path, address: str, digests: Digests
 ) -> None:
-    """Put a file of a release at an address of its own, where an earlier attempt of an unpublished plan gives way.
+    """Put a file of a release at its address; bytes of an earlier attempt of an unpublished plan are replaced.
 
-    Raises ForeignBytesError when other bytes lie there that no such plan of this ledger put, IntegrityError when the
-    release is published and other bytes lie there.
+    Raises ForeignBytesError when the address holds other bytes that no such plan put there, IntegrityError when the
+    release is published and the address holds other bytes.
     """
     placements = deployment.ledger.placements
     if release.state is not ReleaseState.PLANNED:
@@ -40,11 +40,11 @@ def put_release_file(
     try:
         stored = store.put_immutable(path, address, digests)
     except IntegrityError as error:
-        if store.stat(address) is None:  # the staged file is not the one that was hashed
+        if store.stat(address) is None:  # the staged file changed after it was hashed
             raise
         placements.forget(store.name, address)
         raise foreign_bytes(store, address, release.dataset) from error
-    # Another process put these very bytes meanwhile: they are not ours to take away. A hidden address is ours alone.
+    # Another process put the same bytes meanwhile, so they must stay. A hidden address belongs to this plan alone.
     if not stored.changed and not is_hidden(address):
         placements.forget(store.name, address)
 
@@ -52,9 +52,9 @@ def put_release_file(
 def move_release_file(
     deployment: Deployment, store: Store, release: Release, source: str, address: str, digests: Digests
 ) -> bool:
-    """Move a file of a release from its hidden address to the immutable one; say whether it lies there now.
+    """Move a file of a release from its hidden to its immutable address; return whether the file is there now.
 
-    False where the hidden one does not hold these bytes; it is taken away then. Raises as `put_release_file`.
+    False where the hidden file has other bytes; it is deleted then. Raises as `put_release_file`.
     """
     placements = deployment.ledger.placements
     planned = release.state is ReleaseState.PLANNED
@@ -75,9 +75,9 @@ def move_release_file(
 
 
 def make_way(deployment: Deployment, store: Store, release: Release, address: str) -> None:
-    """See that nothing lies at an address of a planned release, if need be by deleting what its plans put there.
+    """Free an address of a planned release by deleting the file that a plan of this release put there.
 
-    Raises ForeignBytesError when other bytes lie there.
+    Raises ForeignBytesError when the address holds other bytes.
     """
     if store.stat(address) is None:
         return
@@ -88,9 +88,9 @@ def make_way(deployment: Deployment, store: Store, release: Release, address: st
 
 
 def remove_hidden(deployment: Deployment, store: Store, release: Release) -> None:
-    """Delete what a release has at hidden addresses of a store, by what the ledger notes; the rest stays.
+    """Delete the recorded hidden files of a release from a store.
 
-    Nobody else knows its token, so it need not be read before.
+    Nobody else knows the token in their addresses, so their bytes need not be read first.
     """
     for placed in deployment.ledger.placements.of(release):
         if placed.store == store.name and is_hidden(placed.address):
@@ -99,9 +99,9 @@ def remove_hidden(deployment: Deployment, store: Store, release: Release) -> Non
 
 
 def remove_unpublished(deployment: Deployment, store: Store, address: str) -> bool:
-    """Delete what lies at an address if an unpublished plan of this ledger put it; say whether nothing lies there now.
+    """Delete the file at an address if an unpublished plan of this ledger put it; return whether the address is free.
 
-    It is read before: bytes that only the address has in common with ours stay.
+    The file is read first: bytes that differ from the recorded ones stay.
     """
     placements = deployment.ledger.placements
     found = store.facts(address)
@@ -125,11 +125,11 @@ def replace_ours(
     published: Callable[[str], bool],
     guard: Callable[[], object] | None = None,
 ) -> Stored:
-    """Put a file or bytes at a mutable address, over what this home put there before.
+    """Put a file or bytes at a mutable address, replacing what this home put there.
 
-    `known`: whether bytes of that sha256, found at the address and put before placements were recorded, are ours;
-    `published`: whether they are a publication of somebody else. What is neither is damage, and is moved aside. Raises
-    ForeignBytesError for somebody else's publication.
+    `known` says whether bytes with a sha256, put before placements were recorded, are ours; `published` whether another
+    home published them. Bytes that are neither are damaged and are moved aside. Raises ForeignBytesError for another
+    home's publication.
     """
     placements = deployment.ledger.placements
     wanted, size = _digest(source)
@@ -152,7 +152,7 @@ def delete_ours(
     known: Callable[[str], bool],
     published: Callable[[str], bool],
 ) -> None:
-    """Delete what this home put at a mutable address, if anything lies there. Raises as `replace_ours`."""
+    """Delete the file that this home put at a mutable address, if there is one. Raises as `replace_ours`."""
     make_room(deployment, store, address, dataset, known=known, published=published)
     store.delete(address)
     deployment.ledger.placements.forget(store.name, address)
@@ -167,9 +167,9 @@ def make_room(
     known: Callable[[str], bool],
     published: Callable[[str], bool],
 ) -> None:
-    """See that nothing but bytes of this home lies at a mutable address.
+    """Make sure that a mutable address holds only bytes of this home.
 
-    The store's tag and what it was told of the bytes decide first; only otherwise is the file read.
+    The recorded ETag and checksum decide where they can; otherwise the file is read.
     """
     facts = store.facts(address)
     if facts is None:
@@ -192,7 +192,7 @@ def make_room(
 
 
 def foreign_bytes(store: Store, address: str, dataset: str) -> ForeignBytesError:
-    """Return the error of an address that holds what this home did not put there."""
+    """Return the error for an address with bytes that this home did not put there."""
     kind = "immutable address" if is_immutable(address) else "address"
     return ForeignBytesError(
         f"Store {store.name} holds other bytes at the {kind} {address}, which this home did not put there",

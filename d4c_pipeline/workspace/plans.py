@@ -29,21 +29,21 @@ def manifest_of(deployment: Deployment, release: Release) -> Mapping[str, Any]:
 
 
 def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:
-    """Give a plan up for the reason `why`: its draft first, then its copies, then the row.
+    """Abandon a plan for the reason `why`: delete its draft first, then its copies, then its row.
 
     Raises IntegrityError when the archive has published it; `careful`: NeedsPersonError when people edited its draft.
     """
     abandon(deployment.ledger, deployment.archive, release, careful=careful, lease=lease)
-    # What stays on a mirror that is down is hidden or named nowhere, and `copies` takes it away when it is back.
+    # Files on an unreachable mirror are hidden or named nowhere; `copies` deletes them when the mirror is back.
     deployment.spreading.everywhere(partial(_take_back, deployment, release))
     deployment.ledger.releases.abandon(release, why)
 
 
 def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
-    """Delete what this plan put into a store: the hidden files, and those that an approval made public before.
+    """Delete the files that this plan put into a store: hidden files, and files that an earlier approval made public.
 
-    Unless another home has a release at the plan's immutable address by now: then files that both have (code, profile)
-    are parts of that publication, whoever put them there first.
+    Nothing is deleted when another home published a release at the plan's immutable address: files that both have
+    (code, profile) are part of that publication.
     """
     placements = deployment.ledger.placements
     remove_hidden(deployment, store, release)

@@ -1,6 +1,6 @@
-"""Telling whoever watches what a step is doing: the command line listens, a Dagster worker does not.
+"""Reports the progress of a step to a listener: the command line listens, a Dagster worker does not.
 
-What is shown and how belongs to the listener.
+Showing it belongs to the listener.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` is at work for `dataset` `vintage`; `done` of `total` bytes of file `name` when it moves a file."""
+    """The running step of a vintage; with `name`, `done` of `total` bytes of that file."""
 
     dataset: str
     vintage: str
@@ -29,7 +29,7 @@ _listener: ContextVar[Listener | None] = ContextVar("d4c_progress_listener", def
 
 
 def report(progress: Progress) -> None:
-    """Tell the listener, if there is one."""
+    """Report progress to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(progress)
@@ -37,7 +37,7 @@ def report(progress: Progress) -> None:
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have `listener` told of all progress that this thread reports while this lasts."""
+    """Pass the progress that this thread reports inside the block to `listener`."""
     token = _listener.set(listener)
     try:
         yield

@@ -1,6 +1,6 @@
 """What made a build: the code, the lock file and the libraries, for the manifest.
 
-Host names, paths and moments stay out: the same code over the same lock says the same everywhere.
+Host names, paths and times are left out, so that the same code and lock file give the same text everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from d4c_pipeline.tables.gdal import pyogrio
 def provenance() -> dict[str, Any]:
     """Return code version and commit, the sha256 of the lock file and the versions of the libraries that matter.
 
-    `commit` is None outside a git checkout; `modified` says whether the checkout differed from it.
+    `commit` is None outside a git checkout; `modified` says whether the checkout has uncommitted changes.
     """
     commit, modified = _checkout()
     return {
@@ -68,7 +68,7 @@ def _checkout() -> tuple[str | None, bool]:
         commit = _git(root, "rev-parse", "HEAD")
         return commit, bool(_git(root, "status", "--porcelain", "--", "d4c_pipeline", "requirements.lock"))
     except (OSError, subprocess.CalledProcessError):
-        # No git on this machine, or not our checkout: then the package version has to do.
+        # Without git, or outside our checkout, the package version identifies the code.
         return None, False
 
 

@@ -1,4 +1,4 @@
-"""What is known of releases and vintages, in the stable words of the command line's `--json`."""
+"""Describes releases and vintages in the stable keys of the command line's `--json`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ KEYS = (
 
 
 def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]:
-    """Return a release under the stable keys: what it is, where its data lies, how it is cited.
+    """Return a release in the stable keys: its identity, the place of its data, its citation.
 
-    `state` is `published`, or how far the deposit of a planned release is. `files` are the data artifacts. Where there
-    is but one, `path`, `url` and `info_hash` are its; of several `path` is their folder, `url` that of the manifest
-    that lists them, `info_hash` None, `sha256` that over all of them (`model.parts.set_digest`). `path` is None where
-    the primary store has no local folder. Of a planned release, `path` is in staging and `url` None: it is not public.
+    `state` is `published`, or the state of a planned release's deposit. `files` are the data artifacts. For a single
+    file, `path`, `url` and `info_hash` are those of the file. For several files, `path` is their folder, `url` is that
+    of the manifest, `info_hash` is None and `sha256` is over all of them (`model.parts.set_digest`). `path` is None
+    where the primary store has no local folder. For a planned release, `path` is in staging and `url` is None.
     """
     deposit = deployment.ledger.deposits.of(release)
     files = _files(deployment, release)
@@ -98,9 +98,9 @@ def _files(deployment: Deployment, release: Release) -> list[dict[str, Any]]:
 
 
 def describe_vintages(deployment: Deployment, datasets: Iterable[Dataset]) -> list[dict[str, Any]]:
-    """Return one row per declared or known vintage: its newest release, or how far it is without one.
+    """Return one row per declared or known vintage: its newest release, or its state without a release.
 
-    Without a release, `state` is `declared` (nothing yet) or `raw` (native files are retained).
+    Without a release, `state` is `declared` or, when native files are retained, `raw`.
     """
     rows: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -122,12 +122,12 @@ def _without_release(dataset: Dataset, vintage: Vintage, state: str) -> dict[str
 
 
 def catalogue_query(place: str) -> str:
-    """Return a DuckDB query over the catalogue at a path or URL, to be shown and pasted; nothing here runs it."""
+    """Return a DuckDB query over the catalogue at a path or URL, for people to paste."""
     return f'SELECT id, version, "sci:doi" FROM "{place}"'  # noqa: S608
 
 
 def describe_catalogue(deployment: Deployment) -> dict[str, Any]:
-    """Return where the catalogue lies, the releases it should hold, and a query that works when pasted."""
+    """Return the place of the catalogue, its number of releases, and a query that works when pasted."""
     path = deployment.primary.local_path(CATALOGUE_PARQUET)
     url = deployment.primary.url(CATALOGUE_PARQUET)
     code = f'import duckdb; duckdb.sql("""{catalogue_query(str(path or url))} """).show()'

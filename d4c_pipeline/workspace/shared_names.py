@@ -1,7 +1,7 @@
-"""Whether two datasets would write to the same addresses, because their naming parts make the same names.
+"""Detects datasets whose naming parts give the same names, so that they would write to the same addresses.
 
-Among definitions it is judged from what they declare, at a step from what the ledger knows to be published: the dataset
-that was first goes on, the other one stops. Other datasets are not concerned.
+Definitions are compared by their declarations; a step compares with the published releases in the ledger: the dataset
+that published first continues, the other stops. Other datasets are not affected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_pipeline.workspace.datasets import load_definitions
 from d4c_pipeline.workspace.deployment import Deployment
 
 _VINTAGE = re.compile(rf"(?:{VINTAGE_PATTERN})", re.ASCII)
-_ANY = "9999"  # stands for every vintage that a discovered dataset may come to have
+_ANY = "9999"  # stands for every vintage of a discovered dataset
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SharedName:
     datasets: tuple[str, ...]
 
     def error(self, definitions: Mapping[str, Dataset | Family]) -> DefinitionError:
-        """Return what a person should read and do about it."""
+        """Return the error that names the datasets and the remedy."""
         where = "; ".join(f"{one} in {definitions[one].folder}" for one in self.datasets if one in definitions)
         return DefinitionError(
             f"Several datasets have the naming parts of {self.stem}, so each would replace the files of the others:"
@@ -43,7 +43,7 @@ class SharedName:
 def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, ...]:
     """Return the names that more than one definition would publish under, by name; a family stands for its members."""
     datasets = [one.sample.model_copy(update={"id": one.id}) if isinstance(one, Family) else one for one in definitions]
-    # A theme or variant that reads like a vintage makes the name of one dataset that of another's vintage.
+    # A theme or variant that reads like a vintage gives one dataset the name of another dataset's vintage.
     vintages = {_ANY}
     for dataset in datasets:
         vintages |= set(_declared(dataset)) | {
@@ -62,9 +62,9 @@ def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, .
 
 
 def refuse_shared_names(definitions: Iterable[Dataset | Family]) -> None:
-    """Raise DefinitionError, naming all of them, when definitions would publish under the same names.
+    """Raise DefinitionError that names every group of definitions with the same names.
 
-    Where definitions are loaded: what is wrong is then told before anything runs, as for an id that is declared twice.
+    Runs when definitions are loaded, before any step.
     """
     known = {one.id: one for one in definitions}
     errors = [shared.error(known) for shared in shared_names(known.values())]
@@ -73,9 +73,9 @@ def refuse_shared_names(definitions: Iterable[Dataset | Family]) -> None:
 
 
 def refuse_shared_name(deployment: Deployment, dataset: Dataset) -> None:
-    """Raise DefinitionError when another definition has the name of `dataset`, unless this one has published under it.
+    """Raise DefinitionError when another definition has the name of `dataset` and this one has not published under it.
 
-    A dataset that is in none of the settings' folders (a member of a family) is only held against the ledger.
+    A dataset outside the settings' folders (a member of a family) is compared with the ledger only.
     """
     if deployment.ledger.releases.published(dataset.id):
         return
@@ -86,7 +86,7 @@ def refuse_shared_name(deployment: Deployment, dataset: Dataset) -> None:
 
 
 def refuse_taken_name(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> None:
-    """Raise DefinitionError when the ledger has the names of a vintage's release as those of another dataset."""
+    """Raise DefinitionError when releases of another dataset in the ledger have the names of this vintage."""
     name = dataset.name.as_dataset_name()
     stem = latest_stem(name, None if dataset.series == "rolling" else vintage)
     publications, releases = deployment.ledger.publications, deployment.ledger.releases

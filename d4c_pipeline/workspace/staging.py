@@ -1,7 +1,7 @@
-"""Files in staging: written whole or not at all, and found again by their checksum.
+"""Files in staging: written atomically and found again by their checksum.
 
-Where the primary store is no folder of this machine, what a step has to read lies here as well. What the files mean
-belongs to the steps that write and read them.
+Where the primary store is not a local folder, staging also has the files that a step reads. The meaning of the files
+belongs to the steps.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def release_folder(deployment: Deployment, release_name: str, dataset: str, vintage: str) -> Path:
-    """The staging folder that holds the files of a planned release under their final names."""
+    """Return the staging folder with the files of a planned release under their final names."""
     return deployment.settings.home / "staging" / dataset / vintage / "release" / release_name
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON that is the same bytes for the same value."""
+    """Write JSON; equal values give equal bytes."""
     write_file(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Let `target` be the same bytes as `source` without a second copy; both lie in staging, on one disk.
+    """Make `target` a hard link to `source`; both are in staging, on one disk.
 
-    Safe because staged files are only ever replaced, never written into. Raises StorageError when the disk refuses.
+    Safe because staged files are replaced, never written into. Raises StorageError when the disk refuses.
     """
     with storage_errors(f"write {target.name}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def link_file(source: Path, target: Path) -> None:
 
 
 def as_artifact(path: Path, role: ArtifactRole, *others: Hasher) -> Artifact:
-    """Hash a staged file in one read, in which `others` take part, and describe it as an artifact."""
+    """Hash a staged file in one read, which the hashers in `others` share, and return it as an artifact."""
     digests = hash_file(path, *others)
     return Artifact(path.name, role, digests.size, digests.md5, digests.sha256, media_type(path.name))
 
@@ -70,10 +70,10 @@ def checksum_list(artifacts: Iterable[Artifact]) -> bytes:
 
 
 def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) -> Path:
-    """Return a local file that holds exactly the bytes of `artifact`: staged, or brought back from a store.
+    """Return a local file with the bytes of `artifact`: staged, or fetched from a store.
 
-    Raises IntegrityError when neither staging nor any store holds them, the error of a store that can't be reached
-    where it might.
+    Raises IntegrityError when neither staging nor any store has them; the error of an unreachable store that may have
+    them.
     """
     staged = release_folder(deployment, release.name, release.dataset, str(release.vintage)) / artifact.name
     if is_file_of(staged, artifact.size, artifact.sha256):
@@ -83,7 +83,7 @@ def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) 
     known = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
     silent: D4CError | None = None
     for store in deployment.stores:
-        # A copy that is hidden, or was when it was noted.
+        # A copy that is hidden, or was hidden when it was recorded.
         for address in dict.fromkeys((known.get(store.name, public), public)):
             try:
                 found = local_copy(store, address, artifact.size, artifact.sha256, staged)
@@ -108,17 +108,17 @@ def read_artifact(deployment: Deployment, release: Release, artifact: Artifact) 
 
 
 def is_file_of(path: Path, size: int, sha256: str) -> bool:
-    """Whether exactly these bytes lie at `path`. Raises StorageError when it can't be read."""
+    """Return whether the file at `path` has this size and sha256. Raises StorageError when it can't be read."""
     with storage_errors(f"read {path.name}"):
         there = path.is_file() and path.stat().st_size == size
     return there and sha256_of(path) == sha256
 
 
 def local_copy(store: Store, address: str, size: int, sha256: str, path: Path) -> Path | None:
-    """Return a local file with exactly the bytes at `address`: the store's own, or one fetched to `path`, in one step.
+    """Return a local file with the bytes at `address`: the store's own file, or a file fetched to `path` atomically.
 
-    None when the store does not hold them. What lies at `path` already is taken if it has these bytes. Raises
-    StorageError and TransientError as the store does.
+    None when the store does not have them. A file at `path` with these bytes is used as it is. Raises StorageError and
+    TransientError as the store does.
     """
     if is_file_of(path, size, sha256):
         return path
@@ -131,11 +131,11 @@ def local_copy(store: Store, address: str, size: int, sha256: str, path: Path) -
             path.parent.mkdir(parents=True, exist_ok=True)
             return path if _fetched(stream, path, sha256) else None
     except UnknownNameError:
-        return None  # gone since it was looked at
+        return None  # deleted since the call before
 
 
 def _fetched(stream: BinaryIO, path: Path, sha256: str) -> bool:
-    """Write `stream` to `path` if it has the checksum. Several processes may: each writes to a file of its own."""
+    """Write `stream` to `path` if it has the checksum. Each process writes to a temporary file of its own."""
     descriptor, name = tempfile.mkstemp(suffix=".part", prefix=f".{path.name}.", dir=path.parent)
     temporary, found = Path(name), hashlib.sha256()
     try:
@@ -151,18 +151,18 @@ def _fetched(stream: BinaryIO, path: Path, sha256: str) -> bool:
 
 
 def native_copy(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile) -> Path | None:
-    """Return a local file with the bytes of a retained native file, None when the primary store does not hold them."""
+    """Return a local file with the bytes of a retained native file, None when the primary store lacks them."""
     path = _native_staged(deployment, dataset, vintage, native)
     return local_copy(deployment.primary, native.address, native.size, native.sha256, path)
 
 
 def native_path(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile) -> Path | None:
-    """Return the same for a look into it: the store's own file is not read to see whether it is intact."""
+    """Return the same without verifying the store's own file."""
     return deployment.primary.local_path(native.address) or native_copy(deployment, dataset, vintage, native)
 
 
 def keep_native(deployment: Deployment, dataset: str, vintage: Vintage, native: NativeFile, path: Path) -> None:
-    """Let the file at `path`, which was just retained, stand where `native_copy` would fetch it to."""
+    """Keep the just retained file at `path` where `native_copy` would fetch it to."""
     if deployment.primary.local_path(native.address) is None:
         link_file(path, _native_staged(deployment, dataset, vintage, native))
 
@@ -175,7 +175,7 @@ def _native_staged(deployment: Deployment, dataset: str, vintage: Vintage, nativ
 def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
     """Remove the files of published releases and their natives from staging: the stores hold them.
 
-    Not while somebody works on the vintage, who comes here in the end as well.
+    Skipped while another process works on the vintage; that process sweeps at its end.
     """
     folder = deployment.settings.home / "staging" / dataset / str(vintage)
     with suppress(BusyError), deployment.ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):

@@ -1,8 +1,8 @@
-"""Which stores the settings lead to, and doing something in all of them although a mirror may be down.
+"""Opens the stores that the settings name, and runs an action in all of them although a mirror is unreachable.
 
-The primary has to hold whatever a step puts. A mirror that can't be reached or is full stops no publication: it is left
-alone, named with the reason, and the next run mends it. Other bytes at an immutable address always stop. How stores are
-declared belongs to `model.stores`, what they do to `stores`.
+The primary store must hold what a step puts. An unreachable or full mirror stops no publication: it is skipped and
+reported with the reason, and the next run repairs it. Other bytes at an immutable address always stop the step. The
+declaration of stores belongs to `model.stores`, their code to `stores`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_pipeline.stores.s3_client import Bucket
 
 @dataclass(frozen=True)
 class Missed:
-    """A mirror that could not be written, and what its failure says: cause and remedy."""
+    """A mirror that could not be written, with the cause and the remedy."""
 
     store: str
     cause: str
@@ -30,9 +30,9 @@ class Missed:
 
 
 def opened_stores(settings: Settings) -> tuple[Store, ...]:
-    """Return the primary store and then the mirrors. None is reached yet.
+    """Return the primary store and then the mirrors, without any call to them.
 
-    Raises PermanentError when the secret of one stands nowhere.
+    Raises PermanentError when a store's secret is not set.
     """
     declared = settings.stores
     url = settings.store_url or settings.embedded_url
@@ -65,7 +65,7 @@ def _opened(place: FolderPlace | S3Place, url: str) -> Store:
 
 
 class Spreading:
-    """Doing the same in every store. Which mirrors were missed is remembered: they are not waited for again."""
+    """Runs an action in every store and remembers the unreachable mirrors, which are skipped from then on."""
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self._stores = tuple(stores)
@@ -73,14 +73,14 @@ class Spreading:
 
     @property
     def missed(self) -> tuple[Missed, ...]:
-        """The mirrors that were down, in the order of the settings."""
+        """The unreachable mirrors, in the order of the settings."""
         return tuple(self._missed[store.name] for store in self._stores if store.name in self._missed)
 
     def everywhere(self, do: Callable[[Store], object]) -> None:
-        """Call `do` with the primary, whose errors are raised, and with each mirror that was not missed yet.
+        """Call `do` with the primary store and with each mirror that is not missed yet.
 
-        A TransientError or StorageError of a mirror makes it missed. Whatever else a mirror says is raised, and so is
-        BusyError: another process is at work.
+        A TransientError or StorageError of a mirror marks it as missed. Every error of the primary store, any other
+        error of a mirror, and BusyError are raised.
         """
         primary, *mirrors = self._stores
         do(primary)

@@ -160,7 +160,7 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
     checks = {event.check_name: event for event in run.get_asset_check_evaluations()}
     reviewed = checks["reviewed"]
     assert (reviewed.passed, reviewed.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert str(reviewed.metadata["waits"].value).endswith("waits for a person: it is the first release of this vintage")
+    assert str(reviewed.metadata["waits"].value).endswith("waits for a review: it is the first release of this vintage")
     assert "'review' of the UI" in str(reviewed.metadata["remedy"].value)
     assert "places/deposit" not in dict(materialized(run))
     with closing(Ledger.in_folder(invenio.home)) as ledger:
@@ -294,7 +294,7 @@ def test_a_rejection_in_the_ui_deletes_the_draft(invenio: D4C, server: Server) -
     run = review(invenio.home, release=FIRST, decision="reject", who="Ben")
     assert not run.success
     failed = [event for event in run.all_events if event.is_step_failure]
-    assert "A rejection wants a reason" in str(failed[0].event_specific_data)
+    assert "A rejection needs a reason" in str(failed[0].event_specific_data)
     assert review(invenio.home, release=FIRST, decision="reject", who="Ben", reason="wrong source").success
     assert server.mine(f'metadata.identifiers.identifier:"{release.identifier}"') == []
     with closing(Ledger.in_folder(invenio.home)) as ledger:

@@ -39,7 +39,7 @@ def reviewed(d4c: D4C, origin: Origin, definitions: Path) -> D4C:
 
 def test_a_release_waits_is_shown_and_is_published_by_its_approval(reviewed: D4C, origin: Origin) -> None:
     waits = reviewed("publish", "places").sentence
-    assert waits.startswith(f"{FIRST} is complete and waits for a person: the dataset's policy is 'review'.")
+    assert waits.startswith(f"{FIRST} is complete and waits for a review: the dataset's policy is 'review'.")
     assert f"'d4c review show {FIRST}'" in waits
     assert not list((reviewed.home / "store").glob("processed/*"))
     (listed,) = reviewed.ok("review", "list")
@@ -61,7 +61,7 @@ def test_a_release_waits_is_shown_and_is_published_by_its_approval(reviewed: D4C
     assert reviewed.ok("review", "list") == []
 
     # The approval of that release is none of the next.
-    assert reviewed("publish", "places").sentence.startswith(f"{SECOND} is complete and waits for a person")
+    assert reviewed("publish", "places").sentence.startswith(f"{SECOND} is complete and waits for a review")
     assert reviewed("review", "approve", FIRST).sentence.startswith(
         f"No release {FIRST} is planned. Planned are: {SECOND}"
     )
@@ -75,7 +75,7 @@ def test_a_rejection_deletes_the_draft_and_is_remembered(reviewed: D4C, definiti
     reviewed("publish", "places")
     assert list((reviewed.home / "archive" / "drafts").iterdir())
     refused = reviewed("review", "reject", FIRST, "--reason", " ").sentence
-    assert refused == "A rejection wants a reason. Say with --reason what has to change."
+    assert refused == "A rejection needs a reason. State with --reason what has to change."
     assert reviewed.ok("review", "reject", FIRST, "--who", "Ben", "--reason", "wrong title")["decision"] == "rejected"
     assert list((reviewed.home / "archive" / "drafts").iterdir()) == []
     assert not list((reviewed.home / "store").glob("releases/places/2021/*/*"))
@@ -97,7 +97,7 @@ def test_an_approval_is_none_of_another_definition(reviewed: D4C, definitions: P
     define(definitions, title={"en": "Other places", "fr": "Autres lieux"}, publication=publication(policy="review"))
     done = reviewed("review", "approve", FIRST, "--publish").sentence
     assert done.startswith(f"The definition of places changed after {FIRST} was planned.")
-    assert reviewed("publish", "places").sentence.startswith(f"{FIRST} is complete and waits for a person")
+    assert reviewed("publish", "places").sentence.startswith(f"{FIRST} is complete and waits for a review")
     assert ask(reviewed.home, "SELECT state FROM release ORDER BY id") == [("abandoned",), ("planned",)]
 
 
@@ -128,7 +128,7 @@ def test_a_first_release_and_a_major_wait_where_the_definition_says_so(
     define(definitions, sql="SELECT id, name, geometry FROM source", publication=policy)
     waits = d4c("publish", "places").sentence
     assert waits.startswith(
-        f"{first.replace('1.0.0', '2.0.0')} is complete and waits for a person: it is a MAJOR version"
+        f"{first.replace('1.0.0', '2.0.0')} is complete and waits for a review: it is a MAJOR version"
     )
 
 

@@ -67,7 +67,7 @@ def test_the_embedded_default_is_not_tried(tmp_path: Path) -> None:
         (403, b"<Error/>", PermanentError, r"Readers can't read store primary: .* answers 403\. Let everybody read"),
         (404, b"", PermanentError, r"does not serve it: .* answers 404\. Correct the address"),
         (200, b"<html>parked</html>", PermanentError, r"serves other bytes than it holds: .*19 bytes instead of 95"),
-        (503, b"", TransientError, r"does not answer: .* answers 503\. Start what serves it"),
+        (503, b"", TransientError, r"does not answer: .* answers 503\. Start its server"),
     ],
 )
 def test_an_address_that_serves_something_else_is_named(
