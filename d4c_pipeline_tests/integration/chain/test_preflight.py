@@ -64,7 +64,7 @@ def test_the_embedded_default_is_not_tried(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind", "said"),
     [
-        (403, b"<Error/>", PermanentError, r"Readers can't read store primary: .* answers 403\. Let everybody read"),
+        (403, b"<Error/>", PermanentError, r"Readers can't read store primary: .* answers 403\. Allow public reads"),
         (404, b"", PermanentError, r"does not serve it: .* answers 404\. Correct the address"),
         (200, b"<html>parked</html>", PermanentError, r"serves other bytes than it holds: .*19 bytes instead of 95"),
         (503, b"", TransientError, r"does not answer: .* answers 503\. Start its server"),
