@@ -25,6 +25,7 @@ from d4c_pipeline.model.addresses import torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME
+from d4c_pipeline.model.manifest import LicenceTerms, Manifest
 from d4c_pipeline.model.naming import latest_stem
 from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import (
@@ -34,7 +35,6 @@ from d4c_pipeline.model.release import (
     Artifact,
     ArtifactRole,
     Change,
-    DataSummary,
     DepositState,
     Release,
     Torrent,
@@ -101,13 +101,13 @@ class _Found:
         self.record: PublishedRecord = record
         self._folder = deployment.settings.home / "staging" / dataset.id / str(vintage) / "adopted" / record.record_id
         self.files = {file.name: file for file in record.files}
-        self.manifest: Mapping[str, Any] = json.loads(self.path(MANIFEST_NAME).read_text("utf-8"))
-        self.version = Version.read(self.manifest["version"])
-        self.is_of = (self.manifest["dataset"], self.manifest["vintage"]) == (dataset.id, str(vintage))
+        self.manifest = Manifest.from_bytes(self.path(MANIFEST_NAME).read_bytes())
+        self.version = Version.read(self.manifest.version)
+        self.is_of = (self.manifest.dataset, self.manifest.vintage) == (dataset.id, str(vintage))
 
     def check(self) -> None:
         """Read the artifacts. Raises IntegrityError when they don't give the record's identifier."""
-        record, dataset, vintage = self.record, self.manifest["dataset"], Vintage.parse(self.manifest["vintage"])
+        record, dataset, vintage = self.record, self.manifest.dataset, Vintage.parse(self.manifest.vintage)
         self.artifacts = self._artifacts()
         planned = [one for one in self.artifacts if one.role is not ArtifactRole.TORRENT and one.name not in _FOLLOWING]
         self.key = release_key(dataset, vintage, self.version, planned)
@@ -138,22 +138,21 @@ class _Found:
         return json.loads(self.path(ITEM_NAME).read_text("utf-8"))
 
     def _artifacts(self) -> list[Artifact]:
-        outputs = {one["name"]: one for one in self.manifest["outputs"]}
+        outputs = {output.name: output for output in self.manifest.outputs}
         made: list[Artifact] = []
         for name, file in sorted(self.files.items()):
             if name in outputs:
-                one = outputs[name]
-                if one["size"] != file.size:
+                output = outputs[name]
+                if output.size != file.size:
                     raise IntegrityError(
                         f"Record {self.record.record_id} has {file.size} bytes of {name}, its manifest says "
-                        f"{one['size']}",
+                        f"{output.size}",
                         "Ask the archive's managers",
                     )
-                role = ArtifactRole(one["role"])
-                made.append(Artifact(name, role, file.size, file.md5, one["sha256"], media_type(name)))
+                made.append(Artifact(name, output.role, file.size, file.md5, output.sha256, media_type(name)))
             else:
                 role = (_PLANNED | _FOLLOWING).get(name)
-                if name == LICENCE_NAME and isinstance(self.manifest["license"], Mapping):
+                if name == LICENCE_NAME and isinstance(self.manifest.license, LicenceTerms):
                     role = ArtifactRole.LICENCE
                 if role is None and name.endswith(".torrent"):
                     role = ArtifactRole.TORRENT
@@ -163,7 +162,7 @@ class _Found:
 
 
 def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease) -> Release:
-    ledger, vintage = deployment.ledger, Vintage.parse(found.manifest["vintage"])
+    ledger, vintage = deployment.ledger, Vintage.parse(found.manifest.vintage)
     planned = ledger.releases.planned(dataset.id, vintage)
     if planned is not None and planned.version == found.version:
         # Its files may be those of the published release at the same addresses, so none is deleted.
@@ -171,17 +170,17 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
         deployment.spreading.everywhere(partial(remove_hidden, deployment, release=planned))
         for placed in ledger.placements.of(planned):
             ledger.placements.forget(placed.store, placed.address)
-        ledger.releases.abandon(planned, f"the archive has published {found.manifest['release']} meanwhile")
+        ledger.releases.abandon(planned, f"the archive has published {found.manifest.release} meanwhile")
     item = found.item
     ledger.declarations.record(dataset)
     release = ledger.releases.adopt(
         dataset.id,
         vintage,
         found.version,
-        name=found.manifest["release"],
+        name=found.manifest.release,
         key=found.key,
         change=Change(Bump.NONE, (f"adopted from {deployment.archive.name}",)),
-        summary=DataSummary.from_json(found.manifest["summary"]),
+        summary=found.manifest.summary,
         artifacts=found.artifacts,
         planned_at=datetime.fromisoformat(item["properties"]["created"]).astimezone(UTC),
     )

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from d4c_pipeline.chain.adoption import adopt_published
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_differences
@@ -20,6 +21,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.differences import Difference, NothingPublished, PartitionChanged
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME, DeclaredLicence
+from d4c_pipeline.model.manifest import DerivedFacts, LicenceTerms, Manifest, NativeFacts, Output
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.parts import MANIFEST_NAME, file_name
 from d4c_pipeline.model.release import (
@@ -54,7 +56,6 @@ from d4c_pipeline.workspace.staging import (
     checksum_list,
     link_file,
     release_folder,
-    write_json,
 )
 
 _ALIKE = 3  # vintages that are compared: a source that goes back goes back by a few
@@ -209,34 +210,8 @@ def _stage(
         _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
-    facts: dict[str, dict[str, Any]] = {
-        f"{name}{made.suffix}": {"rows": made.rows} for made in staged.derived if made.rows is not None
-    }
-    for part in staged.summary.parts:
-        facts[file_name(name, part.name)] = {"rows": part.rows, "bounds": part.bounds}
-    write_json(
-        folder / MANIFEST_NAME,
-        {
-            "release": name,
-            "dataset": dataset.id,
-            "vintage": str(vintage),
-            "version": str(version),
-            "license": _license(dataset),
-            "definition_sha256": definition_digest(dataset),
-            "native_files": [_native(n) for n in staged.natives],
-            "parameters": dict(staged.parameters),
-            **provenance(),
-            "summary": staged.summary.to_json(),
-            "derived": {
-                "parameters": {made.suffix: dict(made.parameters) for made in staged.derived},
-                "tools": tools() if staged.derived else {},
-            },
-            "outputs": [
-                {"name": a.name, "role": a.role, "sha256": a.sha256, "size": a.size} | facts.get(a.name, {})
-                for a in artifacts
-            ],
-        },
-    )
+    manifest = _manifest(dataset, vintage, version, name, staged, artifacts)
+    write_file(folder / MANIFEST_NAME, manifest.to_bytes())
     artifacts.append(as_artifact(folder / MANIFEST_NAME, ArtifactRole.MANIFEST))
     write_file(folder / CODE_NAME, code_archive(dataset))
     artifacts.append(as_artifact(folder / CODE_NAME, ArtifactRole.CODE))
@@ -248,16 +223,59 @@ def _stage(
     return artifacts
 
 
-def _license(dataset: Dataset) -> str | dict[str, str]:
-    """The licence for the manifest: its id, or title and address where the definition declares it in full."""
+def _manifest(
+    dataset: Dataset,
+    vintage: Vintage,
+    version: Version,
+    name: str,
+    staged: StagedBuild,
+    artifacts: Sequence[Artifact],
+) -> Manifest:
+    parts = {file_name(name, part.name): part for part in staged.summary.parts}
+    rows = {f"{name}{made.suffix}": made.rows for made in staged.derived if made.rows is not None}
+
+    def output(file: Artifact) -> Output:
+        facts = {"name": file.name, "role": file.role, "sha256": file.sha256, "size": file.size}
+        if (part := parts.get(file.name)) is not None:
+            return Output(**facts, rows=part.rows, bounds=part.bounds)
+        return Output(**facts, rows=rows[file.name]) if file.name in rows else Output(**facts)
+
+    made_by = provenance()
+    return Manifest(
+        release=name,
+        dataset=dataset.id,
+        vintage=str(vintage),
+        version=str(version),
+        license=_license(dataset),
+        definition_sha256=definition_digest(dataset),
+        native_files=tuple(map(_native, staged.natives)),
+        parameters=staged.parameters,
+        code=made_by.code,
+        lock_sha256=made_by.lock_sha256,
+        libraries=made_by.libraries,
+        summary=staged.summary,
+        derived=DerivedFacts(
+            parameters={made.suffix: made.parameters for made in staged.derived},
+            tools=tools() if staged.derived else {},
+        ),
+        outputs=tuple(map(output, artifacts)),
+    )
+
+
+def _license(dataset: Dataset) -> str | LicenceTerms:
+    """Return the id of the licence, or title and address where the definition declares it in full."""
     terms = dataset.terms
-    return dataset.license if isinstance(dataset.license, str) else {"title": terms.title, "url": terms.url}
+    return dataset.license if isinstance(dataset.license, str) else LicenceTerms(title=terms.title, url=terms.url)
 
 
-def _native(file: NativeFile) -> dict[str, Any]:
-    """Describe a native file for the manifest: an address without secrets, of an operator's own file its name."""
-    facts = {"sha256": file.sha256, "size": file.size, "last_modified": file.last_modified}
-    return {"name": file.name, "url": public_address(file.url), **facts}
+def _native(file: NativeFile) -> NativeFacts:
+    return NativeFacts(
+        name=file.name,
+        url=public_address(file.url),
+        sha256=file.sha256,
+        size=file.size,
+        last_modified=file.last_modified,
+    )
 
 
 def _linked_data(deployment: Deployment, file: StagedData, target: Path) -> Artifact:
@@ -287,7 +305,7 @@ def _stands(deployment: Deployment, dataset: Dataset, planned: Release, staged: 
         return False
     if not _is_whole(deployment, planned):
         return False
-    return manifest_of(deployment, planned).get("definition_sha256") == definition_digest(dataset)
+    return manifest_of(deployment, planned).definition_sha256 == definition_digest(dataset)
 
 
 def _is_whole(deployment: Deployment, release: Release) -> bool:

@@ -38,7 +38,7 @@ def derived_differences(deployment: Deployment, release: Release, staged: Staged
     differences += [DerivedFileRemoved(suffix) for suffix in before if suffix not in now]
     other = [suffix for suffix, made in now.items() if suffix in before and made.sha256 != before[suffix]]
     if other:
-        recorded = manifest_of(deployment, release).get("derived", {}).get("parameters", {})
+        recorded = manifest_of(deployment, release).derived.parameters
         differences += [
             DerivedFileOptionsChanged(suffix) for suffix in other if recorded.get(suffix) != now[suffix].parameters
         ]

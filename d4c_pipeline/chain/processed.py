@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import sha256_of
@@ -27,9 +26,17 @@ from d4c_pipeline.processing.notebook import refuse_secrets
 from d4c_pipeline.sandbox import call as child
 from d4c_pipeline.sandbox.wire import Limits, Reach
 from d4c_pipeline.tables.parallel import most_memory
-from d4c_pipeline.workspace.builds import StagedBuild, build_mark, read_build
+from d4c_pipeline.workspace.builds import (
+    BuildMark,
+    DataFile,
+    DerivedFile,
+    StagedBuild,
+    build_mark,
+    read_build,
+    write_build,
+)
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline.workspace.staging import artifact_path, native_copy, write_json
+from d4c_pipeline.workspace.staging import artifact_path, native_copy
 
 _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 
@@ -57,33 +64,33 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         built = _built(
             deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder
         )
-        write_json(
-            build_mark(folder),
-            {
-                "data": [
-                    {"file": path.name, "part": part, "sha256": sha256_of(path)} for part, path in built.files.items()
-                ],
-                "summary": _with_left_out(built.summary, built.derived).to_json(),
-                "natives": [vars(native) for native in natives],
-                "parameters": {
+        write_build(
+            folder,
+            BuildMark(
+                data=tuple(
+                    DataFile(file=path.name, part=part, sha256=sha256_of(path)) for part, path in built.files.items()
+                ),
+                summary=_with_left_out(built.summary, built.derived),
+                natives=tuple(natives),
+                parameters={
                     **built.parameters,
                     **({"inputs": {name: said for name, (_, said) in inputs.items()}} if inputs else {}),
                 },
-                "derived": [
+                derived=(
                     *_executed(built, dataset),
                     *(
-                        {
-                            "file": made.path.name,
-                            "role": made.role,
-                            "suffix": made.suffix,
-                            "sha256": sha256_of(made.path),
-                            "rows": made.rows,
-                            "parameters": chosen[made.suffix],
-                        }
+                        DerivedFile(
+                            file=made.path.name,
+                            role=made.role,
+                            suffix=made.suffix,
+                            sha256=sha256_of(made.path),
+                            rows=made.rows,
+                            parameters=chosen[made.suffix],
+                        )
                         for made in built.derived
                     ),
-                ],
-            },
+                ),
+            ),
         )
         # Under the lease: another process that builds this vintage would remove the mark.
         return read_build(deployment, dataset, vintage)
@@ -171,20 +178,20 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Pa
     return found
 
 
-def _executed(built: apart.Made, dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the executed copy of the notebook as a derived file: the provenance of its tables."""
+def _executed(built: apart.Made, dataset: Dataset) -> tuple[DerivedFile, ...]:
+    """Return the executed copy of the notebook, the provenance of its results, as a derived file."""
     if built.notebook is None or dataset.processing.notebook is None or dataset.folder is None:
-        return []
-    return [
-        {
-            "file": built.notebook.name,
-            "role": ArtifactRole.NOTEBOOK,
-            "suffix": "_notebook.ipynb",
-            "sha256": sha256_of(built.notebook),
-            "rows": None,
-            "parameters": {"notebook_sha256": sha256_of(dataset.folder / dataset.processing.notebook)},
-        }
-    ]
+        return ()
+    return (
+        DerivedFile(
+            file=built.notebook.name,
+            role=ArtifactRole.NOTEBOOK,
+            suffix="_notebook.ipynb",
+            sha256=sha256_of(built.notebook),
+            rows=None,
+            parameters={"notebook_sha256": sha256_of(dataset.folder / dataset.processing.notebook)},
+        ),
+    )
 
 
 def native_path(deployment: Deployment, dataset: Dataset, vintage: Vintage, native: NativeFile) -> Path:

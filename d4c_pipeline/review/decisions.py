@@ -86,7 +86,7 @@ def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Call
     """
 
     def ask() -> None:
-        if manifest_of(deployment, release).get("definition_sha256") != definition_digest(dataset):
+        if manifest_of(deployment, release).definition_sha256 != definition_digest(dataset):
             raise NeedsPersonError(
                 f"The definition of {dataset.id} changed after {release.name} was planned",
                 rerun="checksums",

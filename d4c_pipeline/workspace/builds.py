@@ -1,28 +1,67 @@
-"""A finished build in staging: its data, its derived files, its profile, and what determined their bytes.
+"""A finished build in staging: its data, derived files and profile, and the facts that determined their bytes.
 
-`chain.processed` makes it and every later step reads it. Its files get their names in a release from `chain.checksums`.
+`chain.processed` makes a build and every later step reads it; `build.json` beside the files marks it as finished
+(docs/build.schema.json). Its files get their names in a release from `chain.checksums`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
+from d4c_pipeline.model.manifest import Document
 from d4c_pipeline.model.parts import set_digest
 from d4c_pipeline.model.release import ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 
 
+class DataFile(Document):
+    """A data file in the folder of the build."""
+
+    file: str
+    part: str
+    """The name of the part of the data; empty where it is the only file."""
+    sha256: str
+    """Hexadecimal."""
+
+
+class DerivedFile(Document):
+    """A file made of the data, in the folder of the build."""
+
+    file: str
+    role: ArtifactRole
+    suffix: str
+    """The end of its name in a release."""
+    sha256: str
+    """Hexadecimal."""
+    rows: int | None
+    """Null where rows have no meaning."""
+    parameters: Mapping[str, Any]
+    """The options of the dataset, without versions of tools."""
+
+
+class BuildMark(Document):
+    """The content of `build.json`, which marks a build as finished."""
+
+    data: tuple[DataFile, ...]
+    summary: DataSummary
+    natives: tuple[NativeFile, ...]
+    parameters: Mapping[str, Any]
+    derived: tuple[DerivedFile, ...] = ()
+
+
 @dataclass(frozen=True)
 class StagedData:
-    """A data file: where it is staged, which part of the data it is (empty where it is all), its sha256."""
+    """A data file: its place in staging, its part (empty where it is the only file), its sha256."""
 
     path: Path
     part: str
@@ -31,9 +70,9 @@ class StagedData:
 
 @dataclass(frozen=True)
 class StagedDerived:
-    """A file made of the data: where it is staged, what it is for, how its name in a release ends, what it was made by.
+    """A file made of the data: its place in staging, its role, the end of its name in a release, its options.
 
-    `rows` is None where rows have no meaning; `parameters` are the dataset's wishes, without versions of tools.
+    `rows` is None where rows have no meaning; `parameters` are the options of the dataset, without versions of tools.
     """
 
     path: Path
@@ -46,7 +85,7 @@ class StagedDerived:
 
 @dataclass(frozen=True)
 class StagedBuild:
-    """A finished build in staging: its files, what is known of the data, and everything that determined its bytes.
+    """A finished build in staging: its files, the summary of its data, and the facts that determined its bytes.
 
     `data` is sorted by part.
     """
@@ -76,28 +115,25 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
     """
     folder = deployment.staging(dataset, vintage) / "build"
     try:
-        mark = json.loads(build_mark(folder).read_text(encoding="utf-8"))
+        mark = BuildMark.model_validate_json(build_mark(folder).read_bytes())
     except FileNotFoundError as error:
         raise UnknownNameError(
             f"No finished build of {dataset.id} {vintage} is in staging",
             rerun="processed",
         ) from error
+    except ValidationError as error:
+        raise IntegrityError(
+            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", rerun="processed"
+        ) from error
     found = StagedBuild(
-        data=tuple(StagedData(folder / file["file"], file["part"], file["sha256"]) for file in mark["data"]),
+        data=tuple(StagedData(folder / file.file, file.part, file.sha256) for file in mark.data),
         profile=folder / "profile.json",
-        summary=DataSummary.from_json(mark["summary"]),
-        natives=tuple(NativeFile(**native) for native in mark["natives"]),
-        parameters=mark["parameters"],
+        summary=mark.summary,
+        natives=mark.natives,
+        parameters=mark.parameters,
         derived=tuple(
-            StagedDerived(
-                path=folder / made["file"],
-                role=ArtifactRole(made["role"]),
-                suffix=made["suffix"],
-                sha256=made["sha256"],
-                rows=made["rows"],
-                parameters=made["parameters"],
-            )
-            for made in mark.get("derived", ())
+            StagedDerived(folder / made.file, made.role, made.suffix, made.sha256, made.rows, made.parameters)
+            for made in mark.derived
         ),
     )
     if any(not file.path.is_file() or sha256_of(file.path) != file.sha256 for file in found.data):
@@ -105,6 +141,11 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
             f"The staged build of {dataset.id} {vintage} is not what 'processed' left", rerun="processed"
         )
     return found
+
+
+def write_build(folder: Path, mark: BuildMark) -> None:
+    """Mark the build in `folder` as finished."""
+    write_file(build_mark(folder), mark.to_bytes())
 
 
 def build_mark(folder: Path) -> Path:

@@ -5,27 +5,28 @@ When a plan is given up is decided by `checksums` (a newer build) and by `review
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from d4c_pipeline.archives.deposit import abandon
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.metadata.readme import README_NAME
 from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.manifest import Manifest
 from d4c_pipeline.model.parts import MANIFEST_NAME
 from d4c_pipeline.model.release import ITEM_NAME, ArtifactRole, Release
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import remove_hidden, remove_unpublished
-from d4c_pipeline.workspace.staging import artifact_path
+from d4c_pipeline.workspace.staging import read_artifact
 
 
-def manifest_of(deployment: Deployment, release: Release) -> Mapping[str, Any]:
-    """Return the manifest of a release. Raises IntegrityError when it is nowhere intact."""
-    manifest = release.artifact(ArtifactRole.MANIFEST)
-    return {} if manifest is None else json.loads(artifact_path(deployment, release, manifest).read_text("utf-8"))
+def manifest_of(deployment: Deployment, release: Release) -> Manifest:
+    """Return the manifest of a release. Raises IntegrityError when no intact copy is left."""
+    artifact = release.artifact(ArtifactRole.MANIFEST)
+    if artifact is None:
+        raise IntegrityError(f"{release.name} has no manifest", "Compare its artifacts with the record at the archive")
+    return Manifest.from_bytes(read_artifact(deployment, release, artifact))
 
 
 def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:

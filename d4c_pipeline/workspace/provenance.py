@@ -1,6 +1,6 @@
-"""What made a build: the code, the lock file and the libraries, for the manifest.
+"""The provenance of a build for the manifest: code, lock file, libraries.
 
-Host names, paths and times are left out, so that the same code and lock file give the same text everywhere.
+Host names, paths and times stay out: the same code with the same lock has the same provenance on every machine.
 """
 
 from __future__ import annotations
@@ -11,26 +11,23 @@ import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyproj
 import shapely
 
+from d4c_pipeline.model.manifest import Code, Provenance
 from d4c_pipeline.tables.gdal import pyogrio
 
 
 @cache
-def provenance() -> dict[str, Any]:
-    """Return code version and commit, the sha256 of the lock file and the versions of the libraries that matter.
-
-    `commit` is None outside a git checkout; `modified` says whether the checkout has uncommitted changes.
-    """
+def provenance() -> Provenance:
+    """Return code version and commit, the sha256 of the lock file and the versions of the libraries that matter."""
     commit, modified = _checkout()
-    return {
-        "code": {"package": "d4c-pipeline", "version": version("d4c-pipeline"), "commit": commit, "modified": modified},
-        "lock_sha256": _lock_sha256(),
-        "libraries": {
+    return Provenance(
+        code=Code(package="d4c-pipeline", version=version("d4c-pipeline"), commit=commit, modified=modified),
+        lock_sha256=_lock_sha256(),
+        libraries={
             "python": platform.python_version(),
             "duckdb": duckdb.__version__,
             "gdal": pyogrio.__gdal_version_string__,
@@ -41,7 +38,7 @@ def provenance() -> dict[str, Any]:
             "pyproj": version("pyproj"),
             "shapely": version("shapely"),
         },
-    }
+    )
 
 
 def package_folder() -> Path:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from d4c_pipeline.chain import checksums
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
@@ -18,6 +19,7 @@ from d4c_pipeline_tests.support.inspection import drafts, records, states, tree
 from d4c_pipeline_tests.support.samples import DAY, PLACES, PLACES_URL, corrected, define, geojson
 
 VINTAGE = Vintage.parse("2021")
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def correct(chain: Chain) -> None:
@@ -44,6 +46,20 @@ def test_a_first_plan(chain: Chain) -> None:
     assert manifest["outputs"][0]["sha256"] == release.data_sha256
     assert str(chain.home) not in (staged / "manifest.json").read_text("utf-8")
     assert not (chain.home / "store" / "releases").exists()
+
+
+def test_manifest_and_build_mark_are_valid_against_their_published_schemas(chain: Chain) -> None:
+    release = chain.run_up_to("checksums").release
+    staging = chain.home / "staging" / "places" / "2021"
+    documents = {
+        "manifest": staging / "release" / release.name / "manifest.json",
+        "build": staging / "build" / "build.json",
+    }
+    for name, path in documents.items():
+        validator = Draft202012Validator(json.loads((DOCS / f"{name}.schema.json").read_text("utf-8")))
+        document = json.loads(path.read_text("utf-8"))
+        assert list(validator.iter_errors(document)) == []
+        assert list(validator.iter_errors({**document, "summary": None}))
 
 
 def test_the_same_data_again_keeps_the_plan_and_its_doi(chain: Chain) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import re
 import socket
 from pathlib import Path
@@ -20,14 +19,14 @@ ROOT = Path(module.__file__).parents[2]
 
 def test_code_lock_and_libraries() -> None:
     said = provenance()
-    assert said["libraries"]["duckdb"] == duckdb.__version__
-    assert re.fullmatch(r"3\.\d+\.\d+", said["libraries"]["gdal"])
+    assert said.libraries["duckdb"] == duckdb.__version__
+    assert re.fullmatch(r"3\.\d+\.\d+", said.libraries["gdal"])
     lock = ROOT / "requirements.lock"
     if lock.is_file():
-        assert said["lock_sha256"] == hashlib.sha256(lock.read_bytes()).hexdigest()
+        assert said.lock_sha256 == hashlib.sha256(lock.read_bytes()).hexdigest()
     if (ROOT / ".git").exists():
-        assert said["code"]["commit"] is None or re.fullmatch("[0-9a-f]{40}", said["code"]["commit"])
-    text = json.dumps(said)
+        assert said.code.commit is None or re.fullmatch("[0-9a-f]{40}", said.code.commit)
+    text = said.to_bytes().decode()
     assert str(ROOT) not in text
     assert socket.gethostname() not in text
     assert f"/{getpass.getuser()}" not in text
