@@ -1,6 +1,7 @@
-"""The profile of the data of a release: per column nulls, distinct values, extremes; of geometry what there is.
+"""The profile of a release's data: nulls, distinct values and extremes of each column, types and bounds of geometry.
 
-It is taken from the written files, so it also proves that the file can be read. Comparing two files is not done here.
+It is computed from the written files, which also proves that they can be read. Comparing two files belongs to
+`processing.compare`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def profile(
 
     `columns`: name -> type (Arrow's word), nulls, distinct (exact, nulls not counted), min, max (dates in ISO 8601,
     texts by code point and cut after 200 characters; absent for nested types). `geometry`: types with counts, nulls,
-    bounds, vertices, most vertices of one geometry. Deterministic.
+    bounds, vertices, most vertices of one geometry. The same data gives the same profile, whatever the order of rows
+    and the number of threads.
     """
     files = listed(data)
     schema = pq.read_schema(files[0])
@@ -74,7 +76,7 @@ def profile(
         out["geometry"] = {
             "types": dict(sorted(named_types.items())),
             "nulls": geometry.nulls,
-            "bounds": list(geometry.total_bounds) if geometry.total_bounds else None,
+            "bounds": list(map(_plain, geometry.total_bounds)) if geometry.total_bounds else None,
             "vertices": geometry.vertices,
             "most_vertices": geometry.most_vertices,
         }
@@ -138,8 +140,9 @@ def _plain(value: Any) -> Any:
         case str():
             return value[:_LONGEST_TEXT]
         case float():
-            # JSON knows neither NaN nor infinity.
-            return value if math.isfinite(value) else str(value)
+            # JSON has neither NaN nor infinity. 0.0 and -0.0 are equal: which of them is an extreme would depend on
+            # threads and the order of rows.
+            return value + 0.0 if math.isfinite(value) else str(value)
         case None | bool() | int():
             return value
         case dt.date() | dt.time():
