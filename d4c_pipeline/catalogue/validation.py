@@ -44,15 +44,14 @@ def validate_item(item: Mapping[str, Any]) -> None:
 
     Raises DataError that lists all mismatches at once.
     """
-    _raise_for(item, expected="Feature")
-
-
-def validate_document(document: Mapping[str, Any]) -> None:
-    """Check an item, a collection or a catalog against STAC 1.1 and every extension that it declares.
-
-    Raises DataError that lists all mismatches at once.
-    """
-    _raise_for(document, expected=None)
+    found = mismatches(item)
+    if item.get("type") != "Feature":
+        found.insert(0, f"type: {item.get('type')!r} is not 'Feature'")
+    if found:
+        raise DataError(
+            f"STAC document {item.get('id')} does not validate: {'; '.join(found)}",
+            "Correct the dataset's YAML where a value comes from there, otherwise report this as a bug",
+        )
 
 
 def mismatches(document: Mapping[str, Any]) -> list[str]:
@@ -124,14 +123,3 @@ def _is_of_another_kind(error: ValidationError) -> bool:
 
 def _shortened(message: str, limit: int = 300) -> str:
     return message if len(message) <= limit else f"{message[: limit // 2]} ... {message[-limit // 2 :]}"
-
-
-def _raise_for(document: Mapping[str, Any], expected: str | None) -> None:
-    found = mismatches(document)
-    if expected and document.get("type") != expected:
-        found.insert(0, f"type: {document.get('type')!r} is not '{expected}'")
-    if found:
-        raise DataError(
-            f"STAC document {document.get('id')} does not validate: {'; '.join(found)}",
-            "Correct the dataset's YAML where a value comes from there, otherwise report this as a bug",
-        )

@@ -263,8 +263,3 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     statement = insert(table)
     replaced = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=replaced), list(rows))
-
-
-def is_conflict(error: DBAPIError) -> bool:
-    """Say whether a database error is a violated constraint, the sign that somebody else was first."""
-    return type(error).__name__ == "IntegrityError"

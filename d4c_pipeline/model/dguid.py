@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from d4c_pipeline.model.errors import PermanentError
-
 # vintage (4 digits), type (A administrative, S statistical, C combined, Z postal), schema (4 digits), geographic code.
 # Digits of the code by schema; a schema that is not listed may have any length from 1 to 11.
 _FORM = re.compile(r"(?P<vintage>\d{4})(?P<type>[ASCZ])(?P<schema>\d{4})(?P<code>[0-9A-Z.]{1,11})", re.ASCII)
@@ -26,17 +24,6 @@ _CODE_DIGITS = {
     "0513": r"\d{11}",  # dissemination blocks
     "0516": r"\d{8}",  # aggregate dissemination areas
 }
-
-
-def derive_dguid(vintage: str, kind: str, schema: str, code: str) -> str:
-    """Return `vintage + kind + schema + code`, such as 2016 + A + 0002 + 48 -> 2016A000248.
-
-    Raises PermanentError when the parts do not make a well-formed DGUID.
-    """
-    dguid = f"{vintage}{kind}{schema}{code}"
-    if not is_well_formed_dguid(dguid):
-        raise PermanentError(f"'{dguid}' is not a well-formed DGUID", "Check vintage, type, schema and code")
-    return dguid
 
 
 def is_well_formed_dguid(text: str) -> bool:

@@ -88,10 +88,6 @@ class Family(Declared):
         """A made-up member, which has the shape of all."""
         return self.member(self.members.sample_key, _SAMPLE_FACTS)
 
-    def member_id(self, key: str) -> str:
-        """The dataset id of a member."""
-        return f"{self.id}_{key}"
-
     def key_of(self, dataset: str) -> str | None:
         """The key of the member with that dataset id, None for the id of anything else."""
         family, _, key = dataset.rpartition("_")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
@@ -52,11 +51,6 @@ class ReleaseName:
     def __str__(self) -> str:
         """`{region}_{source}_{DGUID}_{package}_{theme}_{vintage}[_{variant}]_v{version}`."""
         return f"{latest_stem(self.dataset, self.vintage)}_v{self.version}"
-
-    @property
-    def has_valid_dguid(self) -> bool:
-        """Whether the name's DGUID is well-formed; a published name may carry a malformed one."""
-        return is_well_formed_dguid(self.dataset.dguid)
 
     @classmethod
     def parse(cls, text: str) -> ReleaseName:

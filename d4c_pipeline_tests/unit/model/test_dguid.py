@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.model.dguid import derive_dguid, is_well_formed_dguid
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.dguid import is_well_formed_dguid
 
 
 def test_the_whole_gazetteer_is_well_formed(fixtures: Path) -> None:
@@ -42,22 +41,3 @@ def test_the_whole_gazetteer_is_well_formed(fixtures: Path) -> None:
 )
 def test_malformed_ones_are_told(text: str) -> None:
     assert not is_well_formed_dguid(text)
-
-
-@pytest.mark.parametrize(
-    ("parts", "dguid"),
-    [
-        (("2016", "A", "0002", "48"), "2016A000248"),
-        (("2021", "A", "0000", "11124"), "2021A000011124"),
-        (("2021", "A", "0005", "5915022"), "2021A00055915022"),
-        (("2021", "S", "0512", "10010244"), "2021S051210010244"),
-        (("2021", "A", "0011", "K1A"), "2021A0011K1A"),
-    ],
-)
-def test_derivation(parts: tuple[str, str, str, str], dguid: str) -> None:
-    assert derive_dguid(*parts) == dguid
-
-
-def test_a_derivation_that_fails_names_the_result() -> None:
-    with pytest.raises(PermanentError, match="'2016A00024' is not a well-formed DGUID"):
-        derive_dguid("2016", "A", "0002", "4")

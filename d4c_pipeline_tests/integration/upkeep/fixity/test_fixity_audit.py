@@ -351,7 +351,7 @@ def test_fewer_places_than_wanted_are_told_in_words(at: Deployment, release: Rel
 
 def test_members_want_what_their_family_says(at: Deployment) -> None:
     (family,) = load_families([]).values()
-    rot.publish(at, "1.0.0", {"data.parquet": DATA}, dataset=family.member_id("13100111"))
+    rot.publish(at, "1.0.0", {"data.parquet": DATA}, dataset=f"{family.id}_13100111")
     assert shortfalls(at, [family]) == ()
     wants_more = family.model_dump() | {"dataset": family.dataset | {"publication": {"copies": 4}}}
     (short,) = shortfalls(at, [Family.model_validate(wants_more)])
