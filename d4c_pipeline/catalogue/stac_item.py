@@ -1,26 +1,26 @@
 """The STAC 1.1 item of one release: built before publication as an artifact, completed by the catalogue after it.
 
-Here belongs what an item says and how it is spelled; checking it is `validation`, gathering items is `stac_geoparquet`
-and `static_stac`. Source of the fields: https://github.com/radiantearth/stac-spec and the extensions file, projection,
-scientific, table, timestamps and version.
+Here belong the fields of an item and their names. Its assets belong to `item_assets`, validation to `validation`,
+collecting items to `stac_geoparquet` and `static_stac`. Source of the fields: https://github.com/radiantearth/stac-spec
+and the extensions file, projection, scientific, table, timestamps and version.
 
-What STAC has no word for stands under the prefix `d4c:` (a `_fr` field is the French of the English one):
+Fields that STAC lacks have the prefix `d4c:` (a `_fr` field is the French of the English one):
 
 | field | means |
 | --- | --- |
-| `d4c:dataset`, `d4c:vintage`, `d4c:series` | what the release is of; `editions` or `rolling` |
+| `d4c:dataset`, `d4c:vintage`, `d4c:series` | dataset and vintage of the release; `editions` or `rolling` |
 | `d4c:title_fr`, `d4c:description_fr`, `d4c:keywords_fr` | French of `title`, `description`, `keywords` |
-| `d4c:attribution`, `d4c:attribution_fr` | the credit line that the licence asks for |
+| `d4c:attribution`, `d4c:attribution_fr` | the credit line that the licence requires |
 | `d4c:languages` | the languages of the data, ISO 639-3, the main one first |
 | `d4c:identifier` | our own identifier, also on the record at the archive |
-| `d4c:change`, `d4c:change_reasons` | the SemVer step from the version before (`none` for a first), and why |
+| `d4c:change`, `d4c:change_reasons` | the bump from the previous version (`none` for a first) and its reasons |
 | `d4c:key`, `d4c:geometry_types` | columns that identify a row; GeoParquet's names of the types |
 | `d4c:info_hash`, `d4c:info_hash_v2`, `d4c:magnet` | of the torrent; where there are several, of a data asset |
-| `d4c:partition` | how the data is cut into several data assets, in words |
+| `d4c:partition` | how the data is divided into several data assets, in words |
 | `d4c:part`, `d4c:rows`, `d4c:bounds` (asset) | of several data assets: name, rows, box (west, south, east, north) |
-| `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | where the release is deposited; true when the DOI never resolves |
+| `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | the archive of the release; true when the DOI never resolves |
 | `d4c:archive_href` (asset) | the same file at the archive; `href` is our own store |
-| `d4c:current_href` (torrent asset) | the torrent with today's web seeds; `href` is the one that was archived |
+| `d4c:current_href` (torrent asset) | the torrent with today's web seeds; `href` is the archived one |
 | `d4c:mirror_hrefs` (asset) | the same file in the mirrors that hold it now |
 | `d4c:source`, `d4c:description_fr` (table column) | the column's name at the source; French of its description |
 | `d4c:concept_doi`, `d4c:latest` | added after publication: the all-versions DOI; newest version of its product |
@@ -36,7 +36,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pystac
-from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.scientific import ScientificExtension
 from pystac.extensions.table import Column as TableColumn
@@ -44,6 +43,7 @@ from pystac.extensions.table import TableExtension
 from pystac.extensions.timestamps import TimestampsExtension
 from pystac.extensions.version import ItemVersionExtension, VersionRelType
 
+from d4c_pipeline.catalogue.item_assets import add_assets, torrent_fields
 from d4c_pipeline.metadata.citation import citation, required_doi
 from d4c_pipeline.model.addresses import catalogue_item_address
 from d4c_pipeline.model.credits import Party
@@ -51,21 +51,11 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError, PermanentError
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.release import AFTER_ITEM, Artifact, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
-# Asset roles beside our own word for it; the first is the one that STAC recommends.
-_ASSET_ROLES = {
-    ArtifactRole.DATA: ["data"],
-    ArtifactRole.TILES: ["visual", "tiles"],
-    ArtifactRole.DESKTOP: ["data", "desktop"],
-    ArtifactRole.THUMBNAIL: ["thumbnail"],
-    ArtifactRole.SOURCE: ["source"],
-    ArtifactRole.TORRENT: ["torrent"],
-}
-_DESKTOP_KEYS = {".gpkg": "geopackage", ".fgb": "flatgeobuf", ".csv.gz": "csv"}
 _GEOMETRY_NAMES = ("geometry", "geom", "wkb_geometry")
 
 
@@ -79,13 +69,12 @@ def build_item(
     base_url: str | None = None,
     publisher: str = PUBLISHER,
 ) -> dict[str, Any]:
-    """Return the item of a release out of what is known before publication: reserved DOI, addresses, torrent.
+    """Return the item of a release before publication, with its reserved DOI, addresses and torrents.
 
-    `torrents`: by the names of their data artifacts. `asset_urls`: artifact name -> its address in our primary store.
-    `base_url`: the public address of that store for
-    the link to the collection; without it the link is relative to the release's place in a store. The result depends
-    on nothing that publication changes, so it is the same before and after. Raises DataError when an artifact has no
-    address or the bounds are none, PermanentError when the deposit has no DOI yet.
+    `torrents`: by the names of their data artifacts. `asset_urls`: artifact name -> its address in the primary store.
+    `base_url`: the public address of that store for the link to the collection; without it the link is relative to the
+    release's folder in a store. Publication changes no input, so the result is the same before and after. Raises
+    DataError when an artifact has no address or the bounds are invalid, PermanentError when the deposit has no DOI.
     """
     bounds = release.summary.bounds or (dataset.extent and dataset.extent.bounds)
     terms = dataset.terms
@@ -100,14 +89,7 @@ def build_item(
         collection=dataset.id,
     )
     _extend(item, dataset, release, deposit, publisher)
-    for key, artifact in _keyed(release):
-        asset = _asset(artifact, asset_urls, deposit)
-        if artifact.role is ArtifactRole.DATA:
-            asset.extra_fields |= _part_fields(release, artifact, torrents)
-        item.add_asset(key, asset)
-        FileExtension.ext(item.assets[key], add_if_missing=True).apply(
-            size=artifact.size, checksum=multihash_sha256(artifact.sha256)
-        )
+    add_assets(item, release, deposit, torrents, asset_urls)
     up = base_url.rstrip("/") if base_url else "../../../.."
     item.add_links(
         [
@@ -142,21 +124,21 @@ def finalise_item(
     torrent_urls: Mapping[str, str] | None = None,
     mirror_urls: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Return a copy of a built item with what publication brought; `item` itself is not touched.
+    """Return a copy of a built item with the facts that publication adds.
 
-    `torrents`, by the names of their data artifacts, are those of today: their addresses may have changed since, their
-    info hashes never do; `torrent_urls`, likewise, are where the `.torrent` with those addresses lies.
-    `superseded_by`, `previous` and `newest` are release names of the same dataset: the version after, the version
-    before and the one to use instead; they become links between the items of the static tree, relative without
-    `base_url`. `mirror_urls`: artifact name -> its addresses in the mirrors that hold it now. An item that is
-    superseded is `deprecated`. Raises IntegrityError when item and deposit have not the same DOI.
+    `torrents`, by the names of their data artifacts, are today's: their addresses may have changed, their info hashes
+    never do; `torrent_urls`, likewise, are the addresses of today's `.torrent` files. `superseded_by`, `previous` and
+    `newest` are release names of the same dataset: the next version, the previous version and the version to use
+    instead; they become links between the items of the static tree, relative without `base_url`. `mirror_urls`:
+    artifact name -> its addresses in the mirrors that hold it now. A superseded item is `deprecated`. Raises
+    IntegrityError when item and deposit have different DOIs.
     """
     final = copy.deepcopy(dict(item))
     properties = final["properties"]
     if properties["sci:doi"] != deposit.doi:
         raise IntegrityError(
-            f"Item {final['id']} says DOI {properties['sci:doi']}, its deposit says {deposit.doi}",
-            "Compare both with the record at the archive before anything is published",
+            f"Item {final['id']} has DOI {properties['sci:doi']}, its deposit has {deposit.doi}",
+            "Compare both with the record at the archive before publishing",
         )
     properties["d4c:latest"] = latest
     properties["deprecated"] = superseded_by is not None
@@ -175,8 +157,8 @@ def finalise_item(
         if urls := (mirror_urls or {}).get(asset["title"]):
             asset["d4c:mirror_hrefs"] = list(urls)
     for name, torrent in (torrents or {}).items():
-        told = [final["properties"], *(asset for asset in final["assets"].values() if asset["title"] == name)]
-        for fields in told:
+        seeded = [final["properties"], *(asset for asset in final["assets"].values() if asset["title"] == name)]
+        for fields in seeded:
             if fields.get("d4c:info_hash") == torrent.info_hash:
                 fields["d4c:magnet"] = torrent.magnet
     for name, url in (torrent_urls or {}).items():
@@ -208,9 +190,9 @@ def item_bytes(item: Mapping[str, Any]) -> bytes:
 
 
 def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
-    """Return dataset, vintage and version of one of our items; they order a catalogue and name its files.
+    """Return dataset, vintage and version of an item of ours; they order a catalogue and name its files.
 
-    Raises DataError when the item does not say them.
+    Raises DataError when the item lacks one of them.
     """
     try:
         properties = item["properties"]
@@ -221,7 +203,7 @@ def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
         )
     except (KeyError, D4CError) as error:
         raise DataError(
-            f"Item {item.get('id')} does not say its collection, d4c:vintage and version: {error}",
+            f"Item {item.get('id')} lacks collection, d4c:vintage or version: {error}",
             "Build it with the asset stac_item",
         ) from error
 
@@ -252,18 +234,13 @@ def bounds_geometry(bounds: tuple[float, float, float, float]) -> dict[str, Any]
         return {"type": "Point", "coordinates": [west, south]}
     if west == east or south == north:
         return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
-    # Counter-clockwise, as RFC 7946 wants an outer ring.
+    # RFC 7946 requires a counter-clockwise outer ring.
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def multihash_sha256(digest: str) -> str:
-    """Return a sha256 (hex) as the hexadecimal multihash that `file:checksum` wants: code 0x12, length 0x20."""
-    return f"1220{digest}"
-
-
 def utc_text(moment: datetime) -> str:
-    """Return a moment as RFC 3339 in UTC to the second; one without a time zone is taken as UTC."""
+    """Return a time as RFC 3339 in UTC to the second; a time without a zone is taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -272,8 +249,8 @@ def _described(
     dataset: Dataset, release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], terms: Licence
 ) -> dict[str, Any]:
     credit = dataset.attribution
-    # In parts no torrent stands for the release.
-    seeded = _torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
+    # With several parts no torrent has all of the release.
+    seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     stated = {
         "title": dataset.title.en,
         "d4c:title_fr": dataset.title.fr,
@@ -313,7 +290,7 @@ def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Depo
     science = ScientificExtension.ext(item, add_if_missing=True)
     science.apply(doi=required_doi(release, deposit), citation=citation(dataset, release, deposit, publisher=publisher))
     if deposit.test:
-        # pystac links to the DOI's resolver, which a test DOI never reaches.
+        # pystac links to the resolver of DOIs, which does not know test DOIs.
         item.clear_links("cite-as")
     if summary.crs:
         ProjectionExtension.ext(item, add_if_missing=True).apply(code=summary.crs)
@@ -335,64 +312,6 @@ def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Depo
     if summary.geometry_types:
         names = {column.name for column in summary.columns}
         table.primary_geometry = next((name for name in _GEOMETRY_NAMES if name in names), None)
-
-
-def _keyed(release: Release) -> list[tuple[str, Artifact]]:
-    """Return the artifacts under asset keys that no other file of the release changes.
-
-    The key is the role (`data`, `tiles`, `profile`), for data in parts and its torrents with the part (`data-pruid-24`,
-    `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Left out are this very item, once it has become an
-    artifact, and the list with its checksum.
-    """
-    keyed: list[tuple[str, Artifact]] = []
-    for artifact in sorted(release.artifacts, key=lambda artifact: artifact.name):
-        if artifact.role in AFTER_ITEM:
-            continue
-        match artifact.role:
-            case ArtifactRole.DATA | ArtifactRole.TORRENT:
-                part = release.part(artifact)
-                key = f"{artifact.role}-{part}" if part else f"{artifact.role}"
-            case ArtifactRole.DESKTOP:
-                suffix = artifact.name.removeprefix(release.name)
-                key = _DESKTOP_KEYS.get(suffix, suffix.strip("._"))
-            case _:
-                key = f"{artifact.role}"
-        keyed.append((key, artifact))
-    return keyed
-
-
-def _part_fields(release: Release, artifact: Artifact, torrents: Mapping[str, Torrent]) -> dict[str, Any]:
-    """What a data asset says that is one of several; of the only one the item says it."""
-    name, torrent = release.part(artifact), torrents.get(artifact.name)
-    part = next((part for part in release.summary.parts if part.name == name), None)
-    if not name or part is None:
-        return {}
-    fields = _torrent_fields(torrent) if torrent is not None else {}
-    bounds = [float(side) for side in part.bounds] if part.bounds else None
-    fields |= {"d4c:part": part.name, "d4c:rows": part.rows, "d4c:bounds": bounds}
-    return {field: value for field, value in fields.items() if value is not None}
-
-
-def _torrent_fields(torrent: Torrent) -> dict[str, Any]:
-    return {
-        "d4c:info_hash": torrent.info_hash,
-        "d4c:info_hash_v2": torrent.info_hash_v2,
-        "d4c:magnet": torrent.magnet,
-    }
-
-
-def _asset(artifact: Artifact, asset_urls: Mapping[str, str], deposit: Deposit) -> pystac.Asset:
-    href = asset_urls.get(artifact.name)
-    if href is None:
-        raise DataError(f"No address is known for {artifact.name}", "Copy the release to the primary store first")
-    archived = deposit.files.get(artifact.name)
-    return pystac.Asset(
-        href,
-        title=artifact.name,
-        media_type=artifact.media_type,
-        roles=_ASSET_ROLES.get(artifact.role, ["metadata", str(artifact.role)]),
-        extra_fields={"d4c:archive_href": archived} if archived else {},
-    )
 
 
 def _item_href(dataset: str, name: str, base_url: str | None) -> str:

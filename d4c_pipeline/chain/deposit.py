@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 
 from d4c_pipeline.archives.deposit import complete
-from d4c_pipeline.catalogue.stac_item import multihash_sha256
+from d4c_pipeline.catalogue.item_assets import multihash_sha256
 from d4c_pipeline.chain.doi import metadata_of
 from d4c_pipeline.chain.revealing import is_revealed, reveal
 from d4c_pipeline.model.dataset import Dataset

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from d4c_pipeline.catalogue.stac_item import multihash_sha256
+from d4c_pipeline.catalogue.item_assets import multihash_sha256
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment

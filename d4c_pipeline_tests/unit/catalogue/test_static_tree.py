@@ -95,5 +95,5 @@ def test_nothing_published_is_a_valid_empty_catalog() -> None:
 
 def test_order_of_items_does_not_matter_and_foreign_items_are_refused() -> None:
     assert static_tree([PROVINCES, RATES], ITEMS) == static_tree([RATES, PROVINCES], ITEMS[::-1])
-    with pytest.raises(DataError, match="does not say its collection"):
+    with pytest.raises(DataError, match="lacks collection, d4c:vintage or version"):
         static_tree([], [{"id": "x", "properties": {}}])
