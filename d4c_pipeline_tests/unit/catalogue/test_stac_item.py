@@ -235,7 +235,7 @@ def test_finalising_twice_or_with_a_base_leaves_one_set_of_links_and_the_built_i
 def test_another_doi_than_the_deposits_is_refused() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0")
     other = replace(a_deposit(release), doi="10.5072/other")
-    with pytest.raises(IntegrityError, match=r"its deposit says 10\.5072/other"):
+    with pytest.raises(IntegrityError, match=r"its deposit has 10\.5072/other"):
         finalise_item(an_item(PROVINCES, release), deposit=other, latest=True)
 
 
