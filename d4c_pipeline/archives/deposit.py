@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 from d4c_pipeline.archives.deposit_files import RecordFiles
 from d4c_pipeline.archives.invenio.edits import LastSent, merge
@@ -25,6 +26,7 @@ from d4c_pipeline.archives.port import (
 )
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.ledger.leases import Lease
+from d4c_pipeline.ledger.publications import DepositFacts
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import (
     AwaitingReviewError,
@@ -36,6 +38,15 @@ from d4c_pipeline.model.errors import (
     UnknownNameError,
 )
 from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+
+_NO_RECORD: DepositFacts = {
+    "record_id": None,
+    "concept_id": None,
+    "doi": None,
+    "concept_doi": None,
+    "url": None,
+    "files": {},
+}
 
 
 def reserve(
@@ -167,9 +178,7 @@ class _Depositing:
         # Also what a crash left behind between the creation of a draft and the note of its id.
         for draft in (*([found] if found else []), *self._archive.find_drafts(self._release.identifier)):
             self._archive.discard(draft)
-        self._advance(
-            DepositState.ABANDONED, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None, files={}
-        )
+        self._advance(DepositState.ABANDONED, **_NO_RECORD)
 
     def _refuse_edited(self, draft: Draft) -> None:
         last = LastSent.from_json(self._ledger.deposits.described(self._release))
@@ -230,22 +239,14 @@ class _Depositing:
             # Before it is written down that we asked for a draft: the next run must not take this one for ours.
             raise self._foreign_draft(self._archive.new_version(later))
         self._lease.renew()
-        self._advance(DepositState.DRAFT_OPEN, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None)
+        self._advance(DepositState.DRAFT_OPEN, **_NO_RECORD)
         if own:
             draft = own[0]
         elif later is not None:
             draft = self._open_version(later, previous, there_before=there_before)
         else:
             draft = self._create_draft(metadata)
-        self._advance(
-            DepositState.DRAFT_OPEN,
-            record_id=draft.record_id,
-            concept_id=draft.concept_id,
-            doi=None,
-            concept_doi=draft.concept_doi,
-            url=draft.url,
-            files={},
-        )
+        self._advance(DepositState.DRAFT_OPEN, **{**_facts_of(draft), "doi": None, "files": {}})
         return draft
 
     def _create_draft(self, metadata: RecordMetadata) -> Draft:
@@ -311,14 +312,7 @@ class _Depositing:
 
     def _reserve_doi(self, draft: Draft) -> Deposit:
         reserved = self._archive.reserve_doi(draft)
-        return self._advance(
-            DepositState.DOI_RESERVED,
-            record_id=reserved.record_id,
-            concept_id=reserved.concept_id,
-            doi=reserved.doi,
-            concept_doi=reserved.concept_doi,
-            url=reserved.url,
-        )
+        return self._advance(DepositState.DOI_RESERVED, **_facts_of(reserved))
 
     def _repeats_files(self) -> bool:
         """Whether the version before has any of the release's files, under the same name."""
@@ -352,19 +346,12 @@ class _Depositing:
                 "Publish a new version, whose files name its own DOI",
             )
         addresses = {file.name: self._archive.file_url(record.record_id, file.name) for file in record.files}
-        return self._advance(
-            DepositState.PUBLISHED,
-            record_id=record.record_id,
-            concept_id=record.concept_id,
-            doi=record.doi,
-            concept_doi=record.concept_doi,
-            url=record.url,
-            files={name: address for name, address in addresses.items() if address is not None},
-        )
+        files = {name: address for name, address in addresses.items() if address is not None}
+        return self._advance(DepositState.PUBLISHED, **{**_facts_of(record), "files": files})
 
     # What the steps share
 
-    def _advance(self, state: DepositState, **facts: object) -> Deposit:
+    def _advance(self, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
         return self._ledger.deposits.advance(self._release, state, **facts)
 
     def _reach(self, state: DepositState) -> None:
@@ -388,9 +375,7 @@ class _Depositing:
     def _lost(self, deposit: Deposit, draft: Draft | None) -> PermanentError:
         """Explain a deposit without a usable draft, and put it back so that `reserve` opens a new one."""
         if deposit.record_id is not None and draft is None:
-            self._advance(
-                DepositState.PLANNED, record_id=None, concept_id=None, doi=None, concept_doi=None, url=None, files={}
-            )
+            self._advance(DepositState.PLANNED, **_NO_RECORD)
             cause = f"The archive has no draft {deposit.record_id} of {self._release.name} any more"
         else:
             cause = f"Release {self._release.name} has no reserved DOI"
@@ -399,3 +384,13 @@ class _Depositing:
             f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it reserves one "
             "and makes anew what names it",
         )
+
+
+def _facts_of(found: Draft | PublishedRecord) -> DepositFacts:
+    return {
+        "record_id": found.record_id,
+        "concept_id": found.concept_id,
+        "doi": found.doi,
+        "concept_doi": found.concept_doi,
+        "url": found.url,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Engine, RowMapping, Table, delete, insert, select, update
 
@@ -14,6 +14,17 @@ from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Copy, Deposit, DepositState, Release, Torrent
 from d4c_pipeline.model.vintage import Vintage
+
+
+class DepositFacts(TypedDict, total=False):
+    """The columns of a deposit that an archive decides; a key that is absent leaves its column as it is."""
+
+    record_id: str | None
+    concept_id: str | None
+    doi: str | None
+    concept_doi: str | None
+    url: str | None
+    files: dict[str, str]
 
 
 class Deposits:
@@ -48,8 +59,8 @@ class Deposits:
                 )
         return self._written(release)
 
-    def advance(self, release: Release, state: DepositState, **facts: Any) -> Deposit:
-        """Move a deposit to `state` with what is known by now (`record_id`, `doi`, `files`, ...).
+    def advance(self, release: Release, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
+        """Move a deposit to `state` and record the facts that are known by now.
 
         Raises IntegrityError for a step back from `published`, which nothing undoes.
         """

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import READ_SIZE, Digests, sha256_of
@@ -24,15 +24,12 @@ from d4c_pipeline.stores.port import Facts, Stored, checked_address, is_immutabl
 from d4c_pipeline.stores.s3_client import Bucket, verifies_sha256
 from d4c_pipeline.stores.s3_copy import COPY_SIZE, copy_object
 from d4c_pipeline.stores.s3_errors import (
-    NOT_THERE,
     REFUSED,
     code_of,
-    explain,
-    no_bucket,
     s3_errors,
-    spelled_out,
     status_of,
 )
+from d4c_pipeline.stores.s3_objects import Body, Objects, TakenError, was_refused
 from d4c_pipeline.stores.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 
 _SHA256 = "sha256"  # x-amz-meta-sha256
@@ -56,7 +53,7 @@ class S3Store:
         self._name = name
         self._part_size = part_size
         self._copy_size = copy_size
-        self._bucket_seen = False
+        self._objects = Objects(bucket, name)
         self._plain_tags = False
 
     @property
@@ -75,7 +72,7 @@ class S3Store:
 
     def facts(self, address: str) -> Facts | None:
         """Return size and tag, None when nothing is there: one request."""
-        head = self._head(address)
+        head = self._objects.head(address)
         return (
             None if head is None else Facts(head["ContentLength"], head["ETag"], head.get("Metadata", {}).get(_SHA256))
         )
@@ -87,12 +84,12 @@ class S3Store:
 
     def open(self, address: str) -> BinaryIO:
         """Open for reading. Raises UnknownNameError when nothing is there."""
-        body = self._body(address)
+        body = self._objects.body(address)
         if body is None:
             raise UnknownNameError(
                 f"Store {self.name} holds nothing at {address}", "Publish it again, or correct the address"
             )
-        return io.BufferedReader(_Body(body, self._deed("read", address)), READ_SIZE)
+        return io.BufferedReader(Body(body, self._objects.action("read", address)), READ_SIZE)
 
     def read_bytes(self, address: str) -> bytes:
         """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
@@ -101,7 +98,7 @@ class S3Store:
 
     def verify(self, address: str, size: int, sha256: str) -> bool:
         """Read everything and say whether exactly these bytes are there; False when nothing is."""
-        return self.stat(address) == size and self._read_back(address) == sha256
+        return self.stat(address) == size and self._objects.read_back(address) == sha256
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
         """Put a file where nothing is yet; the same bytes again are no work. Parts that an attempt left are kept.
@@ -116,11 +113,11 @@ class S3Store:
                 self._abort(upload)
             return self._stored(address, digests.size, digests.sha256, changed=False)
         try:
-            with s3_errors(self._deed("write", address)):
+            with s3_errors(self._objects.action("write", address)):
                 sent = self._put_new(upload, source, digests) if in_parts else self._put_small(upload, source, digests)
-        except (_TakenError, PermanentError, TransientError) as error:
+        except (TakenError, PermanentError, TransientError) as error:
             # Somebody else was first, or a request of ours went through whose answer was lost.
-            if not _was_refused(error) or not self._holds(address, digests):
+            if not was_refused(error) or not self._holds(address, digests):
                 raise
             return self._stored(address, digests.size, digests.sha256, changed=False)
         self._see_that(address, sent, digests.sha256, is_new=True)
@@ -133,14 +130,14 @@ class S3Store:
         def look_again() -> None:
             # Some servers ignore the condition on completion; the lease on the release keeps other writers out.
             if self._holds(upload.address, digests):
-                raise _TakenError
+                raise TakenError
 
         try:
             sent = upload.in_parts(source, digests, _ONLY_NEW, resume=True, guard=look_again)
-        except _TakenError:
+        except TakenError:
             upload.abort()
             raise
-        if sent.resumed and not _is(self._head(upload.address), digests):
+        if sent.resumed and not _is(self._objects.head(upload.address), digests):
             # Begun for other bytes that started with the same parts: its metadata names their sha256.
             self.delete(upload.address)
             return upload.in_parts(source, digests, _ONLY_NEW, resume=False, guard=look_again)
@@ -156,7 +153,7 @@ class S3Store:
         if is_immutable(address):
             raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
         digests = _digests(source)
-        head = self._head(address)
+        head = self._objects.head(address)
         if _is(head, digests):
             return self._stored(address, digests.size, digests.sha256, changed=False)
         condition = {"IfNoneMatch": "*"} if head is None else {"IfMatch": head["ETag"]}
@@ -164,9 +161,9 @@ class S3Store:
         try:
             sent = self._sent(upload, source, digests, condition, guard)
         except PermanentError as error:
-            if not _was_refused(error):
+            if not was_refused(error):
                 raise
-            there = self._head(address)
+            there = self._objects.head(address)
             if _is(there, digests):
                 return self._stored(address, digests.size, digests.sha256, changed=True)
             if head is None or there is None or there["ETag"] != head["ETag"] or "VersionId" not in there:
@@ -188,7 +185,7 @@ class S3Store:
         guard: Callable[[], object] | None,
     ) -> Sent:
         """Put a file or bytes under a condition on what is there; `guard` is called right before."""
-        with s3_errors(self._deed("write", upload.address)):
+        with s3_errors(self._objects.action("write", upload.address)):
             if isinstance(source, bytes) or digests.size <= self._part_size:
                 body = source if isinstance(source, bytes) else _whole(source, digests)
                 _call(guard)
@@ -203,7 +200,7 @@ class S3Store:
         try:
             return upload.in_one(body, condition)
         except ClientError as error:
-            head = self._head(upload.address)
+            head = self._objects.head(upload.address)
             if code_of(error) not in REFUSED or head is None or head["ETag"] != seen:
                 raise
             # Refused although nothing changed: Ceph's radosgw compares with the tag's quotes, which it does not keep.
@@ -218,15 +215,15 @@ class S3Store:
         otherwise. Raises IntegrityError when `target` has other bytes, or the copy is damaged (it is taken away again).
         """
         if not self._holds(target, digests):
-            head = self._head(source)
+            head = self._objects.head(source)
             if not _is(head, digests) or head is None:
                 return False
             try:
-                with s3_errors(self._deed(f"move to {target} what lies at", source)):
-                    copy_object(self._upload(target, digests.sha256), self._key(source), head, self._copy_size)
+                with s3_errors(self._objects.action(f"move to {target} what lies at", source)):
+                    copy_object(self._upload(target, digests.sha256), self._objects.key(source), head, self._copy_size)
             except PermanentError as error:
                 # Somebody else was first, or a request of ours went through whose answer was lost.
-                if not _was_refused(error) or not self._holds(target, digests):
+                if not was_refused(error) or not self._holds(target, digests):
                     raise
             self._see_copy(target, digests)
         if digests.size > self._copy_size:  # one that an attempt began in parts and did not complete
@@ -235,10 +232,10 @@ class S3Store:
         return True
 
     def _see_copy(self, target: str, digests: Digests) -> None:
-        head = self._head(target)
+        head = self._objects.head(target)
         if head is not None and head["ContentLength"] == digests.size and head["ETag"].strip('"') == digests.md5:
             return
-        if self._read_back(target) != digests.sha256:
+        if self._objects.read_back(target) != digests.sha256:
             self.delete(target)
             raise IntegrityError(
                 f"Store {self.name} copied other bytes to {target} than it was given",
@@ -247,7 +244,7 @@ class S3Store:
 
     def is_exposed(self, address: str) -> bool:
         """Say whether the server lists `address` to anybody, and gives its bytes, without a key."""
-        client, key = self.bucket.client(anonymous=True), self._key(address)
+        client, key = self.bucket.client(anonymous=True), self._objects.key(address)
         with s3_errors(f"see who may list store {self.name}"):
             try:
                 listed = client.list_objects_v2(Bucket=self.bucket.name, Prefix=key).get("Contents", ())
@@ -262,8 +259,8 @@ class S3Store:
 
     def delete(self, address: str) -> None:
         """Remove what is there, if anything, and the parts of uploads that were never completed."""
-        with s3_errors(self._deed("delete", address)):
-            self._client.delete_object(Bucket=self.bucket.name, Key=self._key(address))
+        with s3_errors(self._objects.action("delete", address)):
+            self._client.delete_object(Bucket=self.bucket.name, Key=self._objects.key(address))
             self._upload(address, "").abort()
 
     def quarantine(self, address: str, tag: str) -> str | None:
@@ -271,16 +268,16 @@ class S3Store:
 
         A copy by the server and then a deletion: what dies in between leaves both, and the next call goes on.
         """
-        head = self._head(address)
+        head = self._objects.head(address)
         if head is None:
             return None
         aside = quarantine_path(address, tag)
-        with s3_errors(self._deed("move aside", address)):
-            source = {"Bucket": self.bucket.name, "Key": self._key(address)}
+        with s3_errors(self._objects.action("move aside", address)):
+            source = {"Bucket": self.bucket.name, "Key": self._objects.key(address)}
             # Only the very object that was found damaged: whoever replaced it meanwhile is not undone.
             extra = {"CopySourceIfMatch": head["ETag"]}
             self._client.copy(source, self.bucket.name, self.bucket.key(aside), ExtraArgs=extra)
-            self._client.delete_object(Bucket=self.bucket.name, Key=self._key(address))
+            self._client.delete_object(Bucket=self.bucket.name, Key=self._objects.key(address))
         return aside
 
     def open_uploads(self) -> int:
@@ -291,34 +288,12 @@ class S3Store:
 
     @cached_property
     def _client(self) -> Any:
-        return self.bucket.client()
+        return self._objects.client
 
     @cached_property
     def _verified(self) -> bool:
         with s3_errors(f"write to store {self.name}"):
             return verifies_sha256(self._client, self.bucket)
-
-    def _see_bucket(self) -> None:
-        """See that the bucket is there: one that is gone answers like one that holds nothing."""
-        if self._bucket_seen:
-            return
-        deed = f"reach the bucket {self.bucket.name} of store {self.name}"
-        with s3_errors(deed):
-            try:
-                self._client.head_bucket(Bucket=self.bucket.name)
-            except ClientError as error:
-                if code_of(error) not in NOT_THERE:
-                    raise spelled_out(
-                        error, lambda: self._client.list_objects_v2(Bucket=self.bucket.name, MaxKeys=1)
-                    ) from error
-                raise no_bucket(deed) from error
-        self._bucket_seen = True
-
-    def _key(self, address: str) -> str:
-        return self.bucket.key(checked_address(address))
-
-    def _deed(self, verb: str, address: str) -> str:
-        return f"{verb} {address} in store {self.name}"
 
     def _upload(self, address: str, sha256: str) -> Upload:
         checked_address(address)
@@ -331,56 +306,15 @@ class S3Store:
         return Upload(self._client, self.bucket, address, headers, self._verified if sha256 else False, self._part_size)
 
     def _abort(self, upload: Upload) -> None:
-        with s3_errors(self._deed("give up an upload of", upload.address)):
+        with s3_errors(self._objects.action("give up an upload of", upload.address)):
             upload.abort()
-
-    def _head(self, address: str) -> dict[str, Any] | None:
-        key = self._key(address)
-        with s3_errors(self._deed("read", address)):
-            try:
-                return self._client.head_object(Bucket=self.bucket.name, Key=key)
-            except ClientError as error:
-                if code_of(error) not in NOT_THERE:
-                    raise spelled_out(error, lambda: self._first_byte(key)) from error
-        self._see_bucket()
-        return None
-
-    def _first_byte(self, key: str) -> None:
-        self._client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
-
-    def _body(self, address: str, etag: str | None = None) -> Any | None:
-        key = self._key(address)
-        condition = {} if etag is None else {"IfMatch": etag}
-        with s3_errors(self._deed("read", address)):
-            try:
-                return self._client.get_object(Bucket=self.bucket.name, Key=key, **condition)["Body"]
-            except ClientError as error:
-                if code_of(error) not in NOT_THERE:
-                    raise
-        return None
-
-    def _read_back(self, address: str, etag: str | None = None) -> str | None:
-        """The sha256 of what is there, None when nothing is (or, with `etag`, something else by now)."""
-        try:
-            body = self._body(address, etag)
-        except PermanentError as error:
-            if not _was_refused(error):
-                raise
-            return None
-        if body is None:
-            return None
-        sha256 = hashlib.sha256()
-        with s3_errors(self._deed("read", address)), body:
-            for block in body.iter_chunks(READ_SIZE):
-                sha256.update(block)
-        return sha256.hexdigest()
 
     def _holds(self, address: str, digests: Digests) -> bool:
         """Whether these bytes are there already; raises IntegrityError when others are."""
         size = self.stat(address)
         if size is None:
             return False
-        if size == digests.size and self._read_back(address) == digests.sha256:
+        if size == digests.size and self._objects.read_back(address) == digests.sha256:
             return True
         raise IntegrityError(
             f"Store {self.name} holds other bytes at the immutable address {address} than sha256 {digests.sha256}",
@@ -395,7 +329,7 @@ class S3Store:
         if sent.checksum is not None:
             return
         # Not every server says the tag of what it completed.
-        found = self._read_back(address, sent.etag or None)
+        found = self._objects.read_back(address, sent.etag or None)
         if found == sha256 or (found is None and not is_new):  # another writer's by now
             return
         if is_new:
@@ -407,46 +341,6 @@ class S3Store:
 
     def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
         return Stored(address, self.url(address), size, sha256, changed)
-
-
-class _TakenError(Exception):
-    """The address got these very bytes meanwhile; never leaves this module."""
-
-
-class _Body(io.RawIOBase):
-    """The body of an answer as a stream whose errors are of our tree."""
-
-    def __init__(self, body: Any, deed: str) -> None:
-        super().__init__()
-        self._body, self._deed = body, deed
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read into `buffer` and return the number of bytes."""
-        view = memoryview(buffer)
-        try:
-            block = self._body.read(len(view))
-        except BotoCoreError as error:
-            raise explain(error, self._deed) from error
-        view[: len(block)] = block
-        return len(block)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        if not self.closed:
-            self._body.close()
-        super().close()
-
-
-def _was_refused(error: BaseException) -> bool:
-    """Whether a condition did not hold, or the upload to complete is gone (completed by a request of ours before)."""
-    if isinstance(error, _TakenError):
-        return True
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and code_of(cause) in {*REFUSED, *NOT_THERE, "NoSuchUpload"}
 
 
 def _is(head: Mapping[str, Any] | None, digests: Digests) -> bool:

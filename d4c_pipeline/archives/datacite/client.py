@@ -19,12 +19,10 @@ from urllib.parse import quote
 from d4c_pipeline.archives.datacite.answers import (
     Doi,
     concept_of,
-    doi_body,
-    doi_of,
     explain_refusal,
-    hits_of,
     number_of,
 )
+from d4c_pipeline.archives.datacite.dois import Dois
 from d4c_pipeline.archives.datacite.served_files import ServedFiles
 from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile, check_file_name, check_files
 from d4c_pipeline.metadata.datacite import to_datacite
@@ -34,7 +32,6 @@ from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import RestClient
 
 _JSON_API = "application/vnd.api+json"
-_PAGE = 100
 _LANDING_PAGE = "README.md"  # where no page of the dataset is known
 # What the all-versions DOI takes over from the newest version.
 _OF_THE_CONCEPT = (
@@ -84,10 +81,10 @@ class DataCiteArchive:
     ) -> None:
         """Open no connection yet. Raises PermanentError when the address can't be used."""
         self.name, self.test = f"datacite:{prefix}", test
-        self._prefix, self._account, self._locate = prefix, account, locate
+        self._prefix, self._locate = prefix, locate
         self._resolver = resolver.rstrip("/")
         credential = base64.b64encode(f"{account}:{password}".encode()).decode()
-        self._api = RestClient(
+        api = RestClient(
             base_url,
             f"Basic {credential}",
             refused=explain_refusal,
@@ -95,24 +92,25 @@ class DataCiteArchive:
             patience=patience,
             pause=pause,
         )
+        self._dois = Dois(api, account, prefix)
         self._served = ServedFiles(patience or Patience(), pause)
 
     def close(self) -> None:
         """Close the connections."""
-        self._api.close()
+        self._dois.close()
         self._served.close()
 
     # Reading
 
     def drafts(self) -> Iterator[Draft]:
         """Return all draft DOIs of ours in the account."""
-        for doi in self._search("state:draft"):
+        for doi in self._dois.search("state:draft"):
             if doi.state == "draft" and number_of(doi.name):
                 yield self._as_draft(doi)
 
     def listed(self) -> Iterator[Listed]:
         """Return all findable versions of ours in the account."""
-        for doi in self._search("state:findable"):
+        for doi in self._dois.search("state:findable"):
             if doi.state == "findable" and (number := number_of(doi.name)):
                 names = frozenset(doi.files)
                 yield Listed(doi.name, doi.name, concept_of(doi.name), doi.identifier, number, names)
@@ -129,13 +127,13 @@ class DataCiteArchive:
 
     def draft(self, record_id: str) -> Draft | None:
         """Return a DOI that is a draft, or whose publication was interrupted before its concept knew it."""
-        doi = self._get(record_id)
-        return self._as_draft(doi) if doi is not None and not self._is_complete(doi) else None
+        doi = self._dois.get(record_id)
+        return self._as_draft(doi) if doi is not None and not self._dois.is_complete(doi) else None
 
     def read(self, record_id: str) -> PublishedRecord | None:
         """Return a published record by its DOI; its files are measured as the store serves them."""
-        doi = self._get(record_id)
-        if doi is None or not self._is_complete(doi):
+        doi = self._dois.get(record_id)
+        if doi is None or not self._dois.is_complete(doi):
             return None
         concept = concept_of(doi.name)
         return PublishedRecord(
@@ -158,7 +156,7 @@ class DataCiteArchive:
 
     def file_url(self, record_id: str, name: str) -> str | None:
         """Return the address of a file in our own store, the DOI's first; None while it is unknown or says nothing."""
-        doi = self._get(record_id)
+        doi = self._dois.get(record_id)
         if doi is None or doi.identifier is None:
             return None
         return doi.files.get(name) or self._address(doi.identifier, name)
@@ -171,20 +169,20 @@ class DataCiteArchive:
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:
         """Open the first version of a new concept; safe to repeat, its DOI follows from the identifier."""
-        return self._as_draft(self._open(self._first(metadata.identifier), self._described(metadata)))
+        return self._as_draft(self._dois.open(self._first(metadata.identifier), self._described(metadata)))
 
     def new_version(self, record_id: str) -> Draft:
         """Return the concept's draft, or open one: with what the version before says, without files and version."""
-        before = self._get(record_id)
-        if before is None or not self._is_complete(before):
+        before = self._dois.get(record_id)
+        if before is None or not self._dois.is_complete(before):
             raise UnknownNameError(
                 f"The archive has no published record {record_id} to make a new version of", "Check its DOI"
             )
         copied = {*_OF_THE_CONCEPT, *_CURATED, "relatedIdentifiers"} - self.own_fields
         said = {name: value for name, value in before.attributes.items() if name in copied and value}
         for number in count(number_of(record_id) + 1):
-            doi = self._open(f"{concept_of(record_id)}.v{number}", said)
-            if not self._is_complete(doi):
+            doi = self._dois.open(f"{concept_of(record_id)}.v{number}", said)
+            if not self._dois.is_complete(doi):
                 return self._as_draft(doi)
         raise AssertionError("count() has no end")
 
@@ -204,13 +202,13 @@ class DataCiteArchive:
 
     def has_open_version(self, record_id: str) -> bool:
         """Say whether the concept of a record has an open draft."""
-        following = self._get(f"{concept_of(record_id)}.v{number_of(record_id) + 1}")
-        return following is not None and not self._is_complete(following)
+        following = self._dois.get(f"{concept_of(record_id)}.v{number_of(record_id) + 1}")
+        return following is not None and not self._dois.is_complete(following)
 
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata and read back that they are there."""
         self._require(draft)
-        self._put(draft.record_id, {**_UNSAID, **self._described(metadata), **(keep or {})})
+        self._dois.put(draft.record_id, {**_UNSAID, **self._described(metadata), **(keep or {})})
         doi = self._require(draft)
         if doi.identifier != metadata.identifier or doi.version != metadata.version:
             raise PermanentError(
@@ -225,9 +223,9 @@ class DataCiteArchive:
 
     def discard(self, draft: Draft) -> None:
         """Delete a draft DOI; one that is not there counts as deleted, and a published one stays."""
-        doi = self._get(draft.record_id)
+        doi = self._dois.get(draft.record_id)
         if doi is not None and doi.state == "draft":
-            self._api.request("DELETE", _path(draft.record_id), passing=(404, 405))
+            self._dois.delete(draft.record_id)
 
     # Files
 
@@ -254,7 +252,7 @@ class DataCiteArchive:
         served = self._served.measure(name, address, anew=True)
         if served.size != size:
             raise TransientError(f"{address} serves {served.size} bytes, the staged file has {size}", rerun="copies")
-        self._put(draft.record_id, {"contentUrl": [*doi.files.values(), address]})
+        self._dois.put(draft.record_id, {"contentUrl": [*doi.files.values(), address]})
         return served
 
     def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
@@ -270,22 +268,22 @@ class DataCiteArchive:
         doi = self._require(draft)
         if name in doi.files:
             kept = [address for known, address in doi.files.items() if known != name]
-            self._put(draft.record_id, {"contentUrl": kept})
+            self._dois.put(draft.record_id, {"contentUrl": kept})
 
     # Publication
 
     def publish(self, draft: Draft) -> PublishedRecord:
         """Make a DOI findable, then its concept, which lists its versions. Safe to repeat until both are."""
-        doi = self._get(draft.record_id)
+        doi = self._dois.get(draft.record_id)
         if doi is None:
             raise self._no_draft(draft)
-        if not self._is_complete(doi):
+        if not self._dois.is_complete(doi):
             if not doi.files:
                 raise PermanentError(f"Draft {draft.record_id} has no files", "Upload the release's files first")
             if doi.version is None:
                 raise PermanentError(f"Draft {draft.record_id} has no version", "Put its metadata first")
             if doi.state != "findable":
-                self._put(draft.record_id, {"event": "publish"})
+                self._dois.put(draft.record_id, {"event": "publish"})
             self._publish_concept(doi)
         record = self.read(draft.record_id)
         if record is None:
@@ -298,13 +296,13 @@ class DataCiteArchive:
     def _publish_concept(self, newest: Doi) -> None:
         """Let the all-versions DOI say what the newest version says, and list them all."""
         concept = concept_of(newest.name)
-        versions = dict.fromkeys([*self._open(concept, {}).versions, newest.name])
+        versions = dict.fromkeys([*self._dois.open(concept, {}).versions, newest.name])
         said = {name: value for name, value in newest.attributes.items() if name in _OF_THE_CONCEPT}
         related = [
             {"relatedIdentifier": version, "relatedIdentifierType": "DOI", "relationType": "HasVersion"}
             for version in versions
         ]
-        self._put(concept, {**said, "relatedIdentifiers": related, "event": "publish"})
+        self._dois.put(concept, {**said, "relatedIdentifiers": related, "event": "publish"})
 
     # What the calls share
 
@@ -325,70 +323,23 @@ class DataCiteArchive:
 
     def _candidates(self, identifier: str) -> list[str]:
         """The names under which a release may be: as the first of a concept, or as what a search knows of."""
-        found = self._search(f'alternateIdentifiers.alternateIdentifier:"{identifier}"')
+        found = self._dois.search(f'alternateIdentifiers.alternateIdentifier:"{identifier}"')
         return [*dict.fromkeys([self._first(identifier), *(doi.name for doi in found if number_of(doi.name))])]
 
-    def _search(self, query: str) -> Iterator[Doi]:
-        for page in count(1):
-            answer = self._api.request(
-                "GET",
-                "/dois",
-                params={
-                    "client-id": self._account.lower(),
-                    "prefix": self._prefix,
-                    "query": query,
-                    "page[number]": page,
-                    "page[size]": _PAGE,
-                },
-            )
-            hits = hits_of(answer.body)
-            yield from (doi for doi in hits if doi.name.startswith(f"{self._prefix}/d4c."))
-            if len(hits) < _PAGE:
-                return
-
-    def _get(self, name: str) -> Doi | None:
-        answer = self._api.request("GET", _path(name), passing=(404,))
-        return None if answer.status == 404 else doi_of(answer.body)
-
     def _require(self, draft: Draft) -> Doi:
-        doi = self._get(draft.record_id)
-        if doi is None or self._is_complete(doi):
+        doi = self._dois.get(draft.record_id)
+        if doi is None or self._dois.is_complete(doi):
             raise self._no_draft(draft)
         return doi
 
     def _no_draft(self, draft: Draft) -> PermanentError:
-        gone = self._get(draft.record_id) is None
+        gone = self._dois.get(draft.record_id) is None
         return PermanentError(
             f"The archive has no draft {draft.record_id}"
             if gone
             else f"Record {draft.record_id} is published and can't change",
             "Reserve a DOI anew" if gone else "Make a new version of it",
         )
-
-    def _open(self, name: str, attributes: Mapping[str, Any]) -> Doi:
-        """Return the DOI of that name, made as a draft when there is none."""
-        doi = self._get(name)
-        if doi is not None:
-            return doi
-        # 422: there is one by now, perhaps made by a request of ours whose answer was lost
-        self._api.request("POST", "/dois", body=doi_body({**attributes, "doi": name}), passing=(422,))
-        doi = self._get(name)
-        if doi is None:
-            raise PermanentError(
-                f"DataCite did not create the DOI {name}",
-                f"Check that {self._account} may use the prefix {self._prefix}",
-            )
-        return doi
-
-    def _put(self, name: str, attributes: Mapping[str, Any]) -> None:
-        self._api.request("PUT", _path(name), body=doi_body({**attributes, "doi": name}))
-
-    def _is_complete(self, doi: Doi) -> bool:
-        """Whether a DOI is published for good: registered, and known to its concept."""
-        if doi.state == "draft":
-            return False
-        concept = self._get(concept_of(doi.name))
-        return concept is not None and concept.state != "draft" and doi.name in concept.versions
 
     def _as_draft(self, doi: Doi) -> Draft:
         concept = concept_of(doi.name)
@@ -400,7 +351,3 @@ class DataCiteArchive:
             concept_doi=concept if number_of(doi.name) > 1 else None,
             url=self.record_url(doi.name),
         )
-
-
-def _path(name: str) -> str:
-    return f"/dois/{quote(name, safe='')}"

@@ -7,12 +7,10 @@ leaves either the one or the other. Its DOIs have DataCite's test prefix and nev
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +18,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from d4c_pipeline.archives.local.folder import FILES, JSON, Entry, alone, sync_folder, write_entry, writing
+from d4c_pipeline.archives.local.folder import (
+    FILES,
+    INCOMING,
+    JSON,
+    Entry,
+    copy_in,
+    exclusive,
+    leave_only,
+    new_incoming,
+    sync_folder,
+    write_entry,
+    writing,
+)
 from d4c_pipeline.archives.port import (
     MAX_BYTES,
     MAX_FILES,
@@ -32,12 +42,10 @@ from d4c_pipeline.archives.port import (
     check_files,
 )
 from d4c_pipeline.metadata.record import RecordMetadata
-from d4c_pipeline.model.errors import IntegrityError, PermanentError, TransientError, UnknownNameError
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
 
 _DOI_PREFIX = "10.5072/d4c-local."
-_INCOMING = "incoming"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
-_CHUNK = 1 << 20
 _OF_ONE_VERSION = ("version", "publication_date")
 
 
@@ -126,13 +134,13 @@ class LocalArchive:
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:
         """Open the draft of a new concept."""
-        with alone(self._root):
+        with exclusive(self._root):
             entry = Entry(record_id=_new_id(), concept_id=_new_id(), index=1, metadata=metadata.to_json())
             return self._as_draft(self._add(entry))
 
     def new_version(self, record_id: str) -> Draft:
         """Return the open draft of a record's concept, or open one with the metadata of its newest version."""
-        with alone(self._root):
+        with exclusive(self._root):
             published = self._entry(self._records, record_id)
             if published is None:
                 raise UnknownNameError(
@@ -170,19 +178,19 @@ class LocalArchive:
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata of a draft."""
         said = {name: value for name, value in {**metadata.to_json(), **(keep or {})}.items() if value is not None}
-        with alone(self._root):
+        with exclusive(self._root):
             return self._as_draft(self._change(replace(self._draft_entry(draft), metadata=said)))
 
     def reserve_doi(self, draft: Draft) -> Draft:
         """Reserve the DOI that follows from the draft's id."""
-        with alone(self._root):
+        with exclusive(self._root):
             entry = self._draft_entry(draft)
             return self._as_draft(self._change(replace(entry, doi=_DOI_PREFIX + entry.record_id)))
 
     def discard(self, draft: Draft) -> None:
         """Delete a draft with its files."""
         folder = self._drafts / draft.record_id
-        with alone(self._root), writing(folder):
+        with exclusive(self._root), writing(folder):
             # The JSON goes first: whatever a crash leaves of the rest is no draft any more.
             if folder.exists():
                 (folder / JSON).unlink(missing_ok=True)
@@ -193,12 +201,12 @@ class LocalArchive:
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
         """Copy a file into a draft, measured on the way."""
         check_file_name(name)
-        with alone(self._root):
+        with exclusive(self._root):
             self._check_room(self._draft_entry(draft), name, path)
-            incoming = _incoming(self._drafts / draft.record_id / _INCOMING, name)
+            incoming = new_incoming(self._drafts / draft.record_id / INCOMING, name)
         try:
-            arrived = _copy(path, incoming, name)
-            with alone(self._root):
+            arrived = copy_in(path, incoming, name)
+            with exclusive(self._root):
                 entry = self._draft_entry(draft)
                 self._check_room(entry, name, path)
                 with writing(incoming):
@@ -211,7 +219,7 @@ class LocalArchive:
 
     def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
         """Link the files of the version before into a draft that has none."""
-        with alone(self._root):
+        with exclusive(self._root):
             entry = self._draft_entry(draft)
             if not entry.files and entry.index > 1:
                 before = self._newest(entry.concept_id)
@@ -226,8 +234,8 @@ class LocalArchive:
 
     def drop_pending(self, draft: Draft) -> None:
         """Delete what interrupted uploads left behind."""
-        with alone(self._root):
-            folder = self._drafts / self._draft_entry(draft).record_id / _INCOMING
+        with exclusive(self._root):
+            folder = self._drafts / self._draft_entry(draft).record_id / INCOMING
             with writing(folder):
                 for dead in folder.glob("*"):
                     dead.unlink(missing_ok=True)
@@ -235,7 +243,7 @@ class LocalArchive:
     def delete_file(self, draft: Draft, name: str) -> None:
         """Delete a file of a draft."""
         check_file_name(name)
-        with alone(self._root):
+        with exclusive(self._root):
             entry = self._draft_entry(draft)
             # The entry goes first: a file without one is not listed and not published.
             self._change(replace(entry, files={key: file for key, file in entry.files.items() if key != name}))
@@ -247,7 +255,7 @@ class LocalArchive:
 
     def publish(self, draft: Draft) -> PublishedRecord:
         """Publish a draft by one rename; returns the record as it is when that has happened before."""
-        with alone(self._root):
+        with exclusive(self._root):
             before = self._entry(self._records, draft.record_id)
             if before is not None:
                 return self._as_record(before)
@@ -255,7 +263,7 @@ class LocalArchive:
             self._check_publishable(entry)
             folder = self._drafts / entry.record_id
             with writing(folder):
-                _leave_only(folder, entry)
+                leave_only(folder, entry)
                 entry = self._change(
                     replace(entry, doi=_DOI_PREFIX + entry.record_id, published_at=datetime.now(UTC).isoformat())
                 )
@@ -329,7 +337,7 @@ class LocalArchive:
                 shutil.rmtree(dead)
             unborn.mkdir()
             (unborn / FILES).mkdir()
-            (unborn / _INCOMING).mkdir()
+            (unborn / INCOMING).mkdir()
             write_entry(unborn, entry)
             unborn.rename(self._drafts / entry.record_id)
             sync_folder(self._drafts)
@@ -373,39 +381,3 @@ def _new_id() -> str:
     # in one archive would fail at the folder's creation.
     text = "".join(secrets.choice(_ALPHABET) for _ in range(10))
     return f"{text[:5]}-{text[5:]}"
-
-
-def _incoming(folder: Path, name: str) -> Path:
-    """A new name for an upload on its way; what a killed upload of the same file left behind is deleted."""
-    key = uuid.uuid5(uuid.NAMESPACE_OID, name).hex
-    with writing(folder):
-        for dead in folder.glob(f"{key}.*"):
-            dead.unlink(missing_ok=True)
-    return folder / f"{key}.{uuid.uuid4().hex}"
-
-
-def _copy(path: Path, target: Path, name: str) -> RemoteFile:
-    md5 = hashlib.md5(usedforsecurity=False)  # the checksum that InvenioRDM gives
-    size = 0
-    with writing(target), path.open("rb") as source, target.open("xb") as sink:
-        while chunk := source.read(_CHUNK):
-            md5.update(chunk)
-            size += sink.write(chunk)
-        if size != os.fstat(source.fileno()).st_size:
-            raise TransientError(f"The file {name} changed while it was uploaded", "Run again when it is complete")
-        os.fchmod(sink.fileno(), 0o644)
-        sink.flush()
-        os.fsync(sink.fileno())
-    return RemoteFile(name, size, md5.hexdigest())
-
-
-def _leave_only(folder: Path, entry: Entry) -> None:
-    """Make the files of a draft read-only and remove what an interrupted upload or deletion left behind."""
-    if (folder / _INCOMING).exists():
-        shutil.rmtree(folder / _INCOMING)
-    for path in (folder / FILES).iterdir():
-        if path.name in entry.files:
-            path.chmod(0o444)
-        else:
-            path.unlink()
-    sync_folder(folder / FILES)

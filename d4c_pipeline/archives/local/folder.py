@@ -1,4 +1,4 @@
-"""How the local archive keeps a record on disk: its JSON, written atomically, and the lock around every change.
+"""A record of the local archive on disk: its JSON, written atomically, its files, and the lock around every change.
 
 What a record may do belongs to `archive.py`.
 """
@@ -6,8 +6,11 @@ What a record may do belongs to `archive.py`.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.archives.port import RemoteFile
-from d4c_pipeline.model.errors import IntegrityError, StorageError
+from d4c_pipeline.model.errors import IntegrityError, StorageError, TransientError
 
 JSON = "record.json"
 FILES = "files"
+INCOMING = "incoming"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def writing(path: Path) -> Generator[None, None, None]:
 
 
 @contextmanager
-def alone(root: Path) -> Generator[None, None, None]:
+def exclusive(root: Path) -> Generator[None, None, None]:
     """Hold the archive's lock: changes happen one after another. The system frees it when its holder dies."""
     with writing(root):
         for folder in (root / "drafts", root / "records"):
@@ -107,3 +112,43 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def new_incoming(folder: Path, name: str) -> Path:
+    """Return a new path for an upload of file `name`, and delete what a killed upload of that file left behind."""
+    key = uuid.uuid5(uuid.NAMESPACE_OID, name).hex
+    with writing(folder):
+        for dead in folder.glob(f"{key}.*"):
+            dead.unlink(missing_ok=True)
+    return folder / f"{key}.{uuid.uuid4().hex}"
+
+
+def copy_in(path: Path, target: Path, name: str) -> RemoteFile:
+    """Copy a file to the new file `target` in one read and return its size and md5.
+
+    Raises TransientError when the file changes meanwhile, StorageError when the disk refuses.
+    """
+    md5 = hashlib.md5(usedforsecurity=False)  # the checksum that InvenioRDM gives
+    size = 0
+    with writing(target), path.open("rb") as source, target.open("xb") as sink:
+        while chunk := source.read(_CHUNK):
+            md5.update(chunk)
+            size += sink.write(chunk)
+        if size != os.fstat(source.fileno()).st_size:
+            raise TransientError(f"The file {name} changed while it was uploaded", "Run again when it is complete")
+        os.fchmod(sink.fileno(), 0o644)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return RemoteFile(name, size, md5.hexdigest())
+
+
+def leave_only(folder: Path, entry: Entry) -> None:
+    """Make the files of a draft read-only and remove what an interrupted upload or deletion left behind."""
+    if (folder / INCOMING).exists():
+        shutil.rmtree(folder / INCOMING)
+    for path in (folder / FILES).iterdir():
+        if path.name in entry.files:
+            path.chmod(0o444)
+        else:
+            path.unlink()
+    sync_folder(folder / FILES)

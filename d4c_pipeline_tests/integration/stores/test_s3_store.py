@@ -62,7 +62,7 @@ def test_readers_are_told_what_it_is_and_how_long_it_holds(
         s3_store.put_immutable(small, address, hash_file(small))
     else:
         s3_store.replace(small, address)
-    head = s3_store._head(address)
+    head = s3_store._objects.head(address)
     assert head is not None
     assert (head["ContentType"], head["CacheControl"]) == (kind, cache)
     assert head["ContentDisposition"] == disposition
@@ -198,7 +198,7 @@ def test_parts_of_another_file_are_not_taken_for_ours(
             upload._send_part(number, index, block)
     digests = hash_file(large)
     assert s3_store.put_immutable(large, ADDRESS, digests).changed
-    head = s3_store._head(ADDRESS)
+    head = s3_store._objects.head(ADDRESS)
     assert head is not None
     assert head["Metadata"]["sha256"] == digests.sha256
     assert s3_store.verify(ADDRESS, digests.size, digests.sha256)
