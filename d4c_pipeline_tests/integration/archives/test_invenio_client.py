@@ -27,7 +27,7 @@ Metadata = Callable[..., RecordMetadata]
 _UPLOADS = """
 import sys
 from pathlib import Path
-from d4c_pipeline.archives.invenio import InvenioArchive
+from d4c_pipeline.archives.invenio.client import InvenioArchive
 from d4c_pipeline.archives.port import Draft
 url, token, record, path = sys.argv[1:]
 archive = InvenioArchive("fake", url, token, test=True)
