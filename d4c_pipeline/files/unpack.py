@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.disk import require_room, storage_errors
 from d4c_pipeline.files.packed import Budget, Format, Packed, refused
 from d4c_pipeline.model.errors import DataError
@@ -73,19 +74,19 @@ def check_size(archive: Path) -> None:
 def _format(path: Path) -> Format | None:
     with path.open("rb") as file:
         start = file.read(_BEGINNING)
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or _is_zip_further_on(path, start):
+    if start.startswith((magic.ZIP, magic.EMPTY_ZIP)) or _is_zip_further_on(path, start):
         from d4c_pipeline.files import unpack_zip
 
         return unpack_zip.ZipArchive
-    if start.startswith(b"7z\xbc\xaf\x27\x1c"):
+    if start.startswith(magic.SEVEN_ZIP):
         from d4c_pipeline.files import unpack_7z
 
         return unpack_7z.SevenZipArchive
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(magic.GZIP):
         from d4c_pipeline.files import unpack_tar
 
         return unpack_tar.gzipped(path)
-    if start[257:262] == b"ustar":
+    if magic.is_tar(start):
         from d4c_pipeline.files import unpack_tar
 
         return unpack_tar.TarArchive
@@ -94,7 +95,7 @@ def _format(path: Path) -> Format | None:
 
 def _is_zip_further_on(path: Path, start: bytes) -> bool:
     """Whether something stands before the zip: a program that unpacks it, a proxy's note, the mark of a split one."""
-    likely = path.suffix.lower() in _ZIP_SUFFIXES or start.startswith((b"MZ", b"PK\x07\x08", b"PK00"))
+    likely = path.suffix.lower() in _ZIP_SUFFIXES or start.startswith((magic.DOS_PROGRAM, *magic.SPLIT_ZIP))
     return likely and zipfile.is_zipfile(path)
 
 

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.packed import Budget, Format, Packed, broken, placing
 
 _BLOCK = 1 << 20
@@ -83,7 +84,7 @@ class _Tar:
 def TarArchive(archive: Path, budget: Budget) -> Generator[_Tar]:  # noqa: N802 - a `Format`, named as what it opens
     """Open a tar, plain or gzipped. Raises DataError when it can't be read, or unpacks beyond the limits."""
     with archive.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        packed = file.read(2) == magic.GZIP
     with igzip.open(archive, "rb") if packed else archive.open("rb") as stream:
         if packed:
             _measure(archive, cast("BinaryIO", stream), budget)

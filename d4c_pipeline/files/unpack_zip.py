@@ -24,7 +24,7 @@ from typing import BinaryIO, cast
 import inflate64
 from isal import isal_zlib
 
-from d4c_pipeline.files import zip_directory
+from d4c_pipeline.files import magic, zip_directory
 from d4c_pipeline.files.packed import Budget, Packed, broken, placing, refused
 
 _DEFLATE64 = 9
@@ -114,7 +114,7 @@ def _raw(opened: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> Iterato
     archive.seek(member.header_offset)
     # Local file header, APPNOTE 4.3.7: sizes may be left out here, so those of the central directory are used.
     header = archive.read(_LOCAL_HEADER.size)
-    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(magic.ZIP):
         raise zipfile.BadZipFile(f"no file begins where '{member.filename}' should")
     name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
     archive.seek(name_length + extra_length, os.SEEK_CUR)

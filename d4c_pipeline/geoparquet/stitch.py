@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-_MAGIC = b"PAR1"
+from d4c_pipeline.files import magic
+
 _INTEGERS = (4, 5, 6)
 _BOOLEANS, _BYTE, _DOUBLE, _BINARY, _LISTS, _STRUCT = (1, 2), 3, 7, 8, (9, 10), 12
 _MORE = 0x80
@@ -68,7 +69,7 @@ def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
         part = part.cast("B")  # noqa: PLW2901 - Arrow's buffers count in signed bytes
         meta, end = _footer(part)
         for group in meta.structs(_FILE_GROUPS):
-            stitched.add(part, group, len(_MAGIC), min([*_index_starts(group), end]))
+            stitched.add(part, group, len(magic.PARQUET), min([*_index_starts(group), end]))
     return stitched.finish(template)
 
 
@@ -96,8 +97,8 @@ class _Stitched:
         self._groups: list[_Struct] = []
         self._indexes: list[list[tuple[bytes, _Struct | None]]] = []
         self._rows = 0
-        out.write(_MAGIC)
-        self._position = len(_MAGIC)
+        out.write(magic.PARQUET)
+        self._position = len(magic.PARQUET)
 
     def add(self, part: memoryview, group: _Struct, start: int, end: int) -> None:
         """Append `group`, the data of which lie from `start` to `end` of the file `part`."""
@@ -130,7 +131,7 @@ class _Stitched:
         footer.put(_FILE_ROWS, self._rows)
         footer.fields[_FILE_GROUPS] = (footer.fields[_FILE_GROUPS][0], self._groups)
         raw = _encoded(footer)
-        self._out.write(raw + struct.pack("<I", len(raw)) + _MAGIC)
+        self._out.write(raw + struct.pack("<I", len(raw)) + magic.PARQUET)
         return self._rows
 
 

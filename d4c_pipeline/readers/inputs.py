@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.unpack import Budget, budget, is_archive, unpack
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, TableProcessing
@@ -47,9 +48,9 @@ _READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {
 _ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
 # Whoever sees a file begin otherwise has an error page or something else under the name.
 _MAGIC = {
-    ".shp": (b"\x00\x00\x27\x0a",),
-    ".gpkg": (b"SQLite format 3\x00",),
-    ".fgb": (b"fgb",),
+    ".shp": (magic.SHAPEFILE,),
+    ".gpkg": (magic.SQLITE,),
+    ".fgb": (magic.FLATGEOBUF,),
     ".geojson": (b"{", b"["),
     ".json": (b"{", b"["),
     ".jsonl": (b"{", b"[", b"\x1e"),
@@ -60,7 +61,7 @@ _MAGIC = {
     ".kml": (b"<",),
     ".gpx": (b"<",),
     ".topojson": (b"{",),
-    **dict.fromkeys(PARQUET_SUFFIXES, (b"PAR1",)),
+    **dict.fromkeys(PARQUET_SUFFIXES, (magic.PARQUET,)),
 }
 _TABLE_OF_GDB = ".gdbtable"
 _OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import python_calamine as calamine
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.unpack import check_size
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
@@ -36,7 +37,6 @@ Kind: TypeAlias = Literal["xlsx", "xlsb", "ods", "xls", "text"]
 
 _ROWS = 65_536
 _DAY_BEFORE = dt.date(1900, 2, 28)
-_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     "xlsx": (".xlsx", ".xlsm"),
@@ -55,13 +55,13 @@ def kind(path: Path) -> Kind:
     """
     with path.open("rb") as handle:
         head = handle.read(4096)
-    if head.startswith(_OLE):
+    if head.startswith(magic.OLE):
         # An XLSX with a password is a stream of this name within such a container.
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
             if view.find(_ENCRYPTED) >= 0:
                 raise DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
         return "xls"
-    if head.startswith(_ZIP):
+    if head.startswith(magic.ZIP):
         return _packed(path)
     if b"urn:schemas-microsoft-com:office:spreadsheet" in head or head.lstrip().startswith(b"<"):
         raise DataError(

@@ -10,10 +10,10 @@ import gzip
 import zlib
 from pathlib import Path
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.sources.content import same_members
 
-_GZIP = b"\x1f\x8b"
 _COPY = 1 << 20
 
 
@@ -27,9 +27,9 @@ def same_payload(one: Path, other: Path) -> bool:
         starts = left.read(2), right.read(2)
         left.seek(0)
         right.seek(0)
-        if starts == (_GZIP, _GZIP):
+        if starts == (magic.GZIP, magic.GZIP):
             return _same_unpacked(one, other)
-        return starts == (b"PK", b"PK") and same_members(left, right)
+        return starts == (magic.ANY_ZIP, magic.ANY_ZIP) and same_members(left, right)
 
 
 def _same_unpacked(one: Path, other: Path) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.sources.fetch import formats, not_data
@@ -24,21 +25,6 @@ START = 1024
 
 _LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_MAGIC = {
-    ".zip": _ZIP,
-    ".kmz": _ZIP,
-    ".xlsx": _ZIP,
-    ".gz": (b"\x1f\x8b",),
-    ".tgz": (b"\x1f\x8b",),
-    ".7z": (b"7z\xbc\xaf\x27\x1c",),
-    ".gpkg": (b"SQLite format 3\x00",),
-    ".parquet": (b"PAR1",),
-    ".fgb": (b"fgb",),
-    ".shp": (b"\x00\x00\x27\x0a",),
-    ".pdf": (b"%PDF-",),
-    ".tif": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
-}
 
 
 def file_names(urls: Sequence[str], declared: str | None = None) -> tuple[str, ...]:
@@ -82,7 +68,7 @@ def _told_apart(name: str, url: str) -> str:
 
 def has_end(name: str) -> bool:
     """Say whether `inspect` notices that the end of a file of this name is missing."""
-    return _MAGIC.get(PurePosixPath(name).suffix.lower()) == _ZIP
+    return magic.ZIP in magic.REQUIRED.get(PurePosixPath(name).suffix.lower(), ())
 
 
 def inspect(path: Path, name: str, url: str, start: bytes | None = None, *, html_type: bool = False) -> None:
@@ -99,13 +85,14 @@ def inspect(path: Path, name: str, url: str, start: bytes | None = None, *, html
     if not start:
         raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
     suffix = PurePosixPath(name).suffix.lower()
-    if (error := not_data.judged(path, name, url, start, binary=suffix in _MAGIC, html_type=html_type)) is not None:
+    required = magic.REQUIRED.get(suffix, ())
+    if (error := not_data.judged(path, name, url, start, binary=bool(required), html_type=html_type)) is not None:
         raise error
     # A zip may have something before its members (a self-extracting one), so its end decides.
     is_zip = suffix == ".zip" and zipfile.is_zipfile(path)
-    if suffix in _MAGIC and not is_zip and not start.startswith(_MAGIC[suffix]):
+    if required and not is_zip and not start.startswith(required):
         raise SourceError(f"{url} is not a {suffix[1:]}", "Look at the address in a browser and correct it")
-    if _MAGIC.get(suffix) == _ZIP and not is_zip and not zipfile.is_zipfile(path):
+    if magic.ZIP in required and not is_zip and not zipfile.is_zipfile(path):
         raise TransientError(f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher")
 
 

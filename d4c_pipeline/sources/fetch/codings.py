@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.model.errors import SourceError, TransientError
 
 PEEK = 1 << 12
 """So many bytes tell which coding a body has."""
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _ALIASES = {"x-gzip": "gzip", "x-deflate": "deflate", "x-compress": "compress"}
 _KNOWN = frozenset({"gzip", "deflate", "br", "zstd", "compress"})
 _PIECE = 1 << 20
@@ -46,11 +45,11 @@ def of(headers: Mapping[str, str], name: str, start: bytes, url: str) -> tuple[s
         raise SourceError(f"{url} sends the encoding 'compress'", "Ask the publisher for the plain file")
     if outer == "gzip":
         # A file that is a gzip by its name is that gzip, unless there is another one inside.
-        packed = start.startswith(_GZIP)
-        is_file = name.lower().endswith((".gz", ".tgz")) and not _inside(start).startswith(_GZIP)
+        packed = start.startswith(magic.GZIP)
+        is_file = name.lower().endswith((".gz", ".tgz")) and not _inside(start).startswith(magic.GZIP)
         return said if packed and not is_file else ()
     if outer == "zstd":
-        return said if start.startswith(_ZSTD) else ()
+        return said if start.startswith(magic.ZSTANDARD) else ()
     try:
         for _ in _decoder(outer)(start):
             break
@@ -113,7 +112,7 @@ class _Zlib:
     def _inflated(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._running.eof:
-                if self._bits <= zlib.MAX_WBITS or not data.startswith(_GZIP):
+                if self._bits <= zlib.MAX_WBITS or not data.startswith(magic.GZIP):
                     return  # what follows the end is padding
                 self._running = zlib.decompressobj(self._bits)
             try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from d4c_pipeline.files import magic
 from d4c_pipeline.files.disk import require_room
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
@@ -25,7 +26,6 @@ from d4c_pipeline.sources.port import Arrived, Fetched
 from d4c_pipeline.transport.hosts import HOSTS, Hosts
 from d4c_pipeline.transport.patience import FAILURES, persist
 
-_GZIP = b"\x1f\x8b"
 Report = Callable[[str, int, int | None], None]
 
 
@@ -178,7 +178,7 @@ class Download:
         if (
             not self._unpacked
             and wanted.name.lower().endswith(".gz")
-            and not (part.start or b"\x1f\x8b").startswith(_GZIP)
+            and not (part.start or magic.GZIP).startswith(magic.GZIP)
         ):
             # Google Cloud Storage unpacks what it holds as gzip for whoever accepts no gzip.
             self._unpacked = True

@@ -13,6 +13,8 @@ from email.message import Message
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote_plus, urlsplit
 
+from d4c_pipeline.files import magic
+
 _MARKUP = frozenset({".gml", ".kml"})
 _JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson", ".geojsonl", ".geojsons"})
 _TEXT = frozenset({".csv", ".tsv", ".txt"})
@@ -33,13 +35,6 @@ _TYPES = {
     "application/gml+xml": ".gml",
     "application/vnd.google-earth.kml+xml": ".kml",
 }
-_BINARY = (
-    (b"SQLite format 3\x00", ".gpkg"),
-    (b"PAR1", ".parquet"),
-    (b"fgb", ".fgb"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".xls"),
-    (b"\x00\x00\x27\x0a", ".shp"),
-)
 # Suffixes of what answers a request, which say nothing about the answer.
 _SCRIPTS = frozenset({
     ".php", ".asp", ".aspx", ".ashx", ".asmx", ".axd", ".jsp", ".jspx", ".do", ".action", ".cgi", ".pl", ".py", ".cfm",
@@ -73,7 +68,7 @@ def told(name: str, path: Path, url: str, *, disposition: str | None, content_ty
     with path.open("rb") as file:
         start = file.read(_LOOK)
     packed = ""
-    if start.startswith(b"\x1f\x8b"):  # one file in a gzip is called by what it holds
+    if start.startswith(magic.GZIP):  # one file in a gzip is called by what it holds
         start, packed = _unzipped(start), ".gz"
     found = _of_binary(path, start)
     if found is None:
@@ -83,11 +78,11 @@ def told(name: str, path: Path, url: str, *, disposition: str | None, content_ty
 
 def _of_binary(path: Path, start: bytes) -> str | None:
     """The suffix of a binary format, "" of an archive; None of text."""
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith(magic.ZIP):
         return _of_zip(path)
-    if start.startswith((b"7z\xbc\xaf\x27\x1c", b"PK")) or start[257:262] == b"ustar":
+    if start.startswith((magic.SEVEN_ZIP, magic.ANY_ZIP)) or magic.is_tar(start):
         return ""
-    return next((suffix for beginning, suffix in _BINARY if start.startswith(beginning)), None)
+    return next((suffix for beginning, suffix in magic.SUFFIXES.items() if start.startswith(beginning)), None)
 
 
 def _unzipped(start: bytes) -> bytes:
