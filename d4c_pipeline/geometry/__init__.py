@@ -2,3 +2,7 @@
 
 Reading geometry from files belongs to `readers`.
 """
+
+from d4c_pipeline.tables import light  # before shapely: without it Arrow loads pandas, which takes seconds
+
+__all__ = ["light"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits, beyond
-from d4c_pipeline.readers.inputs import Member
+from d4c_pipeline.readers.member import Member
 from d4c_pipeline.tables.native import Native
 
 _ROWS = 1_000_000  # of a view that joins, or of a tree of SQLite's whose pages are each other's children

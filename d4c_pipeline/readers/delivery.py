@@ -1,19 +1,15 @@
-"""A delivery read: its files chosen by `inputs`, each opened by the reader of its format, one stream of rows handed on.
+"""Reads a delivery: `inputs` chooses the files, the format of each opens its parts, one stream of rows comes out.
 
-What a format looks like inside is known to the other modules here, which are imported when a file wants them: a table
-needs neither GDAL nor PROJ, and a cold process should not wait for them.
+`registry` finds the format of a file. Libraries of a format are imported when a file needs them: a table needs neither
+GDAL nor PROJ.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 
@@ -21,16 +17,14 @@ from d4c_pipeline.files.unpack import is_archive
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
-from d4c_pipeline.readers import bounded, hive, inputs
-from d4c_pipeline.readers.inputs import Member
+from d4c_pipeline.readers import bounded, hive, inputs, registry, rows
+from d4c_pipeline.readers.member import Member
 from d4c_pipeline.sandbox import activity
-from d4c_pipeline.tables.native import Native, Part, with_rows, with_typed_nulls
+from d4c_pipeline.tables.native import Native, Part, with_rows
 
 # ruff: noqa: PLC0415
 
-Result = TypeVar("Result")
 _TOLD = 3  # files
-_GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 
 
 def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads: int | None = None) -> Native:
@@ -62,17 +56,7 @@ def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tupl
     packed = [native for native in natives if native.is_file() and is_archive(native)]
     if not packed or not isinstance(processing, VectorProcessing):
         return inputs.choose(processing, natives, work)
-    return _while_loading(partial(inputs.choose, processing, natives, work), "geometry.cleaning", "readers.vector")
-
-
-def _while_loading(work: Callable[[], Result], *modules: str) -> Result:
-    # Unpacking and looking through a file leave Python to others: meanwhile a cold process loads what features need in
-    # any case.
-    with ThreadPoolExecutor(1, thread_name_prefix="d4c-beside") as pool:
-        done = pool.submit(work)
-        for module in modules:
-            import_module(f"d4c_pipeline.{module}")
-        return done.result()
+    return rows.while_loading(partial(inputs.choose, processing, natives, work), "geometry.cleaning", "readers.vector")
 
 
 def _limited(member: Member, processing: Processing, threads: int | None, limits: Limits) -> list[Part]:
@@ -89,76 +73,9 @@ def _limited(member: Member, processing: Processing, threads: int | None, limits
 
 def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
     activity.now(f"opening {member.name}")
-    if member.suffix in inputs.TEXT_SUFFIXES and not member.is_mapinfo:
-        from d4c_pipeline.readers import text
-
-        return [_table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)]
-    if member.suffix in inputs.WORKBOOK_SUFFIXES:
-        from d4c_pipeline.readers import text, workbook
-
-        if workbook.kind(member.path) == "text":  # CSV under the name .xls, as portals export it
-            return [
-                _table(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)
-            ]
-        sheets = workbook.sheets(member.path, processing)
-        return [
-            _table(member, processing, sheet, partial(workbook.read, member.path, processing, sheet), threads)
-            for sheet in sheets
-        ]
-    if member.suffix in inputs.PARQUET_SUFFIXES:
-        from d4c_pipeline.readers import parquet
-
-        return [_table(member, processing, None, lambda: parquet.read(member.path, processing), threads)]
-    if member.suffix == ".json":
-        from d4c_pipeline.readers import esri
-
-        if esri.is_esri(member.path):
-            return _of_esri(member, processing)
-    if member.suffix in inputs.JSON_SUFFIXES and not _is_geojson(member, processing):
-        from d4c_pipeline.readers import json_rows
-
-        return [_table(member, processing, None, lambda: json_rows.read(member.path, processing), threads)]
-    from d4c_pipeline.readers import vector
-
-    return vector.parts(member, processing)
-
-
-def _of_esri(member: Member, processing: Processing) -> list[Part]:
-    from d4c_pipeline.readers import esri, vector
-
-    return [
-        replace(part, open=lambda part=part: esri.told(part.open(), member.path))
-        for part in vector.parts(member, processing)
-    ]
-
-
-def _table(
-    member: Member, processing: Processing, layer: str | None, opener: Callable[[], Native], threads: int | None
-) -> Part:
-    # Features of a format that knows no geometry: columns with coordinates make it.
-    def placed() -> Native:
-        if not isinstance(processing, VectorProcessing):
-            return with_typed_nulls(opener(), processing.nulls)
-        native = _while_loading(opener, "geometry.cleaning", "readers.coordinates")
-        numeric = [name for name in (processing.longitude, processing.latitude) if name is not None]
-        native = with_typed_nulls(native, processing.nulls, numeric=numeric)
-        if native.crs is not None:
-            return native
-        from d4c_pipeline.readers import coordinates
-
-        return coordinates.with_geometry(native, processing, member.path, threads=threads)
-
-    return Part(member.name, layer, placed)
-
-
-def _is_geojson(member: Member, processing: Processing) -> bool:
-    if isinstance(processing, VectorProcessing):
-        if processing.longitude is not None or processing.geometry_wkt is not None:
-            return False
-        if processing.sql is None:
-            return True
-    with member.path.open("rb") as handle:
-        return _GEOJSON.search(handle.read(1 << 16)) is not None
+    form = registry.format_of(member.name, member.path)
+    assert form is not None  # noqa: S101 - `inputs` chooses readable files only
+    return form.open(member, processing, threads)
 
 
 def _origin(part: Part, *, several: bool) -> str:

@@ -7,30 +7,16 @@ GDAL's zip layer takes several times as long.
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from d4c_pipeline.files import magic
 from d4c_pipeline.files.unpack import Budget, budget, is_archive, unpack
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, TableProcessing
+from d4c_pipeline.readers import registry
+from d4c_pipeline.readers.member import DBF, GDB, Member, suffix_of
 
-PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet", ".pq"})
-TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".txt"})
-JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
-WORKBOOK_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
-GDB = ".gdb"
-DBF = ".dbf"
-# Of MapInfo; `.tab` is what tab-separated text is called too.
-_TABLE_OF_MAPINFO = re.compile(rb"\s*!table\s", re.IGNORECASE)
-_RASTER_OF_MAPINFO = re.compile(rb'\bType\s+"?RASTER', re.IGNORECASE)
-_SURE_VECTOR = PARQUET_SUFFIXES | {
-    ".shp", ".gpkg", GDB, ".geojson", ".geojsonl", ".geojsons", ".fgb", ".gml", ".kml", ".mif", ".gpx", ".topojson",
-}  # fmt: skip
 # What publishers deliver as well and is not read, so that a refusal can say it.
 _NOT_READ = {
     ".dwg": "a drawing", ".dxf": "a drawing", ".dgn": "a drawing", ".mdb": "an Access database",
@@ -42,49 +28,13 @@ _NOT_READ = {
     ".ecw": "a raster", ".img": "a raster", ".asc": "a raster", ".nc": "gridded data", ".grib2": "gridded data",
     ".las": "a point cloud", ".laz": "a point cloud", ".pdf": "a document", ".docx": "a document", ".doc": "a document",
 }  # fmt: skip
-_READABLE = _SURE_VECTOR | TEXT_SUFFIXES | JSON_SUFFIXES | WORKBOOK_SUFFIXES | {DBF}
 # What Statistics Canada packs beside a table (its metadata, and the line at which each geography begins), and what a
 # CKAN portal says of a package.
 _ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
-# Whoever sees a file begin otherwise has an error page or something else under the name.
-_MAGIC = {
-    ".shp": (magic.SHAPEFILE,),
-    ".gpkg": (magic.SQLITE,),
-    ".fgb": (magic.FLATGEOBUF,),
-    ".geojson": (b"{", b"["),
-    ".json": (b"{", b"["),
-    ".jsonl": (b"{", b"[", b"\x1e"),
-    ".ndjson": (b"{", b"[", b"\x1e"),
-    ".geojsonl": (b"{", b"\x1e"),
-    ".geojsons": (b"{", b"\x1e"),
-    ".gml": (b"<",),
-    ".kml": (b"<",),
-    ".gpx": (b"<",),
-    ".topojson": (b"{",),
-    **dict.fromkeys(PARQUET_SUFFIXES, (magic.PARQUET,)),
-}
 _TABLE_OF_GDB = ".gdbtable"
 _OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")
 _HTML = (b"<!doctype html", b"<html")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file (or the folder of a File Geodatabase) to read: its name in the delivery, where it lies now."""
-
-    name: str
-    path: Path
-
-    @property
-    def suffix(self) -> str:
-        """In lower case, with the dot."""
-        return _suffix(self.name)
-
-    @cached_property
-    def is_mapinfo(self) -> bool:
-        """Whether it is a table of MapInfo, whose `.tab` is no tab-separated text."""
-        return self.suffix == ".mif" or (self.suffix == ".tab" and _is_table_of_mapinfo(self.path))
 
 
 def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple[Member, ...]:
@@ -98,7 +48,8 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     """
     if not natives:
         raise DataError("There are no native files to read", "Fetch the vintage first")
-    found = _without_rasters(_with_geodatabases(_gather(natives, work), natives, work))
+    found = _with_geodatabases(_gather(natives, work), natives, work)
+    found = {name: path for name, path in found.items() if not registry.is_skipped(name, path)}
     candidates = _of_kind(processing, found)
     if isinstance(processing, TableProcessing) and processing.wds is not None:
         candidates = _without_french_twins(candidates)
@@ -108,7 +59,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
             if processing.member
             else f"is of a known kind for a {processing.kind}"
         )
-        known = {name: _NOT_READ[suffix] for name in found if (suffix := _suffix(name)) in _NOT_READ}
+        known = {name: _NOT_READ[suffix] for name in found if (suffix := suffix_of(name)) in _NOT_READ}
         if known and not processing.member:
             said = "; ".join(f"{name} is {what}" for name, what in list(known.items())[:3])
             raise DataError(
@@ -126,8 +77,11 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         )
     chosen = tuple(Member(name, found[name]) for name in candidates)
     for member in chosen:
-        _check_beginning(member)
-        _check_parts(member, with_geometry=processing.kind == "vector")
+        form = registry.format_of(member.name, member.path)
+        assert form is not None  # noqa: S101 - only files of a format are candidates
+        _check_beginning(member, form.beginnings[member.suffix])
+        if form.check is not None:
+            form.check(member, processing.kind == "vector")
     return chosen
 
 
@@ -168,7 +122,7 @@ def _gather(natives: Sequence[Path], work: Path) -> dict[str, Path]:
 
 def _is_packed(path: Path) -> bool:
     # A workbook is a zip too, but read as what it is.
-    return path.suffix.lower() not in WORKBOOK_SUFFIXES and is_archive(path)
+    return not registry.is_packed(path) and is_archive(path)
 
 
 def _unpacked(archive: Path, folder: Path, left: Budget, depth: int = 1) -> list[tuple[str, Path]]:
@@ -187,18 +141,18 @@ def _unpacked(archive: Path, folder: Path, left: Budget, depth: int = 1) -> list
 def _with_geodatabases(found: dict[str, Path], natives: Sequence[Path], work: Path) -> dict[str, Path]:
     # The files of a folder with tables of a File Geodatabase are one, whatever the folder is called (or if it is none:
     # the top of the archive); so are those of a folder `x.gdb`. GDAL knows one by the ending of the folder's name.
-    tables = {PurePosixPath(name).parent for name in found if _suffix(name) == _TABLE_OF_GDB}
+    tables = {PurePosixPath(name).parent for name in found if suffix_of(name) == _TABLE_OF_GDB}
     out: dict[str, Path] = {}
     for name, path in found.items():
         parts = PurePosixPath(name).parts
         depth = next((at for at, part in enumerate(parts[:-1]) if part.lower().endswith(GDB)), None)
         parent = PurePosixPath(name).parent
-        if parent in tables and _suffix(name).startswith((_TABLE_OF_GDB, *_OTHERS_OF_GDB)):
+        if parent in tables and suffix_of(name).startswith((_TABLE_OF_GDB, *_OTHERS_OF_GDB)):
             called, folder = _geodatabase(parent, path.parent, natives, work)
             out[called] = folder
         elif depth is None or any(each.is_relative_to(PurePosixPath(*parts[: depth + 1])) for each in tables):
             # Beside the tables lie files that belong to none (a readme, locks).
-            if parent not in tables or _suffix(name) in _READABLE:
+            if parent not in tables or registry.is_readable(name):
                 out[name] = path
         else:
             out["/".join(parts[: depth + 1])] = path.parents[len(parts) - depth - 2]
@@ -219,46 +173,23 @@ def _geodatabase(parent: PurePosixPath, folder: Path, natives: Sequence[Path], w
     return called.as_posix(), place
 
 
-def _without_rasters(found: dict[str, Path]) -> dict[str, Path]:
-    # A `.tab` of MapInfo may do no more than give an image its place.
-    return {name: path for name, path in found.items() if not (_suffix(name) == ".tab" and _is_raster(path))}
-
-
-def _is_table_of_mapinfo(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        return _TABLE_OF_MAPINFO.match(handle.read(64)) is not None
-
-
-def _is_raster(path: Path) -> bool:
-    if not _is_table_of_mapinfo(path):
-        return False
-    with path.open("rb") as handle:
-        return _RASTER_OF_MAPINFO.search(handle.read(4096)) is not None
-
-
 def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
     names = [name for name in found if "__MACOSX" not in name and not PurePosixPath(name).name.startswith(".")]
     if processing.member:
         matching = [name for name in names if _matches(name, processing.member)]
-        exact = [name for name in matching if _suffix(name) in _READABLE]
+        exact = [name for name in matching if registry.is_readable(name)]
         # A glob such as `roads.*` matches a shapefile's parts too; its .shp stands for them.
-        with_shp = {PurePosixPath(name).with_suffix("") for name in exact if _suffix(name) == ".shp"}
-        return [name for name in exact if _suffix(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
-    mapinfo = [name for name in _of(names, {".tab"}) if _is_table_of_mapinfo(found[name])]
-    text = [name for name in _of(names, TEXT_SUFFIXES - {".txt"}) if not _is_about(name) and name not in mapinfo]
-    text = text or _of(names, {".txt"})
-    vector, workbooks = mapinfo + _of(names, _SURE_VECTOR), _of(names, WORKBOOK_SUFFIXES)
-    json = [name for name in _of(names, JSON_SUFFIXES) if not _is_about(name)]
-    if processing.kind == "vector":
-        # Zips of other formats carry .json beside the data (licences, styles): features in it are the last guess.
-        return vector or json or text or workbooks
-    return text or workbooks or vector or json or _of(names, {DBF})
-
-
-def _of(names: list[str], suffixes: frozenset[str] | set[str]) -> list[str]:
-    return [name for name in names if _suffix(name) in suffixes]
+        with_shp = {PurePosixPath(name).with_suffix("") for name in exact if suffix_of(name) == ".shp"}
+        return [name for name in exact if suffix_of(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
+    groups: dict[str, list[str]] = {}
+    recognised: set[str] = set()
+    for name in names:
+        form = registry.format_of(name, found[name])
+        if form is not None and not _is_about(name):
+            groups.setdefault(form.group, []).append(name)
+            recognised |= {name} if form.recognise is not None else set()
+    first = next((groups[group] for group in registry.PREFERENCE[processing.kind] if group in groups), [])
+    return sorted(first, key=lambda name: name not in recognised)
 
 
 def _without_french_twins(names: list[str]) -> list[str]:
@@ -274,30 +205,7 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(PurePosixPath(name).name, pattern)
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _check_parts(member: Member, *, with_geometry: bool) -> None:
-    # GDAL reads a table of MapInfo without its parts as one without rows, columns or geometry.
-    if not member.is_mapinfo:
-        return
-    needed = (".mid",) if member.suffix == ".mif" else (".dat", ".map", ".id") if with_geometry else (".dat",)
-    beside = {other.name.lower() for other in member.path.parent.iterdir()}
-    stem = member.path.stem.lower()
-    head = member.path.read_bytes()[:4096].upper()
-    if member.suffix == ".tab" and b"NATIVE" not in head:  # a view, or a table over a file of another format
-        raise DataError(
-            f"{member.path.name} is a MapInfo table of a kind that is not read", "Have the source deliver a native one"
-        )
-    if missing := [suffix for suffix in needed if f"{stem}{suffix}" not in beside]:
-        raise DataError(
-            f"{member.path.name} is a MapInfo table that came without its {' and '.join(missing)} file",
-            "Have the source deliver all parts of the table",
-        )
-
-
-def _check_beginning(member: Member) -> None:
+def _check_beginning(member: Member, beginnings: tuple[bytes, ...]) -> None:
     if member.path.is_dir():
         return
     with member.path.open("rb") as handle:
@@ -309,7 +217,6 @@ def _check_beginning(member: Member) -> None:
         raise DataError(
             f"{member.path.name} is an HTML page, not data", "Look at the address the source names, then fetch again"
         )
-    magic = _MAGIC.get(member.suffix)
-    in_utf16 = head.startswith(_UTF16) and magic is not None and magic[0] in (b"<", b"{")
-    if magic and not in_utf16 and not (beginning.startswith(magic) or head.startswith(magic)):
+    in_utf16 = head.startswith(_UTF16) and beginnings[:1] in ((b"<",), (b"{",))
+    if beginnings and not in_utf16 and not (beginning.startswith(beginnings) or head.startswith(beginnings)):
         raise DataError(f"{member.path.name} does not begin as a {member.suffix} file does", "Fetch the vintage again")

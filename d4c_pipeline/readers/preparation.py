@@ -21,7 +21,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.readers import dbf
 from d4c_pipeline.readers.exact import Exact, in_slices
-from d4c_pipeline.readers.inputs import DBF, GDB, Member
+from d4c_pipeline.readers.member import DBF, GDB, Member
 from d4c_pipeline.tables.gdal import pyogrio, thread_config
 
 SEQUENCE = frozenset({".geojsonl", ".geojsons", ".jsonl", ".ndjson"})

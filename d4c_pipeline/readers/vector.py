@@ -26,8 +26,8 @@ from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.readers import answers, bounded, dbf, sqlite_bounds, wholeness
 from d4c_pipeline.readers import encoding as encodings
 from d4c_pipeline.readers.exact import Exact
-from d4c_pipeline.readers.inputs import DBF, Member
 from d4c_pipeline.readers.listening import Listener
+from d4c_pipeline.readers.member import DBF, Member
 from d4c_pipeline.readers.preparation import HAS_FIDS, SEQUENCE, examined, gdal_name, prepared
 from d4c_pipeline.tables.gdal import pyogrio
 from d4c_pipeline.tables.native import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.readers import answers, dbf, markup
-from d4c_pipeline.readers.inputs import DBF, Member
+from d4c_pipeline.readers.member import DBF, Member
 
 _BLOCK = 1 << 20
 _RECORD_SEPARATOR = b"\x1e"

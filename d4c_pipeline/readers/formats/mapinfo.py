@@ -1,0 +1,54 @@
+"""Tables of MapInfo: native ones, whose `.tab` is otherwise tab-separated text, and the interchange format."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.readers.formats.gdal import open_layers
+from d4c_pipeline.readers.member import Member
+from d4c_pipeline.readers.registry import Format
+
+_TABLE = re.compile(rb"\s*!table\s", re.IGNORECASE)
+_RASTER = re.compile(rb'\bType\s+"?RASTER', re.IGNORECASE)
+
+
+def _is_table(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        return _TABLE.match(handle.read(64)) is not None
+
+
+def _is_raster(path: Path) -> bool:
+    # Such a table only places an image on the map.
+    if not _is_table(path):
+        return False
+    with path.open("rb") as handle:
+        return _RASTER.search(handle.read(4096)) is not None
+
+
+def _check(member: Member, with_geometry: bool) -> None:
+    # GDAL reads a table without its parts as one without rows, columns or geometry.
+    needed = (".mid",) if member.suffix == ".mif" else (".dat", ".map", ".id") if with_geometry else (".dat",)
+    beside = {other.name.lower() for other in member.path.parent.iterdir()}
+    stem = member.path.stem.lower()
+    head = member.path.read_bytes()[:4096].upper()
+    if member.suffix == ".tab" and b"NATIVE" not in head:  # a view, or a table over a file of another format
+        raise DataError(
+            f"{member.path.name} is a MapInfo table of a kind that is not read", "Have the source deliver a native one"
+        )
+    if missing := [suffix for suffix in needed if f"{stem}{suffix}" not in beside]:
+        raise DataError(
+            f"{member.path.name} is a MapInfo table that came without its {' and '.join(missing)} file",
+            "Have the source deliver all parts of the table",
+        )
+
+
+FORMATS = (
+    Format(
+        beginnings={".tab": ()}, group="features", open=open_layers, recognise=_is_table, check=_check, skip=_is_raster
+    ),
+    Format(beginnings={".mif": ()}, group="features", open=open_layers, check=_check),
+)
