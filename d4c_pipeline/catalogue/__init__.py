@@ -1,5 +1,5 @@
-"""What readers query: the STAC item of a release, the one STAC GeoParquet of all releases, the static STAC tree.
+"""The catalogue: the STAC item of a release, the one STAC GeoParquet file of all releases, the static STAC tree.
 
-Here belong the documents and how they are checked; which releases go into them is read from the ledger by `chain`,
-and where they are served is decided by `stores`. The concept is explained at https://stacspec.org.
+Here belong the documents and their validation. `chain` selects the releases from the ledger; `stores` serves the files.
+https://stacspec.org
 """

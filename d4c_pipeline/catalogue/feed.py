@@ -1,6 +1,6 @@
-"""RSS and Atom feeds of the torrents: what a torrent client follows to have every new release by itself.
+"""RSS and Atom feeds of the torrents, from which a torrent client downloads every new release.
 
-Here is what stands in a feed; which torrents there are is read from the ledger by `chain`. Formats: RSS 2.0
+Here belongs the content of a feed; `chain` selects the torrents from the ledger. Formats: RSS 2.0
 (https://www.rssboard.org/rss-specification) and Atom (RFC 4287), the `.torrent` as the enclosure of each entry.
 """
 

@@ -1,7 +1,7 @@
-"""All versions of all datasets in one STAC GeoParquet file: what a reader queries with one line of SQL.
+"""All versions of all datasets in one STAC GeoParquet file, which readers query with one line of SQL.
 
-Here belong the Arrow schema of that file and how it is written; the items come from `stac_item`, and which they are is
-read from the ledger by `chain`. Source of the format: https://stac-utils.github.io/stac-geoparquet, geoparquet.org.
+Here belong the Arrow schema and the writer of that file; `stac_item` makes the items, `chain` selects them from the
+ledger. Source of the format: https://stac-utils.github.io/stac-geoparquet, geoparquet.org.
 """
 
 from __future__ import annotations

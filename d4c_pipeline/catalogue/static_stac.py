@@ -1,7 +1,7 @@
-"""The catalogue as a tree of small JSON files that a browser, a crawler or pystac walks without any server.
+"""The catalogue as a tree of small JSON files that a browser, a crawler or pystac reads without a server.
 
-Here belong the catalog, a collection per dataset and the items in their places; the items themselves are made by
-`stac_item`, and putting the files into a store belongs to `stores`.
+Here belong the catalog, one collection per dataset and the places of the items; `stac_item` makes the items, `stores`
+keeps the files.
 Source: https://github.com/radiantearth/stac-spec/blob/master/best-practices.md (self-contained catalogs)
 """
 

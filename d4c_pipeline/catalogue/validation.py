@@ -1,7 +1,7 @@
-"""Are our STAC documents what the standard says? Checked against JSON Schemas that lie on the disk, never the network.
+"""Validates our STAC documents against JSON Schemas on the disk, without the network.
 
-Here belong the schemas' places and the check; what the documents say is decided in `stac_item` and `static_stac`. The
-core schemas are pystac's; those of the extensions lie in `schemas/` (its README names their origin).
+Here belong the places of the schemas and the validation; `stac_item` and `static_stac` decide the content. The core
+schemas are pystac's; the schemas of extensions lie in `schemas/` (its README names their origin).
 Source: https://github.com/radiantearth/stac-spec and https://stac-extensions.github.io
 """
 

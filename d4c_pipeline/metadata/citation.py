@@ -1,6 +1,6 @@
-"""Our words in the words of other metadata standards: here, DataCite's recommended citation.
+"""DataCite's recommended citation of a release.
 
-Here belong pure mappings of a dataset and its release; the record that an archive wants is made by `archives`.
+Here belong pure mappings of a dataset and its release; `archives` makes the record of an archive.
 Source of the form: https://support.datacite.org/docs/data-citation
 """
 

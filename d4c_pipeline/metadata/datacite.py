@@ -1,6 +1,6 @@
-"""A record's metadata in DataCite's words, and whether they are valid against DataCite's schema, asked before any call.
+"""Maps a record's metadata to DataCite's schema and validates them before any call to an archive.
 
-Here belong the mapping and the judgement; the schema is the one that the package `datacite` ships, nothing is fetched.
+The schema ships with the package `datacite`; nothing is fetched.
 Reference: https://datacite-metadata-schema.readthedocs.io/en/4.5/
 """
 

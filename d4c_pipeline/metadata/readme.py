@@ -1,7 +1,7 @@
-"""The README of a release, for people who find nothing but its record: what it is, how to open it, how to cite it.
+"""The README of a release, for readers who have only its record: content, how to open it, how to cite it.
 
-English first, French after, both complete. It says only what is known before publication and never changes after, so
-the same release gives the same bytes.
+English comes first, then French, both complete. It has only facts known before publication, so the same release gives
+the same bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The metadata of a record, mapped from a dataset's declaration and a release, and judged before any call.
+"""The metadata of a record, mapped from a dataset's declaration and a release, and validated before any call.
 
-Here belong their meaning and their JSON form, which the local archive keeps. How an archive's own schema spells them
-belongs to that archive's client.
+Here belong their meaning and their JSON form, which the local archive keeps. The schema of another archive belongs to
+its client.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""How the data of a release falls into files: one, or several parts; their names, and one digest over the set.
+"""The parts of a release's data: one file or several, their names, and one digest over the set.
 
-Where the rows are cut belongs to `geoparquet.partition`, which dataset asks for it to `outputs.Partition`. Nothing here
-opens a file.
+Dividing the rows belongs to `geoparquet.partition`, the declaration to `outputs.Partition`. Nothing here opens a file.
 """
 
 from __future__ import annotations

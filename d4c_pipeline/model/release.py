@@ -1,6 +1,6 @@
-"""Releases, their artifacts, native files and copies: what the ledger remembers and the rooms hand to each other.
+"""Releases, artifacts, native files, deposits and copies, as the ledger records them and the rooms pass them on.
 
-How any of it is stored belongs to `ledger`; who may move a deposit from state to state belongs to `archives`.
+Storing them belongs to `ledger`; moving a deposit from state to state belongs to `archives`.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ ITEM_NAME = "item.json"
 """The file of a release that holds its STAC item."""
 
 CHECKSUMS_NAME = "checksums.sha256"
-"""What a release is planned with, and so what gives it its identifier."""
+"""The list of the files that a release is planned with, which determine its identifier."""
 CHECKSUMS_REST_NAME = "checksums-rest.sha256"
-"""What follows from the plan: the list above, README, torrents and item."""
+"""The list of the files that follow from the plan: the list above, README, torrents, item."""
 DERIVED_ROLES = frozenset({ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL, ArtifactRole.NOTEBOOK})
-"""Roles of files that are made of the data, where a dataset asks for them."""
+"""Roles of the files that are made of the data where a dataset declares them."""
 AFTER_ITEM = frozenset({ArtifactRole.METADATA, ArtifactRole.CHECKSUMS_REST})
-"""Roles of what the item does not name: itself, and the list with its checksum."""
+"""Roles that the item does not list: the item itself and the list with its checksum."""
 
 
 class ReleaseState(StrEnum):
-    """A release is planned, then published for ever; a plan that was overtaken is abandoned."""
+    """A release is planned, then published; a plan is abandoned when a newer build replaces it."""
 
     PLANNED = "planned"
     PUBLISHED = "published"
@@ -121,11 +121,11 @@ LEFT_OUT = "rows_left_out_of_files"
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What is known of the data of a release without opening it again; it travels through the ledger as JSON.
+    """The summary of a release's data, which no reader has to open again; the ledger stores it as JSON.
 
     `bounds` are west, south, east, north in degrees (EPSG:4326) and None for tables; `crs` is `EPSG:n` or None;
-    `geometry_types` are GeoParquet's names; `report` holds what the processing noticed (repaired, null, duplicates...).
-    `parts` are the files it lies in, sorted by name; `partition` says in words how it was cut, None for one file.
+    `geometry_types` are GeoParquet's names; `report` holds counts of the processing (repaired, null, duplicates...).
+    `parts` are the files it lies in, sorted by name; `partition` describes the partition, None for one file.
     """
 
     rows: int
@@ -311,7 +311,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class PrunedCopy:
-    """What was a copy until retention gave it up; `deleted_at` is None until the file is known to be gone."""
+    """A copy that retention has pruned; `deleted_at` is None until its deletion is verified."""
 
     release_id: int
     artifact: str

@@ -1,7 +1,7 @@
-"""A build and what is derived from it, made in a process of its own: what that does, and what its answer may be.
+"""A build and its derived files, made in a separate process: the work there, and the check of its answer here.
 
-`make` runs there, among foreign bytes; `made` judges its answer in the run, which takes nothing from it on trust. How
-such a process is held belongs to `sandbox`, the steps of the build to `build` and `derived`.
+`make` runs in that process, on foreign bytes; `made` validates its answer in the run and trusts nothing in it. Starting
+and limiting the process belongs to `sandbox`, the steps of the build to `build` and `derived`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One build: the native files of a vintage in, data files and `profile.json` out, always the same bytes.
+"""One build: from the native files of a vintage to data files and `profile.json`, always the same bytes.
 
-This module is the order of the steps; each step has a module of its own. Hashing, versions and names come after it.
+This module orders the steps; each step has a module of its own. Hashing, versions and names belong to `chain`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The dataset's own notebook: run by papermill over Parquet files, its tables taken, the executed copy kept.
+"""Runs the dataset's own notebook with papermill on Parquet files, collects its tables, keeps the executed copy.
 
-How a run shows up in Dagster is orchestration's matter; what the tables become afterwards is the same as for any other
-rows. A notebook runs as its author: unlike SQL it can read files and reach the network, so only reviewed ones belong
-beside a definition. https://papermill.readthedocs.io
+Showing a run in Dagster belongs to `orchestration`; the tables are processed like any other rows. A notebook runs with
+the rights of its process: unlike SQL it can read files and use the network, so only reviewed notebooks belong beside a
+definition. https://papermill.readthedocs.io
 """
 
 from __future__ import annotations

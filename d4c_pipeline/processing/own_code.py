@@ -1,7 +1,7 @@
-"""The dataset's own code, SQL or a notebook, on the way of its rows: clean geometry in, whatever it makes of them out.
+"""Applies the dataset's own code, SQL or a notebook, to its rows after geometry is cleaned.
 
-What code may do is decided in `transform` and `notebook`. It sees geometry in longitude and latitude. SQL also gets the
-rows whose geometry can't be cleaned, marked, since it may be there to drop them.
+What the code may do is decided in `transform` and `notebook`. Code sees geometry in longitude and latitude. SQL also
+gets the rows whose geometry cannot be cleaned, marked, so that it can drop them.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.

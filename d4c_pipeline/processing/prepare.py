@@ -1,7 +1,7 @@
-"""From what a reader hands out to rows that only want sorting: cleaned, transformed, arranged, put on the shelf.
+"""Prepares the rows of a reader for sorting: cleans geometry, transforms, arranges columns, stores the batches.
 
-Batches go through one after the other, spread over threads, and wait in memory or in a file until what depends on all
-of them is known: the narrowest types, and which geometries are made multi ones. Order and writing come after.
+Threads share the batches. They wait in memory or in a file until all have been read, since the narrowest types and the
+promotion to multi geometries depend on all rows. Ordering and writing belong to `geoparquet`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What an operator sees of the data at a glance: first rows and profile as Markdown, a picture of the geometry.
+"""A preview of the data for operators: first rows and profile as Markdown, a picture of the geometry.
 
-Where the UI shows them belongs to `orchestration`; the picture is an artifact too where `derived` is asked for it.
+Its place in the UI belongs to `orchestration`; `derived` makes the same picture an artifact.
 """
 
 from __future__ import annotations

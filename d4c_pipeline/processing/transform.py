@@ -1,6 +1,6 @@
-"""The dataset's own SQL: one DuckDB SELECT over `source` and other inputs, run so that it answers the same everywhere.
+"""Runs the dataset's own SQL: one DuckDB SELECT over `source` and other inputs, with the same result everywhere.
 
-What it may read and call is decided here; the order of its rows is not its business (`order` decides that).
+This module decides what the SQL may read and call. Rows are sorted later, so their order here does not matter.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Work on foreign bytes in a process of its own, with limits and without credentials: a crash costs one step.
+"""Runs work on foreign bytes in a separate process, with limits and without credentials: a crash costs one step.
 
-`call` is what a run uses; it talks to a `server`, which starts each piece of work as a fork of itself (`inside`) and
-watches its time and memory. What the work is belongs to the caller; what such a process may reach is set in `reach`.
+A run uses `call`; it talks to a `server`, which forks itself for each piece of work (`inside`) and limits its time and
+memory. The work itself belongs to the caller; `reach` limits what the process can access.
 """

@@ -1,6 +1,6 @@
-"""What a build is doing now: told as it goes, so that where it died can be said when it can't say so itself.
+"""Reports the current activity of a build, so that an error can name it when the process dies without an answer.
 
-Who listens (the process of a build, `inside`) and what is made of it belongs there.
+The process of a build (`inside`) registers the listener.
 """
 
 from __future__ import annotations

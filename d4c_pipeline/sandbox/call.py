@@ -1,6 +1,6 @@
-"""How a run has work done in a process of its own, and what it says when that process does not live to answer.
+"""Runs work in a separate process, and words the error when that process dies without an answer.
 
-A server is started at the first call, or by `warm` before there is one, and stays until this process ends.
+The first call, or `warm` before it, starts a server, which runs until this process ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from d4c_pipeline.sandbox.wire import Limits, Reach, Request, receive_message, s
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _PATIENCE = 10  # seconds for a server to end what it started
 # A line of faulthandler's, the innermost call first.
-_FRAME = re.compile(r'File ".*/d4c_pipeline/(?!processing/child/)(?P<file>[^"]+)", line (?P<line>[0-9]+) in ')
+_FRAME = re.compile(r'File ".*/d4c_pipeline/(?!sandbox/)(?P<file>[^"]+)", line (?P<line>[0-9]+) in ')
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The environment of processes that work on foreign bytes or run a dataset's code: an allow-list, never this one's own.
+"""The environment of processes that work on foreign bytes or run a dataset's code: an allow-list.
 
-Whoever starts such a process adds what it alone wants (a home, a hash seed).
+The caller that starts such a process adds the variables that it needs (a home, a hash seed).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Errors on their way out of the process at work: told as JSON there, raised again in the run.
+"""Errors that cross from the working process to the run: sent as JSON there, raised again here.
 
-Ours arrive as what they are. An error that is none of ours is a bug there, and stays one here.
+Our errors keep their type. Any other error is a bug there and is raised as a bug here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The process at work: a fork of the server that gives up what it does not need, does its work, answers and ends.
+"""The working process: a fork of the server that drops its rights, does its work, answers and ends.
 
-From the moment that `reach.restrict` has returned, whatever the bytes make of this process, it can touch no more.
+After `reach.restrict` returns, the process cannot access anything else, whatever the foreign bytes do to it.
 """
 
 from __future__ import annotations

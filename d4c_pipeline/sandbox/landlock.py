@@ -1,7 +1,7 @@
-"""Landlock: the Linux kernel's way for a process to give up files, TCP and signals, for itself and what it starts.
+"""Landlock: a Linux process gives up files, TCP and signals, for itself and its children.
 
-Called through ctypes, as glibc has no functions for it, and what PyPI offers is at its first versions; numbers and
-structures are those of linux/landlock.h. https://docs.kernel.org/userspace-api/landlock.html
+Called through ctypes, since glibc has no functions for it and the packages on PyPI are at their first versions. Numbers
+and structures are those of linux/landlock.h. https://docs.kernel.org/userspace-api/landlock.html
 """
 
 from __future__ import annotations

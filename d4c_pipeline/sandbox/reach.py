@@ -1,7 +1,7 @@
-"""What a process at work may read beside what its request names: Python, its packages, the system's libraries.
+"""The files that a working process may read besides those of its request: Python, its packages, system libraries.
 
-Of /etc and /proc only what libraries look up: an operator's files of settings lie in the one, the environments of
-other processes in the other.
+Of /etc and /proc it may read only files that libraries need: /etc also holds an operator's settings, /proc the
+environments of other processes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The server of a run: a clean process that forks itself for each piece of work and watches over its time and memory.
+"""The server of a run: a clean process that forks itself for each piece of work and limits its time and memory.
 
-It has loaded what a build needs, so that work begins at once; it never parses anything itself. It began without the
-run's environment, and has one thread of Python, so that a fork of it is sound. Should the run end in whatever way, its
-socket closes, and the server ends the work with all that it started.
+It has imported the modules of a build, so that work starts at once, and never parses foreign bytes itself. It starts
+without the run's environment and has one Python thread, so that forking is safe. When the run ends in any way, its
+socket closes, and the server ends the work with all its children.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What only the kernel can arrange for a process: who ends with whom, limits, how it stands when memory runs out.
+"""Kernel settings of a process: death with its parent, resource limits, priority when memory runs out.
 
 Numbers are those of linux/prctl.h and linux/sched.h, called through ctypes where Python has no function.
 """

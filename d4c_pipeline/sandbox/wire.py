@@ -1,7 +1,7 @@
-"""What travels between a run, the server and the process at work, and how.
+"""The messages between a run, the server and the working process.
 
-Towards the work goes a pickle, made by the run, which is trusted. Back comes JSON alone: whoever has parsed hostile
-bytes may be hostile, and unpickling its answer would let it into the run.
+The run sends a pickle, which is trusted. The working process answers in JSON alone: hostile bytes may have taken it
+over, and unpickling its answer would let them into the run.
 """
 
 from __future__ import annotations

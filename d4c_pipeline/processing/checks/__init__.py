@@ -1,5 +1,5 @@
-"""Checks of a finished build: verdicts on its files, without knowing who asks or what is done about a failure.
+"""Checks of a finished build: verdicts on its files.
 
-The way in is `run.run_checks`. Recording verdicts and refusing to publish belong to `chain`, showing them to
+The entry point is `run.run_checks`. Recording verdicts and refusing to publish belong to `chain`, showing them to
 `orchestration`.
 """

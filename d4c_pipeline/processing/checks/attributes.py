@@ -1,6 +1,6 @@
-"""One pass over the attribute columns of a file with Arrow, in bounded memory: rows, nulls, wrongly decoded text.
+"""Reads the attribute columns of a file once with Arrow, in bounded memory: rows, nulls, wrongly decoded text.
 
-What is made of the findings is decided by the checks. Geometry has a pass of its own in `features`.
+The checks judge the findings. `features` reads the geometry.
 """
 
 from __future__ import annotations

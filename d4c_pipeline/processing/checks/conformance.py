@@ -1,6 +1,6 @@
-"""GeoParquet conformance, judged with Arrow alone: metadata, geometry, covering, row groups, compression.
+"""The check of GeoParquet conformance, with Arrow alone: metadata, geometry, covering, row groups, compression.
 
-What is wrong is a failure, what only makes the file slower to query a warning. Specification:
+A violation of the specification is a failure; a file that is only slower to query gets a warning. Specification:
 https://geoparquet.org/releases/v1.1.0/ and https://github.com/apache/parquet-format/blob/master/Geospatial.md
 """
 

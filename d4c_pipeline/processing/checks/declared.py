@@ -1,6 +1,6 @@
-"""Checks of the rows against what the dataset declares: schema, keys, DGUIDs, totals, encoding.
+"""Checks of the rows against the dataset's declaration: schema, keys, DGUIDs, totals, encoding.
 
-Checks of geometry stand in `spatial`, those against an earlier release in `previous`.
+Checks of geometry belong to `spatial`, checks against an earlier release to `previous`.
 """
 
 from __future__ import annotations

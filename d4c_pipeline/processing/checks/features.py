@@ -1,7 +1,6 @@
-"""One pass over the geometry of a file, row group by row group: validity, types, bounds, rings, covering, extent.
+"""Reads the geometry of a file once, by row groups: validity, types, bounds, rings, covering, extent.
 
-Every geometry is looked at, none is sampled; memory is that of a few row groups. What is made of the findings is
-decided by the checks.
+It reads every geometry, without sampling, in the memory of a few row groups. The checks judge the findings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `geo` metadata of a GeoParquet file, read leniently: what is wrong with it is for the check to say."""
+"""Reads the `geo` metadata of a GeoParquet file leniently; the checks judge its errors."""
 
 from __future__ import annotations
 

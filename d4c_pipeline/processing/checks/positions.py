@@ -1,6 +1,6 @@
-"""The check of where features lie, by what the build noticed and by the box of them all; no pass over the file.
+"""The check of the position of features, by the report of the build and the bounds of all; it does not read the file.
 
-Whether each geometry is valid and within a declared extent is judged in `spatial`.
+`spatial` checks whether each geometry is valid and within a declared extent.
 """
 
 from __future__ import annotations

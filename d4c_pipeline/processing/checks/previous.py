@@ -1,6 +1,6 @@
-"""Checks against the newest published release: rows and bounds, by the thresholds that the dataset declares.
+"""Checks against the newest published release: rows and bounds, by the thresholds of the dataset.
 
-Which release that is decides `chain`; what the difference means for the version is measured by `processing.compare`.
+`chain` selects that release; `processing.compare` finds the differences that decide the version.
 """
 
 from __future__ import annotations

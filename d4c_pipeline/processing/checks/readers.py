@@ -1,6 +1,6 @@
-"""The check that others can read the file: Arrow and DuckDB read all of it, geopandas the geometry.
+"""The check that other software reads the file: Arrow and DuckDB read all of it, geopandas the geometry.
 
-A file that geopandas could not hold in memory is read by it in a window only, as its users would; the verdict says so.
+geopandas reads only a window of a file that does not fit into memory, as its users would; the verdict says so.
 """
 
 from __future__ import annotations

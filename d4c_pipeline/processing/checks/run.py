@@ -1,6 +1,6 @@
-"""Which checks there are, which of them apply to a dataset, and running them: one verdict each, whatever happens.
+"""The list of checks, the choice of those that apply to a dataset, and running them: each gives one verdict.
 
-What each of them looks at stands in the modules beside this one.
+A check that raises an error has failed. The checks themselves stand in the modules beside this one.
 """
 
 from __future__ import annotations

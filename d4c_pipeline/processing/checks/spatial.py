@@ -1,6 +1,6 @@
-"""The check of geometry itself: valid, and within the declared extent.
+"""The check of each geometry: valid, and within the declared extent.
 
-What the file says of its geometry is judged in `conformance`.
+`conformance` checks the metadata of the geometry.
 """
 
 from __future__ import annotations

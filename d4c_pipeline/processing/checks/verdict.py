@@ -1,4 +1,4 @@
-"""What a check says, and what it may look at to say it.
+"""The verdict of a check, and the facts of a build that checks read.
 
 The checks themselves stand in the modules beside this one, their order and names in `run`.
 """
@@ -29,7 +29,7 @@ MOST_EXAMPLES = 5
 
 
 class Outcome(IntEnum):
-    """Ordered: the outcome of several is the greatest of them. A FAILURE stops the publication."""
+    """The outcome of a check, ordered: several together have the greatest. A FAILURE stops the publication."""
 
     PASS = 0
     WARNING = 1
@@ -48,9 +48,9 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one check: what was expected, what is, a few rows or values that show it, and what to do.
+    """The result of one check: expected and actual state, a few rows or values as examples, and the remedy.
 
-    `examples` are JSON-ready. `remedy` is empty when nothing is to be done.
+    `examples` are JSON-ready. `remedy` is empty when no action is needed.
     """
 
     check: str
@@ -87,10 +87,10 @@ class PreviousFacts:
 
 @dataclass(frozen=True)
 class Built:
-    """What checks look at: the files of a build, what it said of them, what was declared, what was published before.
+    """The facts of a build that checks read: its files and summary, the declaration, the previous release.
 
-    `files` are one table, in parts or in one. `work` is an existing folder for what does not fit into memory. The
-    passes over the files are made when a check first asks for them, at most once each.
+    `files` are one table, in parts or in one. `work` is an existing folder for what does not fit into memory. Each
+    pass over the files runs when a check first needs it, and at most once.
     """
 
     files: tuple[Path, ...]
@@ -105,7 +105,7 @@ class Built:
 
     @cached_property
     def features_of_files(self) -> tuple[Features, ...]:
-        """What one pass over the geometry found in each of the files."""
+        """The findings of one pass over the geometry of each file."""
         from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415 - tables do without GEOS
 
         return tuple(
@@ -114,7 +114,7 @@ class Built:
 
     @cached_property
     def features(self) -> Features:
-        """What it found in all of them."""
+        """The findings of all files together."""
         from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415
 
         found = Features()
@@ -124,7 +124,7 @@ class Built:
 
     @cached_property
     def attributes(self) -> Attributes:
-        """What one pass over all columns but the geometry found."""
+        """The findings of one pass over all columns but the geometry."""
         return Attributes.read(self.files, threads=self.threads)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What is made of a finished data artifact where the dataset asks for it: tiles, desktop formats, CSV, a thumbnail.
+"""Files made of finished data where the dataset declares them: tiles, desktop formats, CSV, a thumbnail.
 
-`derive` is the front door; each format has a module. The data itself is never changed here.
+The entry point is `derive`; each format has a module. Nothing here changes the data.
 """

@@ -1,7 +1,6 @@
-"""Everything that a dataset asks for beside its data artifact, made in one call after the build.
+"""Makes all derived files that a dataset declares, in one call after the build.
 
-Each format has a module of its own. What the files are called in a release and what they mean for its version is the
-business of `chain`.
+Each format has a module of its own. Names in a release belong to `chain`, the effect on the version to `model.bumps`.
 """
 
 from __future__ import annotations

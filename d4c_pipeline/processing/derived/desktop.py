@@ -1,7 +1,7 @@
-"""Files for desktop GIS: GeoPackage (with a QGIS style that QGIS then opens it with) and FlatGeobuf.
+"""Files for desktop GIS: GeoPackage (with a style that QGIS applies) and FlatGeobuf.
 
-GDAL writes both from a stream; what would differ from run to run is fixed here. Which rows and types it gets is said
-by `finished`. Sources: OGC 12-128r19 (GeoPackage), https://gdal.org/drivers/vector/gpkg.html and flatgeobuf.html.
+GDAL writes both from a stream; this module fixes the parts that would differ from run to run. `finished` decides rows
+and types. Sources: OGC 12-128r19 (GeoPackage), https://gdal.org/drivers/vector/gpkg.html and flatgeobuf.html.
 """
 
 from __future__ import annotations

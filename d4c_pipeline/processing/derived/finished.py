@@ -1,6 +1,6 @@
-"""A finished data artifact, read back as a stream of record batches in the types that another format knows.
+"""Reads finished data as a stream of record batches in the types of another format.
 
-Which types those are is said by the functions here, one per kind of format; writing is done by the format's module.
+Each kind of format has a function here that decides the types; the format's module writes the file.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.

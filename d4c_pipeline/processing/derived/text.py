@@ -1,7 +1,7 @@
-"""A gzipped CSV of data that a spreadsheet can open, the same bytes each time.
+"""A gzipped CSV of data that fits into a spreadsheet, the same bytes each time.
 
-UTF-8 with a byte order mark (spreadsheets take it for another encoding without), RFC 4180 with CRLF, texts in quotes,
-so that an empty one differs from none. Larger data is refused: the Parquet file is the one for programs.
+UTF-8 with a byte order mark, without which spreadsheets assume another encoding; RFC 4180 with CRLF; quoted texts, so
+that an empty text differs from null. Larger data is refused: programs read the Parquet file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Vector tiles as PMTiles, made by tippecanoe out of a stream in bounded memory, the same bytes each time.
+"""Vector tiles as PMTiles, made by tippecanoe from a stream in bounded memory, the same bytes each time.
 
-What a dataset may choose is `model.outputs.Tiles`; everything else is one rule for all.
+`model.outputs.Tiles` has the options of a dataset; all other options are the same for every dataset.
 Sources: https://github.com/felt/tippecanoe, https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md
 """
 
