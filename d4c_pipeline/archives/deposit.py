@@ -90,7 +90,7 @@ def complete(
     stands verified in the draft (of an archive that reads our stores, before that: what waits is not public there), and
     makes the release public; when it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a
     later run asks again and goes on. Raises that error, PermanentError when no DOI is reserved (or the archive lost the
-    draft, which takes its DOI with it: the DOI stands in artifacts, so they have to be made anew), IntegrityError when
+    draft, which takes its DOI with it: artifacts name the DOI, so they have to be built again), IntegrityError when
     bytes differ from the ledger's, and what the archive raises.
     """
     if metadata.identifier != release.identifier:
@@ -329,7 +329,7 @@ class _Depositing:
 
     def _publish(self, draft: Draft) -> Deposit:
         self._advance(DepositState.PUBLISHING)
-        self._lease.renew()  # whoever lost the lease must not go on: nothing undoes the next call
+        self._lease.renew()  # a process that lost its lease stops here: nothing undoes the next call
         published = self._archive.publish(draft)
         record = self._archive.read(published.record_id)
         if record is None:

@@ -1,6 +1,6 @@
-"""A file of a published record, brought back from its archive: the last resort when every store has lost it.
+"""A file of a published record, downloaded from its archive: the last resort when every store has lost it.
 
-It comes as the archive serves it to anybody. Whether these are the right bytes, whoever asked for them has to verify.
+The caller verifies the bytes.
 """
 
 from __future__ import annotations

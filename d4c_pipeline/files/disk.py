@@ -1,6 +1,6 @@
-"""What a disk answers, in words: OSError of writing or reading becomes a StorageError with its remedy.
+"""Atomic and durable writes, and the translation of a disk's OSError into a StorageError with its remedy.
 
-Here also belongs what makes a write whole and durable. Which file is written where does not.
+The choice of files and folders belongs to the caller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DISK_TROUBLE = {*_REMEDIES, errno.ENOTDIR, errno.EIO}
 def storage_errors(action: str) -> Iterator[None]:
     """Turn an OSError of the block into a StorageError; `action` completes "Can't ..." (`write releases/a.parquet`).
 
-    One that is no matter of the disk (memory, open files) becomes the TransientError that it is.
+    A shortage of memory or open files becomes a TransientError instead.
     """
     try:
         yield
@@ -76,7 +76,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` in one step: a reader finds the old file or the whole new one.
+    """Write `content` to `path` in one step: a reader finds the old file or the complete new one.
 
     Raises StorageError when the disk is full or refuses.
     """
@@ -94,8 +94,8 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """Return the name under which `path` is written before it is whole.
+    """Return the temporary name under which `path` is written.
 
-    One name for every process: who holds the lease now writes over what one that died has left.
+    All processes use one name: the current lease holder overwrites the rest of a process that died.
     """
     return path.with_name(f".{path.name}.part")

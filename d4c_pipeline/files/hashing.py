@@ -1,7 +1,7 @@
-"""Hashes of a file, all from one read in constant memory, on as many cores as there are.
+"""Hashes of a file, all from one read in constant memory, on all cores.
 
-Whatever has an `update` can share the read, so the pieces of a torrent (`pieces.PieceHasher`) cost no second one.
-Comparing hashes with what was recorded belongs to whoever recorded them.
+Any object with `update` shares the read, so the pieces of a torrent (`pieces.PieceHasher`) cost no second read.
+Comparing hashes with recorded ones belongs to the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCKS_AHEAD = 16
 
 
 class Hasher(Protocol):
-    """What can share a read; it must not keep a reference to the bytes it is given."""
+    """A hash that shares a read; it keeps no reference to the bytes it is given."""
 
     def update(self, data: memoryview, /) -> object:
         """Take the next bytes of the file."""

@@ -115,7 +115,7 @@ def _mirrors(listed: Sequence[Listed]) -> tuple[str, ...]:
 
 
 def served_vintage(marks: Sequence[FileMark]) -> Vintage:
-    """Return the UTC day of the newest Last-Modified. Raises SourceError when a file has none, or none to believe."""
+    """Return the UTC day of the newest Last-Modified. Raises SourceError for a missing or implausible date."""
     moments: list[datetime] = []
     for mark in marks:
         moment = http_date(mark.last_modified)

@@ -29,7 +29,7 @@ from d4c_pipeline.transport.patience import Patience
 def open_source(dataset: Dataset, origins: Mapping[str, str], *, patience: Patience | None = None) -> Source:
     """Return the source of `dataset`; `origins` rewrites the origins of its addresses. Nothing is contacted yet.
 
-    `patience` for whoever can't wait so long as the dataset declares: a sensor.
+    `patience` replaces the declared time-outs, for callers with less time, such as a sensor.
     """
     vintages = dataset.fixed_vintages
     match dataset.source:

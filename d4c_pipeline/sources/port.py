@@ -21,7 +21,7 @@ from d4c_pipeline.model.vintage import Vintage
 
 @dataclass(frozen=True)
 class FileMark:
-    """What a source says of one native file without sending it.
+    """The attributes that a source states of one native file without sending it.
 
     `etag` is whatever the protocol calls this content by (HTTP's and S3's ETag, CKAN's hash, the object ids of a
     layer), `last_modified` the time as the protocol writes it, `length` in bytes. None where the source doesn't say.
@@ -44,7 +44,7 @@ class FileMark:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a source says of all native files of a vintage, in the declared order; never empty."""
+    """The marks of all native files of a vintage, in the declared order; never empty."""
 
     files: tuple[FileMark, ...]
 
@@ -70,7 +70,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Arrived:
-    """A native file that was fetched, whole, as it lies in the folder of the fetch. `size` in bytes.
+    """A complete native file in the folder of the fetch. `size` in bytes.
 
     It was compared with every length and digest that is declared or that the source states. Its own sha256 is for
     whoever retains it to make, in the one read that makes all digests: made on the way it would hold up the line.
@@ -102,7 +102,7 @@ Fetched = Arrived | NativeFile
 
 
 class Progress(Protocol):
-    """Told, in the thread that called `fetch`, how far each file is."""
+    """A callback that reports the progress of each file, in the thread that called `fetch`."""
 
     def __call__(self, name: str, done: int, total: int | None, /) -> None:
         """Take note: of file `name`, `done` bytes of `total` (None when the source doesn't say) are here."""

@@ -1,4 +1,4 @@
-"""A store in a local folder, written so that a crash at any moment leaves either nothing or the whole file.
+"""A store in a local folder, written so that a crash at any moment leaves either nothing or the complete file.
 
 Every write goes to a hidden temporary file beside the target, is synced, read back and only then linked or renamed
 into place. Serving the folder over HTTP belongs to `file_server` or any web server; remembering copies to the ledger.
@@ -89,7 +89,7 @@ class FolderStore:
             return path.open("rb")
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
         with self.open(address) as file, storage_errors(f"read {address} in store {self.name}"):
             return file.read()
 
@@ -141,7 +141,7 @@ class FolderStore:
         return True
 
     def is_exposed(self, address: str) -> bool:
-        """Return False: a folder is shown by nobody but the web server in front of it."""
+        """Return False: only the web server in front of a folder shows it."""
         checked_address(address)
         return False
 
@@ -348,7 +348,7 @@ def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that died: those that nobody holds a lock on."""
+    """Remove the temporary files of processes that died: those without a lock."""
     for part in folder.glob(f".*{_PART_SUFFIX}"):
         # One that another user left and this one may not read does no harm: it stays until that user writes again.
         with suppress(FileNotFoundError, PermissionError), part.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What a reader is told beside the bytes at an address: type, how long they may be kept, the name to save them under.
+"""The headers of an address: media type, cache lifetime, and the name under which a browser saves the file.
 
 The same for every store and for the file server, so that a mirror answers like the primary. The media type by name
 belongs to `media_types`; what may change at all to `store.is_immutable`.
@@ -29,13 +29,13 @@ _UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
 
 
 def content_type(address: str) -> str:
-    """Return the Content-Type of `address`; text that we wrote is UTF-8, of a native file nobody knows."""
+    """Return the Content-Type of `address`; our own text is UTF-8, the encoding of a native file is unknown."""
     kind = media_type(address)
     return f"{kind}; charset=utf-8" if kind.startswith("text/") and not address.startswith("raw/") else kind
 
 
 def cache_control(address: str) -> str:
-    """Return the Cache-Control of `address`: for ever where no byte may change, else a minute; hidden, not at all."""
+    """Return the Cache-Control of `address`: long at immutable addresses, a minute at others."""
     if is_hidden(address):
         return HIDDEN_CACHE
     return IMMUTABLE_CACHE if is_immutable(address) else MUTABLE_CACHE

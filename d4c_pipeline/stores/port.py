@@ -1,6 +1,6 @@
 """What every store can do, in one protocol, and which addresses are allowed in one.
 
-A store serves files under relative addresses; some addresses are immutable for ever, the others are switched
+A store serves files under relative addresses; some addresses are immutable, the others are switched
 atomically. How a folder or a bucket does it belongs to `folder_store` and its siblings; what was put where is
 remembered by the ledger.
 """
@@ -75,7 +75,7 @@ class Store(Protocol):
         ...
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
         ...
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
@@ -94,13 +94,13 @@ class Store(Protocol):
         ...
 
     def is_exposed(self, address: str) -> bool:
-        """Say whether the store itself lets anybody find `address` in a listing, and read it, without a key."""
+        """Return whether the store lists `address`, and serves it, without a key."""
         ...
 
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
-        `guard` is called right before that step and may raise: whoever lost the right to switch meanwhile changes
+        `guard` is called right before that step and may raise: a writer that lost its lease meanwhile changes
         nothing. Raises PermanentError for an address that is immutable, BusyError where the store saw another writer.
         """
         ...
@@ -148,7 +148,7 @@ def quarantine_path(address: str, tag: str) -> str:
 
 
 def is_immutable(address: str) -> bool:
-    """Whether what is put at `address` stays there for ever."""
+    """Whether the bytes at `address` never change."""
     return address.startswith(IMMUTABLE_PREFIXES)
 
 

@@ -1,8 +1,8 @@
 """A store in an S3 bucket: AWS, R2, MinIO, Ceph, Source Cooperative and the like, by endpoint.
 
-An object is visible whole or not at all. Immutable addresses are put under `If-None-Match`, and looked at first, since
-not every server heeds that; what a server did not verify itself is read back. How bytes travel belongs to `s3_upload`,
-how the server is reached to `s3_client`.
+An object appears complete or not at all. Immutable addresses are put under `If-None-Match` after a check, since not
+every server honours that header; bytes that a server did not verify are read back. Uploads belong to `s3_upload`, the
+client to `s3_client`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ONLY_NEW = {"IfNoneMatch": "*"}
 
 
 class S3Store:
-    """The bucket `bucket`, served to readers at `base_url`; nothing is asked of its server before the first use."""
+    """The bucket `bucket`, served to readers at `base_url`; the first use makes the first request."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class S3Store:
         return io.BufferedReader(Body(body, self._objects.action("read", address)), READ_SIZE)
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the whole content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
         with self.open(address) as file:
             return file.read()
 
@@ -109,7 +109,7 @@ class S3Store:
         upload = self._upload(address, digests.sha256)
         in_parts = digests.size > self._part_size
         if self._holds(address, digests):
-            if in_parts:  # a process may have died after its upload was whole and before an earlier one was given up
+            if in_parts:  # a process may have died between its upload and the abort of an earlier one
                 self._abort(upload)
             return self._stored(address, digests.size, digests.sha256, changed=False)
         try:
@@ -243,7 +243,7 @@ class S3Store:
             )
 
     def is_exposed(self, address: str) -> bool:
-        """Say whether the server lists `address` to anybody, and gives its bytes, without a key."""
+        """Return whether the server lists `address`, and serves its bytes, without a key."""
         client, key = self.bucket.client(anonymous=True), self._objects.key(address)
         with s3_errors(f"see who may list store {self.name}"):
             try:

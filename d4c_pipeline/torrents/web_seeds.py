@@ -1,7 +1,7 @@
 """Whether an HTTP address may stand in a torrent as a web seed: tried by fetching pieces and comparing their hashes.
 
 A seed that ignores Range or serves other bytes costs every downloader time, so it is left out before it is written.
-Which addresses are worth trying is the chain's to know; nothing here writes a torrent.
+The chain chooses the addresses; this module writes no torrent.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ def try_web_seed(
     pieces: Pieces,
     *,
     samples: int = 3,
-    anew: bool = False,
+    vary: bool = False,
     client: httpx.Client | None = None,
     timeout: float = _TIMEOUT_SECONDS,
 ) -> SeedVerdict:
     """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare their hashes.
 
-    With `anew` the pieces between are drawn anew each time, so that in the long run all of them are seen. `timeout` in
-    seconds for each piece as a whole. Whatever the seed or the network does ends in a verdict.
+    With `vary` the other pieces are drawn at random each time, so that repeated checks cover all of them. `timeout` in
+    seconds for each complete piece. Every failure of the seed or the network ends in a verdict.
     """
-    tried = (_drawn if anew else _sample)(pieces.count, samples)
+    tried = (_drawn if vary else _sample)(pieces.count, samples)
     if not tried:
         return SeedVerdict(False, "the file is empty")
     try:
@@ -111,7 +111,7 @@ def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeou
             left -= len(block)
             if left < 0:
                 raise _BadSeedError("sends more bytes than were asked for")
-            # httpx's own timeout starts anew with every block; a trickle must not hold a publication up.
+            # httpx's own timeout restarts with every block; a slow trickle must not delay a publication.
             if time.monotonic() > deadline:
                 raise _SilentSeedError(f"did not send a piece within {timeout:g} seconds")
         if left:

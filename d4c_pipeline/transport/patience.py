@@ -1,4 +1,4 @@
-"""When to try a request again, how long to wait before, and how to say in the end why it failed.
+"""Retries of requests: which errors are retried, how long to wait, and the final error that explains the failure.
 
 `is_retryable` is the one place that says what may succeed later; it, and explaining, are pure. The only loop of
 attempts is `persist`. It knows the errors of both HTTP libraries: urllib3 receives files of sources, httpx speaks to
@@ -44,7 +44,7 @@ _RETRYABLE_STATUS = frozenset({_NOT_READY, 408, 425, 429})
 class Patience:
     """How long to go on; all times in seconds.
 
-    The wait before attempt n+1 is drawn between half of and the whole of `first_wait * 2**(n-1)`, capped by
+    The wait before attempt n+1 is drawn between half of and all of `first_wait * 2**(n-1)`, capped by
     `longest_wait`. A server that asks (Retry-After) for more than `longest_wait` is not waited for. `whole_timeout`
     is for one file with all its attempts.
     """
@@ -60,14 +60,14 @@ class Patience:
 class HttpStatusError(Exception):
     """A status that is neither a success nor one that the caller deals with.
 
-    `headers`: names in any case. `said`: the server's own words, where they are known.
+    `headers`: names in any case. `message`: the server's own words, where they are known.
     """
 
-    def __init__(self, status: int, headers: Mapping[str, str], said: str = "") -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], message: str = "") -> None:
         super().__init__(status)
         self.status = status
         self.headers = headers
-        self.said = said
+        self.message = message
 
 
 FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, ConnectionError, TimeoutError)
@@ -84,8 +84,8 @@ def is_retryable_status(status: int) -> bool:
 def is_retryable(error: BaseException) -> bool:
     """Say whether the same request may succeed later: 202, 408, 425, 429, 5xx, connection, time-out, a body cut short.
 
-    A certificate that can't be trusted, an address that is none and every explained error but a TransientError stay as
-    they are until somebody changes something; so does any other exception, which is a bug.
+    An untrusted certificate, an invalid address and every explained error but a TransientError are permanent; any other
+    exception is a bug and permanent too.
     """
     if (answered := _answered(error)) is not None:
         return is_retryable_status(answered[0])
@@ -201,11 +201,11 @@ def _asked(error: BaseException | None) -> float:
 
 
 def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.0) -> D4CError:
-    """Return the error of our tree that tells a person what `error` at `url` means, after so many attempts."""
+    """Return the error of our tree that explains `error` at `url` after so many attempts."""
     tries = f" ({attempts} attempts)" if attempts > 1 else ""
     host = url.partition("://")[2].partition("/")[0]
     if (answered := _answered(error)) is not None:
-        return explain_status(answered[0], url, tries, asked, said=getattr(error, "said", ""))
+        return explain_status(answered[0], url, tries, asked, message=getattr(error, "message", ""))
     match error:
         case D4CError():
             return error
@@ -239,9 +239,9 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
             return TransientError(f"The connection for {url} broke{tries}: {_short(error)}", "Try again later")
 
 
-def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0, *, said: str = "") -> D4CError:
-    """Return the error of our tree for an HTTP status. `said`: the server's own words."""
-    words = f" ({said})" if said else ""
+def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0, *, message: str = "") -> D4CError:
+    """Return the error of our tree for an HTTP status. `message`: the server's own words."""
+    words = f" ({message})" if message else ""
     if is_retryable_status(status):
         when = f"Try again in {asked:.0f} s, as the server asks" if asked else "Try again later"
         if status == _NOT_READY:
@@ -278,8 +278,8 @@ def _answered(error: BaseException) -> tuple[int, Mapping[str, str]] | None:
 
 def _short(error: BaseException) -> str:
     # urllib3 begins its messages with the representation of a connection, and adds the cause as a second argument.
-    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
-    return said.rpartition(">: ")[2] or type(error).__name__
+    text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return text.rpartition(">: ")[2] or type(error).__name__
 
 
 def _cause(error: BaseException | None, kind: type[BaseException]) -> bool:

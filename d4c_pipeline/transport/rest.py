@@ -1,7 +1,7 @@
 """A client for JSON over HTTP with a token: one request function that knows what may be sent twice.
 
-Every attempt makes its body anew, waits for the host's pace and is judged by one rule; the credential goes into one
-header and nowhere else. Paths, bodies and the meaning of a refusal belong to who speaks a protocol (`archives`).
+Every attempt opens its body again, waits for the host's pace and is judged by one rule; the credential goes into one
+header and nowhere else. Paths, bodies and the meaning of a refusal belong to the protocol (`archives`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Repeat(Enum):
 
 @dataclass(frozen=True)
 class Body:
-    """What a request carries, of `length` bytes; `open` begins it anew for each attempt."""
+    """The body of a request, of `length` bytes; `open` starts it again for each attempt."""
 
     content_type: str
     length: int
@@ -52,7 +52,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered: a status that was waited for, and its JSON object (empty where there is none)."""
+    """An accepted answer: its status and its JSON object (empty without one)."""
 
     status: int
     body: Mapping[str, Any]
@@ -60,12 +60,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A status that is neither a success nor worth another attempt. `said`: the server's own words, cleaned."""
+    """A status that is neither a success nor worth another attempt. `message`: the server's own words, cleaned."""
 
     method: str
     path: str
     status: int
-    said: str
+    message: str
     body: Mapping[str, Any]
 
 
@@ -89,7 +89,7 @@ def file_body(path: Path) -> Body:
 class RestClient:
     """Requests to one server under `base_url`; safe to share between threads.
 
-    `authorization` is the whole value of that header. `refused` turns a refusal into the error that a person reads.
+    `authorization` is the complete value of that header. `refused` turns a refusal into the error that a person reads.
     `pause` is called with seconds to wait, `pace` is the one of the host unless another is given.
     """
 
@@ -152,7 +152,7 @@ class RestClient:
             except (httpx.HTTPError, TransientError) as error:
                 if repeat is Repeat.UNSAFE and _may_have_happened(error):
                     raise UncertainError(
-                        f"It is not known whether {label} was carried out ({self._told(error, label).cause})",
+                        f"It is not known whether {label} was carried out ({self._explained(error, label).cause})",
                         "Run again: what it left behind is looked for first",
                     ) from error
                 raise
@@ -163,7 +163,7 @@ class RestClient:
             self._patience,
             self._pause,
             retryable=lambda error: is_retryable(error) and not isinstance(error, UncertainError),
-            explaining=lambda error, _url, tries, asked: self._told(error, label, tries, asked),
+            explaining=lambda error, _url, tries, asked: self._explained(error, label, tries, asked),
         )
 
     def _attempt(
@@ -186,7 +186,7 @@ class RestClient:
         return Answer(response.status_code, self._object(response))
 
     def _object(self, response: httpx.Response) -> Mapping[str, Any]:
-        """Read a JSON object. Raises TransientError for what nobody asked for: a proxy's page, a stump."""
+        """Read a JSON object. Raises TransientError for any other content: a page of a proxy, a truncated document."""
         if not response.content or not (response.is_success or _is_json(response)):
             return {}
         asked = f"{response.request.method} {response.request.url.copy_with(query=None)}"
@@ -201,8 +201,8 @@ class RestClient:
             raise TransientError(f"{asked} answered with broken JSON ({error})", "Try again later") from error
         return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {"items": value}
 
-    def _told(self, error: Exception, label: str, tries: int = 1, asked: float = 0.0) -> D4CError:
-        """Return what a person should read about a failure; of what the server said only what holds no secret."""
+    def _explained(self, error: Exception, label: str, tries: int = 1, asked: float = 0.0) -> D4CError:
+        """Return the error that explains a failure; it quotes only the parts of the answer that hold no secret."""
         if not isinstance(error, httpx.HTTPStatusError) or is_retryable(error):
             return explain(error, label, tries, asked)
         response = error.response

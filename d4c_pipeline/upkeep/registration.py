@@ -72,6 +72,6 @@ def _resolver(address: str) -> Iterator[RestClient]:
 
 def _refused(refusal: Refusal) -> D4CError:
     return PermanentError(
-        f"The DOI resolver refuses {refusal.method} {refusal.path} ({refusal.status}: {refusal.said})",
+        f"The DOI resolver refuses {refusal.method} {refusal.path} ({refusal.status}: {refusal.message})",
         "Correct D4C_DOI_RESOLVER, or leave it out",
     )

@@ -126,7 +126,7 @@ class Verifier:
         with answering(self._deployment) as silent:
             if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
                 return Verification(copy, CopyState.UNREACHABLE, silent)
-            verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, anew=True)
+            verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, vary=True)
         self._silences[server] = self._silences[server] + 1 if verdict.silent else 0
         if verdict.silent:
             return Verification(copy, CopyState.UNREACHABLE, verdict.reason)

@@ -77,7 +77,7 @@ def doi_body(attributes: Mapping[str, Any]) -> Body:
 
 
 def doi_of(body: Mapping[str, Any]) -> Doi:
-    """Read the answer to a request for one DOI. Raises TransientError when it is none."""
+    """Read the answer to a request for one DOI. Raises TransientError for any other content."""
     try:
         return _read(body["data"])
     except (KeyError, TypeError, AttributeError) as error:
@@ -87,7 +87,7 @@ def doi_of(body: Mapping[str, Any]) -> Doi:
 
 
 def hits_of(body: Mapping[str, Any]) -> tuple[Doi, ...]:
-    """Read the answer to a search. Raises TransientError when it is none."""
+    """Read the answer to a search. Raises TransientError for any other content."""
     try:
         return tuple(_read(entry) for entry in body["data"])
     except (KeyError, TypeError, AttributeError) as error:
@@ -104,7 +104,7 @@ def explain_refusal(refusal: Refusal) -> D4CError:
     errors = cast("Sequence[Mapping[str, Any]]", refusal.body.get("errors") or ())
     said = [": ".join(str(error[key]) for key in ("source", "title") if error.get(key)) for error in errors]
     return PermanentError(
-        f"DataCite refuses {refusal.method} {refusal.path} ({refusal.status}: {'; '.join(said) or refusal.said})",
+        f"DataCite refuses {refusal.method} {refusal.path} ({refusal.status}: {'; '.join(said) or refusal.message})",
         "Correct what it names in the dataset's YAML",
     )
 

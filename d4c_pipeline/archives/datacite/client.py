@@ -230,7 +230,7 @@ class DataCiteArchive:
     # Files
 
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
-        """See that the store serves a file whole, and add it to the DOI.
+        """Verify that the store serves the complete file, and add it to the DOI.
 
         Raises StorageError when `path` can't be read, PermanentError when the store does not serve the file,
         TransientError when it serves another size.
@@ -249,7 +249,7 @@ class DataCiteArchive:
             raise StorageError(f"The staged file {path} can't be read: {error.strerror}", "Run again") from error
         check_files({file.name: file.size for file in self._measured(doi)} | {name: size})
         address = self._address(doi.identifier, name)
-        served = self._served.measure(name, address, anew=True)
+        served = self._served.measure(name, address, again=True)
         if served.size != size:
             raise TransientError(f"{address} serves {served.size} bytes, the staged file has {size}", rerun="copies")
         self._dois.put(draft.record_id, {"contentUrl": [*doi.files.values(), address]})

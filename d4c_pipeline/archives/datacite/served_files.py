@@ -1,6 +1,6 @@
-"""Files that lie in our own store, measured as it serves them to anybody.
+"""Files in our own store, measured as readers get them: over HTTP, in constant memory.
 
-Here belongs reading one over HTTP in constant memory; what a record has of them is said by `datacite`.
+The files of a record belong to `client.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BLOCK = 1 << 20
 
 
 class ServedFiles:
-    """Sizes and checksums of what a store serves; an address, being immutable, is read once unless asked for anew."""
+    """Sizes and checksums of what a store serves; an address, being immutable, is read once unless `again` is given."""
 
     def __init__(self, patience: Patience, pause: Callable[[float], None] = time.sleep) -> None:
         self._patience, self._pause = patience, pause
@@ -31,12 +31,12 @@ class ServedFiles:
         """Close the connections."""
         self._client.close()
 
-    def measure(self, name: str, address: str, *, anew: bool = False) -> RemoteFile:
-        """Return the size and md5 of what `address` serves; `anew` reads it again.
+    def measure(self, name: str, address: str, *, again: bool = False) -> RemoteFile:
+        """Return the size and md5 of what `address` serves; `again` repeats the read.
 
-        Raises PermanentError when it serves nothing, TransientError when the store can't be had now.
+        Raises PermanentError when it serves nothing, TransientError when the store is unreachable.
         """
-        if anew or address not in self._known:
+        if again or address not in self._known:
             self._known[address] = persist(
                 lambda: self._read(name, address), address, self._patience, self._pause, explaining=_explained
             )

@@ -138,10 +138,10 @@ def refuse_errors(body: Mapping[str, Any], what: str) -> Mapping[str, Any]:
 def explain_refusal(refusal: Refusal) -> D4CError:
     """Return what a person should read and do about a refused request."""
     details = "; ".join(errors_of(refusal.body))
-    cause = f"The archive refused {refusal.method} {refusal.path}: {refusal.said.rstrip('.')} ({refusal.status})"
+    cause = f"The archive refused {refusal.method} {refusal.path}: {refusal.message.rstrip('.')} ({refusal.status})"
     if details:
         cause = f"{cause}: {details}"
-    said = refusal.said.lower()
+    said = refusal.message.lower()
     if refusal.status in (401, 403):
         # Seen: a wrong token makes an anonymous of its owner, who gets 403 and never 401.
         return NeedsPersonError(

@@ -1,7 +1,6 @@
 """One native file over HTTP: asked for conditionally, received, gone on with, checked, from one mirror or another.
 
-The `.part` and its state are `part.py`, several files at once are `transfers.py`. Which files there are is told by the
-protocols.
+The `.part` and its state are `part.py`, several files at once are `transfers.py`. The protocols choose the files.
 """
 
 from __future__ import annotations
@@ -256,7 +255,7 @@ class Download:
 
     def _arrived(self) -> Arrived:
         part = self._part
-        called = formats.told(
+        called = formats.arrived_name(
             self._wanted.name,
             self._target,
             self._wanted.url,

@@ -55,7 +55,7 @@ def with_format(name: str, declared: str | None) -> str:
     return f"{name}.{declared}"
 
 
-def told(name: str, path: Path, url: str, *, disposition: str | None, content_type: str | None) -> str:
+def arrived_name(name: str, path: Path, url: str, *, disposition: str | None, content_type: str | None) -> str:
     """Return what the file at `path`, which came from `url`, is to be called: `name`, or `name` with a suffix.
 
     `disposition`, `content_type`: the headers that came with it.

@@ -110,7 +110,7 @@ def client(server: Server, waited: list[float]) -> Iterator[RestClient]:
 
 
 def refused(refusal: Refusal) -> D4CError:
-    return PermanentError(f"{refusal.status} {refusal.said}")
+    return PermanentError(f"{refusal.status} {refusal.message}")
 
 
 @pytest.mark.parametrize(
