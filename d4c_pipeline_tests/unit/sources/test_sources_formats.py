@@ -13,7 +13,7 @@ import pytest
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.sources.fetch.arrived_files import file_names
 from d4c_pipeline.sources.fetch.download import known_of
-from d4c_pipeline.sources.fetch.formats import told
+from d4c_pipeline.sources.fetch.formats import arrived_name
 
 CSV = b"id,name\n1,a\n2,b\n"
 FEATURES = b'{"type": "FeatureCollection", "features": []}'
@@ -37,7 +37,7 @@ def tarred() -> bytes:
 def called(folder: Path, url: str, body: bytes, disposition: str | None = None, kind: str | None = None) -> str:
     (folder / "x").write_bytes(body)
     (name,) = file_names([url])
-    return told(name, folder / "x", url, disposition=disposition, content_type=kind)
+    return arrived_name(name, folder / "x", url, disposition=disposition, content_type=kind)
 
 
 @pytest.mark.parametrize(
