@@ -1,4 +1,4 @@
-"""`d4c archive`: the archive compared with the ledger, and what goes on where they parted. The work is the chain's."""
+"""`d4c archive`: compare the archive with the ledger and resolve differences. `upkeep` does the work."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from d4c_pipeline.commands.common import AsJson, Debug, Defs, Home, out, print_json, print_table, read_settings
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
 
-archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger, mend differences.")
+archive_app = typer.Typer(no_args_is_help=True, help="Compare the archive with the ledger and resolve differences.")
 
 
 @archive_app.command()
 def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List drafts at the archive that no release owns, and deposits that have not moved for a day."""
+    """List drafts that no release owns, and deposits without progress for a day."""
     from d4c_pipeline.upkeep import inventory
     from d4c_pipeline.workspace.deployment import Deployment
 
@@ -35,11 +35,11 @@ def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> 
     if as_json:
         print_json({"orphans": orphans, "hanging": hanging})
         return
-    out.print(f"Drafts that no release owns: {len(orphans)}", style="bold")
+    out.print(f"Orphaned drafts: {len(orphans)}", style="bold")
     if orphans:
         print_table(orphans, ("record_id", "identifier", "doi", "url"))
         out.print("Look at each at the archive; publish or delete it there.")
-    out.print(f"Deposits that have not moved for a day: {len(hanging)}", style="bold")
+    out.print(f"Deposits without progress for a day: {len(hanging)}", style="bold")
     if hanging:
         print_table(hanging, ("release", "state", "record_id", "doi", "since"))
         out.print("'d4c publish' of the dataset and vintage goes on with each.")
@@ -72,7 +72,7 @@ def verify(
 
 @archive_app.command()
 def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Ask the DOI resolver for every published DOI that was not seen registered yet."""
+    """Check whether every published DOI is registered at the resolver."""
     from d4c_pipeline.upkeep.registration import check_registrations
     from d4c_pipeline.workspace.deployment import Deployment
 
@@ -99,7 +99,7 @@ def adopt(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Take over the releases of a dataset that the archive has published and the ledger does not know."""
+    """Adopt published releases of a dataset that the ledger does not have."""
     from d4c_pipeline.upkeep.recovery import adopt as adopt_all
     from d4c_pipeline.workspace.datasets import load_datasets, pick
     from d4c_pipeline.workspace.deployment import Deployment
@@ -118,12 +118,12 @@ def adopt(
 @archive_app.command()
 def edits(
     release: Annotated[str, typer.Argument(help="Name of a planned release.")],
-    keep: Annotated[str | None, typer.Option("--keep", help="Whose words stay: archive or ours.")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", help="The version to keep: archive or ours.")] = None,
     home: Home = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List what people changed in a release's draft at the archive, or say whose words stay where both changed."""
+    """List edits of a release's draft at the archive, or resolve conflicting ones."""
     from d4c_pipeline.review.decisions import planned_release
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
@@ -145,7 +145,7 @@ def restart(
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Delete the draft of a planned release; the next run opens another one (after a raised quota, say)."""
+    """Delete the draft of a planned release; the next run opens another one (after a raised quota, for example)."""
     from d4c_pipeline.review.decisions import planned_release
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
@@ -163,7 +163,7 @@ def forget(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Forget the records of a dataset that a test archive has lost (a sandbox that was reset)."""
+    """Forget records of a dataset that a test archive lost (a sandbox that was reset)."""
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
 

@@ -1,6 +1,6 @@
-"""What the commands of `d4c` share: options, settings, printing for people and for machines, the end by an error.
+"""Shared by all commands: options, settings, output for people and for machines, the exit by an error.
 
-Which commands there are belongs to `commands.main` and the other `cli_` modules.
+The commands themselves stand in the modules beside this one. `d4c --help` imports no settings and no pydantic.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from d4c_pipeline.model.settings import Settings
+if TYPE_CHECKING:
+    from d4c_pipeline.model.settings import Settings
 
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal:
@@ -29,27 +30,28 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of ledger, store, archive and staging [D4C_HOME].")]
 Defs = Annotated[list[Path] | None, typer.Option("--defs", help="Folder with further datasets, repeatable [D4C_DEFS].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the whole log.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the complete log.")]
 
-_debug = False  # whether --debug was said; read at the end of the process, where no context is left
+_debug = False  # whether --debug was given; read at the end of the process, where no context is left
 
 
 def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:
-    """Read the settings; options win over the environment, which Dagster's resources and processes inherit."""
+    """Read the settings from the environment; options override its variables. The environment stays as it is."""
+    from d4c_pipeline.model.settings import Settings
+
     global _debug  # noqa: PLW0603 - see there
     _debug = debug
+    changed: dict[str, str] = {}
     if home is not None:
-        os.environ["D4C_HOME"] = str(home.expanduser().absolute())
+        changed["D4C_HOME"] = str(home.expanduser().absolute())
     if defs:
         known = os.environ.get("D4C_DEFS")
-        os.environ["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
-    settings = Settings.from_environment()
-    os.environ["D4C_HOME"] = str(settings.home)
-    return settings
+        changed["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
+    return Settings.from_environment({**os.environ, **changed})
 
 
 def end_by_interrupt() -> None:
-    """Have SIGTERM end a service as Ctrl-C does: in good order, with exit code 0."""
+    """Make SIGTERM end a service as Ctrl-C does: in order, with exit code 0."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

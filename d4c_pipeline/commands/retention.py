@@ -1,4 +1,4 @@
-"""`d4c prune`: retention by hand. What goes and what stays is decided by `upkeep.retention`."""
+"""`d4c prune`: retention by hand. `upkeep.retention` decides which releases a mirror keeps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from d4c_pipeline.model.errors import NeedsPersonError
 
 
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the actions without doing them.")] = False,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Have every mirror hold the releases that its datasets want there, and no others."""
+    """Push missing releases to each mirror and prune those past their retention."""
     from d4c_pipeline.upkeep import retention
     from d4c_pipeline.workspace.datasets import load_datasets, load_families
     from d4c_pipeline.workspace.deployment import Deployment
@@ -41,7 +41,9 @@ def prune(
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(rows, ("release", "mirror", "deed", "files", "size", "reason"))
+        print_table(
+            [{**row, "action": row["deed"]} for row in rows], ("release", "mirror", "action", "files", "size", "reason")
+        )
     else:
         out.print("The mirrors hold what they should")
     refused = [f"{one.release} on {one.mirror} ({one.reason})" for one in done if one.action in retention.REFUSED]

@@ -1,4 +1,4 @@
-"""`d4c review`: what waits for a person, and the person's answer. The work is done by `review.decisions`."""
+"""`d4c review`: list, approve and reject planned releases. `review.decisions` does the work."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from d4c_pipeline.commands.common import (
     print_table,
     read_settings,
 )
-from d4c_pipeline.model.settings import Settings
 
 if TYPE_CHECKING:
     from d4c_pipeline.model.dataset import Dataset
+    from d4c_pipeline.model.settings import Settings
     from d4c_pipeline.review.decisions import Pending
     from d4c_pipeline.workspace.deployment import Deployment
 
-review_app = typer.Typer(no_args_is_help=True, help="Approve or reject releases that wait for a person.")
+review_app = typer.Typer(no_args_is_help=True, help="Approve or reject planned releases.")
 
-Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c review list' says it.")]
-Who = Annotated[str | None, typer.Option("--who", help="Whose decision it is; by default the user of this system.")]
+Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c review list' prints it.")]
+Who = Annotated[str | None, typer.Option("--who", help="The reviewer; by default the user of this system.")]
 
 
 @review_app.command("list")
 def list_waiting(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the releases that wait for a person, and why."""
+    """List releases in review, with the reasons."""
     from d4c_pipeline.review.decisions import pending, waiting
 
     settings = read_settings(home, defs, debug)
@@ -50,7 +50,7 @@ def list_waiting(home: Home = None, defs: Defs = None, as_json: AsJson = False, 
 
 @review_app.command()
 def show(release: Name, home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show everything about a planned release that helps to decide."""
+    """Show a planned release: checks, changes, earlier decisions."""
     from d4c_pipeline.review.decisions import pending, planned_release
 
     settings = read_settings(home, defs, debug)

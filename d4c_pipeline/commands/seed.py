@@ -1,4 +1,4 @@
-"""`d4c seed`, `d4c keys` and `d4c torrents`: what has to do with BitTorrent. The work is done by the chain."""
+"""`d4c seed`, `d4c keys` and `d4c torrents`: BitTorrent. `upkeep` and `torrents` do the work."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from d4c_pipeline.commands.common import (
     read_settings,
 )
 from d4c_pipeline.model.errors import PermanentError, UnknownNameError
-from d4c_pipeline.model.seeding import SeedingSettings, byte_count
 
 if TYPE_CHECKING:
     from d4c_pipeline.torrents.seeding_status import SeederStatus
 
-torrents_app = typer.Typer(no_args_is_help=True, help="Look after the torrents of published releases.")
+torrents_app = typer.Typer(no_args_is_help=True, help="Verify and reissue torrents.")
 
 
 def seed(
@@ -39,12 +38,13 @@ def seed(
     ] = None,
     budget: Annotated[str, typer.Option(help="At most that much, the rarest first: 500GB [D4C_SEED_BUDGET].")] = "",
     folder: Annotated[Path | None, typer.Option(help="Where fetched files lie; by default in the home.")] = None,
-    status: Annotated[bool, typer.Option("--status", help="Say what the seeder of this home does.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the status of this home's seeder.")] = False,
     home: Home = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Seed what was published, until interrupted."""
+    """Seed the published files over BitTorrent."""
+    from d4c_pipeline.model.seeding import SeedingSettings, byte_count
     from d4c_pipeline.torrents.operator_key import public_key
     from d4c_pipeline.torrents.seeding_status import read_status
     from d4c_pipeline.upkeep.seedable import Downloads
@@ -84,7 +84,8 @@ def keys(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show the operator's public key: with it alone, the newest catalogue is found ('d4c seed --from-key')."""
+    """Show the operator's public key, which finds the newest catalogue ('d4c seed --from-key')."""
+    from d4c_pipeline.model.seeding import SeedingSettings
     from d4c_pipeline.torrents.dht_pointer import link
     from d4c_pipeline.torrents.operator_key import make_key, read_key
     from d4c_pipeline.upkeep.seeding import key_place
@@ -110,7 +111,7 @@ def reissue(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Try all web seeds and issue torrents again where the addresses that serve their bytes changed."""
+    """Verify all web seeds and reissue torrents whose addresses changed."""
     from d4c_pipeline.upkeep.reissue import follow_copies
     from d4c_pipeline.workspace.datasets import load_datasets
     from d4c_pipeline.workspace.deployment import Deployment

@@ -1,6 +1,6 @@
 """Publishing a vintage in this process: the very assets that the UI runs, in one run that the UI shows as well.
 
-What the command line prints around it belongs to `commands.main`.
+The output of the command line belongs to `commands.publish`.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _materialize(
             instance=instance,
             partition_key=key,
             resources={
-                "deployment": DeploymentResource(home=str(settings.home), retries=False),
+                "deployment": DeploymentResource.of(settings, retries=False),
                 "duckdb": ProcessingDuckDB(),
             },
             run_config={

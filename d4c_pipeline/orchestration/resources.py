@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
@@ -78,9 +78,25 @@ class DeploymentResource(dg.ConfigurableResource):
         changed = {"D4C_HOME": self.home} if self.home else {}
         return Settings.from_environment({**os.environ, **changed})
 
+    @classmethod
+    def of(cls, settings: Settings, *, retries: bool) -> dg.ResourceDefinition:
+        """Return the resource of a run in the caller's process: it has these settings and reads no environment."""
+        given = _Given(retries=retries)
+        given._settings = settings  # noqa: SLF001 - Dagster's constructor takes values of its configuration alone
+        return dg.ResourceDefinition.hardcoded_resource(given)
+
     @contextmanager
     def opened(self, engine: ProcessingDuckDB | None = None) -> Iterator[Deployment]:
         """Open the deployment for one step; `engine` says what the step's processing may take."""
         settings = self.settings()
         with Deployment.open(engine.applied_to(settings) if engine is not None else settings) as deployment:
             yield deployment
+
+
+class _Given(DeploymentResource):
+    """The deployment of settings that the caller passes."""
+
+    _settings: Settings = PrivateAttr()
+
+    def settings(self) -> Settings:
+        return self._settings

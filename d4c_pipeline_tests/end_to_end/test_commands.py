@@ -46,14 +46,14 @@ def test_the_demo_and_what_it_says_to_do_next(d4c: D4C) -> None:
     assert not places.loc[["Trois-Rivières", "Sept-Îles"]].geometry.isna().any()
 
     # What it prints, run by a shell as it would be pasted.
-    (command,) = fact(done.stdout, "how far is what")
+    (command,) = fact(done.stdout, "progress")
     status = subprocess.run(
         ["sh", "-c", f"{command} --json"], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
     )
     assert [row["dataset"] for row in json.loads(status.stdout) if row["state"] == "published"] == list(DEMO)
-    (ui,) = fact(done.stdout, "the Dagster UI")
+    (ui,) = fact(done.stdout, "Dagster UI")
     assert ui.endswith(f"d4c ui --home {d4c.home}")
-    (query,) = fact(done.stdout, "the catalogue")
+    (query,) = fact(done.stdout, "query")
     asked = subprocess.run(["sh", "-c", query], capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"})
     assert re.findall(r"10\.5072/\S+", asked.stdout) == [doi.split()[0] for doi in dois]
 

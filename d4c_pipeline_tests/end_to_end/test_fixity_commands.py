@@ -53,7 +53,7 @@ def test_a_home_that_is_well_says_so_and_that_it_has_fewer_places_than_wanted(re
         "wanted": 3,
     }
     assert released.ok("verify", env={"D4C_COPIES": "2"})["too few copies"] == []
-    assert released("repair").stdout.strip() == "Nothing to mend by the last 'd4c verify'"
+    assert released("repair").stdout.strip() == "Nothing to repair by the last 'd4c verify'"
 
 
 def test_rot_is_told_and_mended_from_the_archive(released: D4C, data: Path) -> None:
@@ -124,7 +124,7 @@ def test_an_emptied_store_is_refilled_only_when_asked_to(released: D4C, data: Pa
     store.rename(store.with_name("unmounted"))
     done = released("verify")
     assert done.code == 1
-    assert "primary was left alone: it holds none of the" in done.stdout
+    assert "primary was skipped: it holds none of the" in done.stdout
     assert "d4c repair --refill STORE" in done.stderr
     released("repair")
     assert not data.exists()
