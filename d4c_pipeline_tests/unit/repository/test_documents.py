@@ -85,6 +85,18 @@ def test_the_page_of_settings_is_made_from_their_fields() -> None:
     assert read_in_code - beside == set(re.findall(r"\| `(D4C_\w+)` \|", read("docs/settings.md")))
 
 
+def test_the_picture_of_the_rooms_is_drawn_from_the_imports() -> None:
+    drawn = subprocess.run(
+        [sys.executable, "docs/draw_rooms.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert drawn.stderr == ""
+    shown = set(re.findall(r"<text[^>]*>(\w+)</text>", read("docs/images/rooms.svg")))
+    explained = set(
+        re.findall(r"`(\w+)(?:\.py)?`", "".join(re.findall(r"^\| (`.*?) \|", read("docs/architecture.md"), re.M)))
+    )
+    assert shown <= explained
+
+
 def fields_of(model: type[BaseModel]) -> set[str]:
     return set(model.model_fields) - {"folder", "kind"}
 
@@ -137,7 +149,8 @@ def test_every_deposit_state_is_explained() -> None:
 
 
 def test_the_catalogue_s_own_fields_are_those_of_its_items() -> None:
-    code = read("d4c_pipeline/catalogue/stac_item.py").partition('"""')[2].partition('"""')[2]
+    modules = ("stac_item.py", "item_assets.py")
+    code = "".join(read(f"d4c_pipeline/catalogue/{name}").partition('"""')[2].partition('"""')[2] for name in modules)
     written = set(re.findall(r'"(d4c:\w+)"', code)) - {"d4c:description_fr"}
     shown = set(re.findall(r"`(d4c:\w+)`", read("docs/catalogue.md")))
     assert written <= shown | {"d4c:description_fr"}, "a field is not explained"
