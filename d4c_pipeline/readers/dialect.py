@@ -20,6 +20,7 @@ from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.readers import bounded, edges
 from d4c_pipeline.readers import encoding as encodings
+from d4c_pipeline.readers.until import Until
 from d4c_pipeline.tables.native import exactly_unique
 
 UTF8 = ("utf-8", "utf-8-sig")
@@ -123,31 +124,6 @@ class Dialect:
     def reader(self, lines: Any) -> Any:
         """Return Python's own reader of rows in this dialect."""
         return _reader(lines, self.delimiter, self.quote, self.escape)
-
-
-class Until(io.RawIOBase):
-    """The first `end` bytes of a file, as a file of its own."""
-
-    def __init__(self, path: Path, end: int) -> None:
-        """Open it. Raises OSError when that can't be."""
-        self._handle = path.open("rb", buffering=0)
-        self._left = end
-
-    def readable(self) -> bool:
-        """Whether it can be read: yes."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer`; return how many bytes there were, 0 at the end."""
-        view = memoryview(buffer)[: self._left]
-        count = self._handle.readinto(view) if len(view) else 0
-        self._left -= count or 0
-        return count or 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._handle.close()
-        super().close()
 
 
 def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:

@@ -24,8 +24,9 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.readers import dialect as dialects
 from d4c_pipeline.readers import quoting
-from d4c_pipeline.readers.dialect import UTF8, Dialect, Until
+from d4c_pipeline.readers.dialect import UTF8, Dialect
 from d4c_pipeline.readers.marks import with_plain_numbers
+from d4c_pipeline.readers.until import Until
 from d4c_pipeline.tables.native import Native, with_nulls
 from d4c_pipeline.tables.parallel import in_order
 
