@@ -1,5 +1,5 @@
-"""Everything that knows Dagster: the component, assets, checks, resources, jobs and the failure rules.
+"""Everything that knows Dagster: components, assets, checks, resources, jobs, sensors, schedules, webserver.
 
-Assets here are thin: they open the deployment, call one step of the `chain`, and show its result. What a step does
-belongs to the chain and the rooms, and nothing below this room imports dagster.
+Assets are thin: they open the deployment, call one step of the `chain` and show its result. Steps belong to the chain
+and the rooms below. Only this room and `definitions.py` import dagster.
 """

@@ -1,8 +1,8 @@
-"""The chain as software-defined assets: the source and nine steps per product, and the one catalogue of all.
+"""The chain as software-defined assets: nine steps per product, and one catalogue of all products.
 
-`chain.run` has the steps in their order and what each does; here stands how Dagster runs them and shows the results.
-What a product is (a dataset, whose partitions are vintages, or a family, whose partitions are members) is said by
-`products.py`; sensors and the observation of sources are in `noticing.py`.
+`chain.run` defines the steps and their order; this module defines how Dagster runs them and shows their results.
+`products.py` defines a product: a dataset partitioned by vintages, or a family partitioned by members. The observed
+source before the chain is in `sensors/noticing.py`.
 Concept: https://docs.dagster.io/guides/build/assets
 """
 
@@ -38,7 +38,7 @@ CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 REVIEWED = "reviewed"
 ARCHIVE_WEB_SEED = "archive_web_seed"
 EVERY_STORE = "every_store"
-# A check blocks what comes after it when it fails with an error; a warning is only shown.
+# A blocking check that fails with ERROR stops the assets downstream; a warning is only shown.
 _SEVERITY = {
     Outcome.PASS: dg.AssetCheckSeverity.ERROR,
     Outcome.WARNING: dg.AssetCheckSeverity.WARN,
@@ -50,11 +50,10 @@ Result = dg.MaterializeResult | dg.AssetCheckResult
 
 @dataclass(frozen=True)
 class StepPresentation:
-    """How one step of `chain.run` appears as an asset: its result in the UI, and how it runs.
+    """How one step of `chain.run` appears as an asset: its results in the UI, and how it runs.
 
-    `pool` limits how many of its kind run at once (see dagster.yaml). `checks` name the asset checks it reports. A step
-    that `may_wait` for a person reports its checks without a materialization: the steps after it are skipped, and the
-    run succeeds.
+    `pool` limits concurrency (see dagster.yaml). `checks`: the asset checks that it reports. A step that `may_wait` for
+    a review reports its checks without a materialization: Dagster skips the steps downstream, and the run succeeds.
     """
 
     results: Callable[[Any], Sequence[Result]]
@@ -85,7 +84,7 @@ def _of_processed(result: Judged) -> Sequence[Result]:
                 dg.AssetCheckResult(
                     check_name=verdict.check,
                     passed=verdict.outcome is Outcome.PASS,
-                    # A failure that a reviewer overrode on this very data is shown and blocks nothing.
+                    # A failure that a reviewer overrode for this data is shown and blocks nothing.
                     severity=dg.AssetCheckSeverity.WARN if verdict.check in passed else _SEVERITY[verdict.outcome],
                     metadata=metadata.of_verdict(verdict, passed.get(verdict.check)),
                 )
@@ -113,7 +112,7 @@ def _of_copies(result: copies.Distributed) -> Sequence[Result]:
 
 def _of_deposit(result: deposit.Deposited | run.Waiting) -> Sequence[Result]:
     if isinstance(result, run.Waiting):
-        return _checks_of_deposit(result, "nothing is published yet", seed=True)
+        return _checks_of_deposit(result, "not published yet", seed=True)
     seed = result.archive_seed
     reason = seed.reason if seed else "the archive has no public address"
     return [
@@ -123,13 +122,13 @@ def _of_deposit(result: deposit.Deposited | run.Waiting) -> Sequence[Result]:
 
 
 def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) -> list[Result]:
-    """The two checks of `deposit`: whether it waits for a person, and whether the archive serves as a web seed."""
+    """The two checks of `deposit`: no pending review, and the archive works as a web seed."""
     return [
         dg.AssetCheckResult(
             check_name=REVIEWED,
             passed=waiting is None,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"waits": waiting.cause, "remedy": waiting.remedy} if waiting else {"waits": "for nobody"},
+            metadata={"pending": waiting.cause, "remedy": waiting.remedy} if waiting else {"pending": "none"},
         ),
         dg.AssetCheckResult(
             check_name=ARCHIVE_WEB_SEED,
@@ -141,7 +140,7 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
 
 
 def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPresentation]:
-    """Return how each step of the product with that id appears; `dataset` is of its shape."""
+    """Return the presentation of each step, by name, of the product with that id; `dataset` is of its shape."""
 
     def spec(name: str, step: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
         return dg.AssetCheckSpec(name, asset=dg.AssetKey([product, step]), description=description, blocking=blocking)
@@ -189,7 +188,7 @@ def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPrese
             pool="archive",
             may_wait=True,
             checks=(
-                spec(REVIEWED, "deposit", "No review is pending. A warning says why one is, and how to go on."),
+                spec(REVIEWED, "deposit", "No review is pending. A warning gives the reason and the remedy."),
                 spec(
                     ARCHIVE_WEB_SEED,
                     "deposit",
@@ -202,7 +201,7 @@ def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPrese
 
 
 def dataset_assets(dataset: Dataset, *, pooled: bool = True) -> list[dg.AssetsDefinition]:
-    """The chain of one dataset; without its pools for a run that must not wait for the slots of others."""
+    """The chain of one dataset; without pools for a run that must not wait for slots of other runs."""
     return chain_assets(of_dataset(dataset), pooled=pooled)
 
 
@@ -266,7 +265,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
 
 
 def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
-    """The catalogue over all datasets, downstream of what readers see last."""
+    """The catalogue of all datasets, downstream of every `latest`."""
 
     @dg.asset(
         key=CATALOGUE_KEY,

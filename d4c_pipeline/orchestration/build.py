@@ -1,6 +1,6 @@
-"""The one assembly point: definitions of all datasets, the catalogue, resources. Tests put their own in its seams.
+"""The one assembly point: the definitions of all datasets, the catalogue, daily jobs, resources.
 
-Which dataset does what belongs to its YAML; reading the environment belongs to `definitions.py` at the front door.
+A dataset is declared in its YAML; `definitions.py` reads the environment. Tests override resources.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from d4c_pipeline.workspace.shared_names import refuse_shared_names
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
     target=dg.AssetSelection.assets(CATALOGUE_KEY),
-    # On from the start: what a backfill published must not wait for somebody to think of the catalogue.
+    # On from the start, so that the catalogue follows a backfill without an operator.
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Rebuilds the catalogue after releases were switched to, by its automation condition.",
+    description="Rebuilds the catalogue after a release becomes the latest.",
 )
 
 
 def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the definitions of the shipped datasets and of those in `folders`.
 
-    Raises DefinitionError, before Dagster looks at them, when a definition is wrong, an id is declared twice, or the
-    naming parts of several make the same name.
+    Raises DefinitionError, before Dagster loads them, when a definition is invalid, an id is declared twice, or two
+    datasets share a release name.
     """
     datasets = list(load_datasets(folders).values())
     families = list(load_families(folders).values())
@@ -76,13 +76,13 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
 def _defs_of(module: ModuleType) -> dg.Definitions:
     folder = Path(next(iter(module.__path__)))
     with warnings.catch_warnings():
-        # Dagster links every asset to its line of YAML by classes that it calls beta: a warning for each asset.
+        # Dagster links each asset to its line of YAML with beta classes and warns for each.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.ComponentTree.from_module(defs_module=module, project_root=folder.parent).build_defs()
 
 
 def _without_tree(found: dg.Definitions) -> dg.Definitions:
-    """The same definitions without their component tree: Dagster merges only one, that of the shipped datasets."""
+    """The same definitions without their component tree: Dagster merges one tree only, for the shipped datasets."""
     return dg.Definitions(
         assets=found.assets,
         asset_checks=found.asset_checks,
@@ -97,10 +97,10 @@ def _without_tree(found: dg.Definitions) -> dg.Definitions:
 
 
 def _module_for(folder: Path) -> ModuleType:
-    """A namespace for a folder outside any package: Dagster's loader wants a module, the folder need not be one."""
+    """A namespace module for a folder outside any package, since Dagster's loader requires a module."""
     name = f"d4c_operator_defs_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     module = ModuleType(name, f"Datasets of {folder}")
     module.__path__ = [str(folder)]
-    module.__file__ = None  # as a namespace package has it; Dagster asks for it
+    module.__file__ = None  # like a namespace package; Dagster reads it
     sys.modules[name] = module
     return module

@@ -1,6 +1,6 @@
-"""The components behind every `defs.yaml`: a dataset, or a family, becomes a chain of assets with a job and sensors.
+"""The components of every `defs.yaml`: a dataset or a family becomes a chain of assets with a job and sensors.
 
-What may stand in the YAML is `model.dataset.Dataset` and `model.family.Family`. Concept: https://docs.dagster.io/guides/build/components
+`model.dataset.Dataset` and `model.family.Family` define the YAML. Concept: https://docs.dagster.io/guides/build/components
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _FAMILY_SCAFFOLD: dict[str, Any] = {
 
 
 class PublishedDatasetScaffolder(dg.Scaffolder):
-    """Writes a `defs.yaml` that is valid as it stands, to be filled in."""
+    """Writes a valid `defs.yaml` to fill in."""
 
     def scaffold(self, request: ScaffoldRequest) -> None:
         """Write the file into the new folder, whose name becomes the dataset's id."""
@@ -66,7 +66,7 @@ class PublishedDatasetScaffolder(dg.Scaffolder):
 @scaffold_with(PublishedDatasetScaffolder)
 @dataclass
 class PublishedDataset(dg.Component):
-    """A dataset that is fetched, processed, versioned, deposited, distributed and catalogued."""
+    """A dataset: fetched, processed, versioned, distributed, deposited and catalogued."""
 
     dataset: Dataset
 
@@ -88,7 +88,7 @@ class PublishedDataset(dg.Component):
 
 
 class PublishedFamilyScaffolder(dg.Scaffolder):
-    """Writes the `defs.yaml` of a family that is valid as it stands, to be filled in."""
+    """Writes a valid `defs.yaml` of a family to fill in."""
 
     def scaffold(self, request: ScaffoldRequest) -> None:
         """Write the file into the new folder, whose name becomes the family's id."""
@@ -98,7 +98,7 @@ class PublishedFamilyScaffolder(dg.Scaffolder):
 @scaffold_with(PublishedFamilyScaffolder)
 @dataclass
 class PublishedFamily(dg.Component):
-    """Many datasets of one shape, under one chain of assets with a partition per member."""
+    """Many datasets of one shape: one chain of assets with a partition per member."""
 
     family: Family
 
@@ -123,7 +123,7 @@ def _definitions(product: Product) -> dg.Definitions:
     job = dg.define_asset_job(
         f"publish_{product.id}",
         selection=dg.AssetSelection.groups(product.id),
-        description=f"Takes partitions of '{product.title.en}' all the way from their source to /processed/.",
+        description=f"Publishes partitions of '{product.title.en}', from the source to /processed/.",
     )
     return dg.Definitions(
         assets=[source_asset(product), *chain_assets(product)], jobs=[job], sensors=sensors_of(product)

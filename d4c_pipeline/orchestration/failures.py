@@ -1,6 +1,6 @@
-"""What a failure means to Dagster: which one is worth a retry, and how its cause and remedy reach the UI.
+"""Failures in Dagster: which to retry, and how cause and remedy appear in the UI.
 
-The types of failures belong to `model.errors`; a bug (any other exception) is left alone, so that it shows itself.
+`model.errors` defines the types of failures. A bug (any other exception) passes through unchanged.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from d4c_pipeline.watch.failures import outages_told
 _RETRY_AFTER_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""How often and after which waits a step is tried again. Not a policy of the assets themselves: Dagster applies that to
-every exception, so that a bug would be tried four times and an interrupted run would go on."""
+"""Number and delay of a step's retries. Not a retry policy of the assets: Dagster applies such a policy to every
+exception, so it would run a bug four times and continue an interrupted run."""
 
 
 def tries_again(error: BaseException, *, retries: bool, attempt: int) -> bool:
-    """Whether a step that failed with `error` in its attempt of this number, from 1, is tried again."""
+    """Whether Dagster retries a step that failed with `error` in this attempt, counted from 1."""
     return retries and isinstance(error, TransientError) and attempt <= RETRIES.max_retries
 
 
 MATERIALIZE = "materialize '{step}' of this partition"
-"""How a step is run again in the UI."""
+"""The words for rerunning a step in the UI."""
 BY_COMMAND = ""
-"""The command line names its own command, which runs every step again."""
+"""Empty: the command line names its own command, which reruns every step."""
 
 
 @contextmanager
 def as_dagster_failure(*, retries: bool, attempt: int = 1, rerun: str = MATERIALIZE) -> Iterator[None]:
-    """Turn an explained error into a Dagster failure with cause and remedy; a transient one asks for another attempt.
+    """Convert a D4CError into a Dagster failure with cause and remedy; a transient one requests a retry.
 
-    `attempt` is the number of this one, from 1. `rerun` words how a step is run again (`D4CError.worded`). Raises
+    `attempt` counts from 1. `rerun` words how to rerun a step (`D4CError.worded`). Raises
     dg.RetryRequested (its cause is the failure) or dg.Failure.
     """
     try:
@@ -57,16 +57,16 @@ def as_dagster_failure(*, retries: bool, attempt: int = 1, rerun: str = MATERIAL
 
 @contextmanager
 def no_run_retries_in_vain(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Tag the run of a failure that does not pass by itself, so that Dagster does not start the run again for it.
+    """Tag the run of a permanent failure, so that Dagster does not retry the run.
 
-    Our dagster.yaml says the same of all failed steps; an instance of somebody else's retries them unless told. A run
-    whose process died is started again all the same.
+    Our dagster.yaml disables run retries after failed steps; another instance may enable them. Dagster still retries a
+    run whose process died.
     """
     try:
         yield
     except dg.RetryRequested:
         raise
-    except Exception as error:  # told apart and passed on
+    except Exception as error:  # classified and raised again
         if not isinstance(error.__cause__, TransientError):
             instance.add_run_tags(run_id, {_RETRY_AFTER_STEP_FAILURE: "false"})
         raise

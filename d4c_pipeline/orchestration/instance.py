@@ -1,6 +1,6 @@
-"""The embedded Dagster instance of a home: its folder, its settings, and opening it in this process or with the UI.
+"""The embedded Dagster instance of a home: its folder, its settings, and the command that runs its UI.
 
-What stands in the settings file is `dagster.yaml` at the top of the repository (packaged with this room).
+Its settings file is a copy of `dagster.yaml` at the top of the repository (packaged with this room).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from d4c_pipeline.ledger import database
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.settings import Settings
 
-# The name under which the UI keeps what it knows of our sensors and schedules: that of workspace.yaml in the checkout.
+# The UI keeps the state of sensors and schedules under this location name; workspace.yaml in the checkout has it too.
 _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
 
-# Seconds that the daemon waits between noting how far the events go and looking at them. Without it, what is stored in
-# between counts for that look and for the next: a change that is reported just then would be published twice.
+# Seconds that the daemon waits between reading the newest event id and evaluating conditions. Without the wait, an
+# event stored in between counts for two ticks, and one change is published twice.
 DAEMON_ENVIRONMENT = {"DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "1"}
 
 
@@ -54,16 +54,16 @@ def dagster_home(settings: Settings) -> Path:
 
 @contextmanager
 def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Open the embedded instance, the one that the UI of the same home shows."""
+    """Open the embedded instance, which the UI of the same home shows."""
     try:
         home = dagster_home(settings)
         with _opening_alone(home):
-            # Dagster makes its tables when it opens them, and two that begin at once would both make them.
+            # Dagster creates its tables on opening; two processes at once would both create them.
             instance = dg.DagsterInstance.from_config(str(home))
         with instance:
             yield instance
     except DBAPIError as error:
-        # A full disk, or a server that restarts, meets Dagster's own databases first.
+        # A full disk or a restarting server breaks Dagster's own databases first.
         explained = database.explained(error)
         if explained is None:
             raise
@@ -72,24 +72,24 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _opening_alone(home: Path) -> Iterator[None]:
-    """Wait for other processes that open the same instance right now; the lock ends with its holder."""
+    """Open the instance in one process at a time; the lock ends with its holder."""
     with (home / ".opening").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def system_user() -> str:
-    """Return the name of the system's user that runs this process, asked of the system, not of the environment."""
+    """Return the system's name of the user that runs this process; the environment is not trusted."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may run under a number that has no name
+    except KeyError:  # a container may run under a user id without a name
         return f"uid {os.getuid()}"
 
 
 def ui_command(settings: Settings, port: int, *, read_only: bool = False) -> tuple[list[str], dict[str, str]]:
-    """Return the command that runs the UI and the daemon of this home on the loopback, and the environment it wants.
+    """Return the command that runs the UI and the daemon of this home on the loopback, and its environment.
 
-    Who uses the UI acts as the system's user; nobody changes anything where `read_only`.
+    A user of the UI acts as the system's user; `read_only` refuses every change.
     """
     home = dagster_home(settings)
     command = [sys.executable, "-m", "d4c_pipeline.orchestration.webserver", "dev", "-w", str(home / "workspace.yaml")]

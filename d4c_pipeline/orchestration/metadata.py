@@ -1,6 +1,6 @@
-"""How the result of a step looks in the UI: the metadata of materializations.
+"""Metadata of materializations and checks: the results of the chain in Dagster's types, with its standard keys.
 
-What is known comes from the chain's results; here it only gets Dagster's types, standard keys where Dagster has them.
+The values come from the results of the chain's steps.
 Reference: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
 
@@ -33,7 +33,7 @@ Metadata = Mapping[str, Any]
 
 
 def of_raw(result: Retained) -> Metadata:
-    """Native files with their checksums, and how many came over the network this time."""
+    """Native files with their checksums, and the number fetched in this run."""
     return {
         "files": dg.MetadataValue.table(
             [
@@ -59,9 +59,9 @@ def of_raw(result: Retained) -> Metadata:
 
 
 def of_processed(result: StagedBuild) -> Metadata:
-    """The data: rows, columns, bounds, a preview, a small map, the profile, its files, and what was derived from it."""
+    """Rows, columns, bounds, preview, map, profile, files and derived files of a build."""
     summary = result.summary
-    # What an operator looks at first stands first: the UI keeps this order.
+    # The most useful entries first: the UI keeps this order.
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
         picture = base64.b64encode(map_png(result.paths)).decode()
@@ -85,11 +85,11 @@ def of_processed(result: StagedBuild) -> Metadata:
 
 
 def of_verdict(verdict: Verdict, overridden: str | None = None) -> Metadata:
-    """What a check expected and what is, with examples and a remedy where it did not pass; who let it pass, and why."""
-    said = {**verdict.detail, **({"overridden": overridden} if overridden else {})}
+    """Expected and actual values, examples, remedy, and the override if a reviewer made one."""
+    detail = {**verdict.detail, **({"overridden": overridden} if overridden else {})}
     return {
         name: dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.json(value)
-        for name, value in said.items()
+        for name, value in detail.items()
     }
 
 
@@ -130,7 +130,7 @@ def _derived(result: StagedBuild) -> dg.MetadataValue:
 
 
 def of_checksums(result: Plan) -> Metadata:
-    """The version and why it is that one."""
+    """The version and the reasons for it."""
     return {
         "release": result.release.name,
         "version": str(result.release.version),
@@ -150,7 +150,7 @@ def of_doi(result: Deposit) -> Metadata:
 
 
 def of_copies(result: Distributed) -> Metadata:
-    """Every copy with its verification."""
+    """The copies, each with its verification."""
     return {
         "copies": dg.MetadataValue.table(
             [
@@ -175,14 +175,14 @@ def of_copies(result: Distributed) -> Metadata:
 
 
 def of_missed(missed: Sequence[Missed]) -> Metadata:
-    """The mirrors that were down, each with cause and remedy."""
-    return {"missed": ", ".join(one.store for one in missed) or "none"} | {
-        one.store: dg.MetadataValue.text(f"{one.cause}. {one.remedy}.") for one in missed
+    """The unreachable mirrors, each with cause and remedy."""
+    return {"missed": ", ".join(mirror.store for mirror in missed) or "none"} | {
+        mirror.store: dg.MetadataValue.text(f"{mirror.cause}. {mirror.remedy}.") for mirror in missed
     }
 
 
 def of_torrent(result: Seeded) -> Metadata:
-    """Info hash, magnet link and the web seeds; of data in parts a line for each."""
+    """Info hash, magnet link and web seeds; one row per part if there are several."""
     left_out = {"left_out": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in result.left_out) or "none")}
     if len(result.torrents) > 1:
         return {"torrents": _torrents(result), **left_out}
@@ -216,7 +216,7 @@ def _torrents(result: Seeded) -> dg.MetadataValue:
 
 
 def of_stac_item(result: Mapping[str, Any]) -> Metadata:
-    """The item as it was validated."""
+    """The validated item."""
     return {"id": result["id"], "item": dg.MetadataValue.json(dict(result))}
 
 
@@ -233,7 +233,7 @@ def of_deposit(result: Deposited) -> Metadata:
 
 
 def of_latest(result: Switched) -> Metadata:
-    """What `/processed/` serves now."""
+    """The release that `/processed/` serves now."""
     return {
         "url": dg.MetadataValue.url(result.url),
         "serves": result.release.name,
@@ -244,7 +244,7 @@ def of_latest(result: Switched) -> Metadata:
 
 
 def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
-    """Where the catalogue is and how to ask it."""
+    """The catalogue's address, size and an example query."""
     query = catalogue_query(str(deployment.primary.local_path(result.address) or result.url))
     return {
         "dagster/row_count": result.releases,
@@ -254,7 +254,7 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
         **(
             {
                 "left_out": dg.MetadataValue.md(
-                    "\n".join(f"- {one.dataset}: {one.cause}. {one.remedy}." for one in result.left_out)
+                    "\n".join(f"- {entry.dataset}: {entry.cause}. {entry.remedy}." for entry in result.left_out)
                 )
             }
             if result.left_out
@@ -264,7 +264,7 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
 
 
 def column_schema(summary: DataSummary) -> dg.TableSchema:
-    """The columns as Dagster shows them, each with its meaning and its name at the source."""
+    """The columns in Dagster's schema, each with its description and its name at the source."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

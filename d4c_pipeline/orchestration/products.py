@@ -1,6 +1,6 @@
-"""What a chain of assets is made for: a dataset, partitioned by vintages, or a family, partitioned by its members.
+"""Products, one per chain of assets: a dataset partitioned by vintages, or a family partitioned by members.
 
-How a member becomes a dataset belongs to `watch.families`; the assets themselves to `assets.py`.
+`watch.families` makes a dataset of a member; `assets.py` defines the assets.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from d4c_pipeline.workspace.deployment import Deployment
 class Product:
     """One chain of assets. `sample` is a dataset of its shape, `partitions_name` is None where partitions are fixed.
 
-    `unit` resolves a partition key for a step. `discover` lists the partitions that the source has, `observe` looks for
-    changes of known ones from a cursor on. `new_partitions_wait`: what was
-    never published waits for a person.
+    `unit` resolves a partition key for a step. `discover` lists the partitions at the source, `observe` checks known
+    partitions for changes, starting at a cursor. `new_partitions_wait`: partitions never published wait for a person.
     """
 
     id: str
@@ -43,13 +42,13 @@ class Product:
 
 
 def of_dataset(dataset: Dataset) -> Product:
-    """The product of a dataset: its vintages are a fixed list, or those that were discovered."""
+    """The product of a dataset, partitioned by its fixed or discovered vintages."""
     fixed = dataset.fixed_vintages
     name = discovered_partitions_name(dataset) if fixed is None else None
 
     def unit(deployment: Deployment, key: str, step: str) -> Unit:
         vintage = dataset.vintage(key)
-        if step != FIRST_STEP:  # what was fetched may be what an earlier vintage holds already
+        if step != FIRST_STEP:  # an earlier vintage may hold the same content
             vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
         return Unit(Partition(dataset.id, key), dataset, vintage)
 
@@ -63,13 +62,13 @@ def of_dataset(dataset: Dataset) -> Product:
         else dg.StaticPartitionsDefinition([str(vintage) for vintage in fixed]),
         partitions_name=name,
         unit=unit,
-        discover=lambda deployment: [str(one) for one in noticing.discover(deployment, dataset)],
+        discover=lambda deployment: [str(vintage) for vintage in noticing.discover(deployment, dataset)],
         observe=lambda deployment, known, cursor: noticing.observe(deployment, dataset, known, cursor),
     )
 
 
 def of_family(family: Family) -> Product:
-    """The product of a family: its members are discovered, and each is worked on in the vintage it has just now."""
+    """The product of a family, partitioned by its discovered members, each in its present vintage."""
     name = f"{family.id}_members"
 
     def unit(deployment: Deployment, key: str, step: str) -> Unit:
@@ -93,7 +92,7 @@ def of_family(family: Family) -> Product:
 
 
 def product_of(dataset: Dataset, vintage: Vintage, families: Iterable[Family]) -> tuple[Product, Unit]:
-    """The product whose chain makes releases of `dataset`, one of `families` or its own, and the unit of `vintage`."""
+    """The product that publishes `dataset` (its family among `families`, or itself) and the unit of `vintage`."""
     for family in families:
         if (key := family.key_of(dataset.id)) is not None:
             return of_family(family), Unit(Partition(family.id, key), dataset, vintage, listed_as=str(vintage))
@@ -101,10 +100,10 @@ def product_of(dataset: Dataset, vintage: Vintage, families: Iterable[Family]) -
 
 
 def discovered_partitions_name(dataset: Dataset) -> str:
-    """The name under which Dagster keeps the discovered vintages of a dataset."""
+    """The name of the dynamic partitions of a dataset's discovered vintages."""
     return f"{dataset.id}_vintages"
 
 
 def source_words(dataset: Dataset) -> str:
-    """Where a dataset comes from, for people: the page about it, else how it is fetched."""
+    """The source of a dataset in words: its home page, else the kind of source."""
     return dataset.source.homepage or dataset.source.kind

@@ -1,4 +1,4 @@
-"""Publishing a vintage in this process: the very assets that the UI runs, in one run that the UI shows as well.
+"""Publication of a vintage in this process: the assets of the UI, in one run that the UI shows.
 
 The output of the command line belongs to `commands.publish`.
 """
@@ -38,16 +38,15 @@ class RunFailedError(D4CError):
 
 
 def choose_vintage(settings: Settings, dataset: Dataset, wanted: str | None) -> Vintage:
-    """Return the vintage to publish: the one asked for, or the newest that is declared or discovered at the source.
+    """Return the vintage to publish: `wanted`, else the newest declared or discovered vintage.
 
-    Raises UnknownNameError for one that is neither declared nor discovered nor retained already, and what the
-    source raises.
+    Raises UnknownNameError for a vintage neither declared, discovered nor retained, and what the source raises.
     """
     return _chosen(settings, dataset, wanted)[0]
 
 
 def _chosen(settings: Settings, dataset: Dataset, wanted: str | None) -> tuple[Vintage, list[str]]:
-    """The vintage to publish, and what the source says of it that is not believed."""
+    """The vintage to publish, and warnings about implausible claims of the source."""
     fixed = dataset.fixed_vintages
     if fixed is not None:
         return (dataset.vintage(wanted) if wanted is not None else fixed[-1]), []
@@ -75,13 +74,13 @@ def publish_vintage(
     at_least: str = "NONE",
     debug: bool = False,
 ) -> dict[str, Any]:
-    """Materialize the whole chain of a vintage and the catalogue, and describe the release that came of it.
+    """Materialize the chain of a vintage and the catalogue, and describe the resulting release.
 
-    `wanted` is the vintage, None for the newest. The answer has the keys of `workspace.reports` and an `outcome`:
-    `published` for a new release, `unchanged` when the published one is still right. Raises RunFailedError with cause
-    and remedy of the step that failed, AwaitingReviewError when the release waits for a person.
+    `wanted` is the vintage, None for the newest. The result has the keys of `workspace.reports` and an `outcome`:
+    `published` for a new release, `unchanged` when the published release is up to date. Raises RunFailedError with
+    cause and remedy of the step that failed, AwaitingReviewError when the release awaits review.
     """
-    vintage, said = _chosen(settings, dataset, wanted)
+    vintage, doubts = _chosen(settings, dataset, wanted)
     with Deployment.open(settings) as deployment:
         published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
@@ -90,16 +89,16 @@ def publish_vintage(
     )
     with Deployment.open(settings) as deployment:
         vintage = deployment.ledger.natives.held_by(dataset.id, vintage)
-        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), said + warnings)
+        return _describe(deployment, dataset, vintage, _newest_of(published, vintage), doubts + warnings)
 
 
 def publish_approved(
     settings: Settings, dataset: Dataset, vintage: Vintage, declared: list[Dataset], families_of: list[Family]
 ) -> dict[str, Any]:
-    """Publish the planned release of a vintage that a person approved, and describe it as `publish_vintage` does.
+    """Publish an approved planned release, and describe it as `publish_vintage` does.
 
-    Nothing is fetched or built again: what was approved is published, or nothing. `families_of` are all families, one
-    of which the dataset may be a member of. Raises PermanentError for a member that was fetched anew meanwhile.
+    Nothing is fetched or built again. `families_of`: all families; the dataset may be a member of one. Raises
+    PermanentError for a member that was fetched again since the approval.
     """
     product, unit = product_of(dataset, vintage, families_of)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
@@ -109,8 +108,8 @@ def publish_approved(
             in_hand = families.vintage_in_hand(deployment, dataset)
         if in_hand != vintage:
             raise PermanentError(
-                f"{dataset.id} was fetched again since: its vintage is {in_hand} by now, not {vintage}",
-                f"Publish that one: {again}",
+                f"{dataset.id} was fetched again since the approval: its vintage is {in_hand}, not {vintage}",
+                f"Publish the present vintage: {again}",
             )
     warnings = _materialize(settings, product, unit.partition.key, declared, again, first=AFTER_APPROVAL[0])
     with Deployment.open(settings) as deployment:
@@ -126,9 +125,9 @@ def publish_member(
     at_least: str = "NONE",
     debug: bool = False,
 ) -> dict[str, Any]:
-    """Materialize the whole chain of a member of a family in its present vintage, and the catalogue.
+    """Materialize the chain of a family's member in its present vintage, and the catalogue.
 
-    The answer and the errors are those of `publish_vintage`; UnknownNameError for a key that the source does not list.
+    Returns and raises the same as `publish_vintage`; UnknownNameError for a key that the source does not list.
     """
     with Deployment.open(settings) as deployment:
         if deployment.ledger.members.of(family.id, key) is None:
@@ -143,20 +142,24 @@ def publish_member(
 
 
 def _newest_of(published: Iterable[Release], vintage: Vintage) -> Release | None:
-    return max((one for one in published if one.vintage == vintage), key=lambda one: one.version, default=None)
+    return max(
+        (release for release in published if release.vintage == vintage),
+        key=lambda release: release.version,
+        default=None,
+    )
 
 
 def _describe(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, before: Release | None, warnings: list[str]
 ) -> dict[str, Any]:
-    """Describe what is published of a vintage. Raises AwaitingReviewError when its release waits for a person."""
+    """Describe the published release of a vintage. Raises AwaitingReviewError when a review is pending."""
     planned = deployment.ledger.releases.planned(dataset.id, vintage)
     if planned is not None:
         approval(deployment, dataset, planned)()
     release = deployment.ledger.releases.newest_published(dataset.id, vintage)
     serving = newest_release(deployment, dataset, vintage)
     if planned is not None or release is None or serving is None:
-        raise NeedsPersonError(f"The run ended well but published nothing of {dataset.id} {vintage}", "Report this bug")
+        raise NeedsPersonError(f"The run succeeded but published nothing of {dataset.id} {vintage}", "Report this bug")
     return {
         **describe_release(deployment, release),
         "outcome": "unchanged" if before is not None and before.id == release.id else "published",
@@ -179,17 +182,16 @@ def _materialize(
 ) -> list[str]:
     """Materialize the chain of a partition from the step `first` on, and the catalogue, in process.
 
-    That is on the embedded instance, so that the UI of the same home shows the run. `again` is the command that goes
-    on after a failure. Returns what the checks that stop nothing warn of. Raises RunFailedError with cause and remedy
-    of the step that failed.
+    The run uses the embedded instance, so that the UI of the home shows it. `again` is the command that continues after
+    a failure. Returns the warnings of checks. Raises RunFailedError with cause and remedy of the step that failed.
     """
-    # Nobody gives the slot of a pool back when this process is killed: the next run would wait for it, silently.
+    # A killed process never releases its pool slot: the next run would wait for it silently.
     assets = chain_assets(product, pooled=False)
     catalogue = catalogue_asset([assets[-1].key], declared)
     names = [asset.key.path[-1] for asset in assets]
     chosen = [*assets[names.index(first) :], catalogue]
     planning = assets[names.index(PLANNING_STEP)]
-    # Dagster prints a page of log per step to stderr; whoever publishes by hand wants one line.
+    # Dagster logs a page per step to stderr; the command line prints one line.
     level = "DEBUG" if debug else "CRITICAL"
     logging.getLogger("dagster").setLevel(level)
     with embedded_instance(settings) as instance:
@@ -212,8 +214,8 @@ def _materialize(
             tags={**BY_COMMAND_LINE, PROCESS: this_process()},
         )
     if not run.success:
-        raise _explanation(run, f"run '{again}' again: it goes on from there")
-    # That a release waits for a person is told as an error of its own; examples are for the UI, which has room.
+        raise _explanation(run, f"run '{again}' again: it continues from there")
+    # A pending review raises an error of its own; examples are for the UI, which has room.
     return [
         f"{event.check_name} of {'/'.join(event.asset_key.path)}: "
         + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items() if name != "examples")
@@ -223,7 +225,7 @@ def _materialize(
 
 
 def _end_killed_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of commands that were killed: they would stand as running, and take up the queue, for ever."""
+    """Cancel the runs of killed commands, which would stay in progress and block the queue."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags=BY_COMMAND_LINE, statuses=unfinished)):
         if is_gone(run.tags.get(PROCESS, "")):
@@ -231,7 +233,7 @@ def _end_killed_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _explanation(run: dg.ExecuteInProcessResult, again: str) -> D4CError:
-    # A step whose check blocks is a failed step as well, of an exception that explains nothing.
+    # A blocking check fails its step as well, with an exception that explains nothing.
     failed = [
         event
         for event in run.get_asset_check_evaluations()
@@ -249,7 +251,7 @@ def _explanation(run: dg.ExecuteInProcessResult, again: str) -> D4CError:
             f"The step {event.step_key} stopped on a bug: {' '.join(error.message.split())}",
             "Run again with --debug for the traceback and report it",
         )
-    return NeedsPersonError(f"The run {run.run_id} failed without saying why", "Look at it in the UI ('make ui')")
+    return NeedsPersonError(f"The run {run.run_id} failed without a reason", "Open it in the UI ('make ui')")
 
 
 def _failed_checks(failed: list[dg.AssetCheckEvaluation], again: str) -> RunFailedError:
@@ -265,7 +267,7 @@ def _failed_checks(failed: list[dg.AssetCheckEvaluation], again: str) -> RunFail
 
 
 def _with(remedy: str, again: str) -> str:
-    """Append how to run again, in place of a "run again" that the remedy ends with."""
+    """Append the command, in place of a final "run again" of the remedy."""
     first = re.sub(r"(,? (then|and) run again|^Run again)$", "", remedy)
     return f"{first}; then {again}" if first else f"{again[:1].upper()}{again[1:]}"
 

@@ -1,4 +1,4 @@
-"""Resources: how a run reaches the deployment. Nothing is opened or read from the environment at import.
+"""Resources: the deployment and DuckDB of a run. Nothing is opened or read from the environment at import.
 
 Concept: https://docs.dagster.io/guides/build/external-resources
 """

@@ -1,6 +1,6 @@
-"""The job `review`: a person's decision on a release, made in the UI, and the publication that follows an approval.
+"""The job `review`: a person approves or rejects a release in the UI; an approval publishes it.
 
-What a decision means and records belongs to `review.decisions`; the command line does the same without a job.
+`review.decisions` records decisions; the command line calls it without a job.
 """
 
 from collections.abc import Sequence
@@ -27,35 +27,35 @@ REVIEW_JOB = "review"
 
 
 class Decision(Enum):
-    """What a person decided."""
+    """The decisions of a review."""
 
     approve = "approve"
     reject = "reject"
 
 
 class ReviewConfig(dg.Config):
-    """What is decided on which release, and why. Who decides is told by the sign-in to the UI."""
+    """The decision on a release and its reason. The sign-in to the UI names the reviewer."""
 
-    release: str = Field(description="The name of the release that waits (see the check 'reviewed' of its 'deposit').")
+    release: str = Field(description="Name of the release (see the check 'reviewed' of its asset 'deposit').")
     decision: Decision = Field(description="approve or reject.")
     who: str = Field(
-        default="", description="In whose name, if not in that of whoever signed in; noted beside it, never instead."
+        default="", description="Person on whose behalf the signed-in user decides. Both names are recorded."
     )
-    reason: str = Field(default="", description="Why; a rejection wants one.")
-    publish: bool = Field(default=True, description="Whether an approved release is published at once.")
+    reason: str = Field(default="", description="Reason. Required for a rejection.")
+    publish: bool = Field(default=True, description="Publish an approved release in this run.")
 
 
 def _decider(run: dg.DagsterRun, behalf: str) -> str:
-    """Return who decides: whoever signed in to the UI, or the system's user for a run of this very process.
+    """Return the reviewer: the user signed in to the UI, or the system's user for a run in this process.
 
-    Raises PermanentError when the run came from a UI where nobody signed in.
+    Raises PermanentError when the run was launched from a UI without a signed-in user.
     """
     who = run.tags.get(SIGNED_IN_TAG)
     if who is None and run.remote_job_origin is None:
         who = system_user()
     if who is None:
         raise PermanentError(
-            "Nobody signed in to the UI that launched this run, so nobody can be named for the decision",
+            "Nobody signed in to the UI that launched this run, so the decision has no reviewer",
             "Use 'd4c review', or the UI as 'd4c ui' starts it",
         )
     behalf = behalf.strip()
@@ -66,7 +66,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
     """Return the job over all `datasets` and all members of `families`."""
     defined = {dataset.id: dataset for dataset in datasets}
 
-    @dg.op(description="Records the decision; publishes what was approved, gives up what was rejected.", pool="archive")
+    @dg.op(description="Records the decision. Publishes an approved release, abandons a rejected one.", pool="archive")
     def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
         with (
             as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
@@ -86,7 +86,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
                 done = run.run(opened, unit.partition, name, lambda: unit, by=context.run.run_id)
                 for result in step_presentations(dataset, product.id)[name].results(done):
                     if isinstance(result, dg.MaterializeResult):
-                        # As if the asset itself had run: the UI shows it, and the catalogue follows.
+                        # The UI shows a materialization, as if the asset had run, and the catalogue follows.
                         context.log_event(
                             dg.AssetMaterialization(
                                 [product.id, name],
@@ -95,7 +95,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
                             )
                         )
 
-    @dg.job(name=REVIEW_JOB, description="Approves or rejects a release that waits for a person.")
+    @dg.job(name=REVIEW_JOB, description="Approves or rejects a release that awaits review.")
     def job() -> None:
         decide()
 

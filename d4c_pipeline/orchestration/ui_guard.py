@@ -1,4 +1,4 @@
-"""The guard before Dagster's webserver: which requests of a browser reach it, and as whom. No Dagster here.
+"""The guard of Dagster's webserver: which browser requests pass, and as which user. Does not import dagster.
 
 Dagster executes GraphQL mutations sent by GET, under any Host and from any Origin, so any page that an operator opens
 could publish. Fetch metadata: https://www.w3.org/TR/fetch-metadata/. DNS rebinding: a foreign name in Host.
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from d4c_pipeline.model.ui_access import UiAccess
 
 SIGNED_IN: ContextVar[str | None] = ContextVar("d4c_signed_in", default=None)
-"""Who sent the request that is being answered."""
+"""The user who sent the present request."""
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _BODY_LIMIT = 16 << 20  # bytes; the largest request of the UI, a backfill over 8,000 partitions, has under 1 MB
@@ -31,9 +31,9 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 class Guard:
     """An ASGI application that lets requests through to `app` by the rules of `access`.
 
-    Refused with 403 and the reason: a Host that is not the UI's, a foreign Origin, what another site's page asks for
-    (but for a plain link to a page), a mutation by GET, and every change when nobody signed in. A websocket passes the
-    same rules, and so does each of its messages. Every answer forbids being framed.
+    Refused with 403 and the reason: a Host other than the UI's, a foreign Origin, a request from another site's page
+    (except a plain link), a mutation by GET, and every change without a signed-in user. A websocket and each of its
+    messages follow the same rules. Every answer forbids framing.
     """
 
     def __init__(self, app: ASGIApp, access: UiAccess) -> None:
@@ -49,7 +49,7 @@ class Guard:
         header = self._access.user_header
         client = scope.get("client")
         who = self._access.who(client[0] if client else None, headers.get(header) if header else None)
-        said = "d4c refused this request: {}. The rules of the UI stand in docs/operations.md.\n"
+        answer = "d4c refused this request: {}. docs/operations.md has the rules of the UI.\n"
         refusal = self._foreign(scope, headers)
         body: list[Message] = []
         if refusal is None and scope["type"] == "http":
@@ -58,7 +58,7 @@ class Guard:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal[:120]})
                 return
-            await PlainTextResponse(said.format(refusal), 403)(scope, receive, _unframed(send))
+            await PlainTextResponse(answer.format(refusal), 403)(scope, receive, _unframed(send))
             return
         token = SIGNED_IN.set(who)
         try:
@@ -79,7 +79,7 @@ class Guard:
             if not own and (host in self._hosts or origin.lower() not in (f"http://{host}", f"https://{host}")):
                 return f"it comes from the foreign Origin '{_shown(origin)}'"
         site = headers.get("sec-fetch-site", "none").lower()
-        # A link in a mail or a wiki may open a page; what pages load or send on their own may come from the UI alone.
+        # A link in a mail or a wiki may open a page; scripts and forms must come from the UI itself.
         linked = (
             scope["type"] == "http"
             and scope["method"] == "GET"
@@ -118,7 +118,7 @@ def _shown(text: str) -> str:
 
 
 async def _read(receive: Receive, body: list[Message]) -> bytes | None:
-    """Return the whole body, its messages kept in `body`; None when it is longer than allowed."""
+    """Return the complete body, its messages kept in `body`; None if it exceeds the limit."""
     chunks: list[bytes] = []
     while True:
         message = await receive()
@@ -134,30 +134,30 @@ async def _read(receive: Receive, body: list[Message]) -> bytes | None:
 
 
 def _documents(content: bytes) -> list[str]:
-    """Every text of a body that Dagster may take for a GraphQL document, whatever its Content-Type says."""
+    """Every text of a body that Dagster may parse as a GraphQL document, under any Content-Type."""
     found = [content.decode("utf-8", "replace")]
     try:
         decoded = json.loads(content)
-    except ValueError:  # no JSON, or no text
+    except ValueError:  # neither JSON nor text
         return found
-    return [*found, *(one["query"] for one in _objects(decoded) if isinstance(one.get("query"), str))]
+    return [*found, *(request["query"] for request in _objects(decoded) if isinstance(request.get("query"), str))]
 
 
 def _objects(decoded: Any) -> Iterator[dict[str, Any]]:
-    for one in decoded if isinstance(decoded, list) else [decoded]:
-        if isinstance(one, dict):
-            yield one
+    for value in decoded if isinstance(decoded, list) else [decoded]:
+        if isinstance(value, dict):
+            yield value
 
 
 def _mutates(document: str) -> bool:
-    """Say whether a GraphQL document holds a mutation, under whichever operation name. Nonsense holds none."""
+    """Whether a GraphQL document holds a mutation under any operation name. Invalid documents hold none."""
     try:
         definitions = parse(document, no_location=True).definitions
     except (GraphQLError, RecursionError):
-        # Dagster parses it with the same parser and answers the same error.
+        # Dagster uses the same parser and answers the same error.
         return False
     return any(
-        isinstance(one, OperationDefinitionNode) and one.operation is OperationType.MUTATION for one in definitions
+        isinstance(node, OperationDefinitionNode) and node.operation is OperationType.MUTATION for node in definitions
     )
 
 
@@ -171,15 +171,15 @@ def _replayed(body: list[Message], receive: Receive) -> Receive:
 
 
 def _messages(receive: Receive) -> Receive:
-    """Pass a websocket's messages; one with a mutation closes it, since subscriptions alone belong there."""
+    """Pass a websocket's messages; a mutation closes it, since the UI sends subscriptions only."""
 
     async def judged() -> Message:
         message = await receive()
         if message["type"] != "websocket.receive":
             return message
         content = message.get("bytes") or (message.get("text") or "").encode()
-        payloads = [one.get("payload") for one in _objects(_decoded(content))]
-        documents = [str(one.get("query", "")) for one in payloads if isinstance(one, dict)]
+        payloads = [request.get("payload") for request in _objects(_decoded(content))]
+        documents = [str(payload.get("query", "")) for payload in payloads if isinstance(payload, dict)]
         if any(map(_mutates, documents)):
             return {"type": "websocket.disconnect", "code": 1008}
         return message
@@ -190,7 +190,7 @@ def _messages(receive: Receive) -> Receive:
 def _decoded(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:  # the application answers for what is no JSON
+    except ValueError:  # the application answers invalid JSON
         return None
 
 
@@ -198,7 +198,7 @@ def _unframed(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            # Beside the policy that a page brings along: of several, a browser obeys each.
+            # Added to the policy of the page: a browser enforces all of them.
             headers.append("Content-Security-Policy", "frame-ancestors 'none'")
             headers["X-Frame-Options"] = "DENY"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"

@@ -1,7 +1,7 @@
 """Dagster's webserver behind our guard, with Dagster's own options: `python -m d4c_pipeline.orchestration.webserver`.
 
-`dev` as the first argument runs `dagster dev` with this webserver in place of Dagster's. Which requests pass belongs to
-`ui_guard`. The places of Dagster that are replaced are those of the pinned version; a test starts the real one.
+`dev` as the first argument runs `dagster dev` with this webserver in place of Dagster's. `ui_guard` decides which
+requests pass. The patched functions are those of the pinned Dagster; a test starts the real webserver.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from d4c_pipeline.model.ui_access import UiAccess
 from d4c_pipeline.orchestration.ui_guard import SIGNED_IN, Guard
 
 SIGNED_IN_TAG = "d4c/signed_in_as"
-"""The tag of a run that says who launched it. The webserver alone sets it; a request can't."""
+"""The run tag with the user who launched the run. Only the webserver sets it; a request can't."""
 
 _DAGSTERS_OWN = "dagster_webserver"
 _OURS = "d4c_pipeline.orchestration.webserver"
 
 
 def serve_ui() -> None:
-    """Run the webserver by the options of `dagster-webserver`; read-only when nobody can sign in.
+    """Run the webserver with the options of `dagster-webserver`; read-only when nobody can sign in.
 
     Raises PermanentError when a setting of the UI can't be understood.
     """
@@ -35,14 +35,14 @@ def serve_ui() -> None:
     access = UiAccess.from_environment()
     if access.read_only and "--read-only" not in sys.argv:
         sys.argv.append("--read-only")
-    # The guard judges the peer itself: uvicorn would let X-Forwarded-For replace it.
+    # The guard checks the real peer; uvicorn would let X-Forwarded-For replace it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     cli.create_app_from_workspace_process_context = _guarding(cli.create_app_from_workspace_process_context, access)
     cli.cli(auto_envvar_prefix="DAGSTER_WEBSERVER")
 
 
 def serve_dev() -> None:
-    """Run `dagster dev`, its webserver being ours."""
+    """Run `dagster dev` with our webserver."""
     from dagster._cli import cli  # noqa: PLC0415
     from dagster._cli import dev as dagsters  # noqa: PLC0415
 
@@ -67,7 +67,7 @@ def _guarding(making: Callable[..., ASGIApp], access: UiAccess) -> Callable[...,
 
 
 def sign_runs(instance: dg.DagsterInstance) -> None:
-    """Have every run that this process stores say who signed in, and nothing that its request said instead."""
+    """Tag every run that this process stores with the signed-in user, and drop the tag that a request sends."""
     storage = instance.run_storage
     storing = storage.add_run
 

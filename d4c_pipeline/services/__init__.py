@@ -1,1 +1,1 @@
-"""What a deployment serves over HTTP: one ASGI application, a module per protocol. Today it serves files."""
+"""HTTP services of a deployment, a module per protocol: the file server, its limits, nginx's configuration."""

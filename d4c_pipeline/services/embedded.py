@@ -1,7 +1,7 @@
-"""The file server of the embedded default: a deployment without a public address serves its own folder.
+"""The file server of the embedded default, which serves the folder of a deployment without a public address.
 
-`d4c serve` runs it for as long as an operator wants; a step that tries its own addresses runs it for that long. What
-the server answers belongs to `file_server`.
+`d4c serve` runs it until stopped; a step that tests its own addresses runs it for the duration of the test. The
+answers belong to `file_server`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from d4c_pipeline.workspace.stores import store_root
 
 @contextmanager
 def answering(deployment: Deployment) -> Iterator[str | None]:
-    """Serve the addresses of the embedded default inside the block; yield why that is impossible, else None.
+    """Serve the addresses of the embedded default inside the block; yield the reason if that is impossible, else None.
 
-    A deployment with a public address is served by its operator's server, so nothing starts here. A port that another
-    program holds stops no publication: a step then leaves out the addresses that it can't try.
+    A deployment with a public address has its own server, so nothing starts here. A port in use by another program
+    stops no publication: a step then omits the addresses that it can't test.
     """
     if deployment.settings.store_url is not None:
         yield None
         return
-    # One server at a time: a second worker would rely on the first server, which stops when the first worker is done.
+    # One server at a time: a second worker would use the first server, which stops when the first worker finishes.
     with deployment.ledger.leases.hold(lease_keys.EMBEDDED_SERVER), ExitStack() as server:
         reason = None
         try:
@@ -40,6 +40,6 @@ def answering(deployment: Deployment) -> Iterator[str | None]:
 
 
 def mounts(settings: Settings) -> dict[str, Path]:
-    """Return the folders that `d4c serve` serves, by path: a folder store and published local records."""
+    """Return the folders that `d4c serve` serves, by path: the folder store and the published local records."""
     root = store_root(settings)
     return {"/archive/records": archive_root(settings) / "records", **({} if root is None else {"/": root})}

@@ -1,8 +1,8 @@
-"""A small HTTP server for local stores: `d4c serve`, and the trial of web seeds on the embedded default.
+"""A small HTTP server for local stores: `d4c serve`, and the test of web seeds on the embedded default.
 
-It serves files with Range, If-Range, ETag and CORS, so torrent clients, DuckDB and browsers can read parts of them;
-it never lists folders nor shows hidden files, nor what waits below `hidden/`. A deployment for the public has a web
-server or a bucket instead.
+It serves files with Range, If-Range, ETag and CORS, so torrent clients, DuckDB and browsers can read parts of them.
+It never lists folders and never serves hidden files or the folder `hidden/`. A public deployment has a web server or
+a bucket instead.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
     def identity(_: Request) -> Response:
         return JSONResponse({"serves": identities}, headers={"Cache-Control": "no-store"})
 
-    # The longest path first, so that `/archive` is not taken for a folder of `/`.
+    # The longest path first, so that `/archive` is not matched as a folder of `/`.
     folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in sorted(mounts, key=len, reverse=True)]
     cors = Middleware(
         CORSMiddleware,
@@ -73,10 +73,10 @@ def serving(
     *,
     protocol: type[LimitedProtocol] | None = None,
 ) -> Iterator[str]:
-    """Serve `mounts` in a thread for as long as the block runs; yields the base URL (no slash at its end).
+    """Serve `mounts` in a thread for as long as the block runs; yields the base URL without a trailing slash.
 
-    A server of ours that already serves the same folders at that address is used instead, and left running. `protocol`:
-    other limits of its connections (`http_limits.limited`). Raises PermanentError when something else has the port.
+    If a d4c server already serves the same folders at that address, it is used and left running. `protocol`: other
+    connection limits (`http_limits.limited`). Raises PermanentError when another program has the port.
     """
     try:
         listener = _listen(host, port)
@@ -100,9 +100,9 @@ def serving(
 def serve_forever(
     mounts: Mapping[str, Path], host: str, port: int, on_ready: Callable[[str], None] | None = None
 ) -> None:
-    """Serve `mounts` until interrupted; `on_ready` is told the base URL once connections are taken.
+    """Serve `mounts` until interrupted; `on_ready` receives the base URL once the server accepts connections.
 
-    Raises PermanentError when the port is taken, also by a server of ours.
+    Raises PermanentError when the port is taken, also by another d4c server.
     """
     try:
         listener = _listen(host, port)
@@ -128,12 +128,12 @@ class _Folder(StaticFiles):
     def __init__(self, folder: Path, mount: str) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
         self._folder, self._mount = folder.resolve(), mount.strip("/")
-        # A home that is still empty answers 404, not an error.
+        # An empty home answers 404, not an error.
         self.config_checked = True
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         parts = Path(path).parts
-        # On a disk that takes HIDDEN for hidden as well.
+        # Also on a case-insensitive disk.
         hidden = not self._mount and parts and f"{parts[0].casefold()}/" == HIDDEN
         if hidden or any(part.startswith(".") for part in parts):
             raise HTTPException(status_code=404)
@@ -180,7 +180,7 @@ def _charset(address: str, descriptor: int) -> str:
         return "; charset=utf-16"
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        text = decoder.decode(head)  # a letter that is cut at the end is neither decoded nor an error
+        text = decoder.decode(head)  # a character cut at the end is neither decoded nor an error
     except UnicodeDecodeError:
         return ""
     return "" if text.isascii() else "; charset=utf-8"
@@ -231,13 +231,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _base_url(host: str, port: int) -> str:
-    # What listens on every address is reached on the loopback.
+    # A server on all addresses is reached on the loopback.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _config(mounts: Mapping[str, Path], protocol: type[LimitedProtocol] | None = None) -> uvicorn.Config:
-    # Our process's logging stays as it is, and readers' addresses are not logged.
+    # Logging of this process stays unchanged; readers' addresses are not logged.
     return uvicorn.Config(
         app(mounts),
         log_config=None,
@@ -261,7 +261,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> Non
 
 
 def _identity(folder: Path) -> str:
-    """A token that only a server of the very same folder has, without telling the folder's path."""
+    """A token of the folder that does not reveal its path."""
     return hashlib.sha256(f"d4c-file-server {folder.resolve()}".encode()).hexdigest()
 
 
@@ -272,5 +272,5 @@ def _serves_the_same(url: str, mounts: Mapping[str, Path]) -> bool:
         serves = answer.json()["serves"] if answer.status_code == httpx.codes.OK else {}
         return all(serves.get(path) == _identity(folder) for path, folder in mounts.items())
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
-        # Whatever else listens there speaks another language.
+        # Another program listens there.
         return False

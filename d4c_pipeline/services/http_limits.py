@@ -1,9 +1,9 @@
-"""Limits of the file server's connections: a reader that stalls is closed, and idle ones never shut others out.
+"""Limits of the file server's connections: stalled readers are closed, idle connections never block others.
 
-Only what uvicorn leaves unlimited belongs here: the time for a request's head and for taking an answer, the size of a
-head, the number of connections. What is served belongs to `file_server`. Without these limits 1,300 half-sent requests
-kept everybody else out (each holds a file descriptor), and a head of 60 MB stalled all readers for 15 s in the parser
-of httptools; h11 refuses a head above 16 KiB as soon as it has read that much.
+Only limits that uvicorn lacks belong here: the time for a request's head and for reading an answer, the size of a head,
+the number of connections. Without them 1,300 half-sent requests blocked all other readers (each holds a file
+descriptor), and a head of 60 MB stalled all readers for 15 s in the parser of httptools; h11 refuses a head above
+16 KiB once it has read that much.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_CONNECTIONS = 4096
 
 
 def most_connections() -> int:
-    """Raise this process's limit of open files as far as it may, and return how many connections fit into it."""
+    """Raise this process's limit of open files to the allowed maximum, and return how many connections fit into it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS_A_CONNECTION * _MOST_CONNECTIONS + _DESCRIPTORS_KEPT
     if soft < wanted and (hard == resource.RLIM_INFINITY or soft < hard):
@@ -63,7 +63,7 @@ class LimitedProtocol(H11Protocol):
         self._write_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to wait for a request; make room where there are too many connections."""
+        """Wait for a request; close the oldest waiting connection if there are too many."""
         super().connection_made(transport)
         self._await_head()
         if len(self.connections) > self.most:
@@ -71,7 +71,7 @@ class LimitedProtocol(H11Protocol):
             oldest.close_waiting()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a request, and its deadline back once its head is complete."""
+        """Read bytes of a request; cancel its deadline once the head is complete."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._await_head()
@@ -86,12 +86,12 @@ class LimitedProtocol(H11Protocol):
             self.waiting[self] = None
 
     def pause_writing(self) -> None:
-        """Begin to wait for a reader that does not take what it asked for (asyncio says so)."""
+        """Start the deadline of a reader that stopped reading (asyncio calls this when its buffer is full)."""
         super().pause_writing()
         self._write_due = self.loop.call_later(self.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The reader took bytes again."""
+        """Cancel the deadline: the reader reads again."""
         self._writing_goes_on()
         super().resume_writing()
 
@@ -107,7 +107,7 @@ class LimitedProtocol(H11Protocol):
         self.transport.close()
 
     def _await_head(self) -> None:
-        # Not armed again by each byte: a head that trickles in has no more time than one that does not come.
+        # Not restarted by each byte: a slow head gets no more time than a missing one.
         if self._head_due is None:
             self._head_due = self.loop.call_later(self.head_seconds, self.close_waiting)
         self.waiting[self] = None

@@ -1,1 +1,1 @@
-"""What keeps published releases whole: fixity, repair, coverage, retention, re-issue, registration, recovery."""
+"""Maintenance of published releases: fixity, repair, coverage, retention, torrents, DOI registration, recovery."""

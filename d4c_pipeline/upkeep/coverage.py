@@ -1,4 +1,4 @@
-"""In how many places each release lies, by what the last audit found there, and where that is fewer than wanted."""
+"""Coverage: the number of complete copies of each release by the last audit, and the releases with too few."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLACES = (CopyKind.RELEASE, CopyKind.ARCHIVE)
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A published release that lies whole in fewer places than wanted; `places` are those where it does."""
+    """A published release with fewer complete copies than required; `places` hold one."""
 
     dataset: str
     release: str
@@ -24,35 +24,37 @@ class Shortfall:
     wanted: int
 
     def __str__(self) -> str:
-        where = f"{len(self.places)} ({', '.join(self.places)})" if self.places else "none"
-        return f"{self.release}: whole in {where} of {self.wanted} places"
+        where = f" ({', '.join(self.places)})" if self.places else ""
+        return f"{self.release}: {len(self.places)} of {self.wanted} copies verified{where}"
 
 
 def shortfalls(
     deployment: Deployment, declared: Collection[Dataset | Family], datasets: Collection[str] | None = None
 ) -> tuple[Shortfall, ...]:
-    """Return the releases of `datasets` (all by default) that lie whole in fewer places than wanted.
+    """Return the releases of `datasets` (all by default) with fewer complete copies than required.
 
-    A place counts that should have every file of the release and of which nothing else is known: one that could not
-    be asked does not. `declared`: datasets and families as declared now, which may want another number than
-    the deployment.
+    A store or archive counts if it should hold every file of the release and the last audit found none lost there; an
+    unreachable one does not count. `declared`: datasets and families as declared now, which may require another number
+    than the deployment.
     """
     known = deployment.ledger.fixity.known()
     usable = {*(store.name for store in deployment.stores), deployment.archive.name}
     has: dict[tuple[int | None, str], set[str]] = {}
     for copy in expected_copies(deployment, datasets):
-        whole = copy.key not in known or known[copy.key].state is CopyState.INTACT
-        if copy.kind in _PLACES and copy.place in usable and whole:
+        intact = copy.key not in known or known[copy.key].state is CopyState.INTACT
+        if copy.kind in _PLACES and copy.place in usable and intact:
             has.setdefault((copy.release_id, copy.place), set()).add(copy.name)
-    wanted = {one.id: one.publication.copies for one in declared if isinstance(one, Dataset)}
-    families = [one for one in declared if isinstance(one, Family)]
+    wanted = {dataset.id: dataset.publication.copies for dataset in declared if isinstance(dataset, Dataset)}
+    families = [family for family in declared if isinstance(family, Family)]
     found: list[Shortfall] = []
     for release in deployment.ledger.releases.published():
         if datasets is not None and release.dataset not in datasets:
             continue
         names = {artifact.name for artifact in release.artifacts}
         places = tuple(sorted(place for place in usable if names <= has.get((release.id, place), set())))
-        of_family = (one.sample.publication.copies for one in families if one.key_of(release.dataset) is not None)
+        of_family = (
+            family.sample.publication.copies for family in families if family.key_of(release.dataset) is not None
+        )
         number = wanted.get(release.dataset) or next(of_family, None) or deployment.settings.copies
         if len(places) < number:
             found.append(Shortfall(release.dataset, release.name, places, number))

@@ -1,7 +1,7 @@
-"""The audit of all copies: sizes and tags in stores each time, full reading on a cycle, archives and web seeds in turn.
+"""The audit of all copies: sizes and tags in stores each time, complete reads, archives and web seeds on a cycle.
 
-Nothing is changed but what the ledger knows; a finding that would be acted upon is made sure of first, under the lease
-on its vintage, so that a publication or a pruning under way is never taken for damage. Mending belongs to `repair`.
+An audit changes the ledger only. It verifies a lost copy a second time under the lease on its vintage, so that a
+publication or pruning in progress is never reported as damage. Repair belongs to `repair`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from d4c_pipeline.upkeep.verification import Verifier, compare_size
 from d4c_pipeline.workspace.deployment import Deployment
 
 _WAIT_SECONDS = 5.0
-_GIVES_UP_AFTER = 3  # copies in a row that could not be asked for
+_GIVES_UP_AFTER = 3  # unreachable copies in a row
 _BATCH = 200
 _BATCH_BYTES = 1 << 30
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -27,12 +27,12 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit did and found.
+    """The result of an audit.
 
-    `expected`: copies there should be. `looked`, `read`, `read_bytes`: at how many it looked, how many it read in full,
-    and how much that was. `lost`: damaged or missing now, `unreachable`: could not be asked. `refused`: place -> why
-    it was left alone as a whole. `busy`: copies of vintages that others work on. `overdue`: how many copies should have
-    been read by now and were not, for want of budget.
+    `expected`: number of copies that should exist. `checked`: number verified, by size or in full; `read` and
+    `read_bytes`: number and bytes read in full. `lost`: copies damaged or missing now. `refused`: skipped store ->
+    reason. `busy`: copies of vintages that another process works on. `overdue`: number of copies due for a read that
+    the day's budget did not allow.
     """
 
     expected: int
@@ -49,17 +49,17 @@ class Audit:
 def audit(
     deployment: Deployment, policy: FixityPolicy, *, full: bool = False, datasets: Collection[str] | None = None
 ) -> Audit:
-    """Look at the copies of `datasets` (all by default) as `policy` says, or at everything in full.
+    """Verify the copies of `datasets` (all by default) by `policy`; with `full`, read every copy.
 
-    What is found is recorded as it is found: an audit that was killed goes on where it was with the next one. Raises
-    BusyError while another audit or repair is under way.
+    Results are recorded as the audit proceeds: after a crash the next audit continues there. Raises BusyError while
+    another audit or repair runs.
     """
     with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
         return _Auditor(deployment, policy, full=full).run(datasets)
 
 
 def expected_copies(deployment: Deployment, datasets: Collection[str] | None = None) -> list[ExpectedCopy]:
-    """Return the copies that should be there: of `datasets`, or of all."""
+    """Return the copies that should exist: of `datasets`, or of all."""
     found = deployment.ledger.fixity.expected(deployment.primary.name)
     return [copy for copy in found if datasets is None or copy.dataset in datasets]
 
@@ -87,7 +87,7 @@ class _Auditor:
         self._pending_bytes = 0
 
     def run(self, datasets: Collection[str] | None) -> Audit:
-        """Glance at everything in the stores, then read what is due."""
+        """Compare all sizes in the stores, then read the copies that are due."""
         everything = expected_copies(self.deployment)
         self._fixity.forget(sorted(self._known.keys() - {copy.key for copy in everything}))
 
@@ -108,7 +108,7 @@ class _Auditor:
         )  # fmt: skip
 
     def _is_remote(self, copy: ExpectedCopy) -> bool:
-        """Whether a copy is outside our stores, and at an archive that can be asked."""
+        """Whether a copy lies outside our stores: a web seed, or a file in the configured archive."""
         return copy.kind is CopyKind.WEB_SEED or (
             copy.kind is CopyKind.ARCHIVE and copy.place == self.deployment.archive.name
         )
@@ -118,7 +118,7 @@ class _Auditor:
     def _compare_sizes(
         self, store: Store, copies: Sequence[ExpectedCopy], in_store: Sequence[ExpectedCopy]
     ) -> list[ExpectedCopy]:
-        """Look at the sizes of `copies` in a store; return those that are to be read in full, if there is budget."""
+        """Compare the sizes of `copies` in a store; return the copies due for a complete read."""
         sizes: list[Verification] = []
         failures = 0
         for copy in copies:
@@ -132,7 +132,7 @@ class _Auditor:
                     return []
                 sizes.append(Verification(copy, CopyState.UNREACHABLE, error.cause))
         if sizes and all(found.state is CopyState.MISSING for found in sizes) and _is_empty(store, in_store):
-            # A disk that is not mounted, a bucket that was mistyped: nothing is put there before a person looked.
+            # An unmounted disk or a mistyped bucket: a person decides before anything is written there.
             self.refused[store.name] = f"it holds none of the {len(in_store)} copies that the ledger knows of"
             return []
         self.checked += len(sizes)
@@ -150,7 +150,7 @@ class _Auditor:
         return due
 
     def _is_suspicious(self, found: Verification) -> bool:
-        """Whether it was not right the last time, or its store knows of a write since."""
+        """Whether the last verification found a problem, or the store reports a write since."""
         known = self._known.get(found.copy.key)
         return known is not None and (
             known.state is not CopyState.INTACT or (known.etag is not None and known.etag != found.etag)
@@ -166,11 +166,11 @@ class _Auditor:
         return last <= self._moment - interval
 
     def _reads_archive(self, copy: ExpectedCopy) -> bool:
-        """Whether looking at a copy at the archive means to read it, since the archive is a folder of this machine."""
+        """Whether verifying an archived copy reads it: the archive is a folder of this machine."""
         return copy.kind is CopyKind.ARCHIVE and self._verifier.cost(copy) > 0
 
     def _read_due(self, queue: Iterable[ExpectedCopy]) -> None:
-        """Read copies while there is budget: those that were not right first, then those read longest ago."""
+        """Read copies within the budget: first those not intact, then those read longest ago."""
         ordered = sorted(queue, key=lambda copy: (self._state(copy) is CopyState.INTACT, self._last(copy) or _NEVER))
         left = self.policy.bytes_per_day
         if left is not None:
@@ -193,7 +193,7 @@ class _Auditor:
                 self._note(found)
 
     def _confirm(self, copy: ExpectedCopy) -> None:
-        """Look again in full while nobody works on it, and record what is found then."""
+        """Verify a copy in full under its lease, and record the result."""
         leases = self.deployment.ledger.leases
         try:
             with leases.hold(lease_on(copy), wait=_WAIT_SECONDS):
@@ -210,7 +210,7 @@ class _Auditor:
         return CopyState.INTACT if known is None else known.state
 
     def _last(self, copy: ExpectedCopy) -> datetime | None:
-        """When a copy was last read in full, by an audit or by what put it there; None when it never was."""
+        """When a copy was last read in full, by an audit or by the step that wrote it; None if never."""
         return last_read(copy, self._known.get(copy.key))
 
     def _note(self, found: Verification) -> None:
@@ -224,24 +224,24 @@ class _Auditor:
             self._flush()
 
     def _flush(self) -> None:
-        # A copy that was glanced at may have been read since: the last look counts.
+        # A copy may be pending twice, its size compared and then read: the last verification counts.
         self._fixity.record(list({found.copy.key: found for found in self._pending}.values()))
         self._pending, self._pending_bytes = [], 0
 
 
 def _is_empty(store: Store, copies: Sequence[ExpectedCopy]) -> bool:
-    """Whether a store holds none of the copies, of which there are several, that it should."""
+    """Whether a store holds none of its expected copies, of which there are at least two."""
     return len(copies) > 1 and all(store.facts(copy.address) is None for copy in copies)
 
 
 def lease_on(copy: ExpectedCopy) -> str:
-    """Return the key of the lease that whoever changes a copy in a store holds."""
+    """Return the key of the lease that guards changes to a stored copy."""
     if copy.kind is CopyKind.LATEST:
         return lease_keys.of_latest(copy.dataset)
     return lease_keys.of_vintage(copy.dataset, copy.vintage)
 
 
 def last_read(copy: ExpectedCopy, known: KnownCopy | None) -> datetime | None:
-    """Return when a copy was last read in full, by an audit or by what put it there; None when it never was."""
+    """Return when a copy was last read in full, by an audit or by the step that wrote it; None if never."""
     moments = [moment for moment in (copy.verified_at, known.read_at if known else None) if moment is not None]
     return max((moment for moment in moments if copy.since is None or moment >= copy.since), default=None)

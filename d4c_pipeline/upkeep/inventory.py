@@ -1,6 +1,6 @@
-"""The archive compared with the ledger: drafts that nobody owns, deposits that hang, records that are not as published.
+"""Comparison of the archive with the ledger: orphaned drafts, stalled deposits, records that differ from the release.
 
-Nothing is changed here; what is found is for a person to decide.
+This module changes nothing; a person decides on each finding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ENDS = (DepositState.PUBLISHED, DepositState.ABANDONED)
 
 @dataclass(frozen=True)
 class Hanging:
-    """A deposit that has not moved for a day, and is neither at its end nor waiting for a person."""
+    """A deposit that has not advanced for a day, is not finished and has no pending review."""
 
     release: Release
     deposit: Deposit
@@ -27,7 +27,7 @@ class Hanging:
 
 @dataclass(frozen=True)
 class Drafts:
-    """`orphans`: drafts of our account that no deposit in the ledger owns. `hanging`: deposits that do not move."""
+    """`orphans`: drafts of our account without a deposit in the ledger. `hanging`: stalled deposits."""
 
     orphans: tuple[Draft, ...]
     hanging: tuple[Hanging, ...]
@@ -35,7 +35,7 @@ class Drafts:
 
 @dataclass(frozen=True)
 class FileState:
-    """A file of a published release and what the archive has of it: `same`, `missing`, `different` or `foreign`."""
+    """A file of a published release and its state in the archive: `same`, `missing`, `different` or `foreign`."""
 
     name: str
     state: str
@@ -43,8 +43,8 @@ class FileState:
 
 
 def drafts(deployment: Deployment, *, at: datetime | None = None) -> Drafts:
-    """Compare the drafts at the archive with the ledger. `at`: the moment to look from, now by default."""
-    deposits = [one for one in deployment.ledger.deposits.all() if one.archive == deployment.archive.name]
+    """Compare the drafts at the archive with the ledger. `at`: the reference time, now by default."""
+    deposits = [deposit for deposit in deployment.ledger.deposits.all() if deposit.archive == deployment.archive.name]
     owned = {deposit.record_id for deposit in deposits if deposit.state is not DepositState.ABANDONED}
     before = (at or datetime.now(UTC)) - _HANGING
     releases = {release.id: release for release in deployment.ledger.releases.living()}
@@ -64,8 +64,8 @@ def drafts(deployment: Deployment, *, at: datetime | None = None) -> Drafts:
 def verify(deployment: Deployment, doi: str) -> tuple[FileState, ...]:
     """Compare the files of a published record with the ledger, by name, size and md5.
 
-    Raises UnknownNameError when the ledger has no published release of that DOI, NeedsPersonError when the archive has
-    no record of it any more, or the deposit is that of another archive.
+    Raises UnknownNameError when the ledger has no published release of that DOI, NeedsPersonError when the archive
+    lost the record, or the deposit belongs to another archive.
     """
     release, deposit = _published(deployment, doi)
     if deposit.archive != deployment.archive.name:
@@ -76,7 +76,7 @@ def verify(deployment: Deployment, doi: str) -> tuple[FileState, ...]:
     if deposit.record_id is None:
         raise NeedsPersonError(
             f"The record of {doi} was lost by the archive, and the ledger was told to forget it",
-            "The files of the release are in the stores: 'd4c verify' looks at those",
+            "The files of the release are in the stores: 'd4c verify' checks them",
         )
     record = deployment.archive.read(deposit.record_id)
     if record is None:

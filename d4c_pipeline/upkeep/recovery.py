@@ -1,7 +1,6 @@
-"""What a person has done to go on where the archive and the ledger have parted: adopt, forget, begin a draft again.
+"""Manual recovery when the archive and the ledger differ: adopt records, forget lost ones, restart or merge a draft.
 
-Each is asked for by a command and ends in a state from which `d4c publish` goes on. What is wrong is found by
-`inventory`.
+A command calls each function; afterwards `d4c publish` continues. `inventory` finds the differences.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from d4c_pipeline.model.release import DepositState, Release
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 
-# A data file: the release's name, and that of the part where there are several.
+# A data file: the release's name, then the name of its part if there are several.
 _DATA = re.compile(r"(?P<release>.+_v\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)(?:_[^/]+)?\.parquet")
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """A release that was taken over from the archive."""
+    """A release adopted from the archive."""
 
     release: str
     doi: str
 
 
 def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
-    """Take over every release of a dataset that the archive has published and the ledger lacks; then serve the newest.
+    """Adopt every published release of a dataset that the ledger lacks, then switch to the newest.
 
     Raises what `adopt_published` raises.
     """
@@ -60,26 +59,26 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
 
 
 def edits(deployment: Deployment, release: Release) -> tuple[str, ...]:
-    """Return the fields of a planned release's draft that people changed at the archive. Raises what it raises."""
+    """Return the fields of a planned release's draft that people edited in the archive. Raises what it raises."""
     draft = _draft(deployment, release)
     last = LastSent.from_json(deployment.ledger.deposits.described(release))
     return last.edited(deployment.archive.described(draft), deployment.archive.own_fields)
 
 
 def decide(deployment: Deployment, release: Release, keep: str) -> None:
-    """Record whose words stay in the fields of a draft that both sides changed: `archive` or `ours`."""
+    """Record which side wins in draft fields that both sides changed: `archive` or `ours`."""
     if keep not in ("archive", "ours"):
-        raise PermanentError(f"'{keep}' is neither 'archive' nor 'ours'", "Say whose words stay")
+        raise PermanentError(f"'{keep}' is neither 'archive' nor 'ours'", "Choose one of the two")
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
         last = LastSent.from_json(deployment.ledger.deposits.described(release))
         deployment.ledger.deposits.describe(release, vars(replace(last, decided=keep)))
 
 
 def restart(deployment: Deployment, release: Release) -> None:
-    """Delete the draft of a planned release, so that the next run opens another one and reserves its DOI.
+    """Delete the draft of a planned release, so that the next run opens a new draft and reserves a DOI.
 
-    A draft keeps the quota that it was created with, and a reset archive has lost it. Raises IntegrityError when the
-    release is published.
+    Needed when the archive raised the quota, which a draft keeps from its creation, or was reset. Raises IntegrityError
+    when the release is published.
     """
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
         deposits.abandon(deployment.ledger, deployment.archive, release, careful=False, lease=lease)
@@ -89,10 +88,10 @@ def restart(deployment: Deployment, release: Release) -> None:
 
 
 def forget_lost(deployment: Deployment, dataset: str) -> tuple[str, ...]:
-    """Have the ledger forget the records of a dataset that a test archive has lost, and return their DOIs.
+    """Remove from the ledger the records of a dataset that a test archive lost, and return their DOIs.
 
-    The next version begins a new concept there. Raises UnknownNameError when the ledger has no published release of the
-    dataset, and PermanentError for an archive whose DOIs are no test DOIs: a record does not vanish there.
+    The next version starts a new concept there. Raises UnknownNameError when the ledger has no published release of the
+    dataset, PermanentError when the archive is not a test archive: it does not lose records.
     """
     archive, ledger = deployment.archive, deployment.ledger
     if not archive.test:
@@ -124,6 +123,6 @@ def _draft(deployment: Deployment, release: Release) -> Draft:
 def _vintages(names: frozenset[str]) -> set[Vintage]:
     found: set[Vintage] = set()
     for name in filter(None, map(_DATA.fullmatch, names)):
-        with suppress(PermanentError):  # another file whose name ends so
+        with suppress(PermanentError):  # another file with such a suffix
             found.add(ReleaseName.parse(name["release"]).vintage)
     return found

@@ -1,6 +1,6 @@
-"""Whether published DOIs are registered with their agency, asked of the handle system that resolves them.
+"""Registration of published DOIs with their agency, checked at the handle system that resolves them.
 
-An archive publishes also while DataCite is down and registers later, so this is asked apart and again. API:
+An archive publishes while DataCite is down and registers later, so the check is separate and repeated. API:
 https://www.doi.org/doi-handbook/HTML/rest-api.html
 """
 
@@ -30,10 +30,10 @@ class Registration:
 
 
 def check_registrations(deployment: Deployment) -> tuple[Registration, ...]:
-    """Ask for every published DOI that was not seen registered yet, and record what is answered.
+    """Check every published DOI not yet known to be registered, and record the result.
 
-    Test DOIs never resolve and are only asked for where D4C_DOI_RESOLVER names a resolver of their own. Raises
-    TransientError when the resolver can't be had.
+    Test DOIs never resolve; they are checked only if D4C_DOI_RESOLVER names their own resolver. Raises TransientError
+    when the resolver is unreachable.
     """
     settings, ledger = deployment.settings, deployment.ledger
     releases = {release.id: release for release in ledger.releases.published()}

@@ -1,8 +1,7 @@
-"""Issuing a torrent again: the same info hash, the web seeds that serve its bytes today.
+"""Reissue of torrents: the same info hash, with the web seeds that serve its bytes today.
 
-The `.torrent` among a release's files is archived and immutable; the one at its `/torrents/...` address is the current
-one, made of it with the seeds that the ledger says. Which copies exist is the ledger's to know, whether an address
-serves the right pieces is tried by `torrents.web_seeds`.
+The `.torrent` among a release's files is archived and immutable; the one at its `/torrents/...` address is current and
+lists the present seeds. The ledger knows the copies, `torrents.web_seeds` tests each address.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from d4c_pipeline.workspace.staging import read_artifact
 
 @dataclass(frozen=True)
 class Reissued:
-    """A torrent that was looked at: what came in and went out, and why an address was left out or only kept on trust.
+    """The reissue of one torrent: seeds added and removed, and a remark for each that failed its test.
 
-    `changed` is whether the ledger or a store got another one than it had.
+    `changed`: whether the torrent in the ledger or in a store changed.
     """
 
     release: Release
@@ -41,10 +40,10 @@ class Reissued:
 
 
 def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> tuple[Reissued, ...]:
-    """Issue again what has to be, then let the catalogue and its feeds say so. `declared` as in `catalogue.rebuild`.
+    """Reissue the torrents whose seeds changed, then rebuild the catalogue. `declared` as in `catalogue.rebuild`.
 
-    The catalogue is made again in any case, since a run before may have died in between; what is the same is not
-    written. Raises what `reissue` raises.
+    The catalogue is always rebuilt, since an earlier run may have died before; unchanged files are not written. Raises
+    what `reissue` raises.
     """
     try:
         return reissue(deployment)
@@ -53,18 +52,18 @@ def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> t
 
 
 def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissued, ...]:
-    """Try the addresses of every published data file and issue its torrent again where they changed.
+    """Test the addresses of every published data file and reissue its torrent where they changed.
 
-    Candidates are the stores that hold an intact copy by the ledger, in their order, then the archive. An address that
-    serves other bytes or ignores Range goes; one that does not answer keeps the place it had, since torrent clients
-    pass over it, but gets no new one. Run as often as you like. A release whose `.torrent` is nowhere intact, or that
-    another process works on, doesn't keep the others from it: its IntegrityError or BusyError is raised in the end.
+    Candidates are the stores with an intact copy by the ledger, in their order, then the archive. An address that
+    serves other bytes or ignores Range is removed. An unreachable address stays if it was listed, since torrent clients
+    skip it, and is not added otherwise. Idempotent. A release without an intact `.torrent`, or that another process
+    works on, does not stop the others: its IntegrityError or BusyError is raised at the end.
     """
     done: list[Reissued] = []
     failures: list[D4CError] = []
     for release in deployment.ledger.releases.published(dataset):
         try:
-            # One release at a time, so that a publication has to wait for no more than that.
+            # One lease per release, so that a publication waits for one release at most.
             with (
                 deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)),
                 answering(deployment) as silent,
@@ -110,7 +109,7 @@ def _again(
         remarks.append(f"{url} {verdict.reason}{', kept until it answers' if kept else ''}")
     made = reissued(original, web_seeds=seeds, trackers=deployment.settings.trackers)
     torrent = replace(known, magnet=made.magnet, web_seeds=tuple(seeds))
-    # The stores first: what the ledger says of a torrent is true from then on, whatever dies in between.
+    # Stores first: after a crash in between, the ledger never names a torrent that no store has.
     stored = put_torrent(deployment, release, made.data, known.address)
     if torrent != known:
         deployment.ledger.torrents.reissue(release, name, torrent)
@@ -126,7 +125,7 @@ def _again(
 
 
 def _candidates(deployment: Deployment, release: Release, name: str) -> list[str]:
-    """The addresses that ought to serve a data file: of the stores that hold it, then the archive's."""
+    """The candidate addresses of a data file: of the stores that hold it, then of the archive."""
     copies = {copy.store: copy for copy in deployment.ledger.copies.of(release) if copy.artifact == name}
     held = [(store, copies[store.name]) for store in deployment.stores if store.name in copies]
     urls = [store.url(copy.address) for store, copy in held if copy.intact]

@@ -1,8 +1,8 @@
-"""Mending what an audit found: a lost copy in a store is moved aside and put back from a copy that is verified.
+"""Repair of lost copies in stores: damaged bytes go to quarantine, a verified copy replaces them.
 
-Done under the lease on the vintage, in steps of which each may be the last: whatever a process that died has left, the
-next one goes on from what lies in the store. `/processed/` is put right by the step that switches it. Copies at
-archives and web seeds are not ours to mend.
+A repair runs under the lease on the vintage. After a crash at any step the next repair continues from the state of the
+store. `chain.latest` repairs `/processed/` by switching again. Copies in archives and web seeds belong to others and
+are not repaired.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from d4c_pipeline.upkeep.verification import Verifier
 from d4c_pipeline.workspace.deployment import Deployment
 
 _UNREADABLE = "unreadable"
-_WAIT_SECONDS = 60.0  # for a vintage that others work on
+_WAIT_SECONDS = 60.0  # for a vintage that another process works on
 
 
 class Outcome(StrEnum):
-    """How the mending of a copy ended."""
+    """The outcome of repairing one copy."""
 
     RESTORED = "restored"
     INTACT = "intact"
@@ -48,9 +48,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class RepairResult:
-    """A lost copy and what became of it: `source` is where the right bytes came from, `quarantine` where the rot is.
+    """The repair of one lost copy: `source` gave the right bytes, `quarantine` holds the damaged ones.
 
-    The source of what `/processed/` serves is the name of a release. `reason`: what hindered it, in words.
+    For a copy in `/processed/`, `source` is the name of a release. `reason` explains a repair that did not succeed.
     """
 
     copy: ExpectedCopy
@@ -63,18 +63,18 @@ class RepairResult:
 def repair(
     deployment: Deployment, *, datasets: Collection[str] | None = None, refill: Collection[str] = ()
 ) -> tuple[RepairResult, ...]:
-    """Mend every copy in a store that the ledger knows to be lost: of `datasets`, or of all.
+    """Repair every stored copy that the ledger records as lost: of `datasets`, or of all.
 
-    `refill`: names of stores that an audit left alone because they hold nothing, and that a person wants filled
-    again. Raises BusyError while an audit or another repair is under way.
+    `refill`: names of empty stores that an audit skipped and that a person decided to fill again. Raises BusyError
+    while an audit or another repair runs.
     """
     done: dict[Key, RepairResult] = {}
     with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
-        # What was to be copied from may turn out to be lost as well: then there is more to mend than there was.
+        # A source may turn out to be lost as well; the next round repairs it.
         while copies := [copy for copy in _lost(deployment, datasets, refill) if copy.key not in done]:
             repairer = _Repairer(deployment)
             done |= {copy.key: repairer.repair(copy) for copy in copies}
-        # Some that nothing good was left of may have a source by now, such as a file that a person brought back.
+        # A copy without a source may have one by now, such as a file that a person restored.
         good = {one.copy.sha256 for one in done.values() if one.outcome in (Outcome.RESTORED, Outcome.INTACT)}
         repairer = _Repairer(deployment)
         for key, one in done.items():
@@ -114,7 +114,7 @@ class _Repairer:
             self._by_content.setdefault((copy.size, copy.sha256), []).append(copy)
 
     def repair(self, copy: ExpectedCopy) -> RepairResult:
-        """Mend one copy; whatever hinders it is told and stops no other."""
+        """Repair one copy; any D4CError becomes its outcome and stops no other repair."""
         leases = self._deployment.ledger.leases
         try:
             with leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
@@ -130,9 +130,9 @@ class _Repairer:
             return RepairResult(copy, Outcome.FAILED, reason=str(error))
 
     def _confirm(self, copy: ExpectedCopy) -> Verification | RepairResult:
-        """Look at a copy again; what there is to mend, or why there is nothing."""
+        """Verify a copy again; return the loss to repair, or the result if there is none."""
         if not self._fixity.is_expected(copy):
-            return RepairResult(copy, Outcome.INTACT, reason="it is not wanted any more")
+            return RepairResult(copy, Outcome.INTACT, reason="no longer expected")
         found = self._verifier.verify(copy)
         self._fixity.record([found])
         if found.state is CopyState.INTACT:
@@ -144,7 +144,7 @@ class _Repairer:
     def _restore(self, copy: ExpectedCopy, found: Verification, lease: Lease) -> RepairResult:
         store = self._stores[copy.place]
         with self._right_bytes(copy) as good:
-            lease.renew()  # whoever lost the lease must not move anything
+            lease.renew()  # a process that lost its lease stops before it moves anything
             aside = self._set_aside(store, copy, found)
             if good is None:
                 reason = "no other copy has the right bytes" + (f"; the damaged ones lie at {aside}" if aside else "")
@@ -159,23 +159,23 @@ class _Repairer:
         return RepairResult(copy, Outcome.RESTORED, str(source), aside)
 
     def _switch(self, copy: ExpectedCopy) -> RepairResult:
-        """Have the newest release switched to once more: what `/processed/` ought to serve is that step's to say."""
+        """Switch to the newest release again: `chain.latest` decides what `/processed/` serves."""
         dataset = latest_declarations(self._deployment, ())[copy.dataset]
         aside = None
         for again in (False, True):
             try:
                 source = switch(self._deployment, dataset, Vintage.parse(copy.vintage)).release.name
-            except IntegrityError as error:  # nothing good is left of the newest release
+            except IntegrityError as error:  # the newest release has no good copy
                 return self._take_out_of_service(copy, error.cause)
             with self._deployment.ledger.leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
                 expected = expected_copies(self._deployment, {copy.dataset})
                 wanted = next((one for one in expected if one.key == copy.key), None)
                 if wanted is None:
-                    return RepairResult(copy, Outcome.INTACT, reason="it is not wanted any more")
+                    return RepairResult(copy, Outcome.INTACT, reason="no longer expected")
                 after = self._verifier.verify(wanted)
                 if again or after.state is not CopyState.DAMAGED:
                     break
-                # An object's metadata may go on naming the sha256 of what rotted: then nothing was put over it.
+                # The object's metadata may still name the right sha256 of damaged bytes: then the switch skipped it.
                 lease.renew()
                 aside = self._set_aside(self._stores[copy.place], wanted, after)
         self._fixity.record([after], restored_from=source)
@@ -185,28 +185,28 @@ class _Repairer:
         return RepairResult(copy, Outcome.RESTORED, source, aside)
 
     def _take_out_of_service(self, copy: ExpectedCopy, reason: str) -> RepairResult:
-        """Move aside what a `/processed/` address serves, unless it is an older release, whole."""
+        """Quarantine the bytes at a `/processed/` address, unless they are an intact file of an older release."""
         store, aside = self._stores[copy.place], None
         releases = self._deployment.ledger.releases.published(copy.dataset)
-        whole = {artifact.sha256 for release in releases for artifact in release.artifacts}
+        known = {artifact.sha256 for release in releases for artifact in release.artifacts}
         with self._deployment.ledger.leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
             found, measured = self._verifier.verify(copy), measure(store, copy.address)
-            if measured is not None and measured.sha256 not in whole:
+            if measured is not None and measured.sha256 not in known:
                 lease.renew()
                 aside = self._set_aside(store, copy, found)
                 self._fixity.record([Verification(copy, CopyState.MISSING, reason)])
         return RepairResult(copy, Outcome.NO_GOOD_COPY, quarantine=aside, reason=reason)
 
     def _set_aside(self, store: Store, copy: ExpectedCopy, found: Verification) -> str | None:
-        """Take damaged bytes out of service; they are never deleted, and never taken for others.
+        """Move damaged bytes to quarantine; they are never deleted.
 
-        Returns where they lie, and of a copy that is missing, where an earlier repair put what it found there.
+        Returns their address there; for a missing copy, the address from an earlier repair.
         """
         if found.state is not CopyState.DAMAGED:
             return self._set_aside_before.get(copy.key)
         measured = measure(store, copy.address)
         if measured is not None and (measured.size, measured.sha256) == (copy.size, copy.sha256):
-            # Moving it would take away what may be the only good copy.
+            # Quarantine could remove the only good copy.
             raise StorageError(
                 f"Store {store.name} gives the right bytes of {copy.address} at one reading and others at the next",
                 "Check that machine's disk and memory, then run 'd4c verify --full'",
@@ -217,12 +217,12 @@ class _Repairer:
 
     @contextmanager
     def _right_bytes(self, copy: ExpectedCopy) -> Iterator[tuple[Path, Digests, ExpectedCopy] | None]:
-        """A local file with the right bytes, just verified, and the copy it is of; None when no copy has them."""
+        """A verified local file with the right bytes and its source; None if no copy has them."""
         folder = self._deployment.settings.home / "staging" / ".repair" / copy.sha256[:16]
         try:
             yield self._found(copy, folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)  # what is left behind is written over by the next repair
+            shutil.rmtree(folder, ignore_errors=True)  # the next repair overwrites leftovers
 
     def _found(self, copy: ExpectedCopy, folder: Path) -> tuple[Path, Digests, ExpectedCopy] | None:
         for source in self._by_content.get((copy.size, copy.sha256), []):
@@ -236,12 +236,12 @@ class _Repairer:
                 continue
             if path is not None and digests is not None and (digests.size, digests.sha256) == (copy.size, copy.sha256):
                 return path, digests, source
-            # The source is lost as well; the ledger is told, and it is mended when its turn comes.
+            # The source is lost as well: recorded here, repaired in its turn.
             self._fixity.record([self._verifier.verify(source)])
         return None
 
     def _fetched(self, source: ExpectedCopy, target: Path) -> Path | None:
-        """A local file with what `source` holds now; None when it holds nothing."""
+        """A local file with the present bytes of `source`; None if it is missing."""
         if source.kind is CopyKind.ARCHIVE:
             record_id, _, name = source.address.partition("/")
             return retrieve(self._deployment.archive, record_id, name, target)

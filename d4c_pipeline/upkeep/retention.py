@@ -1,9 +1,8 @@
-"""Retention: every mirror holds what the datasets want it to, and no more; the primary keeps everything.
+"""Retention: push missing releases to each mirror and prune those past their retention; the primary keeps everything.
 
-What is pruned stays in the primary store and in the archive, both looked at first. It is given up in the ledger, then
-torrents and the catalogue stop naming it, then it is deleted: whatever dies in between, the next run goes on from
-there. Native files lie in the primary alone, and what `/processed/` serves is the newest release, so neither is ever
-pruned.
+A pruned release stays in the primary store and in the archive, and both are verified first. Pruning marks the copy in
+the ledger, removes it from torrents and the catalogue, then deletes it; after a crash the next run continues there.
+Native files lie in the primary only and `/processed/` serves the newest release: neither is ever pruned.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ class RetentionAction:
 
 @dataclass(frozen=True)
 class _Line:
-    """The published releases of one product, oldest first: those with the same latest address."""
+    """The published releases that share one latest address, oldest first."""
 
     dataset: Dataset
     releases: tuple[Release, ...]
 
     def wanted(self, mirror: str) -> frozenset[int]:
-        """The ids of the releases that `mirror` ought to hold."""
+        """The ids of the releases that `mirror` retains."""
         newest = self.dataset.publication.keeps(mirror)
         return frozenset(release.id for release in (self.releases if newest is None else self.releases[-newest:]))
 
@@ -67,12 +66,11 @@ def apply(
     *,
     dry_run: bool = False,
 ) -> tuple[RetentionAction, ...]:
-    """Prune from the mirrors what the datasets no longer want there, and push what they do; by release and mirror.
+    """Push missing releases to each mirror and prune those past their retention; return the actions.
 
-    `declared` are the datasets as their YAML says today, and `families` say what their members want; of others the
-    ledger remembers how they were declared. With `dry_run` nothing is changed. A mirror that is down stops nothing, it
-    is `missed`. Raises PermanentError when a dataset would prune the primary store, BusyError when another process is
-    at it.
+    `declared` and `families` are the present YAML; the ledger has the last declaration of other datasets. `dry_run`
+    changes nothing. An unreachable mirror stops nothing: its action is `missed`. Raises PermanentError when a dataset
+    would prune the primary store, BusyError while another retention runs.
     """
     lines = tuple(_lines(deployment, declared, families))
     for line in lines:
@@ -87,7 +85,7 @@ def apply(
     with deployment.ledger.leases.hold(lease_keys.RETENTION):
         pushed = list(run.push())
         held_back = list(run.give_up())
-        # What a run that died has pushed is not pushed again, and has to be named all the same.
+        # A run that died may have pushed copies that torrents and catalogue do not name yet.
         if pushed or run.has_given_up() or deployment.ledger.pruning.to_follow():
             follow_copies(deployment, declared)
             deployment.ledger.pruning.record_followed()
@@ -108,7 +106,7 @@ def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequen
 
 
 class _Retention:
-    """The steps of `apply`, and what was found on the way: which mirrors are down, which releases must stay whole."""
+    """The steps of `apply`; caches unreachable mirrors and the obstacles of releases."""
 
     def __init__(self, deployment: Deployment, lines: Sequence[_Line]) -> None:
         self._deployment, self._lines, self._ledger = deployment, lines, deployment.ledger
@@ -116,7 +114,7 @@ class _Retention:
         self._reasons: dict[int, str] = {}
 
     def planned(self) -> Iterator[RetentionAction]:
-        """Say what the others would do."""
+        """Plan the actions without changing anything."""
         for line, release, mirror in self._targets():
             if release.id in line.wanted(mirror.name):
                 if missing := self._missing(release, mirror):
@@ -128,7 +126,7 @@ class _Retention:
                 yield _action(release, mirror, "held back" if reason else "pruned", gone, reason)
 
     def push(self) -> Iterator[RetentionAction]:
-        """Put into the mirrors what they ought to hold, and don't."""
+        """Push the missing releases to the mirrors."""
         for line, release, mirror in self._targets():
             if release.id not in line.wanted(mirror.name) or not self._missing(release, mirror):
                 continue
@@ -140,7 +138,7 @@ class _Retention:
             yield self._done(release, mirror, "pushed", missing)
 
     def give_up(self) -> Iterator[RetentionAction]:
-        """Record what is meant to go from the mirrors; yields what must stay nevertheless."""
+        """Mark the copies to prune in the ledger; yield those held back."""
         for line, release, mirror in self._targets():
             if release.id in line.wanted(mirror.name):
                 continue
@@ -154,11 +152,11 @@ class _Retention:
                 yield _action(release, mirror, "held back", held, reason)
 
     def has_given_up(self) -> bool:
-        """Whether anything waits to be deleted, given up just now or by a run that died."""
+        """Whether marked copies await deletion, from this run or one that died."""
         return any(self._given_up(release, mirror) for _, release, mirror in self._targets())
 
     def delete(self) -> Iterator[RetentionAction]:
-        """Delete what was given up."""
+        """Delete the marked copies."""
         for line, release, mirror in self._targets():
             with self._deployment.working_on(line.dataset, release.vintage) as lease:
                 left = self._given_up(release, mirror)
@@ -180,7 +178,7 @@ class _Retention:
                     yield line, release, mirror
 
     def _reach(self, mirror: Store, do: Callable[[], None]) -> None:
-        """Do it unless the mirror is down: that is remembered, so that it is not waited for again."""
+        """Call `do` unless the mirror is down; remember an unreachable mirror, so that no call waits for it again."""
         if mirror.name in self._down:
             return
         try:
@@ -203,7 +201,7 @@ class _Retention:
             self._ledger.pruning.record_deleted(release, one)
 
     def _missing(self, release: Release, mirror: Store) -> dict[str, int]:
-        """The artifacts that the ledger knows no copy of in `mirror`, and their sizes; of a damaged one it knows."""
+        """The artifacts without a copy in `mirror` by the ledger, and their sizes; a damaged copy counts as present."""
         held = {copy.artifact for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
         return {artifact.name: artifact.size for artifact in release.artifacts if artifact.name not in held}
 
@@ -212,7 +210,7 @@ class _Retention:
         return tuple(one for one in pruned if one.store == mirror.name and one.deleted_at is None)
 
     def _obstacle(self, release: Release) -> str:
-        """Why no mirror may lose a release: what the archive or the primary store, read anew, lacks. Empty: it may."""
+        """Why no mirror may prune a release: a file missing in the archive or damaged in the primary; else empty."""
         if release.id not in self._reasons:
             self._reasons[release.id] = _unsafe_reason(self._deployment, release)
         return self._reasons[release.id]

@@ -1,7 +1,7 @@
-"""`d4c seed`: looks at what there is to seed, again and again, and lets the seeder hold it.
+"""The seeding service of `d4c seed`: refreshes the list of torrents periodically and passes it to the seeder.
 
-There are three ways to know: the ledger of a deployment, the address of a catalogue, or only the operator's public
-key, by which the DHT tells where the newest catalogue is. The work with peers belongs to `torrents.seeder`.
+The list comes from the ledger of a deployment, from a catalogue's address, or from the operator's public key, under
+which the DHT publishes the newest catalogue. Peers belong to `torrents.seeder`.
 """
 
 from __future__ import annotations

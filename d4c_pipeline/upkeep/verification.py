@@ -1,6 +1,6 @@
-"""One look at one copy, whatever it is: of its size in a store, or of all of it, with words for what was found.
+"""Verification of one copy of any kind: its size in a store, or all of its bytes, with the difference in words.
 
-How often which copy is looked at belongs to `fixity`, mending to `repair`. Nothing is changed or recorded here.
+The schedule of verifications belongs to `fixity`, repair to `repair`. This module changes and records nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import artifact_path
 
 _SAMPLES = 3
-_GIVES_UP_AFTER = 3  # times in a row that a place gave no answer: each took minutes, and thousands may be to come
+_GIVES_UP_AFTER = 3  # failures in a row: each takes minutes, and thousands of copies may follow
 
 
 def compare_size(store: Store, copy: ExpectedCopy) -> Verification:
-    """Compare the size of a copy in a store, without reading it. Raises what the store does when it can't be asked."""
+    """Compare the size of a copy in a store without reading it. Raises what the store raises if unreachable."""
     facts = store.facts(copy.address)
     if facts is None:
         return Verification(copy, CopyState.MISSING, "nothing is there")
@@ -38,7 +38,7 @@ def compare_size(store: Store, copy: ExpectedCopy) -> Verification:
 
 
 class Verifier:
-    """Looks at copies in full; for as long as it lives it remembers records, torrents, and who does not answer."""
+    """Verifies copies in full; caches records, torrents and unreachable servers for its lifetime."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -48,7 +48,7 @@ class Verifier:
         self._pieces: dict[tuple[int, str], Pieces] = {}
 
     def verify(self, copy: ExpectedCopy) -> Verification:
-        """Look at a copy in full. Whatever hinders it makes the copy unreachable, and says so."""
+        """Verify a copy in full. Any D4CError makes the copy unreachable, with the cause as detail."""
         try:
             if copy.kind is CopyKind.ARCHIVE:
                 return self._archived(copy)
@@ -59,7 +59,7 @@ class Verifier:
             return Verification(copy, CopyState.UNREACHABLE, error.cause)
 
     def cost(self, copy: ExpectedCopy) -> int:
-        """Return about how many bytes a look at a copy reads."""
+        """Return about how many bytes the verification of a copy reads."""
         if copy.kind is CopyKind.ARCHIVE:
             return copy.size if self._archive_path(copy) is not None else 0
         return copy.size
@@ -78,7 +78,7 @@ class Verifier:
         return self._deployment.archive.local_path(record_id, name)
 
     def _archived(self, copy: ExpectedCopy) -> Verification:
-        """Compare with the archive's own checksums; a folder of this machine is read, since nobody else does."""
+        """Compare with the archive's checksums; read the file if the archive is a folder of this machine."""
         record_id, _, name = copy.address.partition("/")
         try:
             record = self._record(record_id)
@@ -101,7 +101,7 @@ class Verifier:
         return Verification(copy, CopyState.INTACT, read=True)
 
     def _record(self, record_id: str) -> PublishedRecord | None:
-        """What the archive says of a record, asked once for all of its files. Raises what the archive does."""
+        """The archive's record, fetched once for all of its files. Raises what the archive raises."""
         archive = self._deployment.archive
         if record_id not in self._records:
             if self._silences[archive.name] >= _GIVES_UP_AFTER:
@@ -135,7 +135,7 @@ class Verifier:
         return Verification(copy, state, "" if verdict.ok else verdict.reason, read=True, cost=cost)
 
     def _pieces_of(self, copy: ExpectedCopy) -> Pieces:
-        """The piece hashes of a data artifact, out of its torrent in the release, which was verified on the way."""
+        """The piece hashes of a data artifact, from the verified torrent in its release."""
         key = (copy.release_id or 0, copy.name)
         if key not in self._pieces:
             release = self._deployment.ledger.releases.get(key[0])
@@ -149,7 +149,7 @@ class Verifier:
 
 
 def _difference(copy: ExpectedCopy, size: int | None, sha256: str | None) -> str:
-    """What is wrong with bytes of that size and sha256, in words; empty when they are right."""
+    """The difference from the expected size and sha256 in words; empty if there is none."""
     if size is None or sha256 is None:
         return "the disk can't read it"
     if size != copy.size:

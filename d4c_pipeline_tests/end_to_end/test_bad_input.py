@@ -91,7 +91,7 @@ def test_a_source_that_delivers_something_else(released: D4C, origin: Origin, fa
     with nothing_published(released):
         told = released("publish", "places", "--vintage", "2021").sentence
         assert unserved(told).startswith(sentence)
-        assert told.endswith("; then run 'd4c publish places --vintage 2021' again: it goes on from there.")
+        assert told.endswith("; then run 'd4c publish places --vintage 2021' again: it continues from there.")
     origin.truncated.clear()
     origin.codes.clear()
     goes_on(released, origin)

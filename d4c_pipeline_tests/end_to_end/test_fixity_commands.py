@@ -11,7 +11,7 @@ from d4c_pipeline_tests.support.commands import D4C
 from d4c_pipeline_tests.support.inspection import sha256
 
 NAME = "ca_example_2021A000011124_d4c-datapkg-foundation_places_2021_v0.1.0-beta"
-FEW = f"{NAME}: whole in 2 (local, primary) of 3 places"
+FEW = f"{NAME}: 2 of 3 copies verified (local, primary)"
 
 
 @pytest.fixture

@@ -160,7 +160,9 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
     checks = {event.check_name: event for event in run.get_asset_check_evaluations()}
     reviewed = checks["reviewed"]
     assert (reviewed.passed, reviewed.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert str(reviewed.metadata["waits"].value).endswith("waits for a review: it is the first release of this vintage")
+    assert str(reviewed.metadata["pending"].value).endswith(
+        "waits for a review: it is the first release of this vintage"
+    )
     assert "'review' of the UI" in str(reviewed.metadata["remedy"].value)
     assert "places/deposit" not in dict(materialized(run))
     with closing(Ledger.in_folder(invenio.home)) as ledger:

@@ -1,1 +1,1 @@
-"""Assets and checks of the daily schedule, which keep published releases whole."""
+"""Daily jobs: the assets and checks that maintain published releases, and their schedules."""

@@ -1,7 +1,7 @@
-"""Once a day: an audit of all copies, the mending of what was lost, and what was found as an asset with its checks.
+"""The asset `fixity` and its checks: once a day, an audit of all copies and the repair of lost ones.
 
-An asset of its own, and no check of `copies`: whoever publishes a vintage does not want to wait for an audit of
-everything. What is looked at, and how it is mended, belongs to `upkeep.fixity` and `upkeep.repair`.
+An asset rather than a check of `copies`, so that a publication never waits for an audit of everything. The audit
+belongs to `upkeep.fixity`, repair to `upkeep.repair`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,24 +29,23 @@ _JOB_NAME = "audit_copies"
 _EXAMPLES = 10
 _GOOD = (Outcome.RESTORED, Outcome.INTACT)
 _CHECKS = {
-    COPIES_INTACT: "Every copy in a store has the bytes that were published. What was lost and put back warns, what "
-    "could not be put back fails.",
+    COPIES_INTACT: "Every copy in a store has the published bytes. A restored copy is a warning, a lost copy an error.",
     ARCHIVE_INTACT: "The archive has every file of every published record, by its own checksums.",
-    WEB_SEEDS_SERVE: "Every web seed serves the right bytes of the pieces that were tried.",
-    ENOUGH_COPIES: "Every release lies whole in as many places as its dataset or the deployment wants.",
-    AUDIT_COMPLETE: "Every place could be asked, and every copy was read as often as it should be.",
+    WEB_SEEDS_SERVE: "Every web seed serves the right bytes of the sampled pieces.",
+    ENOUGH_COPIES: "Every release has the number of copies that its dataset or the deployment requires.",
+    AUDIT_COMPLETE: "Every store, archive and web seed is reachable, and no copy is overdue for a read.",
 }
 
 
 def fixity_asset(declared: Sequence[Dataset | Family]) -> dg.AssetsDefinition:
-    """The audit as an asset; `declared`: datasets and families, which may each want a number of copies."""
+    """Return the asset of the audit; `declared`: datasets and families, which may each require a number of copies."""
 
     @dg.asset(
         key=FIXITY_KEY,
-        description="Looks at all copies of what is published, puts back what was lost, and tells what it could not.",
+        description="Verifies every published copy: stores, archive, web seeds. Restores lost copies in stores.",
         group_name="catalogue",
         config_schema={
-            "full": dg.Field(bool, default_value=False, description="Read every copy, whatever was read lately.")
+            "full": dg.Field(bool, default_value=False, description="Read every copy, including those read recently.")
         },
         check_specs=[
             dg.AssetCheckSpec(name, asset=FIXITY_KEY, description=description) for name, description in _CHECKS.items()
@@ -73,33 +72,33 @@ def _results(
     archived = [finding for finding in found.lost if finding.copy.kind is CopyKind.ARCHIVE]
     seeds = [finding for finding in found.lost if finding.copy.kind is CopyKind.WEB_SEED]
     short = shortfalls(deployment, declared)
-    unasked = [f"{place} was left alone: {why}" for place, why in found.refused.items()]
+    unasked = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
     unasked += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable]
-    unasked += [f"{copy}: others work on its vintage" for copy in found.busy]
+    unasked += [f"{copy}: another process works on its vintage" for copy in found.busy]
     if found.overdue:
-        unasked.append(f"{found.overdue} copies should have been read by now; the day's budget was used up")
+        unasked.append(f"{found.overdue} copies are overdue for a read; the day's budget is used up")
     return [
         dg.MaterializeResult(
             metadata={
                 "copies": found.expected,
-                "looked_at": found.checked,
+                "checked": found.checked,
                 "read_in_full": found.read,
                 "bytes_read": found.read_bytes,
                 "lost": len(found.lost),
                 "restored": len(restored),
-                "left": len(left),
+                "unrepaired": len(left),
             }
         ),
         _check(
             COPIES_INTACT,
             [*(_repair_line(one) for one in left), *(_repair_line(one) for one in restored)],
             dg.AssetCheckSeverity.ERROR if left else dg.AssetCheckSeverity.WARN,
-            expected="every copy in a store with the bytes that were published",
-            actual=f"{len(restored) + len(left)} lost, {len(restored)} put back, {len(left)} not",
-            remedy="Bring the file back from elsewhere or see to what hindered it, then 'd4c repair'; 'raw' fetches a "
-            "native file again. What was damaged lies in the store's quarantine"
+            expected="every copy in a store with the published bytes",
+            actual=f"{len(restored) + len(left)} lost, {len(restored)} restored, {len(left)} not",
+            remedy="Restore the file from elsewhere or fix the cause, then run 'd4c repair'; 'raw' fetches a native "
+            "file again. Damaged files are in the store's quarantine"
             if left
-            else "Look at the disks that lost them; what was damaged lies in the store's quarantine",
+            else "Check the disks that lost them; damaged files are in the store's quarantine",
         ),
         _check(
             ARCHIVE_INTACT,
@@ -107,32 +106,32 @@ def _results(
             dg.AssetCheckSeverity.ERROR,
             expected="the files of every published record, by name, size and checksum",
             actual=f"{len(archived)} files differ or are missing",
-            remedy="Ask the archive's managers: a published record is not ours to change",
+            remedy="Contact the archive's managers: only they can change a published record",
         ),
         _check(
             WEB_SEEDS_SERVE,
             [_sentence(finding) for finding in seeds],
             dg.AssetCheckSeverity.WARN,
-            expected="the right bytes for every piece that was asked for",
-            actual=f"{len(seeds)} web seeds do not serve them",
-            remedy="See to that server, or re-issue the torrents without it",
+            expected="the right bytes for every sampled piece",
+            actual=f"{len(seeds)} web seeds serve other bytes",
+            remedy="Fix that server, or reissue the torrents without it",
         ),
         _check(
             ENOUGH_COPIES,
             [str(one) for one in short],
             dg.AssetCheckSeverity.WARN,
-            expected="as many places as wanted (D4C_COPIES, or publication.copies in the YAML)",
-            actual=f"{len(short)} releases lie in fewer",
-            remedy="Configure another store and materialize 'copies', or want fewer places",
+            expected="the required number of copies (D4C_COPIES, or publication.copies in the YAML)",
+            actual=f"{len(short)} releases have fewer",
+            remedy="Configure another store and materialize 'copies', or require fewer copies",
         ),
         _check(
             AUDIT_COMPLETE,
             unasked,
             dg.AssetCheckSeverity.WARN,
-            expected="every place answers, every copy is read once per cycle",
+            expected="every place is reachable, every copy is read once per cycle",
             actual=f"{len(unasked)} exceptions",
-            remedy="See that the places can be reached; an emptied store is filled by 'd4c repair --refill STORE'; for "
-            "more reading raise D4C_FIXITY_BYTES or D4C_FIXITY_DAYS",
+            remedy="Restore the connection; 'd4c repair --refill STORE' fills an emptied store; raise D4C_FIXITY_BYTES "
+            "or D4C_FIXITY_DAYS for overdue reads",
         ),
     ]
 
@@ -168,6 +167,6 @@ def _sentence(finding: Verification) -> str:
 FIXITY_JOB = dg.define_asset_job(
     _JOB_NAME,
     selection=dg.AssetSelection.assets(FIXITY_KEY),
-    description="Audits all copies and puts back what was lost.",
+    description="Verifies every published copy and restores lost ones.",
 )
-FIXITY_SCHEDULE = daily(FIXITY_JOB, "40 2 * * *", "Every night.")
+FIXITY_SCHEDULE = daily(FIXITY_JOB, "40 2 * * *", "Daily at 02:40 UTC.")

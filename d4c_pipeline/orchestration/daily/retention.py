@@ -1,7 +1,7 @@
-"""Once a day: the mirrors hold what the datasets want there, and no more. An asset of its own, after the catalogue.
+"""The asset `retention` and its check: once a day, push missing releases to the mirrors and prune old ones.
 
-What is pruned, pushed or held back is decided in `upkeep.retention`; a run that takes its time (a new mirror is filled)
-must not keep the catalogue waiting. Concept: https://docs.dagster.io/guides/build/assets
+A separate asset downstream of the catalogue: filling a new mirror takes long and must not delay the catalogue.
+`upkeep.retention` decides the actions. Concept: https://docs.dagster.io/guides/build/assets
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ CHECK_NAME = "as_wanted"
 
 
 def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.AssetsDefinition:
-    """Return the asset: what the mirrors hold, with a check that warns of what could not be done."""
+    """Return the asset, with a check that warns of actions that failed."""
 
     @dg.asset(
         key=RETENTION_KEY,
         deps=[CATALOGUE_KEY],
-        description="Prunes from the mirrors what `publication.retention` no longer wants there, and pushes what it "
-        "does. The primary store and the archive keep everything.",
+        description="Pushes missing releases to each mirror and prunes those past `publication.retention`. The primary "
+        "store and the archive keep everything.",
         group_name="catalogue",
         check_specs=[
             dg.AssetCheckSpec(
                 CHECK_NAME,
                 asset=RETENTION_KEY,
-                description="Every mirror holds what is wanted there: a warning names what was held back, and why.",
+                description="Every mirror holds its retained releases. A warning lists each failed action.",
             )
         ],
     )
@@ -48,7 +48,7 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
                 "pruned": sum(one.action == "pruned" for one in done),
                 "pushed": sum(one.action == "pushed" for one in done),
                 "freed": sum(one.size for one in done if one.action == "pruned"),
-                "done": _listed(done),
+                "actions": _listed(done),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -57,7 +57,7 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={
                         "refused": _listed(refused),
-                        "remedy": "Reach the mirror, or restore what is missing; the next run goes on"
+                        "remedy": "Restore the connection to the mirror or the missing files; the next run continues"
                         if refused
                         else "none needed",
                     },
@@ -73,12 +73,12 @@ def _listed(done: Sequence[RetentionAction]) -> dg.MetadataValue:
         f"- {one.release} on {one.mirror}: {one.action}, {one.files} files{f', {one.reason}' if one.reason else ''}"
         for one in done
     ]
-    return dg.MetadataValue.md("\n".join(lines) or "nothing")
+    return dg.MetadataValue.md("\n".join(lines) or "none")
 
 
 RETENTION_JOB = dg.define_asset_job(
     "keep_mirrors",
     selection=dg.AssetSelection.assets(RETENTION_KEY),
-    description="Has every mirror hold the releases that its datasets want there.",
+    description="Pushes missing releases to each mirror and prunes those past their retention.",
 )
-RETENTION_SCHEDULE = daily(RETENTION_JOB, "15 4 * * *", "Every night.")
+RETENTION_SCHEDULE = daily(RETENTION_JOB, "15 4 * * *", "Daily at 04:15 UTC.")

@@ -1,4 +1,4 @@
-"""What runs once a day without being asked: one form of schedule for all audits. The jobs belong to their modules."""
+"""The form of every daily schedule. The jobs belong to their modules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What stays failed: a daily check that lists it with the way out, and the sensor that remembers runs that died.
+"""Standing failures: the daily check that lists them with their remedies, and the sensor that records dead runs.
 
-Steps remember their own failures (`watch.failures`); only a process that was killed can't. Retrying is in
-`failures.py`.
+Steps record their own failures (`watch.failures`); a killed process can't. Retries belong to `failures.py`.
 Concept: https://docs.dagster.io/guides/test/asset-checks
 """
 
@@ -27,12 +26,12 @@ def failures_definitions(products: Sequence[str]) -> dg.Definitions:
     job = dg.define_asset_job(
         "look_for_failures",
         selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK)),
-        description="Lists the partitions that stay failed, with cause, remedy and the command that recovers them.",
+        description="Lists the failed partitions, each with cause, remedy and recovery command.",
     )
     return dg.Definitions(
         asset_checks=[_check(products)],
         jobs=[job],
-        schedules=[daily(job, "0 6 * * *", "Every day at 06:00 UTC. Costs one look into the ledger.")],
+        schedules=[daily(job, "0 6 * * *", "Daily at 06:00 UTC. Reads the ledger only.")],
         sensors=[_runs_that_died(products)],
     )
 
@@ -41,7 +40,7 @@ def _check(products: Sequence[str]) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=CATALOGUE_KEY,
         name=CHECK,
-        description="No vintage and no member stays failed. What does is listed, with the command that recovers it.",
+        description="No partition remains failed. A warning lists each failed partition with its recovery command.",
     )
     def check(deployment: DeploymentResource) -> dg.AssetCheckResult:
         with deployment.opened() as opened:
@@ -50,7 +49,7 @@ def _check(products: Sequence[str]) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not standing,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{len(standing)} stay failed" if standing else "Nothing stays failed",
+            description=f"{len(standing)} failed partitions" if standing else "No failed partitions",
             metadata={
                 "failed": len(standing),
                 "failures": dg.MetadataValue.table(
@@ -69,8 +68,7 @@ def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="runs_that_died",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Remembers as failed what a run left undone whose process was killed. Everything else remembers"
-        " itself.",
+        description="Records the failure of a run whose process was killed. Steps record other failures.",
     )
     def remember(context: dg.RunFailureSensorContext, deployment: DeploymentResource) -> dg.SkipReason:
         run = context.dagster_run
@@ -80,11 +78,11 @@ def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
             for step in context.instance.get_run_step_stats(run.run_id)
         }
         if partition is None or "FAILURE" in steps.values():
-            return dg.SkipReason("It ended by a step that explained itself")
+            return dg.SkipReason("A failed step recorded the failure")
         planned = [key for key in _planned(context) if key.path[0] in products and len(key.path) == 2]
         left = [key for key in planned if steps.get("__".join(key.path)) != "SUCCESS"]
         if not left:
-            return dg.SkipReason("Nothing was left undone")
+            return dg.SkipReason("Every planned asset was materialized")
         product, step = min(left, key=lambda key: list(STEPS).index(key.path[1])).path
         with deployment.opened() as opened:
             opened.ledger.failures.record(
@@ -94,16 +92,16 @@ def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
                 kind=RUN_DIED,
                 transient=True,
                 cause=f"The run died at '{step}': {context.failure_event.message or 'killed'}".rstrip("."),
-                remedy="If it happens again, look for want of memory or disk",
+                remedy="If it happens again, check memory and disk space",
                 run=run.run_id,
             )
-        return dg.SkipReason(f"Remembered {product} {partition}")
+        return dg.SkipReason(f"Recorded {product} {partition}")
 
     return remember
 
 
 def _planned(context: dg.RunFailureSensorContext) -> list[dg.AssetKey]:
-    """The assets that a run was to materialize."""
+    """The assets planned by a run."""
     events = context.instance.get_records_for_run(
         context.dagster_run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
     )

@@ -1,7 +1,7 @@
-"""Once a day: do all web seeds still serve the bytes of their torrents? A check of the catalogue, which spans it all.
+"""The daily check `torrents_current` of the catalogue: every web seed serves the bytes of its torrent.
 
-Torrents whose addresses changed are issued again and the catalogue follows; what is tried and written belongs to
-`upkeep.reissue`. Concept: https://docs.dagster.io/guides/test/asset-checks
+The check reissues torrents whose web seeds changed and rebuilds the catalogue; `upkeep.reissue` does the work.
+Concept: https://docs.dagster.io/guides/test/asset-checks
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ _SHOWN = 50
 
 
 def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
-    """Return the check: it warns of addresses that were left out of a torrent or are kept on trust."""
+    """Return the check; it warns of web seeds that were removed or did not answer."""
 
     @dg.asset_check(
         asset=CATALOGUE_KEY,
         name=CHECK_NAME,
-        description="Every address in every torrent serves its bytes. Tried once a day; torrents are issued again.",
+        description="Every web seed of every torrent serves its bytes. Runs daily and reissues torrents.",
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
         attempt = context.op_execution_context.retry_number + 1
@@ -39,9 +39,9 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "torrents": len(done),
-                "issued_again": sum(one.changed for one in done),
-                "wrong": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks[:_SHOWN]) or "none"),
-                "remedy": "Look at the server behind the address; once it serves the file again, this puts it back"
+                "reissued": sum(one.changed for one in done),
+                "problems": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks[:_SHOWN]) or "none"),
+                "remedy": "Check the server at the address; the check adds it again once it serves the file"
                 if remarks
                 else "none needed",
             },
@@ -53,6 +53,6 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
 REISSUE_JOB = dg.define_asset_job(
     _JOB_NAME,
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK_NAME)),
-    description="Tries every web seed and issues torrents again where the addresses that serve them changed.",
+    description="Tests every web seed and reissues the torrents whose seeds changed.",
 )
-REISSUE_SCHEDULE = daily(REISSUE_JOB, "45 5 * * *", "Every morning.")
+REISSUE_SCHEDULE = daily(REISSUE_JOB, "45 5 * * *", "Daily at 05:45 UTC.")

@@ -1,1 +1,1 @@
-"""Sensors: observing sources and requesting runs for what changed."""
+"""Sensors: discovery and observation of sources, and the automation conditions that request runs."""

@@ -1,7 +1,7 @@
-"""How Dagster notices sources: an observed asset per product, a sensor that only discovers, one that only observes.
+"""Noticing changes at sources: an observed asset per product, a discovery sensor and an observation sensor.
 
-Neither sensor starts a run: the first adds partitions, the second reports data versions, and the conditions in
-`automation.py` do the rest. What is worth reporting is decided by `watch.noticing`.
+Neither sensor starts a run: discovery adds partitions, observation reports data versions, and the conditions in
+`automation.py` request runs. `watch.noticing` decides what to report.
 Concept: https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -35,12 +35,12 @@ _UNFINISHED = (
     dg.DagsterRunStatus.CANCELING,
 )
 _REPORTS_AT_ONCE = 200  # Dagster stores the events of a tick one by one
-_HOUR = timedelta(hours=1)  # so that a source that was down is asked again today
-_LONGEST_INTERVAL = 600  # seconds: a round that did not end in one tick goes on in the next
+_HOUR = timedelta(hours=1)  # so that a source that was down is checked again today
+_LONGEST_INTERVAL = 600  # seconds: an unfinished round continues in the next tick
 
 
 def source_asset(product: Product) -> dg.AssetsDefinition | dg.SourceAsset:
-    """The asset before the chain: what the source serves. Observed by the sensor, or by hand ("Observe" in the UI)."""
+    """The source as an asset upstream of the chain, observed by its sensor or by hand ("Observe" in the UI)."""
 
     def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
         deployment: DeploymentResource = context.resources.deployment
@@ -54,7 +54,7 @@ def source_asset(product: Product) -> dg.AssetsDefinition | dg.SourceAsset:
     with _calm():
         return dg.observable_source_asset(
             key=dg.AssetKey([product.id, SOURCE]),
-            description=f"What the source serves.\n\n**{product.title.en}** / {product.title.fr}",
+            description=f"Data at the source, observed only.\n\n**{product.title.en}** / {product.title.fr}",
             group_name=product.id,
             partitions_def=product.partitions,
             required_resource_keys={"deployment"},
@@ -65,14 +65,14 @@ def source_asset(product: Product) -> dg.AssetsDefinition | dg.SourceAsset:
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """Without Dagster's warning that observable assets are beta, for each of them."""
+    """Silence Dagster's warning, one per asset, that observable assets are beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         yield
 
 
 def sensors_of(product: Product) -> list[dg.SensorDefinition]:
-    """The discovery sensor, where partitions are discovered at all, and the observation sensor."""
+    """The observation sensor, and the discovery sensor if the product has dynamic partitions."""
     observation = _observation_sensor(product)
     return [observation] if product.partitions_name is None else [_discovery_sensor(product), observation]
 
@@ -84,28 +84,28 @@ def _discovery_sensor(product: Product) -> dg.SensorDefinition:
         name=f"discover_{product.id}",
         minimum_interval_seconds=round(min(every, _HOUR).total_seconds()),
         default_status=_status(product),
-        description=f"Asks the source every {product.noticing.discover_hours:g} hours what there is of"
-        f" '{product.title.en}' and adds what is new as partitions. It never removes one; an empty or shrunken listing"
-        " is refused.",
+        description=f"Lists the partitions of '{product.title.en}' at the source every"
+        f" {product.noticing.discover_hours:g} hours and adds new ones. Never removes a partition. Refuses an empty or"
+        " shrunken listing.",
     )
     def discover(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
         with deployment.opened() as opened:
-            believed = opened.ledger.listings.of(product.id)
-            if believed is not None and datetime.now(UTC) - believed.listed_at < every:
-                # Somebody asked already; that it was added as partitions is not said.
-                listed: Sequence[str] = believed.entries
+            listing = opened.ledger.listings.of(product.id)
+            if listing is not None and datetime.now(UTC) - listing.listed_at < every:
+                # Listed recently, by this sensor or a command; the partitions may still be missing.
+                listed: Sequence[str] = listing.entries
             else:
                 try:
                     listed = product.discover(opened)
-                except TransientError as error:  # remembered; a tick in red is for what a person must look at
-                    return dg.SensorResult(skip_reason=f"Not asked: {error}")
+                except TransientError as error:  # recorded; a failed tick is for errors that need a person
+                    return dg.SensorResult(skip_reason=f"Source unreachable: {error}")
         known = _known(product, context.instance)
         new = [key for key in listed if key not in known]
-        said = f"The source lists {len(listed)}"
+        count = f"The source lists {len(listed)}"
         if not new or product.partitions_name is None:
-            return dg.SensorResult(skip_reason=f"{said}, all known")
+            return dg.SensorResult(skip_reason=f"{count}, all known")
         return dg.SensorResult(
-            skip_reason=f"{said}; new: {noticing.named(new)}",
+            skip_reason=f"{count}; new: {noticing.named(new)}",
             dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(product.partitions_name, new)],
         )
 
@@ -119,19 +119,19 @@ def _observation_sensor(product: Product) -> dg.SensorDefinition:
         name=f"observe_{product.id}",
         minimum_interval_seconds=round(min(every * 3600, _LONGEST_INTERVAL)),
         default_status=_status(product),
-        description=f"Asks the source of '{product.title.en}' every {every:g} hours whether anything changed, and"
-        " reports what did as a new data version of its source. Reset the cursor to ask at once.",
+        description=f"Checks the source of '{product.title.en}' for changes every {every:g} hours. Reports each change"
+        " as a new data version of the asset 'source'. Reset the cursor to check at once.",
     )
     def observe(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
         with deployment.opened() as opened:
             try:
                 found = product.observe(opened, _known(product, context.instance), context.cursor)
             except TransientError as error:
-                return dg.SensorResult(skip_reason=f"Not asked: {error}", cursor=context.cursor)
+                return dg.SensorResult(skip_reason=f"Source unreachable: {error}", cursor=context.cursor)
             due = reports(context.instance, opened, product, found.current)
-        told = f". Reported: {noticing.named(due)}" if due else ""
+        reported = f". Reported: {noticing.named(due)}" if due else ""
         return dg.SensorResult(
-            skip_reason=f"{found.words}{told}",
+            skip_reason=f"{found.words}{reported}",
             cursor=found.cursor,
             asset_events=[
                 dg.AssetObservation(
@@ -150,11 +150,11 @@ def _observation_sensor(product: Product) -> dg.SensorDefinition:
 def reports(
     instance: dg.DagsterInstance, deployment: Deployment, product: Product, current: Collection[str]
 ) -> Mapping[str, tuple[str, Observation]]:
-    """Return what is to be reported now: partition -> data version, and what the ledger knows of it.
+    """Return the observations to report now: partition -> data version and the ledger's observation.
 
-    A partition that a run is at work on waits for the next tick, so that a change is never taken for handled because an
-    earlier one is. What was reported before is asked of Dagster itself: a tick that was killed before its events were
-    stored is made again by the next one, and one that was killed after it reports nothing twice.
+    A partition with an unfinished run waits for a later tick, so that a run for an earlier change never counts for this
+    one. Earlier reports are read from Dagster's event log: a tick killed before its events were stored is repeated, one
+    killed afterwards reports nothing twice.
     """
     due = {
         key: observation
@@ -194,7 +194,7 @@ def reports(
 
 
 def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> frozenset[str]:
-    """The partitions that a run of this product is at work on, or waits to be."""
+    """The partitions with an unfinished run of this product."""
     job = f"publish_{product.id}"
     unfinished = instance.get_runs(dg.RunsFilter(tags={_PARTITION: list(partitions)}, statuses=[*_UNFINISHED]))
     return frozenset(
@@ -202,7 +202,7 @@ def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection
         for run in unfinished
         if (run.job_name == job or not run.job_name.startswith("publish_"))
         and (run.asset_selection is None or any(key.path[0] == product.id for key in run.asset_selection))
-        # A command line that was killed leaves its run standing as if it went on.
+        # A killed command leaves its run as started.
         and not is_gone(run.tags.get(PROCESS, ""))
     )
 
@@ -223,15 +223,15 @@ def _status(product: Product) -> dg.DefaultSensorStatus:
 def _words(version: str, observation: Observation) -> dict[str, dg.MetadataValue]:
     number = version.partition(".")[2]
     if number:
-        what = f"Told for the {number}. time: the chain did not go through with it"
+        what = f"Reported again (attempt {number}): the chain did not finish"
     elif observation.settled is None:
-        what = "Nothing was published of it yet"
+        what = "Not published yet"
     else:
-        what = "The source says something else than when it was published last"
+        what = "The source changed since the last publication"
     changed = observation.changed_at
     return {
-        "what": dg.MetadataValue.text(what),
+        "reason": dg.MetadataValue.text(what),
         "seen": dg.MetadataValue.text(observation.seen or ""),
-        "published from": dg.MetadataValue.text(observation.settled or "nothing"),
+        "published from": dg.MetadataValue.text(observation.settled or "none"),
         **({"noticed": dg.MetadataValue.timestamp(changed)} if changed else {}),
     }

@@ -28,7 +28,7 @@ def evaluated(home: Path) -> dg.AssetCheckEvaluation:
 def test_nothing_published_nothing_asked(tmp_path: Path) -> None:
     found = evaluated(tmp_path / "home")
     assert found.passed
-    assert found.metadata["asked"].value == 0
+    assert found.metadata["checked"].value == 0
 
 
 def test_a_doi_that_is_not_registered_warns_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,4 +37,4 @@ def test_a_doi_that_is_not_registered_warns_and_names_itself(tmp_path: Path, mon
     found = evaluated(tmp_path / "home")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["missing"].value == "- 10.5281/2 (b_v1.0.0)"
-    assert found.metadata["asked"].value == 2
+    assert found.metadata["checked"].value == 2

@@ -121,7 +121,7 @@ def test_the_daily_check_lists_what_stays_failed_with_the_way_out(defined: Proje
         )
     found = daily(defined)
     assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
-    assert found.description == "1 stay failed"
+    assert found.description == "1 failed partitions"
     table = found.metadata["failures"]
     assert isinstance(table, dg.TableMetadataValue)
     (row,) = [record.data for record in table.records]

@@ -58,10 +58,10 @@ def test_two_places_where_three_are_wanted_warn_in_words_and_all_else_passes(at:
     few = checks["enough_copies"]
     assert few.severity is dg.AssetCheckSeverity.WARN
     assert said(few) == {
-        "expected": "as many places as wanted (D4C_COPIES, or publication.copies in the YAML)",
-        "actual": "1 releases lie in fewer",
-        "examples": "- provinces_2021_v1.0.0: whole in 2 (local, primary) of 3 places",
-        "remedy": "Configure another store and materialize 'copies', or want fewer places",
+        "expected": "the required number of copies (D4C_COPIES, or publication.copies in the YAML)",
+        "actual": "1 releases have fewer",
+        "examples": "- provinces_2021_v1.0.0: 2 of 3 copies verified (local, primary)",
+        "remedy": "Configure another store and materialize 'copies', or require fewer copies",
     }
     (made,) = run.get_asset_materialization_events()
     assert made.materialization.metadata["copies"].value == 4
@@ -81,7 +81,7 @@ def test_what_was_lost_and_put_back_warns_once(at: Deployment) -> None:
     assert run.success
     found = checks["copies_intact"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert said(found)["actual"] == "1 lost, 1 put back, 0 not"
+    assert said(found)["actual"] == "1 lost, 1 restored, 0 not"
     assert str(said(found)["examples"]).startswith(f"- {copy}: restored from local:")
     assert ", the damaged bytes moved to .quarantine/releases/" in str(said(found)["examples"])
     assert audited(at)[1]["copies_intact"].passed
@@ -95,15 +95,15 @@ def test_what_can_not_be_put_back_fails_night_after_night_and_says_what_to_do(at
         assert run.success, actual
         lost = checks["copies_intact"]
         assert (lost.passed, lost.severity) == (False, dg.AssetCheckSeverity.ERROR)
-        assert said(lost)["actual"] == "1 lost, 0 put back, 1 not"
+        assert said(lost)["actual"] == "1 lost, 0 restored, 1 not"
         assert str(said(lost)["examples"]).startswith(
             f"- {stored}: no good copy, the damaged bytes moved to .quarantine/"
         )
-        assert "then 'd4c repair'" in str(said(lost)["remedy"])
+        assert "then run 'd4c repair'" in str(said(lost)["remedy"])
         at_archive = checks["archive_intact"]
         assert (at_archive.passed, at_archive.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert str(said(at_archive)["examples"]).startswith(f"- {archived}: damaged, sha256 ")
-        assert said(at_archive)["remedy"] == "Ask the archive's managers: a published record is not ours to change"
+        assert said(at_archive)["remedy"] == "Contact the archive's managers: only they can change a published record"
 
 
 def test_a_store_that_is_not_there_is_told_and_nothing_is_put_into_it(at: Deployment) -> None:
@@ -112,7 +112,7 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_put_into_it(at: Deploy
     _, checks = audited(at)
     found = checks["audit_complete"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert said(found)["examples"] == "- primary was left alone: it holds none of the 2 copies that the ledger knows of"
+    assert said(found)["examples"] == "- primary was skipped: it holds none of the 2 copies that the ledger knows of"
     assert "'d4c repair --refill STORE'" in str(said(found)["remedy"])
     assert not store.exists() or not any(store.rglob("*.parquet"))
 

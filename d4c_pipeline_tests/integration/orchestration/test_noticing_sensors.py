@@ -181,7 +181,7 @@ def test_a_source_that_is_down_is_asked_again_later(discovered: Daemon) -> None:
     discovered.project.origin.codes["/current.geojson"] = 503
     for sensor in ("discover_places", "observe_places"):
         result = discovered.tick(sensor)
-        assert "Not asked: " in str(result.skip_reason)
+        assert "Source unreachable: " in str(result.skip_reason)
         assert "503" in str(result.skip_reason)
         assert not result.dynamic_partitions_requests
     del discovered.project.origin.codes["/current.geojson"]

@@ -29,7 +29,7 @@ def ran(home: Path) -> tuple[dg.AssetMaterialization, dg.AssetCheckEvaluation]:
 def test_without_mirrors_nothing_is_done(tmp_path: Path) -> None:
     made, found = ran(tmp_path / "home")
     assert [made.metadata[name].value for name in ("pruned", "pushed", "freed")] == [0, 0, 0]
-    assert made.metadata["done"].value == "nothing"
+    assert made.metadata["actions"].value == "none"
     assert found.passed
 
 

@@ -29,7 +29,7 @@ def evaluated(home: Path) -> dg.AssetCheckEvaluation:
 def test_nothing_published_nothing_tried(tmp_path: Path) -> None:
     found = evaluated(tmp_path / "home")
     assert found.passed
-    assert (found.metadata["torrents"].value, found.metadata["issued_again"].value) == (0, 0)
+    assert (found.metadata["torrents"].value, found.metadata["reissued"].value) == (0, 0)
 
 
 def test_a_seed_that_was_left_out_warns_and_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ def test_a_seed_that_was_left_out_warns_and_names_itself(tmp_path: Path, monkeyp
     monkeypatch.setattr(torrents, "follow_copies", lambda *_: done)
     found = evaluated(tmp_path / "home")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.metadata["wrong"].value == (
+    assert found.metadata["problems"].value == (
         "- y.parquet: https://b.example.org/y answered 404\n- y.parquet: no address serves it"
     )
-    assert (found.metadata["torrents"].value, found.metadata["issued_again"].value) == (2, 1)
+    assert (found.metadata["torrents"].value, found.metadata["reissued"].value) == (2, 1)

@@ -113,7 +113,7 @@ def test_dois_are_asked_for_every_morning_and_a_review_can_be_launched(shipped: 
     assert {key.name for key in job.asset_layer.asset_graph.get_check_keys_for_assets({dg.AssetKey("catalogue")})} == {
         "dois_registered"
     }
-    assert shipped.resolve_job_def("review").description == "Approves or rejects a release that waits for a person."
+    assert shipped.resolve_job_def("review").description == "Approves or rejects a release that awaits review."
 
 
 def test_copies_are_audited_every_night(shipped: dg.Definitions) -> None:

@@ -88,7 +88,7 @@ def test_another_checksum_another_size_and_a_missing_file_are_told_and_left_alon
     (look,) = audit(there, POLICY).lost  # what was not right is asked for each time
     assert (look.state, look.detail) == (CopyState.MISSING, "the record has no such file")
     (short,) = shortfalls(there, [DATASET])
-    assert str(short) == f"{release.name}: whole in 2 (mirror, primary) of 3 places"
+    assert str(short) == f"{release.name}: 2 of 3 copies verified (mirror, primary)"
     # A published record is not ours to change, nor is anything of ours because of it.
     fake.begin()
     assert repair(there) == ()

@@ -343,7 +343,7 @@ def test_fewer_places_than_wanted_are_told_in_words(at: Deployment, release: Rel
     rot.put_content(at, copy_of(at, "mirror"), None)
     audit(at, POLICY)
     (short,) = shortfalls(at, [DATASET])
-    assert str(short) == "provinces_2021_v1.0.0: whole in 2 (local, primary) of 3 places"
+    assert str(short) == "provinces_2021_v1.0.0: 2 of 3 copies verified (local, primary)"
     modest = DATASET.model_copy(update={"publication": DATASET.publication.model_copy(update={"copies": 2})})
     assert shortfalls(at, [modest]) == ()
     assert len(shortfalls(at, [], {"other"})) == 0
