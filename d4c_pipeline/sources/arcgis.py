@@ -23,11 +23,11 @@ from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import ArcGisSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.arcgis_pages import Layer, Pages
 from d4c_pipeline.sources.arcgis_service import LONGEST_QUERY, Document, Service
 from d4c_pipeline.sources.dating import day_of
 from d4c_pipeline.sources.declared import WebSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.transport.patience import FAILURES, HttpStatusError, persist
 
@@ -80,7 +80,7 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         self._require_served(vintage, lambda: self._served(layer), self._url)
         count = self._count()
         ids = self._object_ids(layer, count)
-        name = f"{arrived_files.file_names([quote(layer.name, safe='')])[0]}.json"
+        name = f"{files.file_names([quote(layer.name, safe='')])[0]}.json"
         pages = Pages(into / f".{name}.pages", layer, ids)
         tell = partial(_tell, progress, name, len(ids))
         if layer.id_field is None:

@@ -21,11 +21,11 @@ from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import CkanSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.ckan_resources import NO_LANGUAGE, Resource, file_format, language, resources_of
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import minute_of
 from d4c_pipeline.sources.declared import WebSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.heads import mark_of
 from d4c_pipeline.sources.fetch.transfers import fetch_all
@@ -60,7 +60,7 @@ class CkanPackage(WebSource[CkanSource]):
         Most resources are links: the file behind one changes and the portal's record does not. See `Source.observe`.
         """
         chosen = self._chosen(self._package(), vintage)
-        names = arrived_files.file_names([one.url for one in chosen], self._declared.format)
+        names = files.file_names([one.url for one in chosen], self._declared.format)
         web = self._web
 
         def mark(one: Resource, name: str) -> FileMark:
@@ -74,9 +74,7 @@ class CkanPackage(WebSource[CkanSource]):
         """Return a hash over the members of zips. See `Source.content`."""
         chosen = self._chosen(self._package(), vintage)
         urls = [one.url for one in chosen]
-        return content_of_marks(
-            self._web, list(zip(arrived_files.file_names(urls, self._declared.format), urls, strict=True))
-        )
+        return content_of_marks(self._web, list(zip(files.file_names(urls, self._declared.format), urls, strict=True)))
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return title, description and keywords of the package, in both languages."""
@@ -90,7 +88,7 @@ class CkanPackage(WebSource[CkanSource]):
         place = f"The package {self._declared.package}"
         self._require_served(vintage, lambda: modified_vintage(package), place)
         chosen = self._chosen(package, vintage)
-        names = arrived_files.file_names([one.url for one in chosen], self._declared.format)
+        names = files.file_names([one.url for one in chosen], self._declared.format)
         wanted = [
             Wanted(one.url, name, (one.url,), known=known_of(one.url, known, self._declared.format))
             for one, name in zip(chosen, names, strict=True)
@@ -102,7 +100,7 @@ class CkanPackage(WebSource[CkanSource]):
         modified = str(package.get("metadata_modified") or "") or None
         return (
             *fetched,
-            arrived_files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified),
+            files.write_document(into, PACKAGE_DOCUMENT, self._url, content, last_modified=modified),
         )
 
     def _package(self) -> _Document:

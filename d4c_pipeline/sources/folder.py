@@ -22,10 +22,10 @@ from d4c_pipeline.model.errors import D4CError, SourceError, StorageError, Trans
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import FolderSource
 from d4c_pipeline.model.vintage import VINTAGE_PATTERN, Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of
 from d4c_pipeline.sources.dating import day_of, is_ahead
 from d4c_pipeline.sources.declared import DeclaredSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.port import Arrived, Fetched, FileMark, Fingerprint, Progress
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class DropFolder(DeclaredSource[FolderSource]):
         require_room(into, sum(_status(path).st_size for path in paths), "The folder")
         retained = {(file.url, file.etag, file.last_modified, file.size): file for file in known}
         fetched: list[Fetched] = []
-        for path, url, name in zip(paths, urls, arrived_files.file_names(urls), strict=True):
+        for path, url, name in zip(paths, urls, files.file_names(urls), strict=True):
             mark = _mark(path, _status(path))
             if (same := retained.get((url, mark.etag, mark.last_modified, mark.length or 0))) is not None:
                 fetched.append(same)
@@ -241,7 +241,7 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Ar
     after = _status(path)
     if _mark(path, after) != _mark(path, before) or done != after.st_size:
         raise TransientError(f"{_shown(path)} was written to while it was read", "Try again when it is complete")
-    arrived_files.inspect(part, target.name, _shown(path))
+    files.inspect(part, target.name, _shown(path))
     with storage_errors(f"write in {target.parent}"):
         part.replace(target)
     mark = _mark(path, before)

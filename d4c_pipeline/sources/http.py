@@ -15,10 +15,10 @@ from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import require_dated
 from d4c_pipeline.sources.declared import WebSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.formats import with_format
 from d4c_pipeline.sources.fetch.heads import mark_of
@@ -85,7 +85,7 @@ class HttpFiles(WebSource[HttpSource]):
             listed = read_mirror_list((self._folder or Path()) / self._declared.mirror_list, vintage)
         else:
             mirrors = self._declared.mirrors(vintage or Vintage.parse("1970"))
-            names = arrived_files.file_names([each[0] for each in mirrors])
+            names = files.file_names([each[0] for each in mirrors])
             listed = tuple(Listed(name, each) for name, each in zip(names, mirrors, strict=True))
         known = self._declared.sha256
         if unknown := set(known) - {each.name for each in listed}:

@@ -12,7 +12,7 @@ from pathlib import Path
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.secrets import secret_in_address
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources.fetch import arrived_files
+from d4c_pipeline.sources import files
 
 _ADDRESS = re.compile(r"https?://\S+")
 
@@ -63,7 +63,7 @@ def read_mirror_list(path: Path, vintage: Vintage | None = None) -> tuple[Listed
     named = [each.get("out", "") for each in options]
     # What `out` says may hold folders; here all files of a vintage lie side by side.
     urls = [f"https://x/{out.rpartition('/')[2]}" if out else each[0] for out, each in zip(named, mirrors, strict=True)]
-    listed = zip(arrived_files.file_names(urls), mirrors, strict=True)
+    listed = zip(files.file_names(urls), mirrors, strict=True)
     return tuple(
         replace(Listed(name, addresses), sha256=_sha256(option))
         for (name, addresses), option in zip(listed, options, strict=True)

@@ -21,10 +21,10 @@ from d4c_pipeline.model.errors import NeedsPersonError, SourceError, TransientEr
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import S3Source
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import day_of
 from d4c_pipeline.sources.declared import WebSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.origins import rewrite
 from d4c_pipeline.sources.fetch.transfers import fetch_all
@@ -61,7 +61,7 @@ class S3Objects(WebSource[S3Source]):
         """Return a hash over the members of zips. See `Source.content`."""
         client = self._client()
         marks = self._marks(vintage)
-        names = arrived_files.file_names([mark.url for mark in marks], self._declared.format)
+        names = files.file_names([mark.url for mark in marks], self._declared.format)
         return content_of_marks(
             self._web, [(name, self._sign(client, mark.url)) for name, mark in zip(names, marks, strict=True)]
         )
@@ -73,7 +73,7 @@ class S3Objects(WebSource[S3Source]):
         marks = self._marks(vintage)
         self._require_served(vintage, lambda: _newest_day(marks), self._place(vintage))
         client = self._client()
-        names = arrived_files.file_names([mark.url for mark in marks], self._declared.format)
+        names = files.file_names([mark.url for mark in marks], self._declared.format)
         wanted = [
             Wanted(
                 mark.url,

@@ -23,10 +23,10 @@ from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.model.sources import StatCanTableSource
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.sources import files
 from d4c_pipeline.sources.content import content_of_marks
 from d4c_pipeline.sources.dating import minute_of
 from d4c_pipeline.sources.declared import WebSource
-from d4c_pipeline.sources.fetch import arrived_files
 from d4c_pipeline.sources.fetch.download import Wanted, known_of
 from d4c_pipeline.sources.fetch.heads import mark_of
 from d4c_pipeline.sources.fetch.transfers import fetch_all
@@ -126,7 +126,7 @@ class StatCanTable(WebSource[StatCanTableSource]):
         declared = self._declared
         require_of_release(declared.table, metadata, _released_at(metadata), tables, fewer_rows=declared.fewer_rows)
         content = json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode()
-        document = arrived_files.write_document(
+        document = files.write_document(
             into, f"{self._declared.table}.json", self._url, content, last_modified=str(metadata["releaseTime"])
         )
         return (*tables, replace(document, etag=_corrections(metadata)))

@@ -16,7 +16,8 @@ from d4c_pipeline.files.disk import require_room
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.errors import D4CError, SourceError, TransientError
 from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources.fetch import arrived_files, formats, not_data
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.fetch import formats, not_data
 from d4c_pipeline.sources.fetch.heads import stated_length
 from d4c_pipeline.sources.fetch.notes import Notes
 from d4c_pipeline.sources.fetch.part import Part, length
@@ -185,7 +186,7 @@ class Download:
             raise TransientError(f"{label} is not a gz", "Look at the address in a browser and correct it")
         html_type = not_data.is_html_type(part.content_type, wanted.name)
         try:
-            arrived_files.inspect(part.path, wanted.name, label, part.start, html_type=html_type)
+            files.inspect(part.path, wanted.name, label, part.start, html_type=html_type)
         except TransientError:
             part.restart()  # what is here is whole by its length and still broken: continuing it can't help
             raise
@@ -199,12 +200,7 @@ class Download:
         A connection that closes half-way looks like one that closes at the end. Raises TransientError.
         """
         part, wanted = self._part, self._wanted
-        if (
-            part.total is not None
-            or wanted.sha256 is not None
-            or arrived_files.has_end(wanted.name)
-            or not part.is_plain
-        ):
+        if part.total is not None or wanted.sha256 is not None or files.has_end(wanted.name) or not part.is_plain:
             return
         try:
             stated = stated_length(self._web, wanted.sign(mirror), wanted.name, label=label)

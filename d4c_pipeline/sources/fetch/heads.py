@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from d4c_pipeline.sources.fetch import arrived_files, not_data
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.fetch import not_data
 from d4c_pipeline.sources.fetch.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.fetch.web import Answer, Web
 from d4c_pipeline.sources.port import FileMark
@@ -84,10 +85,10 @@ def _by_get(web: Web, url: str, name: str, span: str | None) -> FileMark:
         mark = _mark(response, url)
         page = not_data.is_html_type(response.headers.get("Content-Type"), name)
         whole = response.status == 200
-        start = response.read(arrived_files.START, decode_content=False) if page and whole else b""
+        start = response.read(files.START, decode_content=False) if page and whole else b""
     if page and not whole:  # one byte does not tell
-        with web.answer("GET", url, {"Range": f"bytes=0-{arrived_files.START - 1}"}) as response:
-            start = response.read(arrived_files.START, decode_content=False)
+        with web.answer("GET", url, {"Range": f"bytes=0-{files.START - 1}"}) as response:
+            start = response.read(files.START, decode_content=False)
     if page and not_data.is_page(start):
         raise not_data.html_instead(url)
     return mark

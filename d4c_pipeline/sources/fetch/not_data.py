@@ -1,7 +1,7 @@
 """Answers that are no data, whatever their status and name say: web pages, error documents, error texts.
 
 Only the bytes decide: servers send pages as `text/csv` and data as `text/html`. What a name promises (a zip, a
-GeoPackage) is compared in `arrived_files.py`; statuses belong to `web.py`. Of a large
+GeoPackage) is compared in `files.py`; statuses belong to `web.py`. Of a large
 file only the first bytes are read.
 """
 

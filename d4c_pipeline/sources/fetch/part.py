@@ -15,7 +15,8 @@ from typing import Any
 
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.errors import SourceError, TransientError
-from d4c_pipeline.sources.fetch import arrived_files, codings, digests
+from d4c_pipeline.sources import files
+from d4c_pipeline.sources.fetch import codings, digests
 from d4c_pipeline.sources.fetch.notes import Notes
 from d4c_pipeline.sources.fetch.web import Answer
 
@@ -104,7 +105,7 @@ class Part:
 
     @property
     def start(self) -> bytes | None:
-        """The first bytes as they arrived (`arrived_files.START` of them); None of what an earlier process received."""
+        """The first bytes as they arrived (`files.START` of them); None of what an earlier process received."""
         return self._start
 
     def restart(self) -> None:
@@ -180,8 +181,8 @@ class Part:
             for chunk in chunks:
                 hashing(chunk)
                 file.write(chunk)
-                if self._start is not None and len(self._start) < arrived_files.START:
-                    self._start += chunk[: arrived_files.START - len(self._start)]
+                if self._start is not None and len(self._start) < files.START:
+                    self._start += chunk[: files.START - len(self._start)]
                 self.done += len(chunk)
                 progress(self.done, self.total)
                 self._stop()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, TransientError
-from d4c_pipeline.sources.fetch.arrived_files import inspect
+from d4c_pipeline.sources.files import inspect
 
 XHTML = b'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x">\n<html>'
 CONDITIONAL = b"<!--[if lt IE 7]> <html class='ie6'> <![endif]--><!--[if gt IE 8]><!--> <html> <!--<![endif]-->"

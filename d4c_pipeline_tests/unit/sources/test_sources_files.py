@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from d4c_pipeline.files.disk import require_room, storage_errors
 from d4c_pipeline.model.errors import SourceError, StorageError, TransientError
-from d4c_pipeline.sources.fetch.arrived_files import file_names, inspect
+from d4c_pipeline.sources.files import file_names, inspect
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.release import NativeFile
-from d4c_pipeline.sources.fetch.arrived_files import file_names
 from d4c_pipeline.sources.fetch.download import known_of
 from d4c_pipeline.sources.fetch.formats import arrived_name
+from d4c_pipeline.sources.files import file_names
 
 CSV = b"id,name\n1,a\n2,b\n"
 FEATURES = b'{"type": "FeatureCollection", "features": []}'
