@@ -240,7 +240,7 @@ def test_a_bucket_that_lists_and_serves_everything_hides_nothing_and_is_refused(
     name = in_bucket.place.bucket
     in_bucket.client.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": anybody}))
     in_bucket.client.put_bucket_acl(Bucket=name, ACL="public-read")
-    with pytest.raises(PermanentError, match=r"Store primary lists and serves what lies below hidden/ to everybody"):
+    with pytest.raises(PermanentError, match=r"Store primary lists and serves the files below hidden/ to everybody"):
         in_bucket.chain.run_up_to("doi")
     assert in_bucket.chain.opened.ledger.deposits.all() == ()
     # A release that nobody has to approve waits for nobody.
