@@ -32,7 +32,7 @@ import json, sys, time
 from pathlib import Path
 from d4c_pipeline.model.sources import HttpSource
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources.files import sha256_of
+from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.sources.http import HttpFiles
 vintage = Vintage.parse("2021")
 source = HttpFiles(HttpSource(kind="http", urls=tuple(sys.stdin.read().split())), origins={}, vintages=(vintage,))

@@ -28,7 +28,7 @@ _BLOCK = 64 << 20
 _OURS = """
 import json, resource, sys, time
 from pathlib import Path
-from d4c_pipeline.archives.invenio import InvenioArchive
+from d4c_pipeline.archives.invenio.client import InvenioArchive
 from d4c_pipeline.archives.port import Draft
 url, path = sys.argv[1:]
 archive = InvenioArchive("sink", url, "token", test=True)

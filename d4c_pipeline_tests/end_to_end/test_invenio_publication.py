@@ -408,7 +408,7 @@ def test_a_wrong_token_is_told_and_never_shown(invenio: D4C) -> None:
         ({"D4C_ARCHIVE_TOKEN": ""}, "The archive requires a token and none is set."),
         ({"D4C_ARCHIVE": "zenodoo"}, "D4C_ARCHIVE is 'zenodoo'."),
         ({"D4C_ARCHIVE_URL": ""}, "D4C_ARCHIVE is 'invenio' and its address is not set."),
-        ({"D4C_ARCHIVE": "datacite"}, "D4C_ARCHIVE is 'datacite', which wants D4C_ARCHIVE_ACCOUNT and D4C_DOI_PREFIX"),
+        ({"D4C_ARCHIVE": "datacite"}, "D4C_ARCHIVE is 'datacite', which needs D4C_ARCHIVE_ACCOUNT and D4C_DOI_PREFIX"),
     ],
 )
 def test_incomplete_settings_are_told_before_anything_is_done(

@@ -177,7 +177,7 @@ _WRITE_ELSEWHERE = """
 import sys
 from pathlib import Path
 from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
-from d4c_pipeline_tests.unit.catalogue.samples import PROVINCES, RATES, published
+from d4c_pipeline_tests.support.releases import PROVINCES, RATES, published
 write_catalogue([
     published(RATES, "2025-06-04", "1.0.0"),
     published(PROVINCES, "2021", "0.9.0-beta", after="0.10.0-beta"),
@@ -215,7 +215,7 @@ import resource, sys
 from pathlib import Path
 from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
 from d4c_pipeline.model.errors import StorageError
-from d4c_pipeline_tests.unit.catalogue.samples import RATES, published
+from d4c_pipeline_tests.support.releases import RATES, published
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     write_catalogue([published(RATES, "2025-06-04", "1.0.0")], Path(sys.argv[1]))

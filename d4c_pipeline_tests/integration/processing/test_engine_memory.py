@@ -109,7 +109,7 @@ from pathlib import Path
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing import parallel
+from d4c_pipeline.tables import parallel
 from d4c_pipeline.processing.build import build
 definition, native, into, limit, in_memory = sys.argv[1:]
 dataset = Dataset.model_validate_json(Path(definition).read_text("utf-8"))
@@ -140,6 +140,6 @@ def test_a_disk_that_is_full_while_sorting_is_a_storage_error(declare: Declare, 
         check=False,
     )
     assert done.returncode == 7, done.stderr
-    assert "does not take files of this size" in done.stdout
+    assert "File too large" in done.stdout
     assert [path.name for path in into.iterdir()] == ["data.parquet"]
     assert (into / "data.parquet").read_bytes() == b"earlier"

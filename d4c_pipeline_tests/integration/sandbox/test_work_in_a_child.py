@@ -192,8 +192,8 @@ def test_what_it_says_comes_out_of_the_run_without_secrets(run: Run, capsys: pyt
 RUN = """
 import sys
 from pathlib import Path
-from d4c_pipeline.processing.child import call
-from d4c_pipeline.processing.child.wire import Limits, Reach
+from d4c_pipeline.sandbox import call
+from d4c_pipeline.sandbox.wire import Limits, Reach
 from d4c_pipeline_tests.fakes import child_work
 folder = Path(sys.argv[1])
 call.run(child_work.leave_behind, folder, what="x", limits=Limits(1 << 32, 60), settings=call.Settings("m", "t"),
