@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from d4c_pipeline.chain import catalogue as all_datasets
 from d4c_pipeline.chain import checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
-from d4c_pipeline.chain.catalogue import Catalogued, rebuild
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, D4CError
 from d4c_pipeline.model.partition import Partition
+from d4c_pipeline.model.release import Deposit
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
@@ -116,8 +117,20 @@ def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:
     return result
 
 
-def _plain(work: Callable[[Deployment, Dataset, Vintage], Any]) -> Callable[[Deployment, Unit, Bump], Any]:
-    return lambda deployment, unit, _: work(deployment, unit.dataset, unit.vintage)
+def _doi(deployment: Deployment, unit: Unit, _: Bump) -> Deposit:
+    return doi.reserve_doi(deployment, unit.dataset, unit.vintage)
+
+
+def _copies(deployment: Deployment, unit: Unit, _: Bump) -> copies.Distributed:
+    return copies.distribute(deployment, unit.dataset, unit.vintage)
+
+
+def _torrent(deployment: Deployment, unit: Unit, _: Bump) -> torrent.Seeded:
+    return torrent.make(deployment, unit.dataset, unit.vintage)
+
+
+def _stac_item(deployment: Deployment, unit: Unit, _: Bump) -> dict[str, Any]:
+    return stac_item.describe(deployment, unit.dataset, unit.vintage)
 
 
 STEPS: Mapping[str, Step] = MappingProxyType(
@@ -135,18 +148,18 @@ STEPS: Mapping[str, Step] = MappingProxyType(
                 "Hashes the artifacts, compares them with the newest published release and decides the version.",
                 _checksums,
             ),
-            Step("doi", "Reserves the DOI in the archive, in a draft that can be undone.", _plain(doi.reserve_doi)),
+            Step("doi", "Reserves the DOI in the archive, in a draft that can be undone.", _doi),
             Step(
                 "copies",
                 "Puts the release at its immutable address in every store, verified.",
-                _plain(copies.distribute),
+                _copies,
             ),
             Step(
                 "torrent",
                 "Makes a torrent per data file, with the web seeds that serve these very bytes.",
-                _plain(torrent.make),
+                _torrent,
             ),
-            Step("stac_item", "Describes the release as a validated STAC item.", _plain(stac_item.describe)),
+            Step("stac_item", "Describes the release as a validated STAC item.", _stac_item),
             Step(
                 "deposit",
                 "Uploads every artifact to the archive, verifies them there and publishes the record. Where the policy "
@@ -191,9 +204,9 @@ def run(
     return result
 
 
-def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> Catalogued:
+def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> all_datasets.Catalogued:
     """Run the tenth step: rebuild the catalogue of every published release from the ledger."""
-    return rebuild(deployment, declared)
+    return all_datasets.rebuild(deployment, declared)
 
 
 def _record_blocking(
