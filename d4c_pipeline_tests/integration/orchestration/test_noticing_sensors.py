@@ -293,8 +293,8 @@ def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
     (first, _) = result.asset_events
     assert first.asset_key == dg.AssetKey(["places", "source"])
     told = {key: value.value for key, value in first.metadata.items()}
-    assert told["what"] == "Nothing was published of it yet"
-    assert told["published from"] == "nothing"
+    assert told["reason"] == "Not published yet"
+    assert told["published from"] == "none"
     assert "Asked about 2 of 2 vintages; the source says something new of 2021, 2022" in str(result.skip_reason)
 
 
