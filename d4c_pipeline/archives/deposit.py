@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Unpack
 
 from d4c_pipeline.archives.deposit_files import RecordFiles
-from d4c_pipeline.archives.invenio.edits import LastSent, merge
+from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.archives.port import (
     Archive,
     Draft,

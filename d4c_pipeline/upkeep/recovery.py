@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from d4c_pipeline.archives import deposit as deposits
-from d4c_pipeline.archives.invenio.edits import LastSent
+from d4c_pipeline.archives.edits import LastSent
 from d4c_pipeline.archives.port import Draft
 from d4c_pipeline.chain.adoption import adopt_published, is_of
 from d4c_pipeline.chain.catalogue import rebuild

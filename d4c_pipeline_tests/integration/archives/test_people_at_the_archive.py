@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.archives import deposit
-from d4c_pipeline.archives.invenio.edits import LastSent, merge
+from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError
 from d4c_pipeline.model.release import Release
 from d4c_pipeline_tests.fakes.deposits import InvenioHome

@@ -17,7 +17,7 @@ from datacite import schema45
 from lxml import etree
 from pydantic import ValidationError
 
-from d4c_pipeline.archives.invenio.edits import LastSent, merge
+from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.archives.invenio.metadata import to_invenio
 from d4c_pipeline.metadata.datacite import require_valid, to_datacite
 from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
