@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 
 import dagster as dg
 from pydantic import Field
@@ -14,7 +15,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import step_presentations
-from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.failures import as_dagster_failure, tries_again
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
@@ -68,8 +69,9 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
 
     @dg.op(description="Records the decision. Publishes an approved release, abandons a rejected one.", pool="archive")
     def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
+        attempt = context.retry_number + 1
         with (
-            as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
+            as_dagster_failure(retries=deployment.retries, attempt=attempt),
             deployment.opened() as opened,
         ):
             who = _decider(context.run, config.who)
@@ -83,7 +85,14 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
                 return
             product, unit = product_of(dataset, release.vintage, families)
             for name in run.AFTER_APPROVAL:
-                done = run.run(opened, unit.partition, name, lambda: unit, by=context.run.run_id)
+                done = run.run(
+                    opened,
+                    unit.partition,
+                    name,
+                    lambda: unit,
+                    by=context.run.run_id,
+                    passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
+                )
                 for result in step_presentations(dataset, product.id)[name].results(done):
                     if isinstance(result, dg.MaterializeResult):
                         # The UI shows a materialization, as if the asset had run, and the catalogue follows.
