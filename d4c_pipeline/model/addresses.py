@@ -66,3 +66,8 @@ def snapshot_address(sha256: str) -> str:
 def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> str:
     """Where the static catalogue keeps a release's item."""
     return f"catalogue/{dataset}/{vintage}/{version}.json"
+
+
+def catalogue_record_address(dataset: str, vintage: Vintage, version: Version, file_name: str) -> str:
+    """Where the static catalogue keeps a record of a release: beside its item, in a folder of the version's name."""
+    return f"catalogue/{dataset}/{vintage}/{version}/{file_name}"

@@ -1,0 +1,410 @@
+"""A published release as records and feeds describe it: the one mapping from declaration, ledger and final addresses.
+
+Here belong the facts as frozen types and the function that collects them; no input is read and no file is written. The
+form of a record belongs to `metadata.records`, the site-wide documents belong to `catalogue`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from urllib.parse import quote
+
+from d4c_pipeline.metadata.citation import citation, required_doi
+from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
+from d4c_pipeline.model.addresses import catalogue_item_address, catalogue_record_address, release_address
+from d4c_pipeline.model.credits import Contributor, Funding, Party
+from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
+from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.licences import Licence
+from d4c_pipeline.model.release import ArtifactRole, Change, Column, Deposit, Release, Torrent
+from d4c_pipeline.model.secrets import public_address
+from d4c_pipeline.model.settings import PUBLISHER
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north in degrees (EPSG:4326)."""
+Tongue = Literal["en", "fr"]
+TONGUES: tuple[Tongue, ...] = ("en", "fr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The deployment that publishes. `base_url`: the public address of the primary store, None without one.
+
+    `page_url`: template of a dataset's page (`{dataset}`, `{vintage}`, `{version}`). `contact`: address of mail or web.
+    """
+
+    publisher: str = PUBLISHER
+    base_url: str | None = None
+    contact: str | None = None
+    code_url: str | None = None
+    page_url: str | None = None
+
+    def href(self, address: str, document: str) -> str:
+        """Return the URL of a store's `address`; without a public address, the path relative to `document`."""
+        if self.base_url is not None:
+            return f"{self.base_url.rstrip('/')}/{quote(address, safe='/~')}"
+        return quote(posixpath.relpath(address, posixpath.dirname(document)), safe="/~")
+
+    def page(self, dataset: str, vintage: Vintage, version: Version) -> str | None:
+        """Return the page of a release in the portal, None without a portal."""
+        place = {"dataset": dataset, "vintage": str(vintage), "version": str(version)}
+        return self.page_url.format(**place) if self.page_url else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The location of a release. `origin`: the data's bounds, the declared extent, or the geography of the DGUID.
+
+    `boxes` are one box, or two for a place across 180 degrees: the western part of the globe's east comes first.
+    """
+
+    origin: Literal["data", "declared", "dguid"]
+    boxes: tuple[Bounds, ...]
+    name: Bilingual | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedTorrent:
+    """The torrent of a data file. `address`: the `.torrent` with today's web seeds in a store; `size` in bytes."""
+
+    file: str
+    address: str
+    size: int | None
+    data_size: int
+    info_hash: str
+    info_hash_v2: str | None
+    magnet: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """A file of a release. `address`: in every store; `mirrors`, `archive`: URLs of the same bytes elsewhere.
+
+    `part`, `rows` and `bounds` are those of a part of the data; `part` is empty where the data is one file.
+    """
+
+    name: str
+    role: ArtifactRole
+    media_type: str
+    size: int
+    md5: str
+    sha256: str
+    address: str
+    mirrors: tuple[str, ...] = ()
+    archive: str | None = None
+    part: str = ""
+    rows: int | None = None
+    bounds: Bounds | None = None
+    torrent: PublishedTorrent | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionLink:
+    """Another release of the same product. `doi` is None for a test DOI, which never resolves."""
+
+    dataset: str
+    vintage: Vintage
+    version: Version
+    name: str
+    doi: str | None = None
+
+    @property
+    def item_address(self) -> str:
+        """The address of its STAC item in the static catalogue."""
+        return catalogue_item_address(self.dataset, self.vintage, self.version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionLine:
+    """The neighbours of a release: the previous version, the newest, and the one that supersedes it."""
+
+    newest: VersionLink
+    previous: VersionLink | None = None
+    superseded_by: VersionLink | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRelease:
+    """A release as lists and feeds show it: one row of the ledger, cheap enough to build for every release.
+
+    `title` is the dataset's; `doi` is registered unless `test_doi`; `bytes` are those of the data files.
+    """
+
+    dataset: str
+    vintage: Vintage
+    version: Version
+    name: str
+    title: Bilingual
+    doi: str
+    test_doi: bool
+    published_at: datetime
+    rows: int
+    bytes: int
+    latest: bool
+    change: Change
+    concept_doi: str | None = None
+    archive: str = "local"
+    archive_url: str | None = None
+    torrents: tuple[PublishedTorrent, ...] = ()
+
+    def titled(self, language: Tongue) -> str:
+        """Return title, vintage and version in a language."""
+        return f"{getattr(self.title, language)}, {self.vintage}, v{self.version}"
+
+    @property
+    def doi_url(self) -> str | None:
+        """The address that the DOI resolves at, None for a test DOI."""
+        return None if self.test_doi else f"https://doi.org/{self.doi}"
+
+    @property
+    def concept_doi_url(self) -> str | None:
+        """The address of the DOI of all versions, None without one and for a test DOI."""
+        return None if self.test_doi or self.concept_doi is None else f"https://doi.org/{self.concept_doi}"
+
+    @property
+    def link(self) -> VersionLink:
+        """The release as a neighbour in a line of versions."""
+        return VersionLink(
+            dataset=self.dataset,
+            vintage=self.vintage,
+            version=self.version,
+            name=self.name,
+            doi=None if self.test_doi else self.doi,
+        )
+
+    @property
+    def item_address(self) -> str:
+        """The address of the STAC item in the static catalogue."""
+        return catalogue_item_address(self.dataset, self.vintage, self.version)
+
+    def record_address(self, file_name: str) -> str:
+        """Return the address of a record of this release."""
+        return catalogue_record_address(self.dataset, self.vintage, self.version, file_name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedMetadata(PublishedRelease):
+    """All facts that a record of a published release needs, in both languages; texts are plain text, never markup.
+
+    `identifier`: `urn:d4c:...`. `record`: the archive's record of the same release, whose descriptions are HTML.
+    `place` is None where neither data, declaration nor DGUID has a place. `files`: sorted by name. `sources`: public
+    addresses of the native files. `licence_file`: name of the file with the licence's text.
+    """
+
+    site: Site
+    record: RecordMetadata
+    identifier: str
+    series: Literal["editions", "rolling"]
+    dguid: str
+    description: Bilingual
+    citation: Bilingual
+    licence: Licence
+    creators: tuple[Party, ...]
+    line: VersionLine
+    planned_at: datetime
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    files: tuple[PublishedFile, ...]
+    attribution: Bilingual | None = None
+    keywords: BilingualKeywords = field(default_factory=BilingualKeywords)
+    providers: tuple[Party, ...] = ()
+    contributors: tuple[Contributor, ...] = ()
+    contacts: tuple[Contributor, ...] = ()
+    funding: tuple[Funding, ...] = ()
+    languages: tuple[str, ...] = ()
+    licence_file: str | None = None
+    crs: str | None = None
+    geometry_types: tuple[str, ...] = ()
+    partition: str | None = None
+    place: Place | None = None
+    sources: tuple[str, ...] = ()
+    homepage: str | None = None
+
+    @property
+    def page(self) -> str | None:
+        """The page of the release in the portal, None without a portal."""
+        return self.site.page(self.dataset, self.vintage, self.version)
+
+    @property
+    def landing_page(self) -> str:
+        """The address for people: the DOI, else the portal's page, the archive's record or the STAC item."""
+        return self.doi_url or self.page or self.archive_url or self.href(self.item_address)
+
+    @property
+    def data_files(self) -> tuple[PublishedFile, ...]:
+        """The data: one file, or one for each part."""
+        return tuple(file for file in self.files if file.role is ArtifactRole.DATA)
+
+    @property
+    def thumbnail(self) -> PublishedFile | None:
+        """The map picture of the data, if any."""
+        return next((file for file in self.files if file.role is ArtifactRole.THUMBNAIL), None)
+
+    def href(self, address: str) -> str:
+        """Return the URL of an address in the store; without a public address, the path relative to the records."""
+        return self.site.href(address, self.record_address("record"))
+
+    def url(self, file: PublishedFile) -> str:
+        """Return the address of a file for readers: the primary store's, else a mirror's, the archive's, a path."""
+        if self.site.base_url is None and (elsewhere := (*file.mirrors, *filter(None, (file.archive,)))):
+            return elsewhere[0]
+        return self.href(file.address)
+
+    def urls(self, file: PublishedFile) -> tuple[str, ...]:
+        """Return every address of a file: the one of `url`, then those of mirrors and archive."""
+        return tuple(dict.fromkeys((self.url(file), *file.mirrors, *filter(None, (file.archive,)))))
+
+
+def published_metadata(
+    dataset: Dataset,
+    release: Release,
+    deposit: Deposit,
+    site: Site,
+    *,
+    line: VersionLine | None = None,
+    torrents: Mapping[str, Torrent] | None = None,
+    mirrors: Mapping[str, Sequence[str]] | None = None,
+    place: Place | None = None,
+    previous_vintage_doi: str | None = None,
+    elsewhere: Sequence[RelatedIdentifier] = (),
+) -> PublishedMetadata:
+    """Return the metadata of a published release; equal arguments give equal metadata.
+
+    `dataset`: with the words of its source (`model.described`). `line`: by default the release is the only one.
+    `torrents`: data file -> its torrent. `mirrors`: file -> its URLs in mirrors that hold it. `place`: by default the
+    data's bounds, else the declared extent. `previous_vintage_doi`, `elsewhere`: as for `record_metadata`. Raises
+    PermanentError for a release without a DOI and for facts that can't stand in a record.
+    """
+    published_at = release.published_at or release.planned_at
+    doi = required_doi(release, deposit)
+    own = VersionLink(
+        dataset=release.dataset,
+        vintage=release.vintage,
+        version=release.version,
+        name=release.name,
+        doi=None if deposit.test else doi,
+    )
+    line = line or VersionLine(newest=own)
+    native = dataset.source.derived_from(release.vintage)
+    files = _files(release, deposit, torrents or {}, mirrors or {})
+    record = record_metadata(
+        dataset,
+        release,
+        native,
+        publisher=site.publisher,
+        code_url=site.code_url,
+        previous_vintage_doi=previous_vintage_doi,
+        page_url=site.page(release.dataset, release.vintage, release.version),
+        published_on=published_at.date(),
+        elsewhere=elsewhere,
+    )
+    cited = {
+        language: citation(dataset, release, deposit, publisher=site.publisher, language=language)
+        for language in TONGUES
+    }
+    return PublishedMetadata(
+        dataset=release.dataset,
+        vintage=release.vintage,
+        version=release.version,
+        name=release.name,
+        title=dataset.title,
+        doi=doi,
+        test_doi=deposit.test,
+        concept_doi=deposit.concept_doi,
+        published_at=published_at,
+        rows=release.summary.rows,
+        bytes=release.data_size,
+        latest=line.newest.name == release.name,
+        change=release.change,
+        archive=deposit.archive,
+        archive_url=deposit.url,
+        torrents=tuple(file.torrent for file in files if file.torrent is not None),
+        site=site,
+        record=record,
+        identifier=release.identifier,
+        series=dataset.series,
+        dguid=dataset.name.dguid,
+        description=dataset.description,
+        citation=Bilingual(**cited),
+        licence=dataset.terms,
+        creators=dataset.creators,
+        line=line,
+        planned_at=release.planned_at,
+        key=release.summary.key,
+        columns=release.summary.columns,
+        files=files,
+        attribution=dataset.attribution,
+        keywords=dataset.keywords,
+        providers=dataset.providers,
+        contributors=dataset.contributors,
+        contacts=dataset.contacts,
+        funding=dataset.funding,
+        languages=dataset.languages,
+        licence_file=kept.name if (kept := release.artifact(ArtifactRole.LICENCE)) else None,
+        crs=release.summary.crs,
+        geometry_types=release.summary.geometry_types,
+        partition=release.summary.partition,
+        place=place or _place(dataset, release),
+        sources=tuple(dict.fromkeys(map(public_address, native))),
+        homepage=dataset.source.homepage,
+    )
+
+
+def _files(
+    release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], mirrors: Mapping[str, Sequence[str]]
+) -> tuple[PublishedFile, ...]:
+    artifacts = {artifact.name: artifact for artifact in release.artifacts}
+    parts = {part.name: part for part in release.summary.parts}
+    files: list[PublishedFile] = []
+    for name, artifact in sorted(artifacts.items()):
+        is_data = artifact.role is ArtifactRole.DATA
+        part = parts.get(release.part(artifact)) if is_data else None
+        torrent = torrents.get(name) if is_data else None
+        written = artifacts.get(f"{name}.torrent")
+        files.append(
+            PublishedFile(
+                name=name,
+                role=artifact.role,
+                media_type=artifact.media_type,
+                size=artifact.size,
+                md5=artifact.md5,
+                sha256=artifact.sha256,
+                address=release_address(release.dataset, release.vintage, release.version, name),
+                mirrors=tuple(mirrors.get(name, ())),
+                archive=deposit.files.get(name),
+                part=part.name if part else "",
+                rows=part.rows if part else release.summary.rows if is_data else None,
+                bounds=part.bounds if part else release.summary.bounds if is_data else None,
+                torrent=torrent
+                and PublishedTorrent(
+                    file=name,
+                    address=torrent.address,
+                    size=written.size if written else None,
+                    data_size=artifact.size,
+                    info_hash=torrent.info_hash,
+                    info_hash_v2=torrent.info_hash_v2,
+                    magnet=torrent.magnet,
+                ),
+            )
+        )
+    return tuple(files)
+
+
+def _place(dataset: Dataset, release: Release) -> Place | None:
+    if release.summary.bounds is not None:
+        return Place(origin="data", boxes=boxes_of(release.summary.bounds))
+    if dataset.extent is not None:
+        return Place(origin="declared", boxes=boxes_of(dataset.extent.bounds))
+    return None
+
+
+def boxes_of(bounds: Bounds) -> tuple[Bounds, ...]:
+    """Return the box of `bounds`, or two where west is greater than east: the box crosses 180 degrees."""
+    west, south, east, north = bounds
+    return (bounds,) if west <= east else ((west, south, 180.0, north), (-180.0, south, east, north))
