@@ -42,8 +42,8 @@ def read(chunk: pa.Array, tally: Counts) -> npt.NDArray[np.float64] | None:
     return xy
 
 
-def alone(chunk: pa.Array) -> npt.NDArray[np.float64] | None:
-    """Return the coordinates (2, n) of a batch that is nothing but points as `write` makes them, else None."""
+def coordinates(chunk: pa.Array) -> npt.NDArray[np.float64] | None:
+    """Return the coordinates (2, n) of a batch that holds only points as `write` makes them, else None."""
     if chunk.null_count or (records := _records(chunk)) is None:
         return None
     return np.stack([records["x"], records["y"]])

@@ -1,4 +1,14 @@
-"""The GeoParquet writer: external sort, row groups, encoding, partitions.
+"""The GeoParquet and Parquet writer. Other rooms import this package, never its modules.
 
-Cleaning the rows belongs to `processing`.
+`write` sorts batches in any order, cuts them into row groups, encodes those and writes one file or several parts.
+`packed` makes the batches that `write` takes; a `Shelf` holds them until their `Layout` is known. Cleaning the rows
+belongs to `processing`.
 """
+
+from d4c_pipeline.geoparquet.engine import Result, packed, write
+from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout
+from d4c_pipeline.geoparquet.partition import Written
+from d4c_pipeline.geoparquet.single_file import parameters
+from d4c_pipeline.geoparquet.spill import Shelf
+
+__all__ = ["GeometryLayout", "Layout", "Result", "Shelf", "Written", "packed", "parameters", "write"]

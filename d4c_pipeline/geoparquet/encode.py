@@ -90,10 +90,10 @@ def _geometry_level(table: pa.Table) -> int:
     return hardest if share <= pays_well else harder if share <= pays else usual
 
 
-def encoded(table: pa.Table, choice: Choice, *, whole_schema: bool = False) -> pa.Buffer:
+def encoded(table: pa.Table, choice: Choice, *, arrow_schema: bool = False) -> pa.Buffer:
     """Return `table` as a Parquet file of one row group, none if it has no rows.
 
-    `whole_schema`: keep Arrow's schema in the file, too.
+    `arrow_schema`: keep Arrow's schema in the file, too.
     """
     encodings = choice.encodings
     kinds = {field.name: field.type for field in table.schema}
@@ -120,7 +120,7 @@ def encoded(table: pa.Table, choice: Choice, *, whole_schema: bool = False) -> p
         # Least and greatest WKB say nothing and would stand in every page header; Parquet's own type has boxes.
         write_statistics=[*own, *covering, *native],  # pyright: ignore[reportArgumentType]
         write_page_index=True,
-        store_schema=whole_schema,
+        store_schema=arrow_schema,
     ) as writer:
         if table.num_rows:
             writer.write_table(table, row_group_size=table.num_rows)

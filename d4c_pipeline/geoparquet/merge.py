@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from d4c_pipeline.geoparquet import order
-from d4c_pipeline.geoparquet.rows import Coded, Positions, Rows, comparable, gather
+from d4c_pipeline.geoparquet.rows import Coded, Positions, Rows, as_array, comparable, gather
 from d4c_pipeline.geoparquet.spill import Spill
 from d4c_pipeline.tables.parallel import in_order
 
@@ -109,7 +109,7 @@ def _sorted_blocks(
     for some in np.array_split(positions, min(rows.count, 1 + size // _BLOCK_BYTES)):
         taken = {name: rows.take(name, some, exactly=False) for name in rows.columns}
         first = {name: comparable(column, 0) for name, column in taken.items() if _is_plain(column)}
-        arrays = [column.as_array() if isinstance(column, Coded) else _one(column) for column in taken.values()]
+        arrays = [as_array(column) for column in taken.values()]
         blocks.append((pa.RecordBatch.from_arrays(arrays, names=list(taken)), first))
     return blocks
 
@@ -129,10 +129,6 @@ def _range(held: list[pa.RecordBatch], columns: Sequence[str]) -> tuple[Sorted, 
     held.clear()
     done = order.total(rows, columns)
     return Sorted(rows, done.positions), done.duplicates
-
-
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
 def _is_plain(column: Any) -> bool:

@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from d4c_pipeline.geoparquet import staged, write
+from d4c_pipeline.geoparquet import single_file, staged
+from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout
 from d4c_pipeline.geoparquet.merge import Sorted
-from d4c_pipeline.geoparquet.rows import Coded, Rows, gather
+from d4c_pipeline.geoparquet.rows import Coded, Rows, as_array, gather
 from d4c_pipeline.geoparquet.spill import Spill
 from d4c_pipeline.geoparquet.stitch import excerpt
 from d4c_pipeline.model.errors import DataError
@@ -49,7 +50,7 @@ class Written:
 
 
 def write_parts(
-    path: Path, rows: Iterable[Sorted], layout: write.Layout, asked: Partition | None, *, threads: int | None = None
+    path: Path, rows: Iterable[Sorted], layout: Layout, asked: Partition | None, *, threads: int | None = None
 ) -> tuple[Written, ...]:
     """Write `rows` to `path`, or to several files beside it as `asked`; return what was written, sorted by part.
 
@@ -59,7 +60,7 @@ def write_parts(
     column = _column(asked, layout)
     with Spill(path.with_name("values")) as spill:
         values = _Values(spill, column) if column is not None else None
-        write.write(path, rows if values is None else values.noticed(rows, layout), layout, threads=threads)
+        single_file.write(path, rows if values is None else values.noticed(rows, layout), layout, threads=threads)
         if asked is None or path.stat().st_size <= asked.over * _MEGABYTE:
             written = None
         elif asked.spatial:
@@ -72,7 +73,7 @@ def write_parts(
     return written
 
 
-def _column(asked: Partition | None, layout: write.Layout) -> str | None:
+def _column(asked: Partition | None, layout: Layout) -> str | None:
     """Return the column that data is to be cut by; None where there is none, or it has no value at all."""
     if asked is None or asked.spatial:
         return None
@@ -110,7 +111,7 @@ class _Values:
         self._column = column
         self._known: dict[str | None, _Value] | None = {}
 
-    def noticed(self, parts: Iterable[Sorted], layout: write.Layout) -> Iterator[Sorted]:
+    def noticed(self, parts: Iterable[Sorted], layout: Layout) -> Iterator[Sorted]:
         """Yield `parts` after their rows were put aside; from more values than there may be parts on, just yield."""
         for part in parts:
             if self._known is not None:
@@ -119,7 +120,7 @@ class _Values:
                     self._known = None
             yield part
 
-    def write(self, path: Path, layout: write.Layout, threads: int | None) -> tuple[Written, ...] | None:
+    def write(self, path: Path, layout: Layout, threads: int | None) -> tuple[Written, ...] | None:
         """Write a file for each value beside `path`; None when there is one value only."""
         if self._known is None:
             raise DataError(
@@ -138,15 +139,15 @@ class _Values:
                 geometry = replace(geometry, bounds=held.bounds, type_names=_type_names(held.types, geometry))
             target = _beside(path, name)
             rows = (self._fetched(number) for number in held.batches)
-            write.write(target, rows, replace(layout, rows=held.rows, geometry=geometry), threads=threads)
+            single_file.write(target, rows, replace(layout, rows=held.rows, geometry=geometry), threads=threads)
             written.append(Written(target, name, held.rows, held.bounds))
         return tuple(written)
 
-    def _put_aside(self, part: Sorted, known: dict[str | None, _Value], layout: write.Layout) -> None:
+    def _put_aside(self, part: Sorted, known: dict[str | None, _Value], layout: Layout) -> None:
         for start in range(0, len(part.positions), _ROWS):
             positions = part.positions[start : start + _ROWS]
             column = part.rows.take(self._column, positions)
-            encoded = column.as_array() if isinstance(column, Coded) else _one(column).dictionary_encode()
+            encoded = column.as_array() if isinstance(column, Coded) else as_array(column).dictionary_encode()
             texts = _texts(encoded.dictionary)
             codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
             for code in np.unique(codes).tolist():
@@ -155,14 +156,14 @@ class _Values:
                 value = known.setdefault(texts[code] if code >= 0 else None, _Value())
                 self._add(value, part.rows, positions[codes == code], layout)
 
-    def _add(self, value: _Value, rows: Rows, positions: np.ndarray, layout: write.Layout) -> None:
+    def _add(self, value: _Value, rows: Rows, positions: np.ndarray, layout: Layout) -> None:
         taken = {name: rows.take(name, positions) for name in rows.columns}
         if layout.geometry is not None:
             value.bounds = _union([value.bounds, _box(staged.bounds(taken, len(positions)))])
             types = taken[staged.TYPE]
             assert not isinstance(types, Coded)  # noqa: S101 - never packed
             value.types |= set(types.to_numpy(zero_copy_only=False).tolist()) - {-1}
-        arrays = [column.as_array() if isinstance(column, Coded) else _one(column) for column in taken.values()]
+        arrays = [as_array(column) for column in taken.values()]
         value.batches.append(self._spill.add(pa.RecordBatch.from_arrays(arrays, names=list(taken))))
         value.rows += len(positions)
 
@@ -176,11 +177,7 @@ def _texts(values: pa.Array) -> list[str]:
     return values.cast(pa.string()).to_pylist()
 
 
-def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-
-
-def _by_location(path: Path, layout: write.Layout, size: float, threads: int | None) -> tuple[Written, ...] | None:
+def _by_location(path: Path, layout: Layout, size: float, threads: int | None) -> tuple[Written, ...] | None:
     if layout.geometry is None:
         raise DataError("A table is to be cut by location", "Write a column under outputs.partition.by")
     runs = _runs(path, size)
@@ -201,7 +198,7 @@ def _by_location(path: Path, layout: write.Layout, size: float, threads: int | N
             geometry = replace(layout.geometry, bounds=bounds, type_names=types)
             target = _beside(path, name)
             with target.open("wb") as out, memoryview(whole) as view:
-                rows = excerpt(out, write.template(replace(layout, geometry=geometry)), view, run)
+                rows = excerpt(out, single_file.template(replace(layout, geometry=geometry)), view, run)
             written.append(Written(target, name, rows, bounds))
     return tuple(written)
 
@@ -246,7 +243,7 @@ def _looked_at(column: pa.Array) -> _Looked:
     return _Looked(_box(shapely.bounds(shapes)), frozenset(type_name(int(number)) for number in ids))
 
 
-def _type_names(types: set[int], geometry: write.GeometryLayout) -> tuple[str, ...]:
+def _type_names(types: set[int], geometry: GeometryLayout) -> tuple[str, ...]:
     from d4c_pipeline.geometry.shapes import promoted_type, type_name  # noqa: PLC0415 - tables do without GEOS
 
     kept = {promoted_type(kind) if kind in geometry.promoted else kind for kind in types}

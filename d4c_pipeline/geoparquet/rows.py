@@ -107,6 +107,13 @@ def gather(batches: Iterable[pa.RecordBatch], *, first: Sequence[str] = (), thre
     return Rows(coming(joined, list(dict.fromkeys([*first, *names])), threads), sum(batch.num_rows for batch in held))
 
 
+def as_array(column: Column) -> pa.Array:
+    """Return a column as one Arrow array, still packed if it is packed."""
+    if isinstance(column, Coded):
+        return column.as_array()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+
 def plain(column: pa.Array) -> pa.Array:
     """Return a column unpacked."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from d4c_pipeline import geoparquet
 from d4c_pipeline.files.scratch import put_in_place, workspace
 from d4c_pipeline.geometry.stream import coalesced
-from d4c_pipeline.geoparquet import merge, partition, write
 from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
@@ -115,7 +115,7 @@ def convert(
     inputs: Mapping[str, Files],
     threads: int | None = None,
     memory_limit: str | None = None,
-) -> tuple[Staged, tuple[partition.Written, ...]]:
+) -> tuple[Staged, tuple[geoparquet.Written, ...]]:
     """Do what `build` does up to the profile: write the file `data`, or its parts, with other files beside it.
 
     The folder of `data` is the caller's to remove. The report of what is returned is complete but for the keys.
@@ -134,13 +134,16 @@ def convert(
         native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
     activity.now("sorting and writing what was read")
-    noticed = merge.Sorting()
-    parts = _sorted(dataset, ready, noticed, work, in_memory_bytes(memory_limit))
-    written = partition.write_parts(
-        data, parts, _layout(dataset, vintage, ready), dataset.outputs.partition, threads=threads
+    result = geoparquet.write(
+        ready.batches(),
+        _layout(dataset, vintage, ready),
+        data,
+        cut=dataset.outputs.partition,
+        sort_bytes=None if ready.shelf.in_memory else in_memory_bytes(memory_limit),
+        threads=threads,
     )
-    ready.report["duplicate_rows"] = noticed.duplicates
-    return ready, written
+    ready.report["duplicate_rows"] = result.duplicates
+    return ready, result.files
 
 
 def _remove_others(into: Path, written: set[str]) -> None:
@@ -150,20 +153,8 @@ def _remove_others(into: Path, written: set[str]) -> None:
             file.unlink(missing_ok=True)
 
 
-def _sorted(dataset: Dataset, ready: Staged, noticed: merge.Sorting, work: Path, limit: int) -> Iterator[merge.Sorted]:
-    names = [name for name in ready.plan.schema.names if name not in dataset.processing.key]
-    order: Iterable[str] = [*dataset.processing.key, *names]
-    if ready.features is not None:
-        from d4c_pipeline.geoparquet import staged  # noqa: PLC0415
-
-        order = [staged.PLACE, *order, staged.GEOMETRY]
-    if ready.shelf.in_memory:
-        return merge.in_memory(ready.batches(), list(order), noticed, threads=ready.threads)
-    return merge.on_disk(ready.batches(), list(order), noticed, folder=work, limit=limit, threads=ready.threads)
-
-
-def _layout(dataset: Dataset, vintage: Vintage, ready: Staged) -> write.Layout:
-    return write.Layout(
+def _layout(dataset: Dataset, vintage: Vintage, ready: Staged) -> geoparquet.Layout:
+    return geoparquet.Layout(
         columns=ready.plan.columns,
         types=ready.kinds,
         geometry=_geometry_layout(dataset, ready),
@@ -174,11 +165,11 @@ def _layout(dataset: Dataset, vintage: Vintage, ready: Staged) -> write.Layout:
     )
 
 
-def _geometry_layout(dataset: Dataset, ready: Staged) -> write.GeometryLayout | None:
+def _geometry_layout(dataset: Dataset, ready: Staged) -> geoparquet.GeometryLayout | None:
     features, processing = ready.features, dataset.processing
     if features is None or not isinstance(processing, VectorProcessing):
         return None
-    return write.GeometryLayout(
+    return geoparquet.GeometryLayout(
         version=f"{processing.geoparquet}.0",
         crs=features.rules.target.as_projjson(),
         type_names=features.facts.type_names,
@@ -188,7 +179,7 @@ def _geometry_layout(dataset: Dataset, ready: Staged) -> write.GeometryLayout | 
 
 
 def _summary(
-    dataset: Dataset, ready: Staged, files: Sequence[partition.Written], report: dict[str, Any]
+    dataset: Dataset, ready: Staged, files: Sequence[geoparquet.Written], report: dict[str, Any]
 ) -> DataSummary:
     features, asked = ready.features, dataset.outputs.partition
     degrees = features.rules.target.degrees if features is not None else lambda _: None
@@ -214,7 +205,7 @@ def _parameters(dataset: Dataset, ready: Staged) -> dict[str, Any]:
             out[f"{kind}_sha256"] = hashlib.sha256(code).hexdigest()
     if dataset.outputs.partition is not None:
         out["partition"] = dataset.outputs.partition.model_dump(mode="json", exclude_none=True)
-    out |= write.parameters(_geometry_layout(dataset, ready))
+    out |= geoparquet.parameters(_geometry_layout(dataset, ready))
     if ready.features is None:
         return out | {"order": "key, then all columns" if processing.key else "all columns"}
     from d4c_pipeline.geometry import hilbert  # noqa: PLC0415

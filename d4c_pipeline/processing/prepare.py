@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from d4c_pipeline import geoparquet
 from d4c_pipeline.geometry.stream import Features, Stream, UnfitError
-from d4c_pipeline.geoparquet import rows
-from d4c_pipeline.geoparquet.spill import Shelf
 from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
@@ -38,7 +37,7 @@ class Staged:
     `notebook`: the executed copy of the dataset's notebook.
     """
 
-    shelf: Shelf
+    shelf: geoparquet.Shelf
     plan: columns.Plan
     casts: dict[str, pa.DataType]
     report: dict[str, Any]
@@ -106,7 +105,7 @@ def stage(
         origin=native.attributes,
         geometry_type="binary" if features is not None else None,
     )
-    shelf = Shelf(work / "shelf", in_memory_bytes(memory_limit))
+    shelf = geoparquet.Shelf(work / "shelf", in_memory_bytes(memory_limit))
     evidence = narrow.Evidence(plan.schema, settled=plan.settled)
     # What the reader says of the format stands in its report from the beginning.
     narrowing = narrow.applies(processing, native.report)
@@ -152,17 +151,16 @@ def _cleaned(
     piece: tuple[int, pa.RecordBatch], stream: Stream, plan: columns.Plan, features: Features | None
 ) -> tuple[pa.RecordBatch, Shapes | None]:
     first, batch = piece
-    attributes = rows.pack(plan.batch(batch, first))
+    attributes = plan.batch(batch, first)
     if features is None:
-        return attributes, None
+        return geoparquet.packed(attributes), None
     from d4c_pipeline.geometry import cleaning  # noqa: PLC0415
-    from d4c_pipeline.geoparquet import staged  # noqa: PLC0415
 
     try:
         shapes = cleaning.clean(batch.column(GEOMETRY_COLUMN), stream.operation, features.rules)
     except UnfitError as error:
         raise error.located(batch, first) from error
-    return staged.join(attributes, shapes), shapes
+    return geoparquet.packed(attributes, shapes), shapes
 
 
 def _narrowed(
