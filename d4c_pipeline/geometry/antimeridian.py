@@ -43,6 +43,8 @@ def split(geometry: Any) -> Any:
     if kind not in (*_LINES, *_AREAS):
         return shapely.transform(geometry, _wrapped)
     whole = [_area(part) if kind in _AREAS else _line(part) for part in parts]
+    # An area that touches a border of a world along a line leaves that line beside its areas.
+    kinds = _AREAS if kind in _AREAS else _LINES
     pieces: list[Any] = []
     for world in _WORLDS:
         west = world * _WHOLE - _HALF
@@ -55,7 +57,7 @@ def split(geometry: Any) -> Any:
             moved = shapely.transform(
                 piece, lambda xy, by=world * _WHOLE: np.clip(xy - (by, 0.0), (-180, -90), (180, 90))
             )
-            pieces += [p for p in shapely.get_parts(moved) if shapely.get_type_id(p) in (*_LINES, *_AREAS)]
+            pieces += [piece for piece in shapely.get_parts(moved) if shapely.get_type_id(piece) in kinds]
     return shapely.multipolygons(pieces) if kind in _AREAS else shapely.multilinestrings(pieces)
 
 

@@ -90,6 +90,15 @@ def test_an_area_across_the_antimeridian_whose_hole_stands_first_keeps_its_area(
     assert shapely.area(shapes[0]) == pytest.approx(140.0)
 
 
+def test_an_area_that_also_touches_the_antimeridian_along_a_line_is_cut() -> None:
+    # The hole ends at 180: the cut leaves a line there, which is no area.
+    hole = "(175 18, 175 22, 180 22, 180 18, 175 18)"
+    shapes, tally, *_ = cleaned(shapely.from_wkt(f"POLYGON ((170 10, -170 10, -170 30, 170 30, 170 10), {hole})"))
+    assert shapely.get_type_id(shapes[0]) == shapely.GeometryType.MULTIPOLYGON
+    assert shapely.area(shapes[0]) == pytest.approx(20 * 20 - 5 * 4)
+    assert tally.antimeridian_split == 1
+
+
 def test_null_and_empty_geometries_are_null() -> None:
     shapes, tally, facts, batch = cleaned(None, shapely.Point(), shapely.Point(1, 2))
     assert shapes[:2] == [None, None]
