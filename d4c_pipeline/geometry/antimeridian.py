@@ -1,8 +1,8 @@
-"""Lines and areas across the antimeridian, cut in two there, as RFC 7946 and every map reader want them.
+"""Cuts lines and areas in two at the antimeridian, as RFC 7946 recommends.
 
-A step of more than half the world between two vertices is taken to go the short way round; a ring that goes round a
-pole is closed over that pole. Which geometries come here, and what is counted, belongs to `geometry`.
-https://www.rfc-editor.org/rfc/rfc7946#section-3.1.9
+A step of more than 180 degrees between two vertices goes the short way round; a ring around a pole is closed over that
+pole. Selecting and counting the geometries belongs to `cleaning`. https://www.rfc-editor.org/rfc/rfc7946#section-3.1.9
+The package `antimeridian` 0.4.9 leaves a line from 179 to 181 uncut, and refuses heights and geometry collections.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import shapely
 
 from d4c_pipeline.geometry import repair
 
-_HALF, _WHOLE = 180.0, 360.0
+_HALF, _WORLD = 180.0, 360.0
 _LINES, _AREAS, _COLLECTION = (1, 2, 5), (3, 6), 7
-# One world to the west of ours, ours, one to the east: longitudes never leave them.
+# Longitudes lie in the world from -180 to 180 or in a neighbouring one, to the west or the east.
 _WORLDS = (-1, 0, 1)
 
 Geometries = npt.NDArray[np.object_]
@@ -26,8 +26,8 @@ Geometries = npt.NDArray[np.object_]
 def crossing(geometries: Geometries, bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return the positions of lines and areas (degrees, longitude first) that cross the antimeridian.
 
-    They either step over it (from 179 to -179) or go on beyond it (from 179 to 181). A step of exactly 360 degrees is
-    none: boxes of the whole world stay what they are.
+    They either step over it (from 179 to -179) or continue beyond it (from 179 to 181). A step of exactly 360 degrees
+    does not cross it: a box of the world stays a box.
     """
     wide = np.flatnonzero((bounds[:, 2] - bounds[:, 0] > _HALF) | (bounds[:, 0] < -_HALF) | (bounds[:, 2] > _HALF))
     found = [row for row in wide if shapely.get_type_id(geometries[row]) not in (-1, 0, 4) and _steps(geometries[row])]
@@ -35,27 +35,27 @@ def crossing(geometries: Geometries, bounds: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def split(geometry: Any) -> Any:
-    """Return `geometry` in longitudes from -180 to 180, a multi-geometry cut at the antimeridian."""
+    """Return `geometry` in longitudes from -180 to 180, as a multi-geometry cut at the antimeridian, without heights."""
     kind = shapely.get_type_id(geometry)
     parts = shapely.get_parts(geometry)
     if kind == _COLLECTION:
         return shapely.GeometryCollection([split(part) for part in parts])
     if kind not in (*_LINES, *_AREAS):
         return shapely.transform(geometry, _wrapped)
-    whole = [_area(part) if kind in _AREAS else _line(part) for part in parts]
+    unwrapped = [_area(part) if kind in _AREAS else _line(part) for part in parts]
     # An area that touches a border of a world along a line leaves that line beside its areas.
     kinds = _AREAS if kind in _AREAS else _LINES
     pieces: list[Any] = []
     for world in _WORLDS:
-        west = world * _WHOLE - _HALF
-        for part in whole:
+        west = world * _WORLD - _HALF
+        for part in unwrapped:
             left, _, right, _ = shapely.bounds(part)
-            # One that runs along the antimeridian lies in the world to the east of it.
-            if right < west or left >= west + _WHOLE or (right == west and left < right):
+            # A line along the antimeridian lies in the world to the east of it.
+            if right < west or left >= west + _WORLD or (right == west and left < right):
                 continue
-            piece = shapely.intersection(part, shapely.box(west, -90.0, west + _WHOLE, 90.0))
+            piece = shapely.intersection(part, shapely.box(west, -90.0, west + _WORLD, 90.0))
             moved = shapely.transform(
-                piece, lambda xy, by=world * _WHOLE: np.clip(xy - (by, 0.0), (-180, -90), (180, 90))
+                piece, lambda xy, by=world * _WORLD: np.clip(xy - (by, 0.0), (-180, -90), (180, 90))
             )
             pieces += [piece for piece in shapely.get_parts(moved) if shapely.get_type_id(piece) in kinds]
     return shapely.multipolygons(pieces) if kind in _AREAS else shapely.multilinestrings(pieces)
@@ -69,7 +69,7 @@ def _steps(geometry: Any) -> bool:
     for line in lines:
         longitudes = shapely.get_coordinates(line)[:, 0]
         step = np.abs(np.diff(longitudes))
-        if ((step > _HALF) & (step < _WHOLE)).any() or (np.abs(longitudes) > _HALF).any():
+        if ((step > _HALF) & (step < _WORLD)).any() or (np.abs(longitudes) > _HALF).any():
             return True
     return False
 
@@ -77,11 +77,11 @@ def _steps(geometry: Any) -> bool:
 def _unwrapped(line: Any) -> npt.NDArray[np.float64]:
     coordinates = shapely.get_coordinates(line)
     step = np.diff(coordinates[:, 0])
-    turns = np.where((np.abs(step) > _HALF) & (np.abs(step) < _WHOLE), -np.sign(step), 0.0)
-    coordinates[1:, 0] += np.cumsum(turns) * _WHOLE
-    # Into the world where most of it lies, so that it never reaches beyond the next one.
+    turns = np.where((np.abs(step) > _HALF) & (np.abs(step) < _WORLD), -np.sign(step), 0.0)
+    coordinates[1:, 0] += np.cumsum(turns) * _WORLD
+    # Move the line into the world of its middle, so that it reaches no further than the neighbouring worlds.
     middle = (coordinates[:, 0].min() + coordinates[:, 0].max()) / 2
-    coordinates[:, 0] -= np.floor((middle + _HALF) / _WHOLE) * _WHOLE
+    coordinates[:, 0] -= np.floor((middle + _HALF) / _WORLD) * _WORLD
     return coordinates
 
 
@@ -94,14 +94,14 @@ def _area(polygon: Any) -> Any:
     around = (shell[:, 0].min() + shell[:, 0].max()) / 2
     for hole in holes:
         # A hole lies in the world of its shell.
-        hole[:, 0] += np.round((around - (hole[:, 0].min() + hole[:, 0].max()) / 2) / _WHOLE) * _WHOLE
+        hole[:, 0] += np.round((around - (hole[:, 0].min() + hole[:, 0].max()) / 2) / _WORLD) * _WORLD
     return repair.repaired(np.array([shapely.Polygon(shell, holes)], object))[0][0]
 
 
 def _wrapped(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # Of points, into our world; 180 stays 180.
+    # Points move into the world from -180 to 180; 180 stays 180.
     beyond = np.abs(coordinates[:, 0]) > _HALF
-    coordinates[beyond, 0] -= np.floor((coordinates[beyond, 0] + _HALF) / _WHOLE) * _WHOLE
+    coordinates[beyond, 0] -= np.floor((coordinates[beyond, 0] + _HALF) / _WORLD) * _WORLD
     return coordinates
 
 
