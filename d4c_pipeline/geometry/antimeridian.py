@@ -35,7 +35,7 @@ def crossing(geometries: Geometries, bounds: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def split(geometry: Any) -> Any:
-    """Return `geometry` in longitudes from -180 to 180, as a multi-geometry cut at the antimeridian, without heights."""
+    """Return `geometry` in longitudes from -180 to 180, a multi-geometry cut at the antimeridian, without heights."""
     kind = shapely.get_type_id(geometry)
     parts = shapely.get_parts(geometry)
     if kind == _COLLECTION:
