@@ -1,4 +1,4 @@
-"""One module per way of reading native files, each ending in the same `Native`: text, and what GDAL reads.
+"""Readers of native files; every reader returns a `Native`: named columns, batches of rows and a report.
 
-Which file of a delivery is read is decided in `readers.inputs`; cleaning what was read is not done here.
+`readers.inputs` chooses the files of a delivery, `readers.formats` opens them. `processing` cleans their rows.
 """

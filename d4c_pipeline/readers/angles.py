@@ -1,6 +1,7 @@
-"""Longitudes and latitudes as people write them: degrees, minutes, seconds, hemispheres, in their many spellings.
+"""Parser of longitudes and latitudes in degrees, minutes and seconds with hemispheres, in their common spellings.
 
-One text becomes one number of degrees, or it is said why it does not; nothing is guessed. Plain numbers stay away.
+A text becomes decimal degrees or raises AngleError with the reason; nothing is guessed. `coordinates` parses plain
+numbers.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ _LETTERS = re.compile(r"[^\W\d_]+\.?")
 
 
 class AngleError(ValueError):
-    """A text that is no angle, or could be several; the message says which."""
+    """A text that is not an angle, or is an ambiguous angle; the message states the reason."""
 
 
 def degrees(text: str, axis: Axis, o_means: str | None = None) -> float:
-    """Return the decimal degrees that `text` means, south and west negative.
+    """Return `text` in decimal degrees; south and west are negative.
 
-    `45°30'15"N`, `45 30 15.5 N`, `W73.6`, `-73:36:00`, `73° 36,5' Ouest`. `o_means`: `west` (French, Spanish) or `east`
-    (German), of the letter O. Raises AngleError for minutes and seconds of 60 and more, a hemisphere of the other axis,
-    a sign beside a hemisphere, a longitude without either, and whatever else has no one meaning.
+    Reads `45°30'15"N`, `45 30 15.5 N`, `W73.6`, `-73:36:00`, `73° 36,5' Ouest`. `o_means`: meaning of the letter O,
+    `west` (French, Spanish) or `east` (German). Raises AngleError for minutes or seconds of 60 or more, a hemisphere of
+    the other axis, a sign beside a hemisphere, a longitude without either, and any other ambiguous text.
     """
     plain = text.translate(_SPELLINGS).strip()
     for words, mark in _WORDS:
@@ -51,7 +52,7 @@ def degrees(text: str, axis: Axis, o_means: str | None = None) -> float:
     stated = plain[:1] if plain[:1] in ("+", "-") else ""
     plain = plain.removeprefix(stated).strip()
     if stated == "-" and sign is not None:
-        raise AngleError("it has both a sign and a hemisphere")
+        raise AngleError("the angle has both a sign and a hemisphere")
     found = _MARKED.fullmatch(plain)
     if (
         found is None
@@ -60,36 +61,36 @@ def degrees(text: str, axis: Axis, o_means: str | None = None) -> float:
         and not found["s"]
         and sign is None
     ):
-        raise AngleError("it could be degrees and minutes or two numbers")
+        raise AngleError("the text is ambiguous: degrees and minutes or two numbers")
     if found is None:
-        raise AngleError("it is neither a number nor degrees, minutes and seconds")
+        raise AngleError("the text is neither a number nor degrees, minutes and seconds")
     if sign is None and not stated and axis == "longitude":
-        raise AngleError("degrees without sign or hemisphere, which may be of east or west")
+        raise AngleError("the longitude is without sign or hemisphere, and may be east or west")
     size, limit = _size(*(found[part] for part in "dms")), 90 if axis == "latitude" else 180
     if size > limit:
-        raise AngleError(f"it is more than {limit} degrees")
+        raise AngleError(f"the angle is more than {limit} degrees")
     return size * (sign if sign is not None else -1 if stated == "-" else 1)
 
 
 def _hemisphere(text: str, axis: Axis, o_means: str | None) -> tuple[str, int | None]:
-    # The text without its hemisphere, which stands before or behind, and the sign that means.
+    # The text without its hemisphere, which precedes or follows the number, and the hemisphere's sign.
     found = list(_LETTERS.finditer(text))
     if not found:
         return text, None
     word = found[0]
     rest = (text[: word.start()] + text[word.end() :]).strip()
     if len(found) > 1 or not any(map(str.isdigit, rest)) or (word.start() > 0 and word.end() < len(text)):
-        raise AngleError("it is neither a number nor degrees, minutes and seconds")
+        raise AngleError("the text is neither a number nor degrees, minutes and seconds")
     name = word[0].lower().rstrip(".")
     if name == "o":
         if o_means is None:
             raise AngleError("O is west in French and east in German (declare processing.o_means)")
         name = o_means
     if name not in _HEMISPHERES:
-        raise AngleError(f"{word[0]} is no hemisphere")
-    of, sign = _HEMISPHERES[name]
-    if of != axis:
-        raise AngleError(f"{word[0]} is of a {of}, and the column is declared as {axis}")
+        raise AngleError(f"{word[0]} is not a hemisphere")
+    own_axis, sign = _HEMISPHERES[name]
+    if own_axis != axis:
+        raise AngleError(f"{word[0]} is a hemisphere of {own_axis}, but the column is declared as {axis}")
     return rest, sign
 
 
@@ -99,5 +100,5 @@ def _size(whole: str, minutes: str | None, seconds: str | None) -> float:
         raise AngleError("a part before the last has decimals")
     numbers = [float(part) for part in parts]
     if any(number >= 60 for number in numbers[1:]):
-        raise AngleError("its minutes or seconds are 60 or more")
+        raise AngleError("the minutes or seconds are 60 or more")
     return sum(number / 60**power for power, number in enumerate(numbers))

@@ -1,8 +1,8 @@
-"""Whether a service's answer is complete: a page of features looks like a file of features, and is only a part.
+"""Detection of incomplete answers of services: one page of features is as valid a file as all features.
 
-Looked for where services say it: ArcGIS (`exceededTransferLimit`), OGC API Features and STAC (`numberMatched`, a link
-`next`), GeoServer (`totalFeatures`), WFS (`numberMatched`, `numberOfFeatures`), Django (`next`, `count`). A property
-of a feature that has such a name does not count. How many features were read is compared by `vector`.
+Services state it in different members: ArcGIS (`exceededTransferLimit`), OGC API Features and STAC (`numberMatched`, a
+link `next`), GeoServer (`totalFeatures`), WFS (`numberMatched`, `numberOfFeatures`), Django (`next`, `count`). A
+feature's property of such a name is ignored. `vector` compares the count with the features that it read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from d4c_pipeline.model.errors import DataError
 
-# What services call the number of all rows, the place of the next ones, and that there are some; as `word` writes it.
+# Names of members, as `word` writes them: the number of all rows, the address of the next page, the flag of more rows.
 TOTALS = frozenset(
     ("total", "totalcount", "totalfeatures", "totalrecords", "recordstotal", "totalresults", "totalitems",
      "totalrows", "totalhits", "totalelements", "numfound", "nummatched", "numbermatched", "nhits", "odatacount",
@@ -29,7 +29,7 @@ MORE = frozenset(
     ("hasmore", "hasnext", "hasnextpage", "morerecords", "moreresults", "exceededtransferlimit", "istruncated",
      "truncated")
 )  # fmt: skip
-# Objects in which a service says something of its answer; ArcGIS has "properties".
+# Objects in which a service describes its answer; ArcGIS has "properties".
 _ABOUT = frozenset(("properties", "meta", "metadata", "pagination", "paging", "page", "pageinfo"))
 _HEAD, _TAIL = 1 << 20, 1 << 16
 _FEATURES = re.compile(rb'"(?:features|objectIds|results)"\s*:\s*\[')
@@ -42,9 +42,9 @@ _REMEDY = "Have the source fetch all pages, or name an address that delivers all
 
 
 def check_json(path: Path) -> int | None:
-    """Return how many features the answer says it has, None where it does not say.
+    """Return the number of features that the answer states, None if it states none.
 
-    Raises DataError when it says that it is a part: it names what was seen.
+    Raises DataError, with the member that shows it, if the answer states that it is incomplete.
     """
     members = _outside_of_features(path)
     inner = [value for name, value in members.items() if word(name) in _ABOUT and isinstance(value, dict)]
@@ -60,7 +60,7 @@ def check_json(path: Path) -> int | None:
         for name, total in totals:
             if total > returned:
                 raise _incomplete(path, f"numberReturned is {returned}, {name} {total}")
-        if totals:  # some services name a next page behind the last one
+        if totals:  # some services name a next page after the last page
             return returned
     for name, value in facts:
         if word(name) in NEXTS and isinstance(value, str) and value:
@@ -68,19 +68,19 @@ def check_json(path: Path) -> int | None:
         if word(name) == "links" and isinstance(value, list):
             links: list[Any] = value
             if any(isinstance(link, dict) and link.get("rel") == "next" for link in links):
-                raise _incomplete(path, "it links to a next page (rel: next)")
+                raise _incomplete(path, "links has a next page (rel: next)")
     return returned if returned is not None else max((total for _, total in totals), default=None)
 
 
 def word(name: str) -> str:
-    """Return a name as the words here are written: its letters and digits, in lower case."""
+    """Return the letters and digits of a name in lower case, the form of TOTALS, NEXTS and MORE."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def check_xml(path: Path, head: bytes, tail: bytes) -> int | None:
-    """Return how many features a WFS answer says it has, None where it does not say. `head`, `tail`: its ends.
+    """Return the number of features that a WFS answer states, None if it states none.
 
-    Raises DataError when it says that it is a part.
+    `head`, `tail`: the first and last bytes of the answer. Raises DataError if it states that it is incomplete.
     """
     found = _WFS_ROOT.search(head)
     if found is None:
@@ -88,28 +88,28 @@ def check_xml(path: Path, head: bytes, tail: bytes) -> int | None:
     stated = {name.decode(): value.decode("utf-8", "replace") for name, value in _ATTRIBUTE.findall(found[0])}
     matched, returned = _number(stated.get("numberMatched")), _number(stated.get("numberReturned"))
     if stated.get("next"):
-        raise _incomplete(path, "its attribute next names another page")
+        raise _incomplete(path, "the attribute next names another page")
     if matched is not None and returned is not None and matched > returned:
         raise _incomplete(path, f"numberReturned is {returned}, numberMatched {matched}")
     if (more := _TRUNCATED.search(head) or _TRUNCATED.search(tail)) is not None:
-        raise _incomplete(path, f"it has an element {more[1].decode()}")
+        raise _incomplete(path, f"the answer has an element {more[1].decode()}")
     return returned if returned is not None else _number(stated.get("numberOfFeatures"))
 
 
 def check_rows(name: str, rows: int, stated: int | None, counted_by: str, report: dict[str, Any]) -> None:
-    """Raise DataError when fewer rows were read than the file itself counts; more are reported (`rows_stated`)."""
+    """Raise DataError if fewer rows were read than the file states; report more (`rows_stated`)."""
     if stated is None or rows == stated:
         return
     if rows < stated:
         raise DataError(
-            f"{name} is incomplete: {rows} rows were read, but by {counted_by} there are {stated}",
+            f"{name} is incomplete: {rows} rows were read, but there are {stated} according to {counted_by}",
             "Fetch the vintage again, or have the publisher correct the file",
         )
     report["rows_stated"] = stated
 
 
 def _outside_of_features(path: Path) -> Mapping[str, Any]:
-    # The members of the outermost object that stand before its features, and after them. The middle is not parsed.
+    # The members of the outermost object before and after its features. The features are not parsed.
     with path.open("rb") as handle:
         head = handle.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
         handle.seek(max(0, path.stat().st_size - _TAIL))
@@ -118,8 +118,8 @@ def _outside_of_features(path: Path) -> Mapping[str, Any]:
     found = _FEATURES.search(head)
     if found is not None:
         members |= _parsed(head[: found.end()] + b"]}")
-    # From the end: 500 small features fit into the tail, and each has places that look like the end of the list. The
-    # longest rest that is an object holds the members of the outermost one.
+    # From the end: 500 small features fit into the tail, and each has places that resemble the end of the list. The
+    # longest rest that is an object holds the members of the outermost object.
     after: dict[str, Any] = {}
     for candidate in [*_AFTER_FEATURES.finditer(tail)][: -_MOST_TRIES - 1 : -1]:
         after = _parsed(b"{" + tail[candidate.end() :]) or after
@@ -129,7 +129,7 @@ def _outside_of_features(path: Path) -> Mapping[str, Any]:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         parsed: Any = json.loads(text)
-    except ValueError:  # that is the answer: it does not begin at a member of the outermost object
+    except ValueError:  # the text does not begin at a member of the outermost object
         return {}
     return parsed if isinstance(parsed, dict) else {}
 
@@ -140,5 +140,5 @@ def _number(value: Any) -> int | None:
     return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else None
 
 
-def _incomplete(path: Path, seen: str) -> DataError:
-    return DataError(f"{path.name} is an incomplete answer: {seen}", _REMEDY)
+def _incomplete(path: Path, sign: str) -> DataError:
+    return DataError(f"{path.name} is an incomplete answer: {sign}", _REMEDY)

@@ -1,6 +1,6 @@
-"""Several files or layers as one dataset: one after the other, columns brought together by name, types by rule.
+"""Concatenation of files or layers into one dataset: columns are matched by name, types are unified by rule.
 
-Which files and layers these are is chosen elsewhere; nothing is renamed here.
+`inputs` chooses the files, `vector` the layers. No column is renamed here.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ import pyarrow as pa
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.tables.native import Native, Part
 
-# That many files are kept open; of more, each is opened a second time when it is its turn.
+# Up to this number, files stay open; of more, each file is opened again when its rows are read.
 _OPEN = 48
 _WIDTHS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
-_REMEDY = "Declare a processing.member or layer that leaves it out, or have the publisher align the files"
+_REMEDY = "Declare a processing.member or layer that excludes it, or have the publisher align the files"
 _CRS_REMEDY = (
-    "Declare a processing.member or layer that leaves it out and publish it as a dataset of its own; or, where a file"
-    " states a wrong one, the right processing.crs with override_crs"
+    "Declare a processing.member or layer that excludes it and publish it as a separate dataset; or, if a file states"
+    " a wrong one, declare the right processing.crs with override_crs"
 )
 
 
 def append(parts: Sequence[Part]) -> Native:
-    """Return the rows of all `parts` (one at least), in their order.
+    """Return the rows of all `parts` (at least one), in their order.
 
-    Columns are those of all parts in order of appearance; where a part has none of a name, its rows have null. Whole
-    numbers take the widest type that occurs, whole and decimal ones together float64 (a number that float64 can't hold
-    stops the reading), anything with a column of nothing but nulls the other type. The report has the counts of all
-    parts added up, what differs listed, `parts` (how many there are) and `empty_parts` (names). Raises DataError
-    when types clash, coordinate reference systems differ, or only some parts have geometry.
+    The columns are the union over all parts, in order of appearance; a part without a column gives nulls. Integers take
+    the widest type that occurs. Integers and decimals together become float64; a number that float64 can't hold raises
+    DataError. A column of nulls takes the other type. The report sums the counts of all parts, lists other values that
+    differ, and has `parts` (their number) and `empty_parts` (names). Raises DataError if types clash, coordinate
+    reference systems differ, or only some parts have geometry.
     """
     opened = [part.open() for part in parts]
     first = opened[0]
     for part, native in zip(parts, opened, strict=True):
         if not _same_crs(first, native):
             raise DataError(
-                f"{parts[0].origin} and {part.origin} can't be appended: the coordinate reference system of one is"
-                f" {_crs_name(first)}, of the other {_crs_name(native)}",
+                f"{parts[0].origin} and {part.origin} can't be appended: the coordinate reference system of the first"
+                f" is {_crs_name(first)}, of the second {_crs_name(native)}",
                 _REMEDY if None in (first.crs, native.crs) else _CRS_REMEDY,
             )
     attributes = _unified([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
@@ -78,8 +78,8 @@ def _fitted(batch: pa.RecordBatch, schema: pa.Schema, origin: str) -> pa.RecordB
             columns.append(column if column.type == field.type else column.cast(field.type))
         except pa.ArrowInvalid as error:
             raise DataError(
-                f"Column {field.name} of {origin} has values that {field.type} can't hold, which it needs beside the"
-                f" others ({' '.join(str(error).split())[:200]})",
+                f"Column {field.name} of {origin} has values that {field.type} can't hold, the type that the other"
+                f" files require ({' '.join(str(error).split())[:200]})",
                 _REMEDY,
             ) from error
     return pa.record_batch(columns, schema=schema)
@@ -102,17 +102,17 @@ def _unified(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
     return pa.schema([(name, kind) for name, (_, kind) in kinds.items()])
 
 
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if one in _WIDTHS and other in _WIDTHS:
-        return max(one, other, key=_WIDTHS.index)
-    if _is_number(one) and _is_number(other):
-        return pa.int64() if pa.types.is_integer(one) and pa.types.is_integer(other) else pa.float64()
-    if pa.types.is_timestamp(one) and pa.types.is_timestamp(other) and one.tz == other.tz:
-        return pa.timestamp("ns" if "ns" in (one.unit, other.unit) else "us", one.tz)
+def _wider(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    if first in _WIDTHS and second in _WIDTHS:
+        return max(first, second, key=_WIDTHS.index)
+    if _is_number(first) and _is_number(second):
+        return pa.int64() if pa.types.is_integer(first) and pa.types.is_integer(second) else pa.float64()
+    if pa.types.is_timestamp(first) and pa.types.is_timestamp(second) and first.tz == second.tz:
+        return pa.timestamp("ns" if "ns" in (first.unit, second.unit) else "us", first.tz)
     return None
 
 
@@ -121,7 +121,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _added(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    # Counts add up; of words, the one that all agree on, else all that occur.
+    # Counts are summed. Other values are kept if all reports agree, else listed.
     out: dict[str, Any] = {}
     for name in dict.fromkeys(name for report in reports for name in report):
         values = [report[name] for report in reports if name in report]
@@ -133,14 +133,14 @@ def _added(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _same_crs(one: Native, other: Native) -> bool:
-    if one.crs is None or other.crs is None:
-        return one.crs is other.crs
-    if one.crs == other.crs:
+def _same_crs(first: Native, second: Native) -> bool:
+    if first.crs is None or second.crs is None:
+        return first.crs is second.crs
+    if first.crs == second.crs:
         return True
     from d4c_pipeline.geometry import projection  # noqa: PLC0415 - tables need no PROJ
 
-    return projection.same_crs(one.crs, other.crs)
+    return projection.same_crs(first.crs, second.crs)
 
 
 def _crs_name(native: Native) -> str:

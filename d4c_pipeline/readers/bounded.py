@@ -1,6 +1,7 @@
-"""What a file asks of the process that reads it, held within the limits (`model.limits`), whatever its format.
+"""Limits (`model.limits`) on the columns, layers, rows and values that a file of any format gives to its reader.
 
-Rows are counted as they come. What has to be known before a library opens a file belongs to that format's own module.
+Rows are counted while they are read. A limit that must hold before a library opens a file belongs to the module of the
+format.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from d4c_pipeline.model.limits import Limits, beyond
 from d4c_pipeline.readers.member import Member
 from d4c_pipeline.tables.native import Native
 
-_ROWS = 1_000_000  # of a view that joins, or of a tree of SQLite's whose pages are each other's children
-# Sources of refused rows that this process keeps open. Closing one waits for what GDAL reads ahead, which may have no
-# end either (a tree of SQLite's took more than 40 s): the refusal would never be told. The process ends after it.
+_ROWS = 1_000_000  # a view may join tables, and a cycle of SQLite's pages gives rows without end
+# Sources of refused rows that this process keeps open. Closing a source waits until GDAL has read ahead, which may take
+# longer than a build may run (a cycle of SQLite's pages: more than 40 s). The process ends after the refusal.
 _LEFT_OPEN: list[Iterator[pa.RecordBatch]] = []
 
 
 def within_limits(native: Native, member: Member, limits: Limits) -> Native:
-    """Return `native` so that going through its batches stops where they are beyond `limits`.
+    """Return `native` with batches that raise DataError beyond `limits`.
 
-    Raises DataError for more columns than may be; the batches raise it for a value that is too long, for rows of many
-    times the size of the file `member`, and for what a reader can't do (`explained`).
+    Raises DataError for too many columns. The batches raise it for a value that is too long, for rows of many times the
+    size of the file `member`, and for errors of the reader (`explained`).
     """
     check_columns(native.name, len(native.attributes), limits)
     size = size_of(member)
@@ -51,7 +52,7 @@ def within_limits(native: Native, member: Member, limits: Limits) -> Native:
         if member.suffix == ".gpkg" and rows > max(_ROWS, size):
             raise DataError(
                 f"{native.name} gives {rows:,} rows, more than the file has bytes ({size:,})",
-                "Have the publisher correct the file, which leads back into itself",
+                "Have the publisher correct the file, whose pages or views repeat rows",
             )
         if total > limits.expansion_from and total > limits.expansion * size:
             raise expanded(native.name, total, size, limits)
@@ -62,28 +63,28 @@ def within_limits(native: Native, member: Member, limits: Limits) -> Native:
 
 
 def check_columns(name: str, count: int, limits: Limits) -> None:
-    """Raise DataError when `name` has more columns than it may have."""
+    """Raise DataError if `name` has more columns than the limit."""
     if count > limits.columns:
         raise beyond(name, f"has {count:,} columns, more than {limits.columns:,}", "columns")
 
 
-def check_layers(name: str, count: int, limits: Limits, what: str = "layers") -> None:
-    """Raise DataError when `name` has more layers (or sheets) than it may have."""
+def check_layers(name: str, count: int, limits: Limits, noun: str = "layers") -> None:
+    """Raise DataError if `name` has more layers (or sheets, by `noun`) than the limit."""
     if count > limits.layers:
-        raise beyond(name, f"has {count:,} {what}, more than {limits.layers:,}", "layers")
+        raise beyond(name, f"has {count:,} {noun}, more than {limits.layers:,}", "layers")
 
 
 def expanded(name: str, total: int, size: int, limits: Limits) -> DataError:
     """Return the error for rows of `total` bytes in a file of `size`."""
     return beyond(
         name,
-        f"holds {total:,} bytes of values or more in a file of {size:,}, more than {limits.expansion:g} times its size",
+        f"holds {total:,} or more bytes of values in a file of {size:,}, more than {limits.expansion:g} times its size",
         "expansion",
     )
 
 
 def size_of(member: Member) -> int:
-    """Return the bytes of a file, with those of its parts (a shapefile's, the files of a File Geodatabase)."""
+    """Return the size in bytes of a file with its parts (of a shapefile, of a File Geodatabase)."""
     path = member.path
     if path.is_dir():
         return sum(each.stat().st_size for each in path.iterdir() if each.is_file())
@@ -93,15 +94,15 @@ def size_of(member: Member) -> int:
 
 @contextmanager
 def explained(name: str) -> Generator[None]:
-    """Tell what a reader can't do with the bytes of `name` as a DataError: levels without end, numbers beyond any."""
+    """Raise DataError for a reader's errors about the bytes of `name`: nesting too deep, numbers too large."""
     try:
         yield
     except RecursionError as error:
         raise DataError(
-            f"{name} has values that are nested deeper than can be read", "Have the publisher correct the file"
+            f"{name} has values that are nested too deep to be read", "Have the publisher correct the file"
         ) from error
     except (OverflowError, ValueError) as error:
-        # Python refuses to read whole numbers of more than 4,300 digits, by an error that is no type of its own.
+        # Python refuses integers of more than 4,300 digits with a plain ValueError.
         if not isinstance(error, OverflowError) and "integer string conversion" not in str(error):
             raise
         raise DataError(
@@ -115,7 +116,7 @@ def _plain(stem: str) -> str:
 
 
 def _check_values(batch: pa.RecordBatch, name: str, limits: Limits) -> None:
-    import pyarrow.compute as pc  # noqa: PLC0415 - of batches with huge values alone
+    import pyarrow.compute as pc  # noqa: PLC0415 - for batches with huge values only
 
     for field, column in zip(batch.schema, batch.columns, strict=True):
         kind = column.type

@@ -1,7 +1,6 @@
-"""Tables that place their rows: columns with longitude and latitude, or one with geometry as text, made geometry.
+"""Geometry of tables of any format, made from columns of longitude and latitude or from a column of geometry as text.
 
-Whatever reader the table came from. How angles and geometry are spelt is known to `angles` and `geometry_text`, what a
-coordinate may be to `geometry`.
+`angles` and `geometry_text` parse the spellings. `geometry` checks the coordinates.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -40,13 +39,13 @@ _OTHER_WAYS = "or make the geometry in processing.sql, with neither longitude no
 
 
 def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, threads: int | None = None) -> Native:
-    """Return `native`, a table, with the geometry that the declared columns mean; EPSG:4326 unless declared otherwise.
+    """Return the table `native` with the geometry of its declared columns, in EPSG:4326 unless declared otherwise.
 
-    Longitude and latitude stay columns, as they are spelt (`coordinates_as_dms` counts those of degrees, minutes and
-    seconds); a row that lacks either has no geometry (`incomplete_coordinates` counts those that lack one). The column
-    with geometry as text is taken out; an SRID that it states has to agree. Without declared columns it is returned as
-    it is where SQL will make the geometry. Raises DataError for columns that are not there or not declared; going
-    through the batches raises it for what is neither number nor geometry. `threads` changes the speed alone.
+    Longitude and latitude stay columns in their own spelling; `coordinates_as_dms` counts values in degrees, minutes
+    and seconds. A row that lacks a coordinate has no geometry; `incomplete_coordinates` counts rows that lack only one.
+    The column of geometry as text is removed; an SRID in it must match. Without declared columns, `native` is returned
+    unchanged if SQL makes the geometry. Raises DataError for columns that are missing or not declared; the batches
+    raise it for a value that is neither a number nor geometry. `threads` changes only the speed.
     """
     names = native.attributes.names
     if processing.longitude is not None and processing.latitude is not None:
@@ -58,19 +57,19 @@ def with_geometry(native: Native, processing: VectorProcessing, path: Path, *, t
     else:
         raise DataError(
             f"{path.name} is text, and no columns with coordinates are declared",
-            f"Declare processing.longitude and latitude, out of {', '.join(names[:30])}, or geometry_wkt",
+            f"Declare processing.longitude and latitude (of the columns {', '.join(names[:30])}), or geometry_wkt",
         )
     for name in wanted:
         if name not in names:
             raise DataError(
-                f"There is no column {name} to take coordinates from", f"Declare one of {', '.join(names[:30])}"
+                f"{path.name} has no column {name} for coordinates", f"Declare one of {', '.join(names[:30])}"
             )
     crs = parse_crs(processing.crs or "EPSG:4326", path)
     if len(wanted) == 2:
         if snake_case(wanted[0]) in _LATITUDES and snake_case(wanted[1]) in _LONGITUDES:
             raise DataError(
                 f"Column {wanted[0]} is declared as longitude and {wanted[1]} as latitude",
-                f"Exchange processing.longitude and latitude, {_OTHER_WAYS}, if the publisher exchanged the names",
+                f"Swap processing.longitude and latitude, {_OTHER_WAYS}, if the publisher swapped the names",
             )
         native.report.update(coordinates_trimmed=0, incomplete_coordinates=0)
         fields = [pa.field(f.name, _bare_type(f.type)) if f.name in wanted else f for f in native.attributes]
@@ -113,10 +112,10 @@ def _bare_type(kind: pa.DataType) -> pa.DataType:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns of coordinates, and how to read them.
+    """The columns of coordinates and the rules for reading them.
 
-    `no_longitude`, `no_latitude`: the texts that mean "no value" in each. `o_means`: of the letter O. `angles`: whether
-    their reference system is one of angles.
+    `no_longitude`, `no_latitude`: null texts of each column. `o_means`: meaning of the letter O. `angles`: whether
+    their coordinate reference system is geographic.
     """
 
     longitude: str
@@ -159,8 +158,8 @@ def _placed(batch: pa.RecordBatch, columns: _Columns) -> tuple[pa.RecordBatch, d
 def _coordinates(
     column: pa.Array, name: str, axis: angles.Axis, columns: _Columns
 ) -> tuple[pa.Array, pa.Array, dict[str, int]]:
-    # The column as it is kept, as numbers, and counts: of its values that had something cut off, and that are angles.
-    # Coordinates once cut out of "45.1, -75.2" keep the separator (seen in ODCAF 1.0). It is taken off, and counted.
+    # Returns the column to keep, its numbers, and the counts of trimmed values and of angles. Coordinates cut out of
+    # "45.1, -75.2" keep the separator (in ODCAF 1.0, for example), which is trimmed.
     column = column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
     if not pa.types.is_string(column.type):
         return column, casting.cast(column, "float", name), {}
@@ -184,15 +183,15 @@ def _degrees(text: str, name: str, axis: angles.Axis, columns: _Columns) -> floa
     try:
         value = angles.degrees(text, axis, columns.o_means)
     except angles.AngleError as error:
-        remedy = f"Declare it as nulls (of processing, or of the column), {_OTHER_WAYS}"
+        remedy = f"Declare it in nulls (of processing, or of the column), {_OTHER_WAYS}"
         if _DECIMAL_COMMA.fullmatch(text):
-            remedy = "Declare processing.decimal: ',' where the comma is a decimal mark"
+            remedy = "Declare processing.decimal: ',' if the comma is a decimal mark"
         raise DataError(f"Column {name} has the value {text[:80]!r}: {error}", remedy) from error
     if not columns.angles:
         raise DataError(
-            f"Column {name} has the value {text[:80]!r}, an angle, but the coordinate reference system that is declared"
-            " has lengths",
-            "Declare a geographic one as processing.crs (EPSG:4326, EPSG:4269)",
+            f"Column {name} has the value {text[:80]!r}, an angle, but the declared coordinate reference system is"
+            " projected",
+            "Declare a geographic processing.crs (EPSG:4326, EPSG:4269)",
         )
     return value
 
@@ -211,10 +210,10 @@ def _parsed(texts: list[str | None], name: str, code: str) -> Any:
     except geometry_text.GeometryTextError as error:
         if error.srid is not None:
             raise DataError(
-                f"A geometry of column {name} says SRID={error.srid}, but the data's is {code or 'none'}",
-                f"Declare processing.crs: EPSG:{error.srid} if all of them are so, {_OTHER_TEXT}",
+                f"A geometry of column {name} states SRID={error.srid}, but the SRID of the data is {code or 'none'}",
+                f"Declare processing.crs: EPSG:{error.srid} if it is right for all geometries, {_OTHER_TEXT}",
             ) from error
         raise DataError(
-            f"Column {name} has values that are no Well-Known Text, hexadecimal WKB or GeoJSON: {str(error)[:80]!r}",
+            f"Column {name} has values that are not Well-Known Text, hexadecimal WKB or GeoJSON: {str(error)[:80]!r}",
             f"Declare them as nulls, or another column as processing.geometry_wkt, {_OTHER_TEXT}",
         ) from error

@@ -1,7 +1,7 @@
-"""What a shapefile's side files say that GDAL does not say right: the encoding of its table, and whether it is whole.
+"""Headers of shapefiles and DBF tables: the encoding, which GDAL gets wrong, and truncation, which GDAL ignores.
 
-Reading the features belongs to `readers.vector`, the values of the table to `dbf_values`. Formats: ESRI Shapefile
-Technical Description (July 1998), and the dBASE III+ header with the language driver id at byte 29.
+`readers.vector` reads the features, `dbf_values` the values of the table. Formats: ESRI Shapefile Technical Description
+(July 1998), and the dBASE III+ header with the language driver id at byte 29.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.readers.encoding import has_windows_bytes, is_mostly_utf8, python_name
 
-# dBASE language driver ids. 0x57 ("ANSI") and 0 are what ArcGIS and others write whatever the code page was: with them
-# the bytes themselves decide. Windows-1252 reads every printable character of ISO-8859-1 the same and 27 more.
+# dBASE language driver ids. ArcGIS and others write 0x57 ("ANSI") and 0 for any code page: with these ids, the bytes of
+# the text decide. Windows-1252 has every printable character of ISO-8859-1, and 27 more.
 _LANGUAGE_DRIVERS = {
     0x01: "cp437", 0x02: "cp850", 0x03: "cp1252", 0x04: "mac_roman", 0x08: "cp865", 0x09: "cp437", 0x0A: "cp850",
     0x0B: "cp437", 0x0D: "cp437", 0x0E: "cp850", 0x0F: "cp437", 0x10: "cp850", 0x11: "cp437", 0x12: "cp850",
@@ -46,7 +46,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a DBF file: how many records there are, where they begin, how long each is, what they hold."""
+    """The header of a DBF file: version, number of records, `size` of the header and of a record in bytes, columns."""
 
     version: int
     records: int
@@ -61,7 +61,7 @@ class Header:
 
 
 def header(dbf: Path) -> Header:
-    """Read the header of a DBF file. Raises DataError when it is cut off or contradicts itself."""
+    """Return the header of a DBF file. Raises DataError if it is truncated or inconsistent."""
     with dbf.open("rb") as handle:
         head = handle.read(32)
         if len(head) < 32:
@@ -71,13 +71,13 @@ def header(dbf: Path) -> Header:
     fields: list[Field] = []
     start = 1  # the mark of a deleted record
     for at in range(0, len(rest) - 31, 32):
-        one = rest[at : at + 32]
-        if one[0] == 0x0D:
+        entry = rest[at : at + 32]
+        if entry[0] == 0x0D:
             break
-        # Clipper and others put the high byte of a text's width into the place for decimals.
-        kind = chr(one[11])
-        width = one[16] + (one[17] << 8 if kind == "C" else 0)
-        fields.append(Field(one[:11].split(b"\0")[0], kind, start, width, 0 if kind == "C" else one[17]))
+        # Clipper and others write the high byte of a text's width into the byte for decimals.
+        kind = chr(entry[11])
+        width = entry[16] + (entry[17] << 8 if kind == "C" else 0)
+        fields.append(Field(entry[:11].split(b"\0")[0], kind, start, width, 0 if kind == "C" else entry[17]))
         start += width
     if size < 33 or (records and start > record_size):
         raise DataError(f"{dbf.name} has a broken header: its columns are longer than its records", _AGAIN)
@@ -85,16 +85,16 @@ def header(dbf: Path) -> Header:
 
 
 def beside(path: Path, suffix: str) -> Path | None:
-    """Return the file that differs from `path` by its suffix only, in whatever case, None if there is none."""
+    """Return the file beside `path` with the same stem and `suffix`, in any case; None if it does not exist."""
     wanted = (path.stem + suffix).lower()
     return next((other for other in sorted(path.parent.iterdir()) if other.name.lower() == wanted), None)
 
 
 def dbf_encoding(dbf: Path) -> str:
-    """Return the encoding of a DBF file's text, as Python names it.
+    """Return Python's name for the encoding of a DBF file's text.
 
-    A `.cpg` beside it decides, then the language driver id of its header; where neither says, UTF-8 if its bytes
-    are that, else Windows-1252. Raises DataError when the header is cut off.
+    The `.cpg` file decides, then the language driver id of the header. Without both, the encoding is UTF-8 if the bytes
+    are UTF-8, else Windows-1252. Raises DataError if the header is truncated.
     """
     with dbf.open("rb") as handle:
         head = handle.read(32)
@@ -104,41 +104,41 @@ def dbf_encoding(dbf: Path) -> str:
     known = _code_page_file(dbf) or _LANGUAGE_DRIVERS.get(head[29])
     if known is None:
         known = "utf-8" if is_mostly_utf8(dbf, start=data) else "cp1252"
-    # Windows-1252 is what ISO-8859-1 mostly means: the control characters in which they differ are never in a table.
+    # Writers name ISO-8859-1 and mean Windows-1252: the control characters where they differ do not occur in tables.
     return "cp1252" if known == "iso8859-1" and has_windows_bytes(dbf, start=data) else known
 
 
 def check_whole(shp: Path) -> None:
-    """Raise DataError when a part of the shapefile at `shp` is missing, shorter than its own header says, or has
-    another number of rows than the others.
+    """Raise DataError if a part of the shapefile at `shp` is missing, truncated, or has another number of rows.
 
-    GDAL reads what is cut off as features without geometry, and of a table that is longer or shorter than the index
-    only the rows that both have, which would be a silent loss.
+    GDAL reads truncated shapes as features without geometry. Where table and index differ in length, it reads only the
+    rows that both have. Both lose data silently.
     """
     for suffix in (".shx", ".dbf"):
         if beside(shp, suffix) is None:
             raise DataError(
-                f"{shp.name} came without its {suffix} file", "Have the source deliver all parts of the shapefile"
+                f"{shp.name} was delivered without its {suffix} file",
+                "Have the source deliver all parts of the shapefile",
             )
     for part in (shp, beside(shp, ".shx")):
         if part is not None:
             _check_length(part)
     dbf, shx = beside(shp, ".dbf"), beside(shp, ".shx")
-    assert dbf is not None  # noqa: S101 - looked for above
+    assert dbf is not None  # noqa: S101 - checked above
     assert shx is not None  # noqa: S101
     table = header(dbf)
     _compare(dbf, table.size + table.records * table.record_size)
     shapes = (_stated_length(shx) - _SHP_HEADER) // 8
     if table.records != shapes:
         raise DataError(
-            f"{dbf.name} has {table.records} rows, {shx.name} {shapes} shapes: which belong together is not known",
+            f"{dbf.name} has {table.records} rows, {shx.name} {shapes} shapes: they can't be matched",
             "Have the publisher deliver parts that were written together",
         )
     _check_index(shp, shx, shapes)
 
 
 def check_dbf_whole(dbf: Path) -> None:
-    """Raise DataError when a DBF file is shorter than its header says, or has rows that its header does not count."""
+    """Raise DataError if a DBF file is shorter than its header states, or has rows that its header does not count."""
     table = header(dbf)
     end = table.size + table.records * table.record_size
     _compare(dbf, end)
@@ -148,17 +148,17 @@ def check_dbf_whole(dbf: Path) -> None:
     with dbf.open("rb") as handle:
         handle.seek(end)
         marks = handle.read(more * table.record_size)[:: table.record_size]
-    # What follows the last record is the end mark 0x1A, or nothing.
+    # The last record is followed by the end mark 0x1A or by the end of the file.
     if set(marks) <= {0x20, 0x2A}:
         raise DataError(
-            f"{dbf.name} has {table.records} rows by its header, and {more} more follow",
+            f"{dbf.name} has {table.records} rows according to its header, and {more} more follow",
             "Have the publisher correct the file",
         )
 
 
 def _check_index(shp: Path, shx: Path, shapes: int) -> None:
-    # The lengths of all shapes add up to the file's, unless a shape was edited in place, which leaves a gap. Only then
-    # are the shapes themselves gone through: those beyond the index have a higher number.
+    # The lengths of all shapes add up to the length of the file, unless an edit of a shape left a gap. Only then is
+    # each shape read: a shape beyond the index has a higher number than the index has entries.
     index = np.fromfile(shx, ">i4", 2 * shapes, offset=_SHP_HEADER).reshape(-1, 2)
     length = _stated_length(shp)
     if not shapes or _SHP_HEADER + int((2 * index[:, 1].astype(np.int64) + 8).sum()) == length:
@@ -168,7 +168,7 @@ def _check_index(shp: Path, shx: Path, shapes: int) -> None:
         while at + 8 <= length:
             handle.seek(at)
             number, words = struct.unpack(">ii", handle.read(8))
-            if words < 2 or number < 1:  # no shape is shorter: from here on there is something else
+            if words < 2 or number < 1:  # no shape is shorter: the rest of the file holds no shapes
                 break
             highest, at = max(highest, number), at + 8 + 2 * words
     if highest > shapes:
@@ -183,7 +183,7 @@ def _check_length(part: Path) -> None:
 
 
 def _stated_length(part: Path) -> int:
-    # In 16-bit words, big-endian, at byte 24 of .shp and .shx alike.
+    # In 16-bit words, big-endian, at byte 24 of both .shp and .shx.
     with part.open("rb") as handle:
         head = handle.read(_SHP_HEADER)
     if len(head) < _SHP_HEADER:
@@ -192,7 +192,7 @@ def _stated_length(part: Path) -> int:
 
 
 def _cut_off(part: Path) -> DataError:
-    return DataError(f"{part.name} is cut off in its header", _AGAIN)
+    return DataError(f"{part.name} is truncated in its header", _AGAIN)
 
 
 def _compare(part: Path, expected: int) -> None:
@@ -206,7 +206,7 @@ def _code_page_file(dbf: Path) -> str | None:
     if cpg is None:
         return None
     text = cpg.read_text("ascii", "replace").strip().strip("\x00")
-    # ESRI's own spellings: "88591", "ANSI 1252", "OEM 850", bare code page numbers.
+    # Spellings of ESRI: "88591", "ANSI 1252", "OEM 850", bare code page numbers.
     bare = text.upper().replace("ANSI", "").replace("OEM", "").replace("CP", "").strip(" _-")
     for spelling in (
         text,

@@ -1,8 +1,8 @@
-"""The values of a DBF file against its bytes: which columns GDAL would change, and those columns as they stand.
+"""Reader of the columns of a DBF file whose values GDAL would change, from the bytes of the file.
 
-Records are of fixed width, so that a column of a million rows is compared in milliseconds. GDAL makes 0 of "n/a" and 12
-of "12,345" (and warns), and, without a word, March 3 of 20210231, 1970-01-01 of other dates, a float of whole numbers
-of 19 digits and more, and False of a logical without a value. Encoding and headers belong to `dbf`.
+GDAL reads "n/a" as 0 and "12,345" as 12 with a warning. Silently, it reads 20210231 as March 3, other dates as
+1970-01-01, integers of 19 or more digits as floats, and a logical without a value as False. Records have a fixed width,
+so comparing a column of a million rows takes milliseconds. Encoding and headers belong to `dbf`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -32,12 +32,12 @@ _CHUNK_BYTES = 8 << 20
 _SPACE, _ZERO, _DOT, _MINUS, _DELETED = 0x20, 0x30, 0x2E, 0x2D, 0x2A
 _WHOLE = r"^[+-]?[0-9]+$"
 _DECIMAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-# What C's printf writes for values that are no numbers.
+# The output of C's printf for values that are not numbers.
 _NO_NUMBER = r"(?i)^[+-]?(nan(\(.*\))?|inf(inity)?|1\.#(qnan|snan|ind|inf)[0-9]*)$"
 _LOGICAL = r"^[TtYyFfNn]$"
-# What stands for no value, beside blanks: a number that did not fit its width, a date of zeros, a logical not set.
+# Marks of a missing value, beside blanks: a number that overflowed its width, a date of zeros, a logical not set.
 _NOTHING = {"N": r"^\*+$", "F": r"^\*+$", "D": r"^0+$", "L": r"^\?$"}
-# float64 holds each whole number up to here, and each decimal of so many digits.
+# float64 holds each integer up to 2^53, and each decimal of 15 digits.
 _SAFE, _SAFE_DIGITS = 1 << 53, 15
 _DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 _FOXPRO = {"I": pa.int32(), "B": pa.float64(), "Y": pa.string(), "T": pa.timestamp("ms")}
@@ -45,12 +45,12 @@ _FOXPRO_EPOCH = 2_440_588  # the Julian day of 1970-01-01
 
 
 def examine(table: Path, names: Sequence[str], encoding: str, processing: Processing) -> Exact:
-    """Compare all columns of `table` with what GDAL makes of them. `names`: GDAL's, in the order of the columns.
+    """Return the columns of `table` that GDAL would change. `names`: GDAL's names, in the order of the columns.
 
-    Columns with a value that GDAL would change become text, as do those that are declared as strings: the bytes
-    without the blanks around them. Whole numbers of more than 18 digits become int64 where that holds all of them. A
-    number that overflowed its width (`****`) is null and counted. Raises DataError for columns whose values lie in
-    another file (memo), unless they are dropped.
+    Columns with a value that GDAL would change, and columns declared as strings, become text: the bytes without
+    surrounding blanks. Integers of more than 18 digits become int64 if all of them fit. A number that overflowed its
+    width (`****`) is null and counted. Raises DataError for columns whose values are in another file (memo), unless
+    they are dropped.
     """
     header = dbf.header(table)
     records = _records(table, header)
@@ -62,32 +62,32 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
     columns: list[_Column] = []
     if len(names) != len(header.fields):
         raise DataError(
-            f"{table.name} has a header of {len(header.fields)} columns, of which GDAL reads {len(names)}",
+            f"{table.name} has a header of {len(header.fields)} columns, but GDAL reads {len(names)}",
             "Have the publisher correct the file",
         )
     for name, each in zip(names, header.fields, strict=True):
         if each.kind in "NFDL" and each.width:
             columns.append(_Column(name, each, encoding, null_texts(processing, name), as_text=name in wanted))
-        elif each.kind == "0":  # FoxPro's own marks of nulls
+        elif each.kind == "0":  # FoxPro's marks of nulls
             exact.left_out = [*exact.left_out, name]
         elif header.is_foxpro and each.kind in _FOXPRO:
             types[name], makers[name] = _FOXPRO[each.kind], _foxpro_maker(each)
         elif each.kind != "C" and name not in processing.drop:
             raise DataError(
-                f"Column {name} of {table.name} is of dBASE's type {each.kind}, whose values can't be read from it",
+                f"Column {name} of {table.name} is of dBASE's type {each.kind}, whose values are in another file",
                 f"Declare processing.drop: [{name}]",
             )
         elif each.kind != "C":
             types[name], makers[name] = pa.string(), lambda values: pa.nulls(len(values), pa.string())
     deleted = 0
 
-    # Spread over threads: patterns that show at once that all is well. What does not fit is looked at in order.
-    def glance(item: tuple[int, Bytes]) -> tuple[int, Bytes, list[_Column]]:
+    # Threads check all chunks for the common forms of values. Other chunks are then examined in order.
+    def screened(item: tuple[int, Bytes]) -> tuple[int, Bytes, list[_Column]]:
         first, chunk = item
         alive = _alive(chunk)
         return first, chunk, [column for column in columns if not column.is_plain(alive)]
 
-    for first, chunk, doubtful in in_order(glance, _chunks(records), None):
+    for first, chunk, doubtful in in_order(screened, _chunks(records), None):
         gone = chunk[:, 0] == _DELETED
         deleted += int(gone.sum())
         for column in doubtful:
@@ -174,7 +174,7 @@ def _foxpro_maker(column: dbf.Field) -> Callable[[Bytes], pa.Array]:
 
 @dataclass
 class _Column:
-    """What the bytes of one column show, chunk by chunk."""
+    """The findings about the bytes of a column, collected over its chunks."""
 
     name: str
     field: dbf.Field
@@ -184,14 +184,14 @@ class _Column:
     overflowed: int = 0
     bad: str = ""  # the first value that GDAL would change, with its row
     nulled: bool = False  # values that GDAL would change, all of them declared as nulls
-    wide: bool = False  # whole numbers that float64 does not hold
-    too_wide: bool = False  # or int64
-    fraction: bool = False  # what can't be an integer
+    wide: bool = False  # integers that float64 does not hold
+    too_wide: bool = False  # integers that neither float64 nor int64 holds
+    fraction: bool = False  # values that are not integers
     blank: bool = False  # a logical without a value
     reason: str = ""
 
     def observe(self, records: Bytes, numbers: npt.NDArray[np.intp]) -> None:
-        """Take the values of `records` into account; `numbers`: of their rows, from 0."""
+        """Record the findings about `records`; `numbers`: their row numbers, from 0."""
         texts = self.texts(self._of(records))
         match self.field.kind:
             case "D":
@@ -215,14 +215,14 @@ class _Column:
             self.bad = f"{misfits[0].as_py()!r} in row {row}"
 
     def is_plain(self, records: Bytes) -> bool:
-        """Whether all values are in common forms that GDAL reads right, or the column is text in any case."""
+        """Return whether all values have common forms that GDAL reads correctly, or the column is text in any case."""
         return self.as_text or not len(records) or self._is_plain(self._of(records))
 
     def _of(self, records: Bytes) -> Bytes:
         return np.ascontiguousarray(records[:, self.field.start : self.field.start + self.field.width])
 
     def verdict(self) -> pa.DataType | None:
-        """The type under which the bytes are read, None where GDAL reads the column right."""
+        """Return the type to read the bytes as, None if GDAL reads the column correctly."""
         if self.as_text:
             self.reason = "declared as a string"
             return pa.string()
@@ -257,7 +257,7 @@ class _Column:
         return make
 
     def texts(self, values: Bytes) -> pa.Array:
-        """The text of each value: up to a zero byte, without the blanks around it; null where nothing is left."""
+        """Return the text of each value, up to a zero byte and without surrounding blanks; null if it is empty."""
         count, width = values.shape
         if not (values > 0x7F).any():
             offsets = np.arange(0, count * width + 1, width, dtype=np.int32)
@@ -271,7 +271,7 @@ class _Column:
         return _blanked(plain, pc.equal(plain, ""))
 
     def _type(self) -> pa.DataType:
-        # As GDAL chooses it.
+        # The type that GDAL chooses.
         match self.field.kind:
             case "D":
                 return pa.date32()
@@ -286,7 +286,7 @@ class _Column:
         return not self.field.decimals and self.field.width < 19
 
     def _is_plain(self, values: Bytes) -> bool:
-        # The common forms, found without making a text of any value.
+        # The common forms, found in the bytes without decoding a value.
         match self.field.kind:
             case "L":
                 return bool(np.isin(values[:, 0], np.frombuffer(b"TtYyFfNn", np.uint8)).all())
@@ -303,7 +303,7 @@ class _Column:
             signs, dots = values == _MINUS, values == _DOT
             known |= signs
             if self.field.decimals:
-                # With all points in the place that the width gives them, the digits before them are few.
+                # If all points are at the position that the width implies, few digits precede them.
                 place = values.shape[1] - 1 - self.field.decimals
                 there = ~spaces[:, -1]
                 if place < 1 or (dots[:, place] != there).any() or dots.sum() != there.sum():
@@ -316,10 +316,10 @@ class _Column:
                 return False
             if not digits[~spaces[:, -1], -1].all():
                 return False
-        # Blanks before the number only.
+        # Blanks may only precede the number.
         if (spaces[:, 1:] & ~spaces[:, :-1]).any():
             return False
-        # GDAL reads numbers of 19 characters and more, and all with decimals, as floats.
+        # GDAL reads numbers of 19 or more characters, and all numbers with decimals, as floats.
         return short or not (digits.sum(axis=1) > _SAFE_DIGITS).any()
 
     def _numbers(self, texts: pa.Array) -> pa.Array:
@@ -331,7 +331,7 @@ class _Column:
         try:
             numbers = pc.replace_substring_regex(long, r"^\+|\.0*$", "").cast(pa.int64()).to_numpy()
         except pa.ArrowInvalid:
-            # Powers of ten and such come back from float64 all the same.
+            # float64 holds some larger integers too, such as powers of ten.
             inexact = any(int(float(number)) != number for number in map(int, map(Decimal, long.to_pylist())))
             self.wide, self.too_wide = self.wide or inexact, self.too_wide or inexact
             return fits
@@ -363,7 +363,7 @@ def _exist(years: npt.NDArray[np.int64], months: npt.NDArray[np.int64], days: np
 
 
 def _is_date(texts: pa.Array) -> pa.Array:
-    # Null where there is no date: blank, or nothing but zeros.
+    # Null for a missing date: blank, or zeros only.
     texts = _blanked(texts, pc.match_substring_regex(texts, _NOTHING["D"]))
     eight = pc.match_substring_regex(texts, "^[0-9]{8}$")
     numbers = (

@@ -1,4 +1,4 @@
-"""Reads a delivery: `inputs` chooses the files, the format of each opens its parts, one stream of rows comes out.
+"""Reader of a delivery: `inputs` chooses the files, the format of each opens its parts, the result is one `Native`.
 
 `registry` finds the format of a file. Libraries of a format are imported when a file needs them: a table needs neither
 GDAL nor PROJ.
@@ -24,16 +24,16 @@ from d4c_pipeline.tables.native import Native, Part, with_rows
 
 # ruff: noqa: PLC0415
 
-_TOLD = 3  # files
+_NAMED = 3  # files in a message of progress
 
 
 def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads: int | None = None) -> Native:
-    """Open what `processing` declares of `natives`; archives are unpacked under the existing folder `work`.
+    """Open the files and layers that `processing` declares among `natives`; unpack archives into the folder `work`.
 
-    `threads` changes the speed, never the rows or their order. The first rows are read at once, and what is wrong with
-    them is found here. Raises DataError for what can't be read as declared, is empty, or can't be appended.
+    `threads` changes the speed, never the rows or their order. Errors in the first rows are raised here, later ones by
+    the batches. Raises DataError for files that can't be read as declared, are empty, or can't be appended.
     """
-    activity.now(f"unpacking {', '.join(native.name for native in natives[:_TOLD])}")
+    activity.now(f"unpacking {', '.join(native.name for native in natives[:_NAMED])}")
     members = _chosen(processing, natives, work)
     limits = Limits.from_environment()
     parts = [part for member in members for part in _limited(member, processing, threads, limits)]
@@ -47,8 +47,8 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
         native = append.append(parts)
     else:
         native = parts[0].open()
-    name = "What was chosen" if processing.append else native.name
-    empty = DataError(f"{name} has no rows", "Look at what the source delivers")
+    name = "The selection of files" if processing.append else native.name
+    empty = DataError(f"{name} has no rows", "Check what the source delivers")
     return replace(native, batches=with_rows(native.batches, lambda: empty))
 
 
@@ -79,7 +79,7 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
 
 
 def _origin(part: Part, *, several: bool) -> str:
-    # The file tells parts apart, and the layer where there can be more than one in a file.
+    # The file identifies a part, with its layer if a file can have several.
     if part.layer is None or Path(part.member).stem == part.layer:
         return part.member
     return f"{part.member}:{part.layer}" if several else part.layer
@@ -90,7 +90,8 @@ def _with_origin(part: Part, name: str) -> Part:
         native = part.open()
         if name in native.attributes.names:
             raise DataError(
-                f"There is a column {name} already, which is declared as origin_column", "Give the origin another name"
+                f"{part.member} already has a column {name}, which is declared as origin_column",
+                "Declare another name as processing.origin_column",
             )
         position = len(native.attributes)
 

@@ -1,6 +1,6 @@
-"""How a delimited text is written, found before its rows are read: encoding, marks, names, where rows begin and end.
+"""Detection of the dialect of a delimited text: encoding, delimiter, quote, column names, begin and end of the rows.
 
-What is not clear is refused, with what was seen. Reading by it belongs to `text`, judging its quotes to `quoting`.
+An ambiguous text is refused with the evidence. `text` reads the rows in the dialect, `quoting` checks its quotes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from d4c_pipeline.tables.native import exactly_unique
 
 UTF8 = ("utf-8", "utf-8-sig")
 _DELIMITERS = (",", ";", "\t", "|")
-# Excel writes, and obeys, a first line that names the delimiter.
+# Excel writes and reads a first line that names the delimiter.
 _SEP = re.compile(r'"?sep=(?P<mark>[^\r\n"A-Za-z0-9])"?[,;\t]*\s*', re.IGNORECASE)
 # A quoted name may span lines; no name spans a hundred.
 _NAME_LINES = 100
@@ -41,12 +41,13 @@ _ASCII = bytes(range(128))
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written: `skipped` lines before its names (or rows, when `processing.header` names the columns).
+    """The dialect of a file.
 
-    `checked`: whether all of it is known to be in that encoding. `quote` and `escape` are empty where there are none.
-    `names` are unique, one for each field of a row, made of the file's own, `raw`. Those at the positions `unnamed`
-    were made up, and of these, the ones from `width` on are not even there. `end`: where rows end in the file, in
-    bytes. `first_row`: how many lines come before the rows. `sample`: the first rows.
+    `checked`: whether all bytes are known to be in `encoding`. `quote`, `escape`: empty if the dialect has none.
+    `skipped`: number of lines before the header (before the rows if `processing.header` names the columns). `names`:
+    unique names, one for each field of a row, made from the names in the file, `raw`. `unnamed`: positions of generated
+    names; the header has fields only up to `width`. `end`: offset of the end of the rows, in bytes. `first_row`: number
+    of lines before the rows. `sample`: the first rows.
     """
 
     encoding: str
@@ -64,11 +65,11 @@ class Dialect:
     sample: tuple[tuple[str, ...], ...] = ()
 
     def opened(self, path: Path) -> io.TextIOBase:
-        """Open the file as text, up to where its rows end; line ends as they are."""
+        """Open the file as text, up to the end of its rows, with line ends unchanged."""
         return io.TextIOWrapper(io.BufferedReader(Until(path, self.end)), self.encoding, newline="")
 
     def rows(self, path: Path, *, names: bool) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of its last line and the fields of each row that is not empty, after the names if there."""
+        """Yield the number of its last line and the fields of each row that is not empty. `names`: skip the header."""
         with self.opened(path) as handle:
             for _ in range(self.skipped):
                 handle.readline()
@@ -80,9 +81,9 @@ class Dialect:
                     yield self.skipped + reader.line_num, row
 
     def blocks(self, path: Path, size: int) -> Iterator[bytes]:
-        """Yield the bytes from the line with the names (or the first row) on, as they are or else in UTF-8.
+        """Yield the bytes from the header (or the first row) on: unchanged if marks are single bytes, else in UTF-8.
 
-        Marks are single bytes in them. Raises UnicodeError for text that has to be decoded for that, and can't be.
+        Raises UnicodeError if the text has to be decoded and is not valid in its encoding.
         """
         with self.opened(path) as handle:
             skipped = [handle.readline() for _ in range(self.skipped)]
@@ -92,7 +93,7 @@ class Dialect:
                 return
         start = sum(len(_encoded(path, line, self.encoding)) for line in skipped)
         with path.open("rb") as raw:
-            # The first line has the mark in it where it was read as plain UTF-8.
+            # The first line contains the mark if it was read as plain UTF-8.
             if raw.read(3) == codecs.BOM_UTF8 and (self.encoding == "utf-8-sig" or not skipped):
                 start += 3
             raw.seek(start)
@@ -104,16 +105,16 @@ class Dialect:
         """Return the number of the line, from 1, at an offset into what `blocks` yields."""
         ends, before = 0, b""
         for block in self.blocks(path, 1 << 20):
-            some = block[:offset]
-            ends += some.count(b"\n") + some.count(b"\r") - (before[-1:] + some).count(b"\r\n")
-            offset -= len(some)
-            before = some
+            head = block[:offset]
+            ends += head.count(b"\n") + head.count(b"\r") - (before[-1:] + head).count(b"\r\n")
+            offset -= len(head)
+            before = head
             if not offset:
                 break
         return self.skipped + ends + 1
 
     def is_rectangular(self, path: Path) -> bool:
-        """Whether every line has as many fields as there are names when quotes are plain text."""
+        """Return whether every line, with quotes as plain text, has a field for each name."""
         with self.opened(path) as handle:
             return all(
                 line.count(self.delimiter) == len(self.names) - 1
@@ -122,15 +123,15 @@ class Dialect:
             )
 
     def reader(self, lines: Any) -> Any:
-        """Return Python's own reader of rows in this dialect."""
+        """Return Python's `csv` reader in this dialect."""
         return _reader(lines, self.delimiter, self.quote, self.escape)
 
 
 def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
-    """Return the dialect of the text at `path`: what `processing` declares, else what is found; noted in `report`.
+    """Return the dialect of the text at `path`, as declared in `processing` or else detected; add it to `report`.
 
-    Raises DataError for a file without a line, and for names, notes and totals that are not where rows would be read
-    (and UnicodeError where it is not text in that encoding).
+    Raises DataError for an empty file, an ambiguous header, and notes or totals below the rows. Raises UnicodeError if
+    the bytes are not text in the encoding.
     """
     encoding = encodings.python_name(processing.encoding) if processing.encoding else encodings.detect(path)
     report["encoding"] = encoding.removesuffix("-sig")
@@ -138,7 +139,7 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
     with io.TextIOWrapper(io.BufferedReader(Until(path, end)), encoding, newline="") as handle:
         lines = list(islice(handle, _SAMPLE + (processing.header_row or 0)))
     if lines:
-        # It may come twice, or before text that is declared to be something else.
+        # The mark may occur twice, or before text that is declared in another encoding.
         lines[0] = _BOM.sub("", lines[0])
     separator = _SEP.fullmatch(lines[0]) if lines else None
     at = _first(path, lines, processing.header_row, 1 if separator else 0)
@@ -158,13 +159,13 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
         _check_names(path, raw, sample, lines, at)
     if processing.quote is None and len(raw) > 1 and all(_SINGLE.fullmatch(name) for name in raw):
         raise DataError(
-            f"The names of {path.name} stand between single quotes: {edges.shown(raw)}",
-            "Declare processing.quote: \"'\", or quote: '\"' if they belong to the names",
+            f"The column names of {path.name} are between single quotes: {edges.shown(raw)}",
+            "Declare processing.quote: \"'\", or quote: '\"' if the single quotes belong to the names",
         )
     names, found, unnamed, width = _named(raw, sample)
     report["delimiter"] = delimiter
     dialect = Dialect(
-        # What was found without a mark was found by looking at every byte.
+        # UTF-8 without a mark is detected from all bytes of the file.
         encoding, not processing.encoding and encoding == "utf-8", delimiter, quote, escape, at, names, found, unnamed,
         width, end, first_row, tuple(map(tuple, sample)),
     )  # fmt: skip
@@ -172,7 +173,7 @@ def find(path: Path, processing: Processing, report: dict[str, Any]) -> Dialect:
 
 
 def _without_dos_end(path: Path, encoding: str, report: dict[str, Any]) -> int:
-    # Programs of DOS end a text by Ctrl-Z.
+    # DOS programs end a text with Ctrl-Z.
     size = path.stat().st_size
     mark = _DOS_END.encode(_bare(path, encoding))
     with path.open("rb") as handle:
@@ -186,7 +187,7 @@ def _without_dos_end(path: Path, encoding: str, report: dict[str, Any]) -> int:
 
 
 def _bare(path: Path, encoding: str) -> str:
-    # The encoding that writes no mark.
+    # The variant of the encoding that writes no byte order mark.
     if encoding not in ("utf-16", "utf-32"):
         return "utf-8" if encoding == "utf-8-sig" else encoding
     with path.open("rb") as handle:
@@ -195,7 +196,7 @@ def _bare(path: Path, encoding: str) -> str:
 
 
 def _is_transparent(encoding: str) -> bool:
-    # Whether each byte is a character, or in no part of one looks like a mark.
+    # Whether no byte of a longer character has the value of a mark.
     if encoding in UTF8:
         return True
     try:
@@ -205,7 +206,7 @@ def _is_transparent(encoding: str) -> bool:
 
 
 def _first(path: Path, lines: Sequence[str], header_row: int | None, start: int) -> int:
-    # Which line has the names: the declared one, or the first that is not empty.
+    # The position of the header: the declared line, or the first line that is not empty.
     if header_row is not None:
         if header_row > len(lines):
             raise DataError(f"{path.name} has no line {header_row}", "Correct processing.header_row")
@@ -217,7 +218,7 @@ def _first(path: Path, lines: Sequence[str], header_row: int | None, start: int)
 
 
 def _record(lines: Sequence[str], at: int) -> tuple[str, int]:
-    # The text of the line with the names, and of how many lines it is.
+    # The text of the header and its number of lines.
     more = [lines[at]]
     while sum(text.count('"') for text in more) % 2 and len(more) < min(_NAME_LINES, len(lines) - at):
         more.append(lines[at + len(more)])
@@ -225,11 +226,12 @@ def _record(lines: Sequence[str], at: int) -> tuple[str, int]:
 
 
 def _sniffed(record: str, below: Sequence[str]) -> str:
-    # The most fields win, the earlier one of equals: a comma within a title never beats real separators.
+    # The delimiter that gives the most fields wins, the first of equals: a comma in a title gives fewer fields than the
+    # separators of a header.
     found = max(_DELIMITERS, key=lambda mark: len(_fields(record, mark, '"', "")))
     if len(_fields(record, found, '"', "")) > 1:
         return found
-    # A line of one field says nothing; it may be a title.
+    # A line of one field gives no evidence: it may be a title.
     return max(_DELIMITERS, key=lambda mark: sum(mark in line for line in below))
 
 
@@ -260,18 +262,18 @@ def _check_names(path: Path, raw: Sequence[str], sample: Sequence[list[str]], li
         names = edges.shown(sample[below])
         line = _line_of(lines, at + 1, below)
         raise DataError(
-            f"{seen} is not the names of the columns as it seems: line {line + 1} has {names!r}",
-            f"Declare processing.header_row: {line + 1} if the names stand there, else header_row: {at + 1}",
+            f"{seen} may not be the header: line {line + 1} has {names!r}",
+            f"Declare processing.header_row: {line + 1} if the column names are there, else header_row: {at + 1}",
         )
-    if edges.looks_like_row(raw, sample):
+    if edges.is_likely_row(raw, sample):
         raise DataError(
-            f"{seen} looks like a row, and would be taken for the names of the columns",
-            f"Declare processing.header with the names, or header_row: {at + 1} if they stand there",
+            f"{seen} looks like a row, but stands in place of the header",
+            f"Declare processing.header with the names, or header_row: {at + 1} if that line is the header",
         )
 
 
 def _line_of(lines: Sequence[str], start: int, number: int) -> int:
-    # The line of a row, counting those that are not empty. (Titles don't span lines.)
+    # The line of a row; empty lines are not counted. (Titles don't span lines.)
     found = [at for at in range(start, len(lines)) if lines[at].strip("\r\n")]
     return found[min(number, len(found) - 1)]
 
@@ -279,7 +281,7 @@ def _line_of(lines: Sequence[str], start: int, number: int) -> int:
 def _named(
     raw: Sequence[str], sample: Sequence[list[str]]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...], int]:
-    # Delimiters at the end of the names alone, or of the rows alone, are no columns.
+    # Trailing delimiters of the header only, or of the rows only, are not columns.
     names = list(raw)
     filled = max((at + 1 for at, name in enumerate(names) if name.strip()), default=len(names))
     if sample:
@@ -305,29 +307,29 @@ def _quotes_close(path: Path, encoding: str, end: int) -> bool:
 
 
 def _footed(path: Path, processing: Processing, dialect: Dialect, report: dict[str, Any]) -> Dialect:
-    # Rows end before the declared `footer_rows`; what looks like one and is not declared is refused.
+    # Rows end before the declared `footer_rows`. A line that looks like a footer and is not declared is refused.
     lines = _tail(path, dialect, _LONG_TAIL if processing.footer_rows else _TAIL)
     if processing.footer_rows is None:
         if processing.kind != "table" or (processing.wds is None and processing.census is None):
             _check_footer(path, dialect, lines)
         return dialect
-    wanted, cut = processing.footer_rows, 0
-    while wanted:
+    remaining, cut = processing.footer_rows, 0
+    while remaining:
         if not lines:
             raise DataError(
-                f"{path.name} has fewer rows than the {processing.footer_rows} lines declared to be no rows",
+                f"{path.name} has fewer lines than the {processing.footer_rows} declared as processing.footer_rows",
                 "Correct processing.footer_rows",
             )
         line = lines.pop()
         cut += len(_encoded(path, line, dialect.encoding))
-        wanted -= bool(line.strip())
+        remaining -= bool(line.strip())
     if processing.footer_rows:
         report["footer_rows"] = processing.footer_rows
     return replace(dialect, end=dialect.end - cut)
 
 
 def _tail(path: Path, dialect: Dialect, size: int) -> list[str]:
-    # The last lines below the names, line ends as they are.
+    # The last lines below the header, with line ends unchanged.
     bare = _bare(path, dialect.encoding)
     start = max(0, dialect.end - size)
     start -= start % len("\n".encode(bare))
@@ -350,24 +352,25 @@ def _lossless(encoding: str) -> str:
 def _check_footer(path: Path, dialect: Dialect, lines: list[str]) -> None:
     last = [line for line in lines if line.strip()][-_FOOTER_SAMPLE:]
     if dialect.quote and sum(line.count(dialect.quote) for line in last) % 2:
-        return  # they begin within a value
+        return  # the sample begins within a value
     rows = [row for row in _reader(last, dialect.delimiter, dialect.quote, dialect.escape) if row]
-    remedy = "Declare processing.footer_rows: {0} to leave {1} out, or footer_rows: 0 if {2}"
+    remedy = "Declare processing.footer_rows: {0} to exclude {1}, or footer_rows: 0 if {2}"
     if count := edges.footer(rows, len(dialect.names)):
-        what = f"The last {count} lines" if count > 1 else "The last line"
+        several = count > 1
+        verb = f"{count} lines of {path.name} look" if several else f"line of {path.name} looks"
         raise DataError(
-            f"{what} of {path.name} looks like a note below the rows: {edges.shown(rows[-count])!r}",
-            remedy.format(count, "it" if count == 1 else "them", "it is data"),
+            f"The last {verb} like a note below the rows: {edges.shown(rows[-count])!r}",
+            remedy.format(count, *(("them", "they are data") if several else ("it", "it is data"))),
         )
     if rows and (word := edges.is_total(rows[-1], len(dialect.names))) and _occurs_once(path, dialect, word):
         raise DataError(
             f"The last line of {path.name} looks like the total of the rows above it: {edges.shown(rows[-1])!r}",
-            remedy.format(1, "it", "it is a row like the others"),
+            remedy.format(1, "it", "it is a row"),
         )
 
 
 def _occurs_once(path: Path, dialect: Dialect, word: str) -> bool:
-    # Where it is a member like others ("Total" of a dimension), it stands in more rows than the last one.
+    # A regular member of a dimension ("Total") occurs in more rows than the last row.
     count = 0
     with dialect.opened(path) as handle:
         pattern = re.compile(

@@ -1,7 +1,7 @@
-"""What stands above the names and below the rows of a table that people made: titles, units, notes, totals.
+"""Detection of titles, units, notes and totals above the header and below the rows of a table, in any format.
 
-For rows of cells of whatever format, text as it is shown. A table is never cut by what is found here: a person
-declares which row has the names (`header_row`) and how many rows at the end are none (`footer_rows`).
+Cells are text as displayed. Nothing is cut by these rules: an operator declares the header (`header_row`) and the
+number of lines below the rows (`footer_rows`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 Row = Sequence[str]
 
-# How far below the first row names are looked for; titles of more lines than that were not seen.
-LOOKED_AT = 30
+# Rows below the first row that are searched for the header; no known title has more lines.
+SEARCHED_ROWS = 30
 _NUMBER = re.compile(r"[+\-\u2212]?[$€]?\s*(\d[\d\s'\u2019\u00a0\u2009\u202f.,]*|[.,]\d+)\s*[%$€]?")
 _INTEGER = re.compile(r"[+-]?\d+")
 _DECIMAL = re.compile(r"[+-]?\d+[.,]\d+|-\d+")
 _YEARS = range(1700, 2200)
-# What stands in place of a number without being the name of anything.
+# Text in place of a number that is not a name.
 _NO_VALUE = re.compile(
     r"(?i)\W*(n\W*[ad]\W*|nan|null|none|nil|na?n|unknown|missing|suppressed|confidential|redacted|withheld|tbd|s\W*o\W*"
     r"|inconnue?|manquante?|aucune?|supprim[ée]e?|confidentiel(le)?|non (disponible|d[ée]clar[ée]e?|connue?)"
@@ -36,37 +36,37 @@ _TOTAL = re.compile(
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell shows a number, however it is written (`1 234,5`, `$5`, `12 %`)."""
+    """Return whether a cell is a number in any spelling (`1 234,5`, `$5`, `12 %`)."""
     return _NUMBER.fullmatch(cell.strip()) is not None
 
 
 def names_below(first: Row, rows: Sequence[Row]) -> int | None:
-    """Return which of `rows` (the first is 0) has the names of the columns rather than `first`; None: `first` does.
+    """Return the position in `rows` of the header, None if `first` is the header.
 
-    `rows` are those right below `first`, blank ones left out. A title has fewer filled cells than the names; names that
-    are a row further down (below a title with commas, or names in another language) are words above numbers.
+    `rows` follow `first`, without blank rows. A title has fewer filled cells than the header. A header one row further
+    down (below a title with commas, or below names in another language) has words above numbers.
     """
     filled = _filled(first)
-    few = rows[:LOOKED_AT]
+    few = rows[:SEARCHED_ROWS]
     if not few:
         return None
     if len(first) == 1 or filled * 2 <= len(first):
         usual = sorted(map(len, few))[len(few) // 2]
         for number, row in enumerate(few):
             if row[0].startswith("#") and first[0].startswith("#"):
-                continue  # comments, one after the other
+                continue  # successive comments
             if _filled(row) >= 2 and _filled(row) > filled and len(row) >= usual:
                 return number if _are_words(row) or len(first) == 1 else None
         return None
     return 0 if _is_above_numbers(few[0], few[1:]) else None
 
 
-def looks_like_row(first: Row, rows: Sequence[Row]) -> bool:
-    """Whether `first`, taken for the names, is more likely a row: it has numbers where the `rows` below have them.
+def is_likely_row(first: Row, rows: Sequence[Row]) -> bool:
+    """Return whether `first`, in the place of the header, is likely a row: it has numbers above numbers in `rows`.
 
-    Whole numbers are names of columns too (years, age groups), but hardly of the first one.
+    Integers can be names of columns (years, age groups), but rarely of the first column.
     """
-    few = [row for row in rows[:LOOKED_AT] if len(row) == len(first)]
+    few = [row for row in rows[:SEARCHED_ROWS] if len(row) == len(first)]
     if not few or len(first) < 2:
         return False
     for at, cell in enumerate(first):
@@ -81,7 +81,7 @@ def looks_like_row(first: Row, rows: Sequence[Row]) -> bool:
 
 
 def footer(rows: Sequence[Row], width: int) -> int:
-    """Return how many of the last `rows` are notes below a table of `width` columns rather than rows of it."""
+    """Return the number of last `rows` that are notes below a table of `width` columns."""
     if width < 2:
         return 0
     count = 0
@@ -89,7 +89,7 @@ def footer(rows: Sequence[Row], width: int) -> int:
         if _filled(row) == 0 and count:
             count += 1
             continue
-        # A note with commas in it has any number of fields.
+        # A note with commas has any number of fields.
         torn = len(row) != width and _NOTE.match(row[0]) is not None
         if not torn and (_filled(row) != 1 or not row[0].strip() or not _is_note(row, rows, width)):
             break
@@ -98,7 +98,7 @@ def footer(rows: Sequence[Row], width: int) -> int:
 
 
 def is_total(row: Row, width: int) -> str | None:
-    """Return the word by which the last row of a table calls itself the total of those above; None if it does not."""
+    """Return the word that marks `row`, the last row of a table, as the total of the rows above; None without one."""
     if width < 2 or len(row) != width or _filled(row) < 2:
         return None
     found = next((cell.strip() for cell in row if _TOTAL.fullmatch(cell.strip())), None)
@@ -106,7 +106,7 @@ def is_total(row: Row, width: int) -> str | None:
 
 
 def shown(row: Row) -> str:
-    """Return the filled cells of a row for a message, short."""
+    """Return the filled cells of a row as text for a message, at most 100 characters."""
     text = ", ".join(" ".join(cell.split()) for cell in row if cell.strip())
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -123,7 +123,7 @@ def _are_words(row: Row) -> bool:
 
 
 def _is_above_numbers(row: Row, below: Sequence[Row]) -> bool:
-    # Words throughout, one of them at least above a column of numbers.
+    # Only words, at least one above a column of numbers.
     few = [each for each in below if len(each) == len(row)]
     if len(few) < 2 or _filled(row) != len(row) or any(is_number(cell) for cell in row):
         return False

@@ -1,6 +1,6 @@
-"""Which encoding of single bytes a text has: Windows-1252, or Mac Roman and those of DOS, by how its words read.
+"""Detection of single-byte encodings: Windows-1252, Mac Roman and DOS code pages, by the words that they give.
 
-Only words with a byte beyond ASCII are looked at. What is UTF-8, 16 or 32 is told apart in `encoding`.
+Only words with a byte beyond ASCII are examined. `encoding` detects UTF-8, UTF-16 and UTF-32.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from d4c_pipeline.model.errors import DataError
 
 _BLOCK = 1 << 20
 _WINDOWS = "cp1252"
-# What Macintosh and DOS wrote in Canada. cp437 has no other letters of French than cp850.
+# The encodings of Macintosh and DOS in Canada. cp437 has the same French letters as cp850.
 _OTHERS = ("mac_roman", "cp850", "cp863")
 _NAMES = {"mac_roman": "Mac Roman", "cp850": "DOS (cp850)", "cp863": "DOS (cp863)", "cp1252": "Windows-1252"}
 _WORD = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
@@ -21,7 +21,7 @@ _ENOUGH = 20_000
 
 _LOWER, _UPPER = "a-zß-öø-ÿœšž", "À-ÖØ-ÞŒŠŽŸ"
 _LETTER = f"A-Z{_LOWER}{_UPPER}"
-# Nobody writes these with letters beside them: a capital after a small letter, an accent or a quote within a word.
+# Words never contain these: a capital after a small letter, an accent or a quote between letters.
 _SURE = re.compile(f"[{_LOWER}][ŽŠŒŸ]|[{_LETTER}][ŽŠŒŸ][{_LOWER}]|[ƒˆ˜]|[{_LETTER}][‚„]|[{_LETTER}][†‡‰‹][{_LETTER}]")
 _ODD = re.compile(f"{_SURE.pattern}|^”[{_LOWER}]|[{_LOWER}][{_UPPER}]|[{_LETTER}][“”•™›€¨´¸¯¦¬±×÷¡¿¤¢¥£][{_LETTER}]")
 _KNOWN = re.compile(f"[{_LETTER}\\u00a0-\\u00bf×÷‘’‚“”„†‡•…‰‹›€–—™ƒˆ˜]*")
@@ -30,12 +30,12 @@ _KNOWN = re.compile(f"[{_LETTER}\\u00a0-\\u00bf×÷‘’‚“”„†‡•�
 def detect(path: Path) -> str:
     """Return the encoding (Python's name) of a text that is not UTF-8: `cp1252`, `mac_roman`, `cp850`, `cp863`.
 
-    Another than Windows-1252 is taken only when words can't be meant in that, and all words read well in just one
-    other. Raises DataError where words can't be meant in any, or in several.
+    The encoding is Windows-1252 unless it gives impossible words and exactly one other encoding gives only plausible
+    words. Raises DataError if no encoding or several encodings fit.
     """
     words, common = _words(path)
     if not common:
-        return _WINDOWS  # nothing from 80 to 9F, where the encodings differ most
+        return _WINDOWS  # no byte from 80 to 9F, where the encodings differ most
     texts = {encoding: _read(words, encoding) for encoding in (_WINDOWS, *_OTHERS)}
     windows = texts[_WINDOWS]
     odd = [number for number, text in enumerate(windows) if not _reads_well(text)]
@@ -47,22 +47,22 @@ def detect(path: Path) -> str:
     if len(different) == 1 and sure:
         return fitting[0]
     if not fitting and None not in windows and len(odd) * 50 <= len(windows):
-        return _WINDOWS  # slips of single values, which the check on encoding counts
+        return _WINDOWS  # errors in single values, which the check on encoding counts
     example = sure[0] if sure else odd[0]
     readings = [
         f"{text} in {_NAMES[encoding]}"
         for encoding in (_WINDOWS, *(fitting or _OTHERS))
         if (text := texts[encoding][example]) is not None
     ]
-    undefined = "" if windows[example] is not None else f"it has bytes that {_NAMES[_WINDOWS]} does not define; "
+    undefined = "" if windows[example] is not None else f"the file has bytes that {_NAMES[_WINDOWS]} does not define; "
     raise DataError(
-        f"The encoding of {path.name} is not clear: {undefined}a word reads {', '.join(readings)}",
+        f"The encoding of {path.name} is ambiguous: {undefined}a word reads {', '.join(readings)}",
         f"Declare processing.encoding ({', '.join((_WINDOWS, *(fitting or _OTHERS)))})",
     )
 
 
 def _words(path: Path) -> tuple[list[bytes], bool]:
-    # Different words with a byte beyond ASCII, and whether one of them is from 80 to 9F.
+    # The distinct words with a byte beyond ASCII, and whether any byte is from 80 to 9F.
     found: dict[bytes, None] = {}
     common = False
     with path.open("rb") as handle:

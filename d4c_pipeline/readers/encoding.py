@@ -1,6 +1,6 @@
-"""Which encoding text has, found from its bytes; whether text that was decoded shows that it was decoded wrongly.
+"""Detection of the encoding of text from its bytes, and of text that was decoded in a wrong encoding.
 
-What a file's own side files declare is looked up by the readers before they ask here.
+Readers use the encoding that a side file of their format declares before they detect one here.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -21,7 +21,7 @@ from d4c_pipeline.model.errors import DataError, DefinitionError
 from d4c_pipeline.readers import eight_bit
 
 _BLOCK = 1 << 20
-# That of UTF-32 begins with that of UTF-16, so it is looked for first.
+# The marks of UTF-32 precede those of UTF-16, with which they begin.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -33,12 +33,12 @@ _SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0
 _HIGH = re.compile(rb"[\x80-\xff]+")
 _C1 = re.compile(rb"[\x80-\x9f]")
 
-# What the second half of a character of UTF-8 looks like in Windows-1252.
+# The second byte of a character of UTF-8, read as Windows-1252.
 _HALF = "\u00a0-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122"
-# Text in one encoding that was read as another: what French, English and syllabics become then, and what is not written
-# otherwise. A capital letter with an accent before a closing quote is (CAFÉ»).
+# Sequences that French, English and syllabics become in a wrong encoding, and that text does not contain otherwise. A
+# capital letter with an accent before a closing quote is no such sequence (CAFÉ»).
 _SIGNS = (
-    # What could not be decoded; control characters that stand for the quotes of Windows-1252.
+    # Undecodable bytes; control characters in place of the quotes of Windows-1252.
     "[\ufffd\u0080-\u009f]",
     # UTF-8 read as Windows-1252: accented letters, the ligature oe, syllabics,
     f"[\u00c2\u00c3][{_HALF}]|\u00c5[\u2018-\u201d]|\u00e1[\u2013\u2014\u2018-\u201d\u2022][{_HALF}]",
@@ -59,10 +59,10 @@ _MOJIBAKE_HERE = re.compile(_MOJIBAKE)
 
 
 def detect(path: Path) -> str:
-    """Return the encoding of a text file: `utf-8-sig`, `utf-16`, `utf-32`, `utf-8`, else what `eight_bit` finds.
+    """Return the encoding of a text file: `utf-8-sig`, `utf-16`, `utf-32`, `utf-8`, else the result of `eight_bit`.
 
-    It is read to its end. Windows-1252 rather than ISO-8859-1: what differs are control characters there and quotes,
-    dashes and the euro here. Raises DataError when none fits, and for UTF-8 in which a few bytes are something else.
+    Reads the complete file. Windows-1252 is preferred to ISO-8859-1, which has control characters in place of quotes,
+    dashes and the euro. Raises DataError if no encoding fits, and for UTF-8 with a few invalid bytes.
     """
     with path.open("rb") as handle:
         head = handle.read(4)
@@ -75,16 +75,16 @@ def detect(path: Path) -> str:
         return "utf-8"
     if is_mostly_utf8(path, start=0):
         raise DataError(
-            f"{path.name} is UTF-8 text, but for line {_first_broken_line(path)}",
-            "Have the publisher repair it, or declare processing.encoding: cp1252 if it is that throughout",
+            f"{path.name} is UTF-8 text, except line {_first_broken_line(path)}",
+            "Have the publisher repair the file, or declare processing.encoding: cp1252 if all of it is Windows-1252",
         )
     return eight_bit.detect(path)
 
 
 def is_utf8(path: Path, *, start: int, also_ascii: bool = False) -> bool:
-    """Whether the bytes of `path` from `start` on are valid UTF-8 that says something.
+    """Return whether the bytes of `path` from `start` on are valid UTF-8.
 
-    Pure ASCII says nothing about the encoding and counts only with `also_ascii`.
+    Pure ASCII gives no evidence of an encoding and counts only with `also_ascii`.
     """
     ascii_only, rest = True, b""
     with path.open("rb") as handle:
@@ -93,7 +93,7 @@ def is_utf8(path: Path, *, start: int, also_ascii: bool = False) -> bool:
             if not rest and block.isascii():
                 continue
             ascii_only = False
-            # A character that the block's end cuts in two is looked at with the next one.
+            # A character that the end of the block splits is checked with the next block.
             block = rest + block
             cut = max(len(block) - 3, 0)
             while cut < len(block) and block[cut] & 0xC0 != 0xC0:
@@ -105,24 +105,24 @@ def is_utf8(path: Path, *, start: int, also_ascii: bool = False) -> bool:
 
 
 def is_mostly_utf8(path: Path, *, start: int) -> bool:
-    """Whether nearly all that is not ASCII in `path` from `start` on is UTF-8, and there is some.
+    """Return whether valid characters of UTF-8 outnumber broken ones tenfold in `path` from `start` on.
 
-    For fields of fixed width, which cut characters in two: a few broken ones are no sign of another encoding.
+    Fields of fixed width split characters, so a few broken characters do not indicate another encoding.
     """
-    whole = broken = 0
+    valid = broken = 0
     with path.open("rb") as handle:
         handle.seek(start)
         while block := handle.read(_BLOCK):
             if block.isascii():
                 continue
             found = len(_SEQUENCE.findall(block))
-            whole += found
+            valid += found
             broken += len(_HIGH.findall(_SEQUENCE.sub(b"", block)))
-    return whole > 0 and broken * 10 <= whole
+    return valid > 0 and broken * 10 <= valid
 
 
 def has_windows_bytes(path: Path, *, start: int) -> bool:
-    """Whether bytes occur that are control characters in ISO-8859-1, and quotes, dashes or letters in Windows-1252."""
+    """Return whether any byte is a control character in ISO-8859-1 and a quote, dash or letter in Windows-1252."""
     with path.open("rb") as handle:
         handle.seek(start)
         return any(_C1.search(block) for block in iter(lambda: handle.read(_BLOCK), b""))
@@ -130,10 +130,10 @@ def has_windows_bytes(path: Path, *, start: int) -> bool:
 
 @dataclass(frozen=True)
 class Texts:
-    """Text columns as a library handed them on, which may hold bytes that are no UTF-8 (GDAL passes them through).
+    """Decoder of text columns from a library that may pass on bytes that are not UTF-8, as GDAL does.
 
-    `file`: for messages. `encoding`: what they are in, when it was declared or found. `report` counts `text_cut`. With
-    `fixed_width`, a character that a field's width cut in two at its end is dropped.
+    `file`: name in messages. `encoding`: the declared or detected encoding. `report` counts `text_cut`. With
+    `fixed_width`, a last character that the width of its field split is dropped.
     """
 
     file: str
@@ -142,7 +142,7 @@ class Texts:
     fixed_width: bool = False
 
     def checked(self, column: pa.Array, name: str) -> pa.Array:
-        """Return `column` with its text in UTF-8; columns of other types as they are. Raises DataError if it isn't."""
+        """Return a text column in UTF-8, other columns unchanged. Raises DataError for text in another encoding."""
         if not pa.types.is_string(column.type):
             return column
         try:
@@ -172,21 +172,21 @@ class Texts:
         return pa.array(out, pa.string())
 
 
-def looks_like_mojibake(text: str) -> bool:
-    """Whether `text` shows that it was decoded in a wrong encoding (`QuÃ©bec`, `Qu‚bec`, `QuΘbec`, `Qu\ufffdbec`)."""
+def is_mojibake(text: str) -> bool:
+    """Return whether `text` was decoded in a wrong encoding (`QuÃ©bec`, `Qu‚bec`, `QuΘbec`, `Qu\ufffdbec`)."""
     return not text.isascii() and _MOJIBAKE_HERE.search(text) is not None
 
 
 @dataclass(frozen=True)
 class Mojibake:
-    """How many values of a column look wrongly decoded, and up to five different ones of them."""
+    """The number of wrongly decoded values of a column, and up to five distinct examples."""
 
     count: int
     examples: tuple[str, ...] = ()
 
 
 def mojibake(column: pa.ChunkedArray | pa.Array) -> Mojibake:
-    """Count in a text column what `looks_like_mojibake` finds; a column of another type has none."""
+    """Count the values of a text column for which `is_mojibake` is true; a column of another type has none."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return Mojibake(0)
     suspects = column.filter(pc.invert(pc.string_is_ascii(column)))
@@ -195,27 +195,24 @@ def mojibake(column: pa.ChunkedArray | pa.Array) -> Mojibake:
 
 
 def python_name(name: str) -> str:
-    """Return the name by which Python knows an encoding, normalised.
-
-    Raises DefinitionError when there is no such encoding.
-    """
+    """Return Python's normalised name of an encoding. Raises DefinitionError if the encoding does not exist."""
     try:
         return codecs.lookup(name).name
     except LookupError as error:
         raise DefinitionError(
-            f"'{name}' is not an encoding", "Write processing.encoding as utf-8, cp1252, iso-8859-1, ..."
+            f"'{name}' is not an encoding", "Declare processing.encoding as utf-8, cp1252, iso-8859-1, ..."
         ) from error
 
 
 def _without_mark(head: bytes) -> str | None:
-    # UTF-16 without a mark, of Latin letters: every other byte is zero, which no other text has.
+    # UTF-16 of Latin letters without a mark: every second byte is zero, as in no other text.
     if len(head) == 4 and head.count(0) == 2:
         return "utf-16-le" if head[1] == head[3] == 0 else "utf-16-be" if head[0] == head[2] == 0 else None
     return None
 
 
 def _is_utf8(block: bytes) -> bool:
-    # Arrow looks at the bytes several times faster than they could be decoded. (pa.array would import pandas first.)
+    # Arrow validates bytes several times faster than Python decodes them. (pa.array would import pandas first.)
     offsets = pa.py_buffer(struct.pack("=ii", 0, len(block)))
     try:
         pa.Array.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(block)]).cast(pa.string())

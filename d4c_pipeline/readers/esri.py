@@ -1,7 +1,7 @@
-"""Esri JSON (developers.arcgis.com/rest/services-reference/enterprise/feature-set): what GDAL leaves out of it.
+"""Parts of Esri JSON that GDAL ignores: labels of coded values and subtypes, UTC moments, numbers of more than 32 bits.
 
-GDAL reads the rows (`vector`). Here belong what the head of the file says beside them: coded values and subtypes, which
-become columns with their labels, moments, which are UTC, and numbers that are longer than their field's type.
+GDAL reads the rows (`vector`), this module the head of the file before them. Format:
+https://developers.arcgis.com/rest/services-reference/enterprise/feature-set.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -26,7 +26,7 @@ from d4c_pipeline.readers import bounded
 from d4c_pipeline.tables.native import Native, exactly_unique
 
 Document = dict[str, Any]
-_HEAD = 8 << 20  # bytes; fields with large domains come first, as servers and `sources.arcgis_pages` write them
+_HEAD = 8 << 20  # bytes; servers and `sources.arcgis_pages` write the fields, with large domains, before the rows
 _BEGINS = re.compile(rb'"features"\s*:\s*(?=\[)')
 _SIGNS = (b'"esriGeometry', b'"esriFieldType', b'"objectIdFieldName"')
 _WHOLE = frozenset({"esriFieldTypeOID", "esriFieldTypeInteger", "esriFieldTypeSmallInteger"})
@@ -34,7 +34,7 @@ _MOST = 1 << 31
 
 
 def is_esri(path: Path) -> bool:
-    """Say whether a file of JSON is a feature set of Esri's."""
+    """Return whether a JSON file is an Esri feature set."""
     with path.open("rb") as handle:
         start = handle.read(1 << 16)
     return b'"features"' in start and any(sign in start for sign in _SIGNS)
@@ -42,7 +42,7 @@ def is_esri(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Head:
-    """What stands before the rows, which begin at `offset`."""
+    """The document before the rows, which begin at `offset`."""
 
     document: Document
     offset: int
@@ -53,7 +53,7 @@ class _Head:
 
 
 def _head(path: Path) -> _Head | None:
-    """The head; None where the file names its fields after its rows, as no server does."""
+    """Return the head; None if no rows begin within `_HEAD` bytes, or the text before them is not an object."""
     with path.open("rb") as handle:
         start = handle.read(_HEAD)
     found = _BEGINS.search(start)
@@ -67,9 +67,9 @@ def _head(path: Path) -> _Head | None:
 
 
 def with_wide_numbers(path: Path, folder: Callable[[], Path]) -> tuple[Path, list[str]]:
-    """Return `path`, or a copy in `folder()` whose head gives longer types to fields that need them; and these fields.
+    """Return `path`, or a copy in `folder()` whose head declares 64 bits for fields that need them, and these fields.
 
-    GDAL cuts whole numbers off at 32 bits, silently, and object ids as well.
+    GDAL silently truncates integers and object ids to 32 bits. Raises DataError for numbers of more than 64 bits.
     """
     head = _head(path)
     names = [] if head is None else [str(each["name"]) for each in head.fields if each.get("type") in _WHOLE]
@@ -77,7 +77,7 @@ def with_wide_numbers(path: Path, folder: Callable[[], Path]) -> tuple[Path, lis
         return path, []
     bounded.check_columns(path.name, len(head.fields), Limits.from_environment())
     quoted = {_quoted(name) for name in names}
-    # Any name, then one of these: an expression of thousands of names would try each of them at every quote.
+    # The pattern matches any name: an expression of thousands of names would try each name at every quote.
     long = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*:\s*(-?[0-9]{10,})\b')
     wide: dict[str, int] = {}
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -94,7 +94,7 @@ def with_wide_numbers(path: Path, folder: Callable[[], Path]) -> tuple[Path, lis
             f"Column {over[0]} of {path.name} has a number of more than 64 bits ({wide[over[0]]})",
             f"Declare processing.drop: [{over[0]}], or have the publisher deliver it as text",
         )
-    # As the object id GDAL would cut it off all the same.
+    # GDAL truncates the field that is declared as the object id, whatever its type.
     document = {key: value for key, value in head.document.items() if key not in ("features", "objectIdFieldName")}
     document["fields"] = [
         {**each, "type": "esriFieldTypeBigInteger"}
@@ -110,11 +110,11 @@ def with_wide_numbers(path: Path, folder: Callable[[], Path]) -> tuple[Path, lis
     return copy, sorted(wide)
 
 
-def told(native: Native, path: Path) -> Native:
+def labelled(native: Native, path: Path) -> Native:
     """Return `native`, read from `path`, with a column of labels after each column of coded values; moments are UTC.
 
-    The column of labels is called `<column>_label`. `report["labels"]` names them by the column of their codes,
-    `report["codes_without_label"]` counts rows whose code the domain does not have.
+    A column of labels is named `<column>_label`. `report["labels"]` maps the column of codes to the column of labels.
+    `report["codes_without_label"]` counts rows whose code is not in the domain.
     """
     head = _head(path)
     if head is None:
@@ -135,11 +135,11 @@ def told(native: Native, path: Path) -> Native:
         return native
     unique = exactly_unique([field.name for field in fields])
     attributes = pa.schema([field.with_name(name) for field, name in zip(fields, unique, strict=True)])
-    labelled = {
+    label_columns = {
         field.name: unique[at + 1] for at, field in enumerate(fields) if field.name in labels and at + 1 < len(unique)
     }
-    if labelled:
-        native.report["labels"] = labelled
+    if label_columns:
+        native.report["labels"] = label_columns
     made = replace(native, attributes=attributes)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -164,23 +164,23 @@ def told(native: Native, path: Path) -> Native:
 
 @dataclass(frozen=True)
 class _Labels:
-    """Code -> label, and what a subtype has instead: the value of `type_field` -> code -> label."""
+    """Code -> label, and the labels of each subtype: value of `type_field` -> code -> label."""
 
     own: Mapping[Any, str]
     by_type: Mapping[Any, Mapping[Any, str]]
     type_field: str
 
     def of(self, codes: pa.Array, batch: pa.RecordBatch, names: list[str]) -> pa.Array:
-        found = _looked_up(codes, self.own)
+        found = _mapped(codes, self.own)
         for value, labels in self.by_type.items() if self.type_field in names else ():
             kind = batch.column(names.index(self.type_field))
             is_it = pc.fill_null(pc.equal(kind.cast(pa.string()), pa.scalar(str(value))), False)
-            found = pc.if_else(is_it, _looked_up(codes, labels), found)
+            found = pc.if_else(is_it, _mapped(codes, labels), found)
         return found
 
 
-def _looked_up(codes: pa.Array, labels: Mapping[Any, str]) -> pa.Array:
-    # As text: servers write the codes of a domain as numbers or as text, whatever the type of the field.
+def _mapped(codes: pa.Array, labels: Mapping[Any, str]) -> pa.Array:
+    # Codes are compared as text: servers write those of a domain as numbers or as text, for any type of field.
     at = pc.index_in(_texts(codes), value_set=pa.array([_text(code) for code in labels], pa.string()))
     return pa.array(list(labels.values()), pa.string()).take(at)
 
@@ -196,7 +196,7 @@ def _text(code: object) -> str:
 
 
 def _labels(head: _Head) -> dict[str, _Labels]:
-    """The labels of each field that has some which say more than its codes."""
+    """Return the labels of each field that has a label which differs from its code."""
     type_field = str(head.document.get("typeIdField") or "")
     types = cast("list[Document]", head.document.get("types") or [])
     there = {str(each.get("name")) for each in head.fields}
@@ -218,7 +218,7 @@ def _labels(head: _Head) -> dict[str, _Labels]:
 
 
 def _coded(domain: object) -> dict[Any, str]:
-    """Code -> label of a domain of coded values; empty of a range, of an inherited one, of none."""
+    """Return code -> label of a domain of coded values; empty for a range, an inherited domain, or no domain."""
     if not isinstance(domain, dict) or cast("Document", domain).get("type") != "codedValue":
         return {}
     values = cast("list[Document]", cast("Document", domain).get("codedValues") or [])

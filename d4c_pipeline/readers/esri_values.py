@@ -1,8 +1,8 @@
-"""The values of Esri JSON against the types that the answer's own list of fields gives them.
+"""Reader of the columns of Esri JSON whose values do not have the type that the file's list of fields declares.
 
-GDAL makes 0 of text in a field of integers and 3 of 3.7, and says nothing. One pattern over the bytes finds such
-values; only then are the features parsed here as well. Numbers of more than 32 bits and labels belong to `esri`,
-whether an answer is complete to `answers`. Format: https://developers.arcgis.com/rest/services-reference/enterprise/feature-object/.
+GDAL silently reads text in a field of integers as 0, and 3.7 as 3. Patterns over the bytes find such values; only then
+are the features parsed here. Numbers of more than 32 bits and labels belong to `esri`, incomplete answers to `answers`.
+Format: https://developers.arcgis.com/rest/services-reference/enterprise/feature-object/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_pipeline.readers import moments
 from d4c_pipeline.readers.exact import Exact, in_slices, null_texts
 from d4c_pipeline.readers.geojson import features_of, mapped
 
-# What a value of a type looks like when nothing can be wrong with it.
+# The spellings of a type's values that GDAL reads correctly.
 _SURE = (
     (pa.types.is_int16, rb"-?[0-9]{1,4}"),
     (pa.types.is_int32, rb"-?[0-9]{1,9}"),
@@ -29,14 +29,14 @@ _SURE = (
     (pa.types.is_timestamp, rb"-?[0-9]{1,14}"),
     (pa.types.is_temporal, rb"(?!)"),
 )
-_SAFE = 1 << 53  # float64 holds each whole number up to here
+_SAFE = 1 << 53  # float64 holds each integer up to here
 
 
 def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: Processing) -> Exact:
-    """Return the columns with values that are not of their type, as text; declared nulls do not count.
+    """Return the columns with values that are not of their type, as text; declared nulls are ignored.
 
-    `schema`: GDAL's columns.
-    Moments are milliseconds since 1970 or ISO 8601 text. Raises DataError when the file is no JSON.
+    `schema`: GDAL's columns. Moments are milliseconds since 1970 or ISO 8601 text. Raises DataError if the file is not
+    JSON.
     """
     exact = Exact()
     typed = {name: kind for name, kind in schema if any(matches(kind) for matches, _ in _SURE)}
@@ -70,17 +70,17 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
 
 
 def _suspicious(path: Path, typed: dict[str, pa.DataType]) -> bool:
-    by_look: dict[bytes, list[bytes]] = {}
+    by_spelling: dict[bytes, list[bytes]] = {}
     for name, kind in typed.items():
-        look = next(look for matches, look in _SURE if matches(kind))
-        by_look.setdefault(look, []).append(re.escape(json.dumps(name, ensure_ascii=False).encode()))
+        spelling = next(spelling for matches, spelling in _SURE if matches(kind))
+        by_spelling.setdefault(spelling, []).append(re.escape(json.dumps(name, ensure_ascii=False).encode()))
     with mapped(path) as data:
-        for look, names in by_look.items():
-            one = rb"(?:" + rb"|".join(names) + rb")\s*:\s*"
-            # The list of fields has these names as values, so none is followed by a colon there.
-            if re.search(one + rb"(?!(?:" + look + rb"|null)\s*[,}])", data) is not None:
+        for spelling, names in by_spelling.items():
+            member = rb"(?:" + rb"|".join(names) + rb")\s*:\s*"
+            # The list of fields has these names as values, which no colon follows.
+            if re.search(member + rb"(?!(?:" + spelling + rb"|null)\s*[,}])", data) is not None:
                 return True
-            if any(re.search(name + rb"\s*:", data) is None for name in names):  # written with escapes
+            if any(re.search(name + rb"\s*:", data) is None for name in names):  # the name is written with escapes
                 return True
     return False
 

@@ -1,7 +1,7 @@
-"""Columns that are read from a file's bytes, because GDAL would change their values on the way.
+"""The type of columns that are read from a file's bytes because GDAL would change their values, and its helpers.
 
-The modules of the formats find such columns (`dbf_values`, `geopackage`, `geojson`); `vector` puts them in place of
-GDAL's. No rule about a format lives here.
+The modules of the formats find such columns (`dbf_values`, `geopackage`, `geojson`); `vector` replaces GDAL's columns
+with them. No rule of a format belongs here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from d4c_pipeline.tables.names import snake_case
 
 @dataclass
 class Exact:
-    """What a format's module found in a file, beside what GDAL makes of it.
+    """Columns that a format's module reads in place of GDAL.
 
-    `types`: GDAL's column -> the type that it gets instead. `added`: columns that GDAL does not have, which come first.
-    `take(count)`: both of the next `count` rows, in GDAL's order of rows. `rows`: how many rows there are by the word
-    of `counted_by`, None where the file says nothing. `left_out`: columns of GDAL's that the file does not have.
-    `unset`: a column -> the value that GDAL gives it where the file says nothing.
+    `types`: GDAL's column -> its type here. `added`: columns that GDAL does not have, which come first. `take(count)`:
+    both for the next `count` rows, in GDAL's order. `rows`: the number of rows according to `counted_by`, None if the
+    file does not state it. `left_out`: GDAL's columns that the file does not have. `unset`: column -> the value that
+    GDAL gives a missing value.
     """
 
     types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
@@ -37,14 +37,14 @@ class Exact:
 
 
 def declared_text(processing: Processing, names: Sequence[str]) -> frozenset[str]:
-    """Return which of the source's columns `names` are declared as strings: their text is wanted as it stands."""
+    """Return the source's columns among `names` that are declared as strings: their text is read unchanged."""
     wanted = {name for name, column in processing.columns.items() if column.type == "string"}
     wanted |= {c.source for c in processing.columns.values() if c.type == "string" and c.source is not None}
     return frozenset(name for name in names if name in wanted or snake_case(name) in wanted)
 
 
 def null_texts(processing: Processing, name: str) -> tuple[str, ...]:
-    """Return the texts that mean "no value" in the source's column `name`."""
+    """Return the declared null texts of the source's column `name`."""
     own = [
         text
         for output, column in processing.columns.items()
@@ -55,7 +55,7 @@ def null_texts(processing: Processing, name: str) -> tuple[str, ...]:
 
 
 def in_slices(columns: Mapping[str, pa.Array]) -> Callable[[int], Mapping[str, pa.Array]]:
-    """Return a `take` for columns that are in memory."""
+    """Return a `take` function for columns in memory."""
     done = 0
 
     def take(count: int) -> Mapping[str, pa.Array]:

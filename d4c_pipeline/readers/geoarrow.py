@@ -1,6 +1,6 @@
-"""Geometry that Arrow holds as nested coordinates (GeoArrow, GeoParquet's native encodings), turned into WKB.
+"""Conversion of nested coordinates (GeoArrow, GeoParquet's native encodings) to WKB.
 
-https://geoarrow.org/format. Which columns these are is known to `geoparquet`.
+`geoparquet` finds the columns. Format: https://geoarrow.org/format.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError
 
-# Encoding -> how many lists lie around a coordinate.
+# Encoding -> number of lists around a coordinate.
 _DEPTHS = {"point": 0, "linestring": 1, "polygon": 2, "multipoint": 1, "multilinestring": 2, "multipolygon": 3}
 _TYPES = {
     "linestring": shapely.GeometryType.LINESTRING,
@@ -24,13 +24,13 @@ _TYPES = {
     "multipolygon": shapely.GeometryType.MULTIPOLYGON,
 }
 ENCODINGS = frozenset(_DEPTHS)
-"""The encodings that `to_wkb` understands."""
+"""The encodings that `to_wkb` reads."""
 
 
 def to_wkb(column: pa.Array, encoding: str, name: str) -> pa.Array:
-    """Return the column `name` of `encoding` as WKB, null where it is null; measures are left out.
+    """Return the column `name` of `encoding` as WKB with its nulls; M values are dropped.
 
-    Raises DataError when its type is not that of the encoding.
+    Raises DataError if the column's type does not match the encoding.
     """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
@@ -55,13 +55,13 @@ def to_wkb(column: pa.Array, encoding: str, name: str) -> pa.Array:
 
 
 def _unlisted(lists: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    # What lies in the lists, and where each begins and ends in it; null ones hold nothing.
+    # The items of all lists, and the offset of each list; null lists have no items.
     lengths = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     return lists.flatten(), np.concatenate([[0], np.cumsum(lengths)])
 
 
 def _coordinates(array: pa.Array) -> npt.NDArray[np.float64] | None:
-    # One after the other (interleaved) or an array for each axis (separated).
+    # Either interleaved in one array, or separated with an array for each axis.
     kind = array.type
     if pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type):
         axes = ["x", "y", "z"] if kind.list_size > 2 and kind.value_field.name != "xym" else ["x", "y"]
@@ -80,6 +80,6 @@ def _coordinates(array: pa.Array) -> npt.NDArray[np.float64] | None:
 
 def _foreign(column: pa.Array, encoding: str, name: str) -> DataError:
     return DataError(
-        f"Column {name} is said to hold geometry as {encoding}, but it is {column.type}",
+        f"Column {name} is declared in the file as geometry in {encoding} encoding, but its type is {column.type}",
         "Have the publisher correct the file, or declare another geometry_column",
     )

@@ -1,9 +1,9 @@
-"""GeoJSON against its bytes: identifiers, long numbers and dates, of which GDAL keeps less than the file says.
+"""Reader of the identifiers, long numbers and dates of GeoJSON that GDAL changes, from the bytes of the file.
 
-GDAL makes feature ids of its own out of repeated or mixed ones and drops one beside a property `id`, reads whole
-numbers beyond 64 bits as 9223372036854775807 or not at all, rolls 2021-02-31 to March 3, and forgets time zones that
-differ. Patterns that run over the bytes show where that can be; only then are the features parsed here as well, which
-takes as long as GDAL's reading. Whether an answer is complete belongs to `answers`. Format: RFC 7946 and RFC 8142.
+GDAL replaces repeated or mixed feature ids, drops an id beside a property `id`, reads integers beyond 64 bits as
+9223372036854775807 or not at all, reads 2021-02-31 as March 3, and drops time zones that differ. Patterns over the
+bytes find such files; only then are the features parsed here, which takes as long as GDAL's reading. Incomplete answers
+belong to `answers`. Format: RFC 7946 and RFC 8142.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WITH_ID = re.compile(
 _ID = re.compile(rb'"id"\s*:')
 _PROPERTY_ID = re.compile(rb'"properties"\s*:\s*\{[^{}]*?"id"\s*:')
 _FEATURES = re.compile(r'"features"\s*:\s*\[')
-# A text that is passed over, with the colon that makes it a name; or a long whole number outside of texts.
+# A text, with the colon that makes it a name; or a long integer outside of texts.
 _LONG = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?|(?<![0-9.eE+-])-?[0-9]{16,}(?![0-9.eE])')
 _BEFORE_NUMBER = np.frombuffer(b" :,[\t\r\n-", np.uint8)
 _SAFE, _LARGEST = 1 << 53, 1 << 63
@@ -44,10 +44,10 @@ _BLOCK = 1 << 22
 
 
 def with_long_numbers_quoted(path: Path, work: Callable[[], Path]) -> tuple[Path, dict[str, str]]:
-    """Return the file to read instead of `path`, and the names whose long whole numbers became text there.
+    """Return the file to read in place of `path`, and the names whose long integers became text in it.
 
-    That is `path` itself unless there are numbers that neither int64 nor, beside decimals, float64 holds. The other
-    file is written into the folder that `work` makes.
+    The file is `path` itself unless it has integers that int64 does not hold or, in a column with decimals, float64
+    does not hold. A copy is written into the folder that `work` creates.
     """
     with mapped(path) as data:
         if not _has_long_numbers(data):
@@ -82,12 +82,11 @@ def with_long_numbers_quoted(path: Path, work: Callable[[], Path]) -> tuple[Path
 
 
 def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: Processing) -> Exact:
-    """Look for identifiers of features and for dates that GDAL does not give as they are. `schema`: GDAL's columns.
+    """Return the identifiers of features and the dates that GDAL would change. `schema`: GDAL's columns.
 
-    Identifiers of features become the column `id`: int64 when all of them are whole numbers, else text. Beside a
-    property `id` with other values they are called `feature_id`. Columns of dates that do not exist, of moments in
-    different time zones or of different forms, or finer than milliseconds become text. Raises DataError when the file
-    is no GeoJSON.
+    Identifiers become the column `id`: int64 if all are integers, else text. The column is `feature_id` if a property
+    `id` has other values. Columns become text if they have dates that do not exist, or moments in different time zones,
+    in different forms, or finer than milliseconds. Raises DataError if the file is not GeoJSON.
     """
     exact = Exact()
     kinds = dict(schema)
@@ -120,7 +119,7 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
         array = _identifiers(ids)
         beside_property = any(value is not None for value in columns.get("id", ()))
         if "id" in kinds and not beside_property:
-            # GDAL has them too, but as text of some of them.
+            # GDAL has this column too, as text and without some of the identifiers.
             taken["id"], exact.types = array, {**exact.types, "id": array.type}
         else:
             name = "feature_id" if "id" in kinds else "id"
@@ -134,13 +133,13 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
 
 
 def _ids(data: mmap.mmap, property_or_text: bool) -> tuple[list[Any], bool]:
-    # The identifiers of all features in their order, and whether the patterns do not tell.
+    # The identifiers of all features in their order, and whether the patterns are inconclusive.
     if _ID.search(data) is None:
         return [], False
     features, every = _count(_FEATURE, data), _count(_ID, data)
     found = [json.loads(match[1] or match[2]) for match in _WITH_ID.finditer(data)]
     if len(found) == features and every == features:
-        # GDAL reads text of every feature right, where no property has the name.
+        # GDAL reads textual identifiers correctly if every feature has one and no property is named `id`.
         return ([] if property_or_text and all(isinstance(each, str) for each in found) else found), False
     if _count(_PROPERTY_ID, data) == every:
         return [], False
@@ -162,9 +161,9 @@ def _wanted(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, list[Any]]]
 
 
 def features_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a collection (of Esri JSON too), of a sequence, or the one that the file is, parsed.
+    """Yield the parsed features of a collection (also of Esri JSON), of a sequence, or of a file with one feature.
 
-    Raises DataError when the file is no such JSON.
+    Raises DataError if the file is not such JSON.
     """
     text = path.read_text("utf-8-sig")
     decoder = json.JSONDecoder()
@@ -181,11 +180,11 @@ def features_of(path: Path) -> Iterator[dict[str, Any]]:
             if found is None and feature.get("type") != "Feature":
                 return
     except json.JSONDecodeError as error:
-        raise DataError(f"{path.name} is no GeoJSON: {error}", "Fetch the vintage again") from error
+        raise DataError(f"{path.name} is not GeoJSON: {error}", "Fetch the vintage again") from error
 
 
 def texts_of(name: str, data: mmap.mmap) -> list[Any]:
-    """Return the different texts of members `name`, of properties or deeper; `[None]` if the name occurs nowhere so."""
+    """Return the distinct texts of members `name`, in properties or deeper; `[None]` if no such member has text."""
     pattern = re.compile(re.escape(json.dumps(name, ensure_ascii=False).encode()) + rb'\s*:\s*"([^"]*)"')
     return [text.decode("utf-8", "replace") for text in sorted({match[1] for match in pattern.finditer(data)})] or [
         None
@@ -193,7 +192,7 @@ def texts_of(name: str, data: mmap.mmap) -> list[Any]:
 
 
 def _has_long_numbers(data: mmap.mmap) -> bool:
-    # Sixteen digits in a row that no point stands before, found with a few operations on all bytes of a block.
+    # Sixteen successive digits without a point before them, found with a few operations on all bytes of a block.
     values = np.frombuffer(data, np.uint8)
     found = False
     for first in range(0, len(values), _BLOCK):
@@ -221,6 +220,6 @@ def _count(pattern: re.Pattern[bytes], data: mmap.mmap) -> int:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[mmap.mmap]:
-    """Yield the bytes of a file."""
+    """Yield the bytes of a file, mapped into memory."""
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data

@@ -1,7 +1,7 @@
-"""Geometry that stands in a column of text: Well-Known Text, hexadecimal WKB as databases export it, GeoJSON; as WKB.
+"""Conversion of geometry in text to WKB: from Well-Known Text, hexadecimal WKB as databases export it, and GeoJSON.
 
-Types that GEOS does not know (curves, surfaces) are handed on as they are: what becomes of them is decided in
-`geometry`. Which column it is, and its coordinate reference system, belongs to `coordinates`.
+Types that GEOS does not support (curves, surfaces) keep their type: `geometry` converts them. `coordinates` determines
+the column and its coordinate reference system.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CODES = {
     "MULTIPOLYGON": 6, "GEOMETRYCOLLECTION": 7, "CIRCULARSTRING": 8, "COMPOUNDCURVE": 9, "CURVEPOLYGON": 10,
     "MULTICURVE": 11, "MULTISURFACE": 12, "POLYHEDRALSURFACE": 15, "TIN": 16, "TRIANGLE": 17,
 }  # fmt: skip
-# What a part without a name of its own is.
+# Type of a collection -> type of its parts that have no name.
 _UNNAMED = {4: 1, 5: 2, 6: 3, 9: 2, 10: 2, 11: 2, 12: 3, 15: 3, 16: 17}
 _LINES, _AREAS = (2, 8), (3, 17)
 _AXES = {"Z": (1000, 3), "M": (2000, 3), "ZM": (3000, 4)}
@@ -34,7 +34,7 @@ _DEEPEST = 32
 
 
 class GeometryTextError(ValueError):
-    """A text that is no geometry, or one of another coordinate reference system; `srid` is then the one it states."""
+    """A text that is not geometry, or geometry in another coordinate reference system, whose code is then `srid`."""
 
     def __init__(self, text: str, srid: int | None = None) -> None:
         super().__init__(text)
@@ -42,25 +42,25 @@ class GeometryTextError(ValueError):
 
 
 def to_wkb(texts: Sequence[str | None], srid: str) -> Sequence[bytes | None]:
-    """Return each text as WKB (little-endian where it is made here), None for null and blank ones.
+    """Return each text as WKB, little-endian unless the text is hexadecimal WKB; None for null and blank texts.
 
-    `srid`: the EPSG code that those which state one have to have. Raises GeometryTextError for the first misfit,
-    DataError for one that is nested too deep.
+    `srid`: the EPSG code that a stated SRID must equal. Raises GeometryTextError for the first invalid text, DataError
+    for geometry that is nested too deep.
     """
     bare = [_without_srid(text, srid) for text in texts]
     depth = Limits.from_environment().depth
     if any(text is not None and is_deep_text(text, depth) for text in bare):
-        raise beyond("The column of geometry", f"has one that is nested more than {depth} deep", "depth")
-    # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
+        raise beyond("The column of geometry", f"has a geometry that is nested more than {depth} deep", "depth")
+    # GEOS fails on curves with a floating point flag set, of which numpy would warn.
     with np.errstate(invalid="ignore"):
         try:
             return _made(shapely.from_wkt(bare))
         except (shapely.errors.ShapelyError, NotImplementedError):
-            return [None if text is None else _one(text, srid) for text in bare]
+            return [None if text is None else _wkb(text, srid) for text in bare]
 
 
 def srid_of(wkb: bytes) -> int | None:
-    """Return the number of the reference system that EWKB states, None where it states none (or 0)."""
+    """Return the SRID that EWKB states, None if it states none or 0."""
     if len(wkb) < 9:
         return None
     code, srid = struct.unpack_from("<II" if wkb[0] == 1 else ">II", wkb, 1)
@@ -81,7 +81,7 @@ def _without_srid(text: str | None, srid: str) -> str | None:
     return text[found.end() :]
 
 
-def _one(text: str, srid: str) -> bytes:
+def _wkb(text: str, srid: str) -> bytes:
     if (digits := _HEX.fullmatch(text.strip())) is not None:
         wkb = bytes.fromhex(digits[1])
         if (stated := srid_of(wkb)) is not None:
@@ -101,13 +101,13 @@ def _one(text: str, srid: str) -> bytes:
 
 
 def _same(text: str, stated: int, srid: str) -> None:
-    # 0 means that nobody said.
+    # 0 means unknown.
     if stated and str(stated) != srid:
         raise GeometryTextError(text, stated)
 
 
 class _Text:
-    """Well-Known Text of the types that GEOS does not read, on its way to ISO WKB."""
+    """Parser of Well-Known Text, with the types that GEOS does not read, into ISO WKB."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at, self._tokens = text, 0, list[str]()
@@ -121,7 +121,7 @@ class _Text:
             at = found.end()
 
     def wkb(self) -> bytes:
-        """Return the geometry; raises GeometryTextError for what is none."""
+        """Return the geometry as ISO WKB. Raises GeometryTextError for text that is not geometry."""
         made = self._geometry(None, 0)
         if self._at != len(self._tokens):
             raise GeometryTextError(self._text)
@@ -137,7 +137,7 @@ class _Text:
         return self._tokens[self._at].upper() if self._at < len(self._tokens) else ""
 
     def _geometry(self, unnamed: tuple[int, int, int] | None, depth: int) -> bytes:
-        # `unnamed`: type, what the dimensions add to it, and numbers of a coordinate, of a part without a name.
+        # `unnamed`: for a part without a name, its type, the code of its dimensions, and the numbers of a coordinate.
         if depth > _DEEPEST:
             raise GeometryTextError(self._text)
         if self._peek() in ("(", "EMPTY"):

@@ -1,8 +1,8 @@
-"""The values of a GeoPackage against their types: SQLite lets any value into any column, and GDAL converts it.
+"""Reader of the columns of a GeoPackage whose values do not have their declared type, and which GDAL converts.
 
-Text in a column of integers comes as 0, 3.7 as 3, a date of another form as 1970-01-01. SQLite is asked for the columns
-in which that can be (no text, no geometry). Specification: https://www.geopackage.org/spec/ (table 1, data types) and
-https://sqlite.org/datatype3.html.
+SQLite stores any value in any column. In a column of integers, GDAL reads text as 0 and 3.7 as 3; it reads a date in
+another form as 1970-01-01. Queries find such values in all columns but text and geometry. Specification:
+https://www.geopackage.org/spec/ (table 1, data types) and https://sqlite.org/datatype3.html.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KINDS = {
     "BOOLEAN": pa.bool_(), "FLOAT": pa.float32(), "DOUBLE": pa.float64(), "REAL": pa.float64(), "DATE": pa.date32(),
     "DATETIME": pa.timestamp("ms", "UTC"),
 }  # fmt: skip
-_SAFE = 1 << 53  # float64 holds each whole number up to here
+_SAFE = 1 << 53  # float64 holds each integer up to here
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _ROWS = 16_384
 
@@ -49,9 +49,9 @@ class _Column:
 
     @property
     def suspicion(self) -> str:
-        """A condition that each misfit fulfils, and few other values; cheap, since it is asked of all rows.
+        """Return a condition that every misfit and few other values meet; cheap, since it is evaluated for all rows.
 
-        Numbers with a fraction among whole ones are left to `_asked`.
+        `_screening` finds numbers with a fraction in a column of integers.
         """
         c = self.quoted
         match self.kind:
@@ -68,7 +68,7 @@ class _Column:
 
     @property
     def misfit(self) -> str:
-        """A condition on a value that GDAL would change."""
+        """Return the condition that a value would be changed by GDAL."""
         c = self.quoted
         match self.kind:
             case "BOOLEAN":
@@ -81,7 +81,7 @@ class _Column:
             case "DATE":
                 return f"({c} IS NOT NULL AND ({c} NOT GLOB '{_DAY}' OR {_no_day(c)}))"
             case "DATETIME":
-                # No time, an hour or minute that does not exist, or more digits than those of milliseconds.
+                # No time, an invalid hour or minute, or a fraction finer than milliseconds.
                 return (
                     f"({c} IS NOT NULL AND ({c} NOT GLOB '{_DAY}[T ][0-9][0-9]:[0-9][0-9]*'"
                     f" OR {_no_day(f'substr({c}, 1, 10)')} OR substr({c}, 12, 2) > '23' OR substr({c}, 15, 2) > '59'"
@@ -94,11 +94,11 @@ class _Column:
 
 
 def examine(path: Path, layer: str, processing: Processing) -> Exact:
-    """Compare the values of a layer with the types of its columns.
+    """Return the columns of a layer with values that do not have the declared type.
 
-    Columns with a value that GDAL would change, and those that are declared as strings, become text as SQLite has it
-    (numbers in their shortest form). `rows` is what the file states of the layer. Raises DataError when SQLite can't
-    read the file.
+    Columns with a value that GDAL would change, and columns declared as strings, become the text that SQLite stores
+    (numbers in their shortest form). `rows` is the number of rows that the file states. Raises DataError if SQLite
+    can't read the file.
     """
     try:
         with closing(_connect(path)) as connection:
@@ -148,52 +148,52 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
 def _suspects(connection: sqlite3.Connection, path: Path, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:
     if not columns:
         return []
-    asked = _asked(table, columns)
+    query = _screening(table, columns)
     if not _has_row_ids(connection, table):
-        return columns if _says_so(connection, asked) else []
+        return columns if _finds_any(connection, query) else []
     first, last = (
         connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid {way} LIMIT 1").fetchone() for way in ("", "DESC")
     )
     if first is None:
         return []
-    # Ranges side by side: SQLite lets other threads run while it looks.
+    # Ranges in parallel: SQLite releases Python's lock while it scans.
     count = workers(None) if last[0] - first[0] > _ROWS else 1
     step = (last[0] - first[0]) // count + 1
 
     def found(start: int) -> bool:
         with closing(_connect(path)) as own:
-            return _says_so(own, f"{asked} AND rowid BETWEEN {start} AND {start + step - 1}")
+            return _finds_any(own, f"{query} AND rowid BETWEEN {start} AND {start + step - 1}")
 
     starts = [first[0] + step * number for number in range(count)]
     return columns if any(list(in_order(found, starts, count))) else []
 
 
-def _asked(table: str, columns: Sequence[_Column]) -> str:
-    # A query, to which conditions can be added, whose only value is a real number when a row is suspicious.
+def _screening(table: str, columns: Sequence[_Column]) -> str:
+    # A query that accepts further conditions and whose only value is a real number if any row is suspicious.
     any_of = " OR ".join(f"({column.suspicion})" for column in columns)
     whole = [column.quoted for column in columns if column.kind in _RANGES]
     if not whole:
         return f"SELECT 0.5 FROM {table} WHERE ({any_of})"
-    # A sum is an integer if all of its terms are. Asked of each value (`a <> a | 0`), it took 0.05 s longer for a
-    # million values, a fortieth of their conversion.
+    # A sum is an integer if all its terms are integers. A condition on each value (`a <> a | 0`) takes 0.05 s longer
+    # for a million values, a fortieth of the time of their conversion.
     terms = " + ".join(f"ifnull({name}, 0)" for name in whole)
     return f"SELECT sum(CASE WHEN {any_of} THEN 0.5 ELSE ({terms}) * 0 END) FROM {table} WHERE true"
 
 
-def _says_so(connection: sqlite3.Connection, query: str) -> bool:
+def _finds_any(connection: sqlite3.Connection, query: str) -> bool:
     answer = connection.execute(f"{query} LIMIT 1").fetchone()
     return answer is not None and isinstance(answer[0], float)
 
 
 def _has_row_ids(connection: sqlite3.Connection, table: str) -> bool:
-    # A view has none.
+    # A view has no row ids.
     name = table[1:-1].replace('""', '"')
-    asked = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
-    return bool(connection.execute(asked, [name]).fetchone()[0])
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+    return bool(connection.execute(query, [name]).fetchone()[0])
 
 
 def _no_day(text: str) -> str:
-    # Whether a text of the right form is no day. SQLite's own calendar is only asked of the last days of a month.
+    # The condition that a text in the form of a date is not a date. SQLite's calendar is used for days above 28 only.
     month, day = f"substr({text}, 6, 2)", f"substr({text}, 9, 2)"
     return (
         f"{month} NOT BETWEEN '01' AND '12' OR {day} NOT BETWEEN '01' AND '31'"
@@ -213,7 +213,7 @@ def _stated(connection: sqlite3.Connection, layer: str) -> int | None:
         answer = connection.execute(
             "SELECT feature_count FROM gpkg_ogr_contents WHERE lower(table_name) = lower(?)", [layer]
         ).fetchone()
-    except sqlite3.OperationalError:  # the table is an extension of GDAL's
+    except sqlite3.OperationalError:  # the table is a GDAL extension, and missing
         return None
     return int(answer[0]) if answer is not None and answer[0] is not None else None
 
@@ -226,21 +226,21 @@ def _taker(
     def rows() -> Iterator[tuple[Any, ...]]:
         with closing(
             sqlite_bounds.connect(path)
-        ) as connection:  # as long as it takes: rows are taken one after the other
+        ) as connection:  # without a time limit: the caller takes rows one batch after the other
             # GDAL reads in the order of the key, which is SQLite's row id.
             ordered = _has_row_ids(connection, table)
-            asked = ", ".join(identifier(name) for name in names)
-            yield from connection.execute(f"SELECT {asked} FROM {table}{' ORDER BY rowid' if ordered else ''}")
+            selected = ", ".join(identifier(name) for name in names)
+            yield from connection.execute(f"SELECT {selected} FROM {table}{' ORDER BY rowid' if ordered else ''}")
 
     coming = rows()
 
     def take(count: int) -> Mapping[str, pa.Array]:
         try:
-            some = list(islice(coming, count))
+            batch = list(islice(coming, count))
         except sqlite_bounds.TROUBLE as error:
             raise sqlite_bounds.refusal(path, error) from error
         return {
-            name: _array([row[at] for row in some], types[name], nulls[name], name, path)
+            name: _array([row[at] for row in batch], types[name], nulls[name], name, path)
             for at, name in enumerate(names)
         }
 
@@ -257,7 +257,7 @@ def _array(values: list[Any], kind: pa.DataType, nulls: tuple[str, ...], name: s
         return pa.array(kept, kind)
     if any(isinstance(value, bytes) for value in values):
         raise DataError(
-            f"Column {name} of {path.name} has binary values among others", "Have the publisher correct the file"
+            f"Column {name} of {path.name} has both binary and other values", "Have the publisher correct the file"
         )
     return pa.array([value if value is None or isinstance(value, str) else repr(value) for value in values], kind)
 

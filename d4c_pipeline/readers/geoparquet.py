@@ -1,7 +1,7 @@
-"""What a Parquet file says of its geometry: in `geo` metadata, by Parquet's own types, or by Arrow's extension types.
+"""Geometry columns that a Parquet file describes: in `geo` metadata, by Parquet's types, or by Arrow extension types.
 
-https://geoparquet.org/releases/v1.1.0/, https://github.com/apache/parquet-format/blob/master/Geospatial.md,
-https://geoarrow.org/extension-types. Reading the values belongs to `parquet` and `geoarrow`.
+Formats: https://geoparquet.org/releases/v1.1.0/, https://geoarrow.org/extension-types,
+https://github.com/apache/parquet-format/blob/master/Geospatial.md. `parquet` and `geoarrow` read the values.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.readers import geoarrow
 from d4c_pipeline.tables.native import parse_crs, plain_type
 
-# What the absence of a crs means in `geo` metadata and for Parquet's own types. GeoArrow's means that nobody knows.
+# The default CRS of `geo` metadata and of Parquet's types. In GeoArrow, a missing crs means unknown.
 _DEFAULT_CRS = "OGC:CRS84"
 _LOGICAL = re.compile(r"(?P<kind>Geometry|Geography)\(crs=(?P<crs>.*?)(, algorithm=(?P<edges>\w*))?\)", re.DOTALL)
 _SRID = re.compile(r"srid:(\d+)", re.IGNORECASE)
@@ -34,10 +34,10 @@ _CONFLICT = "Declare the right one as processing.crs with override_crs"
 
 @dataclass(frozen=True)
 class Shape:
-    """A column of geometry. `encoding`: `WKB`, one of `geoarrow.ENCODINGS`, or what the file says that is neither.
+    """A column of geometry. `encoding`: `WKB`, one of `geoarrow.ENCODINGS`, or the file's name of another encoding.
 
-    `crs`: as the file states it, None where it says that nobody knows. `own_crs`: that of Parquet's own type, where
-    the file has it beside `geo` metadata. `facts`: what people should know besides (`edges`, `epoch`).
+    `crs`: as the file states it, None if it is unknown. `own_crs`: the CRS of Parquet's type, if the file has one
+    beside `geo` metadata. `facts`: further facts for the report (`edges`, `epoch`).
     """
 
     name: str
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def readable(self) -> bool:
-        """Whether the encoding is one that is read."""
+        """Whether the encoding can be read."""
         return self.encoding == "WKB" or self.encoding in geoarrow.ENCODINGS
 
 
@@ -67,22 +67,22 @@ def shapes_of(file: pq.ParquetFile, schema: pa.Schema) -> dict[str, Shape]:
 
 
 def geo(file: pq.ParquetFile) -> dict[str, Any]:
-    """Return the `geo` metadata, empty where there is none that could be understood."""
+    """Return the `geo` metadata; empty if it is missing or invalid."""
     try:
-        said = json.loads((file.metadata.metadata or {}).get(b"geo", b"{}"))
+        metadata = json.loads((file.metadata.metadata or {}).get(b"geo", b"{}"))
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def coverings(file: pq.ParquetFile) -> set[str]:
-    """Return the columns of boxes that repeat the geometry for the sake of queries; they are made anew."""
+    """Return the columns of bounding boxes of the geometry (coverings), which the writer computes again."""
     boxes = [_mapping(_mapping(described.get("covering")).get("bbox")) for described in _columns(geo(file)).values()]
     return {str(box["xmin"][0]) for box in boxes if isinstance(box.get("xmin"), list) and box["xmin"]}
 
 
 def primary(file: pq.ParquetFile, shapes: Mapping[str, Shape]) -> str | None:
-    """Return the column that the file calls its primary one, else the only one."""
+    """Return the primary column that the file declares, else its only geometry column, else None."""
     named = geo(file).get("primary_column")
     if isinstance(named, str) and named in shapes:
         return named
@@ -90,7 +90,7 @@ def primary(file: pq.ParquetFile, shapes: Mapping[str, Shape]) -> str | None:
 
 
 def likely(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
-    """Return the columns that the file does not describe, but that have a usual name and begin with WKB."""
+    """Return binary columns that have a usual name of geometry and begin with WKB; the file need not describe them."""
     names = [
         each.name for each in schema if each.name.lower() in _USUAL_NAMES and pa.types.is_binary(plain_type(each.type))
     ]
@@ -103,19 +103,19 @@ def likely(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
 
 
 def crs_of(shape: Shape, path: Path) -> str | None:
-    """Return the CRS that the file states for a column, None where it says that nobody knows.
+    """Return the CRS that the file states for a column, None if it is unknown.
 
-    Raises DataError when it states two that differ.
+    Raises DataError if the file states two different ones.
     """
     if shape.own_crs is None or shape.crs is None or shape.own_crs == shape.crs:
         return shape.crs
     from d4c_pipeline.geometry import projection  # noqa: PLC0415 - tables need no PROJ
 
-    one, other = parse_crs(shape.crs, path), parse_crs(shape.own_crs, path)
-    if not projection.same_crs(one, other):
+    by_geo, by_type = parse_crs(shape.crs, path), parse_crs(shape.own_crs, path)
+    if not projection.same_crs(by_geo, by_type):
         raise DataError(
-            f"{path.name} states two coordinate reference systems for {shape.name}: {projection.crs_name(one)} in its"
-            f" geo metadata, {projection.crs_name(other)} in the column's type",
+            f"{path.name} states two coordinate reference systems for {shape.name}: {projection.crs_name(by_geo)} in"
+            f" its geo metadata, {projection.crs_name(by_type)} in the column's type",
             _CONFLICT,
         )
     return shape.crs
@@ -125,8 +125,9 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _columns(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: described for name, described in _mapping(said.get("columns")).items() if isinstance(described, dict)}
+def _columns(metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    columns = _mapping(metadata.get("columns"))
+    return {name: described for name, described in columns.items() if isinstance(described, dict)}
 
 
 def _by_geo(name: str, described: dict[str, Any], own: Shape | None) -> Shape:
@@ -140,11 +141,11 @@ def _by_logical_type(file: pq.ParquetFile, schema: pa.Schema, metadata: Mapping[
     found: dict[str, Shape] = {}
     for position in range(len(file.schema)):
         column = file.schema.column(position)
-        said = _LOGICAL.fullmatch(str(column.logical_type)) if column.physical_type == "BYTE_ARRAY" else None
-        if said is None or column.path not in schema.names:
+        logical = _LOGICAL.fullmatch(str(column.logical_type)) if column.physical_type == "BYTE_ARRAY" else None
+        if logical is None or column.path not in schema.names:
             continue
-        facts = {"edges": (said["edges"] or "spherical").lower()} if said["kind"] == "Geography" else {}
-        found[column.path] = Shape(column.path, "WKB", _logical_crs(said["crs"], metadata), None, facts)
+        facts = {"edges": (logical["edges"] or "spherical").lower()} if logical["kind"] == "Geography" else {}
+        found[column.path] = Shape(column.path, "WKB", _logical_crs(logical["crs"], metadata), None, facts)
     return found
 
 
@@ -154,7 +155,7 @@ def _logical_crs(text: str, metadata: Mapping[bytes, bytes]) -> str | None:
     if (srid := _SRID.fullmatch(text)) is not None:
         return None if int(srid[1]) == 0 else f"EPSG:{srid[1]}"
     if (key := _PROJJSON.fullmatch(text)) is not None:
-        # Where it is said to stand in the file's metadata and does not, nobody knows.
+        # The CRS is unknown if the key is missing from the file's metadata.
         stated = metadata.get(key[1].encode())
         return None if stated is None else stated.decode("utf-8", "replace")
     return text
@@ -162,14 +163,14 @@ def _logical_crs(text: str, metadata: Mapping[bytes, bytes]) -> str | None:
 
 def _by_extension(arrow: pa.Field) -> Shape | None:
     metadata = arrow.metadata or {}
-    name, said = metadata.get(b"ARROW:extension:name", b""), metadata.get(b"ARROW:extension:metadata", b"")
+    name, text = metadata.get(b"ARROW:extension:name", b""), metadata.get(b"ARROW:extension:metadata", b"")
     if isinstance(arrow.type, pa.ExtensionType):
-        name, said = arrow.type.extension_name.encode(), arrow.type.__arrow_ext_serialize__()
+        name, text = arrow.type.extension_name.encode(), arrow.type.__arrow_ext_serialize__()
     kind = name.decode("utf-8", "replace").removeprefix("geoarrow.")
     if not name.startswith((b"geoarrow.", b"ogc.wkb")):
         return None
     try:
-        facts = _mapping(json.loads(said or b"{}"))
+        facts = _mapping(json.loads(text or b"{}"))
     except ValueError:
         facts = {}
     encoding = "WKB" if kind in ("wkb", "ogc.wkb") else kind
@@ -178,7 +179,7 @@ def _by_extension(arrow: pa.Field) -> Shape | None:
 
 
 def _stated(crs: Any) -> str | None:
-    # PROJJSON, or text (WKT in versions before 0.4, authority:code); null or blank means that nobody knows.
+    # PROJJSON, or text (WKT in versions before 0.4, authority:code); null or blank means unknown.
     if crs is None or isinstance(crs, str):
         return crs if crs and crs.strip() else None
     return json.dumps(crs)

@@ -1,6 +1,6 @@
-"""Columns that stand in the path of a file (`pruid=24/part-0.parquet`), as Hive, Spark, Arrow and DuckDB write them.
+"""Partition columns in the path of a file within its delivery (`pruid=24/part-0.parquet`), as Hive and DuckDB write it.
 
-The path is that within the delivery. Which files are read is chosen by `inputs`, several become one in `append`.
+`inputs` chooses the files, `append` concatenates them.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.tables.native import Native, Part
 
-# What Hive writes for null, in which a folder could have no name.
+# Hive's folder name for null.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def columns_of(member: str) -> dict[str, str | None]:
-    """Return the columns that the folders of `member` name, with their value; percent-encoding is undone.
+    """Return the columns that the folders of `member` name, with their values; percent-encoding is decoded.
 
-    Raises DataError when a folder within another says another value of the same column.
+    Raises DataError if two folders of the path give different values of a column.
     """
     found: dict[str, str | None] = {}
     for folder in PurePosixPath(member).parts[:-1]:
@@ -35,18 +35,18 @@ def columns_of(member: str) -> dict[str, str | None]:
         name, value = unquote(name), None if text in (_NULL, "") else unquote(text)
         if name in found and found[name] != value:
             raise DataError(
-                f"The path {member} says twice what {name} is: {found[name]} and {value}",
-                "Declare a processing.member that leaves it out",
+                f"The path {member} has two values of {name}: {found[name]} and {value}",
+                "Declare a processing.member that excludes it",
             )
         found[name] = value
     return found
 
 
 def with_path_columns(part: Part) -> Part:
-    """Return `part` with the columns of its path as text, behind its own; the report names them as `path_columns`.
+    """Return `part` with the columns of its path appended as text; the report lists them as `path_columns`.
 
-    A column that the file has itself (whatever the case of its name) stays as it is, if its values are those of the
-    path; going through the batches raises DataError where they are not.
+    A column of the file with the same name, ignoring case, is kept. The batches raise DataError if its values differ
+    from the value in the path.
     """
     columns = columns_of(part.member)
     if not columns:
@@ -80,8 +80,8 @@ def _compare(column: pa.Array, name: str, value: str | None, part: Part) -> None
     for distinct in pc.unique(column).to_pylist():
         if not _same(distinct, value):
             raise DataError(
-                f"Column {name} of {part.member} has the value {distinct!r}, and its folder says {value!r}",
-                "Have the publisher correct one of them, or declare a processing.member that leaves the file out",
+                f"Column {name} of {part.member} has the value {distinct!r}, but its folder states {value!r}",
+                "Have the publisher correct the file, or declare a processing.member that excludes it",
             )
 
 
@@ -92,5 +92,5 @@ def _same(own: object, path: str | None) -> bool:
         return True
     try:
         return float(str(own)) == float(path)
-    except ValueError:  # that is the answer
+    except ValueError:  # texts that are not numbers and differ
         return False

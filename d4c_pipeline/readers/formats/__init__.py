@@ -1,4 +1,4 @@
-"""One module per format: the files it recognises and the reader that opens them, as a tuple `FORMATS`.
+"""Registered formats: each module declares in `FORMATS` the files that it recognises and the reader that opens them.
 
-`readers.registry` finds every module here, in the order of names. Libraries of a reader are imported on use.
+`readers.registry` imports every module here, in the order of names. A reader imports its libraries when it is used.
 """

@@ -1,4 +1,4 @@
-"""Vector formats that GDAL reads, and bare dBASE tables."""
+"""Vector formats that GDAL reads, and dBASE tables without a shapefile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from d4c_pipeline.tables.native import Part
 
 
 def open_layers(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
-    """Return the layers of a vector file to read."""
+    """Return the layers of a vector file that `processing` declares."""
     from d4c_pipeline.readers import vector  # noqa: PLC0415
 
     return vector.parts(member, processing)

@@ -1,4 +1,4 @@
-"""JSON of rows, of Esri features and of GeoJSON features under the suffixes of JSON: content tells them apart."""
+"""JSON under the suffixes `.json`, `.jsonl` and `.ndjson`: content distinguishes rows, Esri and GeoJSON features."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _of_esri(member: Member, processing: Processing) -> list[Part]:
     from d4c_pipeline.readers import esri, vector
 
     return [
-        replace(part, open=lambda part=part: esri.told(part.open(), member.path))
+        replace(part, open=lambda part=part: esri.labelled(part.open(), member.path))
         for part in vector.parts(member, processing)
     ]
 

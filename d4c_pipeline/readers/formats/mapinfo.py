@@ -1,4 +1,4 @@
-"""Tables of MapInfo: native ones, whose `.tab` is otherwise tab-separated text, and the interchange format."""
+"""MapInfo tables in the native and the interchange format; content distinguishes a native `.tab` from tabbed text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_raster(path: Path) -> bool:
-    # Such a table only places an image on the map.
+    # Such a table only positions an image.
     if not _is_table(path):
         return False
     with path.open("rb") as handle:
@@ -30,18 +30,18 @@ def _is_raster(path: Path) -> bool:
 
 
 def _check(member: Member, with_geometry: bool) -> None:
-    # GDAL reads a table without its parts as one without rows, columns or geometry.
+    # Without the other files of a table, GDAL reads no rows, columns or geometry.
     needed = (".mid",) if member.suffix == ".mif" else (".dat", ".map", ".id") if with_geometry else (".dat",)
     beside = {other.name.lower() for other in member.path.parent.iterdir()}
     stem = member.path.stem.lower()
     head = member.path.read_bytes()[:4096].upper()
     if member.suffix == ".tab" and b"NATIVE" not in head:  # a view, or a table over a file of another format
         raise DataError(
-            f"{member.path.name} is a MapInfo table of a kind that is not read", "Have the source deliver a native one"
+            f"{member.path.name} is a MapInfo table of an unsupported kind", "Have the source deliver a native table"
         )
     if missing := [suffix for suffix in needed if f"{stem}{suffix}" not in beside]:
         raise DataError(
-            f"{member.path.name} is a MapInfo table that came without its {' and '.join(missing)} file",
+            f"{member.path.name} is a MapInfo table that was delivered without its {' and '.join(missing)} file",
             "Have the source deliver all parts of the table",
         )
 

@@ -1,4 +1,4 @@
-"""Parquet and GeoParquet."""
+"""Parquet and GeoParquet files."""
 
 from __future__ import annotations
 

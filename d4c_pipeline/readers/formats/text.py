@@ -1,4 +1,4 @@
-"""Delimited text: CSV, TSV and their relatives."""
+"""Delimited text: CSV, TSV and similar files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from d4c_pipeline.tables.native import Part
 
 
 def open_text(member: Member, processing: Processing, threads: int | None) -> list[Part]:
-    """Return the one part of a text."""
+    """Return the part that holds the rows of a text file."""
     from d4c_pipeline.readers import text  # noqa: PLC0415
 
     return [rows.part(member, processing, None, lambda: text.read(member.path, processing, threads=threads), threads)]

@@ -1,4 +1,4 @@
-"""Workbooks: XLSX, XLSM, XLSB, XLS and ODS. Their module tells them apart by content, whatever the suffix."""
+"""Workbooks: XLSX, XLSM, XLSB, XLS and ODS. `readers.workbook` detects the format from content, not from the suffix."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ FAULTS: dict[str, tuple[Make, dict[str, Any], str, str]] = {
         lambda folder: ("places.zip", shapefile(folder)[1][:600] + b"\0" * 200 + shapefile(folder)[1][800:]),
         {}, "places.zip is a broken zip", "Fetch it again",
     ),
-    "an empty layer": (lambda folder: geopackage(folder, slice(0)), {}, "places.gpkg has no rows", "Look at what"),
-    "an empty collection": (lambda _: collection(features=[]), {}, "places.geojson has no", "Look at what"),
+    "an empty layer": (lambda folder: geopackage(folder, slice(0)), {}, "places.gpkg has no rows", "what the source"),
+    "an empty collection": (lambda _: collection(features=[]), {}, "places.geojson has no", "what the source"),
     "no such layer": (
         geopackage, {"layer": "lakes"}, "places.gpkg has no layer lakes; it has places", "Correct processing.layer",
     ),

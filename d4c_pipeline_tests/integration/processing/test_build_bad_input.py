@@ -90,7 +90,7 @@ def test_a_truncated_part_is_noticed(declare: Declare, shapefile: Path, tmp_path
 
 def test_a_missing_part_is_noticed(declare: Declare, shapefile: Path, tmp_path: Path) -> None:
     shapefile.with_suffix(".dbf").unlink()
-    refused(declare(), list(shapefile.parent.iterdir()), tmp_path / "out", r"came without its \.dbf")
+    refused(declare(), list(shapefile.parent.iterdir()), tmp_path / "out", r"was delivered without its \.dbf")
 
 
 def test_a_truncated_zip_and_one_that_is_none(declare: Declare, fixtures: Path, tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_a_truncated_geopackage(declare: Declare, fixtures: Path, tmp_path: Path
         (
             "a.csv",
             b"x,y\n..,45\n",
-            "Column x has the value '..': it is neither a number nor degrees, minutes and seconds",
+            "Column x has the value '..': the text is neither a number nor degrees, minutes and seconds",
         ),
         ("a.csv", b"x,y\n45,-95\n", "no longitude and latitude"),
-        ("a.csv", b"a,b\n45,-75\n", "no column x to take coordinates from. Declare one of a, b"),
+        ("a.csv", b"a,b\n45,-75\n", "no column x for coordinates. Declare one of a, b"),
         ("a.pdf", b"%PDF", "No file is of a known kind for a vector among a.pdf"),
     ],
 )
@@ -138,9 +138,8 @@ def test_files_that_are_not_what_they_should_be(
 
 def test_text_without_declared_coordinates_is_no_vector(declare: Declare, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    refused(
-        declare(), [tmp_path / "a.csv"], tmp_path / "out", r"Declare processing\.longitude and latitude, out of x, y"
-    )
+    remedy = r"Declare processing\.longitude and latitude \(of the columns x, y\)"
+    refused(declare(), [tmp_path / "a.csv"], tmp_path / "out", remedy)
 
 
 def test_layers_are_chosen_or_named(declare: Declare, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_degrees_minutes_and_seconds_among_numbers(built: Building) -> None:
 
 def test_a_value_that_is_no_place_and_its_remedies(built: Building) -> None:
     text = "n,lat,lon\n1,45,-75\n2,unknown,unknown\n"
-    with pytest.raises(DataError, match=r"Column lon has the value 'unknown'.*Declare it as nulls.*processing\.sql"):
+    with pytest.raises(DataError, match=r"Column lon has the value 'unknown'.*Declare it in nulls.*processing\.sql"):
         built(text, **COLUMNS)
     assert places(built(text, nulls=["unknown"], **COLUMNS)) == {1: "POINT (-75 45)", 2: None}
     sql = "SELECT n::INT AS n, ST_Point(lon::DOUBLE, lat::DOUBLE) AS geometry FROM source WHERE lat <> 'unknown'"
@@ -84,7 +84,7 @@ def test_columns_that_are_declared_the_wrong_way_round(built: Building) -> None:
 
 
 def test_a_hemisphere_of_the_other_axis(built: Building) -> None:
-    with pytest.raises(DataError, match=r"Column a has the value '45°N': N is of a latitude, and the column"):
+    with pytest.raises(DataError, match=r"Column a has the value '45°N': N is a hemisphere of latitude"):
         built("n,a,b\n1,45°N,75°W\n", longitude="a", latitude="b")
 
 
@@ -108,7 +108,7 @@ def test_places_at_zero_are_counted(built: Building) -> None:
 
 def test_hexadecimal_wkb_and_its_reference_system(built: Building) -> None:
     text = "n,shape\n1,0101000020E61000000000000000C052C00000000000804640\n"
-    with pytest.raises(DataError, match="says SRID=4326, but the data's is 3347"):
+    with pytest.raises(DataError, match="states SRID=4326, but the SRID of the data is 3347"):
         built(text, geometry_wkt="shape", crs="EPSG:3347")
     done = built(text, geometry_wkt="shape")
     assert places(done) == {1: "POINT (-75 45)"}

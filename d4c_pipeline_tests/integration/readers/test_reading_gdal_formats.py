@@ -110,8 +110,8 @@ def test_references_of_gml_become_columns_and_never_a_missing_geometry(tmp_path:
     [
         ('numberMatched="10" numberReturned="1"', "numberReturned is 1, numberMatched 10"),
         ('numberMatched="unknown" numberReturned="1" next="http://x?startIndex=1"', "next names another page"),
-        ('numberMatched="unknown" numberReturned="2"', "1 rows were read, but by its own count there are 2"),
-        ('numberOfFeatures="5"', "1 rows were read, but by its own count there are 5"),
+        ('numberMatched="unknown" numberReturned="2"', "1 rows were read, but there are 2 according to its own count"),
+        ('numberOfFeatures="5"', "1 rows were read, but there are 5 according to its own count"),
     ],
 )
 def test_a_part_of_a_wfs_answer_is_refused(tmp_path: Path, read: Read, attributes: str, message: str) -> None:
@@ -179,7 +179,7 @@ def test_a_mapinfo_table_is_no_tab_separated_text(tmp_path: Path, read: Read, ki
     columns, shapes, _ = read(*parts, kind=kind)
     assert columns == {"name": ["A", "B"]}
     assert [shape.x for shape in shapes] == ([-75, -74] if kind == "vector" else [])
-    with pytest.raises(DataError, match=r"w\.tab is a MapInfo table that came without its \.dat"):
+    with pytest.raises(DataError, match=r"w\.tab is a MapInfo table that was delivered without its \.dat"):
         read(tmp_path / "w.tab", kind=kind)
     text = tmp_path / "t.tab"
     text.write_text("name\tn\nA\t1\n", "utf-8")
@@ -189,7 +189,7 @@ def test_a_mapinfo_table_is_no_tab_separated_text(tmp_path: Path, read: Read, ki
 def test_a_mapinfo_interchange_file(tmp_path: Path, read: Read) -> None:
     pyogrio.write_dataframe(FRAME, tmp_path / "w.mif", driver="MapInfo File")
     assert read(tmp_path / "w.mif", tmp_path / "w.mid")[0] == {"name": ["A", "B"]}
-    with pytest.raises(DataError, match=r"w\.mif is a MapInfo table that came without its \.mid file"):
+    with pytest.raises(DataError, match=r"w\.mif is a MapInfo table that was delivered without its \.mid file"):
         read(tmp_path / "w.mif")
 
 

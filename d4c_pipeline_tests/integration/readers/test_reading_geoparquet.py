@@ -258,7 +258,7 @@ def test_native_encodings_with_heights_and_interleaved(tmp_path: Path) -> None:
 
 def test_what_is_not_of_its_encoding_is_refused(tmp_path: Path) -> None:
     table = pa.table({"geometry": pa.array([{"a": 1.0}])})
-    with pytest.raises(DataError, match="said to hold geometry as polygon, but it is struct"):
+    with pytest.raises(DataError, match="as geometry in polygon encoding, but its type is struct"):
         read(write(tmp_path / "a.parquet", table, described(encoding="polygon")))
     with pytest.raises(DataError, match="holds geometry as box, not WKB"):
         read(write(tmp_path / "b.parquet", table, described(encoding="box")))

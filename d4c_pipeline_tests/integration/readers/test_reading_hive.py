@@ -71,12 +71,12 @@ def test_a_column_of_the_file_that_agrees_stays(tmp_path: Path, own: list[Any], 
 
 @pytest.mark.parametrize("own", [[24, 35], [None, 24], ["x", "24"]])
 def test_a_column_of_the_file_that_disagrees_is_refused(tmp_path: Path, own: list[Any]) -> None:
-    with pytest.raises(DataError, match=r"Column pruid of pruid=24/0\.parquet has the value .* folder says '24'"):
+    with pytest.raises(DataError, match=r"Column pruid of pruid=24/0\.parquet has the value .* folder states '24'"):
         read(tmp_path, {"pruid=24/0.parquet": one(n=[1, 2], pruid=own)})
 
 
 def test_a_path_that_contradicts_itself(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="says twice what a is: 1 and 2"):
+    with pytest.raises(DataError, match="has two values of a: 1 and 2"):
         read(tmp_path, {"a=1/a=2/0.parquet": one(n=[1])})
 
 

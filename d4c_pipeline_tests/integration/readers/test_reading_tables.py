@@ -122,9 +122,9 @@ def test_wkt_makes_geometry_and_leaves_the_attributes(tmp_path: Path) -> None:
     assert [None if shape is None else shapely.to_wkt(shape, output_dimension=4) for shape in shapes] == [
         "POINT Z (-75 45 10)", None, "LINESTRING (0 0, 1 1)",
     ]  # fmt: skip
-    with pytest.raises(DataError, match=r"says SRID=4326, but the data's is 3347"):
+    with pytest.raises(DataError, match=r"states SRID=4326, but the SRID of the data is 3347"):
         read(native, kind="vector", geometry_wkt="shape", crs="EPSG:3347")
-    with pytest.raises(DataError, match=r"Column shape has values that are no Well-Known Text, .*: 'POINT 1 2'"):
+    with pytest.raises(DataError, match=r"Column shape has values that are not Well-Known Text, .*: 'POINT 1 2'"):
         read(written(tmp_path / "x.csv", "shape,b\nPOINT 1 2,x\n"), kind="vector", geometry_wkt="shape")
 
 

@@ -1,4 +1,4 @@
-"""Degrees, minutes and seconds: what each spelling means, and which have no one meaning."""
+"""Degrees, minutes and seconds: the value of each spelling, and the refusal of ambiguous ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_values(text: str, axis: Axis, value: float) -> None:
         ("73°36'00\"", "longitude", "without sign or hemisphere"),
         ("73 36 00", "longitude", "without sign or hemisphere"),
         ("-73.6 W", "longitude", "both a sign and a hemisphere"),
-        ("73°W", "latitude", "W is of a longitude, and the column is declared as latitude"),
+        ("73°W", "latitude", "W is a hemisphere of longitude, but the column is declared as latitude"),
         ("45 30", "latitude", "degrees and minutes or two numbers"),
         ("45°60'N", "latitude", "60 or more"),
         ("45°30'75\"N", "latitude", "60 or more"),
@@ -60,15 +60,15 @@ def test_values(text: str, axis: Axis, value: float) -> None:
         ("45.30.15", "latitude", "neither a number nor degrees, minutes"),
         ("n/a", "latitude", "neither a number nor degrees, minutes"),
         ("north", "latitude", "neither a number nor degrees, minutes"),
-        ("45 X", "latitude", "X is no hemisphere"),
+        ("45 X", "latitude", "X is not a hemisphere"),
     ],
 )
-def test_what_has_no_one_meaning_is_refused(text: str, axis: Axis, why: str) -> None:
+def test_ambiguous_text_is_refused(text: str, axis: Axis, why: str) -> None:
     with pytest.raises(AngleError, match=why):
         degrees(text, axis)
 
 
-def test_the_letter_o_means_what_is_declared() -> None:
+def test_the_letter_o_has_its_declared_meaning() -> None:
     assert degrees("73°36' O", "longitude", "west") == pytest.approx(-73.6)
     assert degrees("10°15' O", "longitude", "east") == pytest.approx(10.25)
 

@@ -52,9 +52,9 @@ def test_a_number_that_float64_can_not_hold_stops() -> None:
 def test_different_reference_systems_are_refused() -> None:
     table = pa.table({"n": [1], GEOMETRY_COLUMN: pa.array([b""], pa.binary())})
     lambert, degrees = pyproj.CRS(3347), pyproj.CRS(4326)
-    with pytest.raises(DataError, match="of one is EPSG:3347, of the other EPSG:4326"):
+    with pytest.raises(DataError, match="of the first is EPSG:3347, of the second EPSG:4326"):
         append([part("a", table, lambert), part("b", table, degrees)])
-    with pytest.raises(DataError, match="of one is EPSG:3347, of the other none"):
+    with pytest.raises(DataError, match="of the first is EPSG:3347, of the second none"):
         append([part("a", table, lambert), part("b", pa.table({"n": [1]}))])
     assert append([part("a", table, degrees), part("b", table, degrees)]).collect()[0].num_rows == 2
 
@@ -65,7 +65,7 @@ def test_equal_reference_systems_in_other_spellings_are_one_and_the_remedy_for_o
     native = append([part(text, table, pyproj.CRS(text)) for text in spellings])
     assert native.crs == pyproj.CRS("EPSG:4326")
     assert native.collect()[0].num_rows == 3
-    with pytest.raises(DataError, match=r"EPSG:4326, of the other EPSG:4269\. Declare .* override_crs"):
+    with pytest.raises(DataError, match=r"EPSG:4326, of the second EPSG:4269\. Declare .* override_crs"):
         append([part("a", table, pyproj.CRS(4326)), part("b", table, pyproj.CRS(4269))])
 
 

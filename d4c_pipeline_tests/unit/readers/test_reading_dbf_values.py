@@ -116,7 +116,7 @@ def test_binary_columns_of_foxpro_are_decoded_and_memos_refused(tmp_path: Path) 
 
 def test_rows_that_the_header_does_not_count(tmp_path: Path) -> None:
     path = write_dbf(tmp_path / "t.dbf", [("v", "N", 2, 0)], [b"  1", b"  2", b"  3"], stated=1)
-    with pytest.raises(DataError, match=re.escape("t.dbf has 1 rows by its header, and 2 more follow")):
+    with pytest.raises(DataError, match=re.escape("t.dbf has 1 rows according to its header, and 2 more follow")):
         read(path, tmp_path / "work")
 
 

@@ -106,9 +106,9 @@ def test_a_line_that_names_the_separator_is_obeyed(tmp_path: Path, ending: str, 
         ("(3 rows affected)\n", 1),
     ],
 )
-def test_what_stands_below_the_rows_is_no_row(tmp_path: Path, below: str, lines: int, encoding: str) -> None:
+def test_notes_and_totals_below_the_rows_are_refused(tmp_path: Path, below: str, lines: int, encoding: str) -> None:
     path = written(tmp_path, ("\ufeff" if encoding == "utf-16-be" else "") + BODY + below, encoding)
-    with pytest.raises(DataError, match=r"The last .*looks like") as refusal:
+    with pytest.raises(DataError, match=r"The last .*looks? like") as refusal:
         read(path, ragged="pad")
     assert f"processing.footer_rows: {lines}" in refusal.value.remedy
     rows, report = read(path, footer_rows=lines)
@@ -116,7 +116,7 @@ def test_what_stands_below_the_rows_is_no_row(tmp_path: Path, below: str, lines:
 
 
 def test_a_last_row_that_is_a_row_stays(tmp_path: Path) -> None:
-    # "Total" is a member like others here, and where it is declared to be one.
+    # "Total" is a regular member of a dimension here, or declared as a row.
     members = "geo,sex,n\nQC,Total,3\nQC,Men,1\nON,Men,2\nON,Total,5\n"
     assert len(read(written(tmp_path, members))[0]) == 4
     assert len(read(written(tmp_path, BODY + "Total,300,\n"), footer_rows=0)[0]) == 3

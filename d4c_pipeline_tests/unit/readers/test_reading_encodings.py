@@ -1,4 +1,4 @@
-"""Encodings told apart, and text that was decoded wrongly recognised as such."""
+"""Detection of encodings and of wrongly decoded text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.readers import dbf, encoding
-from d4c_pipeline.readers.encoding import Texts, detect, looks_like_mojibake, mojibake
+from d4c_pipeline.readers.encoding import Texts, detect, is_mojibake, mojibake
 
 FRENCH = "Québec – l’Île-d’Orléans, Œuvre «Noël», façade, où, là, Ça, À côté, CAFÉ»"
 WRONG = [
@@ -45,7 +45,7 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_text_in_a_wrong_encoding_is_recognised(text: str) -> None:
-    assert looks_like_mojibake(text), text
+    assert is_mojibake(text), text
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_text_in_a_wrong_encoding_is_recognised(text: str) -> None:
     ],
 )
 def test_right_text_is_left_alone(text: str) -> None:
-    assert not looks_like_mojibake(text)
+    assert not is_mojibake(text)
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzéèêëàâäçîïôöùûüÿÉÈÀÇ '-’", min_size=1))
 def test_french_is_no_mojibake_and_is_one_after_a_wrong_decoding(text: str) -> None:
     text = text.replace("’", " ")
     lower = text.lower()
-    assert not looks_like_mojibake(lower)
+    assert not is_mojibake(lower)
     if not lower.isascii():
-        assert looks_like_mojibake(lower.encode().decode("latin-1"))
+        assert is_mojibake(lower.encode().decode("latin-1"))
 
 
 def test_a_column_is_counted_with_examples() -> None:
@@ -85,7 +85,7 @@ def test_a_column_is_counted_with_examples() -> None:
 
 @given(st.lists(st.sampled_from([*WRONG, FRENCH, "plain", "Québec"]), min_size=1, max_size=20))
 def test_a_column_is_judged_as_its_values_are(values: list[str]) -> None:
-    assert mojibake(pa.array(values)).count == sum(map(looks_like_mojibake, values))
+    assert mojibake(pa.array(values)).count == sum(map(is_mojibake, values))
 
 
 @pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be", "utf-32", "utf-16", "utf-8", "utf-8-sig", "cp1252"])
@@ -113,7 +113,7 @@ def test_words_that_fit_several_encodings_or_none_are_refused(tmp_path: Path) ->
     # 8E is A with diaeresis in cp850 and with grave in cp863.
     (tmp_path / "a.csv").write_bytes(b"x\nQu\x82bec\n\x8e\x85\n")
     with pytest.raises(
-        DataError, match=r"a\.csv is not clear: a word reads Qu‚bec in Windows-1252, Québec in DOS"
+        DataError, match=r"a\.csv is ambiguous: a word reads Qu‚bec in Windows-1252, Québec in DOS"
     ) as refusal:
         detect(tmp_path / "a.csv")
     assert refusal.value.remedy == "Declare processing.encoding (cp1252, cp850, cp863)"
@@ -125,7 +125,7 @@ def test_words_that_fit_several_encodings_or_none_are_refused(tmp_path: Path) ->
 def test_utf8_with_a_broken_line_is_told(tmp_path: Path) -> None:
     content = "x\n" + "Québec, Montréal\n" * 9
     (tmp_path / "a.csv").write_bytes(content.encode() + "Gaspé\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"a\.csv is UTF-8 text, but for line 11"):
+    with pytest.raises(DataError, match=r"a\.csv is UTF-8 text, except line 11"):
         detect(tmp_path / "a.csv")
 
 
@@ -134,7 +134,7 @@ def test_names_of_all_places_are_no_mojibake_and_told_apart(fixtures: Path, tmp_
     names = sorted({name for name in re.findall(r"'([^'\n]{2,80})'", sql) if not name.isascii()})
     names = [name for name in names if not re.search("[\x80-\x9f]", name)]  # some are wrong there
     assert len(names) > 1500
-    assert [name for name in names if looks_like_mojibake(name)] == []
+    assert [name for name in names if is_mojibake(name)] == []
     path = tmp_path / "t.csv"
     right = dict.fromkeys(("cp1252", "mac_roman", "cp850"), 0)
     groups = ["\n".join(names[start::37]) for start in range(37)]
