@@ -18,8 +18,8 @@ _OPEN = 48
 _WIDTHS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _REMEDY = "Declare a processing.member or layer that excludes it, or have the publisher align the files"
 _CRS_REMEDY = (
-    "Declare a processing.member or layer that excludes it and publish it as a separate dataset; or, if a file states"
-    " a wrong one, declare the right processing.crs with override_crs"
+    "Declare a processing.member or layer that excludes it and publish it as a separate dataset; or, if a file states a"
+    " wrong system, declare the right processing.crs with override_crs"
 )
 
 

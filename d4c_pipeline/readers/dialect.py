@@ -267,7 +267,7 @@ def _check_names(path: Path, raw: Sequence[str], sample: Sequence[list[str]], li
         )
     if edges.is_likely_row(raw, sample):
         raise DataError(
-            f"{seen} looks like a row, but stands in place of the header",
+            f"{seen} looks like a row, but is in the place of the header",
             f"Declare processing.header with the names, or header_row: {at + 1} if that line is the header",
         )
 

@@ -174,8 +174,8 @@ class _Labels:
         found = _mapped(codes, self.own)
         for value, labels in self.by_type.items() if self.type_field in names else ():
             kind = batch.column(names.index(self.type_field))
-            is_it = pc.fill_null(pc.equal(kind.cast(pa.string()), pa.scalar(str(value))), False)
-            found = pc.if_else(is_it, _mapped(codes, labels), found)
+            has_subtype = pc.fill_null(pc.equal(kind.cast(pa.string()), pa.scalar(str(value))), False)
+            found = pc.if_else(has_subtype, _mapped(codes, labels), found)
         return found
 
 

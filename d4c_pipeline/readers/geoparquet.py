@@ -29,7 +29,7 @@ _USUAL_NAMES = frozenset({
     "geometry", "geom", "the_geom", "wkb_geometry", "wkb", "geom_wkb", "geometry_wkb", "shape", "geography", "geog",
     "geo", "geo_shape", "ogr_geometry", "_ogr_geometry_", "way", "footprint", "polygon",
 })  # fmt: skip
-_CONFLICT = "Declare the right one as processing.crs with override_crs"
+_CONFLICT = "Declare the right processing.crs with override_crs"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def likely(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
 def crs_of(shape: Shape, path: Path) -> str | None:
     """Return the CRS that the file states for a column, None if it is unknown.
 
-    Raises DataError if the file states two different ones.
+    Raises DataError if the file states two different systems.
     """
     if shape.own_crs is None or shape.crs is None or shape.own_crs == shape.crs:
         return shape.crs

@@ -1,4 +1,4 @@
-"""Esri JSON: tables, labels of coded values and subtypes, moments in UTC, numbers that GDAL would cut off."""
+"""Esri JSON: tables, labels of coded values and subtypes, moments in UTC, numbers that GDAL would truncate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(
 
 
 @pytest.mark.parametrize("processing", [TABLE, VECTOR])
-def test_codes_get_their_labels_beside_them(tmp_path: Path, processing: Processing) -> None:
+def test_a_column_of_labels_follows_its_codes(tmp_path: Path, processing: Processing) -> None:
     fields = [
         field("OBJECTID", "OID"),
         field("kind", "Integer", domain=KINDS),
@@ -68,7 +68,7 @@ def test_codes_get_their_labels_beside_them(tmp_path: Path, processing: Processi
     assert report["codes_without_label"] == {"kind": 1}
 
 
-def test_a_subtype_has_its_own_labels_and_is_labelled_itself(tmp_path: Path) -> None:
+def test_subtypes_have_labels_and_are_labelled(tmp_path: Path) -> None:
     other = {**KINDS, "codedValues": [{"name": "Ski hill", "code": 1}]}
     types = [
         {"id": 10, "name": "summer", "domains": {"kind": {"type": "inherited"}}},
@@ -111,7 +111,7 @@ def test_moments_are_utc_unless_their_zone_is_unknown(tmp_path: Path, head: Row,
 
 
 @pytest.mark.parametrize("processing", [TABLE, VECTOR])
-def test_numbers_beyond_32_bits_stay_what_they_are(tmp_path: Path, processing: Processing) -> None:
+def test_numbers_beyond_32_bits_are_unchanged(tmp_path: Path, processing: Processing) -> None:
     fields = [field("OBJECTID", "OID"), field("n", "Integer"), field("big", "BigInteger"), field("at", "Date")]
     rows = [
         {"OBJECTID": 2**53 + 1, "n": 5_000_000_000, "big": 2**62 + 1, "at": 1714865400123},

@@ -1,4 +1,4 @@
-"""Values, identifiers and rows that GDAL would change or leave out: what the readers hand on instead."""
+"""Values, identifiers and rows that GDAL would change or omit, as the readers return them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def geojson(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Callable[..., Path]:
-    """A GeoPackage with rows A and B, in whose further column there are any values."""
+    """A GeoPackage with rows A and B, and a further column of any values."""
 
     def make(kind: str, one: Any, other: Any) -> Path:
         path = tmp_path / "a.gpkg"
@@ -139,7 +139,7 @@ def test_the_column_that_numbers_features(tmp_path: Path, read: Read) -> None:
     assert read(tmp_path / "fid.gpkg", feature_id="keep")[0]["fid"] == [7001, 7002]
 
 
-def test_rows_that_a_geopackage_counts_and_has_not(package: Callable[..., Path], read: Read) -> None:
+def test_rows_that_a_geopackage_counts_and_lacks(package: Callable[..., Path], read: Read) -> None:
     path = package("TEXT", "x", "y")
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE gpkg_ogr_contents SET feature_count = 5")
@@ -215,8 +215,8 @@ def test_numbers_and_dates_of_geojson(
     assert read(geojson(tmp_path / f"a.{suffix}", text))[0] == {"valué": expected}
 
 
-def test_what_stands_after_many_small_features_is_seen(tmp_path: Path, read: Read) -> None:
-    # GeoServer states its counts behind the features, of which hundreds fit into the part of the file that is searched.
+def test_members_after_many_small_features_are_found(tmp_path: Path, read: Read) -> None:
+    # GeoServer states its counts after the features. Hundreds of features fit into the searched part of the file.
     counts = {"totalFeatures": 10_000, "numberMatched": 10_000, "numberReturned": 500, "crs": None}
     text = collection(*({"a": [{"b": number}]} for number in range(500)))
     whole = json.loads(text)
@@ -240,7 +240,7 @@ def test_what_stands_after_many_small_features_is_seen(tmp_path: Path, read: Rea
     ],
 )
 @pytest.mark.parametrize("last", [False, True])
-def test_a_part_of_an_answer_is_refused(
+def test_an_incomplete_answer_is_refused(
     tmp_path: Path, read: Read, members: dict[str, Any], message: str, last: bool
 ) -> None:
     text = collection({"a": [{"b": 1}], "next": "c"}, {"a": [], "next": "d"}, **members)
@@ -251,7 +251,7 @@ def test_a_part_of_an_answer_is_refused(
         read(geojson(tmp_path / "a.geojson", text))
 
 
-def test_properties_that_are_called_like_a_count_are_none(tmp_path: Path, read: Read) -> None:
+def test_properties_named_like_a_count_are_ignored(tmp_path: Path, read: Read) -> None:
     text = collection({"numberMatched": 50, "numberReturned": 1, "next": "x", "exceededTransferLimit": "true"})
     text = text.replace('"features"', '"numberMatched": 1, "numberReturned": 1, "features"', 1)
     assert read(geojson(tmp_path / "a.geojson", text))[0]["numberMatched"] == [50]

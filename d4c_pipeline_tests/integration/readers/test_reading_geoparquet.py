@@ -1,4 +1,4 @@
-"""Parquet as publishers write it: which column is geometry, how it is encoded, and in which coordinate system."""
+"""Parquet files of publishers: geometry columns, their encodings, and their coordinate reference systems."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def described(**column: Any) -> dict[str, Any]:
 
 
 class _Wkb(pa.ExtensionType):
-    """GeoArrow's type, from which pyarrow writes Parquet's own when it is registered."""
+    """GeoArrow's type, which pyarrow writes as Parquet's geometry type when it is registered."""
 
     def __init__(self, said: str) -> None:
         self.said = said
@@ -102,19 +102,19 @@ def test_parquets_own_type(tmp_path: Path, crs: Any, expected: str, stored: bool
     assert read(path)[:3] == (["n"], expected, ["POINT (-75 45)"])
 
 
-def test_edges_on_the_sphere_are_told(tmp_path: Path) -> None:
+def test_edges_on_the_sphere_are_reported(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "OGC:CRS84", edges="spherical")
     assert read(path)[3] == {"geometry_column": "geometry", "source_edges": "spherical"}
 
 
-def test_an_own_type_that_knows_no_system_wants_one(tmp_path: Path) -> None:
+def test_a_parquet_type_without_a_system_requires_one(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "srid:0")
     with pytest.raises(DataError, match=r"does not say the coordinate reference system.*Declare processing\.crs"):
         read(path)
     assert read(path, crs="EPSG:3347")[1] == "EPSG:3347"
 
 
-def test_a_system_that_is_said_to_stand_elsewhere_and_does_not(tmp_path: Path) -> None:
+def test_a_reference_to_a_missing_system_is_refused(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "projjson:my_crs")
     with pytest.raises(DataError, match="does not say the coordinate reference system"):
         read(path)
@@ -151,7 +151,7 @@ def test_geo_metadata_and_the_columns_type_must_not_contradict_each_other(tmp_pa
     assert read(path, crs="EPSG:3347", override_crs=True)[1] == "EPSG:3347"
 
 
-def test_wkb_that_nothing_describes(tmp_path: Path) -> None:
+def test_wkb_without_metadata(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", PLAIN)
     with pytest.raises(DataError, match=r"geometry may be it\. Declare processing\.geometry_column: geometry and"):
         read(path)
@@ -177,7 +177,7 @@ def test_the_reference_system_within_the_geometries_must_not_contradict_the_file
     assert read(path, geometry_column="geometry", crs="EPSG:3978", override_crs=True)[1] == "EPSG:3978"
 
 
-def test_bytes_that_are_no_wkb_are_not_taken_for_geometry(tmp_path: Path) -> None:
+def test_bytes_that_are_not_wkb_are_not_read_as_geometry(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", pa.table({"n": [1], "shape": pa.array([b"\x89PNG...."])}))
     with pytest.raises(DataError, match=r"which column is its geometry; it has n, shape"):
         read(path, crs="EPSG:4326")
@@ -256,7 +256,7 @@ def test_native_encodings_with_heights_and_interleaved(tmp_path: Path) -> None:
     assert read(write(tmp_path / "b.parquet", pa.table({"geometry": pairs}), geo))[2] == ["LINESTRING (1 2, 4 5)"]
 
 
-def test_what_is_not_of_its_encoding_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_is_not_in_its_encoding_is_refused(tmp_path: Path) -> None:
     table = pa.table({"geometry": pa.array([{"a": 1.0}])})
     with pytest.raises(DataError, match="as geometry in polygon encoding, but its type is struct"):
         read(write(tmp_path / "a.parquet", table, described(encoding="polygon")))
@@ -264,7 +264,7 @@ def test_what_is_not_of_its_encoding_is_refused(tmp_path: Path) -> None:
         read(write(tmp_path / "b.parquet", table, described(encoding="box")))
 
 
-def test_a_table_leaves_geometry_out_and_says_so(tmp_path: Path) -> None:
+def test_a_table_omits_geometry_and_reports_it(tmp_path: Path) -> None:
     native = parquet.read(with_own_type(tmp_path / "a.parquet", "EPSG:3347"), TableProcessing(kind="table"))
     assert native.attributes.names == ["n"]
     assert native.report == {"columns_left_out": ["geometry"]}

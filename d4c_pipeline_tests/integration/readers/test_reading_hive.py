@@ -1,4 +1,4 @@
-"""Folders that name a column: it becomes one, and a file that says something else is refused."""
+"""Partition columns in the path of a file, and refusals of files that contradict their path."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def read(tmp_path: Path, files: dict[str, pa.Table | str], **processing: Any) ->
     return native.collect()[0], native.report
 
 
-def one(**columns: list[Any]) -> pa.Table:
+def frame(**columns: list[Any]) -> pa.Table:
     return pa.table(columns)
 
 
 def test_the_column_in_the_path_becomes_a_column_of_text(tmp_path: Path) -> None:
-    files = {f"data/pruid={code}/year=2021/part-0.parquet": one(n=[int(code)]) for code in ("24", "35", "08")}
+    files = {f"data/pruid={code}/year=2021/part-0.parquet": frame(n=[int(code)]) for code in ("24", "35", "08")}
     table, report = read(tmp_path, files)
     assert table.to_pydict() == {"n": [8, 24, 35], "pruid": ["08", "24", "35"], "year": ["2021"] * 3}
     assert report["path_columns"] == "pruid, year"
 
 
-def test_of_a_single_file_and_of_text_too(tmp_path: Path) -> None:
+def test_partition_columns_of_a_single_file_and_of_text(tmp_path: Path) -> None:
     table, _ = read(tmp_path, {"pruid=24/part-0.csv": "n\n1\n2\n"}, append=False)
     assert table.to_pydict() == {"n": ["1", "2"], "pruid": ["24", "24"]}
 
 
 def test_nulls_and_encoded_values(tmp_path: Path) -> None:
     files = {
-        "name=Montr%C3%A9al%2FLaval/0.parquet": one(n=[1]),
-        "name=__HIVE_DEFAULT_PARTITION__/0.parquet": one(n=[2]),
+        "name=Montr%C3%A9al%2FLaval/0.parquet": frame(n=[1]),
+        "name=__HIVE_DEFAULT_PARTITION__/0.parquet": frame(n=[2]),
     }
     table, _ = read(tmp_path, files)
     assert dict(zip(table["n"].to_pylist(), table["name"].to_pylist(), strict=True)) == {1: "Montréal/Laval", 2: None}
@@ -64,7 +64,7 @@ def test_nulls_and_encoded_values(tmp_path: Path) -> None:
     ("own", "path"), [([24, 24], "24"), (["24"], "24"), ([8], "08"), ([True], "true"), ([None], "")]
 )
 def test_a_column_of_the_file_that_agrees_stays(tmp_path: Path, own: list[Any], path: str) -> None:
-    table, _ = read(tmp_path, {f"PRUID={path}/0.parquet": one(n=list(range(len(own))), pruid=own)})
+    table, _ = read(tmp_path, {f"PRUID={path}/0.parquet": frame(n=list(range(len(own))), pruid=own)})
     assert table.column_names == ["n", "pruid"]
     assert table["pruid"].to_pylist() == own
 
@@ -72,12 +72,12 @@ def test_a_column_of_the_file_that_agrees_stays(tmp_path: Path, own: list[Any], 
 @pytest.mark.parametrize("own", [[24, 35], [None, 24], ["x", "24"]])
 def test_a_column_of_the_file_that_disagrees_is_refused(tmp_path: Path, own: list[Any]) -> None:
     with pytest.raises(DataError, match=r"Column pruid of pruid=24/0\.parquet has the value .* folder states '24'"):
-        read(tmp_path, {"pruid=24/0.parquet": one(n=[1, 2], pruid=own)})
+        read(tmp_path, {"pruid=24/0.parquet": frame(n=[1, 2], pruid=own)})
 
 
 def test_a_path_that_contradicts_itself(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has two values of a: 1 and 2"):
-        read(tmp_path, {"a=1/a=2/0.parquet": one(n=[1])})
+        read(tmp_path, {"a=1/a=2/0.parquet": frame(n=[1])})
 
 
 def test_features_keep_their_geometry_last(tmp_path: Path) -> None:
@@ -92,5 +92,5 @@ def test_features_keep_their_geometry_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("member", ["a/b.parquet", "=1/b.parquet", "a=1.parquet", "b.parquet"])
-def test_other_paths_say_nothing(member: str) -> None:
+def test_other_paths_have_no_columns(member: str) -> None:
     assert hive.columns_of(member) == {}

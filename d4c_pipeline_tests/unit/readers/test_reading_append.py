@@ -1,4 +1,4 @@
-"""Files and layers appended: schemas unified by rule, or a refusal that names what clashes."""
+"""Appending of files and layers: unified schemas, and refusals that name the clashes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_different_reference_systems_are_refused() -> None:
     assert append([part("a", table, degrees), part("b", table, degrees)]).collect()[0].num_rows == 2
 
 
-def test_equal_reference_systems_in_other_spellings_are_one_and_the_remedy_for_others_works() -> None:
+def test_spellings_of_a_reference_system_are_equal_and_the_remedy_for_other_systems_works() -> None:
     table = pa.table({"n": [1], GEOMETRY_COLUMN: pa.array([b""], pa.binary())})
     spellings = ["EPSG:4326", "OGC:CRS84", "+proj=longlat +datum=WGS84"]
     native = append([part(text, table, pyproj.CRS(text)) for text in spellings])

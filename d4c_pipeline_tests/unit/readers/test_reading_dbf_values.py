@@ -1,4 +1,4 @@
-"""Values of DBF files as their bytes have them, where GDAL would change them."""
+"""Values of DBF files that GDAL would change, read from the bytes."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def column(tmp_path: Path, kind: str, width: int, decimals: int, values: list[by
         ("N", 9, 0, [b"1", b"12*"], ["1", "12*"]),
         ("N", 12, 3, [b"0.500", b"12,345"], ["0.500", "12,345"]),
         ("F", 12, 3, [b"0.500", b"-"], ["0.500", "-"]),
-        # What is a number in another form stays one.
+        # A number in another form stays a number.
         ("N", 9, 0, [b"+1", b"2        ", b"", b"\0\0"], [1, 2, None, None]),
         ("F", 13, 11, [b"1.5e+002", b".5", b"-2."], [150.0, 0.5, -2.0]),
-        # Overflow: the publisher's program had no room.
+        # Overflow: the value does not fit the width of its field.
         ("N", 4, 0, [b"12", b"****"], [12, None]),
-        # Whole numbers that a float does not hold, and those that it does.
+        # Integers that a float does not hold, and integers that it holds.
         ("N", 19, 0, [b"1234567890123456789", b"1"], [1234567890123456789, 1]),
         ("N", 20, 0, [b"12345678901234567891", b"1"], ["12345678901234567891", "1"]),
         ("N", 20, 0, [b"9007199254740992", b"1"], [9007199254740992.0, 1.0]),

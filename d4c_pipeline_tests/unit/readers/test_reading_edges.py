@@ -1,4 +1,4 @@
-"""What stands above the names and below the rows of delimited text: asked for, never taken for names or rows."""
+"""Titles, notes and totals above the header and below the rows of delimited text: refused until they are declared."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BODY = "Province,Dwellings,Rate\nQuebec,100,1.5\nOntario,200,\n"
         ("Name,Count,Share\n", 2),  # in another language: words above numbers
     ],
 )
-def test_names_further_down_are_asked_for(tmp_path: Path, above: str, line: int) -> None:
+def test_a_header_further_down_must_be_declared(tmp_path: Path, above: str, line: int) -> None:
     path = written(tmp_path, above + BODY)
     with pytest.raises(DataError, match=f"line {line} has 'Province, Dwellings, Rate'") as refusal:
         read(path)
@@ -51,7 +51,7 @@ def test_names_further_down_are_asked_for(tmp_path: Path, above: str, line: int)
     assert read(path, header_row=line)[0] == ROWS
 
 
-def test_a_row_of_units_is_asked_for(tmp_path: Path) -> None:
+def test_a_row_of_units_must_be_declared(tmp_path: Path) -> None:
     path = written(tmp_path, "site,depth,temp\nname,metres,deg C\nA,1.5,4\nB,2,5\n")
     with pytest.raises(DataError, match="line 2 has 'name, metres, deg C'"):
         read(path)
@@ -70,11 +70,11 @@ def test_a_row_of_units_is_asked_for(tmp_path: Path) -> None:
         "code,value\nA,..\nB,F\nC,3\n",
     ],
 )
-def test_first_lines_that_are_names_are_taken(tmp_path: Path, content: str) -> None:
+def test_a_header_in_the_first_line_is_detected(tmp_path: Path, content: str) -> None:
     assert len(read(written(tmp_path, content))[0]) == content.count("\n") - 1
 
 
-def test_a_file_without_names_is_asked_for_them(tmp_path: Path) -> None:
+def test_names_of_a_file_without_a_header_must_be_declared(tmp_path: Path) -> None:
     path = written(tmp_path, "1,Ottawa,45.42\n2,Québec,46.81\n")
     with pytest.raises(DataError, match=r"Line 1 of a\.csv .'1, Ottawa, 45.42'. looks like a row") as refusal:
         read(path)
@@ -127,15 +127,15 @@ def test_delimiters_at_the_end_are_no_columns(tmp_path: Path) -> None:
     expected = [{"id": "1", "name": "A"}, {"id": "2", "name": "B"}]
     for content in (
         "id,name,\n1,A,\n2,B,\n",  # on every line
-        "id,name,,\n1,A\n2,B\n",  # on the names alone
-        "id,name\n1,A,\n2,B,\n",  # on the rows alone
-        "id,name,\n1,A,\n2,B,\n,,\n,,\n",  # and rows of nothing
+        "id,name,,\n1,A\n2,B\n",  # in the header only
+        "id,name\n1,A,\n2,B,\n",  # in the rows only
+        "id,name,\n1,A,\n2,B,\n,,\n,,\n",  # and empty rows
     ):
         for ragged in ("refuse", "pad"):
             rows, report = read(written(tmp_path, content), ragged=ragged)
             assert rows == expected, content
             assert report.get("empty_rows", 0) == content.count("\n,,")
-    # What has a value is kept, or has no name to go by.
+    # A field with a value is kept, or refused without a name.
     assert read(written(tmp_path, "id,name,\n" + "1,A,\n" * 300 + "2,B,x\n"))[0][300] == {
         "id": "2", "name": "B", "column_3": "x",
     }  # fmt: skip
@@ -160,7 +160,7 @@ def test_numbers_by_declared_marks_are_rewritten_but_not_codes(tmp_path: Path) -
 
 
 def test_numbers_with_both_decimal_marks_in_a_column_are_refused(tmp_path: Path) -> None:
-    # 1.234 is one thousand and more, or one and a fraction: by the decimal comma it is the first.
+    # 1.234 is ambiguous: the decimal comma makes its point a thousands separator.
     path = written(tmp_path, "v;lat\n1.234;45.5\n5,5;46.5\n")
     with pytest.raises(
         DataError, match=r"Column v has numbers with a decimal comma .'5,5'. and with a point .'1.234'."

@@ -62,12 +62,12 @@ def test_text_in_a_wrong_encoding_is_recognised(text: str) -> None:
         "Žižek, Škoda, ŠKODA, ŒUVRE, SŒUR, Œdipe, 25‰, Brand™, 1½ lb, ‚Wort‘, „Wort“, Nord–Sud, valeur†, L’HAŸ",
     ],
 )
-def test_right_text_is_left_alone(text: str) -> None:
+def test_correct_text_is_not_mojibake(text: str) -> None:
     assert not is_mojibake(text)
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyzéèêëàâäçîïôöùûüÿÉÈÀÇ '-’", min_size=1))
-def test_french_is_no_mojibake_and_is_one_after_a_wrong_decoding(text: str) -> None:
+def test_french_is_mojibake_only_after_a_wrong_decoding(text: str) -> None:
     text = text.replace("’", " ")
     lower = text.lower()
     assert not is_mojibake(lower)
@@ -84,7 +84,7 @@ def test_a_column_is_counted_with_examples() -> None:
 
 
 @given(st.lists(st.sampled_from([*WRONG, FRENCH, "plain", "Québec"]), min_size=1, max_size=20))
-def test_a_column_is_judged_as_its_values_are(values: list[str]) -> None:
+def test_a_column_counts_the_mojibake_of_its_values(values: list[str]) -> None:
     assert mojibake(pa.array(values)).count == sum(map(is_mojibake, values))
 
 
@@ -110,7 +110,7 @@ def test_text_of_other_machines_is_read_right_or_refused(tmp_path: Path, name: s
 
 
 def test_words_that_fit_several_encodings_or_none_are_refused(tmp_path: Path) -> None:
-    # 8E is A with diaeresis in cp850 and with grave in cp863.
+    # 8E is A with diaeresis in cp850, A with grave in cp863.
     (tmp_path / "a.csv").write_bytes(b"x\nQu\x82bec\n\x8e\x85\n")
     with pytest.raises(
         DataError, match=r"a\.csv is ambiguous: a word reads Qu‚bec in Windows-1252, Québec in DOS"
@@ -122,14 +122,14 @@ def test_words_that_fit_several_encodings_or_none_are_refused(tmp_path: Path) ->
         detect(tmp_path / "b.csv")
 
 
-def test_utf8_with_a_broken_line_is_told(tmp_path: Path) -> None:
+def test_utf8_with_a_broken_line_is_refused(tmp_path: Path) -> None:
     content = "x\n" + "Québec, Montréal\n" * 9
     (tmp_path / "a.csv").write_bytes(content.encode() + "Gaspé\n".encode("cp1252"))
     with pytest.raises(DataError, match=r"a\.csv is UTF-8 text, except line 11"):
         detect(tmp_path / "a.csv")
 
 
-def test_names_of_all_places_are_no_mojibake_and_told_apart(fixtures: Path, tmp_path: Path) -> None:
+def test_names_of_all_places_are_not_mojibake_and_their_encoding_is_detected(fixtures: Path, tmp_path: Path) -> None:
     sql = (fixtures / "13_dguid_names_2021/geographies.sql").read_text("utf-8")
     names = sorted({name for name in re.findall(r"'([^'\n]{2,80})'", sql) if not name.isascii()})
     names = [name for name in names if not re.search("[\x80-\x9f]", name)]  # some are wrong there
@@ -147,7 +147,7 @@ def test_names_of_all_places_are_no_mojibake_and_told_apart(fixtures: Path, tmp_
                 continue
             assert path.read_bytes().decode(found) == text
             right[name] += 1
-    # cp863 is cp850 but for capitals, and both may fit.
+    # cp863 and cp850 differ only in capitals, so both may fit.
     assert (right["cp1252"], right["mac_roman"]) == (37, 37)
     assert right["cp850"] >= 25
 
@@ -165,10 +165,10 @@ def table(path: Path, values: list[bytes], driver: int) -> Path:
 
 
 def test_ansi_of_a_dbf_is_what_its_bytes_are(tmp_path: Path) -> None:
-    # 0x57 is written by programs that write UTF-8, and by those that write Windows-1252.
+    # Programs that write UTF-8 and programs that write Windows-1252 both write 0x57.
     assert dbf.dbf_encoding(table(tmp_path / "a.dbf", ["Québec".encode(), b"x"], 0x57)) == "utf-8"
     assert dbf.dbf_encoding(table(tmp_path / "b.dbf", ["Québec".encode("cp1252")], 0x57)) == "cp1252"
-    # One value is cut within a character by the width of its field, as UTF-8 often is.
+    # The width of the field splits the last character of a value, as often in UTF-8.
     cut = ["é".encode() * 10, b"a" + "é".encode() * 10]
     assert dbf.dbf_encoding(table(tmp_path / "c.dbf", cut, 0)) == "utf-8"
 

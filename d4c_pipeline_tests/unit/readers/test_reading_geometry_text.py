@@ -1,4 +1,4 @@
-"""Geometry as text: every spelling becomes the WKB that it means, and what is none is named."""
+"""Geometry as text: conversion of every spelling to WKB, and refusals that name text that is not geometry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_nulls_blanks_and_several_spellings_in_one_column() -> None:
     "text",
     ["SRID=3347;POINT (1 2)", shapely.to_wkb(shapely.set_srid(POINT, 3347), hex=True, include_srid=True)],
 )
-def test_another_reference_system_is_told(text: str) -> None:
+def test_another_reference_system_is_refused(text: str) -> None:
     with pytest.raises(GeometryTextError) as raised:
         to_wkb([POINT.wkb_hex, text], "4326")
     assert raised.value.srid == 3347
@@ -98,7 +98,7 @@ def test_types_that_geos_does_not_read(text: str, wkt: str | None) -> None:
         "(1 2)",
     ],
 )
-def test_what_is_no_geometry_is_named(text: str) -> None:
+def test_text_that_is_not_geometry_is_named(text: str) -> None:
     with pytest.raises(GeometryTextError) as raised:
         to_wkb(["POINT (1 2)", text], "4326")
     assert str(raised.value) == text
