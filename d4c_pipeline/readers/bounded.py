@@ -18,8 +18,8 @@ from d4c_pipeline.readers.member import Member
 from d4c_pipeline.tables.native import Native
 
 _ROWS = 1_000_000  # a view may join tables, and a cycle of SQLite's pages gives rows without end
-# Sources of refused rows that this process keeps open. Closing a source waits until GDAL has read ahead, which may take
-# longer than a build may run (a cycle of SQLite's pages: more than 40 s). The process ends after the refusal.
+# Sources of refused rows that this process keeps open. Closing a source waits for GDAL's read-ahead, which may not end
+# (a cycle of SQLite's pages took more than 40 s) and would block the error. The process ends after the error.
 _LEFT_OPEN: list[Iterator[pa.RecordBatch]] = []
 
 

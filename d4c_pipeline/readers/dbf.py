@@ -46,7 +46,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a DBF file: version, number of records, `size` of the header and of a record in bytes, columns."""
+    """The header of a DBF file: version, number of records, sizes of the header and of a record in bytes, columns."""
 
     version: int
     records: int

@@ -49,8 +49,8 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
 
     Columns with a value that GDAL would change, and columns declared as strings, become text: the bytes without
     surrounding blanks. Integers of more than 18 digits become int64 if all of them fit. A number that overflowed its
-    width (`****`) is null and counted. Raises DataError for columns whose values are in another file (memo), unless
-    they are dropped.
+    width (`****`) is null and counted. Raises DataError for columns of other types, such as memo with its values in
+    another file, unless they are dropped.
     """
     header = dbf.header(table)
     records = _records(table, header)
@@ -74,7 +74,7 @@ def examine(table: Path, names: Sequence[str], encoding: str, processing: Proces
             types[name], makers[name] = _FOXPRO[each.kind], _foxpro_maker(each)
         elif each.kind != "C" and name not in processing.drop:
             raise DataError(
-                f"Column {name} of {table.name} is of dBASE's type {each.kind}, whose values are in another file",
+                f"Column {name} of {table.name} is of dBASE's type {each.kind}, which is not supported",
                 f"Declare processing.drop: [{name}]",
             )
         elif each.kind != "C":

@@ -24,16 +24,16 @@ from d4c_pipeline.tables.native import Native, Part, with_rows
 
 # ruff: noqa: PLC0415
 
-_NAMED = 3  # files in a message of progress
+_LISTED = 3  # files
 
 
 def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads: int | None = None) -> Native:
-    """Open the files and layers that `processing` declares among `natives`; unpack archives into the folder `work`.
+    """Open the members of `natives` that `processing` declares; archives are unpacked under the existing folder `work`.
 
-    `threads` changes the speed, never the rows or their order. Errors in the first rows are raised here, later ones by
-    the batches. Raises DataError for files that can't be read as declared, are empty, or can't be appended.
+    `threads` changes the speed, never the rows or their order. The first rows are read at once, so that this function
+    raises their errors. Raises DataError for files that can't be read as declared, are empty, or can't be appended.
     """
-    activity.now(f"unpacking {', '.join(native.name for native in natives[:_NAMED])}")
+    activity.now(f"unpacking {', '.join(native.name for native in natives[:_LISTED])}")
     members = _chosen(processing, natives, work)
     limits = Limits.from_environment()
     parts = [part for member in members for part in _limited(member, processing, threads, limits)]
@@ -47,7 +47,7 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
         native = append.append(parts)
     else:
         native = parts[0].open()
-    name = "The selection of files" if processing.append else native.name
+    name = "The delivery" if processing.append else native.name
     empty = DataError(f"{name} has no rows", "Check what the source delivers")
     return replace(native, batches=with_rows(native.batches, lambda: empty))
 
@@ -79,7 +79,7 @@ def _parts(member: Member, processing: Processing, threads: int | None) -> list[
 
 
 def _origin(part: Part, *, several: bool) -> str:
-    # The file identifies a part, with its layer if a file can have several.
+    # The file name distinguishes parts, together with the layer if a file can have several.
     if part.layer is None or Path(part.member).stem == part.layer:
         return part.member
     return f"{part.member}:{part.layer}" if several else part.layer
@@ -90,8 +90,8 @@ def _with_origin(part: Part, name: str) -> Part:
         native = part.open()
         if name in native.attributes.names:
             raise DataError(
-                f"{part.member} already has a column {name}, which is declared as origin_column",
-                "Declare another name as processing.origin_column",
+                f"The data already has a column {name}, which is declared as origin_column",
+                "Declare another origin_column",
             )
         position = len(native.attributes)
 

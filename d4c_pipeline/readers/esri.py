@@ -180,7 +180,7 @@ class _Labels:
 
 
 def _mapped(codes: pa.Array, labels: Mapping[Any, str]) -> pa.Array:
-    # Codes are compared as text: servers write those of a domain as numbers or as text, for any type of field.
+    # Codes are compared as text: servers write the codes of a domain as numbers or as text, for any type of field.
     at = pc.index_in(_texts(codes), value_set=pa.array([_text(code) for code in labels], pa.string()))
     return pa.array(list(labels.values()), pa.string()).take(at)
 
