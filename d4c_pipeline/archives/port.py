@@ -161,7 +161,7 @@ class Archive(Protocol):
         ...
 
     def has_open_version(self, record_id: str) -> bool:
-        """Say whether the concept of a published record, its newest, has an open draft, whoever opened it."""
+        """Return whether the concept of a published record, its newest, has an open draft, whoever opened it."""
         ...
 
     def reserve_doi(self, draft: Draft) -> Draft:

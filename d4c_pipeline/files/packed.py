@@ -63,7 +63,7 @@ class Packed:
     checksum: int | None = None
 
     def repeats(self, other: Packed) -> bool:
-        """Say whether both are one file: of the same length and checksum."""
+        """Return whether both are one file: of the same length and checksum."""
         return self.checksum is not None and (self.size, self.checksum) == (other.size, other.checksum)
 
 

@@ -26,7 +26,7 @@ _NAME_BYTES = 255  # of a file or folder, on the disks there are
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether the file begins as an archive does (a broken one too: `unpack` then says what is wrong with it)."""
+    """Return whether the file begins as an archive does; `unpack` then reports a broken archive."""
     return _format(path) is not None
 
 

@@ -1,7 +1,7 @@
 """A layer of an ArcGIS FeatureServer or MapServer, fetched page by page by object id into one Esri JSON file.
 
-Reference: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/ ; how it
-is asked is `arcgis_service.py`, the pages and their file are `arcgis_pages.py`, reading it belongs to `readers`.
+Reference: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/ . Requests
+belong to `arcgis_service.py`, pages and their file to `arcgis_pages.py`, reading the file to `readers`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WELL = 8  # pages in a row after which larger ones are tried again
 
 
 class ArcGisLayer(WebSource[ArcGisSource]):
-    """One layer or table (a `Source`, see `port.py`), of which the source only ever serves the current state."""
+    """A layer or table (a `Source`, see `port.py`). The server serves only its current state."""
 
     def _addresses(self) -> tuple[str, ...]:
         return (self._declared.layer,)
@@ -50,10 +50,9 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         return (self._served(self._layer()),)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return time of the last edit, fields and number of rows, in two requests. See `Source.observe`.
+        """Return the time of the last edit, the fields and the row count, in two requests. See `Source.observe`.
 
-        Of a layer that does not say when it was edited (`Layer.edited` is None) an edit that leaves the number of rows
-        as it was is not seen.
+        If the layer states no time of edit (`Layer.edited` is None), an edit that keeps the row count goes unnoticed.
         """
         layer = self._layer()
         fields = hashlib.sha256(json.dumps(layer.fields, sort_keys=True).encode()).hexdigest()[:16]
@@ -62,17 +61,17 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         return Fingerprint((FileMark(self._url, shape, moment, None, shows_edits=moment is not None),))
 
     def describe(self, vintage: Vintage) -> Described | None:
-        """Return the layer's name and description, which a server has in one language."""
+        """Return the layer's name and description. A server has them in one language."""
         layer = self._layer()
         return Described((layer.name, ""), (layer.description, ""), ((), ()))
 
     def fetch(
         self, vintage: Vintage, into: Path, known: Sequence[NativeFile] = (), progress: Progress | None = None
     ) -> tuple[Fetched, ...]:
-        """Fetch all rows into one file. See `Source.fetch`; a page that is here is not asked for again.
+        """Fetch all rows into one file. See `Source.fetch`. Pages on the disk are not requested again.
 
-        Raises TransientError when the layer was edited meanwhile, and SourceError when the numbers of rows that it
-        counts, lists and sends don't agree.
+        Raises TransientError when the layer was edited meanwhile, and SourceError when the server counts, lists and
+        sends different numbers of rows.
         """
         with storage_errors(f"write in {into}"):
             into.mkdir(parents=True, exist_ok=True)
@@ -82,20 +81,20 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         ids = self._object_ids(layer, count)
         name = f"{files.file_names([quote(layer.name, safe='')])[0]}.json"
         pages = Pages(into / f".{name}.pages", layer, ids)
-        tell = partial(_tell, progress, name, len(ids))
+        report = partial(_report_rows, progress, name, len(ids))
         if layer.id_field is None:
-            self._fetch_by_offset(pages, layer, count or 0, tell)
+            self._fetch_by_offset(pages, layer, count or 0, report)
         else:
-            self._fetch_pages(pages, layer, min(self._declared.page_size, layer.most_rows), tell)
+            self._fetch_pages(pages, layer, min(self._declared.page_size, layer.most_rows), report)
         self._require_all(pages, layer, ids, count)
         arrived = pages.assemble(into / name, self._url)
         pages.forget()
-        alike = [one for one in known if (one.url, one.size) == (arrived.url, arrived.size)]
+        alike = [retained for retained in known if (retained.url, retained.size) == (arrived.url, arrived.size)]
         sha256 = sha256_of(arrived.path) if alike else None
-        return (next((one for one in alike if one.sha256 == sha256), arrived),)
+        return (next((retained for retained in alike if retained.sha256 == sha256), arrived),)
 
     def _require_all(self, pages: Pages, layer: Layer, ids: Sequence[int], count: int | None) -> None:
-        """Compare what came with what the server counts and lists, before and after."""
+        """Compare the rows received with the count and the object ids of the server, before and after the fetch."""
         after, again = self._layer(), self._count()
         listed_again = ids if again is not None or layer.id_field is None else self._object_ids(layer, None)
         if after.edited != layer.edited or again != count or listed_again != ids:
@@ -114,13 +113,13 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         if layer.id_field is not None and came != len(ids):
             _LOG.warning("%s sends %s rows for %s object ids: they are not unique", self._url, came, len(ids))
 
-    def _fetch_by_offset(self, pages: Pages, layer: Layer, count: int, tell: Callable[[int], None]) -> None:
-        """Fetch the rows of a layer without object ids: in one answer, or in pages of an order over all fields."""
+    def _fetch_by_offset(self, pages: Pages, layer: Layer, count: int, report: Callable[[int], None]) -> None:
+        """Fetch the rows of a layer without object ids: in one response, or in pages ordered by all fields."""
         size = min(self._declared.page_size, layer.most_rows)
         if count > size and not layer.order:
             raise SourceError(
-                f"{self._url} has no object ids, {count:,} rows, and sends {layer.most_rows:,} at once",
-                "Narrow where until they are few enough, or ask the publisher for object ids",
+                f"{self._url} has no object ids and {count:,} rows, and sends at most {layer.most_rows:,} per request",
+                "Narrow where until one request suffices, or ask the publisher for object ids",
             )
         while pages.rows < count:
             span = {"resultOffset": str(pages.rows), "resultRecordCount": str(size), "orderByFields": layer.order}
@@ -128,11 +127,11 @@ class ArcGisLayer(WebSource[ArcGisSource]):
                 "/query", where=self._declared.where, **self._wanted(layer), **(span if count > size else {})
             )
             if not pages.keep_unnumbered(answer):
-                break  # the numbers are compared in the end
-            tell(pages.rows)
+                break  # `_require_all` compares the numbers
+            report(pages.rows)
 
-    def _fetch_pages(self, pages: Pages, layer: Layer, most: int, tell: Callable[[int], None]) -> None:
-        """Fetch what is missing; a page that the server can't manage in halves, down to a single row."""
+    def _fetch_pages(self, pages: Pages, layer: Layer, most: int, report: Callable[[int], None]) -> None:
+        """Fetch the missing pages. A page that the server fails on is halved, down to a single row."""
         patience = self._service.web.patience
         if self._service.by_get:
             most = min(most, LONGEST_QUERY // (len(str(pages.last_id)) + 3))
@@ -149,31 +148,31 @@ class ArcGisLayer(WebSource[ArcGisSource]):
                     size, well = len(ids) // 2, 0
                 else:
                     persist(partial(self._keep, pages, ids, layer), self._url, patience, self._pause)
-            if well >= _WELL:  # one row that is hard to draw must not slow down all after it
+            if well >= _WELL:  # one difficult row must not slow down the rows after it
                 size, well = min(most, size * 2), 0
-            tell(pages.rows_here)
+            report(pages.rows_here)
             if time.monotonic() > deadline:
                 raise TransientError(
-                    f"{self._url} was not here after {patience.whole_timeout:,.0f} s",
-                    "Try again, it goes on with the next page; or raise timeouts.whole",
+                    f"{self._url} was not complete after {patience.whole_timeout:,.0f} s",
+                    "Try again: the fetch resumes at the next page; or raise timeouts.whole",
                 )
 
     def _keep(self, pages: Pages, ids: Sequence[int], layer: Layer) -> None:
         pages.keep(ids, self._rows(ids, layer))
 
     def _rows(self, ids: Sequence[int], layer: Layer) -> Document:
-        """One page, in one attempt. By POST: a thousand ids are more than an address may hold."""
+        """Request one page once. By POST: a thousand ids exceed the length of an address."""
         return self._service.ask("/query", objectIds=",".join(map(str, ids)), **self._wanted(layer))
 
     def _wanted(self, layer: Layer) -> dict[str, str]:
-        # Curves would come instead of rings and paths, which no reader of Esri JSON knows.
+        # True curves would replace rings and paths, and no reader of Esri JSON supports them.
         wanted = {"outFields": ",".join(self._declared.fields) or "*", "returnGeometry": "true"}
         wanted |= {"returnTrueCurves": "false"} if layer.geometry_type else {}
-        # Measures are left out: GDAL reads those of a line without heights as heights (3.11).
+        # Without measures: GDAL 3.11 reads the measures of a line without heights as heights.
         return wanted | ({"returnZ": "true"} if layer.has_z else {})
 
     def _object_ids(self, layer: Layer, count: int | None) -> tuple[int, ...]:
-        """The ids of all rows, each once. Servers that cap the list are asked for what follows its end."""
+        """Return the ids of all rows, each once. If the server caps the list, request the ids after its last."""
         if layer.id_field is None:
             if not count:
                 raise SourceError(
@@ -201,7 +200,7 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         return tuple(sorted(ids))
 
     def _count(self) -> int | None:
-        """The number of rows; None of a server that can't count."""
+        """Return the row count, None if the server can't count."""
         answer = self._service.if_supported("/query", where=self._declared.where, returnCountOnly="true") or {}
         count = answer.get("count")
         return count if isinstance(count, int) else None
@@ -216,7 +215,7 @@ class ArcGisLayer(WebSource[ArcGisSource]):
     def _served(self, layer: Layer) -> Vintage:
         if layer.edited is None:
             raise SourceError(
-                f"{self._url} does not say when it was last edited, so its vintage can't be discovered",
+                f"{self._url} states no time of its last edit, so its vintage can't be discovered",
                 "List the vintage in the dataset's definition",
             )
         return day_of(layer.edited, self._url)
@@ -226,6 +225,6 @@ class ArcGisLayer(WebSource[ArcGisSource]):
         return Service(self._web, self._url, self._pause)
 
 
-def _tell(progress: Progress | None, name: str, total: int, done: int) -> None:
+def _report_rows(progress: Progress | None, name: str, total: int, done: int) -> None:
     if progress is not None:
-        progress(name, done, total)  # rows: nobody knows how many bytes there will be
+        progress(name, done, total)  # rows: the number of bytes is unknown

@@ -1,6 +1,6 @@
 """The rows of an ArcGIS layer on their way into one file: pages kept on the disk, then put together by object id.
 
-Asking the server is `arcgis.py`. The file is an Esri JSON feature set (https://developers.arcgis.com/documentation/
+Requests belong to `arcgis.py`. The file is an Esri JSON feature set (https://developers.arcgis.com/documentation/
 common-data-types/featureset-object.htm) with the layer's own fields, domains and types.
 """
 
@@ -20,7 +20,7 @@ from d4c_pipeline.model.errors import SourceError, TransientError
 from d4c_pipeline.sources.port import Arrived
 
 Document = dict[str, Any]
-_DEFAULT_ROWS = 1000  # what a server allows that doesn't say
+_DEFAULT_ROWS = 1000  # of a server that states no maximum
 _NOTE = "layer.json"
 _UNSORTABLE = frozenset({"esriFieldTypeGeometry", "esriFieldTypeBlob", "esriFieldTypeRaster", "esriFieldTypeXML"})
 _CURVES = ("curveRings", "curvePaths")
@@ -28,10 +28,10 @@ _CURVES = ("curveRings", "curvePaths")
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer says of itself. `fields` are as the server has them, with domains; `edited`: None where not told.
+    """The description of a layer. `fields` are the server's, with domains. `edited`: None if not stated.
 
-    `id_field`: None where rows have no object ids; `order` then is what pages are ordered by, empty where the server
-    sends no pages. `told`: what readers of the file have to know besides, under the names of the service.
+    `id_field`: None if rows have no object ids; pages are then ordered by `order`, which is empty if the server sends
+    no pages. `extra`: further members of the feature set that readers need, under the names of the service.
     """
 
     name: str
@@ -43,19 +43,17 @@ class Layer:
     edited: datetime | None
     has_z: bool = False
     order: str = ""
-    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def read(cls, document: Mapping[str, Any], url: str) -> Layer:
-        """Read the answer to `<layer>?f=json`. Raises SourceError when it describes no layer or table."""
+        """Read the response to `<layer>?f=json`. Raises SourceError if it describes no layer or table."""
         fields = tuple(cast("list[Document]", document.get("fields") or []))
         id_field = document.get("objectIdField") or next(
             (each["name"] for each in fields if each.get("type") == "esriFieldTypeOID"), None
         )
         if not fields and id_field is None:
-            raise SourceError(
-                f"{url} is no layer with object ids", "Name a layer or table, such as .../FeatureServer/0"
-            )
+            raise SourceError(f"{url} is not a layer or table", "Declare a layer or table, such as .../FeatureServer/0")
         editing = cast("Mapping[str, int | None]", document.get("editingInfo") or {})
         moment = editing.get("dataLastEditDate") or editing.get("lastEditDate")
         can = cast("Mapping[str, Any]", document.get("advancedQueryCapabilities") or {})
@@ -70,31 +68,31 @@ class Layer:
             edited=None if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
             has_z=document.get("hasZ") is True and bool(document.get("geometryType")),
             order=",".join(sortable) if can.get("supportsPagination") and can.get("supportsOrderBy") else "",
-            told=_told(document),
+            extra=_extra(document),
         )
 
 
-def _told(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Subtypes with their domains, and that dates are in no known time zone; nothing where there is nothing of it."""
-    told: dict[str, Any] = {}
+def _extra(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return subtypes with their domains, and the mark of dates in no known time zone; empty without either."""
+    extra: dict[str, Any] = {}
     type_field = document.get("subtypeField") or document.get("typeIdField")
     types = cast("list[Document]", document.get("subtypes") or document.get("types") or [])
     if type_field and types:
-        told["typeIdField"] = type_field
-        told["types"] = [
+        extra["typeIdField"] = type_field
+        extra["types"] = [
             {"id": each.get("id", each.get("code")), "name": each.get("name"), "domains": each.get("domains") or {}}
             for each in types
         ]
     if document.get("datesInUnknownTimezone") is True:
-        told["datesInUnknownTimezone"] = True
-    return told
+        extra["datesInUnknownTimezone"] = True
+    return extra
 
 
 class Pages:
-    """The pages of a layer in a folder, of which a killed process leaves whole ones.
+    """The pages of a layer in a folder. A killed process leaves only complete pages.
 
-    `ids`: the object ids of all rows, sorted, each once; empty of a layer without them. Pages of another state of the
-    layer are thrown away.
+    `ids`: the object ids of all rows, sorted, each once; empty if the layer has none. Pages of another state of the
+    layer are deleted.
     """
 
     def __init__(self, folder: Path, layer: Layer, ids: Sequence[int]) -> None:
@@ -115,7 +113,7 @@ class Pages:
                 note.write_text(text, "utf-8")
             self._here = {int(path.stem.partition("-")[0]): path for path in folder.glob("*-*.jsonl")}
         if not self._ids:
-            self._here = {}  # what has no object ids can't be gone on with
+            self._here = {}  # without object ids a fetch can't be resumed
         self._end, self._rows = 0, 0
         while self._end in self._here:
             self._rows += len(self._lines(self._end)) - 1
@@ -123,12 +121,12 @@ class Pages:
 
     @property
     def rows_here(self) -> int:
-        """How many ids, from the first one on, are here without a gap."""
+        """The number of ids on the disk, from the first on without a gap."""
         return self._end
 
     @property
     def rows(self) -> int:
-        """How many rows are here: more than ids where these are not unique."""
+        """The number of rows on the disk: more than ids if object ids are not unique."""
         return self._rows
 
     @property
@@ -137,15 +135,14 @@ class Pages:
         return self._ids[-1]
 
     def missing(self, size: int) -> tuple[int, ...]:
-        """Return the ids of the next page, at most `size`; empty when all rows are here."""
+        """Return the ids of the next page, at most `size`; empty when all rows are on the disk."""
         begin = self.rows_here
         return self._ids[begin : begin + size]
 
     def keep(self, ids: Sequence[int], answer: Document) -> None:
-        """Keep the answer to a question for `ids`, each with all its rows: object ids need not be unique.
+        """Keep the response for `ids`, each with all its rows: object ids need not be unique.
 
-        Raises TransientError when it does not hold just these rows, and SourceError for curves and for rows that are
-        there twice.
+        Raises TransientError unless it holds exactly these rows, and SourceError for curves and for duplicate rows.
         """
         rows: dict[int, list[str]] = {}
         for row in cast("list[Document]", answer.get("features") or []):
@@ -156,13 +153,13 @@ class Pages:
         for each, found in rows.items():
             if len(set(found)) < len(found):
                 raise SourceError(
-                    f"{self._layer.name} has {len(found)} rows with {self._layer.id_field} {each}, some of them alike",
-                    f"Leave them out by where ({self._layer.id_field} <> {each}), or ask the publisher",
+                    f"{self._layer.name} has duplicates among {len(found)} rows with {self._layer.id_field} {each}",
+                    f"Exclude them in where ({self._layer.id_field} <> {each}), or ask the publisher",
                 )
         self._put(len(ids), answer, [line for each in ids for line in sorted(rows[each])])
 
     def keep_unnumbered(self, answer: Document) -> int:
-        """Keep a page of a layer without object ids, and return how many rows it has."""
+        """Keep a page of a layer without object ids, and return its number of rows."""
         lines = [self._line(row) for row in cast("list[Document]", answer.get("features") or [])]
         if lines:
             self._put(len(lines), answer, sorted(lines))
@@ -183,27 +180,27 @@ class Pages:
     def _line(self, row: Document) -> str:
         geometry = cast("Document", row.get("geometry") or {})
         if curve := next((name for name in _CURVES if name in geometry), None):
-            told = self._layer.id_field and f" ({self._layer.id_field} {self._id_of(row)})"
+            extra = self._layer.id_field and f" ({self._layer.id_field} {self._id_of(row)})"
             raise SourceError(
-                f"{self._layer.name} sends a true curve ({curve}) though it was asked for lines{told or ''}",
-                "Leave the row out by where, or ask the publisher for a layer without curves",
+                f"{self._layer.name} sends a true curve ({curve}) although lines were requested{extra or ''}",
+                "Exclude the row in where, or ask the publisher for a layer without curves",
             )
         return json.dumps(row, ensure_ascii=False)
 
     def assemble(self, target: Path, url: str) -> Arrived:
-        """Write all rows into `target`, in the order of their ids; the same rows make the same bytes."""
+        """Write all rows to `target`, ordered by id. Equal rows give equal bytes."""
         layer = self._layer
-        asked_for = {key for row in self._first_rows() for key in row.get("attributes", {})}
-        fields = [each for each in layer.fields if each.get("name") in asked_for or not asked_for]
+        requested = {key for row in self._first_rows() for key in row.get("attributes", {})}
+        fields = [each for each in layer.fields if each.get("name") in requested or not requested]
         with storage_errors(f"write in {target.parent}"):
             part = target.with_name(f".{target.name}.part")
             with part.open("w", encoding="utf-8", newline="\n") as sink:
-                # The geometry type stands first: readers recognise the format by it.
+                # The geometry type comes first: readers recognise the format by it.
                 head: Document = {"geometryType": layer.geometry_type} if layer.geometry_type else {"fieldAliases": {}}
-                told: Document = {**head, "objectIdFieldName": layer.id_field, "spatialReference": self._reference()}
-                told |= {"hasZ": True} if layer.has_z else {}
-                told |= layer.told
-                sink.write(json.dumps({**told, "name": layer.name, "fields": fields}, ensure_ascii=False)[:-1])
+                extra: Document = {**head, "objectIdFieldName": layer.id_field, "spatialReference": self._reference()}
+                extra |= {"hasZ": True} if layer.has_z else {}
+                extra |= layer.extra
+                sink.write(json.dumps({**extra, "name": layer.name, "fields": fields}, ensure_ascii=False)[:-1])
                 sink.write(', "features": [\n')
                 separator = ""
                 for begin in sorted(self._here):
@@ -217,7 +214,7 @@ class Pages:
         return Arrived(target, url, size, None, edited, "application/json")
 
     def forget(self) -> None:
-        """Throw the pages away."""
+        """Delete the pages."""
         with storage_errors(f"write in {self._folder.parent}"):
             shutil.rmtree(self._folder)
         self._here, self._end, self._rows = {}, 0, 0
@@ -236,6 +233,6 @@ class Pages:
             return int(row["attributes"][self._layer.id_field])
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(
-                f"A row of {self._layer.name} comes without {self._layer.id_field}",
-                "List that field under fields as well",
+                f"A row of {self._layer.name} has no {self._layer.id_field}",
+                "Add that field to fields",
             ) from error

@@ -1,7 +1,7 @@
-"""Questions to one ArcGIS layer: by POST or, where that is blocked, by GET; its own errors in its own words.
+"""Requests to one ArcGIS layer: by POST, or by GET where POST is blocked. Errors of the service become `ServiceError`.
 
-The service answers errors with status 200 and a document (https://developers.arcgis.com/rest/services-reference/
-enterprise/error-handling.htm). What is asked, and what follows from an answer, is `arcgis.py`.
+The service reports errors with status 200 and a document (https://developers.arcgis.com/rest/services-reference/
+enterprise/error-handling.htm). Parameters and the meaning of a response belong to `arcgis.py`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _POST_BLOCKED = frozenset({400, 403, 404, 405, 406, 411, 413, 415, 501})
 
 
 class ServiceError(HttpStatusError):
-    """An error that the service put into an answer with status 200. `code`: its own number for it."""
+    """An error document of the service in a response with status 200. `code`: the service's error number."""
 
-    def __init__(self, status: int, code: int, said: str) -> None:
-        super().__init__(status, {}, said if status == code else f"its error {code}: {said}")
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(status, {}, message if status == code else f"its error {code}: {message}")
         self.code = code
 
 
@@ -45,11 +45,11 @@ class Service:
         self.by_get = False
 
     def patiently(self, path: str, **parameters: str) -> Document:
-        """Ask with the patience of the source. Raises what `persist` raises."""
+        """Send a request, with retries by the source's patience. Raises the errors of `persist`."""
         return persist(partial(self.ask, path, **parameters), self.web.label(self.url), self.web.patience, self._pause)
 
     def if_supported(self, path: str, **parameters: str) -> Document | None:
-        """Return the answer, None where the service says that it can't do this. Raises what `persist` raises."""
+        """Return the response, None if the service does not support the request. Raises the errors of `persist`."""
 
         def attempt() -> Document | None:
             try:
@@ -62,19 +62,19 @@ class Service:
         return persist(attempt, self.web.label(self.url), self.web.patience, self._pause)
 
     def ask(self, path: str, **parameters: str) -> Document:
-        """Ask once. Raises ServiceError, and NeedsPersonError where a token is wanted."""
+        """Send a request once. Raises ServiceError, and NeedsPersonError if the service requires a token."""
         answer = self._answer(f"{self.url}{path}", urlencode({**parameters, "f": "json"}))
         document = cast("Document", answer) if isinstance(answer, dict) else {}
         error = document.get("error") or (document if document.get("status") == "error" else None)
         if error is None:
             return document
-        code, said = _told(error)
+        code, message = _code_and_message(error)
         if code in _TOKEN_WANTED:
             raise NeedsPersonError(
-                f"{self.url} wants a token ({said})", "Name the variable that holds it as authorization"
+                f"{self.url} requires a token ({message})", "Declare the variable that holds it as authorization"
             )
-        # 400 is also how a page that is too much for the server fails.
-        raise ServiceError(500 if code == 400 and "objectIds" in parameters else code, code, said)
+        # A page that is too large for the server fails with 400 too.
+        raise ServiceError(500 if code == 400 and "objectIds" in parameters else code, code, message)
 
     def _answer(self, url: str, query: str) -> Any:
         if self.by_get:
@@ -92,8 +92,8 @@ class Service:
         return answer
 
 
-def _told(error: object) -> tuple[int, str]:
-    """Code and words of an error document: its message and its details, each once."""
+def _code_and_message(error: object) -> tuple[int, str]:
+    """Return the code and the text of an error document: its message and its details, each once."""
     if not isinstance(error, dict):
         return 500, str(error)
     document = cast("Document", error)

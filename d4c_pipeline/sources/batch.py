@@ -1,6 +1,6 @@
-"""Many sources observed at once, within a budget of time: what a sensor's tick does.
+"""Concurrent observation of many sources within a time budget, for the tick of a sensor.
 
-Which sources are due, and what a changed fingerprint leads to, belongs to the caller.
+The caller decides which sources are due and what follows from a changed fingerprint.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def ask_all(
     at_once: int = 8,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[Key, Result | D4CError]:
-    """Ask `questions` (such as `partial(source.observe, vintage)`) in their order, several at once, for `seconds`.
+    """Run `questions` (such as `partial(source.observe, vintage)`) in their order, several at once, for `seconds`.
 
-    Return the answer or the explained error of each that was answered in time. One that is missing in the result was
-    not reached: begin with it next time. No question is begun after `seconds`; those under way then are waited for,
-    each at most as long as its own time-outs allow. An error that is not explained is a bug and passes.
+    Returns the result or the explained error of each question that was run. A key missing from the result was not
+    reached: start with it next time. No question starts after `seconds`; questions in progress then are awaited, each
+    up to its own time-outs. An unexplained error is a bug and propagates.
     """
     deadline = clock() + seconds
     answers: dict[Key, Result | D4CError] = {}

@@ -1,4 +1,4 @@
-"""CKAN portals: the resources of a package chosen by format, language and name, and what the portal says of it.
+"""CKAN portals: the resources of a package, chosen by format, language and name, and the portal's description of it.
 
 Reference: https://docs.ckan.org/en/2.10/api/ ; the bilingual fields are those of ckanext-fluent, as open.canada.ca has
 them. Receiving the files belongs to `fetch.download`.
@@ -55,25 +55,25 @@ class CkanPackage(WebSource[CkanSource]):
         return self._url
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return what the portal says of each chosen resource, and what the server of its file says.
+        """Return the portal's record of each chosen resource, and the file server's headers. See `Source.observe`.
 
-        Most resources are links: the file behind one changes and the portal's record does not. See `Source.observe`.
+        Most resources are links: the linked file changes while the portal's record stays the same.
         """
         chosen = self._chosen(self._package(), vintage)
-        names = files.file_names([one.url for one in chosen], self._declared.format)
+        names = files.file_names([resource.url for resource in chosen], self._declared.format)
         web = self._web
 
-        def mark(one: Resource, name: str) -> FileMark:
-            return replace(mark_of(web, one.url, name, (one.url,), self._pause), listed=one.listed)
+        def mark(resource: Resource, name: str) -> FileMark:
+            return replace(mark_of(web, resource.url, name, (resource.url,), self._pause), listed=resource.listed)
 
-        # Several at once: a package may have hundreds of links, and a sensor has a minute.
+        # Concurrently: a package may have hundreds of links, and a sensor's tick has a minute.
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="observe") as pool:
             return Fingerprint(tuple(pool.map(mark, chosen, names)))
 
     def content(self, vintage: Vintage) -> str | None:
         """Return a hash over the members of zips. See `Source.content`."""
         chosen = self._chosen(self._package(), vintage)
-        urls = [one.url for one in chosen]
+        urls = [resource.url for resource in chosen]
         return content_of_marks(self._web, list(zip(files.file_names(urls, self._declared.format), urls, strict=True)))
 
     def describe(self, vintage: Vintage) -> Described | None:
@@ -88,10 +88,10 @@ class CkanPackage(WebSource[CkanSource]):
         place = f"The package {self._declared.package}"
         self._require_served(vintage, lambda: modified_vintage(package), place)
         chosen = self._chosen(package, vintage)
-        names = files.file_names([one.url for one in chosen], self._declared.format)
+        names = files.file_names([resource.url for resource in chosen], self._declared.format)
         wanted = [
-            Wanted(one.url, name, (one.url,), known=known_of(one.url, known, self._declared.format))
-            for one, name in zip(chosen, names, strict=True)
+            Wanted(resource.url, name, (resource.url,), known=known_of(resource.url, known, self._declared.format))
+            for resource, name in zip(chosen, names, strict=True)
         ]
         fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
         # The portal may have published another version since the first request.
@@ -107,32 +107,32 @@ class CkanPackage(WebSource[CkanSource]):
         answer = self._web.json(self._url)
         found = cast("_Document", answer) if isinstance(answer, dict) else {}
         if found.get("success") is not True or not isinstance(found.get("result"), dict):
-            raise SourceError(f"{self._url} answered with no package", "Correct the package or the portal")
+            raise SourceError(f"{self._url} returned no package", "Correct the package or the portal")
         return cast("_Document", found["result"])
 
     def _chosen(self, package: _Document, vintage: Vintage) -> tuple[Resource, ...]:
         if str(package.get("state") or "active") != "active":
             raise SourceError(
                 f"The package {self._declared.package} was withdrawn (its state is '{package['state']}')",
-                "Ask the publisher; what was published of it stays",
+                "Ask the publisher; published releases stay",
             )
         resources = resources_of(package, self._declared.portal)
-        asked_for = [one for one in resources if one.active and self._is_asked_for(one, vintage)]
-        if not asked_for:
-            there = ", ".join(one.label for one in resources) or "none"
+        requested = [resource for resource in resources if resource.active and self._is_requested(resource, vintage)]
+        if not requested:
+            there = ", ".join(resource.label for resource in resources) or "none"
             raise SourceError(
-                f"No resource of the package {self._declared.package} is as declared; there are {there}",
+                f"No resource of the package {self._declared.package} matches the declaration; there are {there}",
                 "Correct formats, languages or name",
             )
-        if nowhere := [one.label for one in asked_for if not one.url]:
-            raise SourceError(f"The portal gives no address of {nowhere[0]}", "Choose others by format or name")
-        # A bilingual file is listed once per language, at one address: it is one file.
-        chosen = tuple({one.url: one for one in reversed(asked_for)}.values())[::-1]
-        if foreign := [one.url for one in chosen if urlsplit(one.url).scheme not in ("http", "https")]:
-            raise SourceError(f"A resource lies at {foreign[0]}, which is not http", "Choose others by format or name")
+        if nowhere := [resource.label for resource in requested if not resource.url]:
+            raise SourceError(f"The portal states no address of {nowhere[0]}", "Choose others by format or name")
+        # A bilingual file is listed once per language, at the same address: it is one file.
+        chosen = tuple({resource.url: resource for resource in reversed(requested)}.values())[::-1]
+        if foreign := [resource.url for resource in chosen if urlsplit(resource.url).scheme not in ("http", "https")]:
+            raise SourceError(f"A resource is at {foreign[0]}, which is not http", "Choose others by format or name")
         return chosen
 
-    def _is_asked_for(self, resource: Resource, vintage: Vintage) -> bool:
+    def _is_requested(self, resource: Resource, vintage: Vintage) -> bool:
         declared = self._declared
         if declared.formats and not resource.formats & {file_format(each) for each in declared.formats}:
             return False
@@ -149,21 +149,21 @@ class CkanPackage(WebSource[CkanSource]):
 def modified_vintage(package: Mapping[str, Any]) -> Vintage:
     """Return the vintage of a package: `metadata_modified`, UTC, to the minute.
 
-    Raises SourceError without one, and what `dating.require_dated` raises.
+    Raises SourceError without that field, and the errors of `dating.require_dated`.
     """
     text = str(package.get("metadata_modified") or "")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise SourceError(
-            f"The package does not say when it was modified ('{text}')", "List the vintages in the definition"
+            f"The package states no time of modification ('{text}')", "List the vintages in the definition"
         ) from error
-    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # CKAN writes UTC without saying so
+    zoned = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)  # CKAN writes UTC without a zone
     return minute_of(zoned, f"The package {package.get('name') or package.get('id') or ''}".strip())
 
 
 def described(package: Mapping[str, Any]) -> Described:
-    """Return what a package says of itself; where it has no translated field, the plain one stands for English."""
+    """Return the package's own description. Without a translated field, the plain field is the English text."""
     keywords = cast("Mapping[str, list[str]]", package.get("keywords") or {})
     if not keywords:
         tags = cast("list[_Document]", package.get("tags") or [])

@@ -1,4 +1,4 @@
-"""The resources of a CKAN package as portals describe them, in all the ways in which the fields are filled in.
+"""The resources of a CKAN package as portals describe them, in all variants of the fields.
 
 CKAN checks neither format nor language, and harvesters copy what they find. Choosing and fetching resources is
 `ckan.py`. Reference: https://docs.ckan.org/en/2.10/api/ ; `resource_create` lists the fields.
@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
-NO_LANGUAGE = "zxx"  # ISO 639-2: no linguistic content, so it is in every language
-_ONLY_IN_DATASTORE = "_datastore_only_resource"  # what CKAN writes where it has the rows and no file
+NO_LANGUAGE = "zxx"  # ISO 639-2: no linguistic content, so it matches every language
+_ONLY_IN_DATASTORE = "_datastore_only_resource"  # CKAN's mark of rows without a file
 _LANGUAGES = {
     "eng": "en",
     "english": "en",
@@ -31,10 +31,10 @@ _Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Resource:
-    """A file of a package. `names`: in all languages; `formats` and `languages` in lower case, as they are compared.
+    """A file of a package. `names`: in all languages. `formats` and `languages` are in lower case for comparison.
 
-    `listed`: what the portal says of the file's content, None where it says nothing. `active`: False for one that the
-    portal took back. `url`: empty where it has none.
+    `listed`: the portal's hash, date and size of the file, None without any. `active`: False if the portal withdrew
+    the resource. `url`: empty if the portal states none.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Resource:
 
     @property
     def label(self) -> str:
-        """What an error calls it."""
+        """The resource's name in error messages."""
         kind = min(self.formats, default="no format")
         return f"{self.names[0] if self.names else self.id} ({kind.upper()}){'' if self.active else ', withdrawn'}"
 
@@ -55,24 +55,24 @@ class Resource:
 def resources_of(package: _Document, portal: str) -> tuple[Resource, ...]:
     """Return the resources of a package, in the portal's order."""
     listed = cast("list[Any]", package.get("resources") or [])
-    return tuple(_resource(cast("_Document", one), portal) for one in listed if isinstance(one, dict))
+    return tuple(_resource(cast("_Document", each), portal) for each in listed if isinstance(each, dict))
 
 
 def language(text: str) -> str:
-    """Return a language as it is compared: `en` for `en-CA`, `eng` and `English`."""
+    """Return a language in comparable form: `en` for `en-CA`, `eng` and `English`."""
     plain = text.strip().casefold()
     return _LANGUAGES.get(plain) or re.split(r"[-_]", plain)[0]
 
 
 def file_format(text: str) -> str:
-    """Return a format as it is compared: `csv` for `CSV`, `.csv` and `text/csv`."""
+    """Return a format in comparable form: `csv` for `CSV`, `.csv` and `text/csv`."""
     return text.strip().casefold().partition(";")[0].strip().rpartition("/")[2].removeprefix(".").removeprefix("x-")
 
 
 def _resource(document: _Document, portal: str) -> Resource:
     known = str(document.get("id") or "")
     url = _address(document, portal, known)
-    said = [document.get("hash"), document.get("last_modified"), document.get("size")]
+    stated = [document.get("hash"), document.get("last_modified"), document.get("size")]
     suffix = PurePosixPath(urlsplit(url).path).suffix.removeprefix(".").casefold()
     declared = file_format(str(document.get("format") or ""))
     names = [*_texts(document.get("name_translated")), document.get("name")]
@@ -80,9 +80,9 @@ def _resource(document: _Document, portal: str) -> Resource:
         id=known,
         url=url,
         formats=frozenset({declared} if declared else {suffix} if suffix else ()),
-        languages=frozenset(language(one) for one in _texts(document.get("language"))),
+        languages=frozenset(language(each) for each in _texts(document.get("language"))),
         names=tuple(dict.fromkeys(str(name) for name in names if name)),
-        listed=json.dumps(said) if any(said) else None,
+        listed=json.dumps(stated) if any(stated) else None,
         active=str(document.get("state") or "active") == "active",
     )
 
@@ -98,7 +98,7 @@ def _address(document: _Document, portal: str, known: str) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts in a field that may be a text, a list of them, either as JSON in a text, or a text per language."""
+    """Return the texts of a field: a text, a list of texts, JSON of either in a text, or a text per language."""
     if isinstance(value, str):
         text = value.strip()
         if text[:1] in ("[", "{"):
@@ -106,9 +106,9 @@ def _texts(value: Any) -> list[str]:
                 return _texts(json.loads(text))
             except ValueError:
                 return [text]
-        return [one for one in re.split(r"\s*[,;]\s*", text) if one]
+        return [each for each in re.split(r"\s*[,;]\s*", text) if each]
     if isinstance(value, Mapping):
-        return [str(one) for one in cast("_Document", value).values() if one]
+        return [str(each) for each in cast("_Document", value).values() if each]
     if isinstance(value, list):
-        return [str(one) for one in cast("list[Any]", value) if one]
+        return [str(each) for each in cast("list[Any]", value) if each]
     return []

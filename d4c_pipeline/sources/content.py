@@ -1,6 +1,6 @@
-"""What files hold, apart from how they were packed: a hash that a publisher's nightly zipping doesn't change.
+"""Hashes over the members of zips. They stay the same when a publisher zips the same files again every night.
 
-Over the members of zips only: other files are compared by their bytes. Unpacking belongs to `files.unpack`.
+Files of other formats are compared by their bytes. Unpacking belongs to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from d4c_pipeline.sources.fetch.part import CONTENT_RANGE, length
 from d4c_pipeline.sources.fetch.web import Web
 from d4c_pipeline.transport.patience import persist
 
-_TAIL = 1 << 17  # the central directory of most zips; of a larger one the rest is asked for
+_TAIL = 1 << 17  # holds the central directory of most zips; the rest of a larger one takes a second request
 _MOST = 64 << 20
 _COPY = 1 << 20
 _Members = list[tuple[str, int, int]]
 
 
 def content_of(paths: Sequence[Path]) -> str | None:
-    """Return the hash over names, lengths and CRC-32 of the members of zips; None when one is no zip."""
+    """Return the hash over names, lengths and CRC-32 of the members of zips; None if a file is not a zip."""
     members: list[tuple[str, _Members]] = []
     for path in paths:
         try:
@@ -41,10 +41,10 @@ def content_of(paths: Sequence[Path]) -> str | None:
 
 
 def content_of_marks(web: Web, named: Sequence[tuple[str, str]]) -> str | None:
-    """Return the same hash of zips at a server, given name and address of each; None when one can't be looked into.
+    """Return the same hash of zips at a server, given name and address of each; None if one can't be inspected.
 
-    Costs a request or two per file, and the whole file (of 64 MiB at most) where a server knows no ranges; raises what
-    `persist` raises.
+    Costs one or two requests per file. If the server supports no ranges, the complete file is read, up to 64 MiB.
+    Raises the errors of `persist`.
     """
     members: list[tuple[str, _Members]] = []
     for name, url in named:
@@ -58,9 +58,9 @@ def content_of_marks(web: Web, named: Sequence[tuple[str, str]]) -> str | None:
 
 
 def same_members(one: BinaryIO, other: BinaryIO) -> bool:
-    """Say whether two zips hold the same files, byte for byte; False when one of them is no zip.
+    """Return whether two zips hold the same files, byte for byte; False if either is not a zip.
 
-    Read is only what the directories at their ends don't tell apart already.
+    Members are read only if the central directories are equal.
     """
     try:
         if _members(one) != _members(other):
@@ -69,7 +69,7 @@ def same_members(one: BinaryIO, other: BinaryIO) -> bool:
             names = {info.filename: info for info in second.infolist()}
             return all(_same(first, info, second, names[info.filename]) for info in first.infolist())
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
-        return False  # broken, encrypted or packed in a way that can't be read: its bytes decide
+        return False  # broken, encrypted or in an unsupported compression: the bytes decide
 
 
 def _same(first: zipfile.ZipFile, one: zipfile.ZipInfo, second: zipfile.ZipFile, other: zipfile.ZipInfo) -> bool:
@@ -84,7 +84,7 @@ def _same(first: zipfile.ZipFile, one: zipfile.ZipInfo, second: zipfile.ZipFile,
 
 def _members(file: BinaryIO) -> _Members:
     if zip_directory.listed(file) > Limits.from_environment().members:
-        raise zipfile.BadZipFile("more members than may be")  # it is refused when it is unpacked; its bytes decide here
+        raise zipfile.BadZipFile("too many members")  # unpacking refuses the file; here its bytes decide
     with zipfile.ZipFile(file) as archive:
         return sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())
 
@@ -118,7 +118,7 @@ def _range(web: Web, url: str, span: str) -> tuple[bytes, int | None]:
         found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         size = length(response)
         if response.status == 200 and size is not None and size <= _MOST:
-            return response.read(), size  # ranges are not served: of a small file, all of it is looked at
+            return response.read(), size  # no ranges: a small file is read completely
         if response.status != 206 or found is None or found["total"] == "*":
             return b"", None
         return response.read(_MOST), int(found["total"])
@@ -131,7 +131,7 @@ class _MissingError(Exception):
 
 
 class _Sparse(io.RawIOBase, BinaryIO):
-    """A file of which only the end is here; raises _MissingError when what lies before is read."""
+    """A file of which only the end is available; raises _MissingError when earlier bytes are read."""
 
     def __init__(self, total: int, begin: int, tail: bytes) -> None:
         super().__init__()

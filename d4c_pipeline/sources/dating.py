@@ -1,7 +1,7 @@
-"""Dates that a source states of its files: which of them may become a vintage.
+"""Rules for dates stated by a source: which dates may become a vintage.
 
-A date that lies ahead would hide every later vintage, and a placeholder is no date at all. Reading the date of a
-protocol belongs to its module.
+A date in the future would hide every later vintage, and a placeholder is not a date. Reading the date of a protocol
+belongs to its module.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ _PLACEHOLDERS = frozenset({"1969-12-31", "1970-01-01", "1979-12-31", "1980-01-01
 
 
 def is_ahead(moment: datetime, now: datetime | None = None) -> bool:
-    """Say whether `moment` (time-zone aware) lies further in the future than clocks differ."""
+    """Return whether `moment` (time-zone aware) is in the future by more than `TOLERANCE`."""
     return moment > (now or datetime.now(UTC)) + TOLERANCE
 
 
 def require_dated(moment: datetime, what: str, now: datetime | None = None) -> datetime:
-    """Return `moment` (time-zone aware), which the source states of `what`, if a vintage may be made of it.
+    """Return `moment` (time-zone aware), the source's date of `what`, if it may become a vintage.
 
-    Raises TransientError for one that lies so little ahead that a time zone explains it, SourceError for one further
-    ahead and for the zero of a clock.
+    Raises TransientError for a future date that a wrong time zone explains, SourceError for a later date and for the
+    zero of a clock.
     """
     present = now or datetime.now(UTC)
     if is_ahead(moment, present):
         ahead = moment - present
-        said = f"{what} is dated {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {_words(ahead)} in the future"
+        cause = f"{what} is dated {moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {_words(ahead)} in the future"
         if ahead <= _WRONG_ZONE:
             raise TransientError(
-                said,
-                "It is taken when that time has come; tell the publisher that its clock or time zone is wrong, or list"
-                " the vintage in the dataset's definition",
+                cause,
+                "It is accepted at that time; report the wrong clock or time zone to the publisher, or list the vintage"
+                " in the dataset's definition",
             )
         raise SourceError(
-            said,
-            "Tell the publisher that its clock is wrong; until then list the vintage in the dataset's definition",
+            cause,
+            "Report the wrong clock to the publisher; until then list the vintage in the dataset's definition",
         )
     if f"{moment.astimezone(UTC):%Y-%m-%d}" in _PLACEHOLDERS:
         raise SourceError(
-            f"{what} is dated {moment.astimezone(UTC):%Y-%m-%d}, the zero of a clock and no date of the data",
+            f"{what} is dated {moment.astimezone(UTC):%Y-%m-%d}, the zero of a clock, not a date of the data",
             "List the vintage in the dataset's definition",
         )
     return moment

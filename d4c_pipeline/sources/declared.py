@@ -1,4 +1,4 @@
-"""The part that the sources of all protocols share: declaration, vintages, refusal of a replaced vintage, HTTP client.
+"""Base classes of all sources: declaration, vintages, refusal of a replaced vintage, HTTP client.
 
 Requests, listings and the date of a vintage belong to the module of the protocol.
 """
@@ -25,7 +25,7 @@ OnTheWeb = TypeVar("OnTheWeb", bound=WebDeclaration)
 class DeclaredSource(ABC, Generic[Declaration]):
     """A `Source` (see `port.py`) of declared vintages, or of those that `_discovered` finds.
 
-    `vintages`: the declared vintages, None when the source is asked for them.
+    `vintages`: the declared vintages, None if they are discovered.
     """
 
     def __init__(self, declared: Declaration, *, vintages: Sequence[Vintage] | None = None) -> None:
@@ -38,7 +38,7 @@ class DeclaredSource(ABC, Generic[Declaration]):
         return None
 
     def discover(self) -> tuple[Vintage, ...]:
-        """Return the declared vintages, or those that the source serves now. See `Source.discover`."""
+        """Return the declared vintages, or the vintages that the source serves now. See `Source.discover`."""
         return self._vintages if self._vintages is not None else self._discovered()
 
     def content(self, vintage: Vintage) -> str | None:

@@ -1,6 +1,6 @@
-"""Files as sources write them: safe names, enough room, and what is wrong with the bytes that arrived.
+"""Fetched files: safe names, and checks of the bytes that arrived.
 
-Nothing here speaks a protocol; unpacking archives belongs to `files.unpack`.
+No module of a protocol belongs here. Unpacking archives belongs to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from d4c_pipeline.sources.fetch import formats, not_data
 from d4c_pipeline.sources.port import Arrived
 
 START = 1024
-"""So many bytes tell most web pages from data."""
+"""The number of bytes that distinguish most web pages from data."""
 
 _LONGEST_NAME = 150  # bytes; leaves room for `.part` and the like under the usual 255
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 
 
 def file_names(urls: Sequence[str], declared: str | None = None) -> tuple[str, ...]:
-    """Return a safe file name for each of `urls`, out of its path; equal names get a piece of the URL's sha256.
+    """Return a safe file name for each of `urls`, from its path. Equal names get a part of the URL's sha256.
 
-    `declared`: their format, if it is; they end as it says.
+    `declared`: the declared format, None without one. It becomes the suffix of each name.
 
-    The same URL always gets the same name, whatever the order; where it is there several times, all but the first get
-    a number as well. Names are compared without case, as some disks do.
+    A URL gets the same name in any order. A repeated URL also gets a number, from its second occurrence on. Names are
+    compared without case, since some file systems ignore case.
     """
     names = {url: formats.with_format(_safe_name(url), declared) for url in urls}
     times = Counter(name.casefold() for name in names.values())
     again: Counter[str] = Counter()
     out: list[str] = []
     for url in urls:
-        name = names[url] if times[names[url].casefold()] == 1 else _told_apart(names[url], url)
+        name = names[url] if times[names[url].casefold()] == 1 else _disambiguated(names[url], url)
         again[url] += 1
         out.append(name if again[url] == 1 else _numbered(name, again[url]))
     return tuple(out)
@@ -61,43 +61,43 @@ def _numbered(name: str, number: int) -> str:
     return f"{name.removesuffix(suffix)}-{number}{suffix}"
 
 
-def _told_apart(name: str, url: str) -> str:
+def _disambiguated(name: str, url: str) -> str:
     suffix = PurePosixPath(name).suffix
     return f"{name.removesuffix(suffix)}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}"
 
 
 def has_end(name: str) -> bool:
-    """Say whether `inspect` notices that the end of a file of this name is missing."""
+    """Return whether `inspect` detects a missing end of a file with this name."""
     return magic.ZIP in magic.REQUIRED.get(PurePosixPath(name).suffix.lower(), ())
 
 
 def inspect(path: Path, name: str, url: str, start: bytes | None = None, *, html_type: bool = False) -> None:
-    """Look at a whole file that came from `url` and is to be called `name`.
+    """Check the complete file at `path`, fetched from `url`, which gets the name `name`.
 
-    `start`: its first `START` bytes, where they are at hand. `html_type`: the server called it a web page.
+    `start`: its first `START` bytes, if the caller has them. `html_type`: the Content-Type is that of a web page.
 
-    Raises SourceError when it is empty, a web page, or doesn't begin as its name says; TransientError when it is a
-    zip whose end is missing; and what `not_data.judged` says of an error in the place of data.
+    Raises SourceError if the file is empty, a web page, or doesn't begin as its suffix requires; TransientError if it
+    is a zip without its end; and the error of `not_data.judged` for an error document.
     """
     if start is None:
         with path.open("rb") as file:
             start = file.read(START)
     if not start:
-        raise SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
+        raise SourceError(f"{url} sent an empty file", "Open the address in a browser and correct it")
     suffix = PurePosixPath(name).suffix.lower()
     required = magic.REQUIRED.get(suffix, ())
     if (error := not_data.judged(path, name, url, start, binary=bool(required), html_type=html_type)) is not None:
         raise error
-    # A zip may have something before its members (a self-extracting one), so its end decides.
+    # A zip may have bytes before its members (a self-extracting one), so its end decides.
     is_zip = suffix == ".zip" and zipfile.is_zipfile(path)
     if required and not is_zip and not start.startswith(required):
-        raise SourceError(f"{url} is not a {suffix[1:]}", "Look at the address in a browser and correct it")
+        raise SourceError(f"{url} is not a {suffix[1:]}", "Open the address in a browser and correct it")
     if magic.ZIP in required and not is_zip and not zipfile.is_zipfile(path):
-        raise TransientError(f"{url} sent a zip whose end is missing", "Try again; if it stays so, tell the publisher")
+        raise TransientError(f"{url} sent a truncated zip", "Try again; if it persists, report it to the publisher")
 
 
 def write_document(into: Path, name: str, url: str, content: bytes, *, last_modified: str | None = None) -> Arrived:
-    """Write a document that came whole in an answer as the native file `name`; raises StorageError."""
+    """Write a document of one response as the native file `name`. Raises StorageError."""
     with storage_errors(f"write in {into}"):
         into.mkdir(parents=True, exist_ok=True)
         part = into / f".{name}.part"

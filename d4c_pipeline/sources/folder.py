@@ -1,7 +1,6 @@
-"""Files in a folder: a drop folder, a network disk.
+"""Native files in a folder: a drop folder, a network disk.
 
-A file that is still being written is left alone: it counts when nothing was written to it for a while. Unpacking
-belongs to `files.unpack`.
+A file counts once it was not written to for `stable_seconds`. Unpacking belongs to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class DropFolder(DeclaredSource[FolderSource]):
             return (_newest_day(self._stable(None)),)
         found = sorted(vintage for vintage in vintages_of(self._declared.path, _children) if self._has_files(vintage))
         if not found:
-            raise SourceError(f"No vintage lies at {self._declared.path}", "Check the path, and that it is mounted")
+            raise SourceError(f"No vintage found at {self._declared.path}", "Check the path, and that it is mounted")
         return tuple(found)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
@@ -89,18 +88,18 @@ class DropFolder(DeclaredSource[FolderSource]):
         return any(self._is_stable(path) for path in self._matching(vintage))
 
     def _stable(self, vintage: Vintage | None) -> list[Path]:
-        """The files that count. Raises TransientError while one is still being written, SourceError without any."""
+        """Return the matching files. Raises TransientError while a file is being written, SourceError without any."""
         folder = self._folder(vintage)
         matching = self._matching(vintage)
         if not matching:
             raise SourceError(
-                f"No file at {folder} is matched by '{self._declared.pattern}'",
+                f"No file at {folder} matches '{self._declared.pattern}'",
                 "Check the path, and that it is mounted",
             )
         if growing := [path for path in matching if not self._is_stable(path)]:
             raise TransientError(
                 f"{_shown(growing[0])} was written to less than {self._declared.stable_seconds:g} s ago",
-                "It is taken when it has been left alone for so long",
+                "It is accepted once it is unchanged for that time",
             )
         return matching
 
@@ -114,36 +113,36 @@ class DropFolder(DeclaredSource[FolderSource]):
         )
         for link in filter(Path.is_symlink, matched):
             _require_inside(link, self._root(folder))
-        # A file and a link to it (`latest.csv`) are one file: read twice, every row would be there twice.
+        # A file and a link to it (`latest.csv`) are the same file: read twice, it would duplicate every row.
         once: dict[Path, Path] = {}
         for path in sorted(matched, key=lambda path: path.is_symlink()):
             once.setdefault(_read(path, path.resolve), path)
         return sorted(once.values())
 
     def _root(self, folder: Path) -> Path:
-        """The folder that links may lead to: what of the declared path is the same for every vintage."""
+        """Return the folder that links may lead to: the part of the declared path that all vintages share."""
         parts = Path(self._declared.path).parts
         at = next((number for number, part in enumerate(parts) if "{vintage" in part), None)
         return folder if at is None else Path(*parts[:at])
 
     def _is_stable(self, path: Path) -> bool:
-        # The time of the last change of the inode: unlike that of the content, no copying program sets it back, nor
-        # ahead, as the clock of a camera or the time zone in a zip do.
+        # The time of the last change of the inode. Unlike the time of the content, copying programs, clocks of cameras
+        # and time zones in zips can't set it.
         changed = _status(path).st_ctime
         if is_ahead(datetime.fromtimestamp(changed, UTC), datetime.fromtimestamp(self._clock(), UTC)):
             raise TransientError(
                 f"{_shown(path)} was changed at {datetime.fromtimestamp(changed, UTC):%Y-%m-%d %H:%M} UTC, which is in"
                 " the future",
-                "Set the clocks of this machine and of the disk's",
+                "Set the clocks of this machine and of the file server",
             )
         return self._clock() - changed >= self._declared.stable_seconds
 
 
 def vintages_of(template: str, children: Callable[[str], Sequence[str]]) -> set[Vintage]:
-    """Return the vintages for which there is something where `template`, a path, says.
+    """Return the vintages that exist under `template`, a path.
 
-    `children` lists the names in a folder, given its path. The part of the path that names the vintage is compared with
-    the names that are there, so `/drop/census_{vintage:yyyy}` finds 2016 and 2021.
+    `children` lists the names in a folder, given its path. The part of the path with the vintage is matched against
+    these names, so `/drop/census_{vintage:yyyy}` finds 2016 and 2021.
     """
     parts = PurePosixPath(template).parts
     at = next(number for number, part in enumerate(parts) if "{vintage" in part)
@@ -159,7 +158,7 @@ def vintages_of(template: str, children: Callable[[str], Sequence[str]]) -> set[
         try:
             vintage = Vintage.parse(match["v"])
         except D4CError:
-            continue  # digits that are no date: another folder
+            continue  # digits that are not a date: another folder
         if named.format(vintage=vintage) == name:
             found.add(vintage)
     return found
@@ -184,9 +183,9 @@ def _children(folder: str) -> list[str]:
 
 
 def _walk(folder: Path, root: Path, inside: frozenset[Path] = frozenset()) -> list[Path]:
-    """All files below a folder but hidden ones, and links that can't be followed within `root`, whatever they lead to.
+    """Return all files below a folder except hidden ones, and all links that can't be followed within `root`.
 
-    `inside`: the folders on the way here, so that a link to one of them is no circle.
+    `inside`: the parent folders, so that a link to one of them does not loop.
     """
     if not folder.is_dir():
         return []
@@ -207,23 +206,23 @@ def _walk(folder: Path, root: Path, inside: frozenset[Path] = frozenset()) -> li
 def _leads_inside(link: Path, root: Path) -> bool:
     try:
         return link.resolve(strict=True).is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # the latter is what Python before 3.13 makes of a circle
+    except (OSError, RuntimeError):  # Python before 3.13 raises RuntimeError for a loop
         return False
 
 
 def _require_inside(link: Path, root: Path) -> None:
     try:
         target = link.resolve(strict=True)
-    except RuntimeError as error:  # what Python before 3.13 makes of a circle
-        raise SourceError(f"The link {_shown(link)} leads in a circle", "Remove it") from error
+    except RuntimeError as error:  # raised by Python before 3.13 for a loop
+        raise SourceError(f"The link {_shown(link)} is part of a loop", "Remove it") from error
     except OSError as error:
         raise SourceError(
-            f"The link {_shown(link)} leads nowhere ({error.strerror or error})", "Remove it, or put the file there"
+            f"The link {_shown(link)} is broken ({error.strerror or error})", "Remove it, or put the file there"
         ) from error
     if not target.is_relative_to(_read(root, root.resolve)):
         raise SourceError(
             f"The link {_shown(link)} leads out of the folder, to {_shown(target)}",
-            "Put the file itself into the folder, or declare the folder that it leads to",
+            "Put the file itself into the folder, or declare the folder of its target",
         )
 
 
@@ -250,7 +249,7 @@ def _copied(path: Path, target: Path, url: str, progress: Progress | None) -> Ar
 
 def _mark(path: Path, status: stat_result) -> FileMark:
     moment = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
-    # The time of the content is what `rsync -t` and `cp -p` keep while they replace it; that of the inode changes.
+    # `rsync -t` and `cp -p` keep the time of the content while they replace it; the time of the inode changes.
     return FileMark(_url(path), f"changed {status.st_ctime_ns}", moment, status.st_size)
 
 
@@ -260,7 +259,7 @@ def _newest_day(paths: Sequence[Path]) -> Vintage:
 
 
 def _url(path: Path) -> str:
-    # By its bytes: a name need not be UTF-8.
+    # From its bytes: a name need not be UTF-8.
     return f"file://{quote(os.fsencode(path.as_posix()))}"
 
 
@@ -276,11 +275,9 @@ def _read(path: Path, action: Callable[[], T]) -> T:
     try:
         return action()
     except FileNotFoundError as error:
-        raise TransientError(f"{_shown(path)} is gone again", "Try again when the folder is at rest") from error
+        raise TransientError(f"{_shown(path)} disappeared", "Try again when the folder no longer changes") from error
     except PermissionError as error:
-        raise StorageError(
-            f"{_shown(path)} can't be read: {error.strerror}", "Give this user the right to read it"
-        ) from error
+        raise StorageError(f"{_shown(path)} can't be read: {error.strerror}", "Grant this user read access") from error
     except OSError as error:
         raise TransientError(
             f"{_shown(path)} can't be read: {error.strerror or error}", "Check that it is mounted"

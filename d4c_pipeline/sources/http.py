@@ -31,9 +31,9 @@ from d4c_pipeline.transport.patience import Patience, http_date
 class HttpFiles(WebSource[HttpSource]):
     """The files behind declared HTTP(S) addresses (a `Source`, see `port.py`).
 
-    `origins`: origin -> origin that serves it instead. `vintages`: the declared ones; None when they are discovered,
-    which means that the addresses only ever serve one vintage, the UTC day of their newest Last-Modified. `folder`:
-    of the YAML. `pause` is called with the seconds to wait between attempts.
+    `origins`: origin -> origin that serves it instead. `vintages`: the declared vintages; None if they are discovered:
+    then the addresses serve only one vintage, the UTC day of their newest Last-Modified. `folder`: the folder of the
+    YAML. `pause` is called with the seconds to wait between attempts.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HttpFiles(WebSource[HttpSource]):
     ) -> tuple[Fetched, ...]:
         """Fetch the files of a vintage into `into`. See `Source.fetch`.
 
-        Where vintages are discovered, raises SourceError when the source serves another one than `vintage`.
+        If vintages are discovered, raises SourceError when the source serves a vintage other than `vintage`.
         """
         listed = self._files(vintage)
         place = listed[0].mirrors[0]
@@ -80,7 +80,7 @@ class HttpFiles(WebSource[HttpSource]):
         return fetched
 
     def _files(self, vintage: Vintage | None) -> tuple[Listed, ...]:
-        """The files of a vintage; of None where no address names one."""
+        """Return the files of a vintage, or the files of all vintages for None."""
         if self._declared.mirror_list is not None:
             listed = read_mirror_list((self._folder or Path()) / self._declared.mirror_list, vintage)
         else:
@@ -90,7 +90,7 @@ class HttpFiles(WebSource[HttpSource]):
         known = self._declared.sha256
         if unknown := set(known) - {each.name for each in listed}:
             raise SourceError(
-                f"sha256 names {', '.join(sorted(unknown))}, which no address delivers",
+                f"sha256 names {', '.join(sorted(unknown))}, which no address serves",
                 f"The files are {', '.join(each.name for each in listed)}",
             )
         return tuple(
@@ -121,7 +121,7 @@ def served_vintage(marks: Sequence[FileMark]) -> Vintage:
         moment = http_date(mark.last_modified)
         if moment is None:
             raise SourceError(
-                f"{mark.url} does not say when it was last modified, so its vintage can't be discovered",
+                f"{mark.url} states no time of its last modification, so its vintage can't be discovered",
                 "List the vintages in the dataset's definition",
             )
         moments.append(require_dated(moment, mark.url))

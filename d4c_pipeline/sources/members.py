@@ -1,7 +1,6 @@
-"""The port to services that list many datasets at once, the members of families, whatever their number.
+"""The port to services that list many datasets at once: the members of families.
 
-Fetching a member is a `Source` (`port.py`) like any other. Which members are wanted, and what a change leads to,
-belongs to the caller.
+A member is fetched by a `Source` (`port.py`). The caller selects members and decides what follows from a change.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from d4c_pipeline.model.vintage import Vintage
 
 @dataclass(frozen=True)
 class Listed:
-    """One dataset that a service lists: its `key` there, the vintage it serves now, and what it says of it.
+    """A dataset that a service lists: its `key` there, the vintage that is served now, and its facts.
 
-    `facts`: texts for the template of a family (`title_en`, `title_fr`). `archived`: it is no longer updated.
+    `facts`: texts for the template of a family (`title_en`, `title_fr`). `archived`: the dataset is no longer updated.
     `corrections`: a digest (hex) of the corrections since the release; None without any.
     """
 
@@ -30,8 +29,8 @@ class Listed:
 
     @property
     def mark(self) -> str:
-        """What the listing calls the present state of the dataset: its vintage, and the corrections since."""
-        # The digest comes first: the first 16 characters are what the automation tells states apart by.
+        """The listed state of the dataset: its vintage, and the corrections since."""
+        # The digest comes first: the automation distinguishes states by their first 16 characters.
         return str(self.vintage) if self.corrections is None else f"c{self.corrections[:15]} {self.vintage}"
 
 
@@ -39,9 +38,9 @@ class Members(Protocol):
     """A service that lists many datasets. Both methods raise what a `Source` raises."""
 
     def listed(self) -> tuple[Listed, ...]:
-        """Return all that the service has, in one request."""
+        """Return all datasets of the service, in one request."""
         ...
 
     def changed(self, day: date) -> dict[str, Vintage]:
-        """Return the new vintages of what was released on a day of the publisher's own calendar, in one request."""
+        """Return the new vintages of the datasets released on a day of the publisher's calendar, in one request."""
         ...

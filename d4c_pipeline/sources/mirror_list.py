@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True)
 class Listed:
-    """A file to fetch: its name, its addresses in the declared order, its sha256 where the list states it."""
+    """A file to fetch: its name, its addresses in the declared order, its sha256 if the list states it."""
 
     name: str
     mirrors: tuple[str, ...]
@@ -27,11 +27,11 @@ class Listed:
 
 
 def read_mirror_list(path: Path, vintage: Vintage | None = None) -> tuple[Listed, ...]:
-    """Read a list: a line per file with its mirrors between tabs; `{vintage}` in them is filled in.
+    """Read a list: a line per file with its mirrors between tabs, in which `{vintage}` is replaced.
 
-    Indented lines below are options of aria2c (its manual, "Input File"), of which `out=` names the file and
-    `checksum=sha-256=` its digest; others (of a transfer by aria2c) are passed over. `#` begins a comment. Raises
-    DefinitionError with the number of the line that can't be read.
+    Indented lines below are options of aria2c (its manual, "Input File"): `out=` names the file and
+    `checksum=sha-256=` its digest. Other options are ignored. `#` begins a comment. Raises DefinitionError with the
+    number of the invalid line.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -45,7 +45,7 @@ def read_mirror_list(path: Path, vintage: Vintage | None = None) -> tuple[Listed
         if line[0] in " \t":
             name, separator, value = line.strip().partition("=")
             if not separator or not options:
-                raise _wrong(path, number, "is no option of a file")
+                raise _wrong(path, number, "is not an option of a file")
             options[-1][name] = value
             continue
         addresses = tuple(_filled(part.strip(), vintage, path, number) for part in line.split("\t") if part.strip())
@@ -54,14 +54,14 @@ def read_mirror_list(path: Path, vintage: Vintage | None = None) -> tuple[Listed
         if secret := next(filter(None, map(secret_in_address, addresses)), None):
             raise DefinitionError(
                 f"{path}:{number} has an address with {secret}, which would be published with every release",
-                "Leave it out, and name the variable that holds the Authorization header as authorization in the YAML",
+                "Remove it, and declare the variable that holds the Authorization header as authorization in the YAML",
             )
         mirrors.append(addresses)
         options.append({})
     if not mirrors:
         raise DefinitionError(f"The list {path} names no file", "Write a line per file, its mirrors between tabs")
     named = [each.get("out", "") for each in options]
-    # What `out` says may hold folders; here all files of a vintage lie side by side.
+    # `out` may contain folders; here all files of a vintage are in one folder.
     urls = [f"https://x/{out.rpartition('/')[2]}" if out else each[0] for out, each in zip(named, mirrors, strict=True)]
     listed = zip(files.file_names(urls), mirrors, strict=True)
     return tuple(

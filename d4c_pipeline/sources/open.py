@@ -1,4 +1,4 @@
-"""From a dataset's declaration to its source: the one place that knows which module speaks which protocol."""
+"""Opens the source of a declaration: the only module that knows which module implements which protocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from d4c_pipeline.transport.patience import Patience
 
 
 def open_source(dataset: Dataset, origins: Mapping[str, str], *, patience: Patience | None = None) -> Source:
-    """Return the source of `dataset`; `origins` rewrites the origins of its addresses. Nothing is contacted yet.
+    """Return the source of `dataset`, without a request. `origins` rewrites the origins of its addresses.
 
     `patience` replaces the declared time-outs, for callers with less time, such as a sensor.
     """
@@ -48,5 +48,5 @@ def open_source(dataset: Dataset, origins: Mapping[str, str], *, patience: Patie
 
 
 def open_members(family: Family, origins: Mapping[str, str], *, patience: Patience | None = None) -> Members:
-    """Return the service that lists the members of `family`. Nothing is contacted yet."""
+    """Return the service that lists the members of `family`, without a request."""
     return StatCanMembers(family.members.service, origins=origins, patience=patience)

@@ -1,7 +1,6 @@
-"""Whether two native files hold the same, apart from what a packer writes beside it: times of members, a gzip header.
+"""Comparison of native files by content, without the packer's additions: times of members, the gzip header.
 
-Comparing at a distance, by the directory of a zip, is `content.py`; what equal files mean for a vintage is decided by
-the chain.
+`content.py` compares remote files by the directory of a zip. The chain decides what equal files mean for a vintage.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from d4c_pipeline.sources.content import same_members
 _COPY = 1 << 20
 
 
-def same_payload(one: Path, other: Path) -> bool:
-    """Say whether two files of different bytes hold the same: zips by their members, gzips by what they unpack to.
+def same_payload(path: Path, other: Path) -> bool:
+    """Return whether two files of different bytes have equal content: equal members of zips, equal bytes in gzips.
 
-    Files of any other format hold the same only if their bytes are equal, which the caller knows from their digests.
-    Raises StorageError when one can't be read.
+    Files of any other format have equal content only if their bytes are equal, which the caller knows from their
+    digests. Raises StorageError if a file can't be read.
     """
-    with storage_errors(f"write in {one.parent}"), one.open("rb") as left, other.open("rb") as right:
+    with storage_errors(f"write in {path.parent}"), path.open("rb") as left, other.open("rb") as right:
         starts = left.read(2), right.read(2)
         left.seek(0)
         right.seek(0)
         if starts == (magic.GZIP, magic.GZIP):
-            return _same_unpacked(one, other)
+            return _same_unpacked(path, other)
         return starts == (magic.ANY_ZIP, magic.ANY_ZIP) and same_members(left, right)
 
 
-def _same_unpacked(one: Path, other: Path) -> bool:
+def _same_unpacked(path: Path, other: Path) -> bool:
     try:
-        with gzip.open(one) as left, gzip.open(other) as right:
+        with gzip.open(path) as left, gzip.open(other) as right:
             while True:
                 first, second = left.read(_COPY), right.read(_COPY)
                 if first != second:
@@ -42,4 +41,4 @@ def _same_unpacked(one: Path, other: Path) -> bool:
                 if not first:
                     return True
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        return False  # broken: its bytes decide, and whoever reads it says what is wrong
+        return False  # broken: the bytes decide, and the reader reports the defect

@@ -1,8 +1,8 @@
-"""The port that every source stands behind, and the small types that cross it.
+"""The port that every source implements, and the types that cross it.
 
-A protocol's own words (status codes, headers, pages) stay in its module; what crosses the port is vintages, marks,
-native files and the errors of `model.errors`. Asking many sources at once is `batch.py`; which errors are worth another
-attempt is `patience.is_retryable`.
+Details of a protocol (status codes, headers, pages) stay in its module. Vintages, marks, native files and the errors of
+`model.errors` cross the port. Observing many sources at once belongs to `batch.py`, the decision to retry to
+`patience.is_retryable`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from d4c_pipeline.model.vintage import Vintage
 
 @dataclass(frozen=True)
 class FileMark:
-    """The attributes that a source states of one native file without sending it.
+    """The attributes that a source states of a native file without sending it. None if not stated.
 
-    `etag` is whatever the protocol calls this content by (HTTP's and S3's ETag, CKAN's hash, the object ids of a
-    layer), `last_modified` the time as the protocol writes it, `length` in bytes. None where the source doesn't say.
-    `listed` is what a catalogue says of the file (a portal's hash and date), beside what the server of the file says.
-    `shows_edits`: whether an edit that keeps the length changes the mark; without ETag and date it does not.
+    `etag` is the protocol's identifier of the content (HTTP's and S3's ETag, CKAN's hash, the object ids of a layer),
+    `last_modified` the time as the protocol writes it, `length` in bytes. `listed` is the record of a catalogue (a
+    portal's hash and date), beside the headers of the file's server. `shows_edits`: whether an edit that keeps the
+    length changes the mark; without ETag and date it does not.
     """
 
     url: str
@@ -38,7 +38,7 @@ class FileMark:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the file may be edited without any change of this mark."""
+        """Whether the file may be edited without a change of this mark."""
         return not self.shows_edits or not (self.etag or self.last_modified)
 
 
@@ -50,12 +50,12 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """The sha256 (hex) over the marks: it differs when anything that the source says differs.
+        """The sha256 (hex) over the marks: it differs when any stated attribute differs.
 
-        This is what an observation reports as the data version: the same digest as last time means "unchanged", but
-        for marks that are blind.
+        An observation reports it as the data version: the same digest as last time means "unchanged", except for blind
+        marks.
         """
-        # `listed` is left out where there is none, so that a digest recorded before it existed stays the same.
+        # `listed` is omitted if None, so that digests recorded before the field existed stay the same.
         facts = [
             [mark.url, mark.etag, mark.last_modified, mark.length, *([] if mark.listed is None else [mark.listed])]
             for mark in self.files
@@ -64,7 +64,7 @@ class Fingerprint:
 
     @property
     def blind(self) -> tuple[str, ...]:
-        """The addresses of files that may be edited without any change of the fingerprint."""
+        """The addresses of files that may be edited without a change of the fingerprint."""
         return tuple(mark.url for mark in self.files if mark.is_blind)
 
 
@@ -72,9 +72,9 @@ class Fingerprint:
 class Arrived:
     """A complete native file in the folder of the fetch. `size` in bytes.
 
-    It was compared with every length and digest that is declared or that the source states. Its own sha256 is for
-    whoever retains it to make, in the one read that makes all digests: made on the way it would hold up the line.
-    `called`: its name where that is not the one on the disk, which was given before anything of it was here.
+    It agrees with every declared or stated length and digest. The chain computes its sha256 when it retains the file,
+    in the one read that makes all digests: hashing during the fetch would slow the transfer. `called`: its name, if
+    it differs from the name on the disk, which was chosen before the fetch.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Arrived:
 
     @property
     def name(self) -> str:
-        """What the file is called."""
+        """The file's name."""
         return self.called or self.path.name
 
     def native(self, sha256: str, address: str = "") -> NativeFile:
@@ -102,47 +102,47 @@ Fetched = Arrived | NativeFile
 
 
 class Progress(Protocol):
-    """A callback that reports the progress of each file, in the thread that called `fetch`."""
+    """A callback that receives the progress of each file, in the thread that called `fetch`."""
 
     def __call__(self, name: str, done: int, total: int | None, /) -> None:
-        """Take note: of file `name`, `done` bytes of `total` (None when the source doesn't say) are here."""
+        """Receive the progress of file `name`: `done` bytes of `total` (None if unknown) have arrived."""
         ...
 
 
 class Source(Protocol):
     """Native files of a dataset, by vintage.
 
-    All methods raise SourceError when the source delivers something else than was declared (an empty listing is one),
-    TransientError when it can't be reached now, and NeedsPersonError when it wants credentials. None of them changes
-    anything at the source, and each may be called from several threads.
+    All methods raise SourceError if the source does not serve what is declared (an empty listing is such a case),
+    TransientError if it is unreachable, and NeedsPersonError if it requires credentials. No method changes the source.
+    All methods are thread-safe.
     """
 
     @property
     def document(self) -> str | None:
-        """The address of what the source says of a vintage, where `fetch` brings that beside the data; else None."""
+        """The address of the source's description of a vintage, if `fetch` fetches it beside the data; else None."""
         ...
 
     def discover(self) -> tuple[Vintage, ...]:
-        """Return the vintages that exist at the source now, oldest first; never empty.
+        """Return the vintages that the source serves now, oldest first; never empty.
 
-        Of a source that only ever serves its current state that is one vintage. Costs no request where the vintages
-        are declared, else one (`http`: one HEAD per file; `s3`: one per thousand objects).
+        A source that serves only its current state has one vintage. Costs no request if the vintages are declared,
+        else one (`http`: one HEAD per file; `s3`: one per thousand objects).
         """
         ...
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return what the source says of a vintage's files, without fetching them.
+        """Return the marks of a vintage's files, without fetching them.
 
         Costs one request (`http`: one HEAD per file; `ckan`: one, and one HEAD per chosen file; `statcan_table`: one,
-        and two per language; `arcgis`: two; `s3`: one per thousand objects); none moves data.
+        and two per language; `arcgis`: two; `s3`: one per thousand objects). No request transfers data.
         """
         ...
 
     def content(self, vintage: Vintage) -> str | None:
-        """Return a hash of what the files of a vintage hold, got without fetching them; None where that can't be had.
+        """Return a hash over the content of a vintage's files without fetching them; None if there is none.
 
-        Of a zip it is over names, lengths and CRC-32 of the members, read by ranges from its end: it stays the same
-        when the publisher zips the same files again. `content.content_of` gives the same hash of files that are here.
+        The hash of a zip covers names, lengths and CRC-32 of the members, read by ranges from its end: it stays the
+        same when the publisher zips the same files again. `content.content_of` returns the same hash of local files.
         """
         ...
 
@@ -152,11 +152,11 @@ class Source(Protocol):
         """Fetch the native files of a vintage into the folder `into`, verified and complete, in the declared order.
 
         A file of `known` (native files retained earlier) that the source still serves is not fetched again. Of
-        several known files of one address the last counts. What a failed or killed fetch has left in `into` is
-        continued. Raises StorageError when `into` can't be written or has too little room.
+        several known files of one address the last counts. A failed or killed fetch is resumed from its files in
+        `into`. Raises StorageError if `into` can't be written or has too little room.
         """
         ...
 
     def describe(self, vintage: Vintage) -> Described | None:
-        """Return the source's own title, description and keywords; None where the protocol has none."""
+        """Return the source's title, description and keywords; None if the protocol has none."""
         ...

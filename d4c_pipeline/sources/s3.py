@@ -1,6 +1,6 @@
-"""Objects under a prefix of an S3-compatible bucket: listed by boto3, received like any other file over HTTP.
+"""Objects under a prefix of an S3-compatible bucket: listed by boto3, fetched over HTTP.
 
-boto3 signs; `fetch.download` moves the bytes, so an interrupted object resumes with a range like every other file.
+boto3 signs the addresses and `fetch.download` transfers the bytes, so an interrupted object resumes with a range.
 Writing to buckets belongs to `stores`.
 """
 
@@ -32,8 +32,8 @@ from d4c_pipeline.sources.folder import vintages_of
 from d4c_pipeline.sources.port import Fetched, FileMark, Fingerprint, Progress
 from d4c_pipeline.transport.patience import explain_status
 
-_SIGNED_FOR = 3600  # seconds; an address is signed anew for each request
-_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR is read as any other
+_SIGNED_FOR = 3600  # seconds; each request gets its own signature
+_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # GLACIER_IR is readable at once
 _MISSING = frozenset({"NoSuchBucket", "NoSuchKey"})
 
 
@@ -46,15 +46,15 @@ class S3Objects(WebSource[S3Source]):
     def _discovered(self) -> tuple[Vintage, ...]:
         if not self._declared.names_vintage:
             return (_newest_day(self._marks(None)),)
-        # A prefix may end in the middle of a name; a path to compare with names has to be whole.
+        # A prefix may end in the middle of a name; the template of a path must be complete.
         template = f"/{self._declared.prefix.rstrip('/')}"
         found = sorted(vintages_of(template, self._folders))
         if not found:
-            raise SourceError(f"No vintage lies at {self._place(None)}", "Correct bucket or prefix")
+            raise SourceError(f"No vintage found at {self._place(None)}", "Correct bucket or prefix")
         return tuple(found)
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return ETag, time and length of each object, out of the listing. See `Source.observe`."""
+        """Return ETag, time and length of each object, from the listing. See `Source.observe`."""
         return Fingerprint(self._marks(vintage))
 
     def content(self, vintage: Vintage) -> str | None:
@@ -85,8 +85,8 @@ class S3Objects(WebSource[S3Source]):
             for mark, name in zip(marks, names, strict=True)
         ]
         fetched = fetch_all(self._web, wanted, into, progress, pause=self._pause)
-        for mark, one in zip(marks, fetched, strict=True):
-            if mark.etag is not None and one.etag not in (None, mark.etag):
+        for mark, file in zip(marks, fetched, strict=True):
+            if mark.etag is not None and file.etag not in (None, mark.etag):
                 raise TransientError(f"{mark.url} was replaced while it was fetched", "Try again")
         return fetched
 
@@ -104,27 +104,27 @@ class S3Objects(WebSource[S3Source]):
                     if _is_marker(key, int(entry.get("Size") or 0)):
                         continue
                     below = key.removeprefix(prefix).lstrip("/") or PurePosixPath(key).name
-                    asked_for = fnmatchcase(below, declared.pattern) or fnmatchcase(
+                    matches = fnmatchcase(below, declared.pattern) or fnmatchcase(
                         PurePosixPath(key).name, declared.pattern
                     )
-                    if asked_for:
+                    if matches:
                         if entry.get("StorageClass") in _ARCHIVED:
                             self._require_restored(client, key, str(entry["StorageClass"]))
                         moment = entry["LastModified"].astimezone(UTC).isoformat()
                         marks.append(FileMark(self._url(key), entry.get("ETag"), moment, entry.get("Size")))
         if not marks:
             raise SourceError(
-                f"No object at {self._place(vintage)} is matched by '{declared.pattern}'", "Correct prefix or pattern"
+                f"No object at {self._place(vintage)} matches '{declared.pattern}'", "Correct prefix or pattern"
             )
         return tuple(marks)
 
     def _require_restored(self, client: Any, key: str, kind: str) -> None:
-        """Raise NeedsPersonError for an object in an archive that nobody had brought back."""
+        """Raise NeedsPersonError for an archived object that is not restored."""
         head = client.head_object(Bucket=self._declared.bucket, Key=key, **self._payer)
         if 'ongoing-request="false"' not in str(head.get("Restore") or ""):
             raise NeedsPersonError(
-                f"{self._url(key)} lies in an archive (storage class {kind}) and can't be read",
-                "Restore it, or ask its owner to; or leave it out by the pattern",
+                f"{self._url(key)} is archived (storage class {kind}) and can't be read",
+                "Restore it, or ask its owner to; or exclude it by the pattern",
             )
 
     @property
@@ -146,7 +146,7 @@ class S3Objects(WebSource[S3Source]):
             ]
 
     def _client(self) -> Any:
-        # Imported here: half a second that no other source needs.
+        # Imported here: the import takes half a second, which other sources don't need.
         from boto3.session import Session  # noqa: PLC0415
         from botocore import UNSIGNED  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
@@ -162,7 +162,7 @@ class S3Objects(WebSource[S3Source]):
                     connect_timeout=patience.connect_timeout,
                     read_timeout=patience.read_timeout,
                     retries={"total_max_attempts": patience.attempts, "mode": "standard"},
-                    # Services that are not Amazon's seldom have a name for each bucket.
+                    # Services other than Amazon's seldom have a host name for each bucket.
                     s3={"addressing_style": "auto" if declared.endpoint is None else "path"},
                 ),
             )
@@ -183,7 +183,7 @@ class S3Objects(WebSource[S3Source]):
 
     @contextmanager
     def _explained(self) -> Generator[None]:
-        """Turn what boto3 raises into errors that say what to do."""
+        """Turn errors of boto3 into errors with a remedy."""
         from botocore import exceptions  # noqa: PLC0415
 
         place = self._place(None)
@@ -199,7 +199,7 @@ class S3Objects(WebSource[S3Source]):
             raise explain_status(status, place) from error
         except (exceptions.NoCredentialsError, exceptions.ProfileNotFound, exceptions.PartialCredentialsError) as error:
             raise NeedsPersonError(
-                f"There are no credentials for {place}: {error}", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                f"No credentials for {place}: {error}", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             ) from error
         except (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
             raise TransientError(f"{place} can't be reached: {error}", "Try again later") from error
@@ -220,18 +220,18 @@ def _newest_day(marks: Sequence[FileMark]) -> Vintage:
 
 
 def _charge_reader(request: Any, **_: Any) -> None:
-    # As a part of the address: signed as a header, as boto3 does it, it would have to be sent as one.
+    # In the address: boto3 signs it as a header, which the request would then have to send.
     request.url += f"{'&' if '?' in request.url else '?'}x-amz-request-payer=requester"
 
 
 def _is_marker(key: str, size: int) -> bool:
-    """Whether an object only stands for a folder, as some tools leave them."""
+    """Return whether an object is the mark of a folder, as some tools create them."""
     return key.endswith("/") or (size == 0 and key.endswith("_$folder$"))
 
 
 def _refused(place: str, code: str) -> NeedsPersonError:
     return NeedsPersonError(
         f"{place} refuses access ({code or 403})",
-        "Correct the credentials, or write anonymous: true for a public bucket; where the reader pays (requester pays),"
-        " write requester_pays: true and anonymous: false",
+        "Correct the credentials, or declare anonymous: true for a public bucket; if the reader pays (requester pays),"
+        " declare requester_pays: true and anonymous: false",
     )

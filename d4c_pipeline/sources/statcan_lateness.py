@@ -1,8 +1,7 @@
-"""Whether the zips of a table are those of its release: for one to three hours after it they may be the old ones.
+"""Detection of zips that are older than the release of their table, as they are for one to three hours after it.
 
 The metadata change at the moment of the release, the files when they are built (reported by users of the service,
-mountainMath/cansim 59 and 71). Speaking to the service belongs to `statcan_table.py`, reading the CSV to
-`processing.statcan`.
+mountainMath/cansim 59 and 71). Requests belong to `statcan_table.py`, reading the CSV to `processing.statcan`.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from d4c_pipeline.sources.port import Arrived, Fetched
 from d4c_pipeline.transport.patience import http_date
 
 _BUILT_BEFORE = timedelta(hours=12)
-"""Zips are built in the night before a release: of real ones at 0:16, 0:34 and 0:37 for 8:30. The one of the day before
-is older than that."""
+"""Zips are built in the night before a release: real ones at 0:16, 0:34 and 0:37 for 8:30. A zip of the day before is
+older."""
 
 _LATE_FOR = timedelta(days=3)
-"""After so long an old date alone is no delay: the table was released again without new data."""
+"""After this time an old date does not mean a delay: the table was released again without new data."""
 
 _COPY = 1 << 20
-_WAIT = "Nothing is taken of it; try again later: the service replaces the file within a few hours"
+_WAIT = "Try again later: the service replaces the file within a few hours"
 
 
 @dataclass(frozen=True)
 class _Table:
-    """What a zip holds: its records, and whether one of them is of the last period that the metadata state."""
+    """The content of a zip: its row count, and whether a row is of the last period that the metadata state."""
 
     name: str
     rows: int
@@ -48,23 +47,23 @@ def require_of_release(
     *,
     fewer_rows: Literal["wait", "accept"] = "wait",
 ) -> None:
-    """Raise TransientError when a zip that arrived is older than the release that `metadata` state.
+    """Raise TransientError if a zip that arrived is older than the release that `metadata` state.
 
-    It is when it has fewer records than `nbDatapointsCube` says, which are equal in a file of the release (on the three
-    real ones of the fixtures), or when it was built before the release and another sign agrees. Raises SourceError for
-    a zip without a table, and for one that still has fewer records three days after the release: no delay lasts that
-    long. With `fewer_rows="accept"` the number of records decides nothing.
+    A zip is older if it has fewer rows than `nbDatapointsCube`, which is the row count of a file of the release (in the
+    three real fixtures), or if it was built before the release and another sign agrees. Raises SourceError for a zip
+    without a table, and for a zip that still has fewer rows three days after the release: no delay lasts that long.
+    With `fewer_rows="accept"` the row count is ignored.
     """
-    here = [_read(one, str(metadata.get("cubeEndDate") or "")) for one in fetched if isinstance(one, Arrived)]
+    here = [_read(file, str(metadata.get("cubeEndDate") or "")) for file in fetched if isinstance(file, Arrived)]
     stated = int(metadata.get("nbDatapointsCube") or 0)
-    one_is_new = any(each.built is not None and each.built >= released - _BUILT_BEFORE for each in here)
+    any_is_new = any(each.built is not None and each.built >= released - _BUILT_BEFORE for each in here)
     for each in here:
         late = f"{each.name} is not yet the file of the release of {released.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         recent = (now or datetime.now(UTC)) - released < _LATE_FOR
         if each.rows < stated and fewer_rows == "wait":
             if not recent and each.built is not None and each.built >= released - _BUILT_BEFORE:
                 raise SourceError(
-                    f"{each.name} has {each.rows:,} rows, but by its metadata table {table} has {stated:,}",
+                    f"{each.name} has {each.rows:,} rows, the metadata of table {table} state {stated:,}",
                     "Compare it with the table in a browser; if it is complete, declare source.fewer_rows: accept",
                 )
             raise TransientError(f"{late}: it has {each.rows:,} rows, table {table} has {stated:,}", _WAIT)
@@ -73,7 +72,7 @@ def require_of_release(
             raise TransientError(
                 f"{late}: it does not reach {metadata.get('cubeEndDate')}, as table {table} does", _WAIT
             )
-        if old and (recent or one_is_new):
+        if old and (recent or any_is_new):
             raise TransientError(f"{late}: it was last modified {each.built:%Y-%m-%d %H:%M} UTC", _WAIT)
 
 
@@ -83,7 +82,7 @@ def _read(arrived: Arrived, end: str) -> _Table:
             names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
             data = [name for name in names if not name.lower().endswith("_metadata.csv")]
             if not data:
-                raise SourceError(f"{arrived.name} holds no table", "Look at the address in a browser")
+                raise SourceError(f"{arrived.name} holds no table", "Open the address in a browser")
             rows, reaches = _count(archive, data[0], end)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise TransientError(f"{arrived.name} can't be unpacked ({error})", "Try again later") from error
@@ -91,7 +90,7 @@ def _read(arrived: Arrived, end: str) -> _Table:
 
 
 def _count(archive: zipfile.ZipFile, name: str, end: str) -> tuple[int, bool]:
-    """The records of a CSV, and whether one is of the period that ends at `end` (True where that can't be told)."""
+    """Return the row count of a CSV, and whether a row is of the period that ends at `end` (True if unknown)."""
     lines, last, carried, wanted = 0, b"\n", b"", None
     reaches = False
     with archive.open(name) as file:
@@ -108,7 +107,7 @@ def _count(archive: zipfile.ZipFile, name: str, end: str) -> tuple[int, bool]:
 
 
 def _period(start: bytes, end: str) -> bytes:
-    r"""The pattern of a line of the last period, written as the first one is; empty for a form that is not known."""
+    r"""Return the pattern of a line of the last period, in the form of the first line; empty for an unknown form."""
     first = re.search(rb'\n"?(\d{4}(?:-\d\d){0,2}|\d{4}/\d{4})"?,', start)
     if first is None or re.fullmatch(r"\d{4}-\d\d-\d\d", end) is None:
         return b""

@@ -1,6 +1,6 @@
-"""Statistics Canada's Web Data Service as a whole: all tables in one request, a day's releases in another.
+"""Listings of Statistics Canada's Web Data Service: all tables in one request, a day's releases in another.
 
-One table, its data and its metadata are `statcan_table.py`.
+Data and metadata of a table belong to `statcan_table.py`.
 Reference: https://www.statcan.gc.ca/en/developers/wds/user-guide
 """
 
@@ -20,7 +20,7 @@ from d4c_pipeline.sources.members import Listed
 from d4c_pipeline.sources.statcan_table import release_vintage
 from d4c_pipeline.transport.patience import Patience
 
-_NOTHING_RELEASED = (404, 409)  # how the service answers for a day without releases
+_NOTHING_RELEASED = (404, 409)  # statuses for a day without releases
 _ARCHIVED = "1"
 
 
@@ -43,7 +43,7 @@ class StatCanMembers:
     def changed(self, day: date) -> dict[str, Vintage]:
         """Return the tables released on a day, Eastern time, by getChangedCubeList. See `Members.changed`.
 
-        A day without releases, and one whose releases are still withheld, has none.
+        Empty for a day without releases, and for a day whose releases are still withheld.
         """
         url = f"{self._service}/getChangedCubeList/{day.isoformat()}"
         answer = self._web.json(url, passing=_NOTHING_RELEASED)
@@ -53,12 +53,12 @@ class StatCanMembers:
         if not isinstance(found, list):
             raise _changed_shape(url)
         released = [_listed(cube, url) for cube in cast("list[dict[str, Any]]", found)]
-        return {one.key: one.vintage for one in released}
+        return {each.key: each.vintage for each in released}
 
 
 def _listed(cube: Mapping[str, Any], url: str) -> Listed:
     try:
-        # A number in one call, a text in another; of ten digits the last two are those of a view.
+        # A number in one call, a text in another; the last two of ten digits number a view.
         key = str(cube["productId"]).strip()[:8]
         released = str(cube["releaseTime"])
     except (KeyError, TypeError) as error:
@@ -74,13 +74,11 @@ def _listed(cube: Mapping[str, Any], url: str) -> Listed:
 
 
 def _corrections(cube: Mapping[str, Any], released: Vintage) -> str | None:
-    """A digest of the corrections since the release; earlier ones were part of it."""
+    """Return a digest of the corrections since the release, which includes earlier corrections."""
     listed = cast("list[dict[str, Any]]", cube.get("corrections") or cube.get("correction") or [])
-    since = [one for one in listed if str(one.get("correctionDate") or "")[:10] >= f"{released.start:%Y-%m-%d}"]
+    since = [each for each in listed if str(each.get("correctionDate") or "")[:10] >= f"{released.start:%Y-%m-%d}"]
     return hashlib.sha256(json.dumps(since, sort_keys=True).encode()).hexdigest() if since else None
 
 
 def _changed_shape(url: str) -> SourceError:
-    return SourceError(
-        f"{url} answered with something else than a list of tables", "Try again later; nothing was changed here"
-    )
+    return SourceError(f"{url} returned no list of tables", "Try again later")

@@ -1,7 +1,7 @@
 """A table of Statistics Canada's Web Data Service: its release, its full CSV, its bilingual metadata.
 
-All tables at once are `statcan_members.py`; reading CSV and metadata belongs to `processing.statcan`.
-Source of the calls and their codes:
+Listing all tables belongs to `statcan_members.py`, reading CSV and metadata to `processing.statcan`.
+Reference of the calls and their codes:
 https://www.statcan.gc.ca/en/developers/wds/user-guide
 """
 
@@ -36,29 +36,29 @@ from d4c_pipeline.sources.statcan_lateness import require_of_release
 from d4c_pipeline.transport.patience import HttpStatusError, Patience, persist
 
 _EASTERN = ZoneInfo("America/Toronto")
-_BEING_PUBLISHED = frozenset({6, 7})  # codes of a cube that is being published, or unavailable for the moment
+_BEING_PUBLISHED = frozenset({6, 7})  # codes of a cube that is being published or temporarily unavailable
 
 
 def release_vintage(text: str) -> Vintage:
-    """Return the vintage of a release time, to the minute in UTC. Raises what `release_time` raises."""
+    """Return the vintage of a release time, to the minute in UTC. Raises the errors of `release_time`."""
     return Vintage.parse(f"{release_time(text).astimezone(UTC):%Y-%m-%dT%H%M}")
 
 
 def release_time(text: str) -> datetime:
     """Return the moment of a release.
 
-    The service writes it in UTC where it writes a zone (`2025-06-11T12:30:00Z`), and in Eastern time where it doesn't
-    (`2025-06-11T08:30`). Raises SourceError for anything else.
+    The service writes UTC with a zone (`2025-06-11T12:30:00Z`), and Eastern time without (`2025-06-11T08:30`). Raises
+    SourceError for any other text.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SourceError(f"'{text}' is no release time of a table", "Report this bug: the service changed") from error
+        raise SourceError(f"'{text}' is not a release time", "Report this bug: the service changed") from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=_EASTERN)
 
 
 class StatCanTable(WebSource[StatCanTableSource]):
-    """One table (a `Source`, see `port.py`): its only vintage is that of its newest release."""
+    """A table (a `Source`, see `port.py`). Its only vintage is its newest release."""
 
     def __init__(
         self,
@@ -84,21 +84,23 @@ class StatCanTable(WebSource[StatCanTableSource]):
         return self._url
 
     def observe(self, vintage: Vintage) -> Fingerprint:
-        """Return release and corrections, and what the server says of each zip. See `Source.observe`.
+        """Return release time and corrections, and the server's mark of each zip. See `Source.observe`.
 
-        Corrections come after a release without another release time: in the metadata, in the zip, or in both.
+        Corrections follow a release without a new release time: in the metadata, in the zip, or in both.
         """
         metadata = self._metadata()
-        said = FileMark(self._url, _corrections(metadata), str(metadata["releaseTime"]), None)
+        stated = FileMark(self._url, _corrections(metadata), str(metadata["releaseTime"]), None)
         zips = (
             mark_of(self._web, url, name, (url,), self._pause)
-            for name, url in ((self._name(one), self._address(one)) for one in self._declared.languages)
+            for name, url in ((self._name(language), self._address(language)) for language in self._declared.languages)
         )
-        return Fingerprint((said, *zips))
+        return Fingerprint((stated, *zips))
 
     def content(self, vintage: Vintage) -> str | None:
-        """Return a hash over what is in the zips. See `Source.content`."""
-        return content_of_marks(self._web, [(self._name(one), self._address(one)) for one in self._declared.languages])
+        """Return a hash over the members of the zips. See `Source.content`."""
+        return content_of_marks(
+            self._web, [(self._name(language), self._address(language)) for language in self._declared.languages]
+        )
 
     def describe(self, vintage: Vintage) -> Described | None:
         """Return the table's titles."""
@@ -111,7 +113,7 @@ class StatCanTable(WebSource[StatCanTableSource]):
     ) -> tuple[Fetched, ...]:
         """Fetch the full CSV in each declared language, and the metadata. See `Source.fetch`.
 
-        Raises TransientError for a zip that is older than the release, as it is for some hours after one.
+        Raises TransientError for a zip that is older than the release, as it is for some hours after it.
         """
         metadata = self._metadata()
         place = f"Table {self._declared.table}"
@@ -132,34 +134,34 @@ class StatCanTable(WebSource[StatCanTableSource]):
         return (*tables, replace(document, etag=_corrections(metadata)))
 
     def _released(self, metadata: Mapping[str, Any]) -> Vintage:
-        # A release is announced before its time: until then the zip is that of the one before.
+        # A release is announced before its time: until then the zip is that of the previous release.
         return minute_of(_released_at(metadata), f"The release of table {self._declared.table}")
 
     def _name(self, language: str) -> str:
         return f"{self._declared.table}-{_suffix(language)}.zip"
 
     def _metadata(self) -> dict[str, Any]:
-        """The metadata of the table as the service has it now."""
+        """Return the current metadata of the table."""
         table = self._declared.table
         body = json.dumps([{"productId": int(table)}]).encode()
         answer = self._call("getCubeMetadata", body)
         found = _unwrapped(answer[0] if isinstance(answer, list) and answer else answer, f"table {table}")
         if not isinstance(found, dict) or "releaseTime" not in found:
-            raise SourceError(f"The service says nothing of table {table}", "Correct the number of the table")
+            raise SourceError(f"The service has no metadata of table {table}", "Correct the number of the table")
         return cast("dict[str, Any]", found)
 
     def _address(self, language: str) -> str:
-        """The address of a zip, asked for once: it is the same for every release."""
+        """Return the address of a zip, requested once: it is the same for every release."""
         if language not in self._zips:
-            self._zips[language] = self._told_address(language)
+            self._zips[language] = self._requested_address(language)
         return self._zips[language]
 
-    def _told_address(self, language: str) -> str:
+    def _requested_address(self, language: str) -> str:
         answer = self._call(f"getFullTableDownloadCSV/{self._declared.table}/{language}")
         address = _unwrapped(answer, f"table {self._declared.table}")
         if not isinstance(address, str) or not address.startswith(("https://", "http://")):
             raise SourceError(
-                f"The service names no file of table {self._declared.table}", "Correct the number of the table"
+                f"The service states no file of table {self._declared.table}", "Correct the number of the table"
             )
         return address
 
@@ -183,7 +185,7 @@ def _call(web: Web, url: str, body: bytes | None) -> Any:
 
 def _being_updated(url: str) -> TransientError:
     return TransientError(
-        f"{url} says that the table is being updated", "Try again later; releases are at 8:30 Eastern time"
+        f"{url} reports that the table is being updated", "Try again later; releases are at 8:30 Eastern time"
     )
 
 
@@ -197,7 +199,7 @@ def _code(answer: Any) -> int | None:
 
 
 def _unwrapped(answer: Any, what: str) -> Any:
-    """What the service answered inside its envelope of `status` and `object`."""
+    """Return the `object` of the service's envelope, which also has a `status`. Raises SourceError for a refusal."""
     document = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
     inner = document.get("object")
     if document.get("status") != "SUCCESS" or _code(document) not in (None, 0):
@@ -213,10 +215,10 @@ def _released_at(metadata: Mapping[str, Any]) -> datetime:
 
 
 def _corrections(metadata: Mapping[str, Any]) -> str:
-    """A digest of what the service says of a table after its release: its corrections, and when it was issued."""
+    """Return a digest of the changes after a release: corrections, footnotes and the date of issue."""
     names = ("correction", "correctionFootnote", "issueDate")
-    said: dict[str, Any] = {name: metadata.get(name) or None for name in names}
-    return f"corrections {hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]}"
+    stated: dict[str, Any] = {name: metadata.get(name) or None for name in names}
+    return f"corrections {hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def _suffix(language: str) -> str:

@@ -1,7 +1,8 @@
 """A store in a local folder, written so that a crash at any moment leaves either nothing or the complete file.
 
 Every write goes to a hidden temporary file beside the target, is synced, read back and only then linked or renamed
-into place. Serving the folder over HTTP belongs to `file_server` or any web server; remembering copies to the ledger.
+into place. Serving the folder over HTTP belongs to `services.file_server` or any web server, recording copies to the
+ledger.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from d4c_pipeline.stores.port import (
     quarantine_path,
 )
 
-# Whatever the umask: a web server of another user must be able to read what is published.
+# Regardless of the umask: a web server of another user must be able to read published files.
 _FOLDER_MODE = 0o755
 _MUTABLE_MODE = 0o644
 _PRIVATE_MODE = 0o700
@@ -45,7 +46,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 class FolderStore:
     """The folder `root`, served to readers at `base_url`.
 
-    One that is `mounted` is never made: where it is missing, whatever is asked of the store raises StorageError.
+    A `mounted` folder is never created: if it is missing, every method raises StorageError.
     """
 
     def __init__(self, root: Path, base_url: str, name: str = "primary", *, mounted: bool = False) -> None:
@@ -60,54 +61,54 @@ class FolderStore:
         return self._name
 
     def url(self, address: str) -> str:
-        """Return the public URL of `address`, whether or not something is there."""
+        """Return the public URL of `address`, whether or not a file is there."""
         return public_url(self.base_url, address)
 
     def stat(self, address: str) -> int | None:
-        """Return the size in bytes, None when nothing is there."""
+        """Return the size in bytes, None if no file is there."""
         with storage_errors(f"read {address} in store {self.name}"):
             return _file_size(self._path(address))
 
     def facts(self, address: str) -> Facts | None:
-        """Return the size and, as the tag, when the file was last written; None when nothing is there."""
+        """Return the size and the time of the last write as the tag; None if no file is there."""
         with storage_errors(f"read {address} in store {self.name}"):
             status = _file_status(self._path(address))
         return None if status is None else Facts(status.st_size, f"mtime-{status.st_mtime_ns}")
 
     def local_path(self, address: str) -> Path | None:
-        """Return the path of the file, None when nothing is there. For reading only."""
+        """Return the path of the file, None if no file is there. For reading only."""
         return None if self.stat(address) is None else self._path(address)
 
     def open(self, address: str) -> BinaryIO:
-        """Open for reading. Raises UnknownNameError when nothing is there."""
+        """Open for reading. Raises UnknownNameError if no file is there."""
         path = self.local_path(address)
         if path is None:
             raise UnknownNameError(
-                f"Store {self.name} holds nothing at {address}", "Publish it again, or correct the address"
+                f"Store {self.name} has no file at {address}", "Publish it again, or correct the address"
             )
         with storage_errors(f"read {address} in store {self.name}"):
             return path.open("rb")
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content of a small file. Raises UnknownNameError if no file is there."""
         with self.open(address) as file, storage_errors(f"read {address} in store {self.name}"):
             return file.read()
 
     def verify(self, address: str, size: int, sha256: str) -> bool:
-        """Read everything and say whether exactly these bytes are there; False when nothing is."""
+        """Read the file and return whether it has exactly these bytes; False if no file is there."""
         path = self._path(address)
         if self.stat(address) != size or sha256_of(path) != sha256:
             return False
-        # Whoever finds the file in place puts nothing there any more, so what its writer left when it died goes here.
+        # A caller that finds the file in place writes nothing, so the temporary files of a killed writer go here.
         with storage_errors(f"read {address} in store {self.name}"):
             _sweep(path.parent)
         return True
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
-        """Put a file where nothing is yet, read-only; the same bytes again are no work.
+        """Put a read-only file at an unused address. Equal bytes at the address are kept.
 
-        Raises IntegrityError when other bytes are there, or when `source` no longer has `digests`, and StorageError
-        when the disk is full or refuses.
+        Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`, and StorageError if the
+        disk is full or refuses.
         """
         target = self._path(address)
         if self._holds(target, address, digests):
@@ -117,16 +118,16 @@ class FolderStore:
                 raise IntegrityError(
                     f"{source.name} is not the file that was hashed: {size} bytes with sha256 {sha256} instead of "
                     f"{digests.size} bytes with {digests.sha256}",
-                    "Build it again: something else wrote to the staging folder",
+                    "Build it again: another process wrote to the staging folder",
                 )
             changed = _place_new(part, target) or not self._holds(target, address, digests)
         return self._stored(address, digests.size, digests.sha256, changed=changed)
 
     def move(self, source: str, target: str, digests: Digests) -> bool:
-        """Move a file to an immutable address by a link and then a deletion; it is read before, and not copied.
+        """Move a file to an immutable address by a link and a deletion. The file is verified before, not copied.
 
-        Returns False when `source` does not hold these bytes. Raises IntegrityError when `target` has others,
-        StorageError when the disk refuses.
+        Returns False if `source` does not hold these bytes. Raises IntegrityError if `target` holds other bytes,
+        StorageError if the disk refuses.
         """
         old, new = self._path(source), self._path(target)
         if not self._holds(new, target, digests):
@@ -135,21 +136,21 @@ class FolderStore:
             with storage_errors(f"move {source} to {target} in store {self.name}"):
                 _make_folder(new.parent, self.root)
                 if not _place_new(old, new):
-                    self._holds(new, target, digests)  # somebody else was first: with these bytes, or it raises
+                    self._holds(new, target, digests)  # another process was first: with these bytes, or this raises
                 sync_folder(new.parent)
         self.delete(source)
         return True
 
     def is_exposed(self, address: str) -> bool:
-        """Return False: only the web server in front of a folder shows it."""
+        """Return False: the web server of a folder decides on access."""
         checked_address(address)
         return False
 
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
-        The same bytes again are no work, so readers' caches stay valid. `guard` is called right before that step and
-        may raise. Raises PermanentError for an immutable address, StorageError when the disk is full or refuses.
+        Equal bytes are kept, so readers' caches stay valid. `guard` is called right before that step and may raise.
+        Raises PermanentError for an immutable address, StorageError if the disk is full or refuses.
         """
         if is_immutable(address):
             raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
@@ -164,14 +165,14 @@ class FolderStore:
         return self._stored(address, size, sha256, changed=True)
 
     def quarantine(self, address: str, tag: str) -> str | None:
-        """Move what is there aside by one rename, and return its path in the store; None when nothing is there."""
+        """Move the file to the quarantine by one rename, and return its path in the store; None if no file is there."""
         source, aside = self._path(address), quarantine_path(address, tag)
         target = self.root / aside
         with storage_errors(f"move {address} aside in store {self.name}"):
             if _file_status(source) is None:
                 return None
             _make_folder(target.parent, self.root)
-            # Whatever server shows the folder, and whether or not it hides names with a dot.
+            # For web servers that do not hide names with a leading dot.
             (self.root / QUARANTINE).chmod(_PRIVATE_MODE)
             if target.exists():
                 target = target.with_name(f"{target.name}.{uuid4().hex}")
@@ -181,22 +182,22 @@ class FolderStore:
         return str(target.relative_to(self.root))
 
     def delete(self, address: str) -> None:
-        """Remove what is there, if anything."""
+        """Delete the file, if there is one."""
         target = self._path(address)
-        deed = f"delete {address} in store {self.name}"
-        with storage_errors(deed), suppress(FileNotFoundError, NotADirectoryError):
-            # What a process that died left unfinished there is not wanted any more either.
+        action = f"delete {address} in store {self.name}"
+        with storage_errors(action), suppress(FileNotFoundError, NotADirectoryError):
+            # Temporary files of killed processes go too.
             _sweep(target.parent)
             target.unlink()
             sync_folder(target.parent)
         if is_hidden(address):
-            with suppress(OSError):  # others of its release lie there, or nothing ever did
+            with suppress(OSError):  # the folder still has files of its release, or never existed
                 target.parent.rmdir()
 
     def _path(self, address: str) -> Path:
         if self._mounted and not self.root.is_dir():
             raise StorageError(
-                f"The folder {self.root} of store {self.name} is not there", "Mount its disk, or make the folder"
+                f"The folder {self.root} of store {self.name} does not exist", "Mount its disk, or create the folder"
             )
         return self.root.joinpath(*checked_address(address).split("/"))
 
@@ -204,23 +205,23 @@ class FolderStore:
         return Stored(address, self.url(address), size, sha256, changed)
 
     def _holds(self, target: Path, address: str, digests: Digests) -> bool:
-        """Whether the target has these bytes already; raises IntegrityError when it has others."""
+        """Return whether the target already has these bytes. Raises IntegrityError if it has other bytes."""
         if not target.exists():
             return False
         if self.verify(address, digests.size, digests.sha256):
-            # The process that linked it may have died before the link was durable and its temporary file gone.
+            # The process that linked it may have died before it synced the link and deleted its temporary file.
             with storage_errors(f"write {address} in store {self.name}"):
                 _sweep(target.parent)
                 sync_folder(target.parent)
             return True
         raise IntegrityError(
             f"Store {self.name} holds other bytes at the immutable address {address} than sha256 {digests.sha256}",
-            "Find out which are right; restore the file from another copy, or publish a new version",
+            "Find the correct bytes; restore the file from another copy, or publish a new version",
         )
 
     @staticmethod
     def _same(source: Path | bytes, target: Path) -> tuple[int, str] | None:
-        """Size and sha256 when the target has the bytes of `source` already, else None."""
+        """Return size and sha256 if the target already has the bytes of `source`, else None."""
         size = _file_size(target)
         if size is None:
             return None
@@ -235,13 +236,13 @@ class FolderStore:
     def _written_part(
         self, source: Path | bytes, target: Path, address: str, mode: int
     ) -> Iterator[tuple[Path, int, str]]:
-        """Write `source` to a temporary file beside `target`, verified; the block moves it, then the folder is synced.
+        """Write `source` to a verified temporary file beside `target`. The block moves it; then the folder is synced.
 
-        Yields the temporary path, the size and the sha256. What is left of it is removed in any case.
+        Yields the temporary path, the size and the sha256. The temporary file is always removed.
         """
         with _opened(source) as stream, storage_errors(f"write {address} in store {self.name}"):
             if is_hidden(address):
-                # Whatever server shows the folder, as long as it runs as another user.
+                # Unreadable for web servers that run as another user.
                 _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
                 private.chmod(_PRIVATE_MODE)
             _make_folder(target.parent, self.root)
@@ -255,10 +256,10 @@ class FolderStore:
                     _drop_cache(file.fileno())
                     if sha256_of(part) != sha256:
                         raise IntegrityError(
-                            f"Store {self.name} reads back other bytes than were written at {address}",
-                            "Check that disk before anything else is written to it",
+                            f"Store {self.name} returns other bytes than were written at {address}",
+                            "Check that disk before the next write",
                         )
-                    # Still open: the lock on it keeps another process's sweep away until it is in place.
+                    # Still open: its lock protects it from sweeps of other processes until it is in place.
                     yield part, size, sha256
             finally:
                 part.unlink(missing_ok=True)
@@ -301,13 +302,13 @@ def _copy(stream: BinaryIO, file: BinaryIO) -> tuple[int, str]:
 
 
 def _drop_cache(descriptor: int) -> None:
-    # So that reading back asks the disk and not the memory the bytes were just written through.
+    # So that the verification reads the disk, not the page cache.
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _place_new(part: Path, target: Path) -> bool:
-    """Give `part` its final name unless that is taken; say whether it was free."""
+    """Give `part` its final name unless that is taken. Return whether it was free."""
     try:
         target.hardlink_to(part)
     except FileExistsError:
@@ -315,7 +316,7 @@ def _place_new(part: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # exFAT, SMB shares and the like. The lease on the release keeps other writers out between check and rename.
+        # exFAT, SMB shares and others. The lease on the release excludes other writers between check and rename.
         if target.exists():
             return False
         part.rename(target)
@@ -323,7 +324,7 @@ def _place_new(part: Path, target: Path) -> bool:
 
 
 def _make_folder(folder: Path, root: Path) -> None:
-    """Make `folder` and what is missing above it, readable for everyone from `root` on, durable from the top down."""
+    """Create `folder` and its missing parents, readable for everyone from `root` on, synced from the top down."""
     if folder.is_dir():
         return
     if folder == root:
@@ -341,23 +342,23 @@ def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
     while True:
         part = folder / f".{uuid4().hex}{_PART_SUFFIX}"
         file = part.open("xb")
-        # A sweep may see the file between creation and lock, and take it: then another one is made.
+        # A sweep may remove the file between creation and lock: then create another file.
         if _lock(file) is not False and os.fstat(file.fileno()).st_nlink > 0:
             return part, file
         file.close()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that died: those without a lock."""
+    """Remove the temporary files of killed processes: files without a lock."""
     for part in folder.glob(f".*{_PART_SUFFIX}"):
-        # One that another user left and this one may not read does no harm: it stays until that user writes again.
+        # An unreadable file of another user is harmless: it stays until that user writes again.
         with suppress(FileNotFoundError, PermissionError), part.open("rb") as file:
             if _lock(file):
                 part.unlink(missing_ok=True)
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Lock the open file; False when another process holds it, None when the file system knows no locks."""
+    """Lock the open file. Return False if another process holds the lock, None if the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """The headers of an address: media type, cache lifetime, and the name under which a browser saves the file.
 
-The same for every store and for the file server, so that a mirror answers like the primary. The media type by name
-belongs to `media_types`; what may change at all to `store.is_immutable`.
+The headers are equal in every store and in the file server. The media type by name belongs to `files.media_types`, the
+rule of immutable addresses to `stores.port`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from d4c_pipeline.model.addresses import is_hidden
 from d4c_pipeline.stores.port import is_immutable
 
 IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
-# Strictly the latest: a reader may hold it for a minute, then asks again (and mostly gets 304).
+# The latest file: a reader may cache it for a minute, then revalidates (mostly 304).
 MUTABLE_CACHE = "public, max-age=60, must-revalidate"
 HIDDEN_CACHE = "private, no-store"
 _SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
 _FEEDS = ("application/atom+xml", "application/rss+xml")
-# Bytes of a publisher lie here, and a browser would run what is active in them with the rights of the store's origin.
+# A publisher's bytes: a browser would run active content with the rights of the store's origin.
 FOREIGN = ("raw/", "releases/", "archive/")
 _ACTIVE = ("text/html", "image/svg+xml", "application/xml", "application/pdf", "text/javascript", "application/wasm")
-# No script, form, plugin or frame in what we did not write, and no rights of this origin (CSP Level 3, `sandbox`).
+# No scripts, forms, plugins or frames in publishers' files, and no rights of this origin (CSP Level 3, `sandbox`).
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 # Quotes and backslashes would end the quoted form early; RFC 6266, appendix D advises against percent signs in it.
 _UNQUOTABLE = str.maketrans(dict.fromkeys('"\\%', "_"))
@@ -42,7 +42,7 @@ def cache_control(address: str) -> str:
 
 
 def content_disposition(address: str) -> str:
-    """Return the Content-Disposition of `address` (RFC 6266): what a browser can't show is saved under its name."""
+    """Return the Content-Disposition of `address` (RFC 6266): a browser saves files that it can't display."""
     name = PurePosixPath(address).name
     shown = is_shown(address) and not (address.startswith(FOREIGN) and is_active(address))
     plain = name.encode("ascii", "replace").decode().replace("?", "_").translate(_UNQUOTABLE)
@@ -51,20 +51,20 @@ def content_disposition(address: str) -> str:
 
 
 def is_shown(name: str) -> bool:
-    """Return whether a browser shows a file of this name by itself."""
+    """Return whether a browser displays a file of this name."""
     return media_type(name).startswith((*_SHOWN, *_FEEDS))
 
 
 def is_active(name: str) -> bool:
-    """Return whether a browser may run something in a file of this name."""
+    """Return whether a file of this name may have active content."""
     return media_type(name).startswith(_ACTIVE)
 
 
 def security_headers(address: str) -> dict[str, str]:
-    """Return what keeps a browser from running bytes of a publisher on the origin of the store.
+    """Return the headers that prevent active content of publishers from running on the store's origin.
 
-    `nosniff` for all; a sandbox for native files, releases and records of the archive. S3 can't send them: there an
-    active file is saved, not shown (`content_disposition`).
+    `nosniff` for all files; a sandbox for native files, releases and records of the archive. S3 can't send these
+    headers: there a browser saves active files instead of displaying them (`content_disposition`).
     """
     headers = {"X-Content-Type-Options": "nosniff"}
     if address.startswith(FOREIGN):

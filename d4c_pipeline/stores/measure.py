@@ -1,6 +1,6 @@
-"""What a store really holds at an address: all of it read again, by its size and sha256.
+"""Measures a stored file: reads it from the disk and returns its size and sha256.
 
-Comparing that with what should be there, and what to do about it, belongs to the chain.
+Comparison with the recorded digests, and repair, belong to `upkeep`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from d4c_pipeline.stores.port import Store
 
 @dataclass(frozen=True)
 class Measured:
-    """What was read: `size` in bytes, `sha256` in hexadecimal; None for both where the disk could not give it back."""
+    """The result of a read: `size` in bytes, `sha256` in hexadecimal; both None if the disk can't read the file."""
 
     size: int | None
     sha256: str | None
 
 
 def measure(store: Store, address: str) -> Measured | None:
-    """Read everything at `address` and return its size and sha256; None when nothing is there.
+    """Read the file at `address` and return its size and sha256; None if no file is there.
 
-    A sector that can't be read any more is a damaged copy (both None). Raises StorageError and TransientError as the
-    store does when it can't be used at all.
+    An unreadable sector is a damaged copy (both None). Raises the store's StorageError or TransientError if the store
+    is unusable.
     """
     sha256 = hashlib.sha256()
     try:
@@ -45,7 +45,7 @@ def measure(store: Store, address: str) -> Measured | None:
 
 
 def _forget_cached(store: Store, address: str) -> None:
-    """See that the disk is asked, not the memory through which the file was written or read before."""
+    """Drop the file from the page cache, so that the next read comes from the disk."""
     path = store.local_path(address)
     if path is None or not hasattr(os, "posix_fadvise"):
         return

@@ -1,8 +1,7 @@
-"""What every store can do, in one protocol, and which addresses are allowed in one.
+"""The port that every store implements, and the rules of addresses in a store.
 
-A store serves files under relative addresses; some addresses are immutable, the others are switched
-atomically. How a folder or a bucket does it belongs to `folder_store` and its siblings; what was put where is
-remembered by the ledger.
+A store serves files under relative addresses. Files at immutable addresses never change; files at other addresses are
+replaced in one step. `folder.py` and `s3.py` implement the port. The ledger records the copies.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from urllib.parse import quote
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.model.errors import PermanentError
 
-# Torrents' web seeds and citations point here, so no byte may ever change under these addresses.
+# Web seeds of torrents and citations point here, so no byte may ever change at these addresses.
 IMMUTABLE_PREFIXES = ("raw/", "releases/", "snapshots/")
 QUARANTINE = ".quarantine"
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
@@ -25,9 +24,9 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a store holds after a put. `size` in bytes, `sha256` in hexadecimal as read back from the store.
+    """A stored file. `size` in bytes, `sha256` in hexadecimal as read back from the store.
 
-    `changed` is False when the very bytes were there already.
+    `changed` is False if equal bytes were there already.
     """
 
     address: str
@@ -39,10 +38,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a store says of an address without reading it: `size` in bytes, and a tag of the content where it keeps one.
+    """The facts that a store states of a file without reading it: `size` in bytes, and a tag of the content, if any.
 
-    The same `etag` later means that the store knows of no write in between; rot is only found by reading. `sha256`:
-    what the writer said of the bytes, where the store keeps such words.
+    An unchanged `etag` means that the store knows of no write since; only reading detects bit rot. `sha256`: the digest
+    that the writer stated, if the store keeps it.
     """
 
     size: int
@@ -59,37 +58,37 @@ class Store(Protocol):
         ...
 
     def url(self, address: str) -> str:
-        """Return the public URL of `address`, whether or not something is there."""
+        """Return the public URL of `address`, whether or not a file is there."""
         ...
 
     def stat(self, address: str) -> int | None:
-        """Return the size in bytes, None when nothing is there."""
+        """Return the size in bytes, None if no file is there."""
         ...
 
     def facts(self, address: str) -> Facts | None:
-        """Return what can be known without reading, None when nothing is there."""
+        """Return the facts that are known without reading, None if no file is there."""
         ...
 
     def open(self, address: str) -> BinaryIO:
-        """Open for reading. Raises UnknownNameError when nothing is there."""
+        """Open for reading. Raises UnknownNameError if no file is there."""
         ...
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content of a small file. Raises UnknownNameError if no file is there."""
         ...
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
-        """Put a file where nothing is yet; the same bytes again are no work.
+        """Put a file at an unused address. Equal bytes at the address are kept.
 
-        Raises IntegrityError when other bytes are there, or when `source` no longer has `digests`.
+        Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`.
         """
         ...
 
     def move(self, source: str, target: str, digests: Digests) -> bool:
-        """Move a file of ours from the address `source` to the immutable `target`; say whether it lies there now.
+        """Move a file of ours from `source` to the immutable address `target`. Return whether it is at `target` now.
 
-        False, and nothing is changed, when `source` does not hold these bytes. Repeated after a crash at any moment it
-        goes on: the bytes lie at one of the addresses, or at both. Raises IntegrityError when `target` has other bytes.
+        Returns False and changes nothing if `source` does not hold these bytes. After a crash the bytes are at one of
+        the addresses or at both, and the next call resumes. Raises IntegrityError if `target` has other bytes.
         """
         ...
 
@@ -101,27 +100,27 @@ class Store(Protocol):
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
         `guard` is called right before that step and may raise: a writer that lost its lease meanwhile changes
-        nothing. Raises PermanentError for an address that is immutable, BusyError where the store saw another writer.
+        nothing. Raises PermanentError for an immutable address, BusyError if the store detects another writer.
         """
         ...
 
     def verify(self, address: str, size: int, sha256: str) -> bool:
-        """Read everything and say whether exactly these bytes are there; False when nothing is."""
+        """Read the file and return whether it has exactly these bytes; False if no file is there."""
         ...
 
     def delete(self, address: str) -> None:
-        """Remove what is there, if anything."""
+        """Delete the file, if there is one."""
         ...
 
     def quarantine(self, address: str, tag: str) -> str | None:
-        """Move what is there aside, where nobody is served it, and return its path in the store; None when nothing is.
+        """Move the file to the quarantine, which is not served, and return its path in the store; None without a file.
 
-        `tag` (letters and digits) tells one set of bytes from another; nothing that lies there is written over.
+        `tag` (letters and digits) distinguishes contents; files in the quarantine are never overwritten.
         """
         ...
 
     def local_path(self, address: str) -> Path | None:
-        """Return the path of the file where the store is a local folder and holds it, else None. For reading only."""
+        """Return the path of the file if the store is a local folder and has it, else None. For reading only."""
         ...
 
 
@@ -140,15 +139,15 @@ def checked_address(address: str) -> str:
 
 
 def quarantine_path(address: str, tag: str) -> str:
-    """Return where a store keeps what it took out of service at `address`: hidden, so that no server shows it.
+    """Return the path of a file from `address` in the quarantine, which is hidden, so that no server shows it.
 
-    Raises PermanentError when `address` is none.
+    Raises PermanentError if `address` is invalid.
     """
     return f"{QUARANTINE}/{checked_address(address)}.{tag}"
 
 
 def is_immutable(address: str) -> bool:
-    """Whether the bytes at `address` never change."""
+    """Return whether the bytes at `address` never change."""
     return address.startswith(IMMUTABLE_PREFIXES)
 
 

@@ -1,8 +1,8 @@
-"""A store in an S3 bucket: AWS, R2, MinIO, Ceph, Source Cooperative and the like, by endpoint.
+"""A store in an S3 bucket: AWS, R2, MinIO, Ceph, Source Cooperative and others, by endpoint.
 
-An object appears complete or not at all. Immutable addresses are put under `If-None-Match` after a check, since not
-every server honours that header; bytes that a server did not verify are read back. Uploads belong to `s3_upload`, the
-client to `s3_client`.
+An object appears complete or not at all. Objects at immutable addresses are put with `If-None-Match` after a check,
+since not every server honours that header. Bytes that a server did not verify are read back. Uploads belong to
+`s3_upload`, the client to `s3_client`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ONLY_NEW = {"IfNoneMatch": "*"}
 
 
 class S3Store:
-    """The bucket `bucket`, served to readers at `base_url`; the first use makes the first request."""
+    """The bucket `bucket`, served to readers at `base_url`. The first use sends the first request."""
 
     def __init__(
         self,
@@ -62,61 +62,61 @@ class S3Store:
         return self._name
 
     def url(self, address: str) -> str:
-        """Return the public URL of `address`, whether or not something is there."""
+        """Return the public URL of `address`, whether or not an object is there."""
         return public_url(self.base_url, address)
 
     def stat(self, address: str) -> int | None:
-        """Return the size in bytes, None when nothing is there."""
+        """Return the size in bytes, None if no object is there."""
         facts = self.facts(address)
         return None if facts is None else facts.size
 
     def facts(self, address: str) -> Facts | None:
-        """Return size and tag, None when nothing is there: one request."""
+        """Return size and tag, None if no object is there; one request."""
         head = self._objects.head(address)
         return (
             None if head is None else Facts(head["ContentLength"], head["ETag"], head.get("Metadata", {}).get(_SHA256))
         )
 
     def local_path(self, address: str) -> Path | None:
-        """Return None: nothing lies on this machine."""
+        """Return None: objects are not on this machine."""
         checked_address(address)
         return None
 
     def open(self, address: str) -> BinaryIO:
-        """Open for reading. Raises UnknownNameError when nothing is there."""
+        """Open for reading. Raises UnknownNameError if no object is there."""
         body = self._objects.body(address)
         if body is None:
             raise UnknownNameError(
-                f"Store {self.name} holds nothing at {address}", "Publish it again, or correct the address"
+                f"Store {self.name} has no file at {address}", "Publish it again, or correct the address"
             )
         return io.BufferedReader(Body(body, self._objects.action("read", address)), READ_SIZE)
 
     def read_bytes(self, address: str) -> bytes:
-        """Return the content; for small files. Raises UnknownNameError when nothing is there."""
+        """Return the content of a small object. Raises UnknownNameError if no object is there."""
         with self.open(address) as file:
             return file.read()
 
     def verify(self, address: str, size: int, sha256: str) -> bool:
-        """Read everything and say whether exactly these bytes are there; False when nothing is."""
+        """Read the object and return whether it has exactly these bytes; False if no object is there."""
         return self.stat(address) == size and self._objects.read_back(address) == sha256
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
-        """Put a file where nothing is yet; the same bytes again are no work. Parts that an attempt left are kept.
+        """Put a file at an unused address. Equal bytes at the address, and parts of an earlier attempt, are kept.
 
-        Raises IntegrityError when other bytes are there, or when `source` no longer has `digests`, StorageError when
-        the server refuses, TransientError when it can't be reached.
+        Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`, StorageError if the
+        server refuses, TransientError if it can't be reached.
         """
         upload = self._upload(address, digests.sha256)
         in_parts = digests.size > self._part_size
         if self._holds(address, digests):
-            if in_parts:  # a process may have died between its upload and the abort of an earlier one
+            if in_parts:  # a process may have died between its upload and the abort of an earlier upload
                 self._abort(upload)
             return self._stored(address, digests.size, digests.sha256, changed=False)
         try:
             with s3_errors(self._objects.action("write", address)):
                 sent = self._put_new(upload, source, digests) if in_parts else self._put_small(upload, source, digests)
         except (TakenError, PermanentError, TransientError) as error:
-            # Somebody else was first, or a request of ours went through whose answer was lost.
+            # Another process was first, or the response to a successful request was lost.
             if not was_refused(error) or not self._holds(address, digests):
                 raise
             return self._stored(address, digests.size, digests.sha256, changed=False)
@@ -127,28 +127,28 @@ class S3Store:
         return upload.in_one(_whole(source, digests), _ONLY_NEW)
 
     def _put_new(self, upload: Upload, source: Path, digests: Digests) -> Sent:
-        def look_again() -> None:
-            # Some servers ignore the condition on completion; the lease on the release keeps other writers out.
+        def require_free() -> None:
+            # Some servers ignore the condition on completion; the lease on the release excludes other writers.
             if self._holds(upload.address, digests):
                 raise TakenError
 
         try:
-            sent = upload.in_parts(source, digests, _ONLY_NEW, resume=True, guard=look_again)
+            sent = upload.in_parts(source, digests, _ONLY_NEW, resume=True, guard=require_free)
         except TakenError:
             upload.abort()
             raise
         if sent.resumed and not _is(self._objects.head(upload.address), digests):
-            # Begun for other bytes that started with the same parts: its metadata names their sha256.
+            # Started for other bytes with the same first parts: its metadata states their sha256.
             self.delete(upload.address)
-            return upload.in_parts(source, digests, _ONLY_NEW, resume=False, guard=look_again)
+            return upload.in_parts(source, digests, _ONLY_NEW, resume=False, guard=require_free)
         return sent
 
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
         """Put a file or bytes at a mutable address in one step: a reader gets the old or the new, never a mixture.
 
-        The same bytes again are no work, so readers' caches stay valid. What is there is looked at, then `guard` is
-        called, which may raise, then it is replaced if it is still the same. Raises PermanentError for an immutable
-        address, BusyError when another writer was there in between.
+        Equal bytes are kept, so readers' caches stay valid. The object's tag is read, then `guard` is called, which may
+        raise, then the object is replaced if it still has that tag. Raises PermanentError for an immutable address,
+        BusyError if another writer changed the object in between.
         """
         if is_immutable(address):
             raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
@@ -168,10 +168,10 @@ class S3Store:
                 return self._stored(address, digests.size, digests.sha256, changed=True)
             if head is None or there is None or there["ETag"] != head["ETag"] or "VersionId" not in there:
                 raise BusyError(
-                    f"Another process put something at {address} in store {self.name} meanwhile", "Run again"
+                    f"Another process wrote {address} in store {self.name} meanwhile", "Run again"
                 ) from error
-            # Refused although nothing changed: radosgw holds the condition against the version that is being written,
-            # of which there is nothing yet. The bucket keeps the version before, and the caller's lease other writers.
+            # Refused although nothing changed: radosgw tests the condition against the version that is being written,
+            # which has no tag yet. The bucket keeps the previous version, and the caller's lease excludes writers.
             sent = self._sent(upload, source, digests, {}, guard)
         self._see_that(address, sent, digests.sha256, is_new=False)
         return self._stored(address, digests.size, digests.sha256, changed=True)
@@ -184,7 +184,7 @@ class S3Store:
         condition: dict[str, str],
         guard: Callable[[], object] | None,
     ) -> Sent:
-        """Put a file or bytes under a condition on what is there; `guard` is called right before."""
+        """Put a file or bytes under a condition on the current object. `guard` is called right before."""
         with s3_errors(self._objects.action("write", upload.address)):
             if isinstance(source, bytes) or digests.size <= self._part_size:
                 body = source if isinstance(source, bytes) else _whole(source, digests)
@@ -193,7 +193,7 @@ class S3Store:
             return upload.in_parts(source, digests, condition, resume=False, guard=lambda: _call(guard))
 
     def _switched(self, upload: Upload, body: bytes, condition: dict[str, str]) -> Sent:
-        """Put `body` if what is there is still what was seen."""
+        """Put `body` if the object still has the tag of `condition`."""
         seen = condition.get("IfMatch")
         if seen is None or self._plain_tags:
             return upload.in_one(body, {name: tag.strip('"') for name, tag in condition.items()})
@@ -203,16 +203,16 @@ class S3Store:
             head = self._objects.head(upload.address)
             if code_of(error) not in REFUSED or head is None or head["ETag"] != seen:
                 raise
-            # Refused although nothing changed: Ceph's radosgw compares with the tag's quotes, which it does not keep.
+            # Refused although nothing changed: Ceph's radosgw compares the quoted tag with its unquoted one.
             self._plain_tags = True
         return self._switched(upload, body, condition)
 
     def move(self, source: str, target: str, digests: Digests) -> bool:
-        """Move an object to an immutable address: a copy by the server, which is verified, and then a deletion.
+        """Move an object to an immutable address: a verified copy by the server, then a deletion.
 
-        Returns False when `source` does not hold these bytes. The copy is believed by its tag where that is the md5 of
-        all bytes (it is unless the server encrypts with keys of its own, or the object is above 5 GiB), and read back
-        otherwise. Raises IntegrityError when `target` has other bytes, or the copy is damaged (it is taken away again).
+        Returns False if `source` does not hold these bytes. The copy is verified by its tag if that is the md5 of all
+        bytes (not if the server encrypts with its own keys, or above 5 GiB), else it is read back. Raises
+        IntegrityError if `target` has other bytes, or if the copy is damaged, which is then deleted.
         """
         if not self._holds(target, digests):
             head = self._objects.head(source)
@@ -222,11 +222,11 @@ class S3Store:
                 with s3_errors(self._objects.action(f"move to {target} what lies at", source)):
                     copy_object(self._upload(target, digests.sha256), self._objects.key(source), head, self._copy_size)
             except PermanentError as error:
-                # Somebody else was first, or a request of ours went through whose answer was lost.
+                # Another process was first, or the response to a successful request was lost.
                 if not was_refused(error) or not self._holds(target, digests):
                     raise
             self._see_copy(target, digests)
-        if digests.size > self._copy_size:  # one that an attempt began in parts and did not complete
+        if digests.size > self._copy_size:  # an earlier attempt may have left an incomplete upload
             self._abort(self._upload(target, ""))
         self.delete(source)
         return True
@@ -238,8 +238,8 @@ class S3Store:
         if self._objects.read_back(target) != digests.sha256:
             self.delete(target)
             raise IntegrityError(
-                f"Store {self.name} copied other bytes to {target} than it was given",
-                "Look at that server before anything else is written there",
+                f"Store {self.name} copied other bytes to {target} than it had",
+                "Check that server before the next write",
             )
 
     def is_exposed(self, address: str) -> bool:
@@ -248,7 +248,7 @@ class S3Store:
         with s3_errors(f"see who may list store {self.name}"):
             try:
                 listed = client.list_objects_v2(Bucket=self.bucket.name, Prefix=key).get("Contents", ())
-                if not any(one["Key"] == key for one in listed):
+                if not any(entry["Key"] == key for entry in listed):
                     return False
                 client.get_object(Bucket=self.bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
             except ClientError as error:
@@ -258,15 +258,15 @@ class S3Store:
         return True
 
     def delete(self, address: str) -> None:
-        """Remove what is there, if anything, and the parts of uploads that were never completed."""
+        """Delete the object, if there is one, and the parts of incomplete uploads."""
         with s3_errors(self._objects.action("delete", address)):
             self._client.delete_object(Bucket=self.bucket.name, Key=self._objects.key(address))
             self._upload(address, "").abort()
 
     def quarantine(self, address: str, tag: str) -> str | None:
-        """Move what is there aside, below a prefix that the bucket's policy has to keep private; None when nothing is.
+        """Move the object to the quarantine, a prefix that the bucket's policy must keep private; None without object.
 
-        A copy by the server and then a deletion: what dies in between leaves both, and the next call goes on.
+        A copy by the server, then a deletion: a crash in between leaves both, and the next call resumes.
         """
         head = self._objects.head(address)
         if head is None:
@@ -274,14 +274,14 @@ class S3Store:
         aside = quarantine_path(address, tag)
         with s3_errors(self._objects.action("move aside", address)):
             source = {"Bucket": self.bucket.name, "Key": self._objects.key(address)}
-            # Only the very object that was found damaged: whoever replaced it meanwhile is not undone.
+            # Only the object that was found damaged: a replacement in the meantime stays.
             extra = {"CopySourceIfMatch": head["ETag"]}
             self._client.copy(source, self.bucket.name, self.bucket.key(aside), ExtraArgs=extra)
             self._client.delete_object(Bucket=self.bucket.name, Key=self._objects.key(address))
         return aside
 
     def open_uploads(self) -> int:
-        """Return how many uploads below the prefix were begun and neither completed nor given up."""
+        """Return the number of open uploads below the prefix: started, neither completed nor aborted."""
         prefix = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
         with s3_errors(f"list the uploads in store {self.name}"):
             return sum(1 for _ in open_uploads(self._client, self.bucket, prefix))
@@ -306,11 +306,11 @@ class S3Store:
         return Upload(self._client, self.bucket, address, headers, self._verified if sha256 else False, self._part_size)
 
     def _abort(self, upload: Upload) -> None:
-        with s3_errors(self._objects.action("give up an upload of", upload.address)):
+        with s3_errors(self._objects.action("abort an upload of", upload.address)):
             upload.abort()
 
     def _holds(self, address: str, digests: Digests) -> bool:
-        """Whether these bytes are there already; raises IntegrityError when others are."""
+        """Return whether these bytes are there already. Raises IntegrityError if other bytes are there."""
         size = self.stat(address)
         if size is None:
             return False
@@ -318,25 +318,25 @@ class S3Store:
             return True
         raise IntegrityError(
             f"Store {self.name} holds other bytes at the immutable address {address} than sha256 {digests.sha256}",
-            "Find out which are right; restore the file from another copy, or publish a new version",
+            "Find the correct bytes; restore the file from another copy, or publish a new version",
         )
 
     def _see_that(self, address: str, sent: Sent, sha256: str, *, is_new: bool) -> None:
-        """See that what the server has is what it was sent; raises IntegrityError when it is not.
+        """Verify that the server has the bytes that were sent. Raises IntegrityError if not.
 
-        `is_new`: nothing was there before, so that what is damaged is taken away again.
+        `is_new`: no object was there before, so a damaged object is deleted.
         """
         if sent.checksum is not None:
             return
-        # Not every server says the tag of what it completed.
+        # Not every server states the tag of a completed upload.
         found = self._objects.read_back(address, sent.etag or None)
-        if found == sha256 or (found is None and not is_new):  # another writer's by now
+        if found == sha256 or (found is None and not is_new):  # None: replaced by another writer
             return
         if is_new:
             self.delete(address)
         raise IntegrityError(
-            f"Store {self.name} reads back other bytes than were written at {address}",
-            "Look at that server and the way to it before anything else is written there",
+            f"Store {self.name} returns other bytes than were written at {address}",
+            "Check that server and the network to it before the next write",
         )
 
     def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
@@ -344,7 +344,7 @@ class S3Store:
 
 
 def _is(head: Mapping[str, Any] | None, digests: Digests) -> bool:
-    """Whether an object is said to be of these bytes: of a mutable one, whoever wrote it said so with the bytes."""
+    """Return whether the metadata of an object state these bytes. Its writer stated them with the bytes."""
     return (
         head is not None and head["ContentLength"] == digests.size and head["Metadata"].get(_SHA256) == digests.sha256
     )
@@ -358,7 +358,7 @@ def _digests(source: Path | bytes) -> Digests:
 
 
 def _whole(source: Path, digests: Digests) -> bytes:
-    """The bytes of a small file. Raises IntegrityError when they don't have `digests`."""
+    """Return the bytes of a small file. Raises IntegrityError if they don't have `digests`."""
     with storage_errors(f"read {source.name}"):
         body = source.read_bytes()
     sha256 = hashlib.sha256(body).hexdigest()

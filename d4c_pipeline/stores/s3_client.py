@@ -1,7 +1,7 @@
-"""How a bucket is reached: endpoint, region, form of the address, key; and what its server can do, found by trying.
+"""The connection to a bucket: endpoint, region, form of the address, key, and the detected abilities of its server.
 
-A key comes from the store's own settings, else from where every AWS tool looks (environment, profile, role). What is
-done in the bucket belongs to `s3_store` and `s3_upload`.
+A key comes from the store's settings, else from the usual places of AWS tools (environment, profile, role). Operations
+in the bucket belong to `s3.py` and `s3_upload.py`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from d4c_pipeline.stores.s3_errors import code_of, s3_errors, status_of
 
 Addressing = Literal["auto", "path", "virtual"]
 PARALLEL = 4
-"""Parts that are on their way at the same time."""
+"""The number of concurrent uploads of parts."""
 
 _ATTEMPTS = 5
 _CONNECT_SECONDS = 15
 _READ_SECONDS = 60
-# Below a name that no address can have; one object at most ever stays of a trial that was killed.
+# A name that no address can have; a killed trial leaves at most one object.
 _TRIAL = ".d4c-trial"
 
 
@@ -35,7 +35,8 @@ _TRIAL = ".d4c-trial"
 class Bucket:
     """A bucket at a server. `prefix` has no slash at its ends; without `endpoint` it is AWS.
 
-    `access_key` and `secret_key` (never shown) go before `profile`, which goes before what the environment says.
+    `access_key` and `secret_key` (never shown) take precedence over `profile`, which takes precedence over the
+    environment.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Bucket:
         return f"{self.prefix}/{address}" if self.prefix else address
 
     def client(self, *, anonymous: bool = False) -> Any:
-        """Return a client of boto3; safe to share between threads. `anonymous`: one that signs nothing, as a reader.
+        """Return a client of boto3, which is thread-safe. `anonymous`: a client that signs nothing, as a reader.
 
         Raises PermanentError for an unknown profile.
         """
@@ -61,7 +62,7 @@ class Bucket:
             return session.client(
                 "s3",
                 endpoint_url=self.endpoint,
-                # Whoever serves no regions takes this one.
+                # Servers without regions accept this one.
                 region_name=self.region or session.region_name or "us-east-1",
                 aws_access_key_id=self.access_key,
                 aws_secret_access_key=self.secret_key,
@@ -72,25 +73,25 @@ class Bucket:
                     retries={"mode": "standard", "max_attempts": _ATTEMPTS},
                     max_pool_connections=2 * PARALLEL,
                     s3={"addressing_style": self.addressing},
-                    # boto3's own CRCs come as trailers, which servers older than 2025 refuse; ours are said below.
+                    # boto3 sends CRCs as trailers, which servers before 2025 refuse; uploads state sha256 and md5.
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
-                    # A proxy of the environment can't reach this machine's own loopback.
+                    # A proxy of the environment can't reach the loopback interface of this machine.
                     proxies={} if _is_loopback(self.endpoint) else None,
                 ),
             )
 
 
 def verifies_sha256(client: Any, bucket: Bucket) -> bool:
-    """Say whether the server refuses bytes that don't have the sha256 they are sent with, by sending such bytes.
+    """Return whether the server verifies the sha256 of a request, by sending bytes with a wrong one.
 
-    Many servers take the header and don't look at it: what they store has to be read back.
+    Many servers ignore the header: objects in them must be read back.
     """
     key = bucket.key(_TRIAL)
     try:
         client.put_object(Bucket=bucket.name, Key=key, Body=b"d4c", ChecksumSHA256=base64_sha256(b"something else"))
     except ClientError as error:
-        # Whoever refuses the header, or this key, has verified nothing; what else is wrong the next call will tell.
+        # A server that refuses the header, or this key, verified nothing; the next call reports other problems.
         if code_of(error) in ("BadDigest", "XAmzContentChecksumMismatch"):
             return True
         if status_of(error) in (400, 403, 501):

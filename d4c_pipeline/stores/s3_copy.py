@@ -1,6 +1,6 @@
-"""Copying an object inside a bucket: by the server, in one request or in parts, described as its new address wants it.
+"""Copies inside a bucket: by the server, in one request or in parts, with the headers of the new address.
 
-Whether it may be put there, and whether the copy has the right bytes, belongs to `s3_store`.
+The checks of target and copy belong to `s3.py`.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from d4c_pipeline.stores.s3_upload import Upload
 
 COPY_SIZE = 5 << 30
 """The largest object (bytes) that S3 copies in one request (API reference of CopyObject)."""
-_PART = 512 << 20  # 10,000 of them are the 5 TB that an object may have
+_PART = 512 << 20  # 10,000 parts make 5 TB, the largest object
 
 
 def copy_object(upload: Upload, source: str, head: Mapping[str, Any], most: int = COPY_SIZE) -> None:
-    """Copy the object at the key `source`, of which HEAD said `head`, to where `upload` goes, with its headers.
+    """Copy the object at the key `source`, with the headers `head`, to the address and with the headers of `upload`.
 
-    Only the very object that was looked at is copied (its tag), and only where nothing is yet, if the server heeds
-    that. In parts above `most` bytes. Raises botocore's errors: 412 where a condition does not hold.
+    Copies only the object with the tag of `head`, and only to an unused key, if the server supports these conditions.
+    In parts above `most` bytes. Raises botocore's errors: 412 if a condition does not hold.
     """
     client, bucket = upload.client, upload.bucket
     target = {"Bucket": bucket.name, "Key": bucket.key(upload.address)}
     origin = {"Bucket": bucket.name, "Key": source}
-    said = {**upload.headers, "MetadataDirective": "REPLACE", "CopySourceIfMatch": head["ETag"]}
+    arguments = {**upload.headers, "MetadataDirective": "REPLACE", "CopySourceIfMatch": head["ETag"]}
     if head["ContentLength"] > most:
         parts = TransferConfig(multipart_threshold=most, multipart_chunksize=min(most, _PART), max_concurrency=PARALLEL)
-        client.copy(origin, target["Bucket"], target["Key"], ExtraArgs=said, Config=parts)
+        client.copy(origin, target["Bucket"], target["Key"], ExtraArgs=arguments, Config=parts)
         return
     try:
-        client.copy_object(**target, CopySource=origin, **said, IfNoneMatch="*")
+        client.copy_object(**target, CopySource=origin, **arguments, IfNoneMatch="*")
     except ClientError as error:
-        # Not every server knows the condition on the target; it was looked at right before.
+        # Not every server supports the condition on the target; the caller checked the target right before.
         if code_of(error) not in UNKNOWN_THERE | REFUSED:
             raise
         if code_of(error) in REFUSED and _is_there(client, target):
             raise
-        client.copy_object(**target, CopySource=origin, **said)
+        client.copy_object(**target, CopySource=origin, **arguments)
 
 
 def _is_there(client: Any, target: Mapping[str, str]) -> bool:

@@ -1,6 +1,6 @@
-"""Objects of a bucket as they are read: headers, bodies, checksums, and which failures mean that an object is missing.
+"""Reading the objects of a bucket: headers, bodies, checksums, and the errors that mean a missing object.
 
-Writing, moving and deleting them belongs to `s3.py` and `s3_upload.py`.
+Writing, moving and deleting objects belongs to `s3.py` and `s3_upload.py`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Objects:
         return self._bucket.key(checked_address(address))
 
     def action(self, verb: str, address: str) -> str:
-        """Return the words for an action on `address`, as errors say it."""
+        """Return the description of an action on `address` for error messages."""
         return f"{verb} {address} in store {self._store}"
 
     def head(self, address: str) -> dict[str, Any] | None:
-        """Return the headers of an object, None when there is none; one request."""
+        """Return the headers of an object, None without an object; one request."""
         key = self.key(address)
         with s3_errors(self.action("read", address)):
             try:
@@ -55,7 +55,7 @@ class Objects:
         self.client.get_object(Bucket=self._bucket.name, Key=key, Range="bytes=0-0")["Body"].close()
 
     def body(self, address: str, etag: str | None = None) -> Any | None:
-        """Return the open body of an object, None when there is none; with `etag` only if it still has that tag."""
+        """Return the open body of an object, None without an object; with `etag` only if it still has that tag."""
         key = self.key(address)
         condition = {} if etag is None else {"IfMatch": etag}
         with s3_errors(self.action("read", address)):
@@ -67,7 +67,7 @@ class Objects:
         return None
 
     def read_back(self, address: str, etag: str | None = None) -> str | None:
-        """Return the sha256 of an object, None when there is none (or, with `etag`, when another object is there)."""
+        """Return the sha256 of an object, None without an object (or, with `etag`, if another object is there)."""
         try:
             body = self.body(address, etag)
         except PermanentError as error:
@@ -83,11 +83,11 @@ class Objects:
         return sha256.hexdigest()
 
     def _see_bucket(self) -> None:
-        """See that the bucket is there: one that is gone answers like one that holds nothing."""
+        """Raise StorageError if the bucket does not exist: a missing bucket answers like an empty one."""
         if self._bucket_seen:
             return
-        deed = f"reach the bucket {self._bucket.name} of store {self._store}"
-        with s3_errors(deed):
+        action = f"reach the bucket {self._bucket.name} of store {self._store}"
+        with s3_errors(action):
             try:
                 self.client.head_bucket(Bucket=self._bucket.name)
             except ClientError as error:
@@ -95,7 +95,7 @@ class Objects:
                     raise spelled_out(
                         error, lambda: self.client.list_objects_v2(Bucket=self._bucket.name, MaxKeys=1)
                     ) from error
-                raise no_bucket(deed) from error
+                raise no_bucket(action) from error
         self._bucket_seen = True
 
 
@@ -104,14 +104,14 @@ class TakenError(Exception):
 
 
 class Body(io.RawIOBase):
-    """The body of an answer as a stream whose errors are of our tree."""
+    """The body of a response as a stream whose errors are of our tree."""
 
     def __init__(self, body: Any, action: str) -> None:
         super().__init__()
         self._body, self._action = body, action
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
@@ -125,14 +125,14 @@ class Body(io.RawIOBase):
         return len(block)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Release the connection."""
         if not self.closed:
             self._body.close()
         super().close()
 
 
 def was_refused(error: BaseException) -> bool:
-    """Return whether a condition failed, or the upload is gone because an earlier request of ours completed it."""
+    """Return whether a condition failed, or an earlier request of ours already completed the upload."""
     if isinstance(error, TakenError):
         return True
     cause = error.__cause__

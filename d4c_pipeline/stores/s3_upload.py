@@ -1,7 +1,7 @@
-"""Putting one object into a bucket: in one request, or in parts that go in parallel and are found again after a crash.
+"""Uploads of one object: in one request, or in parallel parts that are resumed after a crash.
 
-Every request carries the md5 of its body, which servers verify, and its sha256 where the server verifies that. Whether
-something may be put there, and reading back what the server did not verify, belongs to `s3_store`.
+Every request carries the md5 of its body, which servers verify, and its sha256 if the server verifies that. The checks
+before and after an upload belong to `s3.py`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from d4c_pipeline.stores.s3_client import PARALLEL, Bucket, base64_md5, base64_s
 from d4c_pipeline.stores.s3_errors import NO_PARTS, UNKNOWN_THERE, code_of
 
 PART_SIZE = 16 << 20
-"""Bytes of a part, and the largest object that goes in one request."""
+"""The bytes of a part, and of the largest object that is sent in one request."""
 _MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the server said of an object it took: its tag, and the sha256 that it verified (None: verified nothing).
+    """An accepted object: its tag, and the sha256 that the server verified (None: none).
 
-    `resumed`: it was begun by an earlier attempt, which said what its metadata is.
+    `resumed`: an earlier attempt started the upload and set its metadata.
     """
 
     etag: str
@@ -43,7 +43,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Upload:
-    """One object on its way: where it goes, how it is described, whether the server verifies sha256."""
+    """The upload of one object: its address, its headers, and whether the server verifies sha256."""
 
     client: Any
     bucket: Bucket
@@ -57,9 +57,9 @@ class Upload:
         return {"Bucket": self.bucket.name, "Key": self.bucket.key(self.address)}
 
     def in_one(self, body: bytes, condition: Mapping[str, str]) -> Sent:
-        """Put `body` in one request, under a `condition` (`IfNoneMatch` or `IfMatch`) where the server knows it.
+        """Put `body` in one request, under a `condition` (`IfNoneMatch` or `IfMatch`) if the server supports it.
 
-        Raises botocore's errors: 412 where the condition does not hold.
+        Raises botocore's errors: 412 if the condition does not hold.
         """
 
         def put(**condition: str) -> dict[str, Any]:
@@ -80,11 +80,11 @@ class Upload:
         resume: bool,
         guard: Callable[[], object],
     ) -> Sent:
-        """Put the file at `source` in parts; nothing is visible before the last request, ahead of which is `guard`.
+        """Put the file at `source` in parts. The object appears with the last request; `guard` is called right before.
 
-        With `resume`, the parts of an earlier attempt with these very bytes are kept. When this fails, what was sent
-        stays for the next attempt. A server that knows no parts gets the file in one request (S3 takes 5 GiB so).
-        Raises IntegrityError when the file no longer has `digests`, botocore's errors, and what `guard` raises.
+        With `resume`, equal parts of an earlier attempt are kept. After a failure, sent parts stay for the next
+        attempt. A server without support for parts gets the file in one request (S3 accepts 5 GiB). Raises
+        IntegrityError if the file no longer has `digests`, botocore's errors, and the errors of `guard`.
         """
         found = self._resumed(source, digests) if resume else None
         if found is None:
@@ -142,7 +142,7 @@ class Upload:
         return Sent(answer["ETag"], checksum if self.verified else None)
 
     def abort(self) -> None:
-        """Give up every upload at this address that was begun and not completed."""
+        """Abort every incomplete upload at this address."""
         for number in self._open():
             try:
                 self.client.abort_multipart_upload(**self._at, UploadId=number)
@@ -154,13 +154,13 @@ class Upload:
         return [upload["UploadId"] for upload in open_uploads(self.client, self.bucket, self.bucket.key(self.address))]
 
     def _resumed(self, source: Path, digests: Digests) -> tuple[str, list[dict[str, Any]]] | None:
-        """Go on with the upload that lies there; None where there is none, or not exactly one of this file."""
+        """Resume the open upload; None unless there is exactly one, and it is of this file."""
         numbers = self._open()
         if len(numbers) != 1:
             return None
         pages = self.client.get_paginator("list_parts").paginate(**self._at, UploadId=numbers[0])
         there = {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
-        # One that holds nothing saves nothing, and one with more parts than we have is of another file.
+        # An empty upload saves nothing, and an upload with more parts than this file is of another file.
         if not there or max(there) > -(-digests.size // self._size_for(digests.size)):
             return None
         try:
@@ -175,9 +175,9 @@ class Upload:
     def _sent(
         self, source: Path, digests: Digests, number: str, there: Mapping[int, Mapping[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Send the parts that are not there, and return all; the file is read once, and hashed while it is.
+        """Send the missing parts, and return all parts. The file is read and hashed once.
 
-        Raises _OtherBytesError when a part lies `there` that is not of this file.
+        Raises _OtherBytesError if a part in `there` is not of this file.
         """
         sha256 = hashlib.sha256()
         size = 0
@@ -200,7 +200,7 @@ class Upload:
         return sorted(parts, key=lambda part: part["PartNumber"])
 
     def _kept(self, index: int, block: bytes, part: Mapping[str, Any]) -> dict[str, Any]:
-        """A part that lies there and has the bytes of `block`, and what the server wants said of it."""
+        """Return the description of an uploaded part. Raises _OtherBytesError unless it has the bytes of `block`."""
         checksum = part.get("ChecksumSHA256")
         same = checksum == base64_sha256(block) if checksum else part["ETag"].strip('"') == _md5(block)
         if part["Size"] != len(block) or not same or (self.verified and not checksum):
@@ -219,17 +219,17 @@ class Upload:
         return {"PartNumber": index, "ETag": etag, **checksum}
 
     def _size_for(self, size: int) -> int:
-        """The bytes of a part: the same for the same file, so that parts are found again."""
+        """Return the bytes of a part: equal for equal files, so that an upload can be resumed."""
         least = -(-size // _MOST_PARTS)
         return max(self.part_size, -(-least // _MIB) * _MIB)
 
 
 class _OtherBytesError(Exception):
-    """A part lies there that is not of this file; never leaves this module."""
+    """An uploaded part is not of this file; never leaves this module."""
 
 
 def open_uploads(client: Any, bucket: Bucket, key: str) -> Iterator[dict[str, Any]]:
-    """Yield the uploads at `key` (for a key that ends in a slash, below it) that were begun and not completed."""
+    """Yield the incomplete uploads at `key` (for a key that ends in a slash, below it)."""
     pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=key)
     try:
         for page in pages:
@@ -237,7 +237,7 @@ def open_uploads(client: Any, bucket: Bucket, key: str) -> Iterator[dict[str, An
                 if upload["Key"] == key or not key or key.endswith("/"):
                     yield upload
     except ClientError as error:
-        if code_of(error) not in NO_PARTS:  # a server that knows no parts has none lying about
+        if code_of(error) not in NO_PARTS:  # a server without support for parts has no open uploads
             raise
 
 
@@ -246,12 +246,12 @@ def other_file(source: Path, size: int, sha256: str, digests: Digests) -> Integr
     return IntegrityError(
         f"{source.name} is not the file that was hashed: {size} bytes with sha256 {sha256} instead of "
         f"{digests.size} bytes with {digests.sha256}",
-        "Build it again: something else wrote to the staging folder",
+        "Build it again: another process wrote to the staging folder",
     )
 
 
 def _if_known(call: Callable[..., dict[str, Any]], condition: Mapping[str, str]) -> dict[str, Any]:
-    """Make `call` under `condition`, and without it where the server says that it knows no such thing."""
+    """Make `call` under `condition`, or without it if the server does not support conditions."""
     try:
         return call(**condition)
     except ClientError as error:
@@ -279,6 +279,6 @@ def _md5(block: bytes) -> str:
 
 
 def _composite(parts: list[dict[str, Any]]) -> str:
-    """The checksum of checksums that S3 has of an object in parts."""
+    """Return the checksum of checksums that S3 states for an object in parts."""
     digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
     return f"{base64_sha256(digests)}-{len(parts)}"

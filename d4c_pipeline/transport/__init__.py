@@ -1,5 +1,5 @@
-"""Talking HTTP: how often to try, how fast to ask, how to send and read, the same for every room that does.
+"""HTTP for all rooms: retries, pace, clients, requests to JSON services.
 
-Here belongs what is true of any server. What a status means to a source or an archive belongs to the room that speaks
-to it.
+Only rules that hold for every server belong here. The meaning of a status for a source or an archive belongs to that
+room.
 """

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import httpx
 
 from d4c_pipeline.transport.hosts import HOSTS, Hosts
-from d4c_pipeline.transport.patience import seconds_asked
+from d4c_pipeline.transport.patience import requested_seconds
 
 _TOO_MANY_REQUESTS = 429
 
@@ -39,8 +39,8 @@ class Pace:
         if response.status_code != _TOO_MANY_REQUESTS and left != "0":
             return
         now = datetime.now(UTC)
-        asked = seconds_asked(response.headers.get("Retry-After"), now)
-        if asked is None:
+        seconds = requested_seconds(response.headers.get("Retry-After"), now)
+        if seconds is None:
             reset = response.headers.get("X-RateLimit-Reset", "").strip()
-            asked = float(reset) - now.timestamp() if reset.isascii() and reset.isdigit() else 1.0
-        self._hosts.rest(self._host, min(max(asked, 0.0), longest))
+            seconds = float(reset) - now.timestamp() if reset.isascii() and reset.isdigit() else 1.0
+        self._hosts.rest(self._host, min(max(seconds, 0.0), longest))

@@ -1,8 +1,8 @@
 """Retries of requests: which errors are retried, how long to wait, and the final error that explains the failure.
 
-`is_retryable` is the one place that says what may succeed later; it, and explaining, are pure. The only loop of
-attempts is `persist`. It knows the errors of both HTTP libraries: urllib3 receives files of sources, httpx speaks to
-services. Dagster's own retries (of a whole asset) belong to `orchestration`.
+`is_retryable` alone decides which failures are temporary; it and `explain` are pure. The only loop of attempts is
+`persist`. It handles the errors of both HTTP libraries: urllib3 receives files of sources, httpx sends requests to
+services. Dagster's retries (of a complete asset) belong to `orchestration`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _RETRYABLE_STATUS = frozenset({_NOT_READY, 408, 425, 429})
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on; all times in seconds.
+    """The limits of retries; all times in seconds.
 
-    The wait before attempt n+1 is drawn between half of and all of `first_wait * 2**(n-1)`, capped by
-    `longest_wait`. A server that asks (Retry-After) for more than `longest_wait` is not waited for. `whole_timeout`
-    is for one file with all its attempts.
+    The wait before attempt n+1 is random between half of and all of `first_wait * 2**(n-1)`, capped by
+    `longest_wait`. A longer wait requested by the server (Retry-After) ends the attempts. `whole_timeout` covers one
+    file with all its attempts.
     """
 
     attempts: int = 4
@@ -58,9 +58,9 @@ class Patience:
 
 
 class HttpStatusError(Exception):
-    """A status that is neither a success nor one that the caller deals with.
+    """A status that is neither a success nor handled by the caller.
 
-    `headers`: names in any case. `message`: the server's own words, where they are known.
+    `headers`: names in any case. `message`: the server's own message, if known.
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], message: str = "") -> None:
@@ -71,18 +71,18 @@ class HttpStatusError(Exception):
 
 
 FAILURES = (HttpStatusError, HTTPError, httpx.HTTPError, httpx.InvalidURL, ConnectionError, TimeoutError)
-"""What an attempt over HTTP raises besides explained errors; `explain` turns it into one."""
+"""The errors of an attempt over HTTP besides explained errors; `explain` explains them."""
 
 _RETRIED = (*FAILURES, TransientError)
 
 
 def is_retryable_status(status: int) -> bool:
-    """Say whether a request that was answered so may succeed later: 202 (not ready), 408, 425, 429 and 5xx."""
+    """Return whether a request with this status may succeed later: 202 (not ready), 408, 425, 429 and 5xx."""
     return status in _RETRYABLE_STATUS or status >= 500
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Say whether the same request may succeed later: 202, 408, 425, 429, 5xx, connection, time-out, a body cut short.
+    """Return whether the same request may succeed later: 202, 408, 425, 429, 5xx, connection, time-out, truncated body.
 
     An untrusted certificate, an invalid address and every explained error but a TransientError are permanent; any other
     exception is a bug and permanent too.
@@ -101,16 +101,16 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def retry_after(error: BaseException, now: datetime) -> float | None:
-    """Return the seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), None if it doesn't."""
+    """Return the wait in seconds that the server requests (RFC 9110, 10.2.3: seconds or a date), None without one."""
     answered = _answered(error)
     if answered is None:
         return None
-    # A date is one of the server's clock, which need not be ours.
-    return seconds_asked(answered[1].get("Retry-After"), http_date(answered[1].get("Date")) or now)
+    # A date is by the server's clock, which may differ from ours.
+    return requested_seconds(answered[1].get("Retry-After"), http_date(answered[1].get("Date")) or now)
 
 
-def seconds_asked(header: str | None, now: datetime) -> float | None:
-    """Read the value of a Retry-After header in either form; None when there is none or it can't be read."""
+def requested_seconds(header: str | None, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header in either form; None if it is missing or invalid."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -119,7 +119,7 @@ def seconds_asked(header: str | None, now: datetime) -> float | None:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Read the date of an HTTP header, of ISO 8601 as well; None when there is none or it can't be read."""
+    """Return the date of an HTTP header, also in ISO 8601; None if it is missing or invalid."""
     try:
         moment = parsedate_to_datetime(text or "")
     except ValueError:
@@ -142,13 +142,13 @@ def persist(
 ) -> T:
     """Return the result of `action`, after as many failed attempts in a row as `patience` allows.
 
-    `gained` returns the bytes that all attempts have brought so far. An attempt that adds to them restarts the count,
-    so that a file arrives over a line that breaks every minute; only the total time is limited then. `retryable` says
-    whether an error permits another attempt. `explaining` (default: `explain`) makes the error that is raised in the
-    end from error, url, attempts and the seconds that the server asks to wait. Errors that are neither of HTTP nor
-    transient pass unchanged.
+    `gained` returns the bytes that all attempts have received so far. An attempt that adds to them resets the count, so
+    that a file arrives over a connection that breaks every minute; then only the total time is limited. `retryable`
+    decides whether an error permits another attempt. `explaining` (default: `explain`) makes the final error from
+    error, url, attempts and the wait in seconds that the server requests. Errors that are neither of HTTP nor transient
+    pass unchanged.
     """
-    # Imported here: a tenth of a second, since it loads asyncio and tornado.
+    # Imported here: the import takes a tenth of a second, since it loads asyncio and tornado.
     from tenacity import Retrying, retry_if_exception  # noqa: PLC0415
 
     attempts = _Attempts(patience, gained)
@@ -163,8 +163,8 @@ def persist(
     try:
         return retrying(action)
     except _RETRIED as error:
-        explained = (explaining or explain)(error, url, retrying.statistics["attempt_number"], _asked(error))
-        if explained is error:  # as its own cause it would make a circle
+        explained = (explaining or explain)(error, url, retrying.statistics["attempt_number"], _wait_requested(error))
+        if explained is error:  # an error can't be its own cause
             raise
         raise explained from error
 
@@ -174,43 +174,43 @@ class _Attempts:
 
     def __init__(self, patience: Patience, gained: Callable[[], int]) -> None:
         self._patience, self._gained = patience, gained
-        self._failures, self._best, self._asked = 0, gained(), 0.0
+        self._failures, self._best, self._wait_requested = 0, gained(), 0.0
 
     def count(self, state: RetryCallState) -> None:
-        """Count a failure; an attempt that gained something makes the count start again."""
+        """Count a failure. An attempt that received bytes resets the count."""
         self._failures += 1
         if (gained := self._gained()) > self._best:
             self._best, self._failures = gained, 1
-        self._asked = _asked(state.outcome.exception() if state.outcome else None)
+        self._wait_requested = _wait_requested(state.outcome.exception() if state.outcome else None)
 
     def wait(self, _state: RetryCallState) -> float:
         """Return the seconds before the next attempt."""
         backoff = min(self._patience.first_wait * 2 ** (self._failures - 1), self._patience.longest_wait)
-        # Half of the wait is random, so that many clients that failed together don't come back together.
-        return max(self._asked, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - not for cryptography
+        # Half of the wait is random, so that clients that failed together don't retry together.
+        return max(self._wait_requested, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - not for cryptography
 
     def are_over(self, state: RetryCallState) -> bool:
-        """Return whether attempts or time are used up, or the server asks for too long a wait."""
+        """Return whether attempts or time are used up, or the server requests too long a wait."""
         patience = self._patience
-        late = (state.seconds_since_start or 0.0) + self._asked > patience.whole_timeout
-        return self._failures >= patience.attempts or self._asked > patience.longest_wait or late
+        late = (state.seconds_since_start or 0.0) + self._wait_requested > patience.whole_timeout
+        return self._failures >= patience.attempts or self._wait_requested > patience.longest_wait or late
 
 
-def _asked(error: BaseException | None) -> float:
+def _wait_requested(error: BaseException | None) -> float:
     return 0.0 if error is None else retry_after(error, datetime.now(UTC)) or 0.0
 
 
-def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.0) -> D4CError:
-    """Return the error of our tree that explains `error` at `url` after so many attempts."""
+def explain(error: BaseException, url: str, attempts: int = 1, wait_requested: float = 0.0) -> D4CError:
+    """Return the error of our tree that explains `error` at `url` after `attempts`."""
     tries = f" ({attempts} attempts)" if attempts > 1 else ""
     host = url.partition("://")[2].partition("/")[0]
     if (answered := _answered(error)) is not None:
-        return explain_status(answered[0], url, tries, asked, message=getattr(error, "message", ""))
+        return explain_status(answered[0], url, tries, wait_requested, message=getattr(error, "message", ""))
     match error:
         case D4CError():
             return error
         case LocationValueError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
-            return SourceError(f"{url} is no address that can be fetched ({error})", "Correct the address")
+            return SourceError(f"{url} is not a valid address ({error})", "Correct the address")
         case _ if _cause(error, gaierror):
             return TransientError(
                 f"The name {host} can't be resolved{tries}", "Check the address and the network connection"
@@ -218,7 +218,7 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
         case _ if (wrong := _cause_of(error, ssl.SSLCertVerificationError)) is not None:
             return SourceError(
                 f"The certificate of {host} can't be trusted ({_short(error)})",
-                "Check this machine's clock; if it is right, tell the publisher"
+                "Check this machine's clock; if it is right, report the certificate to the publisher"
                 if getattr(wrong, "verify_code", None) in _OF_THE_CLOCK
                 else "Check the address; on a network with its own authority, set SSL_CERT_FILE to its certificate",
             )
@@ -234,39 +234,41 @@ def explain(error: BaseException, url: str, attempts: int = 1, asked: float = 0.
                 f"The proxy refused {url}{tries}: {_short(error)}", "Check HTTP_PROXY and HTTPS_PROXY"
             )
         case IncompleteRead():
-            return TransientError(f"{url} sent less than it said{tries}: {_short(error)}", "Try again later")
+            return TransientError(f"{url} sent less than it stated{tries}: {_short(error)}", "Try again later")
         case _:
             return TransientError(f"The connection for {url} broke{tries}: {_short(error)}", "Try again later")
 
 
-def explain_status(status: int, url: str, tries: str = "", asked: float = 0.0, *, message: str = "") -> D4CError:
-    """Return the error of our tree for an HTTP status. `message`: the server's own words."""
+def explain_status(
+    status: int, url: str, tries: str = "", wait_requested: float = 0.0, *, message: str = ""
+) -> D4CError:
+    """Return the error of our tree for an HTTP status. `message`: the server's own message."""
     words = f" ({message})" if message else ""
     if is_retryable_status(status):
-        when = f"Try again in {asked:.0f} s, as the server asks" if asked else "Try again later"
+        when = f"Try again in {wait_requested:.0f} s, as the server asks" if wait_requested else "Try again later"
         if status == _NOT_READY:
             return TransientError(f"{url} is not ready yet: the server answered 202{words}{tries}", when)
         return TransientError(f"{url} answered {status}{words}{tries}", when)
     if status == 204:
-        return SourceError(f"{url} answered 204, which means no content", "Correct the address or the vintage")
+        return SourceError(f"{url} answered 204 (no content)", "Correct the address or the vintage")
     if status in (404, 410):
         return SourceError(
             f"{url} does not exist (the server answered {status}){words}", "Correct the address or the vintage"
         )
     if status in (401, 407):
         return NeedsPersonError(
-            f"{url} wants credentials (the server answered {status}){words}",
-            "Name the variable that holds them as the source's authorization, or correct what it holds",
+            f"{url} requires credentials (the server answered {status}){words}",
+            "Declare the variable that holds them as the source's authorization, or correct its value",
         )
     if status == 403:
         return SourceError(
             f"{url} refuses access (the server answered 403){words}", "Correct the address, or ask the publisher"
         )
-    return SourceError(f"{url} answered {status}{words}", "Look at the address in a browser and correct it")
+    return SourceError(f"{url} answered {status}{words}", "Open the address in a browser and correct it")
 
 
 def _answered(error: BaseException) -> tuple[int, Mapping[str, str]] | None:
-    """Status and headers when the error is an answer of a server, in whichever library."""
+    """Return status and headers of an error response of either library, None for other errors."""
     match error:
         case HttpStatusError():
             return error.status, error.headers

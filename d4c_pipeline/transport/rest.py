@@ -1,7 +1,7 @@
-"""A client for JSON over HTTP with a token: one request function that knows what may be sent twice.
+"""A client for JSON over HTTP with a token: one request function that distinguishes safe and unsafe repetition.
 
-Every attempt opens its body again, waits for the host's pace and is judged by one rule; the credential goes into one
-header and nowhere else. Paths, bodies and the meaning of a refusal belong to the protocol (`archives`).
+Every attempt opens its body again and waits for the host's pace. The credential goes into one header and nowhere else.
+Paths, bodies and the meaning of a refusal belong to the protocol (`archives`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from d4c_pipeline.transport.pacing import Pace
 from d4c_pipeline.transport.patience import Patience, explain, is_retryable, persist
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_BLOCK = 1 << 20  # fewer turns of the loop for each byte; measured by benchmarks/upload.py
-_SHOWN = 300  # characters of what a server says
+_BLOCK = 1 << 20  # fewer iterations per byte; measured by benchmarks/upload.py
+_SHOWN = 300  # characters of a server's message
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 class UncertainError(TransientError):
-    """Nothing says whether a request that must not be sent twice was carried out: look before going on."""
+    """The outcome of a request that must not be repeated is unknown: check its effect before the next request."""
 
 
 class Repeat(Enum):
-    """What a second request of the same kind would do."""
+    """The effect of sending a request twice."""
 
     SAFE = "the same as one"
     UNSAFE = "something else: it is only sent again when the first was certainly not carried out"
@@ -52,7 +52,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """An accepted answer: its status and its JSON object (empty without one)."""
+    """An accepted response: its status and its JSON object (empty without one)."""
 
     status: int
     body: Mapping[str, Any]
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A status that is neither a success nor worth another attempt. `message`: the server's own words, cleaned."""
+    """A status that is neither a success nor retryable. `message`: the server's own message, cleaned."""
 
     method: str
     path: str
@@ -76,7 +76,7 @@ def json_body(value: object) -> Body:
 
 
 def file_body(path: Path) -> Body:
-    """Return a body of a file's bytes, read in blocks: memory stays constant. Raises OSError as the system does."""
+    """Return a body of a file's bytes, read in blocks in constant memory. Raises OSError."""
 
     @contextmanager
     def opened() -> Generator[Iterator[bytes]]:
@@ -87,10 +87,10 @@ def file_body(path: Path) -> Body:
 
 
 class RestClient:
-    """Requests to one server under `base_url`; safe to share between threads.
+    """Requests to one server under `base_url`. Thread-safe.
 
-    `authorization` is the complete value of that header. `refused` turns a refusal into the error that a person reads.
-    `pause` is called with seconds to wait, `pace` is the one of the host unless another is given.
+    `authorization` is the complete value of that header. `refused` turns a refusal into an explained error. `pause` is
+    called with seconds to wait. `pace` is the host's pace by default.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class RestClient:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise PermanentError(
-                f"'{base_url}' is no address of a server", "Use https://<host> without anything secret"
+                f"'{base_url}' is not the address of a server", "Use https://<host> without credentials"
             )
         if authorization and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            raise PermanentError(f"{base_url} would get the token unencrypted", "Use its https address")
+            raise PermanentError(f"{base_url} would receive the token unencrypted", "Use its https address")
         self.base_url = base_url.rstrip("/")
         self._refused = refused
         secrets.declare((authorization or "").rpartition(" ")[2])
@@ -139,10 +139,10 @@ class RestClient:
         repeat: Repeat = Repeat.SAFE,
         passing: tuple[int, ...] = (),
     ) -> Answer:
-        """Send a request, again where `repeat` allows it, and return its answer: 2xx or a status of `passing`.
+        """Send a request, with retries if `repeat` allows them, and return its response: 2xx or a status of `passing`.
 
-        Raises UncertainError when an unsafe request may or may not have been carried out, TransientError when the
-        server can't be had now, and what `refused` says otherwise.
+        Raises UncertainError if the outcome of an unsafe request is unknown, TransientError if the server is
+        unavailable, and the error of `refused` for a refusal.
         """
         label = f"{method} {self.base_url}{path}"
 
@@ -152,8 +152,8 @@ class RestClient:
             except (httpx.HTTPError, TransientError) as error:
                 if repeat is Repeat.UNSAFE and _may_have_happened(error):
                     raise UncertainError(
-                        f"It is not known whether {label} was carried out ({self._explained(error, label).cause})",
-                        "Run again: what it left behind is looked for first",
+                        f"The outcome of {label} is unknown ({self._explained(error, label).cause})",
+                        "Run again: the next run checks its effect first",
                     ) from error
                 raise
 
@@ -163,7 +163,7 @@ class RestClient:
             self._patience,
             self._pause,
             retryable=lambda error: is_retryable(error) and not isinstance(error, UncertainError),
-            explaining=lambda error, _url, tries, asked: self._explained(error, label, tries, asked),
+            explaining=lambda error, _url, tries, wait_requested: self._explained(error, label, tries, wait_requested),
         )
 
     def _attempt(
@@ -189,31 +189,31 @@ class RestClient:
         """Read a JSON object. Raises TransientError for any other content: a page of a proxy, a truncated document."""
         if not response.content or not (response.is_success or _is_json(response)):
             return {}
-        asked = f"{response.request.method} {response.request.url.copy_with(query=None)}"
+        request = f"{response.request.method} {response.request.url.copy_with(query=None)}"
         if not _is_json(response):
             kind = "an HTML page" if "html" in response.headers.get("Content-Type", "") else "something"
             raise TransientError(
-                f"{asked} answered {response.status_code} with {kind} instead of JSON", "Try again later"
+                f"{request} answered {response.status_code} with {kind} instead of JSON", "Try again later"
             )
         try:
             value = json.loads(response.content)
         except ValueError as error:
-            raise TransientError(f"{asked} answered with broken JSON ({error})", "Try again later") from error
+            raise TransientError(f"{request} answered with broken JSON ({error})", "Try again later") from error
         return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {"items": value}
 
-    def _explained(self, error: Exception, label: str, tries: int = 1, asked: float = 0.0) -> D4CError:
-        """Return the error that explains a failure; it quotes only the parts of the answer that hold no secret."""
+    def _explained(self, error: Exception, label: str, tries: int = 1, wait_requested: float = 0.0) -> D4CError:
+        """Return the error that explains a failure. It quotes only parts of the response without secrets."""
         if not isinstance(error, httpx.HTTPStatusError) or is_retryable(error):
-            return explain(error, label, tries, asked)
+            return explain(error, label, tries, wait_requested)
         response = error.response
         try:
             body = self._object(response)
-        except TransientError:  # of a refusal only the status counts
+        except TransientError:  # the status of a refusal suffices
             body = dict[str, Any]()
-        said = str(body.get("message") or response.reason_phrase)
+        message = str(body.get("message") or response.reason_phrase)
         method, _, address = label.partition(" ")
         return self._refused(
-            Refusal(method, address.removeprefix(self.base_url), response.status_code, said[:_SHOWN], body)
+            Refusal(method, address.removeprefix(self.base_url), response.status_code, message[:_SHOWN], body)
         )
 
 

@@ -70,9 +70,9 @@ FAULTS: dict[str, tuple[Callable[[Origin], object], str]] = {
     ),
     "a web page": (
         lambda origin: origin.put(PLACES_URL, b"<!DOCTYPE html><html><body>Moved</body></html>", LATER),
-        f"{PLACES_URL} answered with a web page instead of data.",
+        f"{PLACES_URL} sent a web page instead of data.",
     ),
-    "nothing": (lambda origin: origin.put(PLACES_URL, b"", LATER), f"{PLACES_URL} answered with an empty file."),
+    "nothing": (lambda origin: origin.put(PLACES_URL, b"", LATER), f"{PLACES_URL} sent an empty file."),
     "half of a GeoJSON": (
         lambda origin: origin.put(PLACES_URL, geojson()[:300], LATER),
         "places_2021.geojson can't be read",

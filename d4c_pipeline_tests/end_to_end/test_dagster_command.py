@@ -101,7 +101,7 @@ def test_a_source_that_fails_is_told_with_its_remedy_and_publishes_nothing(
     home = tmp_path / "home"
     run = dagster(home, port, origin, "asset", "materialize", "--select", f'group:"{DATASET}"', "--partition", "2016")
     assert run.returncode != 0
-    assert "answered with a web page instead of data" in run.stderr
+    assert "sent a web page instead of data" in run.stderr
     assert "STEP_UP_FOR_RETRY" not in run.stderr
     with Deployment.open(Settings(home=home, port=port)) as deployment:
         assert deployment.ledger.releases.living() == ()

@@ -29,7 +29,7 @@ def test_how_far_files_are_stands_in_the_log_of_the_run(d4c: D4C, origin: Origin
     with embedded_instance(Settings(home=d4c.home)) as instance:
         (run,) = instance.get_runs()
         said = [entry.user_message for entry in instance.all_logs(run.run_id)]
-    assert [line for line in said if line.startswith("places_2021.geojson is here, ")]
+    assert [line for line in said if line.startswith("places_2021.geojson fetched, ")]
 
 
 def test_what_failed_is_listed_with_the_command_that_recovers_it(d4c: D4C, origin: Origin, definitions: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_dead_mirror_stops_no_publication(d4c: D4C, origin: Origin, definition
     assert f"Warning: every_store of places/copies: missed attic; attic The folder {tmp_path}/attic of" in shown
     told = [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
     assert len(told) == 1, told
-    assert told[0].endswith("Mount its disk, or make the folder.")
+    assert told[0].endswith("Mount its disk, or create the folder.")
     (tmp_path / "attic").mkdir()
     assert not [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
     assert len(list((tmp_path / "attic" / "releases").rglob("*.parquet"))) == 1

@@ -201,7 +201,7 @@ class DataCiteArchive:
         return {name: value for name, value in self._require(draft).attributes.items() if name in known and value}
 
     def has_open_version(self, record_id: str) -> bool:
-        """Say whether the concept of a record has an open draft."""
+        """Return whether the concept of a record has an open draft."""
         following = self._dois.get(f"{concept_of(record_id)}.v{number_of(record_id) + 1}")
         return following is not None and not self._dois.is_complete(following)
 

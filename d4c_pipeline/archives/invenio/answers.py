@@ -73,13 +73,13 @@ def listed_of(body: Mapping[str, Any]) -> Listed | None:
 
 
 def has_newer_draft(body: Mapping[str, Any]) -> bool:
-    """Say whether a published record is its concept's newest and a draft of the next version is open."""
+    """Return whether a published record is its concept's newest and a draft of the next version is open."""
     versions = _object(body.get("versions"))
     return bool(versions.get("is_latest")) and not versions.get("is_latest_draft", True)
 
 
 def is_published(body: Mapping[str, Any]) -> bool:
-    """Say whether it is a published record, or the edit that somebody opened of one (a draft route answers it too)."""
+    """Return whether a body is a published record, or the draft of an edit to one (its route answers with it too)."""
     return bool(body.get("is_published"))
 
 
@@ -94,7 +94,7 @@ def pending_names(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_complete(entry: Mapping[str, Any]) -> bool:
-    """Say whether a file of a draft has arrived whole and was committed."""
+    """Return whether a file of a draft has arrived whole and was committed."""
     return entry.get("status") == "completed"
 
 

@@ -211,7 +211,7 @@ class InvenioArchive:
         return fields_of(self._require(draft))
 
     def has_open_version(self, record_id: str) -> bool:
-        """Say whether the concept of a record has an open draft: the newest record is not the newest draft then."""
+        """Return whether the concept of a record has an open draft: the newest record is not the newest draft then."""
         answer = self._api.request("GET", f"/records/{quote(record_id)}", passing=(404, 410))
         return answer.status == 200 and has_newer_draft(answer.body)
 

@@ -169,7 +169,7 @@ class LocalArchive:
         return self._draft_entry(draft).metadata
 
     def has_open_version(self, record_id: str) -> bool:
-        """Say whether the concept of a record has an open draft."""
+        """Return whether the concept of a record has an open draft."""
         published = self._entry(self._records, record_id)
         return published is not None and any(
             entry.concept_id == published.concept_id for entry in self._all(self._drafts)

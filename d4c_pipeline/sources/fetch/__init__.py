@@ -1,4 +1,4 @@
-"""Fetching files over HTTP: connections, resuming, and judging the bytes that arrive.
+"""Fetching files over HTTP: connections, resumption, and checks of the bytes that arrive.
 
 Protocols of services belong to the modules of `sources`.
 """

@@ -1,7 +1,7 @@
-"""Content codings (RFC 9110, 8.4): which one the body of an answer really has, and its bytes without it.
+"""Content codings (RFC 9110, 8.4): detect the coding of a response's body, and decode the body.
 
-Servers state codings that none of their bytes have (`UTF-8`, `aws-chunked`, an empty text, `gzip` of a plain file), and
-send a `.gz` with the header that says it was gzipped on the way: the bytes decide. Archives are `files.unpack`.
+Servers state codings that the bytes do not have (`UTF-8`, `aws-chunked`, an empty text, `gzip` of a plain file), and
+send a `.gz` file with the header for a body gzipped on the way: the bytes decide. Archives belong to `files.unpack`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from d4c_pipeline.files import magic
 from d4c_pipeline.model.errors import SourceError, TransientError
 
 PEEK = 1 << 12
-"""So many bytes tell which coding a body has."""
+"""The number of bytes that identify the coding of a body."""
 
 _ALIASES = {"x-gzip": "gzip", "x-deflate": "deflate", "x-compress": "compress"}
 _KNOWN = frozenset({"gzip", "deflate", "br", "zstd", "compress"})
@@ -27,39 +27,39 @@ class _Decoder(Protocol):
 
 
 def stated(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the codings that headers state, in the order in which they were applied; unknown names are none."""
+    """Return the codings that headers state, in the order in which they were applied, without unknown names."""
     names = (name.strip().lower() for name in headers.get("Content-Encoding", "").split(","))
     return tuple(name for name in (_ALIASES.get(each, each) for each in names) if name in _KNOWN)
 
 
 def of(headers: Mapping[str, str], name: str, start: bytes, url: str) -> tuple[str, ...]:
-    """Return the codings of a body that begins with `start` and becomes the file `name`; empty when it is the file.
+    """Return the codings of a body that begins with `start` and becomes the file `name`; empty if it is the file.
 
-    Raises SourceError for one that can't be undone.
+    Raises SourceError for an unsupported coding.
     """
-    said = stated(headers)
-    if not said:
+    names_stated = stated(headers)
+    if not names_stated:
         return ()
-    outer = said[-1]
+    outer = names_stated[-1]
     if outer == "compress":
         raise SourceError(f"{url} sends the encoding 'compress'", "Ask the publisher for the plain file")
     if outer == "gzip":
-        # A file that is a gzip by its name is that gzip, unless there is another one inside.
+        # A file named as a gzip is that gzip, unless it contains another gzip.
         packed = start.startswith(magic.GZIP)
         is_file = name.lower().endswith((".gz", ".tgz")) and not _inside(start).startswith(magic.GZIP)
-        return said if packed and not is_file else ()
+        return names_stated if packed and not is_file else ()
     if outer == "zstd":
-        return said if start.startswith(magic.ZSTANDARD) else ()
+        return names_stated if start.startswith(magic.ZSTANDARD) else ()
     try:
         for _ in _decoder(outer)(start):
             break
     except _Broken:
         return ()
-    return said
+    return names_stated
 
 
 def decoded(chunks: Iterator[bytes], codings: tuple[str, ...], url: str) -> Iterator[bytes]:
-    """Yield a body without `codings`. Raises TransientError when it is broken or its end is missing."""
+    """Yield a body without `codings`. Raises TransientError if it is broken or truncated."""
     for name in reversed(codings):
         chunks = _undone(chunks, name, url)
     return chunks
@@ -73,12 +73,12 @@ def _undone(chunks: Iterator[bytes], name: str, url: str) -> Iterator[bytes]:
         yield from decoder(b"")
     except _Broken as error:
         raise TransientError(
-            f"{url} sent a body that is broken or cut off in its encoding {name} ({error})", "Try again later"
+            f"{url} sent a broken or truncated body in encoding {name} ({error})", "Try again later"
         ) from error
 
 
 class _Broken(Exception):  # noqa: N818 - not one of ours: it never leaves this module
-    """What a decoder can't go on with. An empty piece says that there is no more."""
+    """A decoder can't continue. An empty piece marks the end of the body."""
 
 
 def _decoder(name: str) -> _Decoder:
@@ -92,7 +92,7 @@ def _decoder(name: str) -> _Decoder:
 
 
 class _Zlib:
-    """gzip of one or several members; deflate with its header, or without as some servers send it."""
+    """gzip of one or several members; deflate with its header, or without, as some servers send it."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
@@ -102,7 +102,7 @@ class _Zlib:
     def __call__(self, data: bytes, /) -> Iterator[bytes]:
         if not data:
             if self._begun and not self._running.eof:
-                raise _Broken("its end is missing")
+                raise _Broken("incomplete stream")
             return
         try:
             yield from self._inflated(data)
@@ -129,7 +129,7 @@ class _Zlib:
             data = self._running.unused_data if self._running.eof else self._running.unconsumed_tail
 
 
-class _Brotli:  # this module and the next come with py7zr, which wants them for its own archives
+class _Brotli:  # this module and the next are dependencies of py7zr
     def __init__(self) -> None:
         module: Any = import_module("brotli")
         self._error: type[Exception] = module.error
@@ -139,7 +139,7 @@ class _Brotli:  # this module and the next come with py7zr, which wants them for
         try:
             if not data:
                 if not self._running.is_finished():
-                    raise _Broken("its end is missing")
+                    raise _Broken("incomplete stream")
                 return
             yield bytes(self._running.process(data, output_buffer_limit=_PIECE))
             while not self._running.can_accept_more_data():
@@ -159,7 +159,7 @@ class _Zstd:
     def __call__(self, data: bytes, /) -> Iterator[bytes]:
         if not data:
             if self._begun and not self._running.eof:
-                raise _Broken("its end is missing")
+                raise _Broken("incomplete stream")
             return
         try:
             while data or (self._begun and not self._running.eof and not self._running.needs_input):

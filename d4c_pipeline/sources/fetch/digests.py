@@ -1,6 +1,6 @@
-"""Digests of a file as it arrives: those that a server states in its headers, and the running ones to compare.
+"""Digests of a file as it arrives: the digests that headers state, and the running digests compared with them.
 
-What nobody states is not computed here: a native file gets its own sha256 when it is retained.
+Only stated or declared digests are computed here. The chain computes the sha256 of a native file when it retains it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from contextlib import contextmanager
 from typing import Any
 
 LARGE = 4 << 20
-"""From so many bytes on, hashing is worth a thread of its own: it takes as long as receiving."""
+"""The size from which hashing gets its own thread: it takes as long as receiving."""
 
 _LENGTHS = {"md5": 16, "sha256": 32, "sha512": 64}
 _NAMES = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5"}
 
 
 def stated(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return algorithm -> digest (hex) of the whole file, as headers state it.
+    """Return algorithm -> digest (hex) of the complete file, as headers state it.
 
-    Read are Repr-Digest (RFC 9530), Digest (RFC 3230), Content-MD5 (RFC 1864), x-amz-checksum-sha256 and x-goog-hash;
-    algorithms that aren't known here and values of a wrong length are passed over.
+    Reads Repr-Digest (RFC 9530), Digest (RFC 3230), Content-MD5 (RFC 1864), x-amz-checksum-sha256 and x-goog-hash.
+    Ignores unknown algorithms and values of a wrong length.
     """
     found: dict[str, str] = {}
     for name in ("Repr-Digest", "Digest", "x-goog-hash"):
@@ -52,7 +52,7 @@ class Running:
 
     def __init__(self, names: Set[str] = frozenset()) -> None:
         self.names = names
-        # S324 is about secrets; here publishers state md5 of what they send.
+        # S324 is about secrets; here publishers state the md5 of a file.
         self._hashes: dict[str, Any] = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 
     def update(self, chunk: bytes) -> None:
@@ -62,9 +62,9 @@ class Running:
 
     @contextmanager
     def beside(self, *, large: bool) -> Generator[Callable[[bytes], None]]:
-        """Yield what takes the next bytes; when `large`, in a thread that has hashed all of them when the block ends.
+        """Yield a function that hashes the next bytes; if `large`, in a thread that finishes before the block ends.
 
-        Writing and hashing then overlap, as both leave Python's lock alone.
+        Writing and hashing then overlap, since both release Python's lock.
         """
         if not large or not self.names:
             yield self.update
@@ -88,9 +88,9 @@ class Running:
         return str(self._hashes[name].hexdigest())
 
     def differing(self, stated_digests: Mapping[str, str]) -> str | None:
-        """Return in words which stated digest is another one; None when all are right."""
+        """Return a description of the stated digests that differ; None if all agree."""
         wrong = [
-            f"{name} is {self.hexdigest(name)}, the server says {digest}"
+            f"{name} is {self.hexdigest(name)}, the server states {digest}"
             for name, digest in sorted(stated_digests.items())
             if self.hexdigest(name) != digest
         ]

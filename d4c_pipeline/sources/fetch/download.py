@@ -1,6 +1,6 @@
-"""One native file over HTTP: asked for conditionally, received, gone on with, checked, from one mirror or another.
+"""The fetch of one native file over HTTP: conditional requests, resumption, checks, fallback to other mirrors.
 
-The `.part` and its state are `part.py`, several files at once are `transfers.py`. The protocols choose the files.
+The `.part` file and its state belong to `part.py`, concurrent files to `transfers.py`. The protocols choose the files.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from d4c_pipeline.transport.patience import FAILURES, persist
 Report = Callable[[str, int, int | None], None]
 
 
-def _tell_nobody(_name: str, _done: int, _total: int | None) -> None: ...
+def _report_nothing(_name: str, _done: int, _total: int | None) -> None: ...
 
 
-def _go_on() -> None: ...
+def _never_stop() -> None: ...
 
 
 def _as_declared(url: str) -> str:
@@ -41,10 +41,10 @@ def _as_declared(url: str) -> str:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to fetch. `url` is what the ledger calls it by; `mirrors` are where it lies, in the declared order.
+    """A file to fetch. `url` identifies it in the ledger; `mirrors` are its addresses, in the declared order.
 
-    `sha256`: where it is known beforehand. `known`: the file as it was retained earlier. `sign` turns an address into
-    the one to ask (it may carry a signature, so it is made anew for each request and appears nowhere).
+    `sha256`: the declared digest, if any. `known`: the file as it was retained earlier. `sign` returns the address of a
+    request, which may carry a signature: it is called for each request, and the result appears in no message.
     """
 
     url: str
@@ -56,7 +56,7 @@ class Wanted:
 
 
 def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None) -> NativeFile | None:
-    """Return the file of `url` that was retained last and that a conditional request can name; None without any.
+    """Return the last retained file of `url` that a conditional request can name; None without any.
 
     `declared`: the declared format. A file retained under a name without that format is fetched again.
     """
@@ -73,7 +73,7 @@ def known_of(url: str, known: Sequence[NativeFile], declared: str | None = None)
 class Download:
     """The fetch of one file into a folder. `pause`: called with the seconds to wait between attempts.
 
-    `report` is called in this thread for every piece. `stop` is asked between pieces and raises to end it.
+    `report` is called in this thread for every piece. `stop` is called between pieces and raises to end the fetch.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Download:
         notes: Notes,
         *,
         pause: Callable[[float], None] = time.sleep,
-        report: Report = _tell_nobody,
-        stop: Callable[[], None] = _go_on,
+        report: Report = _report_nothing,
+        stop: Callable[[], None] = _never_stop,
         hosts: Hosts = HOSTS,
     ) -> None:
         self._web = web
@@ -97,17 +97,17 @@ class Download:
         self._target = into / wanted.name
         self._part = Part(self._target, wanted.url, notes, wanted.sha256, self._stop)
         self._label = web.label(wanted.url)
-        self._unpacked = False  # a gzip came without its gzip
-        self._longest: int | None = None  # the length that an attempt was told last
-        self._mirror: str | None = None  # the one that the bytes so far came from
+        self._unpacked = False  # the server decompressed a gzip
+        self._longest: int | None = None  # the last length that the server stated
+        self._mirror: str | None = None  # the mirror of the bytes so far
         self._deadline = time.monotonic() + web.patience.whole_timeout
 
     def run(self) -> Fetched:
-        """Fetch the file, or find that it is known; see `Source.fetch` for what is raised."""
+        """Fetch the file, or return the known file if it is current. Raises the errors of `Source.fetch`."""
         try:
             fetched = self._from_mirrors()
         except SourceError:
-            self._part.restart()  # what a refused file left is of no use to the next attempt
+            self._part.restart()  # the bytes of a refused file are useless to the next attempt
             raise
         finally:
             self._part.leave()
@@ -119,7 +119,7 @@ class Download:
         for number, mirror in enumerate(mirrors):
             last = number == len(mirrors) - 1
             try:
-                return self._from_mirror(mirror, alone=len(mirrors) == 1)
+                return self._from_mirror(mirror, only=len(mirrors) == 1)
             except (TransientError, SourceError):
                 self._hosts.record(mirror, well=False)
                 if last:
@@ -127,9 +127,9 @@ class Download:
                 self._require_agreement(mirrors[number + 1 :])
         raise SourceError(f"{self._label} has no address", "Declare one")
 
-    def _from_mirror(self, mirror: str, *, alone: bool) -> Fetched:
+    def _from_mirror(self, mirror: str, *, only: bool) -> Fetched:
         patience = self._web.patience
-        if not alone:  # the next mirror is a better chance than a third attempt at a sick one
+        if not only:  # the next mirror is more likely to succeed than a third attempt here
             patience = replace(patience, attempts=min(2, patience.attempts))
         label = self._label_of(mirror)
         fetched = persist(
@@ -139,23 +139,23 @@ class Download:
         return fetched
 
     def _require_agreement(self, mirrors: tuple[str, ...]) -> None:
-        """Refuse to choose between mirrors that hold different files: only a known sha256 could decide."""
+        """Raise SourceError if the mirrors hold different files: only a declared sha256 could decide."""
         if self._wanted.sha256 is not None or self._part.total is not None or len(mirrors) < 2:
             return
         lengths: dict[str, int] = {}
         for mirror in mirrors:
             try:
                 with self._web.answer("HEAD", self._wanted.sign(mirror), label=self._label_of(mirror)) as response:
-                    said = length(response)
+                    stated = length(response)
             except (D4CError, *FAILURES):
-                continue  # it is asked for the file itself, if it comes to that
-            if said is not None:
-                lengths[mirror] = said
+                continue  # the fetch itself reports the error
+            if stated is not None:
+                lengths[mirror] = stated
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{mirror} has {size:,} bytes" for mirror, size in lengths.items())
+            listed = ", ".join(f"{mirror} has {size:,} bytes" for mirror, size in lengths.items())
             raise SourceError(
-                f"The mirrors of {self._wanted.name} hold different files: {told}",
-                "Declare its sha256, or take the wrong mirrors out",
+                f"The mirrors of {self._wanted.name} hold different files: {listed}",
+                "Declare its sha256, or remove the wrong mirrors",
             )
 
     def _attempt(self, mirror: str, label: str) -> Fetched:
@@ -168,8 +168,8 @@ class Download:
         known = self._known()
         if part.is_complete or not part.is_whole:
             rest = {} if part.is_complete else part.continuing(trusting=trusting)
-            asking = (rest or _conditions(known)) | ({"Accept-Encoding": "gzip"} if self._unpacked else {})
-            with self._web.answer("GET", wanted.sign(mirror), asking, passing=(304, 416), label=label) as response:
+            headers = (rest or _conditions(known)) | ({"Accept-Encoding": "gzip"} if self._unpacked else {})
+            with self._web.answer("GET", wanted.sign(mirror), headers, passing=(304, 416), label=label) as response:
                 if known is not None and (response.status == 304 or _is_known(response, known)):
                     return known
                 self._take(response, mirror, label, trusting=trusting)
@@ -180,24 +180,24 @@ class Download:
             and wanted.name.lower().endswith(".gz")
             and not (part.start or magic.GZIP).startswith(magic.GZIP)
         ):
-            # Google Cloud Storage unpacks what it holds as gzip for whoever accepts no gzip.
+            # Google Cloud Storage decompresses stored gzip for clients that accept no gzip.
             self._unpacked = True
             part.restart()
-            raise TransientError(f"{label} is not a gz", "Look at the address in a browser and correct it")
+            raise TransientError(f"{label} is not a gz", "Open the address in a browser and correct it")
         html_type = not_data.is_html_type(part.content_type, wanted.name)
         try:
             files.inspect(part.path, wanted.name, label, part.start, html_type=html_type)
         except TransientError:
-            part.restart()  # what is here is whole by its length and still broken: continuing it can't help
+            part.restart()  # complete by its length and still broken: resuming can't help
             raise
         self._require_stated_length(mirror, label)
         part.finish(label)
         return self._arrived()
 
     def _require_stated_length(self, mirror: str, label: str) -> None:
-        """Compare a file that came without a length with what the server says of it otherwise.
+        """Compare the size of a response without a length with the length that the server states elsewhere.
 
-        A connection that closes half-way looks like one that closes at the end. Raises TransientError.
+        A connection closed half-way looks like a connection closed at the end. Raises TransientError.
         """
         part, wanted = self._part, self._wanted
         if part.total is not None or wanted.sha256 is not None or files.has_end(wanted.name) or not part.is_plain:
@@ -205,7 +205,7 @@ class Download:
         try:
             stated = stated_length(self._web, wanted.sign(mirror), wanted.name, label=label)
         except (D4CError, *FAILURES):
-            stated = None  # it was sent all the same
+            stated = None  # the file arrived nevertheless
         known = wanted.known
         marks = (part.etag, part.last_modified)
         retained = (
@@ -216,9 +216,8 @@ class Download:
             done = part.done
             part.restart()
             raise TransientError(
-                f"{label} sent {done:,} bytes without saying how many there are; the file has {expected:,} "
-                "by what it says of it otherwise",
-                "Try again later; if it stays so, tell the publisher, or declare the sha256 of the file",
+                f"{label} sent {done:,} bytes without a stated length; elsewhere it states {expected:,} bytes",
+                "Try again later; if it persists, report it to the publisher, or declare the sha256 of the file",
             )
 
     def _take(self, response: Answer, mirror: str, label: str, *, trusting: bool) -> None:
@@ -230,8 +229,8 @@ class Download:
         other = self._mirror not in (None, mirror)
         if other and not trusting and earlier is not None and response.status == 200 and length(response) != earlier:
             raise SourceError(
-                f"{label} holds another file than the mirror before it ({length(response)} bytes, not {earlier})",
-                "Declare the sha256 of the file, or take the wrong mirror out",
+                f"{label} holds a different file than the previous mirror ({length(response)} bytes, not {earlier})",
+                "Declare the sha256 of the file, or remove the wrong mirror",
             )
         part.begin(response, label, trusting=trusting)
         self._mirror = mirror
@@ -241,7 +240,7 @@ class Download:
         part.receive(response, self._report)
 
     def _known(self) -> Fetched | None:
-        """What the source may answer "not modified" of: what is here whole, else what was retained."""
+        """Return the file to request conditionally: the complete file in the folder, else the retained file."""
         part, retained = self._part, self._wanted.known
         if not part.is_complete:
             return retained if not part.done else None
@@ -266,8 +265,8 @@ class Download:
         self._caller_stops()
         if time.monotonic() > self._deadline:
             raise TransientError(
-                f"{self._label} was not here after {self._web.patience.whole_timeout:,.0f} s",
-                "Try again, it goes on where it ended; or raise timeouts.whole",
+                f"{self._label} was not complete after {self._web.patience.whole_timeout:,.0f} s",
+                "Try again: the fetch resumes; or raise timeouts.whole",
             )
 
     def _label_of(self, mirror: str) -> str:
@@ -282,7 +281,7 @@ def _conditions(known: Fetched | None) -> dict[str, str]:
 
 
 def _is_known(response: Answer, known: Fetched) -> bool:
-    """Whether a server that ignored the conditions names the same file: its strong ETag, else date and length."""
+    """Return whether a server that ignored the conditions names the same file: strong ETag, else date and length."""
     if response.status != 200 or length(response) not in (None, known.size):
         return False
     etag = response.headers.get("ETag")

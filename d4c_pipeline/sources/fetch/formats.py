@@ -1,7 +1,7 @@
-"""The suffix of a native file whose address has none that tells (`/exports/csv?lang=fr`, `/getfile.php`).
+"""The suffix of a native file whose address does not state its format (`/exports/csv?lang=fr`, `/getfile.php`).
 
-A declared format says it; else Content-Disposition, address, content type and bytes do. A name that tells is never
-changed, nor that of an archive, which is known by its bytes. Reading formats belongs to `readers`.
+A declared format decides, else Content-Disposition, address, content type and bytes. A name with a format never
+changes, nor does the name of an archive, which readers recognise by its bytes. Reading formats belongs to `readers`.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _TYPES = {
     "application/gml+xml": ".gml",
     "application/vnd.google-earth.kml+xml": ".kml",
 }
-# Suffixes of what answers a request, which say nothing about the answer.
+# Suffixes of scripts, which state nothing about the response.
 _SCRIPTS = frozenset({
     ".php", ".asp", ".aspx", ".ashx", ".asmx", ".axd", ".jsp", ".jspx", ".do", ".action", ".cgi", ".pl", ".py", ".cfm",
     ".svc", ".dll", ".exe", ".api", ".ows", ".wfs",
 })  # fmt: skip
-_LOOK = 1 << 16
+_PEEK = 1 << 16
 _QUERY = re.compile(r"(?:^|[&;])(?:[a-z_]*format|f|type|file_?name|file|name|filetype|accept)=([^&]+)", re.IGNORECASE)
 _KML = re.compile(r"<(?:\w+:)?kml\b", re.IGNORECASE)
 _GML = re.compile(r"<(?:\w+:)?FeatureCollection\b|opengis\.net/gml", re.IGNORECASE)
@@ -56,9 +56,9 @@ def with_format(name: str, declared: str | None) -> str:
 
 
 def arrived_name(name: str, path: Path, url: str, *, disposition: str | None, content_type: str | None) -> str:
-    """Return what the file at `path`, which came from `url`, is to be called: `name`, or `name` with a suffix.
+    """Return the name of the file at `path`, fetched from `url`: `name`, or `name` with a suffix.
 
-    `disposition`, `content_type`: the headers that came with it.
+    `disposition`, `content_type`: the headers of the response.
     """
     plain, _, parameter = name.partition(";")  # of a path such as `stops.csv;jsessionid=1`
     suffix = PurePosixPath(plain).suffix.lower()
@@ -66,9 +66,9 @@ def arrived_name(name: str, path: Path, url: str, *, disposition: str | None, co
         known = suffix in _TEXT | _MARKUP | _JSON or parameter.lower().startswith("jsessionid")
         return plain if parameter and known else name
     with path.open("rb") as file:
-        start = file.read(_LOOK)
+        start = file.read(_PEEK)
     packed = ""
-    if start.startswith(magic.GZIP):  # one file in a gzip is called by what it holds
+    if start.startswith(magic.GZIP):  # the content of a gzip decides its name
         start, packed = _unzipped(start), ".gz"
     found = _of_binary(path, start)
     if found is None:
@@ -77,7 +77,7 @@ def arrived_name(name: str, path: Path, url: str, *, disposition: str | None, co
 
 
 def _of_binary(path: Path, start: bytes) -> str | None:
-    """The suffix of a binary format, "" of an archive; None of text."""
+    """Return the suffix of a binary format, "" for an archive, None for text."""
     if start.startswith(magic.ZIP):
         return _of_zip(path)
     if start.startswith((magic.SEVEN_ZIP, magic.ANY_ZIP)) or magic.is_tar(start):
@@ -87,20 +87,20 @@ def _of_binary(path: Path, start: bytes) -> str | None:
 
 def _unzipped(start: bytes) -> bytes:
     try:
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, _LOOK)
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, _PEEK)
     except zlib.error:
         return start
 
 
 def _of_zip(path: Path) -> str:
-    """The suffix of a workbook, "" of any other zip."""
+    """Return the suffix of a workbook, "" for any other zip."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
             if "mimetype" in names and archive.read("mimetype").strip().endswith(b"opendocument.spreadsheet"):
                 return ".ods"
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError):
-        return ""  # unpacking says what is wrong with it
+        return ""  # unpacking reports the defect
     if "[Content_Types].xml" not in names:
         return ""
     return ".xlsb" if "xl/workbook.bin" in names else ".xlsx" if "xl/workbook.xml" in names else ""
@@ -111,10 +111,10 @@ def _of_text(start: bytes, url: str, disposition: str | None, content_type: str 
     family = _MARKUP if text.startswith("<") else _JSON if text[:1] in ("{", "[", "\x1e") else _TEXT
     of_bytes = _of_bytes(text, family)
     media_type = (content_type or "").partition(";")[0].strip().lower()
-    for said in (_of_disposition(disposition), *_of_query(url), _TYPES.get(media_type)):
-        if said is not None and said in family:
-            # `.json` says less than the bytes do.
-            return of_bytes if said == ".json" and of_bytes is not None else said
+    for candidate in (_of_disposition(disposition), *_of_query(url), _TYPES.get(media_type)):
+        if candidate is not None and candidate in family:
+            # The bytes are more specific than `.json`.
+            return of_bytes if candidate == ".json" and of_bytes is not None else candidate
     return of_bytes
 
 
@@ -136,7 +136,7 @@ def _of_bytes(text: str, family: frozenset[str]) -> str | None:
 
 
 def _of_disposition(disposition: str | None) -> str | None:
-    """The suffix of the file name in a Content-Disposition (RFC 6266, both forms)."""
+    """Return the suffix of the file name in a Content-Disposition (RFC 6266, both forms)."""
     if not disposition:
         return None
     message = Message()
@@ -146,7 +146,7 @@ def _of_disposition(disposition: str | None) -> str | None:
 
 
 def _of_query(url: str) -> list[str | None]:
-    """What the parameters of an address say: `format=csv`, `file=stops.csv`."""
+    """Return the suffixes in the parameters of an address: `format=csv`, `file=stops.csv`."""
     values = (unquote_plus(each).strip().lower() for each in _QUERY.findall(urlsplit(url).query))
     return [_WORDS.get(each) or PurePosixPath(each).suffix or _TYPES.get(each) for each in values]
 

@@ -1,7 +1,7 @@
-"""What a server says of a file without sending it: by HEAD, or by a GET of which next to nothing is read.
+"""The headers of a file without its body: by HEAD, or by a GET whose body is hardly read.
 
-Many servers refuse HEAD, answer it with an error or a page, or never. Which files there are, and what a mark leads to,
-belongs to the protocols.
+Many servers refuse HEAD, answer it with an error or a page, or do not answer. The protocols choose the files and
+interpret the marks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from d4c_pipeline.transport.hosts import HOSTS
 from d4c_pipeline.transport.patience import HttpStatusError, persist
 
 _SURE = frozenset({407, 429})
-"""What is meant for every request: of the proxy, and of one that asks too often."""
+"""Statuses that hold for GET too: of the proxy, and of too many requests."""
 
 _NO_RANGES = frozenset({400, 405, 406, 412, 416, 501})
 
 
 def read_mark(web: Web, url: str, name: str) -> FileMark:
-    """Return what the server at `url` says of the file that is to be called `name`, in one attempt.
+    """Return the server's mark of the file at `url`, which gets the name `name`, in one attempt.
 
-    Raises what `Web.answer` raises, and SourceError where a web page is in the place of the file.
+    Raises the errors of `Web.answer`, and SourceError if a web page is in the place of the file.
     """
     mark = _by_head(web, url, name)
     if mark is not None and (mark.etag or mark.last_modified):
@@ -40,29 +40,26 @@ def read_mark(web: Web, url: str, name: str) -> FileMark:
     except HttpStatusError as error:
         if error.status not in _NO_RANGES:
             raise
-    return _by_get(web, url, name, None)  # there are servers that know no ranges and say so
+    return _by_get(web, url, name, None)  # some servers refuse requests for ranges
 
 
 def mark_of(
     web: Web, url: str, name: str, mirrors: tuple[str, ...], pause: Callable[[float], None] = time.sleep
 ) -> FileMark:
-    """Return what the healthiest of `mirrors` states of the file at `url`, without its body.
-
-    Raises what `persist` raises.
-    """
+    """Return the mark of the file at `url` from the healthiest of `mirrors`. Raises the errors of `persist`."""
     mirror = HOSTS.healthiest_first(mirrors)[0]
     mark = persist(partial(read_mark, web, mirror, name), web.label(mirror), web.patience, pause)
     return FileMark(url, mark.etag, mark.last_modified, mark.length)
 
 
 def stated_length(web: Web, url: str, name: str, *, label: str | None = None) -> int | None:
-    """Return the length in bytes that the server states for a file that it sent without one; None where it doesn't."""
+    """Return the length in bytes that the server states by HEAD for a file sent without one; None if not stated."""
     mark = _by_head(web, url, name, label=label)
     return None if mark is None else mark.length
 
 
 def _by_head(web: Web, url: str, name: str, *, label: str | None = None) -> FileMark | None:
-    """What HEAD says; None where it says nothing that could be believed."""
+    """Return the mark by HEAD; None if the response is not reliable."""
     host = urlsplit(url).netloc
     if not HOSTS.answers_head(host):
         return None
@@ -76,7 +73,7 @@ def _by_head(web: Web, url: str, name: str, *, label: str | None = None) -> File
     except ReadTimeoutError:
         HOSTS.record_unanswered_head(host)
     except ProtocolError:
-        pass  # hung up: GET may be answered
+        pass  # the server hung up, but may answer GET
     return None
 
 
@@ -86,7 +83,7 @@ def _by_get(web: Web, url: str, name: str, span: str | None) -> FileMark:
         page = not_data.is_html_type(response.headers.get("Content-Type"), name)
         whole = response.status == 200
         start = response.read(files.START, decode_content=False) if page and whole else b""
-    if page and not whole:  # one byte does not tell
+    if page and not whole:  # one byte does not identify a page
         with web.answer("GET", url, {"Range": f"bytes=0-{files.START - 1}"}) as response:
             start = response.read(files.START, decode_content=False)
     if page and not_data.is_page(start):

@@ -1,8 +1,7 @@
-"""Answers that are no data, whatever their status and name say: web pages, error documents, error texts.
+"""Detection of responses that are not data, in spite of their status and name: web pages, error documents, error texts.
 
-Only the bytes decide: servers send pages as `text/csv` and data as `text/html`. What a name promises (a zip, a
-GeoPackage) is compared in `files.py`; statuses belong to `web.py`. Of a large
-file only the first bytes are read.
+Only the bytes decide: servers send pages as `text/csv` and data as `text/html`. Only the first bytes of a large file
+are read. The format that a name requires (a zip, a GeoPackage) is checked in `files.py`; statuses belong to `web.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from d4c_pipeline.model.errors import D4CError, NeedsPersonError, SourceError, T
 
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 _DOCUMENT = 1 << 16  # bytes; an error document is smaller, and a prologue before the root of a page as well
-_NOTE = 4096  # bytes; an error text is a line or two
-_SAID = 200  # characters of an error document that a message repeats
+_NOTE = 4096  # bytes; an error text has a line or two
+_QUOTED = 200  # characters of an error document that a message quotes
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -27,7 +26,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# What may stand before the root of an XML or HTML document.
+# What may precede the root of an XML or HTML document.
 _PROLOGUE = re.compile(
     r"(?:[\s\ufeff]+|<\?.*?\?>|<!--.*?-->|<!doctype\s+(?!html\b)[^\[>]*(?:\[[^\]]*\])?\s*>)*+",
     re.IGNORECASE | re.DOTALL,
@@ -49,16 +48,16 @@ _UNDER_WAY = frozenset({
     "pending", "processing", "inprogress", "in_progress", "in progress", "queued", "running", "started", "submitted",
     "accepted", "waiting", "preparing", "exporting", "exportingdata", "enqueued", "scheduled", "generating", "building",
 })  # fmt: skip
-_TELLING = frozenset({
+_ERROR_KEYS = frozenset({
     "error", "errors", "message", "messages", "msg", "detail", "exception", "fault", "error_description",
     "errormessage", "error_message", "errorcode", "error_code", "servererror",
 })  # fmt: skip
-_AROUND = _TELLING | frozenset({
+_ENVELOPE_KEYS = _ERROR_KEYS | frozenset({
     "details", "status", "statuscode", "status_code", "code", "success", "ok", "title", "type", "instance", "path",
     "timestamp", "trace", "traceid", "trace_id", "requestid", "request_id", "help", "reason", "description", "method",
     "documentation_url", "url", "hint", "name", "__type", "result", "data", "object", "results", "http_status", "id",
 })  # fmt: skip
-_WORDS = _TELLING | {"details", "title", "reason", "description", "hint"}
+_WORDS = _ERROR_KEYS | {"details", "title", "reason", "description", "hint"}
 _PAYLOAD = ("result", "data", "object", "results")
 
 _PHRASE = re.compile(
@@ -88,7 +87,7 @@ _PHRASE = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_STATUS_ALONE = re.compile(r"\W*(?:(?:HTTP(?:/[\d.]+)?|Error|Erreur)\W*)+[45]\d\d\b", re.IGNORECASE)
+_STATUS_ONLY = re.compile(r"\W*(?:(?:HTTP(?:/[\d.]+)?|Error|Erreur)\W*)+[45]\d\d\b", re.IGNORECASE)
 _PASSES = re.compile(
     r"too many|trop de|limit|throttl|unavailable|indisponible|non disponible|time[d -]*out|gateway|try again|r[eé]essay"
     r"|temporar|temporair|overload|busy|internal server error|internal error|erreur interne|server error|maintenance"
@@ -99,30 +98,30 @@ _CREDENTIALS_WANTED = frozenset({401, 498, 499})
 
 
 def is_html_type(content_type: str | None, name: str) -> bool:
-    """Say whether a content type means a web page, where `name` doesn't ask for one."""
+    """Return whether a content type is that of a web page, and `name` is not the name of a web page."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
     return media_type in ("text/html", "application/xhtml+xml") and not name.lower().endswith(HTML_SUFFIXES)
 
 
 def html_instead(url: str) -> SourceError:
-    """The error for a web page where a data file was declared."""
+    """Return the error for a web page in the place of a declared data file."""
     return SourceError(
-        f"{url} answered with a web page instead of data",
-        "Look at the address in a browser: the file may have moved, or the publisher shows a notice",
+        f"{url} sent a web page instead of data",
+        "Open the address in a browser: the file may have moved, or the publisher shows a notice",
     )
 
 
 def is_page(start: bytes) -> bool:
-    """Say whether these are the first bytes of a web page; a prologue that goes on beyond them is none."""
+    """Return whether these are the first bytes of a web page; False if the prologue is longer than `start`."""
     return _HTML.match(text := _text(start), _prologue(text)) is not None
 
 
 def judged(path: Path, name: str, url: str, start: bytes, *, binary: bool, html_type: bool = False) -> D4CError | None:
-    """Return the error for a whole file from `url`, to be called `name`, that is no data; None when it may be.
+    """Return the error for the complete file from `url`, with the name `name`, if it is not data; None if it may be.
 
-    `start`: its first bytes, at least 64 where there are so many. `binary`: the name promises a format that is
-    recognised by its first bytes. `html_type`: the server called it a web page. A TransientError where the answer says
-    that it passes, NeedsPersonError where it wants credentials, else SourceError.
+    `start`: its first bytes, at least 64 unless it is shorter. `binary`: the name requires a format that is recognised
+    by its first bytes. `html_type`: the Content-Type is that of a web page. The error is a TransientError if the
+    response reports a temporary condition, NeedsPersonError if it requires credentials, else SourceError.
     """
     if name.lower().endswith(HTML_SUFFIXES):
         return None
@@ -138,7 +137,7 @@ def judged(path: Path, name: str, url: str, start: bytes, *, binary: bool, html_
     if small and path.stat().st_size <= _NOTE:
         note = _text(_read(path, _NOTE))
         if not note.strip("\ufeff \t\r\n\0"):
-            return SourceError(f"{url} answered with an empty file", "Look at the address in a browser and correct it")
+            return SourceError(f"{url} sent an empty file", "Open the address in a browser and correct it")
         if (found := _judged_note(note, url)) is not None:
             return found
     # Data that a script sends as text/html is a table, or lines without any tag.
@@ -162,49 +161,50 @@ def _judged_json(text: str, url: str) -> D4CError | None:
     try:
         document = json.loads(text.strip("\ufeff \t\r\n\0"))
     except (ValueError, RecursionError):
-        return None  # several lines of objects, or broken: the reader says what is wrong
+        return None  # several lines of objects, or broken: the reader reports the defect
     if isinstance(document, list) and len(cast("list[Any]", document)) == 1:
         document = cast("list[Any]", document)[0]
     if not isinstance(document, dict):
         return None
     found = {str(key).casefold(): value for key, value in cast("dict[str, Any]", document).items()}
     status = found.get("status")
-    said_status = status.casefold() if isinstance(status, str) else ""
-    refused = found.get("success") is False or found.get("ok") is False or said_status in _FAILED
+    status_text = status.casefold() if isinstance(status, str) else ""
+    refused = found.get("success") is False or found.get("ok") is False or status_text in _FAILED
     loaded = any(isinstance(found.get(key), (list, dict)) and found[key] for key in _PAYLOAD)
     if loaded and not refused and not found.get("errors"):
         return None
-    if said_status in _UNDER_WAY and not any(isinstance(value, list) for value in found.values()):
-        return TransientError(f"{url} is not ready yet: it answered {_short(text)}", "Try again later")
+    if status_text in _UNDER_WAY and not any(isinstance(value, list) for value in found.values()):
+        return TransientError(f"{url} is not ready yet: it sent {_short(text)}", "Try again later")
     error = found.get("error") or found.get("errors") or found.get("exception") or found.get("fault")
-    only_words = set(found) <= _AROUND and bool(set(found) & _TELLING)
+    only_words = set(found) <= _ENVELOPE_KEYS and bool(set(found) & _ERROR_KEYS)
     if not (refused or only_words or (isinstance(error, (dict, list)) and error and "features" not in found)):
         return None
-    said = _words({key: value for key, value in found.items() if key in _WORDS})
-    return _error(url, said or text, _code(found))
+    message = _words({key: value for key, value in found.items() if key in _WORDS})
+    return _error(url, message or text, _code(found))
 
 
 def _judged_note(text: str, url: str) -> D4CError | None:
     lines = [line for line in text.strip("\ufeff \t\r\n\0").splitlines() if line.strip()]
-    if not (_PHRASE.match(lines[0]) or _STATUS_ALONE.match(lines[0])) or (len(lines) > 1 and _is_tabular(text)):
+    if not (_PHRASE.match(lines[0]) or _STATUS_ONLY.match(lines[0])) or (len(lines) > 1 and _is_tabular(text)):
         return None
     found = re.search(r"\b([45]\d\d)\b", lines[0])
     return _error(url, " ".join(lines), int(found[1]) if found else None)
 
 
-def _error(url: str, said: str, status: int | None = None) -> D4CError:
-    told = f"{url} answered with an error instead of data: {_short(said)}"
+def _error(url: str, message: str, status: int | None = None) -> D4CError:
+    cause = f"{url} sent an error instead of data: {_short(message)}"
     if status in _CREDENTIALS_WANTED:
         return NeedsPersonError(
-            told, "Name the variable that holds the credentials as the source's authorization, or correct what it holds"
+            cause,
+            "Declare the variable that holds the credentials as the source's authorization, or correct its value",
         )
-    if status in (408, 425, 429) or 500 <= (status or 0) <= 599 or _PASSES.search(said):
-        return TransientError(told, "Try again later; if it stays so, tell the publisher")
-    return SourceError(told, "Look at the address in a browser and correct it")
+    if status in (408, 425, 429) or 500 <= (status or 0) <= 599 or _PASSES.search(message):
+        return TransientError(cause, "Try again later; if it persists, report it to the publisher")
+    return SourceError(cause, "Open the address in a browser and correct it")
 
 
 def _words(value: object) -> str:
-    """What an error document says, out of its texts in their order."""
+    """Return the texts of an error document, in their order."""
     if isinstance(value, dict):
         return "; ".join(filter(None, (_words(each) for each in cast("dict[str, object]", value).values())))
     if isinstance(value, list):
@@ -221,7 +221,7 @@ def _code(found: dict[str, Any]) -> int | None:
 
 
 def _is_tabular(text: str) -> bool:
-    """Whether the first lines have the same number of one delimiter, at least one each."""
+    """Return whether the first lines have an equal and positive number of one delimiter."""
     lines = [line for line in text.splitlines() if line.strip()][:10]
     counts = ({line.count(mark) for line in lines} for mark in ",;\t|")
     return any(len(each) == 1 and each != {0} for each in counts)
@@ -248,4 +248,4 @@ def _read(path: Path, size: int) -> bytes:
 
 def _short(text: str) -> str:
     plain = " ".join(text.split())
-    return plain if len(plain) <= _SAID else f"{plain[:_SAID]}..."
+    return plain if len(plain) <= _QUOTED else f"{plain[:_QUOTED]}..."

@@ -1,7 +1,7 @@
-"""What an unfinished fetch remembers of the files in its folder, for the process that goes on with it.
+"""The notes of an unfinished fetch about the files in its folder, for the process that resumes it.
 
-One file of lines for the whole folder: to make a file of its own for each of thousands would cost more than to fetch
-them. What a note says belongs to `part.py`.
+All notes are in one file of lines: a note file for each of thousands of files would cost more than the fetch. The
+content of a note belongs to `part.py`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _NAME = ".fetch.jsonl"
 
 
 class Notes:
-    """The notes of a folder by file name: lines of JSON, of which the last of a name counts. Safe in several threads.
+    """The notes of a folder by file name: lines of JSON, the last line of a name counts. Thread-safe.
 
-    Nothing is synced: a note may be gone after a power cut, so whoever reads one asks which boot it is of. A line that
-    was cut off is no note.
+    Notes are not synced: a note may be lost after a power cut, so each note states its boot. Truncated lines are
+    ignored.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class Notes:
             self._notes[name] = note
 
     def drop(self, name: str) -> None:
-        """Take back the note of a file; with the last one the file of notes goes. Raises StorageError."""
+        """Delete the note of a file, and the file of notes with its last note. Raises StorageError."""
         with self._lock:
             if self._notes.pop(name, None) is None:
                 return

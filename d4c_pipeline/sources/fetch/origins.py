@@ -1,6 +1,6 @@
-"""Serving an origin from elsewhere: what lets tests and closed networks run with the real addresses declared.
+"""Replacement of origins: tests and closed networks serve the declared addresses from other hosts.
 
-Only addresses are rewritten; which origins there are is a setting (`model.settings`).
+This module only rewrites addresses; the origins are a setting (`model.settings`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def rewrite(url: str, origins: Mapping[str, str]) -> str:
-    """Return `url` with its origin (scheme, host, port) replaced where `origins` names exactly that origin.
+    """Return `url` with its origin (scheme, host, port) replaced if `origins` has exactly that origin.
 
-    Path and query are kept as they are written; a path in the replacement comes before them. Raises SourceError when
-    `url` can't be taken apart.
+    Path and query stay unchanged; a path in the replacement is prepended. Raises SourceError if `url` is not a valid
+    address.
     """
     parts, wanted = _taken_apart(url)
     for origin, replacement in origins.items():
@@ -40,4 +40,4 @@ def _taken_apart(url: str) -> tuple[SplitResult, tuple[str, str, int | None]]:
         scheme = parts.scheme.lower()
         return parts, (scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme))
     except ValueError as error:
-        raise SourceError(f"'{url}' is no address: {error}", "Correct the address") from error
+        raise SourceError(f"'{url}' is not an address: {error}", "Correct the address") from error

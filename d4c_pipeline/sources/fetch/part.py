@@ -1,7 +1,7 @@
-"""One download in the making: the `.part` file, what is noted of it, and the rules of ranges to go on.
+"""A file during its download: the `.part` file, its note, and the rules of ranges for resumption.
 
-Sending requests and trying again belongs to `download.py`, where notes lie is `notes.py`. What is here outlives the
-process: the next one that fetches the same address into the same folder goes on where this one ended.
+Requests and retries belong to `download.py`, the storage of notes to `notes.py`. The part outlives the process: the
+next process that fetches the same address into the same folder resumes it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from d4c_pipeline.sources.fetch.web import Answer
 
 CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_CHUNK = 1 << 18  # larger ones are fresh memory from the kernel each time
+_CHUNK = 1 << 18  # larger chunks take new memory from the kernel each time
 
 
 @dataclass(frozen=True)
 class _State:
-    """What identifies the bytes in the `.part`, as the server named them when it began to send them."""
+    """The identity of the bytes in the `.part` file, as the server stated it when it began to send them."""
 
     url: str
     boot: str
@@ -39,14 +39,13 @@ class _State:
     stated: Mapping[str, str]
     complete: bool = False
     disposition: str | None = None
-    plain: bool = True  # the bytes are those of the body: without a content coding that was undone
+    plain: bool = True  # the bytes equal the body: no content coding was decoded
 
 
 class Part:
-    """The file under construction: what is here already, its running digests, and what identifies it at the server.
+    """The partial file: its bytes so far, its running digests, and its identity at the server.
 
-    `sha256`: of the whole file, where it is declared. `stop` is asked between chunks and raises when the download has
-    to end.
+    `sha256`: the declared digest of the complete file. `stop` is called between chunks and raises to end the download.
     """
 
     def __init__(
@@ -65,22 +64,22 @@ class Part:
 
     @property
     def total(self) -> int | None:
-        """The whole length in bytes, once the server has said it."""
+        """The complete length in bytes, once the server has stated it."""
         return self._state.total
 
     @property
     def etag(self) -> str | None:
-        """The ETag of what is here."""
+        """The ETag of the bytes so far."""
         return self._state.etag
 
     @property
     def last_modified(self) -> str | None:
-        """The Last-Modified of what is here."""
+        """The Last-Modified of the bytes so far."""
         return self._state.last_modified
 
     @property
     def content_type(self) -> str | None:
-        """The Content-Type of what is here."""
+        """The Content-Type of the bytes so far."""
         return self._state.content_type
 
     @property
@@ -90,49 +89,49 @@ class Part:
 
     @property
     def is_plain(self) -> bool:
-        """Whether lengths and ranges of the body are those of the file: no content coding was undone."""
+        """Whether lengths and ranges of the body hold for the file: no content coding was decoded."""
         return self._state.plain
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is missing, as far as the server said how much there is."""
+        """Whether all bytes have arrived, as far as the server stated a length."""
         return self.is_complete or (self.total is not None and self.done == self.total > 0)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the target is here, checked and under its name: by us, or by an earlier process that was killed."""
+        """Whether the target exists, checked and under its name, by this process or by an earlier, killed one."""
         return self._state.complete
 
     @property
     def start(self) -> bytes | None:
-        """The first bytes as they arrived (`files.START` of them); None of what an earlier process received."""
+        """The first `files.START` bytes as they arrived; None if an earlier process received them."""
         return self._start
 
     def restart(self) -> None:
-        """Forget what is here; the next bytes are the first."""
+        """Discard the bytes so far; the next bytes are the first."""
         self._forget()
         with storage_errors(f"write in {self.path.parent}"):
             self.path.unlink(missing_ok=True)
         self._notes.drop(self.target.name)
 
     def leave(self) -> None:
-        """Keep what another process can go on with, and nothing else."""
+        """Keep the bytes only if another process can resume them."""
         noted = self._notes.get(self.target.name) is not None
         if not self.is_complete and not (self.done and noted and self._state.validator):
             self.restart()
 
     def continuing(self, *, trusting: bool = False) -> dict[str, str]:
-        """Return the headers that ask for the rest (RFC 9110, 13.1.5 and 14.2); empty when it can't be asked for.
+        """Return the headers that request the rest (RFC 9110, 13.1.5 and 14.2); empty if the part can't be resumed.
 
-        `trusting`: the digest of the whole is known, so that the bytes may come from any mirror.
+        `trusting`: the digest of the complete file is declared, so the bytes may come from any mirror.
         """
         if not self.done or not self._state.plain or (self._state.validator is None and not trusting):
             return {}
-        asking = {"Range": f"bytes={self.done}-"}
-        return asking if trusting else {**asking, "If-Range": self._state.validator or ""}
+        headers = {"Range": f"bytes={self.done}-"}
+        return headers if trusting else {**headers, "If-Range": self._state.validator or ""}
 
     def begin(self, response: Answer, label: str, *, trusting: bool = False) -> None:
-        """Take up an answer: go on with a fitting 206, start over with a 200."""
+        """Start a response: resume with a matching 206, start over with a 200."""
         headers = response.headers
         self._codings, self._peeked = (), b""
         span = CONTENT_RANGE.fullmatch(headers.get("Content-Range", "")) if response.status == 206 else None
@@ -140,34 +139,34 @@ class Part:
             same = trusting or validator(response) == self._state.validator
             if span is None or int(span["first"]) != self.done or not same or _differs(span["total"], self.total):
                 self.restart()
-                raise TransientError(f"{label} sent another range than asked for", "Try again later")
+                raise TransientError(f"{label} sent a range other than the requested one", "Try again later")
             return
         self._forget()
         if codings.stated(headers):
             while len(self._peeked) < codings.PEEK and (more := response.read1(codings.PEEK, decode_content=False)):
                 self._peeked += more
             self._codings = codings.of(headers, self.target.name, self._peeked, label)
-        plain = not self._codings  # else length and ranges are those of the coded body
-        said = headers.get("Content-Length", "")
+        plain = not self._codings  # else length and ranges are of the coded body
+        content_length = headers.get("Content-Length", "")
         self._state = replace(
             _fresh(self._url),
             validator=validator(response) if plain else None,
             etag=headers.get("ETag"),
             last_modified=headers.get("Last-Modified"),
             content_type=headers.get("Content-Type"),
-            total=int(said) if plain and said.isdigit() else None,
+            total=int(content_length) if plain and content_length.isdigit() else None,
             stated=digests.stated(headers) if plain else {},
             disposition=headers.get("Content-Disposition"),
             plain=plain,
         )
         self._hashes = self._running()
-        if self.total is None or self.total > _CHUNK:  # of what comes in one chunk there is nothing to go on with
+        if self.total is None or self.total > _CHUNK:  # a file of one chunk is never resumed
             self._note()
 
     def receive(self, response: Answer, progress: Callable[[int, int | None], None]) -> None:
-        """Write and hash the body as it arrives; raises StorageError."""
+        """Write and hash the body as it arrives. Raises StorageError."""
         chunks = codings.decoded(_chunks(self._peeked, response), self._codings, self._url)
-        # No sync: a file of this folder is not trusted after a power cut, see `_take_up`.
+        # No sync: after a power cut no file of this folder is trusted, see `_take_up`.
         with (
             storage_errors(f"write in {self.path.parent}"),
             self.path.open("r+b" if self.done else "wb", buffering=0) as file,
@@ -190,12 +189,12 @@ class Part:
     def finish(self, label: str) -> None:
         """Check the digests and give the file its name.
 
-        Raises TransientError when the bytes are not what the server itself says they are, SourceError when they are not
-        what is declared.
+        Raises TransientError if the bytes differ from the server's digests, SourceError if they differ from the
+        declared digest.
         """
         if (wrong := self._hashes.differing(self._state.stated)) is not None:
             self.restart()
-            raise TransientError(f"{label}: {wrong}", "Try again; if it stays so, tell the publisher")
+            raise TransientError(f"{label}: {wrong}", "Try again; if it persists, report it to the publisher")
         if self._sha256 is not None and self._sha256 != (sha256 := self._hashes.hexdigest("sha256")):
             self.restart()
             raise SourceError(
@@ -203,7 +202,7 @@ class Part:
                 "Ask the publisher which is right, then correct the declaration",
             )
         self._state = replace(self._state, complete=True, total=self.done)
-        # The note goes first: a process that ends in between is found to have completed the file.
+        # The note goes first: if the process ends in between, the file is known to be complete.
         self._note()
         with storage_errors(f"write in {self.path.parent}"):
             self.path.replace(self.target)
@@ -218,9 +217,9 @@ class Part:
         return digests.Running({*self._state.stated, *(() if self._sha256 is None else ("sha256",))})
 
     def _take_up(self) -> None:
-        """Take up what an earlier process left, unless the machine was started anew since.
+        """Resume the part of an earlier process, unless the machine was restarted since.
 
-        After a power cut a file may have its length and not its content: nothing here is synced.
+        After a power cut a file may have its length without its content: no file here is synced.
         """
         state = _state(self._notes.get(self.target.name))
         if state is None or state.url != self._url or not state.boot or state.boot != _boot():
@@ -244,13 +243,13 @@ class Part:
 
 
 def length(response: Answer) -> int | None:
-    """The length of the file in bytes, None when the answer doesn't say (or says that of a coded body)."""
+    """Return the length of the file in bytes, None if the response states none, or states that of a coded body."""
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdigit() and not codings.stated(response.headers) else None
 
 
 def validator(response: Answer) -> str | None:
-    """What If-Range may name: a strong ETag, else the date."""
+    """Return the validator for If-Range: a strong ETag, else the date."""
     etag = response.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
@@ -258,7 +257,7 @@ def validator(response: Answer) -> str | None:
 def _chunks(peeked: bytes, response: Answer) -> Iterator[bytes]:
     if peeked:
         yield peeked
-    # What has arrived, up to a chunk: a server that drips must not keep us from looking at the clock.
+    # The bytes that have arrived, up to a chunk: a slow server must not delay the check of the deadline.
     while chunk := response.read1(_CHUNK, decode_content=False):
         yield chunk
 
@@ -280,11 +279,11 @@ def _boot() -> str:
     try:
         return _BOOT.read_text("ascii").strip()
     except OSError:
-        return ""  # not Linux: nothing is taken up from an earlier process
+        return ""  # not Linux: parts of earlier processes are not resumed
 
 
 def _state(note: Mapping[str, Any] | None) -> _State | None:
     try:
         return None if note is None else _State(**note)
     except TypeError:
-        return None  # not one of this version: the file is fetched from its beginning
+        return None  # a note of another version: the file is fetched from its beginning

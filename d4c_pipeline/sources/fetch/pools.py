@@ -1,6 +1,6 @@
-"""Connections as `web.py` uses them: pools by proxy, and whom to trust.
+"""Connections for `web.py`: pools by proxy, and trusted authorities.
 
-What is sent over them belongs to `web.py`, which addresses are public to `public.py`.
+Requests belong to `web.py`, the rules of public addresses to `public.py`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from urllib3.util.ssl_ import create_urllib3_context
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.sources.fetch.public import PublicHttpPool, PublicHttpsPool
 
-# At DEBUG it writes whole addresses into the log, and those of S3 are signed.
+# At DEBUG urllib3 logs complete addresses, and addresses of S3 are signed.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
 _NO_ISSUER = frozenset({20, 21})
-_LOOK_SECONDS = 10
+_PEEK_SECONDS = 10
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def pools(options: dict[str, Any], secure: bool, proxy: str | None, guarded: bool) -> urllib3.PoolManager:
-    """Return a manager of pools; when `guarded`, one that refuses to connect to private addresses.
+    """Return a manager of pools. If `guarded`, it refuses to connect to private addresses.
 
-    `secure`: whether what it connects to is https.
+    `secure`: whether the target is https.
     """
     if secure or (proxy or "").startswith("https:"):
         options = {**options, "ssl_context": tls()}
@@ -44,7 +44,7 @@ def pools(options: dict[str, Any], secure: bool, proxy: str | None, guarded: boo
 
 @cache
 def tls() -> ssl.SSLContext:
-    """Return whom to trust: SSL_CERT_FILE and SSL_CERT_DIR where they are set, else certifi's authorities."""
+    """Return the TLS context: authorities of SSL_CERT_FILE and SSL_CERT_DIR if set, else certifi's."""
     context = create_urllib3_context()
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         context.load_default_certs()  # OpenSSL reads these variables itself
@@ -54,11 +54,11 @@ def tls() -> ssl.SSLContext:
 
 
 def require_chain(url: str, error: BaseException) -> None:
-    """Raise SourceError where `error`, of a connection to `url`, means that the server's chain is incomplete.
+    """Raise SourceError if `error`, of a connection to `url`, means that the server's chain is incomplete.
 
-    Its own certificate then says where the one that issued it lies (authority information access, RFC 5280, 4.2.2.1).
+    The server's certificate then states the address of its issuer (authority information access, RFC 5280, 4.2.2.1).
     """
-    # Imported here: a fifth of a second that no other error needs.
+    # Imported here: the import takes a fifth of a second, which other errors don't need.
     from cryptography import x509  # noqa: PLC0415
     from cryptography.x509.oid import AuthorityInformationAccessOID  # noqa: PLC0415
 
@@ -69,11 +69,11 @@ def require_chain(url: str, error: BaseException) -> None:
     host, port = parts.hostname or "", parts.port or 443
     try:
         certificate = x509.load_pem_x509_certificate(
-            ssl.get_server_certificate((host, port), timeout=_LOOK_SECONDS).encode()
+            ssl.get_server_certificate((host, port), timeout=_PEEK_SECONDS).encode()
         )
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     except (OSError, ValueError, x509.ExtensionNotFound):
-        return  # nothing more is known than that it can't be trusted
+        return  # the original error is raised
     at = [
         str(each.access_location.value)
         for each in access
@@ -81,10 +81,10 @@ def require_chain(url: str, error: BaseException) -> None:
     ]
     if at:
         raise SourceError(
-            f"{host} sends its certificate without the intermediate one that issued it "
+            f"{host} sends its certificate without the intermediate certificate of its issuer "
             f"({certificate.issuer.rfc4514_string()}): its chain is incomplete",
-            f"Tell the publisher; until then append the certificate at {at[0]}, as PEM, to a copy of the file that "
-            "'python -m certifi' names, and set SSL_CERT_FILE to that copy",
+            f"Report it to the publisher; until then append the certificate at {at[0]}, as PEM, to a copy of the file "
+            "that 'python -m certifi' prints, and set SSL_CERT_FILE to that copy",
         )
 
 
@@ -96,8 +96,8 @@ def _causes(error: BaseException | None) -> Iterator[object]:
 
 
 def proxy_of(scheme: str, host: str) -> str | None:
-    """Return the address of the proxy that the environment names for a host."""
-    # A proxy of the environment can't reach what listens on this machine alone.
+    """Return the address of the proxy that the environment sets for a host; None without one."""
+    # The proxy can't reach servers that listen only on this machine.
     if host in _LOOPBACK or urllib.request.proxy_bypass(host):
         return None
     proxies = urllib.request.getproxies()

@@ -1,6 +1,6 @@
-"""Which addresses are public, and connections that go to no others.
+"""Rules for public IP addresses, and connections restricted to them.
 
-Whether a request has to stay public is decided in `web.py`: it has to wherever somebody else named the address.
+`web.py` decides which requests are restricted: those whose address a redirect or a document of the source states.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _INNER_V4 = tuple(
         ),
     )
 )
-# Of IPv6 only what is given out to the public (2000::/3); in it lie ways back into IPv4, and examples.
+# IPv6: only the allocated public range (2000::/3), without transition mechanisms to IPv4 and documentation ranges.
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 _INNER_V6 = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address is one of the public internet.
+    """Return whether an IP address belongs to the public internet.
 
-    Loopback, private, link-local, shared and reserved ranges are none, nor multicast, nor those that carry an IPv4
-    address in IPv6 (`::127.0.0.1`, 64:ff9b::/96, 6to4, Teredo); one that is mapped (`::ffff:1.2.3.4`) is the IPv4 one.
+    Loopback, private, link-local, shared, reserved and multicast ranges do not, nor do ranges that embed an IPv4
+    address in IPv6 (`::127.0.0.1`, 64:ff9b::/96, 6to4, Teredo). A mapped address (`::ffff:1.2.3.4`) counts as IPv4.
     """
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
@@ -47,30 +47,30 @@ def is_public(address: str) -> bool:
 
 
 def public_addresses(host: str, port: int | None, url: str | None = None) -> list[str]:
-    """Return the addresses of a name, every one of them public.
+    """Return the addresses of a host name, all of them public.
 
-    Raises SourceError when one is not, and socket.gaierror when the name leads nowhere.
+    Raises SourceError if an address is not public, and socket.gaierror if the name does not resolve.
     """
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     for address in addresses:
         if not is_public(address):
             raise SourceError(
-                f"{url or host} leads to {address}, which is no public address, though somebody else named it "
-                "(a redirect, or a document of the source)",
-                "If that is meant, declare private_addresses: true, or the address itself",
+                f"{url or host} resolves to {address}, which is no public address, and the declaration does not state "
+                "it (a redirect, or a document of the source, does)",
+                "If that is intended, declare private_addresses: true, or the address itself",
             )
     return addresses
 
 
 def require_public(url: str) -> None:
-    """Raise SourceError when the name in `url` leads to an address that is not public."""
+    """Raise SourceError if the host of `url` resolves to an address that is not public."""
     parts = urlsplit(url)
     public_addresses(parts.hostname or "", parts.port, url)
 
 
 class _PublicHttpConnection(HTTPConnection):
-    """Connects to an address that was judged: a name may lead elsewhere the second time that it is asked for."""
+    """Connects to a checked address: a second resolution of the name may return another address."""
 
     def _new_conn(self) -> socket.socket:
         name = self._dns_host  # what urllib3 connects to; certificates are checked against the name again

@@ -1,6 +1,6 @@
-"""Several files of one vintage at once: in threads, the first failure ends the others, progress told in one thread.
+"""Concurrent fetch of the files of a vintage: in threads; the first failure ends the others.
 
-How many of them go to one host is decided by `hosts.py`; one file is `download.py`.
+`transport.hosts` limits the requests to one host. The fetch of one file belongs to `download.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from d4c_pipeline.transport.patience import is_retryable
 
 _LOG = logging.getLogger("d4c_pipeline.sources")
 _AT_ONCE = 16
-_TOLD_EVERY = 0.1  # seconds
-_LOGGED_EVERY = 30.0
+_REPORT_SECONDS = 0.1  # seconds
+_LOG_SECONDS = 30.0
 
 
 class _StoppedError(TransientError):
@@ -38,9 +38,9 @@ def fetch_all(
     *,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Fetched, ...]:
-    """Fetch `wanted` into the folder `into`, in their order; see `Source.fetch`.
+    """Fetch `wanted` into the folder `into`, and return them in their order. See `Source.fetch`.
 
-    Of several failures a permanent one is raised before a transient one. What was fetched stays for the next attempt.
+    Raises a permanent failure before a transient one. Fetched files stay for the next attempt.
     """
     with storage_errors(f"write in {into}"):
         into.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def fetch_all(
 
     def waiting(seconds: float) -> None:
         if pause is time.sleep:
-            stop.wait(seconds)  # sleeps as well, but not on when everything has ended
+            stop.wait(seconds)  # sleeps too, but ends with the fetch
         else:
             pause(seconds)
         ended()
@@ -62,7 +62,7 @@ def fetch_all(
     def note(name: str, done: int, total: int | None) -> None:
         news[name] = (done, total)
 
-    def one(each: Wanted) -> Fetched:
+    def download(each: Wanted) -> Fetched:
         ended()
         return Download(web, each, into, notes, pause=waiting, report=note, stop=ended).run()
 
@@ -73,45 +73,45 @@ def fetch_all(
         if len(ends) == len(wanted):
             over.set()
 
-    teller = _Teller(progress, news)
-    # A thread more than there are places at the hosts would only wait.
+    reporter = _Reporter(progress, news)
+    # More threads than places at the hosts would only wait.
     places = web.places(mirror for each in wanted for mirror in each.mirrors)
     at_once = min(_AT_ONCE, places, len(wanted)) or 1
     with Notes(into) as notes, ThreadPoolExecutor(at_once, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(one, each) for each in wanted]
+        futures = [pool.submit(download, each) for each in wanted]
         for future in futures:
             future.add_done_callback(count)
         try:
-            # Not woken by each file: hundreds end in a second.
-            while wanted and not over.wait(_TOLD_EVERY):
-                teller.tell()
+            # Polled, not woken by each file: hundreds of files may end in a second.
+            while wanted and not over.wait(_REPORT_SECONDS):
+                reporter.report()
         finally:
             stop.set()  # also when this thread is interrupted
-    teller.tell()
+    reporter.report()
     failures = [error for future in futures if (error := future.exception()) and not isinstance(error, _StoppedError)]
     if failures:
         raise min(failures, key=is_retryable)
     return tuple(future.result() for future in futures)
 
 
-class _Teller:
-    """Tells the caller and the log the `news` that threads put down by file name, in the thread of the caller."""
+class _Reporter:
+    """Reports `news`, which threads write by file name, to the caller and to the log, in the caller's thread."""
 
     def __init__(self, progress: Progress | None, news: dict[str, tuple[int, int | None]]) -> None:
         self._progress = progress
         self._news = news
         self._logged = time.monotonic()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         now = time.monotonic()
-        to_log = now - self._logged > _LOGGED_EVERY
+        to_log = now - self._logged > _LOG_SECONDS
         if to_log:
             self._logged = now
-        for _ in range(len(self._news)):  # there will be more of them meanwhile
+        for _ in range(len(self._news)):  # threads add more meanwhile
             name, (done, total) = self._news.popitem()
             if self._progress is not None:
                 self._progress(name, done, total)
             if done == total:
-                _LOG.info("%s is here, %s bytes", name, f"{done:,}")
+                _LOG.info("%s fetched, %s bytes", name, f"{done:,}")
             elif to_log:
                 _LOG.info("%s: %s of %s bytes", name, f"{done:,}", "?" if total is None else f"{total:,}")

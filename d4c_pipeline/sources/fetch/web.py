@@ -1,7 +1,7 @@
-"""HTTP as all sources speak it: pooled connections, redirects followed by hand, credentials kept where they belong.
+"""The HTTP client of all sources: pooled connections, checked redirects, credentials only for declared origins.
 
-What is asked and what an answer means belongs to the protocols; a whole file with ranges and checks is `download.py`,
-trying again is `transport.patience`. Addresses are rewritten (`origins.py`) when a request is made, nowhere else.
+Requests and the meaning of responses belong to the protocols, a file with ranges and checks to `download.py`, retries
+to `transport.patience`. Addresses are rewritten (`origins.py`) when a request is sent, and nowhere else.
 """
 
 from __future__ import annotations
@@ -37,22 +37,21 @@ Answer = urllib3.BaseHTTPResponse
 WebDeclaration = HttpSource | StatCanTableSource | CkanSource | ArcGisSource | S3Source
 """A declaration of a source that is fetched over HTTP."""
 _MOST_REDIRECTS = 10
-_LOOK = 1 << 16
+_PEEK = 1 << 16
 _REFUSED = frozenset({403, 406})
 _BROWSER = "Mozilla/5.0 (compatible)"
 _LONGEST_DOCUMENT = 256 << 20
-# 2xx that bring no file: "accepted", to be asked for again later (ArcGIS Hub while it exports), and "no content".
+# 2xx without a file: "accepted" (ArcGIS Hub while it exports) and "no content".
 _EMPTY = frozenset({202, 204, 205})
 
 
 class Web:
-    """HTTP for one source. Safe in several threads.
+    """The HTTP client of one source. Thread-safe.
 
-    `origins`: origin -> origin that serves it instead. `authorization`: value of that header, sent to the origins of
-    `declared` addresses alone. `public_only`: whether addresses on private networks are refused, before anything is
-    connected; what `origins` rewrites is excepted, and so are the declared origins, so that it holds for redirects and
-    for addresses that came out of somebody else's document.
-    `user_agent`: what stands before ours.
+    `origins`: origin -> origin that serves it instead. `authorization`: the value of that header, sent only to the
+    origins of `declared` addresses. `public_only`: whether to refuse private addresses before connecting. Declared and
+    rewritten origins are exempt, so the rule applies to redirects and to addresses in documents of the source.
+    `user_agent`: the prefix of our User-Agent.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Web:
         self._authorization = authorization
         self._public_only = public_only
         self._user_agent = user_agent
-        # A redirect may set a cookie and expect it: kept as long as this object, so for one fetch.
+        # A redirect may set a cookie and require it: kept as long as this object, which is one fetch.
         self._cookies = CookieJar()
         options: dict[str, Any] = {
             "maxsize": per_host,
@@ -83,7 +82,7 @@ class Web:
         self._pools = cache(partial(pools, options))  # one manager per scheme, proxy and rule
 
     def places(self, urls: Iterable[str]) -> int:
-        """Return how many requests to `urls` may be under way at once."""
+        """Return how many requests to `urls` may run at once."""
         return self._per_host * len({urlsplit(rewrite(url, self._origins)).netloc for url in urls})
 
     @contextmanager
@@ -97,33 +96,33 @@ class Web:
         body: bytes | None = None,
         label: str | None = None,
     ) -> Generator[Answer]:
-        """Send a request, follow redirects (each hop is rewritten, none leaves http), yield the open answer.
+        """Send a request, follow redirects (each hop is rewritten, none leaves http), yield the open response.
 
-        `label`: what errors call the address, where it carries something secret. Raises HttpStatusError for a status
-        that neither brings something (2xx without 202, 204 and 205) nor is in `passing`, and SourceError for redirects
-        that lead nowhere or where they must not.
+        `label`: the address in error messages, if `url` carries a secret. Raises HttpStatusError for a status that is
+        neither a success (2xx without 202, 204 and 205) nor in `passing`, and SourceError for an invalid or forbidden
+        redirect.
         """
         name = label or self.label(url)
         target = url
         for _ in range(_MOST_REDIRECTS + 1):
-            asked = rewrite(target, self._origins)
-            with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
-                response = self._send(method, target, asked, headers, body)
+            requested = rewrite(target, self._origins)
+            with HOSTS.turn(urlsplit(requested).netloc, self._per_host):
+                response = self._send(method, target, requested, headers, body)
                 try:
                     self._keep_cookies(response, target)
                     location = response.get_redirect_location()
                     if not location:
                         if response.status in _REFUSED - {*passing} and body is None:
-                            self._require_welcome(method, target, asked, headers, name)
-                        self._require_success(response, asked, passing)
+                            self._require_welcome(method, target, requested, headers, name)
+                        self._require_success(response, requested, passing)
                         yield response
-                        # A rest of the body that nobody wants is cheaper thrown away with the connection.
+                        # An unread rest of the body is cheaper to discard with the connection.
                         return
                     target = _redirected(target, location, name)
                 finally:
                     _release(response)
         raise SourceError(
-            f"{name} redirects more than {_MOST_REDIRECTS} times", "Correct the address, it leads in a circle"
+            f"{name} redirects more than {_MOST_REDIRECTS} times", "Correct the address: it redirects in a loop"
         )
 
     def json(
@@ -134,13 +133,13 @@ class Web:
         media_type: str = "application/json",
         passing: tuple[int, ...] = (),
     ) -> Any:
-        """Return a JSON document, with the patience of this source: by GET, or by POST where there is a `body`.
+        """Return a JSON document, with retries by the source's patience: by GET, or by POST with a `body`.
 
-        `media_type`: of the body. `passing`: statuses whose document is wanted too. Raises SourceError when the answer
-        is no JSON, and what `persist` raises.
+        `media_type`: of the body. `passing`: statuses whose document is returned too. Raises SourceError if the
+        response is not JSON, and the errors of `persist`.
         """
-        asked = partial(self.json_once, url, body=body, media_type=media_type, passing=passing)
-        return persist(asked, self.label(url), self.patience)
+        requested = partial(self.json_once, url, body=body, media_type=media_type, passing=passing)
+        return persist(requested, self.label(url), self.patience)
 
     def json_once(
         self,
@@ -150,36 +149,34 @@ class Web:
         media_type: str = "application/json",
         passing: tuple[int, ...] = (),
     ) -> Any:
-        """As `json`, in one attempt; raises what the attempt raises, not yet explained."""
-        asking = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": media_type})
-        with self.answer("GET" if body is None else "POST", url, asking, passing=passing, body=body) as response:
+        """Return a JSON document as `json` does, in one attempt. Raises the unexplained errors of the attempt."""
+        sent_headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": media_type})
+        with self.answer("GET" if body is None else "POST", url, sent_headers, passing=passing, body=body) as response:
             content = response.read(_LONGEST_DOCUMENT, decode_content=True)
             if len(content) == _LONGEST_DOCUMENT:
-                raise SourceError(f"{self.label(url)} answered with a document without end", "Correct the address")
+                raise SourceError(f"{self.label(url)} sent a document of 256 MiB or more", "Correct the address")
         try:
             return json.loads(content)
         except ValueError as error:
-            if not_data.is_page(content[:_LOOK]):
+            if not_data.is_page(content[:_PEEK]):
                 raise not_data.html_instead(self.label(url)) from error
-            # Proxies cut documents off; what is no JSON at all stays that.
+            # Proxies truncate documents; a text that does not begin as JSON is a permanent error.
             if content.lstrip()[:1] in (b"{", b"["):
                 raise TransientError(f"{self.label(url)} sent a broken document: {error}", "Try again later") from error
-            raise SourceError(
-                f"{self.label(url)} answered with something else than JSON", "Look at the address in a browser"
-            ) from error
+            raise SourceError(f"{self.label(url)} sent no JSON", "Open the address in a browser") from error
 
     def label(self, url: str) -> str:
-        """Return the address as errors name it: with who serves it, where that is somebody else."""
-        asked = rewrite(url, self._origins)
-        return url if asked == url else f"{url} (served by {urlsplit(asked).netloc})"
+        """Return the address for error messages: with the host that serves it, if that differs."""
+        requested = rewrite(url, self._origins)
+        return url if requested == url else f"{url} (served by {urlsplit(requested).netloc})"
 
     def _send(
-        self, method: str, target: str, asked: str, headers: Mapping[str, str] | None, body: bytes | None
+        self, method: str, target: str, requested: str, headers: Mapping[str, str] | None, body: bytes | None
     ) -> Answer:
         send = partial(
-            self._manager(target, asked).request,
+            self._manager(target, requested).request,
             method,
-            asked,
+            requested,
             headers=self._headers(target, headers),
             body=body,
             redirect=False,
@@ -189,17 +186,20 @@ class Web:
         try:
             return send()
         except SSLError as error:
-            if not (self._guarded(target, asked) or proxy_of(urlsplit(asked).scheme, urlsplit(asked).hostname or "")):
-                require_chain(asked, error)
+            if not (
+                self._guarded(target, requested)
+                or proxy_of(urlsplit(requested).scheme, urlsplit(requested).hostname or "")
+            ):
+                require_chain(requested, error)
             raise
         except ProtocolError as error:
-            # A kept connection that the server closed meanwhile says nothing about the request; all we send only asks.
+            # The server closed an idle connection: not a failure of the request. All requests are safe to repeat.
             if not any(isinstance(each, (RemoteDisconnected, ConnectionError)) for each in error.args):
                 raise
             return send()
 
     def _headers(self, target: str, headers: Mapping[str, str] | None) -> dict[str, str]:
-        # Lengths, ranges and checksums are of the file as it is, so no compression on the way.
+        # Lengths, ranges and checksums refer to the plain file, so no compression on the way.
         out = {
             "User-Agent": announced(self._user_agent),
             "Accept": "*/*",
@@ -208,55 +208,55 @@ class Web:
         }
         if self._authorization is not None and origin_of(target) in self._declared:
             out["Authorization"] = self._authorization
-        asking = Request(target)  # noqa: S310 - nothing is opened: the jar reads and writes its header
-        self._cookies.add_cookie_header(asking)
-        if (cookie := asking.get_header("Cookie")) is not None:
+        sent_headers = Request(target)  # noqa: S310 - nothing is opened: the jar reads and writes its header
+        self._cookies.add_cookie_header(sent_headers)
+        if (cookie := sent_headers.get_header("Cookie")) is not None:
             out["Cookie"] = cookie
         return out
 
     def _keep_cookies(self, response: Answer, target: str) -> None:
         if "Set-Cookie" in response.headers:
-            told: Any = SimpleNamespace(info=lambda: response.headers)
-            self._cookies.extract_cookies(told, Request(target))  # noqa: S310
+            wrapped: Any = SimpleNamespace(info=lambda: response.headers)
+            self._cookies.extract_cookies(wrapped, Request(target))  # noqa: S310
 
     def _require_welcome(
-        self, method: str, target: str, asked: str, headers: Mapping[str, str] | None, name: str
+        self, method: str, target: str, requested: str, headers: Mapping[str, str] | None, name: str
     ) -> None:
-        """Raise SourceError where a request that was refused is answered to a browser: it is our name."""
+        """Raise SourceError if the server refuses only our User-Agent: it answers the same request of a browser."""
         if self._user_agent is not None:
             return
         renamed = {**(headers or {}), "User-Agent": announced(_BROWSER)}
-        with HOSTS.turn(urlsplit(asked).netloc, self._per_host):
-            response = self._send(method, target, asked, renamed, None)
+        with HOSTS.turn(urlsplit(requested).netloc, self._per_host):
+            response = self._send(method, target, requested, renamed, None)
             try:
                 welcome = response.status < 400
             finally:
                 _release(response)
         if welcome:
             raise SourceError(
-                f"{name} refuses the User-Agent '{announced(None)}', and no other",
-                f"Declare source.user_agent: '{_BROWSER}', which then stands before ours, or ask the publisher",
+                f"{name} refuses the User-Agent '{announced(None)}', but not that of a browser",
+                f"Declare source.user_agent: '{_BROWSER}', which is put before ours, or ask the publisher",
             )
 
-    def _require_success(self, response: Answer, asked: str, passing: tuple[int, ...]) -> None:
+    def _require_success(self, response: Answer, requested: str, passing: tuple[int, ...]) -> None:
         if (200 <= response.status < 300 and response.status not in _EMPTY) or response.status in passing:
             return
         error = HttpStatusError(response.status, response.headers)
         rest = retry_after(error, datetime.now(UTC))
         if rest is not None and rest <= self.patience.longest_wait and is_retryable(error):
-            HOSTS.rest(urlsplit(asked).netloc, rest)
+            HOSTS.rest(urlsplit(requested).netloc, rest)
         raise error
 
-    def _guarded(self, target: str, asked: str) -> bool:
-        """Say whether somebody else named an address, so that it must be public."""
-        return self._public_only and asked == target and origin_of(target) not in self._declared
+    def _guarded(self, target: str, requested: str) -> bool:
+        """Return whether an address must be public: it is neither declared nor rewritten."""
+        return self._public_only and requested == target and origin_of(target) not in self._declared
 
-    def _manager(self, target: str, asked: str) -> urllib3.PoolManager:
-        parts = urlsplit(asked)
-        guarded = self._guarded(target, asked)
+    def _manager(self, target: str, requested: str) -> urllib3.PoolManager:
+        parts = urlsplit(requested)
+        guarded = self._guarded(target, requested)
         proxy = proxy_of(parts.scheme, parts.hostname or "")
         if guarded and proxy is not None:
-            require_public(asked)  # who the proxy connects to can't be seen from here
+            require_public(requested)  # the proxy resolves the name itself
         return self._pools(parts.scheme == "https", proxy, guarded)
 
 
@@ -266,7 +266,7 @@ def web_of(
     """Return the HTTP client of a declared source with its `addresses`; `patience` overrides the declared time-outs.
 
     `declared.authorization` names the environment variable that holds the value of the header. Raises NeedsPersonError
-    when that variable is not set.
+    if that variable is not set.
     """
     authorization = None
     if declared.authorization is not None:
@@ -290,7 +290,7 @@ def web_of(
 
 
 def _release(response: Answer) -> None:
-    # What was read to its end goes back to the pool by itself; of a small rest the connection is worth more.
+    # A body read to its end returns its connection to the pool. A small rest is drained to keep the connection.
     left = getattr(response, "length_remaining", None)
     if isinstance(left, int) and 0 <= left <= 1 << 16 and not response.closed:
         try:
@@ -303,13 +303,13 @@ def _release(response: Answer) -> None:
 
 
 def _redirected(base: str, location: str, label: str) -> str:
-    # Headers are read as Latin-1; what stands in them beyond ASCII are the bytes of the address.
+    # Headers are read as Latin-1: characters beyond ASCII are the bytes of the address.
     location = "".join(letter if letter.isascii() else f"%{ord(letter):02X}" for letter in location)
     try:
         target = urljoin(base, location)
         scheme = urlsplit(target).scheme
     except ValueError as error:
-        raise SourceError(f"{label} redirects to '{location}', which is no address", "Correct the address") from error
+        raise SourceError(f"{label} redirects to '{location}', not an address", "Correct the address") from error
     if scheme not in ("http", "https"):
         raise SourceError(f"{label} redirects to '{location}', which is not http", "Correct the address")
     return target

@@ -202,7 +202,7 @@ def test_a_mirror_that_is_down_stops_nothing_and_is_mended(tmp_path: Path, defin
         chain.run()
         (missed,) = chain.results["copies"].missed
         assert missed == stores.Missed(
-            "attic", f"The folder {attic} of store attic is not there", "Mount its disk, or make the folder"
+            "attic", f"The folder {attic} of store attic does not exist", "Mount its disk, or create the folder"
         )
         release = chain.newest()
         assert {copy.store for copy in chain.opened.ledger.copies.of(release)} == {"primary"}
@@ -289,7 +289,7 @@ def test_a_primary_that_is_down_stops_the_chain(tmp_path: Path, definitions: Pat
         primary=FolderPlace(kind="folder", path=tmp_path / "disk"), mirrors=(mirror_at(tmp_path / "attic"),)
     )
     with chain_on(tmp_path, definitions, declared) as chain:
-        with pytest.raises(StorageError, match=r"The folder .*/disk of store primary is not there"):
+        with pytest.raises(StorageError, match=r"The folder .*/disk of store primary does not exist"):
             chain.run()
         (tmp_path / "disk").mkdir()
         chain.run()

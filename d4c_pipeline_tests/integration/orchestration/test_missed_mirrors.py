@@ -33,7 +33,9 @@ def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(
     said = {name: value.value for name, value in down.metadata.items()}
     assert said == {
         "missed": "attic",
-        "attic": f"The folder {tmp_path / 'attic'} of store attic is not there. Mount its disk, or make the folder.",
+        "attic": (
+            f"The folder {tmp_path / 'attic'} of store attic does not exist. Mount its disk, or create the folder."
+        ),
     }
     with project.opened() as opened:
         (release,) = opened.ledger.releases.published("places")

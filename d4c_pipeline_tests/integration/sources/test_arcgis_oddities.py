@@ -136,7 +136,7 @@ def test_the_servers_own_words_are_told(tmp_path: Path) -> None:
     assert isinstance(refusal, TransientError)
     assert "Service not started" in refusal.cause
     server.faults = {"layer": lambda *_: {"error": {"code": 498, "message": "Invalid Token"}}}
-    assert "wants a token (Invalid Token)" in server.refusal(tmp_path).cause
+    assert "requires a token (Invalid Token)" in server.refusal(tmp_path).cause
 
 
 @pytest.mark.parametrize("counts", [4, 3, None])
@@ -153,7 +153,7 @@ def test_numbers_that_do_not_agree_and_rows_that_are_alike_are_told(tmp_path: Pa
     server = Server([1, 2, 2])
     server.rows[2] = server.rows[1]
     refusal = server.refusal(tmp_path)
-    assert "has 2 rows with OBJECTID 2, some of them alike" in refusal.cause
+    assert "has duplicates among 2 rows with OBJECTID 2" in refusal.cause
     assert "OBJECTID <> 2" in refusal.remedy
 
 
@@ -210,7 +210,7 @@ def test_a_layer_without_object_ids_comes_in_one_answer_or_in_ordered_pages(tmp_
     assert numbers(paged.fetch(tmp_path / "paged")) == [0, 1, 2, 3, 4]
     assert {each.get("orderByFields") for each in paged.asked if "outFields" in each} == {"OBJECTID,n"}
     refusal = Server([1, 2, 3], most=2, id_field=None).refusal(tmp_path / "many")
-    assert "no object ids, 3 rows, and sends 2 at once" in refusal.cause
+    assert "no object ids and 3 rows, and sends at most 2 per request" in refusal.cause
 
 
 def test_ids_beyond_a_double_stay_what_they_are(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_the_file_behind_a_link_is_observed_as_well(monkeypatch: pytest.MonkeyPa
     [
         (several(), "there are none"),
         (several({"url": "/a.csv", "state": "deleted"}), r"there are r0 \(CSV\), withdrawn"),
-        (several({"url": ""}), r"gives no address of r0 \(CSV\)"),
+        (several({"url": ""}), r"states no address of r0 \(CSV\)"),
         (several({"url": "/a.csv"}) | {"state": "deleted"}, "was withdrawn"),
         (several({"url": "/a.csv"}) | {"resources": None}, "there are none"),
     ],

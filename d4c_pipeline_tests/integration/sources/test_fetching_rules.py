@@ -81,7 +81,7 @@ def test_a_mirror_with_another_file_is_refused_and_a_known_digest_decides(tmp_pa
     with o.serving(o.Origin(o.good)) as first, o.serving(o.Origin(o.good, body=other, etag='"x"')) as second:
         first.behaviour = lambda handler, number: handler.part(o.CUT) if number == 1 else handler.reply(503)
         urls = [f"{first.url}/data.zip", f"{second.url}/data.zip"]
-        with pytest.raises(SourceError, match="another file than the mirror before it"):
+        with pytest.raises(SourceError, match="a different file than the previous mirror"):
             files(urls).fetch(V2021, tmp_path / "one")
         first.asked.clear()
         HOSTS.forgive()
@@ -104,7 +104,7 @@ def test_a_wrong_declared_digest_is_told(tmp_path: Path) -> None:
     with o.serving(o.Origin(o.good)) as origin:
         with pytest.raises(SourceError, match=f"has sha256 {RIGHT}, declared is {'0' * 64}"):
             files(f"{origin.url}/data.zip", sha256={"data.zip": "0" * 64}).fetch(V2021, tmp_path)
-        with pytest.raises(SourceError, match=r"sha256 names other\.zip, which no address delivers"):
+        with pytest.raises(SourceError, match=r"sha256 names other\.zip, which no address serves"):
             files(f"{origin.url}/data.zip", sha256={"other.zip": "0" * 64}).fetch(V2021, tmp_path)
 
 
@@ -125,7 +125,7 @@ def test_a_list_of_aria2_is_read(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("# nothing\n", "names no file"),
-        ("  out=x\n", ":1 is no option"),
+        ("  out=x\n", ":1 is not an option"),
         ("https://a.ca/x https://b.ca/x\n", ":1 has .*stand between tabs"),
         ("https://a.ca/x\n\nftp://b.ca/x\n", ":3 has 'ftp://b.ca/x'"),
         ("https://a.ca/{vintage:q}\n", "not a template"),
@@ -168,7 +168,7 @@ def test_credentials_that_are_not_there_or_wrong_want_a_person(tmp_path: Path) -
         files("https://a.ca/x", authorization="NO_SUCH_TOKEN").fetch(V2021, tmp_path)
     with (
         o.serving(o.Origin(lambda handler, _: handler.reply(401))) as origin,
-        pytest.raises(NeedsPersonError, match="wants credentials"),
+        pytest.raises(NeedsPersonError, match="requires credentials"),
     ):
         files(f"{origin.url}/data.zip").fetch(V2021, tmp_path)
 

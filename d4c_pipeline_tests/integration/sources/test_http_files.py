@@ -308,7 +308,7 @@ def test_redirects_are_followed_and_each_hop_is_rewritten(tmp_path: Path) -> Non
         ("loop.bin", "redirects more than 10 times"),
         ("ftp.bin", "'ftp://a.ca/x.bin', which is not http"),
         ("file.bin", "'file:///etc/passwd', which is not http"),
-        ("half.bin", "which is no address"),
+        ("half.bin", "not an address"),
     ],
 )
 def test_redirects_that_lead_nowhere_are_refused(tmp_path: Path, path: str, words: str) -> None:
@@ -405,7 +405,7 @@ def test_a_server_that_refuses_head_is_asked_for_one_byte(tmp_path: Path, code: 
 def test_without_a_date_nothing_is_discovered(tmp_path: Path, date: dict[str, str]) -> None:
     with (
         scripted(lambda request, _: request.answer(200, BODY, ETag='"x"', **date)) as origin,
-        pytest.raises(SourceError, match="does not say when it was last modified"),
+        pytest.raises(SourceError, match="states no time of its last modification"),
     ):
         source(f"{origin.url}/a.bin", vintages=None).discover()
 

@@ -102,9 +102,7 @@ def test_a_body_without_length_is_compared_with_the_head(
 
     to_heads(lambda handler: handler.reply(200, CSV))
     with o.serving(o.Origin(cut)) as origin:
-        with pytest.raises(
-            TransientError, match="sent 12 bytes without saying how many there are; the file has 16 by what it says"
-        ):
+        with pytest.raises(TransientError, match="sent 12 bytes without a stated length; elsewhere it states 16"):
             files(f"{origin.url}/a.csv").fetch(V2021, tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [], "nothing of it is taken up later"
         origin.behaviour = closing(CSV)
@@ -159,7 +157,7 @@ def test_a_range_that_nobody_asked_for_may_be_all_of_it(tmp_path: Path) -> None:
     with o.serving(o.Origin(plain(CSV, 206, Content_Range="bytes 0-15/16"))) as origin:
         assert path_of(files(f"{origin.url}/a.csv").fetch(V2021, tmp_path)[0]).read_bytes() == CSV
         origin.behaviour = plain(CSV[:12], 206, Content_Range="bytes 0-11/16")
-        with pytest.raises(TransientError, match="another range"):
+        with pytest.raises(TransientError, match="a range other than"):
             files(f"{origin.url}/a.csv").fetch(V2021, tmp_path / "other")
 
 
@@ -271,7 +269,7 @@ def test_a_chain_without_its_intermediate_is_told_and_the_remedy_works(
     with o.serving(o.Origin(o.good), tls=context) as origin:
         monkeypatch.setenv("SSL_CERT_FILE", str(root))
         pools.tls.cache_clear()
-        with pytest.raises(SourceError, match="without the intermediate one") as caught:
+        with pytest.raises(SourceError, match="without the intermediate certificate") as caught:
             files(f"{origin.url}/a.zip").fetch(V2021, tmp_path / "one")
         assert "CN=Test intermediate" in caught.value.cause
         assert "http://ca.example/issuer.crt" in caught.value.remedy

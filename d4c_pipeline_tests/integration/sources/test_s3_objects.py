@@ -100,7 +100,7 @@ def test_more_than_a_thousand_objects_are_listed(endpoint: str, bucket: Any) -> 
 def test_nothing_there_is_refused(endpoint: str, bucket: Any) -> None:
     with pytest.raises(SourceError, match=f"No object at s3://{BUCKET}/none/"):
         objects(endpoint, prefix="none/").observe(V2021)
-    with pytest.raises(SourceError, match="No vintage lies at"):
+    with pytest.raises(SourceError, match="No vintage found at"):
         objects(endpoint, None, prefix="none/{vintage}").discover()
     with pytest.raises(SourceError, match="does not exist"):
         objects(endpoint, bucket="no-such-bucket").observe(V2021)
@@ -110,7 +110,7 @@ def test_without_credentials_a_person_is_asked(endpoint: str, bucket: Any, monke
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    with pytest.raises(NeedsPersonError, match="no credentials"):
+    with pytest.raises(NeedsPersonError, match="No credentials"):
         objects(endpoint).observe(V2021)
 
 
@@ -138,7 +138,7 @@ def test_keys_of_all_characters_come(endpoint: str, bucket: Any, tmp_path: Path)
 @pytest.mark.parametrize("endpoint", ["moto"], indirect=True)  # radosgw knows no archives
 def test_an_object_in_an_archive_is_named(endpoint: str, bucket: Any) -> None:
     bucket.put_object(Key="p/a.csv", Body=b"a", StorageClass="GLACIER")
-    with pytest.raises(NeedsPersonError, match=r"/p/a\.csv lies in an archive \(storage class GLACIER"):
+    with pytest.raises(NeedsPersonError, match=r"/p/a\.csv is archived \(storage class GLACIER"):
         objects(endpoint, prefix="p/").observe(V2021)
     bucket.put_object(Key="p/b.txt", Body=b"b")
     (left,) = objects(endpoint, prefix="p/", pattern="*.txt").observe(V2021).files

@@ -204,7 +204,7 @@ def test_an_upload_that_arrives_after_a_newer_one_is_refused(place: Place, tmp_p
             return put(source, address, guard=newer_ones_first)
 
         store.replace = on_its_way
-        with pytest.raises(BusyError, match="put something at processed/"):
+        with pytest.raises(BusyError, match="wrote processed/"):
             latest.switch(slow, race.dataset(), VINTAGE)
         for suffix in FILES:
             assert store.read_bytes(STEM + suffix) == race.content(3, suffix)

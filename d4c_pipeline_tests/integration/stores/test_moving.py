@@ -99,7 +99,7 @@ def test_a_copy_that_came_out_wrong_is_taken_away_and_the_original_stays(
         upload.client.put_object(Bucket=upload.bucket.name, Key=upload.bucket.key(upload.address), Body=b"f0ur")
 
     monkeypatch.setattr("d4c_pipeline.stores.s3.copy_object", copied)
-    with pytest.raises(IntegrityError, match=r"copied other bytes to releases/stops.* than it was given"):
+    with pytest.raises(IntegrityError, match=r"copied other bytes to releases/stops.* than it had"):
         s3_store.move(HIDDEN, TARGET, digests)
     assert (s3_store.stat(TARGET), s3_store.read_bytes(HIDDEN)) == (None, b"four")
 

@@ -126,10 +126,10 @@ def test_bytes_that_a_server_damaged_are_seen_and_taken_away(
 
     moto.fault = damage
     try:
-        with pytest.raises(IntegrityError, match="reads back other bytes than were written at releases/"):
+        with pytest.raises(IntegrityError, match="returns other bytes than were written at releases/"):
             store.put_immutable(source, ADDRESS, hash_file(source))
         assert store.stat(ADDRESS) is None
-        with pytest.raises(IntegrityError, match="reads back other bytes than were written at processed/"):
+        with pytest.raises(IntegrityError, match="returns other bytes than were written at processed/"):
             store.replace(source, "processed/stops.parquet")
     finally:
         moto.fault = None
@@ -279,7 +279,7 @@ def test_a_switch_that_was_overtaken_changes_nothing(s3_store: S3Store, before: 
     address = "processed/stops.parquet"
     if before is not None:
         s3_store.replace(before, address)
-    with pytest.raises(BusyError, match=r"Another process put something at processed/stops\.parquet"):
+    with pytest.raises(BusyError, match=r"Another process wrote processed/stops\.parquet"):
         s3_store.replace(b"older", address, guard=lambda: own_again(s3_store).replace(b"newest", address))
     assert s3_store.read_bytes(address) == b"newest"
 
@@ -292,13 +292,13 @@ def test_a_switch_that_was_overtaken_changes_nothing(s3_store: S3Store, before: 
     [
         ("403 Forbidden", "AccessDenied", StorageError, "the server denies it"),
         ("403 Forbidden", "InvalidAccessKeyId", StorageError, "does not know the access key"),
-        ("403 Forbidden", "SignatureDoesNotMatch", StorageError, "the secret is not that of the access key"),
+        ("403 Forbidden", "SignatureDoesNotMatch", StorageError, "the secret does not belong to the access key"),
         ("403 Forbidden", "RequestTimeTooSkewed", StorageError, "this machine's clock is wrong"),
         ("403 Forbidden", "QuotaExceeded", StorageError, "the quota is used up"),
         ("507 Insufficient Storage", "InsufficientStorage", StorageError, "the server is full"),
         ("503 Slow Down", "SlowDown", TransientError, "the server asks to slow down"),
         ("500 Internal Server Error", "InternalError", TransientError, "the server failed"),
-        ("409 Conflict", "ConditionalRequestConflict", TransientError, "another writer is at it"),
+        ("409 Conflict", "ConditionalRequestConflict", TransientError, "another process is writing"),
         ("400 Bad Request", "EntityTooLarge", PermanentError, r"refuses it \(EntityTooLarge a fault\)"),
     ],
 )
@@ -347,14 +347,14 @@ def test_a_bucket_that_does_not_exist_is_no_empty_store(s3_store: S3Store, small
         lambda store: store.stat(ADDRESS),
         lambda store: store.put_immutable(small, ADDRESS, hash_file(small)),
     ):
-        with pytest.raises(StorageError, match=r"the bucket does not exist\. Make the bucket, or correct its name"):
+        with pytest.raises(StorageError, match=r"the bucket does not exist\. Create the bucket, or correct its name"):
             deed(S3Store(bucket, "http://x"))
 
 
 @pytest.mark.s3
 def test_a_real_server_refuses_a_wrong_secret_and_an_unknown_key(real_store: S3Store, small: Path) -> None:
     for change, said in (
-        ({"secret_key": "wrong"}, "the secret is not that of the access key"),
+        ({"secret_key": "wrong"}, "the secret does not belong to the access key"),
         ({"access_key": "unknown"}, "the server does not know the access key"),
     ):
         store = S3Store(Bucket(**{**vars(real_store.bucket), **change}), "http://x", "mirror")
@@ -391,7 +391,7 @@ def test_without_a_key_it_is_said_where_one_belongs(monkeypatch: pytest.MonkeyPa
     ("status", "code", "said"),
     [
         ("403 Forbidden", "RequestTimeTooSkewed", "this machine's clock is wrong"),
-        ("403 Forbidden", "SignatureDoesNotMatch", "the secret is not that of the access key"),
+        ("403 Forbidden", "SignatureDoesNotMatch", "the secret does not belong to the access key"),
         ("403 Forbidden", "InvalidAccessKeyId", "the server does not know the access key"),
         ("400 Bad Request", "AuthorizationHeaderMalformed", "the region is not the server's"),
     ],

@@ -130,7 +130,7 @@ def test_delete_removes_and_forgives_absence(store: Store) -> None:
 
 def test_reading_what_is_not_there_names_store_and_address(store: Store) -> None:
     for read in (store.open, store.read_bytes):
-        with pytest.raises(UnknownNameError, match=r"Store primary holds nothing at processed/gone\.parquet"):
+        with pytest.raises(UnknownNameError, match=r"Store primary has no file at processed/gone\.parquet"):
             read("processed/gone.parquet")
     assert store.local_path("processed/gone.parquet") is None
 

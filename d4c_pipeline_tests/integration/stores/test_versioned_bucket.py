@@ -53,7 +53,7 @@ def test_another_writer_in_between_is_not_written_over(versioned: S3Store, fake:
         key = versioned.bucket.key(ADDRESS)
         fake.client().put_object(Bucket=versioned.bucket.name, Key=key, Body=b"other", Metadata={"sha256": "0"})
 
-    with pytest.raises(BusyError, match="Another process put something"):
+    with pytest.raises(BusyError, match="Another process wrote"):
         versioned.replace(b"second", ADDRESS, guard=other)
     assert versioned.read_bytes(ADDRESS) == b"other"
 

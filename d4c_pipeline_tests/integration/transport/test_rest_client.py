@@ -124,7 +124,7 @@ def test_what_may_be_sent_twice_is_and_what_may_not_is_not(server: Server, clien
     assert len(server.heard) == 2
 
     server.script, server.heard = [failure, saying(200, b'{"id": 1}')], []
-    with pytest.raises(UncertainError, match=rf"It is not known whether POST {server.url}/thing was carried out"):
+    with pytest.raises(UncertainError, match=rf"The outcome of POST {server.url}/thing is unknown"):
         client.request("POST", "/thing", body=json_body({}), repeat=Repeat.UNSAFE)
     assert len(server.heard) == 1
 
@@ -218,9 +218,9 @@ def test_the_token_stands_in_one_header_and_nowhere_else(
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
-        ("http://zenodo.org", "http://zenodo.org would get the token unencrypted. Use its https address."),
-        ("zenodo.org", "'zenodo.org' is no address of a server. Use https://<host> without anything secret."),
-        ("https://me:pw@zenodo.org", "is no address of a server"),
+        ("http://zenodo.org", "http://zenodo.org would receive the token unencrypted. Use its https address."),
+        ("zenodo.org", "'zenodo.org' is not the address of a server. Use https://<host> without credentials."),
+        ("https://me:pw@zenodo.org", "is not the address of a server"),
     ],
 )
 def test_an_address_that_would_give_the_token_away_is_refused(address: str, sentence: str) -> None:

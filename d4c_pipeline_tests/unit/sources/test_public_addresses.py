@@ -61,7 +61,7 @@ def test_every_spelling_of_the_loopback_is_one(spelt: str) -> None:
 
 def test_one_inner_address_of_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, ["8.8.8.8", "10.0.0.1"])
-    with pytest.raises(SourceError, match=r"leads to 10\.0\.0\.1"):
+    with pytest.raises(SourceError, match=r"resolves to 10\.0\.0\.1"):
         public_addresses("rebinds.example", 80)
 
 

@@ -35,5 +35,5 @@ def test_a_path_of_the_replacement_comes_first() -> None:
 
 
 def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(SourceError, match="is no address"):
+    with pytest.raises(SourceError, match="is not an address"):
         rewrite("https://[half/a.zip", {})

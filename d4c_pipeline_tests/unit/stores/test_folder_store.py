@@ -185,7 +185,7 @@ def test_delete_removes_and_forgives_absence(store: FolderStore) -> None:
 
 
 def test_reading_what_is_not_there_names_store_and_address(store: FolderStore) -> None:
-    with pytest.raises(UnknownNameError, match=r"Store primary holds nothing at processed/gone\.parquet"):
+    with pytest.raises(UnknownNameError, match=r"Store primary has no file at processed/gone\.parquet"):
         store.read_bytes("processed/gone.parquet")
     assert store.stat("processed/gone.parquet") is None
     assert store.local_path("processed") is None
