@@ -1,7 +1,7 @@
-"""Arrays of numpy as Arrow's, without a copy and without what `pyarrow.array` imports for them.
+"""Converts numpy arrays to Arrow without a copy and without the imports of `pyarrow.array`.
 
-Arrow asks whether an array is masked, for which it imports `numpy.ma`: 0.04 s of a cold process, a fiftieth of a small
-conversion. Lists, and arrays of objects, belong to `pyarrow.array`.
+`pyarrow.array` imports `numpy.ma` to detect masked arrays: 0.04 s of a cold process, a fiftieth of a small conversion.
+Lists and arrays of objects belong to `pyarrow.array`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pyarrow as pa
 
 
 def as_arrow(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    """Return a numeric or boolean array of one dimension as Arrow's of the same type; null where `missing`.
+    """Return a numeric or boolean array of one dimension as an Arrow array of the same type; null where `missing`.
 
-    It shares the memory of `values` (but for booleans, which Arrow packs), which must not change any more.
+    The result shares the memory of `values`, which must not change afterwards. Booleans are copied: Arrow packs them.
     """
     kind = pa.from_numpy_dtype(values.dtype)
     data = _bits(values) if pa.types.is_boolean(kind) else pa.py_buffer(np.ascontiguousarray(values))

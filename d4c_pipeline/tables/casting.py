@@ -1,6 +1,6 @@
-"""Casting a column to its declared type without losing anything: a value that does not fit stops the build.
+"""Casts a column to its declared type without loss: a value that does not fit stops the build.
 
-Which columns are cast to what is declared in the dataset and applied by `columns`.
+The dataset declares the types; `columns` applies them.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -43,10 +43,10 @@ def cast(column: Column, kind: str, name: str, *, date_format: str | None = None
     """Return `column` as the declared `kind` (string, integer, float, boolean, date, timestamp).
 
     Blank text is null for every kind but string. Dates are `YYYY-MM-DD`, `YYYY/MM/DD` or `YYYYMMDD`. Timestamps are ISO
-    8601; one with a zone is turned to UTC, one without is kept as it stands; the type carries no zone. With
-    `date_format` (strptime's, see `date_formats`) text is a date or moment in that form alone. Booleans are words of
-    English and French. Raises DataError with examples and the row of the first when a value can't be cast without loss
-    (`name` is the column's and `first_row` how many rows come before it, for the message).
+    8601; those with a zone are converted to UTC, others are unchanged; the type has no zone. With `date_format`
+    (strptime's, see `date_formats`) text must have that form. Booleans are words of English and French. Raises
+    DataError with examples and the first row when a value can't be cast without loss; the message uses `name`, the
+    column's name, and `first_row`, the number of rows before the column.
     """
     target = ARROW_TYPES[kind]
     if column.type == target:
@@ -76,19 +76,19 @@ def cast(column: Column, kind: str, name: str, *, date_format: str | None = None
 
 
 def plain_numbers(column: Column) -> Column | None:
-    """Return a column of text as float64 when all of it are finite numbers with nothing around them, else None.
+    """Return a column of text as float64 if all values are finite numbers without surrounding text, else None.
 
-    What Arrow takes for a finite number is one by the rules here too, so no pattern has to be tried.
+    Every finite number that Arrow parses is valid by the pattern too, so the pattern need not be matched.
     """
     try:
         numbers = column.cast(pa.float64())
-    except pa.ArrowInvalid:  # that is the answer
+    except pa.ArrowInvalid:  # not all values are numbers
         return None
     return numbers if pc.all(pc.is_finite(numbers)).as_py() in (True, None) else None
 
 
 def written_as(column: Column, kind: str) -> Column:
-    """Return which texts of `column` are written as a value of `kind`, null where there is none."""
+    """Return for each text of `column` whether it has the form of a value of `kind`, null for null."""
     return pc.match_substring_regex(column, _PATTERNS[kind])
 
 
@@ -112,17 +112,17 @@ def _of_text(column: Column, kind: str) -> Column:
 
 
 def _misfits(column: Column, kind: str, *, textual: bool) -> pa.Array:
-    # Only on the way to an error: which values are to blame, found one by one among the distinct ones.
-    blamed: list[Any] = []
+    # For the error message only: tries each distinct value.
+    found: list[Any] = []
     for value in pc.unique(column.drop_null()):
         single = pa.array([value.as_py()], column.type)
         try:
             _of_text(single, kind) if textual else single.cast(ARROW_TYPES[kind])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            blamed.append(value.as_py())
-            if len(blamed) == 3:
+            found.append(value.as_py())
+            if len(found) == 3:
                 break
-    return pa.array(blamed, column.type)
+    return pa.array(found, column.type)
 
 
 def _refusal(misfits: Column, kind: str, name: str, reason: str = "", row: int | None = None) -> DataError:

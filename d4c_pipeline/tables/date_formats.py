@@ -1,7 +1,7 @@
-"""Dates and moments in a declared form (`%d/%m/%Y`) read from text: exactly that form, and a day that exists.
+"""Parses dates and moments in a declared form (`%d/%m/%Y`): text must have exactly that form, and the day must exist.
 
-Arrow's own strptime rolls 31/02 over to March and follows the locale; here the parts are taken out by a pattern and
-written as ISO 8601, which Arrow casts strictly. Which forms there are stands in `model.date_format`.
+Arrow's strptime rolls 31/02 over to March and depends on the locale. Here a pattern extracts the parts, and Arrow casts
+them strictly as ISO 8601. `model.date_format` defines the forms.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -41,16 +41,16 @@ _MONTHS = (
     ("november", "novembre"), ("december", "decembre"),
 )  # fmt: skip
 _MORE = {"sept": 9, "janv": 1, "fevr": 2, "avr": 4, "juil": 7}
-# POSIX: two digits up to 68 are of this century.
+# POSIX: years of two digits up to 68 belong to this century.
 _PIVOT = 69
 
 
 def parsed(column: Any, date_format: str, target: pa.DataType, name: str, first_row: int = 0) -> Any:
     """Return the text `column` as `target` (date32 or timestamp without zone), blank text as null.
 
-    Names of months are those of English and French, whole or short, in any case. A moment with a zone is turned to UTC.
-    Raises DataError, with row and value, for the first text in another form or of a day that does not exist; `name` is
-    the column's, `first_row` how many rows come before it.
+    Month names are English or French, full or abbreviated, in any case. Moments with a zone are converted to UTC.
+    Raises DataError with row and value for the first text in another form and for the first day that does not exist;
+    the message uses `name`, the column's name, and `first_row`, the number of rows before the column.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -69,7 +69,7 @@ def parsed(column: Any, date_format: str, target: pa.DataType, name: str, first_
 
 
 def _iso(column: pa.Array, date_format: str) -> pa.Array:
-    # What fits the form, in ISO 8601; null for the rest.
+    # Texts that have the form, in ISO 8601; null for others.
     found = pc.extract_regex(column, f"^{_pattern(date_format)}$")
     parts = dict(zip((field.name for field in found.type), found.flatten(), strict=True))
     valid = pc.is_valid(found)
@@ -113,7 +113,7 @@ def _half_day(hours: pa.Array, half: pa.Array) -> pa.Array:
 
 
 def _month(words: pa.Array) -> pa.Array:
-    # Few different ones, whatever the number of rows.
+    # A column has few distinct month names.
     encoded = words.dictionary_encode()
     numbers = pa.array([_month_number(word) for word in encoded.dictionary.to_pylist()], pa.string())
     return numbers.take(encoded.indices)
@@ -123,7 +123,7 @@ def _month_number(word: str) -> str | None:
     plain = unicodedata.normalize("NFKD", word.rstrip(".").lower()).encode("ascii", "ignore").decode()
     if plain in _MORE:
         return f"{_MORE[plain]:02}"
-    # The first three letters of English are unique; those of French are not (juin, juillet).
+    # Three letters identify an English month, but not a French one (juin, juillet).
     found = [n for n, names in enumerate(_MONTHS, 1) if plain in names or plain == names[0][:3]]
     return f"{found[0]:02}" if len(found) == 1 else None
 
@@ -131,7 +131,7 @@ def _month_number(word: str) -> str | None:
 def _casts(text: pa.Scalar, kind: pa.DataType) -> bool:
     try:
         text.cast(kind)
-    except pa.ArrowInvalid:  # that is the answer
+    except pa.ArrowInvalid:  # the day does not exist
         return False
     return True
 
@@ -139,7 +139,7 @@ def _casts(text: pa.Scalar, kind: pa.DataType) -> bool:
 def _refusal(column: pa.Array, wrong: pa.Array, date_format: str, name: str, first_row: int) -> DataError:
     at = pc.index(wrong, pa.scalar(value=True)).as_py()
     return DataError(
-        f"Column {name} has {column[at].as_py()!r} in row {first_row + at + 1}, which is no day in the declared"
+        f"Column {name} has {column[at].as_py()!r} in row {first_row + at + 1}, which is not a day in the declared"
         f" date_format {date_format}",
-        "Correct date_format, declare the value as one of nulls, or declare the column as type: string",
+        "Correct date_format, add the value to nulls, or declare the column as type: string",
     )

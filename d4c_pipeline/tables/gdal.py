@@ -1,7 +1,7 @@
-"""GDAL, by way of pyogrio and its Arrow streams, imported without the data frames that it offers beside them (`light`).
+"""Imports GDAL through pyogrio without pandas (`light`), and the parts of GDAL's C API that pyogrio lacks.
 
-Who reads or writes vector files imports `pyogrio` from here. Of GDAL's own C API there is what pyogrio does not offer:
-the error handler and settings of one thread (https://gdal.org/en/stable/api/cpl.html).
+Modules that read or write vector files import `pyogrio` from here. The parts of the C API are the error handler and the
+configuration of one thread (https://gdal.org/en/stable/api/cpl.html).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ with without_pandas():
 
 __all__ = ["ErrorHandler", "library", "pyogrio", "thread_config"]
 
-# The library that pyogrio is linked with, found through its extension module, wherever it lies.
+# The library that pyogrio is linked with, found through its extension module.
 library = ctypes.CDLL(pyogrio._err.__file__)  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
-# Gets the class of an error (CPLErr), its number and its text.
+# Its arguments are the class of an error (CPLErr), its number and its text.
 ErrorHandler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int, ctypes.c_char_p)
 library.CPLDefaultErrorHandler.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p]
 library.CPLPushErrorHandler.argtypes = [ErrorHandler]
@@ -30,7 +30,7 @@ library.CPLSetThreadLocalConfigOption.argtypes = [ctypes.c_char_p, ctypes.c_char
 
 @contextmanager
 def thread_config(name: str, value: str) -> Iterator[None]:
-    """Set one of GDAL's configuration options in this block, for this thread only."""
+    """Set a configuration option of GDAL in this block, for this thread only."""
     library.CPLSetThreadLocalConfigOption(name.encode(), value.encode())
     try:
         yield

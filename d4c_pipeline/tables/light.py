@@ -1,7 +1,7 @@
-"""Arrow and GDAL without pandas, which both would load for data frames that nothing here uses.
+"""Imports Arrow and pyogrio without pandas, which both load for data frames that the platform does not use.
 
-Loading pandas and geopandas takes longer than most conversions. Arrow still finds pandas when somebody asks it for a
-data frame; pyogrio does not, in a process where this module came first: there, read data frames with Arrow.
+Loading pandas and geopandas takes longer than most conversions. Arrow still loads pandas to make a data frame. pyogrio
+does not in a process that imported this module first: read data frames with Arrow there.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class _Missing(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None, /
     ) -> ModuleSpec | None:
         if fullname in _HEAVY:
-            raise ModuleNotFoundError(f"{fullname} is left out here", name=fullname)
+            raise ModuleNotFoundError(f"{fullname} is not imported here", name=fullname)
         return None
 
 
 @contextmanager
 def without_pandas() -> Iterator[None]:
-    """Have imports in this block find neither pandas nor geopandas, unless they are loaded already."""
+    """Hide pandas and geopandas from imports in this block, unless they are already loaded."""
     missing = _Missing()
     sys.meta_path.insert(0, missing)
     try:
@@ -39,5 +39,5 @@ def without_pandas() -> Iterator[None]:
 with without_pandas():
     import pyarrow
 
-    # Arrow looks for pandas once, at the first array it makes of Python's values.
+    # Arrow tries to import pandas once, when it makes the first array of Python values.
     pyarrow.array([0])

@@ -1,15 +1,15 @@
-"""Column names: from whatever a source calls a column to snake_case ASCII, the same way every time.
+"""The naming rule: converts a source's column names to snake_case ASCII, always to the same result.
 
-Which column gets a declared name instead is decided in `columns`.
+Declared names belong to `columns`.
 
-The rule, in order: (1) accents are stripped and ligatures spelt out; whatever is then not an ASCII letter or digit
+The rule, in order: (1) accents are stripped and ligatures spelt out; any other character than an ASCII letter or digit
 separates words. (2) A new word begins at a capital after a small letter (`landArea`), at a capitalised word after a
 digit (`Pop2021Total`), and at a capitalised word of three or more letters after two or more capitals (`CSDName`; but
-`MHn`, `PGAt` and `CDuid` stay whole). (3) Everything is lower-cased, words are joined by single underscores. (4) A name
-that would begin with a digit gets `c_` in front. (5) Of one with nothing left, each letter or symbol is spelt as
-Unicode calls it: syllabics by their sounds in Cree (`ᐊᑎᖅ` is `atiq`), kana and hangul by theirs, Cyrillic and Greek by
-Latin letters, pictures and signs by their names (`🚗` is `automobile`). What has no such name (Chinese characters) is
-`column_` and its position. Names that meet are told apart by `_2`, `_3`, ...
+`MHn`, `PGAt` and `CDuid` are one word). (3) Words are lower-cased and joined by single underscores. (4) A name that
+would begin with a digit gets the prefix `c_`. (5) If nothing is left, each letter or symbol is spelt by its Unicode
+name: syllabics by their sounds in Cree (`ᐊᑎᖅ` is `atiq`), kana and hangul by theirs, Cyrillic and Greek by Latin
+letters, pictures and signs by their names (`🚗` is `automobile`). A name without spellable characters (Chinese) becomes
+`column_` and its position. Equal names get the suffixes `_2`, `_3`, ...
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 
 from d4c_pipeline.tables.native import exactly_unique
 
-# NFKD leaves these letters whole.
+# NFKD does not decompose these letters.
 _LETTERS = {"œ": "oe", "æ": "ae", "ø": "o", "ß": "ss", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 _SPELT_OUT = str.maketrans(
     _LETTERS | {letter.upper(): plain.upper() for letter, plain in _LETTERS.items() if len(letter.upper()) == 1}
@@ -37,15 +37,15 @@ _CYRILLIC = {
     "SHA": "sh", "SHCHA": "shch", "SIGN": "", "YERU": "y", "YI": "yi",
 }  # fmt: skip
 _GREEK = {"ETA": "i", "THETA": "th", "CHI": "ch", "PSI": "ps", "FINAL": "s"}
-# Signs that are names of columns by themselves; other punctuation is not.
+# Signs that may be the complete name of a column; other punctuation may not.
 _SIGNS = frozenset("%#@&")
 _LONGEST = 60
 
 
 def snake_case(name: str) -> str:
-    """Return the output name of a column that its source calls `name`: `[a-z][a-z0-9_]*`, see the module's rule.
+    """Return the output name of the source column `name`, of the form `[a-z][a-z0-9_]*`, by the module's rule.
 
-    Applying it twice changes nothing more. Of a name that says nothing, the result is `column`.
+    The function is idempotent. A name without spellable characters becomes `column`.
     """
     return _named(name) or "column"
 
@@ -53,10 +53,10 @@ def snake_case(name: str) -> str:
 def unique_snake_case(
     names: Sequence[str], taken: Iterable[str] = (), positions: Sequence[int] | None = None
 ) -> list[str]:
-    """Return the output names of `names`, no two alike and none of them in `taken`.
+    """Return the output names of `names`, all different and none in `taken`.
 
-    The first of several that meet keeps the plain name, the others get `_2`, `_3`, ... in the order of the source. A
-    name that says nothing is numbered by its place among `names`, from 1, or else by its one of `positions`.
+    The first of equal names keeps the plain name, the others get `_2`, `_3`, ... in the order of the source. A name
+    without spellable characters is numbered by its element of `positions`, by default its place in `names` from 1.
     """
     places = positions if positions is not None else range(1, len(names) + 1)
     found = [_named(name) or f"column_{place}" for name, place in zip(names, places, strict=True)]
@@ -77,7 +77,7 @@ def _joined(text: str) -> str:
 
 
 def _spelt(text: str) -> str:
-    # The letters and symbols of a name without any of ours, as Unicode calls them.
+    # The Unicode names of the letters and symbols of a name without ASCII letters and digits.
     out = ""
     for character in text:
         called = unicodedata.name(character, "")

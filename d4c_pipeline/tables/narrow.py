@@ -1,18 +1,19 @@
-"""The narrowest type of a text column that loses nothing: decided over all its values, then applied batch by batch.
+"""Finds the narrowest lossless type of a text column from all its values, then casts batch by batch.
 
-A type is taken when every text can be written again from the value and what is the same for the whole column (number
-of decimals, form of a timestamp); in doubt a column stays text. Declared types go before it, see `columns`.
+A type is lossless if the value and facts of the complete column (number of decimals, form of a timestamp) restore every
+text. In doubt a column stays text. Declared types take precedence, see `columns`.
 
 The rules. Integers: no leading zeros, no plus sign, within 64 bits; the narrowest of 8, 16, 32, 64 bits. Decimals, as
-float64 and never float32, with no more digits than it gives back; the number of decimals may vary (45, 0.0, 1.50),
+float64, never float32, with no more digits than float64 preserves; the number of decimals may vary (45, 0.0, 1.50),
 unless the column looks like numbering. Dates: YYYY-MM-DD. Timestamps: ISO 8601 to the minute, second or a fraction of
-up to six digits, in one form throughout, all or none with Z. Booleans: true and false in one spelling. Columns that are
-named as codes (`id`, `code_postal`, `CSDUID`, `coordinate`, `version`) stay text: the next vintage may bring the zeros.
+up to six digits, in one form throughout, all or none with Z. Booleans: true and false in one spelling. Columns with the
+name of a code (`id`, `code_postal`, `CSDUID`, `coordinate`, `version`) stay text: the next vintage may have leading
+zeros.
 
-Numbering is what counts on behind the point (1.9, 1.10, 1.11), where 1.1 is not 1.10. A column of decimals that vary in
-number looks like it when all its values are one or two digits from 1 on, alone or with a point and up to three digits
-without leading zeros, and either each that ends in 0 has its predecessor (1.9 of 1.10) or two are one number (1.1 and
-1.10).
+Numbering continues counting after the point (1.9, 1.10, 1.11), so 1.1 differs from 1.10. A column whose number of
+decimals varies looks like numbering if every value has one or two digits from 1 on, optionally with a point and up to
+three digits without leading zeros, and either every value that ends in 0 has its predecessor (1.9 of 1.10) or two
+values are the same number (1.1 and 1.10).
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -37,15 +38,15 @@ _NUMBERING = r"^[1-9][0-9]?(\.(0|[1-9][0-9]{0,2}))?$"
 _NUMBERING_LENGTH, _NUMBERINGS = 6, 5_000
 _MINUS_ZERO = r"^-0(\.0+)?$"
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?P<separator>[T ])\d\d:\d\d(?P<second>:\d\d(\.\d{1,6})?)?(?P<zone>Z?)")
-# Any decimal of so many digits comes back from float64.
+# float64 preserves any decimal with this many digits.
 _SURE_DIGITS = 15
-# A few values of a batch tell most columns of words from columns of numbers.
+# So many values of a batch distinguish most columns of words from columns of numbers.
 _SAMPLE = 64
 _CODE_WORDS = frozenset(
     ("id", "uid", "guid", "uuid", "dguid", "idugd", "code", "cd", "postal", "zip", "phone", "telephone", "tel", "fax",
      "version", "isbn", "issn", "sku", "upc", "gtin", "siren", "siret", "barcode")
 )  # fmt: skip
-# Of one word alone. The position of a series in a table of Statistics Canada, in which 1.1 and 1.10 are two, is a code;
+# Complete names. `coordinate` is the position of a series in a table of Statistics Canada, where 1.1 and 1.10 differ;
 # X_COORDINATE is a number.
 _CODE_NAMES = frozenset(
     ("coordinate", "coordonnee", "coordonnees", "vector", "vecteur", "naics", "scian", "noc", "cnp")
@@ -56,10 +57,10 @@ _CODE_ENDS = ("uid", "objectid", "nameid", "dguid")
 
 
 def applies(processing: Processing, report: Mapping[str, Any]) -> bool:
-    """Whether columns are narrowed: as `processing.types` says, else for delimited text, which knows no types.
+    """Return whether columns are narrowed: by `processing.types` if declared, else for delimited text.
 
-    `report` is the reader's. The layouts of Statistics Canada (`wds`, `census`) know theirs: all tables of a family
-    have the same ones, whatever values they hold.
+    `report` is the reader's. The layouts of Statistics Canada (`wds`, `census`) have fixed types, so that all tables of
+    a family have the same schema.
     """
     if processing.types:
         return processing.types == "narrow"
@@ -68,7 +69,7 @@ def applies(processing: Processing, report: Mapping[str, Any]) -> bool:
 
 
 def is_code(name: str) -> bool:
-    """Whether a column of that name (source's or output's) holds codes rather than quantities."""
+    """Return whether a column of that source or output name holds codes rather than quantities."""
     plain = snake_case(name)
     words = plain.split("_")
     return (
@@ -81,10 +82,10 @@ def is_code(name: str) -> bool:
 
 
 class Evidence:
-    """What the values seen so far allow their columns to be. `observe` all batches, then ask `types`."""
+    """The types that the observed values allow. Call `observe` with all batches, then `types`."""
 
     def __init__(self, schema: pa.Schema, *, settled: Collection[str] = ()) -> None:
-        """`settled`: columns that are not looked at, since their type is declared."""
+        """`settled`: columns to ignore, because their type is declared."""
         self._seen = {
             each.name: _Seen(is_code(each.name))
             for each in schema
@@ -92,23 +93,23 @@ class Evidence:
         }
 
     def observe(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Take the values of a batch (or of a whole table) into account."""
+        """Take the values of a batch or a table into account."""
         for name, seen in self._seen.items():
             if seen.open:
                 seen.observe(batch.column(name))
 
     def types(self) -> dict[str, pa.DataType]:
-        """Return the columns that can be narrowed, with the type that they get."""
+        """Return the columns that can be narrowed, with their new types."""
         verdicts = {name: seen.verdict() for name, seen in self._seen.items()}
         return {name: kind for name, kind in verdicts.items() if kind is not None}
 
     def report(self) -> dict[str, str]:
-        """Return columns of numbers that had to stay text, with the reason; declaring a type settles them."""
+        """Return columns of numbers that stay text, with the reason. A declared type overrides it."""
         return {name: seen.reason for name, seen in self._seen.items() if seen.reason and seen.verdict() is None}
 
 
 def cast(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
-    """Return `batch` with the columns that `types` names cast to it. Evidence over these very values allows it."""
+    """Return `batch` with the columns in `types` cast to those types, which Evidence found for the same values."""
     for position, name in enumerate(batch.schema.names):
         kind = types.get(name)
         column = batch.column(position)
@@ -141,7 +142,7 @@ class _Seen:
     fewest: int = 1 << 30  # decimals
     most: int = 0
     trailing_zero: bool = False
-    numbering: set[str] | None = field(default_factory=set[str])  # all values, while they can be that
+    numbering: set[str] | None = field(default_factory=set[str])  # all distinct values, while they can be numbering
     form: tuple[int, str, str] | None = None  # of timestamps: length, separator, zone
     integers: bool = False  # the column comes as integers
     reason: str = ""
@@ -165,33 +166,33 @@ class _Seen:
             return
         if not pa.types.is_string(column.type):
             column = column.cast(pa.string())
-        # Cheap first: what a few values rule out need not be tried on all.
+        # A sample first: kinds that a few values rule out need no test on all values.
         for values in (column.slice(0, _SAMPLE), column):
             numbers = _integers(values) if "integer" in self.kinds else None
             for kind in sorted(self.kinds):
-                if not self._possible(kind, values, numbers, whole=values is column):
+                if not self._possible(kind, values, numbers, complete=values is column):
                     self.kinds.discard(kind)
             if not self.kinds:
                 return
 
-    def _possible(self, kind: str, values: Any, numbers: Any, *, whole: bool) -> bool:
-        # `numbers`: the values, where all of them are integers.
+    def _possible(self, kind: str, values: Any, numbers: Any, *, complete: bool) -> bool:
+        # `numbers`: the values if all are integers, else None. `complete`: `values` are all values, not the sample.
         match kind:
             case "integer":
-                if whole and numbers is not None:
+                if complete and numbers is not None:
                     self._bounded(numbers)
                 return numbers is not None
             case "decimal":
                 if numbers is not None and _is_short(numbers):
-                    if whole:
+                    if complete:
                         self.fewest = 0
-                        self._note_whole_numbering(numbers)
+                        self._note_integer_numbering(numbers)
                     return True
-                return self._all_decimals(values, whole=whole)
+                return self._all_decimals(values, complete=complete)
             case "date":
                 return _casts(values, pa.date32()) is not None
             case "timestamp":
-                return self._all_timestamps(values, whole=whole)
+                return self._all_timestamps(values, complete=complete)
             case _:
                 spelling = next(pair for pair in _SPELLINGS if pair[0] == kind)
                 return bool(pc.all(pc.is_in(values, pa.array(spelling))).as_py())
@@ -200,10 +201,10 @@ class _Seen:
         extremes = pc.min_max(numbers).as_py()
         self.least, self.greatest = min(self.least, extremes["min"]), max(self.greatest, extremes["max"])
 
-    def _all_decimals(self, values: Any, *, whole: bool) -> bool:
+    def _all_decimals(self, values: Any, *, complete: bool) -> bool:
         if not pc.all(pc.match_substring_regex(values, _DECIMAL)).as_py():
             return False
-        if not whole:
+        if not complete:
             return True
         point, length = pc.find_substring(values, "."), pc.binary_length(values)
         decimals = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(length, point), 1))
@@ -215,11 +216,11 @@ class _Seen:
             return False
         self._note_numbering(values, length)
         if not comes_back(values.filter(pc.greater(length, _SURE_DIGITS))):
-            self.reason = "some have more digits than a 64-bit number gives back"
+            self.reason = "some have more digits than a 64-bit number preserves"
             return False
         return True
 
-    def _note_whole_numbering(self, numbers: Any) -> None:
+    def _note_integer_numbering(self, numbers: Any) -> None:
         if self.numbering is None:
             return
         extremes = pc.min_max(numbers).as_py()
@@ -229,7 +230,7 @@ class _Seen:
             self.numbering.update(map(str, pc.unique(numbers).to_pylist()))
 
     def _note_numbering(self, values: Any, length: Any) -> None:
-        # Most columns of decimals have longer values, and are not looked at.
+        # Most columns of decimals have longer values, and need no test.
         if self.numbering is None:
             return
         if pc.max(length).as_py() > _NUMBERING_LENGTH:
@@ -247,11 +248,11 @@ class _Seen:
             return False
         if len({float(text) for text in texts}) < len(texts):
             return True
-        # (Of 2.0 there is none, so it says nothing.)
+        # 2.0 has no predecessor, so it decides nothing.
         tens = [text.split(".") for text in texts if "." in text and text.endswith("0") and not text.endswith(".0")]
         return bool(tens) and all(f"{whole}.{int(part) - 1}" in texts for whole, part in tens)
 
-    def _all_timestamps(self, values: Any, *, whole: bool) -> bool:
+    def _all_timestamps(self, values: Any, *, complete: bool) -> bool:
         match = _TIMESTAMP.fullmatch(values[0].as_py())
         if match is None:
             return False
@@ -262,7 +263,7 @@ class _Seen:
         )
         if not pc.all(same).as_py() or _casts(values, _timestamp(form[2])) is None:
             return False
-        if whole:
+        if complete:
             self.form = form
         return True
 
@@ -284,9 +285,9 @@ class _Seen:
 
 
 def comes_back(decimals: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether plain decimal texts (`-12.340`) are the same numbers after a way through float64.
+    """Return whether float64 preserves all of the plain decimal texts (`-12.340`).
 
-    Cautious with exponents: numbers that float64 would be written with one for do not count as coming back.
+    Numbers that Arrow writes with an exponent count as not preserved.
     """
     if not len(decimals):
         return True
@@ -296,13 +297,13 @@ def comes_back(decimals: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def _integers(values: Any) -> Any:
-    # Texts as the integers that are written just so, None where any is something else.
+    # The texts as integers if each is the canonical text of an integer, else None.
     numbers = _casts(values, pa.int64())
     return numbers if numbers is not None and pc.all(pc.equal(numbers.cast(pa.string()), values)).as_py() else None
 
 
 def _is_short(numbers: Any) -> bool:
-    # Whether integers are surely the same after a way through float64: with their sign, they have no more digits.
+    # Whether float64 preserves the integers for certain: sign included, they have at most that many digits.
     extremes = pc.min_max(numbers).as_py()
     return extremes["min"] > -(10 ** (_SURE_DIGITS - 1)) and extremes["max"] < 10**_SURE_DIGITS
 
@@ -319,5 +320,5 @@ def _timestamp(zone: str) -> pa.DataType:
 def _casts(values: Any, kind: pa.DataType) -> Any:
     try:
         return values.cast(kind)
-    except pa.ArrowInvalid:  # that is the answer
+    except pa.ArrowInvalid:  # a value does not fit
         return None

@@ -1,4 +1,4 @@
-"""How names are written in SQL, apart from any engine: what only quotes a name does not load DuckDB (50 ms)."""
+"""Quotes names for SQL without an engine: a module that only quotes a name does not load DuckDB (50 ms)."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_another_form_or_no_day_is_refused_with_row_and_value(text: str) -> None
         {"kind": "table", "columns": {"d": {"type": "date", "date_format": "%d/%m/%Y"}}}
     )
     batch = pa.RecordBatch.from_pydict({"d": ["06/05/2021", text]})
-    with pytest.raises(DataError, match=f"Column d has '{text}' in row 102, which is no day"):
+    with pytest.raises(DataError, match=f"Column d has '{text}' in row 102, which is not a day"):
         plan(schema, declared).batch(batch, 100)
 
 
