@@ -1,6 +1,5 @@
-"""Archives: long-term repositories that mint DOIs, and the way of a release into one of them.
+"""Archives: long-term repositories that mint DOIs, and the deposit of a release in one of them.
 
-Here belong the port that every archive answers, the archives behind it (a local folder, the embedded default;
-InvenioRDM; DataCite), the metadata of a record and the deposit's state machine over the ledger. When a release goes to
-an archive is the chain's decision.
+This room holds the port of archives, its implementations (a local folder, the embedded default; InvenioRDM; DataCite)
+and the deposit's state machine over the ledger. The chain decides when a release is deposited.
 """

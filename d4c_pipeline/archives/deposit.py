@@ -1,8 +1,8 @@
-"""The way of a release into an archive: `planned -> draft_open -> doi_reserved -> files_synced -> verified ->
+"""The deposit of a release in an archive: `planned -> draft_open -> doi_reserved -> files_synced -> verified ->
 (awaiting_review) -> publishing -> published`, over the ledger and any archive.
 
-Every step looks at both sides first and does only what is missing, so that a crash anywhere and a run again end in
-exactly one published record. Which metadata and files make up a release is decided by the caller.
+Every step compares ledger and archive first and does only the missing work, so a crash at any point and another run end
+in exactly one published record. The caller supplies metadata and files.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def reserve(
     joining: str | None = None,
     lease: Lease | None = None,
 ) -> Deposit:
-    """Open a draft for a release and reserve its DOI; undoable by `abandon`.
+    """Open a draft for a release and reserve its DOI. `abandon` undoes it.
 
-    `previous` is the published deposit of the vintage's newest release, None for a first one; such a one becomes a new
-    version of the archive's record `joining`, where that is given. `lease` is the one
-    that the caller holds on the vintage; without it, one is taken here. Raises NeedsPersonError when the archive has
-    several drafts of the release or a foreign one in its concept, and what the archive raises.
+    `previous` is the published deposit of the vintage's newest release, None for a first release, which becomes a new
+    version of the archive's record `joining` if that is given. `lease` is the caller's lease on the vintage; without
+    it, this function takes one. Raises NeedsPersonError if the archive has several drafts of the release or a foreign
+    draft in its concept, and the archive's errors.
     """
     if metadata.identifier != release.identifier:
-        raise ValueError(f"the metadata are those of {metadata.identifier}, not of {release.identifier}")
+        raise ValueError(f"the metadata belong to {metadata.identifier}, not to {release.identifier}")
     if previous is not None and previous.state is not DepositState.PUBLISHED:
-        raise ValueError(f"the previous deposit is {previous.state}, a new version needs a published one")
+        raise ValueError(f"the previous deposit is {previous.state}, a new version requires a published deposit")
     with _held(ledger, release, lease) as held:
         return _Depositing(ledger, archive, release, held).reserve(metadata, previous, joining)
 
@@ -84,17 +84,17 @@ def complete(
     approval: Callable[[], None] | None = None,
     lease: Lease | None = None,
 ) -> Deposit:
-    """Bring the files (artifact name -> staged file) of a release into its draft, verify them there, publish.
+    """Upload the files (artifact name -> staged file) of a release to its draft, verify them there, publish.
 
-    The record holds exactly the artifacts that the ledger has for the release. `approval` is asked when everything
-    stands verified in the draft (of an archive that reads our stores, before that: what waits is not public there), and
-    makes the release public; when it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a
-    later run asks again and goes on. Raises that error, PermanentError when no DOI is reserved (or the archive lost the
-    draft, which takes its DOI with it: artifacts name the DOI, so they have to be built again), IntegrityError when
-    bytes differ from the ledger's, and what the archive raises.
+    The record holds exactly the artifacts that the ledger has for the release. `approval` is called once all files are
+    verified in the draft (earlier for an archive that reads our stores, where a release in review is not public), and
+    makes the release public. If it raises AwaitingReviewError, the deposit waits as `awaiting_review`, and a later run
+    calls it again. Raises that error, PermanentError if no DOI is reserved (or the archive lost the draft with its DOI:
+    artifacts name the DOI, so they must be built again), IntegrityError if bytes differ from the ledger's, and the
+    archive's errors.
     """
     if metadata.identifier != release.identifier:
-        raise ValueError(f"the metadata are those of {metadata.identifier}, not of {release.identifier}")
+        raise ValueError(f"the metadata belong to {metadata.identifier}, not to {release.identifier}")
     with _held(ledger, release, lease) as held:
         return _Depositing(ledger, archive, release, held).complete(files, metadata, approval)
 
@@ -102,9 +102,9 @@ def complete(
 def abandon(
     ledger: Ledger, archive: Archive, release: Release, *, careful: bool = True, lease: Lease | None = None
 ) -> None:
-    """Delete the draft of a release that was overtaken. Raises IntegrityError when it is published already.
+    """Delete the draft of a release that a newer build replaces. Raises IntegrityError if it is already published.
 
-    `careful`: raises NeedsPersonError when people edited the draft's metadata at the archive.
+    `careful`: raises NeedsPersonError if people edited the draft's metadata at the archive.
     """
     with _held(ledger, release, lease) as held:
         _Depositing(ledger, archive, release, held).abandon(careful=careful)
@@ -120,11 +120,11 @@ def _held(ledger: Ledger, release: Release, lease: Lease | None) -> Generator[Le
 
 
 class _Depositing:
-    """One run over one deposit, its lease held."""
+    """One run over one deposit, under its lease."""
 
     def __init__(self, ledger: Ledger, archive: Archive, release: Release, lease: Lease) -> None:
         self._ledger, self._archive, self._lease = ledger, archive, lease
-        self._release = ledger.releases.get(release.id)  # artifacts may have been added since the caller's look
+        self._release = ledger.releases.get(release.id)  # read again: artifacts may have been added since
         self._files = RecordFiles(archive, self._release)
 
     def reserve(self, metadata: RecordMetadata, previous: Deposit | None, joining: str | None) -> Deposit:
@@ -175,7 +175,7 @@ class _Depositing:
             )
         if careful and isinstance(found, Draft):
             self._refuse_edited(found)
-        # Also what a crash left behind between the creation of a draft and the note of its id.
+        # Also drafts of a crash between the creation of a draft and the record of its id.
         for draft in (*([found] if found else []), *self._archive.find_drafts(self._release.identifier)):
             self._archive.discard(draft)
         self._advance(DepositState.ABANDONED, **_NO_RECORD)
@@ -186,8 +186,8 @@ class _Depositing:
         if edited and last.decided != "ours":
             raise NeedsPersonError(
                 f"The draft of {self._release.name} was edited at the archive ({draft_names([draft])}: "
-                f"{', '.join(edited)}), and a newer build takes its place",
-                "Put into the dataset's YAML what shall stay, say so with 'd4c archive edits "
+                f"{', '.join(edited)}), and a newer build replaces it",
+                "Copy the edits to keep into the dataset's YAML, confirm with 'd4c archive edits "
                 f"{self._release.name} --keep ours', then run again",
             )
 
@@ -195,7 +195,7 @@ class _Depositing:
 
     def _open_deposit(self) -> Deposit:
         if self._release.state is ReleaseState.ABANDONED:
-            raise PermanentError(f"Release {self._release.name} was abandoned", "Run again: a new one is planned")
+            raise PermanentError(f"Release {self._release.name} was abandoned", "Run again: it plans a new release")
         return self._check_archive(
             self._ledger.deposits.open(self._release, self._archive.name, test=self._archive.test)
         )
@@ -203,26 +203,26 @@ class _Depositing:
     def _check_archive(self, deposit: Deposit) -> Deposit:
         if deposit.archive != self._archive.name:
             raise NeedsPersonError(
-                f"Release {self._release.name} was begun in archive '{deposit.archive}', not '{self._archive.name}'",
-                "Complete or abandon it with that archive configured",
+                f"The deposit of {self._release.name} is in archive '{deposit.archive}', not '{self._archive.name}'",
+                "Configure that archive to complete or abandon the deposit",
             )
         return deposit
 
     def _locate(self, deposit: Deposit) -> Draft | PublishedRecord | None:
-        """Find what became of the record that the ledger knows: still a draft, published, or gone."""
+        """Return the ledger's record as the archive has it: a draft, published, or None if gone."""
         if deposit.record_id is None:
             return None
         if deposit.state is DepositState.PUBLISHING:
             record = self._archive.read(deposit.record_id)
             if record is not None:
                 return record
-        # In this order: a draft may become a record in between, never the other way.
+        # In this order: a draft may become a record in between, but not the reverse.
         return self._archive.draft(deposit.record_id) or self._archive.read(deposit.record_id)
 
     def _open_draft(
         self, deposit: Deposit, metadata: RecordMetadata, previous: Deposit | None, joining: str | None
     ) -> Draft | PublishedRecord:
-        """Adopt what an earlier run left behind, or open a draft; its id goes to the ledger at once."""
+        """Adopt the draft or record of an earlier run, or open a draft. Its id goes to the ledger at once."""
         identifier = self._release.identifier
         self._await_search(deposit)
         own = self._archive.find_drafts(identifier)
@@ -231,12 +231,12 @@ class _Depositing:
             return record
         if len(own) > 1:
             raise several_drafts(self._release.name, own)
-        asked = deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None
+        draft_requested = deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None
         later = None if previous is None or previous.archive != self._archive.name else previous.record_id
         later = later or (joining if previous is None else None)
         there_before = not own and later is not None and self._archive.has_open_version(later)
-        if there_before and later is not None and not asked:
-            # Before it is written down that we asked for a draft: the next run must not take this one for ours.
+        if there_before and later is not None and not draft_requested:
+            # Before the ledger records our request for a draft: the next run must not mistake this draft for ours.
             raise self._foreign_draft(self._archive.new_version(later))
         self._lease.renew()
         self._advance(DepositState.DRAFT_OPEN, **_NO_RECORD)
@@ -254,21 +254,21 @@ class _Depositing:
         try:
             self._lease.renew()
         except BusyError:
-            # The call took so long that another worker has the release by now, with a draft of its own.
+            # The call outlived the lease: another worker has the release by now, with its own draft.
             self._archive.discard(draft)
             raise
         return draft
 
     def _open_version(self, record_id: str, previous: Deposit | None, *, there_before: bool) -> Draft:
-        """Open the next version of a record. `there_before`: a draft is open, for which a run of ours had asked.
+        """Open the next version of a record. `there_before`: a draft is open that an earlier run requested.
 
-        What it says begins as a copy of the version before, with what curators changed there.
+        Its metadata start as a copy of the previous version, with the changes of curators.
         """
         try:
             draft = self._archive.new_version(record_id)
         except UnknownNameError as error:
             raise self._record_gone(error.cause) from error
-        # One that was just opened carries the identifier of the version before it, and no file yet.
+        # A new draft carries the identifier of the previous version, and no files.
         before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
         foreign = draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft)
         if foreign or (there_before and self._archive.list_files(draft)):
@@ -280,23 +280,23 @@ class _Depositing:
 
     def _foreign_draft(self, draft: Draft) -> NeedsPersonError:
         return NeedsPersonError(
-            f"The concept of {self._release.name} has a foreign draft open: {draft_names([draft])}",
+            f"The concept of {self._release.name} has an open foreign draft: {draft_names([draft])}",
             "Publish or delete that draft at the archive, then run again",
         )
 
     def _is_published(self, draft: Draft) -> bool:
-        """Whether the identifier that a new version carries is that of a record, which it was copied from."""
+        """Return whether the identifier of a new version belongs to a published record, its origin."""
         return self._archive.find_published(str(draft.identifier)) is not None
 
     def _await_search(self, deposit: Deposit) -> None:
-        """Wait until a search finds the draft that an earlier run asked for, where it died before it learnt the id."""
+        """Wait until a search finds the draft that an earlier run requested before it died without the id."""
         if deposit.state is DepositState.DRAFT_OPEN and deposit.record_id is None:
             time.sleep(self._archive.search_lag)
 
     def _describe(self, draft: Draft, metadata: RecordMetadata) -> Draft:
-        """Send the metadata, but for what people changed at the archive since they were sent last.
+        """Send the metadata, except for fields that people changed at the archive since the last request.
 
-        Raises NeedsPersonError naming the fields that both sides changed.
+        Raises NeedsPersonError with the fields that both sides changed.
         """
         deposits, ours = self._ledger.deposits, self._archive.spelled(metadata)
         last = LastSent.from_json(deposits.described(self._release))
@@ -315,7 +315,7 @@ class _Depositing:
         return self._advance(DepositState.DOI_RESERVED, **_facts_of(reserved))
 
     def _repeats_files(self) -> bool:
-        """Whether the version before has any of the release's files, under the same name."""
+        """Return whether the previous version has any of the release's files under the same name."""
         before = self._ledger.releases.newest_published(self._release.dataset, self._release.vintage)
         ours = {(artifact.name, artifact.sha256) for artifact in self._release.artifacts}
         return before is not None and any((artifact.name, artifact.sha256) in ours for artifact in before.artifacts)
@@ -329,7 +329,7 @@ class _Depositing:
 
     def _publish(self, draft: Draft) -> Deposit:
         self._advance(DepositState.PUBLISHING)
-        self._lease.renew()  # a process that lost its lease stops here: nothing undoes the next call
+        self._lease.renew()  # a process that lost its lease stops here: the next call can't be undone
         published = self._archive.publish(draft)
         record = self._archive.read(published.record_id)
         if record is None:
@@ -337,52 +337,52 @@ class _Depositing:
         return self._record_published(record, exact=True)
 
     def _record_published(self, record: PublishedRecord, *, exact: bool = False) -> Deposit:
-        """Note what a published record says, after a look at its files."""
+        """Record a published record in the ledger, after a check of its files."""
         self._files.check(record.record_id, record.files, exact=exact)
         known = self._ledger.deposits.of(self._release)
         if known is not None and known.doi not in (None, record.doi):
             raise IntegrityError(
-                f"Record {record.record_id} is published as {record.doi}, and its files name the reserved {known.doi}",
-                "Publish a new version, whose files name its own DOI",
+                f"Record {record.record_id} is published as {record.doi}, but its files state the reserved {known.doi}",
+                "Publish a new version, whose files state its own DOI",
             )
         addresses = {file.name: self._archive.file_url(record.record_id, file.name) for file in record.files}
         files = {name: address for name, address in addresses.items() if address is not None}
         return self._advance(DepositState.PUBLISHED, **{**_facts_of(record), "files": files})
 
-    # What the steps share
+    # Shared by the steps
 
     def _advance(self, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
         return self._ledger.deposits.advance(self._release, state, **facts)
 
     def _reach(self, state: DepositState) -> None:
-        """Move forward to a state; a deposit that was further before stays where it is."""
+        """Advance to a state; a deposit in a later state stays there."""
         known = self._ledger.deposits.of(self._release)
         if known is None or known.state.rank < state.rank:
             self._advance(state)
 
     def _record_gone(self, cause: str) -> PermanentError:
-        """Explain that the record of the version before is not at the archive any more."""
+        """Return the error for a missing record of the previous version."""
         if self._archive.test:
             return PermanentError(
                 cause,
-                "If the test archive was reset, have the ledger forget what is gone there: "
+                "If the test archive was reset, delete its records from the ledger: "
                 f"'d4c archive forget {self._release.dataset}'",
             )
         return PermanentError(
-            cause, "Compare D4C_ARCHIVE_URL with where it was published, and ask the archive's managers"
+            cause, "Compare D4C_ARCHIVE_URL with the archive of the publication, and ask the archive's managers"
         )
 
     def _lost(self, deposit: Deposit, draft: Draft | None) -> PermanentError:
-        """Explain a deposit without a usable draft, and put it back so that `reserve` opens a new one."""
+        """Return the error for a deposit without a usable draft, and reset it so that `reserve` opens another draft."""
         if deposit.record_id is not None and draft is None:
             self._advance(DepositState.PLANNED, **_NO_RECORD)
-            cause = f"The archive has no draft {deposit.record_id} of {self._release.name} any more"
+            cause = f"The archive no longer has the draft {deposit.record_id} of {self._release.name}"
         else:
             cause = f"Release {self._release.name} has no reserved DOI"
         return PermanentError(
             cause,
-            f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it reserves one "
-            "and makes anew what names it",
+            f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it reserves a DOI "
+            "and rebuilds the files that state it",
         )
 
 

@@ -1,6 +1,6 @@
-"""The files of a record against those of its release: judged before a call, brought over, compared.
+"""The files of a record and of its release: checks before a call, upload, comparison.
 
-In which state of a deposit that happens is decided by `deposit.py`.
+The states of a deposit belong to `deposit.py`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from d4c_pipeline.model.release import Artifact, Release
 
 
 class RecordFiles:
-    """What a record of `release` has to hold: exactly the artifacts that the ledger has for it."""
+    """The required files of a record of `release`: exactly the artifacts that the ledger has for it."""
 
     def __init__(self, archive: Archive, release: Release) -> None:
         self._archive, self._release = archive, release
         self._artifacts = {artifact.name: artifact for artifact in release.artifacts}
 
     def check_staged(self, files: Mapping[str, Path]) -> None:
-        """Judge everything that can be judged before a call: names, sizes, limits, the staged files.
+        """Check everything that needs no call: names, sizes, limits, the staged files.
 
-        Raises PermanentError for files that can't be this record, IntegrityError for one of another size than the
-        ledger has.
+        Raises PermanentError for files that can't be this record, IntegrityError for a file whose size differs from
+        the ledger's.
         """
         if set(files) != set(self._artifacts):
             missing = sorted(set(self._artifacts) - set(files))
@@ -33,7 +33,7 @@ class RecordFiles:
             raise PermanentError(
                 f"The files for {self._release.name} are not its artifacts "
                 f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'})",
-                "Run again from the assets that make them",
+                "Run the assets that make them again",
             )
         check_files({name: artifact.size for name, artifact in self._artifacts.items()})
         for name, path in files.items():
@@ -45,10 +45,10 @@ class RecordFiles:
                 raise self._staged_differs(name)
 
     def sync(self, draft: Draft, files: Mapping[str, Path], *, importing: bool) -> None:
-        """Delete what is not ours or differs, upload what is missing: only differing bytes travel.
+        """Delete foreign and differing files, upload missing files: only differing bytes are sent.
 
-        `importing`: whether the version before has some of them. Raises IntegrityError when a staged file is not what
-        the ledger has, TransientError when it did not arrive whole.
+        `importing`: whether the previous version has some of the files. Raises IntegrityError if a staged file differs
+        from the ledger's, TransientError if an upload is incomplete.
         """
         self._archive.drop_pending(draft)
         there = {file.name: file for file in self._archive.list_files(draft)}
@@ -64,10 +64,10 @@ class RecordFiles:
                 self._archive.delete_file(draft, name)
                 if _md5(files[name]) != self._artifacts[name].md5:
                     raise self._staged_differs(name)
-                raise TransientError(f"The file {name} did not arrive whole at {self._archive.name}", "Run again")
+                raise TransientError(f"The file {name} is incomplete at {self._archive.name}", "Run again")
 
     def check(self, record_id: str, remote: tuple[RemoteFile, ...], *, exact: bool = True) -> None:
-        """Raise IntegrityError when a record lacks one of the files or has another one (`exact`: or more of them)."""
+        """Raise IntegrityError if a record lacks a file or has a different file (`exact`: or further files)."""
         there = {file.name: file for file in remote}
         wrong = sorted(n for n, artifact in self._artifacts.items() if n not in there or not _same(there[n], artifact))
         extra = sorted(set(there) - set(self._artifacts)) if exact else []
@@ -75,13 +75,13 @@ class RecordFiles:
             raise IntegrityError(
                 f"Record {record_id} at {self._archive.name} does not hold the files of {self._release.name} "
                 f"(missing or different: {', '.join(wrong) or 'none'}; foreign: {', '.join(extra) or 'none'})",
-                "Run again; if it is said again, compare the record with 'd4c status'",
+                "Run again; if it persists, compare the record with 'd4c status'",
             )
 
     def _staged_differs(self, name: str) -> IntegrityError:
         return IntegrityError(
-            f"The staged file {name} is not what the ledger has for {self._release.name}",
-            f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it is made anew",
+            f"The staged file {name} differs from the ledger's record for {self._release.name}",
+            f"Run 'd4c publish {self._release.dataset} --vintage {self._release.vintage}': it rebuilds the file",
         )
 
 

@@ -1,7 +1,7 @@
-"""What people changed at the archive since we last sent a record's metadata, and what is sent so that it stays.
+"""Three-way merge of a record's metadata: edits of people at the archive since our last request stay.
 
-Three sides are compared, field by field and in the archive's own words: what it had after our last request, what it has
-now, and what we would send. Who sends it and what the ledger keeps is decided by `archives.deposit`.
+The merge compares three versions, field by field and in the archive's own vocabulary: after our last request, now, and
+ours to send. Requests and the ledger belong to `deposit.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _OF_FILES = frozenset({"isidenticalto", "hasmetadata"})
 
 @dataclass(frozen=True)
 class LastSent:
-    """What is noted of the metadata that were sent last.
+    """The recorded state of the last request.
 
-    `sent`: what we had to say; `kept`: what the archive had right after it, None where nothing is known. `base`: the
-    same but for fields that people changed, which stand as they were before. `pending`: what is about to be sent, until
-    the answer is noted. `decided`: what a person said of fields that both sides changed, `archive` or `ours`.
+    `sent`: our metadata. `kept`: the archive's metadata right after the request, None if unknown. `base`: the same,
+    with fields that people changed in their earlier state. `pending`: the metadata of a request whose response is not
+    recorded yet. `decided`: a person's decision on fields that both sides changed, `archive` or `ours`.
     """
 
     sent: Fields = field(default_factory=dict[str, Any])
@@ -33,18 +33,18 @@ class LastSent:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> LastSent:
-        """Read what the ledger keeps of `vars`; nothing is known when there is none."""
+        """Read the ledger's record of `vars`; everything is unknown without one."""
         return cls(**value) if value else cls()
 
     def edited(self, there: Fields, own: Collection[str]) -> tuple[str, ...]:
-        """Return the fields that people changed since the last request, by name; none where nothing is known."""
+        """Return the fields that people changed since the last request, by name; empty if unknown."""
         if self.kept is None or (self.pending is not None and _holds(self.pending, there)):
             return ()
         kept = self.kept
         return tuple(name for name in sorted({*there, *kept}) if name not in own and there.get(name) != kept.get(name))
 
     def after(self, ours: Fields, there: Fields, merged: Merged) -> LastSent:
-        """Return what to note once `ours` were sent as `merged` says and the archive has `there`."""
+        """Return the state to record after `ours` were sent as in `merged` and the archive has `there`."""
         base = {name: value for name, value in there.items() if name not in merged.keep}
         for name in merged.keep:
             if (count := merged.added.get(name)) is not None:
@@ -56,10 +56,10 @@ class LastSent:
 
 @dataclass(frozen=True)
 class Merged:
-    """`keep`: the fields that the archive's side wins, with their values (None: left out there); the rest is ours.
+    """The result of a merge. `keep`: fields with the archive's value (None: absent there); all other fields are ours.
 
-    `added`: how many entries at the end of such a field people added to ours. `conflicts`: fields that both sides
-    changed, with the archive's value and ours.
+    `added`: for fields in `keep`, the number of entries that people added after ours. `conflicts`: fields that both
+    sides changed, with the archive's value and ours.
     """
 
     keep: Fields
@@ -68,10 +68,10 @@ class Merged:
 
 
 def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) -> Merged:
-    """Return what of the archive's present fields stays when `ours` are sent. `own`: fields that only we decide.
+    """Return the archive's fields that stay when `ours` are sent. `own`: fields that only we set.
 
-    Of a record of which nothing is noted, fields stay that we have nothing to say of, but for relations that are true
-    of one version alone: the next one begins as a copy, and is not identical to files of the version before.
+    For a record without a recorded state, fields stay that we do not set, except for relations that hold for one
+    version only: the next version starts as a copy, and its files are not identical to those of the previous version.
     """
     base, sent = last.base, last.sent
     keep: dict[str, Any] = {}
@@ -84,7 +84,7 @@ def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) 
             if not mine and (stays := _without_identity(now)):
                 keep[name] = stays
         elif now == before or (last.pending is not None and name in ours and _same(last.pending.get(name), now)):
-            continue  # as it was, or as the request of a run that died has left it
+            continue  # unchanged, or as sent by the request of a killed run
         elif mine == sent.get(name) or (now is not None and mine is not None and _same(mine, now)):
             keep[name] = now
         elif (added := _added(before, now)) is not None:
@@ -98,7 +98,7 @@ def merge(last: LastSent, there: Fields, ours: Fields, *, own: Collection[str]) 
 
 
 def _without_identity(value: Any) -> Any:
-    """A field without the relations (in the words of any archive) to copies and torrents of one version's files."""
+    """Return a field without the relations (in any vocabulary) to copies and torrents of one version's files."""
     if not isinstance(value, list):
         return value
     entries = cast("list[Any]", value)
@@ -111,7 +111,7 @@ def _relation(entry: Fields) -> str:
 
 
 def _added(before: Any, now: Any) -> list[Any] | None:
-    """What came to a list of which nothing went; None when it is no such list."""
+    """Return the entries added to a list that lost none; None for any other change."""
     if not isinstance(now, list) or not isinstance(before, list | None):
         return None
     old, new = cast("list[Any]", before or []), cast("list[Any]", now)

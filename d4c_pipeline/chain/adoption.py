@@ -78,7 +78,7 @@ def adopt_published(deployment: Deployment, dataset: Dataset, vintage: Vintage, 
         if found.is_of:  # else of another dataset, which had these names before
             found.check()
             records.append((found.version, found))
-    return tuple(_adopt(deployment, dataset, found, lease) for _, found in sorted(records, key=lambda one: one[0]))
+    return tuple(_adopt(deployment, dataset, found, lease) for _, found in sorted(records, key=lambda each: each[0]))
 
 
 def is_of(listed: Listed, dataset: Dataset, vintage: Vintage) -> bool:
@@ -109,7 +109,9 @@ class _Found:
         """Read the artifacts. Raises IntegrityError when they don't give the record's identifier."""
         record, dataset, vintage = self.record, self.manifest.dataset, Vintage.parse(self.manifest.vintage)
         self.artifacts = self._artifacts()
-        planned = [one for one in self.artifacts if one.role is not ArtifactRole.TORRENT and one.name not in _FOLLOWING]
+        planned = [
+            each for each in self.artifacts if each.role is not ArtifactRole.TORRENT and each.name not in _FOLLOWING
+        ]
         self.key = release_key(dataset, vintage, self.version, planned)
         if f"{IDENTIFIER_SCHEME}{self.key}" != record.identifier:
             raise IntegrityError(
@@ -222,9 +224,12 @@ def _torrents(deployment: Deployment, release: Release, found: _Found) -> list[t
     for artifact in release.data_files:
         data = found.path(f"{artifact.name}.torrent").read_bytes()
         seeds = web_seeds_of(data)
-        one = reissued(data, web_seeds=seeds, trackers=deployment.settings.trackers)
+        each = reissued(data, web_seeds=seeds, trackers=deployment.settings.trackers)
         address = torrent_address(artifact.name)
         made.append(
-            (artifact.name, Torrent(one.info_hash, one.info_hash_v2, one.magnet, one.piece_size, tuple(seeds), address))
+            (
+                artifact.name,
+                Torrent(each.info_hash, each.info_hash_v2, each.magnet, each.piece_size, tuple(seeds), address),
+            )
         )
     return made

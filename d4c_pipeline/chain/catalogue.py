@@ -79,7 +79,7 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
                 continue
             items += made
             entries += fed
-        releases = tuple(one for one in releases if one.dataset not in {other.dataset for other in left_out})
+        releases = tuple(each for each in releases if each.dataset not in {other.dataset for other in left_out})
         shown = [known[dataset_id] for dataset_id in sorted({release.dataset for release in releases})]
         parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
         with storage_errors("write the catalogue"):

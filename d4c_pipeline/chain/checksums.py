@@ -150,7 +150,7 @@ def _published_alike(deployment: Deployment, dataset: Dataset, vintage: Vintage,
     newest: dict[Vintage, Release] = {}
     for release in deployment.ledger.releases.published(dataset.id):
         if release.vintage != vintage and not is_ahead(release.vintage.start):
-            newest[release.vintage] = max(newest.get(release.vintage, release), release, key=lambda one: one.version)
+            newest[release.vintage] = max(newest.get(release.vintage, release), release, key=lambda each: each.version)
     summary = staged.summary
     for found in sorted(newest, reverse=True)[:_ALIKE]:
         published = newest[found].summary

@@ -58,7 +58,7 @@ def put_artifacts(
     (`Deployment.spreading`), and so is a mirror from which retention pruned the file. Raises IntegrityError when a
     published address holds other bytes, and what the primary store raises.
     """
-    pruned = {(one.artifact, one.store) for one in deployment.ledger.pruning.of(release)}
+    pruned = {(each.artifact, each.store) for each in deployment.ledger.pruning.of(release)}
     for artifact in artifacts:
         local = cache(partial(artifact_path, deployment, release, artifact))  # found once for all stores
 

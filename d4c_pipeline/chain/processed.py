@@ -74,7 +74,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
                 natives=tuple(natives),
                 parameters={
                     **built.parameters,
-                    **({"inputs": {name: said for name, (_, said) in inputs.items()}} if inputs else {}),
+                    **({"inputs": {name: stated for name, (_, stated) in inputs.items()}} if inputs else {}),
                 },
                 derived=(
                     *_executed(built, dataset),
@@ -173,8 +173,8 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Pa
                 f"Publish it first: d4c publish {wanted}",
             )
         newest = releases[-1]
-        said = {"release": newest.name, "sha256": newest.data_sha256}
-        found[name] = ([artifact_path(deployment, newest, file) for file in newest.data_files], said)
+        stated = {"release": newest.name, "sha256": newest.data_sha256}
+        found[name] = ([artifact_path(deployment, newest, file) for file in newest.data_files], stated)
     return found
 
 

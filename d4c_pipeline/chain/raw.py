@@ -65,37 +65,37 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
         # Observed before the fetch: a change in between causes one run too many, never a missed change.
         fingerprint = source.observe(vintage).digest
         fetched = source.fetch(vintage, folder, known, show)
-        digests = {one.path: _hashed(one) for one in fetched if isinstance(one, Arrived)}
+        digests = {file.path: _hashed(file) for file in fetched if isinstance(file, Arrived)}
         here, before = vintage, known
         if not current:
-            arrived = [(one, digests[one.path].sha256) for one in fetched if isinstance(one, Arrived)]
+            arrived = [(file, digests[file.path].sha256) for file in fetched if isinstance(file, Arrived)]
             here = held_as(deployment, dataset, vintage, source, arrived) or vintage
         if here != vintage:
             leases.enter_context(deployment.working_on(dataset, here))
             of_here = deployment.ledger.natives.current(dataset.id, here, dataset.source.addresses(here))
             before = _present(deployment, of_here)
         natives: list[NativeFile] = []
-        for one in fetched:
-            if isinstance(one, NativeFile):
-                natives.append(one)
+        for file in fetched:
+            if isinstance(file, NativeFile):
+                natives.append(file)
                 continue
-            sums = digests[one.path]
-            same = retained_copy(deployment, dataset, here, one, sums.sha256, before)
+            sums = digests[file.path]
+            same = retained_copy(deployment, dataset, here, file, sums.sha256, before)
             if same is not None and same.sha256 != sums.sha256:
                 # Some publishers zip the same files again every night: the first zip stays the native file.
-                natives.append(replace(same, etag=one.etag, last_modified=one.last_modified))
+                natives.append(replace(same, etag=file.etag, last_modified=file.last_modified))
                 continue
-            native = one.native(sums.sha256, raw_address(dataset.id, here, sums.sha256, one.name))
-            deployment.primary.put_immutable(one.path, native.address, sums)
+            native = file.native(sums.sha256, raw_address(dataset.id, here, sums.sha256, file.name))
+            deployment.primary.put_immutable(file.path, native.address, sums)
             natives.append(native)
-            keep_native(deployment, dataset.id, here, native, one.path)
+            keep_native(deployment, dataset.id, here, native, file.path)
         deployment.ledger.natives.record(dataset.id, here, natives, dataset.licence_words[:_LICENCE])
         if here == vintage:
             deployment.ledger.natives.record_own(dataset.id, vintage)
         else:
             deployment.ledger.natives.record_same(dataset.id, vintage, here)
-        if said := source.describe(vintage):
-            deployment.ledger.natives.describe(dataset.id, here, said)
+        if described := source.describe(vintage):
+            deployment.ledger.natives.describe(dataset.id, here, described)
         shutil.rmtree(folder, ignore_errors=True)  # the store holds the files; the next run removes leftovers
     return Retained(tuple(natives), len(digests), here, fingerprint)
 

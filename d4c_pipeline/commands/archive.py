@@ -24,13 +24,13 @@ def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> 
     orphans = [asdict(draft) for draft in found.orphans]
     hanging = [
         {
-            "release": one.release.name,
-            "state": one.deposit.state.value,
-            "record_id": one.deposit.record_id,
-            "doi": one.deposit.doi,
-            "since": one.deposit.updated_at.isoformat(timespec="seconds") if one.deposit.updated_at else None,
+            "release": each.release.name,
+            "state": each.deposit.state.value,
+            "record_id": each.deposit.record_id,
+            "doi": each.deposit.doi,
+            "since": each.deposit.updated_at.isoformat(timespec="seconds") if each.deposit.updated_at else None,
         }
-        for one in found.hanging
+        for each in found.hanging
     ]
     if as_json:
         print_json({"orphans": orphans, "hanging": hanging})
@@ -78,12 +78,12 @@ def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
 
     with Deployment.open(read_settings(home, None, debug)) as deployment:
         found = check_registrations(deployment)
-    rows = [asdict(one) for one in found]
+    rows = [asdict(each) for each in found]
     if as_json:
         print_json(rows)
     else:
         print_table(rows, ("release", "doi", "registered"))
-    missing = [one.doi for one in found if not one.registered]
+    missing = [each.doi for each in found if not each.registered]
     if missing:
         raise NeedsPersonError(
             f"Published and not registered yet: {', '.join(missing)}",
@@ -107,7 +107,7 @@ def adopt(
     settings = read_settings(home, defs, debug)
     known = pick(load_datasets(settings.definitions), dataset)
     with Deployment.open(settings) as deployment:
-        rows = [asdict(one) for one in adopt_all(deployment, known)]
+        rows = [asdict(each) for each in adopt_all(deployment, known)]
     if as_json:
         print_json(rows)
         return

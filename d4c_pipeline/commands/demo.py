@@ -184,9 +184,11 @@ class FolderHandler(BaseHTTPRequestHandler):
 
     def _is_current(self, etag: str, modified: datetime) -> bool:
         """RFC 9110, 13.2.2: If-None-Match decides where it is given, else If-Modified-Since."""
-        asked = self.headers.get("If-None-Match")
-        if asked is not None:
-            return asked.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in asked.split(",")]
+        conditions = self.headers.get("If-None-Match")
+        if conditions is not None:
+            return conditions.strip() == "*" or etag in [
+                tag.strip().removeprefix("W/") for tag in conditions.split(",")
+            ]
         try:
             return modified <= parsedate_to_datetime(self.headers.get("If-Modified-Since", ""))
         except (ValueError, TypeError):

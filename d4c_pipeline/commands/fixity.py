@@ -60,8 +60,8 @@ def verify(
         found = audit(deployment, FixityPolicy.of(settings), full=full, datasets=chosen)
         short = shortfalls(deployment, [*known.values(), *load_families(settings.definitions).values()], chosen)
     rows = [
-        _row(look.copy) | {"state": look.state.value, "found": look.detail}
-        for look in (*found.lost, *found.unreachable)
+        _row(finding.copy) | {"state": finding.state.value, "found": finding.detail}
+        for finding in (*found.lost, *found.unreachable)
     ]
     facts: dict[str, Any] = {
         "copies": found.expected,
@@ -74,7 +74,7 @@ def verify(
         "not read in time": found.overdue,
     }
     if as_json:
-        few = [vars(one) for one in short]
+        few = [vars(each) for each in short]
         print_json({**facts, "findings": rows, "left alone": dict(found.refused), "too few copies": few})
     else:
         print_facts({_LABELS.get(name, name): value for name, value in facts.items()})
@@ -82,7 +82,7 @@ def verify(
             out.print()
             print_table(rows, ("kind", "place", "address", "state", "found"))
         warnings = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
-        warnings += [str(one) for one in short[:_SHOWN]]
+        warnings += [str(each) for each in short[:_SHOWN]]
         if len(short) > _SHOWN:
             warnings.append(
                 f"{len(short) - _SHOWN} other releases lie in fewer places than wanted as well (see --json)"
@@ -90,12 +90,14 @@ def verify(
         for warning in warnings:
             out.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
     if found.lost:
-        raise IntegrityError(_counted([look.copy for look in found.lost], "damaged or missing"), _remedy(found.lost))
+        raise IntegrityError(
+            _counted([finding.copy for finding in found.lost], "damaged or missing"), _remedy(found.lost)
+        )
     if found.refused or found.unreachable:
-        said = [f"{place}: {why}" for place, why in found.refused.items()]
-        said += [f"{look.copy}: {look.detail}" for look in found.unreachable[:3]]
+        parts = [f"{place}: {why}" for place, why in found.refused.items()]
+        parts += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable[:3]]
         raise NeedsPersonError(
-            f"Not everything could be looked at ({'; '.join(said)})",
+            f"Not everything could be looked at ({'; '.join(parts)})",
             "See that the place can be reached, then run again; a store that was emptied is filled again by "
             "'d4c repair --refill STORE'",
         )
@@ -122,9 +124,9 @@ def repair(
         chosen = _chosen(deployment, load_datasets(settings.definitions), datasets)
         done = mend(deployment, datasets=chosen, refill=refill or ())
     rows = [
-        _row(one.copy)
-        | {"outcome": one.outcome.value, "source": one.source, "quarantine": one.quarantine, "said": one.reason}
-        for one in done
+        _row(each.copy)
+        | {"outcome": each.outcome.value, "source": each.source, "quarantine": each.quarantine, "said": each.reason}
+        for each in done
     ]
     if as_json:
         print_json(rows)
@@ -134,10 +136,10 @@ def repair(
         )
         if rows:
             print_table(rows, ("kind", "place", "address", "outcome", "source", "quarantine"))
-    left = [one for one in done if one.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
+    left = [each for each in done if each.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
     if left:
         raise IntegrityError(
-            f"{_counted([one.copy for one in left], 'not mended')}, such as {left[0].copy}: {left[0].reason}",
+            f"{_counted([each.copy for each in left], 'not mended')}, such as {left[0].copy}: {left[0].reason}",
             "Bring the file back from elsewhere, or see to what hindered it, then run again; a native file is fetched "
             "again by materializing 'raw' of its vintage",
         )
@@ -174,18 +176,18 @@ def _counted(copies: Sequence[ExpectedCopy], what: str) -> str:
         CopyKind.ARCHIVE: "at the archive",
         CopyKind.WEB_SEED: "of web seeds",
     }
-    said = ", ".join(f"{number} {words[kind]}" for kind, number in sorted(kinds.items()))
-    return f"{len(copies)} {'copy is' if len(copies) == 1 else 'copies are'} {what} ({said})"
+    parts = ", ".join(f"{number} {words[kind]}" for kind, number in sorted(kinds.items()))
+    return f"{len(copies)} {'copy is' if len(copies) == 1 else 'copies are'} {what} ({parts})"
 
 
 def _remedy(lost: Sequence[Verification]) -> str:
     from d4c_pipeline.model.fixity import CopyKind
 
     remedies: list[str] = []
-    if any(look.copy.kind.is_stored for look in lost):
+    if any(finding.copy.kind.is_stored for finding in lost):
         remedies.append("'d4c repair' puts back what has a good copy")
-    if any(look.copy.kind is CopyKind.ARCHIVE for look in lost):
+    if any(finding.copy.kind is CopyKind.ARCHIVE for finding in lost):
         remedies.append("ask the archive's managers about its files")
-    if any(look.copy.kind is CopyKind.WEB_SEED for look in lost):
+    if any(finding.copy.kind is CopyKind.WEB_SEED for finding in lost):
         remedies.append("see to the servers of web seeds, or re-issue the torrents without them")
     return "; ".join(remedies)

@@ -53,7 +53,7 @@ def publish(
     if dataset in (families := load_families(settings.definitions)):
         if member is None or vintage is not None:
             raise PermanentError(f"{dataset} is a family", "Name a member with --member; it is published as it is now")
-        published = [_publish_one(settings, families[dataset], member, as_json=as_json, debug=debug, bump=bump)]
+        published = [_publish_member(settings, families[dataset], member, as_json=as_json, debug=debug, bump=bump)]
     elif member is not None:
         raise PermanentError(f"{dataset} is no family", "Leave --member out")
     else:
@@ -83,7 +83,7 @@ def _publish_all(
     return published
 
 
-def _publish_one(
+def _publish_member(
     settings: Settings, family: Family, member: str, *, as_json: bool, debug: bool, bump: str
 ) -> dict[str, Any]:
     from d4c_pipeline.commands.progress_bar import showing

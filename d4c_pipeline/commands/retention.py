@@ -29,14 +29,14 @@ def prune(
         done = retention.apply(deployment, datasets, families, dry_run=dry_run)
     rows = [
         {
-            "release": one.release,
-            "mirror": one.mirror,
-            "deed": one.action,
-            "files": one.files,
-            "size": one.size,
-            "reason": one.reason,
+            "release": action.release,
+            "mirror": action.mirror,
+            "deed": action.action,
+            "files": action.files,
+            "size": action.size,
+            "reason": action.reason,
         }
-        for one in done
+        for action in done
     ]
     if as_json:
         print_json(rows)
@@ -46,7 +46,11 @@ def prune(
         )
     else:
         out.print("The mirrors hold what they should")
-    refused = [f"{one.release} on {one.mirror} ({one.reason})" for one in done if one.action in retention.REFUSED]
+    refused = [
+        f"{action.release} on {action.mirror} ({action.reason})"
+        for action in done
+        if action.action in retention.REFUSED
+    ]
     if refused and not dry_run:
         raise NeedsPersonError(
             f"Not everything could be done: {'; '.join(refused)}",

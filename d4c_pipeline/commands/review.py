@@ -165,7 +165,7 @@ def _opened(settings: Settings, *, archive: bool = True) -> Iterator[tuple[Deplo
 def _row(found: Pending) -> dict[str, Any]:
     """A planned release under stable keys."""
     release, deposit, previous = found.release, found.deposit, found.previous
-    overridden = {one.check: f"{one.who}: {one.reason}" for one in found.overrides}
+    overridden = {each.check: f"{each.who}: {each.reason}" for each in found.overrides}
     return {
         "release": release.name,
         "dataset": release.dataset,
@@ -195,8 +195,13 @@ def _row(found: Pending) -> dict[str, Any]:
             for result in found.checks
         ],
         "reviews": [
-            {"decision": one.decision, "who": one.who, "at": one.at.isoformat(timespec="seconds"), "reason": one.reason}
-            for one in found.reviews
+            {
+                "decision": each.decision,
+                "who": each.who,
+                "at": each.at.isoformat(timespec="seconds"),
+                "reason": each.reason,
+            }
+            for each in found.reviews
         ],
     }
 

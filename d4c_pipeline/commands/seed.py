@@ -73,7 +73,7 @@ def seed(
             closing(Downloads(place)) as downloads,
             opened_source(settings, seeding_settings, place, downloads, catalogue=catalogue, public=public) as source,
         ):
-            seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_look=_say)
+            seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_refresh=_say)
     except KeyboardInterrupt:
         return  # how this service ends
 
@@ -121,20 +121,20 @@ def reissue(
         done = follow_copies(deployment, list(load_datasets(settings.definitions).values()))
     rows = [
         {
-            "torrent": one.artifact,
-            "info_hash": one.torrent.info_hash,
-            "web_seeds": list(one.torrent.web_seeds),
-            "added": list(one.added),
-            "removed": list(one.removed),
-            "remarks": list(one.remarks),
-            "changed": one.changed,
+            "torrent": result.artifact,
+            "info_hash": result.torrent.info_hash,
+            "web_seeds": list(result.torrent.web_seeds),
+            "added": list(result.added),
+            "removed": list(result.removed),
+            "remarks": list(result.remarks),
+            "changed": result.changed,
         }
-        for one in done
+        for result in done
     ]
     if as_json:
         print_json(rows)
         return
-    out.print(f"{sum(one.changed for one in done)} of {len(done)} torrents issued again.")
+    out.print(f"{sum(result.changed for result in done)} of {len(done)} torrents issued again.")
     for row in rows:
         for word in ("added", "removed", "remarks"):
             for line in row[word]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from d4c_pipeline.model.errors import D4CError, TransientError
-from d4c_pipeline.watch.failures import outages_told
+from d4c_pipeline.watch.failures import outages_explained
 
 # https://docs.dagster.io/deployment/execution/run-retries
 _RETRY_AFTER_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"
@@ -40,7 +40,7 @@ def as_dagster_failure(*, retries: bool, attempt: int = 1, rerun: str = MATERIAL
     dg.RetryRequested (its cause is the failure) or dg.Failure.
     """
     try:
-        with outages_told():
+        with outages_explained():
             yield
     except D4CError as error:
         remedy = error.worded(rerun)

@@ -57,7 +57,7 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the embedded instance, which the UI of the same home shows."""
     try:
         home = dagster_home(settings)
-        with _opening_alone(home):
+        with _exclusive_opening(home):
             # Dagster creates its tables on opening; two processes at once would both create them.
             instance = dg.DagsterInstance.from_config(str(home))
         with instance:
@@ -71,7 +71,7 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 @contextmanager
-def _opening_alone(home: Path) -> Iterator[None]:
+def _exclusive_opening(home: Path) -> Iterator[None]:
     """Open the instance in one process at a time; the lock ends with its holder."""
     with (home / ".opening").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -50,7 +50,7 @@ def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Releas
 
 def _beyond(allowed: ReviewThresholds, previous: Release, release: Release) -> list[str]:
     before, now = previous.summary, release.summary
-    size_before, size = (sum(artifact.size for artifact in _data(one)) for one in (previous, release))
+    size_before, size = (sum(artifact.size for artifact in _data(each)) for each in (previous, release))
     reasons = [
         f"{what} {change:+.2%} against {previous.name} (allowed {limit:.2%})"
         for what, change, limit in (
@@ -99,7 +99,7 @@ def _moved(before: DataSummary, now: DataSummary) -> tuple[str, float]:
 
 def _columns(before: DataSummary, now: DataSummary) -> str:
     old, new = ({column.name: column.type for column in summary.columns} for summary in (before, now))
-    said = [f"{name} came" for name in new if name not in old]
-    said += [f"{name} went" for name in old if name not in new]
-    said += [f"{name} is {new[name]}, was {old[name]}" for name in new if name in old and new[name] != old[name]]
-    return ", ".join(said)
+    changes = [f"{name} came" for name in new if name not in old]
+    changes += [f"{name} went" for name in old if name not in new]
+    changes += [f"{name} is {new[name]}, was {old[name]}" for name in new if name in old and new[name] != old[name]]
+    return ", ".join(changes)

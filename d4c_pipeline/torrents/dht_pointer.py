@@ -45,18 +45,22 @@ def whereabouts(session: Any, more: Iterable[tuple[str, int]] = ()) -> Whereabou
     """Return what `session` knows of the DHT, and the nodes `more`."""
     state = session.save_state(lt.save_state_flags_t.save_dht_state).get(b"dht state", {})
     known = [
-        (socket.inet_ntoa(one[:4]), int.from_bytes(one[4:])) for one in state.get(b"nodes", ()) if len(one) == _COMPACT
+        (socket.inet_ntoa(entry[:4]), int.from_bytes(entry[4:]))
+        for entry in state.get(b"nodes", ())
+        if len(entry) == _COMPACT
     ]
-    names = [bytes(one[:_ID_BYTES]) for one in state.get(b"node-id", ()) if len(one) == _ID_BYTES + 4]  # those of IPv4
+    names = [
+        bytes(entry[:_ID_BYTES]) for entry in state.get(b"node-id", ()) if len(entry) == _ID_BYTES + 4
+    ]  # those of IPv4
     return Whereabouts(names[0] if names else None, (*more, *known))
 
 
-def tell(where: Whereabouts, key: OperatorKey, info_hash: str) -> dht_put.Placed:
+def publish(where: Whereabouts, key: OperatorKey, info_hash: str) -> dht_put.Placed:
     """Let the key point at `info_hash`, beginning at the nodes that are known; takes up to 15 s."""
     return dht_put.put(where.nodes, key, {b"ih": bytes.fromhex(info_hash)}, SALT, name=where.name)
 
 
-def ask(session: Any, public: bytes) -> None:
+def request(session: Any, public: bytes) -> None:
     """Ask what the key points at; a `dht_mutable_item_alert` answers, several times, the last one authoritative."""
     session.dht_get_mutable_item(public, SALT)
 

@@ -78,8 +78,8 @@ def put(
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.setblocking(False)
         udp.bind(("", 0))
-        asked = _Asked(udp, name or os.urandom(20), time.monotonic() + seconds)
-        found = _lookup(asked, _resolved(start), key.public, salt)
+        queries = _Queries(udp, name or os.urandom(20), time.monotonic() + seconds)
+        found = _lookup(queries, _resolved(start), key.public, salt)
         newest = max(((answer.seq, answer.value == body) for answer in found.values()), default=(0, False))
         seq = newest[0] if newest[1] else newest[0] + 1
         arguments = {
@@ -91,9 +91,9 @@ def put(
         }
         nearest = sorted(found, key=lambda node: found[node].distance)[:_NEAREST]
         for node in nearest:
-            asked.send(node, b"put", arguments | {b"token": found[node].token})
+            queries.send(node, b"put", arguments | {b"token": found[node].token})
         took = 0
-        while asked.waiting and (heard := asked.hear()) is not None:
+        while queries.waiting and (heard := queries.hear()) is not None:
             took += b"r" in heard[1]
     return Placed(seq, took)
 
@@ -108,7 +108,7 @@ def _resolved(nodes: Iterable[Endpoint]) -> Iterator[Endpoint]:
         yield from ((str(address[0]), int(address[1])) for *_, address in found)
 
 
-def _lookup(asked: _Asked, start: Iterable[Endpoint], public: bytes, salt: bytes) -> dict[Endpoint, _Answer]:
+def _lookup(queries: _Queries, start: Iterable[Endpoint], public: bytes, salt: bytes) -> dict[Endpoint, _Answer]:
     """Ask ever nearer nodes for the item until the nearest have all answered or stayed silent; return the answers."""
     where = target(public, salt)
     goal = int.from_bytes(where)
@@ -117,15 +117,15 @@ def _lookup(asked: _Asked, start: Iterable[Endpoint], public: bytes, salt: bytes
     done: set[Endpoint] = set()
     found: dict[Endpoint, _Answer] = {}
     while True:
-        silent = done - found.keys() - asked.waiting.keys()
+        silent = done - found.keys() - queries.waiting.keys()
         nearest = sorted((node for node in known if node not in silent), key=lambda node: known[node])
         for node in nearest[: _NEAREST + _AT_ONCE]:
-            if node not in done and len(asked.waiting) < _AT_ONCE and _may_help(node, nearest, found):
+            if node not in done and len(queries.waiting) < _AT_ONCE and _may_help(node, nearest, found):
                 done.add(node)
-                asked.send(node, b"get", {b"target": where})
-        if not asked.waiting:
+                queries.send(node, b"get", {b"target": where})
+        if not queries.waiting:
             return found
-        heard = asked.hear()
+        heard = queries.hear()
         if heard is None:
             return found
         node, message = heard
@@ -137,10 +137,10 @@ def _lookup(asked: _Asked, start: Iterable[Endpoint], public: bytes, salt: bytes
             found[node] = _Answer(known[node], token, *_item(answer, public, salt))
         nodes = answer.get(b"nodes", b"")
         for at in range(0, len(nodes) - _COMPACT + 1, _COMPACT) if isinstance(nodes, bytes) else ():
-            one = nodes[at : at + _COMPACT]
-            other = (socket.inet_ntoa(one[20:24]), int.from_bytes(one[24:]))
+            entry = nodes[at : at + _COMPACT]
+            other = (socket.inet_ntoa(entry[20:24]), int.from_bytes(entry[24:]))
             if other[1]:
-                known.setdefault(other, int.from_bytes(one[:20]) ^ goal)
+                known.setdefault(other, int.from_bytes(entry[:20]) ^ goal)
 
 
 def _may_help(node: Endpoint, nearest: list[Endpoint], found: dict[Endpoint, _Answer]) -> bool:
@@ -162,7 +162,7 @@ def _item(answer: dict[bytes, Any], public: bytes, salt: bytes) -> tuple[int, by
     return seq, value
 
 
-class _Asked:
+class _Queries:
     """Queries that are under way over one socket (KRPC, BEP 5). `waiting`: node -> when its answer is due."""
 
     def __init__(self, udp: socket.socket, name: bytes, deadline: float) -> None:

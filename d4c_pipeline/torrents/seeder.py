@@ -27,7 +27,7 @@ from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.torrents import dht_pointer
 from d4c_pipeline.torrents.dht_put import Placed
 from d4c_pipeline.torrents.operator_key import OperatorKey
-from d4c_pipeline.torrents.seeding_policy import Offer, chosen
+from d4c_pipeline.torrents.seeding_policy import Seedable, chosen
 from d4c_pipeline.torrents.seeding_session import open_session, to_fetch, whole_file, with_addresses
 from d4c_pipeline.torrents.seeding_status import SeederStatus, TorrentStatus
 
@@ -41,7 +41,7 @@ _save = lt.save_resume_flags_t
 class _Held:
     """A torrent in the session, and the offer it came of."""
 
-    offer: Offer
+    entry: Seedable
     handle: Any
 
 
@@ -53,7 +53,7 @@ class Seeder:
     """
 
     def __init__(
-        self, settings: SeedingSettings, folder: Path, obtain: Callable[[Offer], bytes | None] = lambda _: None
+        self, settings: SeedingSettings, folder: Path, obtain: Callable[[Seedable], bytes | None] = lambda _: None
     ) -> None:
         self._settings = settings
         self._obtain = obtain
@@ -66,11 +66,11 @@ class Seeder:
         self._offered = 0
         self._dht_nodes = 0
         self._key: OperatorKey | None = None
-        self._told_due = 0.0
-        self._told: str | None = None
-        self._teller = ThreadPoolExecutor(1, thread_name_prefix="dht-pointer")
-        self._telling: tuple[Future[Placed], str] | None = None
-        self._asked: bytes | None = None
+        self._publish_due = 0.0
+        self._published_hash: str | None = None
+        self._publisher = ThreadPoolExecutor(1, thread_name_prefix="dht-pointer")
+        self._publishing: tuple[Future[Placed], str] | None = None
+        self._requested_key: bytes | None = None
         self.pointer: dht_pointer.Pointer | None = None
         self.problem = ""
         self._listens: set[int] = set()
@@ -104,52 +104,52 @@ class Seeder:
             f"It does not listen everywhere ({refused}). Correct D4C_SEED_LISTEN, or free the port" if refused else ""
         )
 
-    def follow(self, offers: Iterable[Offer]) -> None:
+    def follow(self, seedable: Iterable[Seedable]) -> None:
         """Seed the offers that lie here, fetch those that the policy chooses, let go of the others.
 
         What was fetched and is no longer chosen is deleted, from our own folder alone; without a single offer nothing
         is let go of, since something is wrong then. Raises IntegrityError for an offer whose torrent is none.
         """
-        known = {offer.info_hash: offer for offer in offers}
+        known = {entry.info_hash: entry for entry in seedable}
         if not known:
             return
         self._offered = len(known)
-        fetched = {info_hash for info_hash, held in self._held.items() if held.offer.path is None}
+        fetched = {info_hash for info_hash, held in self._held.items() if held.entry.path is None}
         fetched |= {path.stem for path in (self._folder / "resume").glob("*.resume")}
         fetched |= {path.name for path in (self._folder / "data").glob("*")}
         wanted = chosen(known.values(), self._settings.fetch, held=fetched, seeder=self._name)
-        here = {offer.info_hash: offer for offer in known.values() if offer.path is not None}
-        here |= {offer.info_hash: offer for offer in wanted}
+        here = {entry.info_hash: entry for entry in known.values() if entry.path is not None}
+        here |= {entry.info_hash: entry for entry in wanted}
         for info_hash in [*self._held]:
-            if info_hash not in here or self._held[info_hash].offer.path != here[info_hash].path:
+            if info_hash not in here or self._held[info_hash].entry.path != here[info_hash].path:
                 self._drop(info_hash)
         for info_hash in fetched - here.keys():
             self._forget(info_hash)
-        for offer in here.values():
-            self._take(offer)
+        for entry in here.values():
+            self._take(entry)
 
     def fetch(self, info_hash: str) -> Path | None:
         """Fetch the one file of a torrent of which only the info hash is known; return it once it is whole."""
         if info_hash not in self._held:
             magnet = f"magnet:?xt=urn:btih:{info_hash}"
-            self._take(Offer(info_hash, info_hash, "", 0, 0, magnet))
+            self._take(Seedable(info_hash, info_hash, "", 0, 0, magnet))
         status = self._held[info_hash].handle.status()
         return self._data(info_hash) / status.name if status.is_seeding else None
 
-    def keeps(self, info_hash: str) -> Offer | None:
+    def keeps(self, info_hash: str) -> Seedable | None:
         """The offer by which a torrent is held, so that it can be offered again."""
         held = self._held.get(info_hash)
-        return held.offer if held is not None else None
+        return held.entry if held is not None else None
 
-    def tell(self, key: OperatorKey, info_hash: str) -> None:
+    def publish_pointer(self, key: OperatorKey, info_hash: str) -> None:
         """Let the operator's key point at a catalogue torrent, now and again every hour as long as this runs."""
-        if (self._key, self._told) != (key, info_hash):
-            self._key, self._told, self._told_due = key, info_hash, 0.0
+        if (self._key, self._published_hash) != (key, info_hash):
+            self._key, self._published_hash, self._publish_due = key, info_hash, 0.0
 
-    def ask(self, public: bytes) -> None:
+    def request_pointer(self, public: bytes) -> None:
         """Ask what a key points at; `pointer` holds the newest answer so far."""
-        self._asked = public
-        dht_pointer.ask(self._session, public)
+        self._requested_key = public
+        dht_pointer.request(self._session, public)
 
     def turn(self, seconds: float) -> None:
         """Work for `seconds`: hear what happened, save resume data when it is time. Raises StorageError."""
@@ -161,11 +161,19 @@ class Seeder:
                 self._resume_due = now + _RESUME_SECONDS
                 self._save_all()
                 self._meet_nodes()
-            if self._key is not None and self._told is not None and now >= self._told_due and self._telling is None:
-                self._told_due = now + _RETRY_SECONDS
+            if (
+                self._key is not None
+                and self._published_hash is not None
+                and now >= self._publish_due
+                and self._publishing is None
+            ):
+                self._publish_due = now + _RETRY_SECONDS
                 where = dht_pointer.whereabouts(self._session, self._settings.dht_nodes)
-                self._telling = self._teller.submit(dht_pointer.tell, where, self._key, self._told), self._told
-            self._hear_told()
+                self._publishing = (
+                    self._publisher.submit(dht_pointer.publish, where, self._key, self._published_hash),
+                    self._published_hash,
+                )
+            self._check_placement()
             self._session.post_session_stats()
             left = deadline - time.monotonic()
             if left <= 0:
@@ -190,7 +198,7 @@ class Seeder:
 
     def close(self) -> None:
         """Save what a next start wants to know, and leave the swarms."""
-        self._teller.shutdown(wait=False, cancel_futures=True)
+        self._publisher.shutdown(wait=False, cancel_futures=True)
         self._session.pause()
         waiting = self._save_all()
         deadline = time.monotonic() + _CLOSE_SECONDS
@@ -204,35 +212,35 @@ class Seeder:
             for node in self._settings.dht_nodes:
                 self._session.add_dht_node(node)
 
-    def _take(self, offer: Offer) -> None:
-        held = self._held.get(offer.info_hash)
+    def _take(self, entry: Seedable) -> None:
+        held = self._held.get(entry.info_hash)
         if held is not None:
-            if held.offer != offer:
-                self._readdress(held, offer)
+            if held.entry != entry:
+                self._readdress(held, entry)
             return
-        if offer.path is not None and offer.torrent is not None:
-            parameters = whole_file(offer.torrent, offer.path)
+        if entry.path is not None and entry.torrent is not None:
+            parameters = whole_file(entry.torrent, entry.path)
         else:
-            folder = self._data(offer.info_hash)
-            resume = self._resume(offer.info_hash)
+            folder = self._data(entry.info_hash)
+            resume = self._resume(entry.info_hash)
             with storage_errors(f"write {folder}"):
                 folder.mkdir(parents=True, exist_ok=True)
                 known = resume.read_bytes() if resume.is_file() else None
-            torrent = offer.torrent or self._obtain(offer)
-            parameters = to_fetch(folder, torrent=torrent, magnet=offer.magnet, resume=known)
+            torrent = entry.torrent or self._obtain(entry)
+            parameters = to_fetch(folder, torrent=torrent, magnet=entry.magnet, resume=known)
             if known is not None:
-                parameters = with_addresses(parameters, torrent=torrent, magnet=offer.magnet)
-        self._held[offer.info_hash] = _Held(offer, self._session.add_torrent(parameters))
+                parameters = with_addresses(parameters, torrent=torrent, magnet=entry.magnet)
+        self._held[entry.info_hash] = _Held(entry, self._session.add_torrent(parameters))
 
-    def _readdress(self, held: _Held, offer: Offer) -> None:
+    def _readdress(self, held: _Held, entry: Seedable) -> None:
         """Give a running torrent that was issued again its new trackers and web seeds."""
-        today = lt.load_torrent_buffer(offer.torrent) if offer.torrent else lt.parse_magnet_uri(offer.magnet)
+        today = lt.load_torrent_buffer(entry.torrent) if entry.torrent else lt.parse_magnet_uri(entry.magnet)
         held.handle.replace_trackers([{"url": url, "tier": tier} for tier, url in enumerate(today.trackers)])
         for url in set(held.handle.url_seeds()) - set(today.url_seeds):
             held.handle.remove_url_seed(url)
         for url in today.url_seeds:
             held.handle.add_url_seed(url)
-        held.offer = offer
+        held.entry = entry
 
     def _drop(self, info_hash: str) -> None:
         self._session.remove_torrent(self._held.pop(info_hash).handle)
@@ -246,12 +254,12 @@ class Seeder:
 
     def _save_all(self) -> int:
         """Ask for the resume data of all that changed; they come as alerts. Returns how many will."""
-        asked = 0
+        requested = 0
         for held in self._held.values():
-            if held.offer.path is None and held.handle.need_save_resume_data():
+            if held.entry.path is None and held.handle.need_save_resume_data():
                 held.handle.save_resume_data(_save.save_info_dict | _save.flush_disk_cache)
-                asked += 1
-        return asked
+                requested += 1
+        return requested
 
     def _hear(self) -> int:
         """Read all alerts; returns how many of them were answers to `_save_all`."""
@@ -277,25 +285,25 @@ class Seeder:
                     pass
         return saves
 
-    def _hear_told(self) -> None:
+    def _check_placement(self) -> None:
         """Take note of how the last telling ended, if it has; without a node that took it, it is tried again soon."""
-        if self._telling is None or not self._telling[0].done():
+        if self._publishing is None or not self._publishing[0].done():
             return
-        (future, info_hash), self._telling = self._telling, None
+        (future, info_hash), self._publishing = self._publishing, None
         placed = future.result()
-        if placed.nodes and info_hash == self._told:
-            self._told_due = time.monotonic() + dht_pointer.REFRESH_SECONDS
+        if placed.nodes and info_hash == self._published_hash:
+            self._publish_due = time.monotonic() + dht_pointer.REFRESH_SECONDS
             self.pointer = dht_pointer.Pointer(info_hash, placed.seq)
 
     def _hear_pointer(self, alert: Any) -> None:
-        found = dht_pointer.answered(alert, self._asked) if self._asked else None
+        found = dht_pointer.answered(alert, self._requested_key) if self._requested_key else None
         # Nodes may hold an older item still: what was seen once is not gone back from.
         if found is not None and (self.pointer is None or found.seq >= self.pointer.seq):
             self.pointer = found
 
     def _save_now(self, handle: Any) -> None:
         held = self._held.get(str(handle.info_hashes().v1)) if handle.is_valid() else None
-        if held is not None and held.offer.path is None:
+        if held is not None and held.entry.path is None:
             handle.save_resume_data(_save.save_info_dict | _save.flush_disk_cache)
 
     def _keep(self, alert: Any) -> None:
@@ -314,7 +322,7 @@ class Seeder:
 def _status(held: _Held) -> TorrentStatus:
     found = held.handle.status()
     failed = found.errc.value() != 0
-    own = held.offer.path is not None
+    own = held.entry.path is not None
     if failed:
         state = "failed"
     elif found.is_seeding:
@@ -322,11 +330,11 @@ def _status(held: _Held) -> TorrentStatus:
     else:
         state = "damaged" if own else "fetching"
     return TorrentStatus(
-        info_hash=held.offer.info_hash,
-        name=found.name or held.offer.name,
+        info_hash=held.entry.info_hash,
+        name=found.name or held.entry.name,
         state=state,
         own=own,
-        size=found.total_wanted or held.offer.size,
+        size=found.total_wanted or held.entry.size,
         done=found.total_wanted_done,
         uploaded=found.total_payload_upload,
         downloaded=found.total_payload_download,
@@ -340,7 +348,7 @@ def _ports(ports: Iterable[int]) -> str:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_folder(folder: Path) -> Iterator[None]:
     """Hold the folder of a seeder. Raises BusyError when another one works there, StorageError when it can't be."""
     with storage_errors(f"write {folder}"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from d4c_pipeline.model.seeding import FetchPolicy
 
 
 @dataclass(frozen=True)
-class Offer:
+class Seedable:
     """A file that can be seeded. `size` in bytes; `copies`: how many places are known to hold it.
 
     `dataset` is empty for the catalogue itself. `torrent`: the `.torrent`, else `torrent_urls`: where it can be had;
@@ -34,27 +34,27 @@ class Offer:
 
 
 def chosen(
-    offers: Iterable[Offer], policy: FetchPolicy, *, held: Collection[str] = (), seeder: str = ""
-) -> tuple[Offer, ...]:
+    seedable: Iterable[Seedable], policy: FetchPolicy, *, held: Collection[str] = (), seeder: str = ""
+) -> tuple[Seedable, ...]:
     """Return the offers without a local file that the policy wants fetched, the most wanted first.
 
     Those with the fewest copies come first; among equals those in `held` (info hashes that were fetched already), then
     an order that is another one for every `seeder`, so that volunteers don't all keep the same. With a budget, each is
     taken that still fits into what the ones before it leave.
     """
-    absent = [offer for offer in offers if offer.path is None]
-    wanted = [offer for offer in absent if offer.dataset and (policy.everything or offer.dataset in policy.datasets)]
+    absent = [entry for entry in seedable if entry.path is None]
+    wanted = [entry for entry in absent if entry.dataset and (policy.everything or entry.dataset in policy.datasets)]
 
-    def rank(offer: Offer) -> tuple[int, bool, str]:
-        lot = hashlib.sha256(f"{seeder} {offer.info_hash}".encode()).hexdigest()
-        return offer.copies, offer.info_hash not in held, lot
+    def rank(entry: Seedable) -> tuple[int, bool, str]:
+        lot = hashlib.sha256(f"{seeder} {entry.info_hash}".encode()).hexdigest()
+        return entry.copies, entry.info_hash not in held, lot
 
-    taken = [offer for offer in absent if not offer.dataset]
+    taken = [entry for entry in absent if not entry.dataset]
     left = policy.budget
-    for offer in sorted(wanted, key=rank):
+    for entry in sorted(wanted, key=rank):
         if left is not None:
-            if offer.size > left:
+            if entry.size > left:
                 continue
-            left -= offer.size
-        taken.append(offer)
+            left -= entry.size
+        taken.append(entry)
     return tuple(taken)

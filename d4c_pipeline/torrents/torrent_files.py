@@ -72,11 +72,11 @@ def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) 
     return _announced(_decoded(data), web_seeds, trackers)
 
 
-def same_torrent(one: bytes, other: bytes) -> bool:
+def same_torrent(first: bytes, other: bytes) -> bool:
     """Whether two torrents differ in nothing but their web seeds and trackers; False when one is no torrent."""
     try:
         stripped = [
-            {key: value for key, value in _decoded(data).items() if key not in _ADDRESSES} for data in (one, other)
+            {key: value for key, value in _decoded(data).items() if key not in _ADDRESSES} for data in (first, other)
         ]
     except IntegrityError:
         return False

@@ -55,7 +55,10 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
             switch(deployment, dataset, vintage)
     if adopted:
         rebuild(deployment, [dataset])
-    return tuple(Adopted(one.name, str((known := deployment.ledger.deposits.of(one)) and known.doi)) for one in adopted)
+    return tuple(
+        Adopted(release.name, str((known := deployment.ledger.deposits.of(release)) and known.doi))
+        for release in adopted
+    )
 
 
 def edits(deployment: Deployment, release: Release) -> tuple[str, ...]:

@@ -75,11 +75,11 @@ def repair(
             repairer = _Repairer(deployment)
             done |= {copy.key: repairer.repair(copy) for copy in copies}
         # A copy without a source may have one by now, such as a file that a person restored.
-        good = {one.copy.sha256 for one in done.values() if one.outcome in (Outcome.RESTORED, Outcome.INTACT)}
+        good = {each.copy.sha256 for each in done.values() if each.outcome in (Outcome.RESTORED, Outcome.INTACT)}
         repairer = _Repairer(deployment)
-        for key, one in done.items():
-            if one.outcome is Outcome.NO_GOOD_COPY and one.copy.sha256 in good:
-                done[key] = repairer.repair(one.copy)
+        for key, each in done.items():
+            if each.outcome is Outcome.NO_GOOD_COPY and each.copy.sha256 in good:
+                done[key] = repairer.repair(each.copy)
     return tuple(done.values())
 
 
@@ -169,7 +169,7 @@ class _Repairer:
                 return self._take_out_of_service(copy, error.cause)
             with self._deployment.ledger.leases.hold(lease_on(copy), wait=_WAIT_SECONDS) as lease:
                 expected = expected_copies(self._deployment, {copy.dataset})
-                wanted = next((one for one in expected if one.key == copy.key), None)
+                wanted = next((each for each in expected if each.key == copy.key), None)
                 if wanted is None:
                     return RepairResult(copy, Outcome.INTACT, reason="no longer expected")
                 after = self._verifier.verify(wanted)
@@ -180,7 +180,7 @@ class _Repairer:
                 aside = self._set_aside(self._stores[copy.place], wanted, after)
         self._fixity.record([after], restored_from=source)
         if after.state is not CopyState.INTACT:
-            missed = [f"; {one.cause}" for one in self._deployment.spreading.missed if one.store == copy.place]
+            missed = [f"; {each.cause}" for each in self._deployment.spreading.missed if each.store == copy.place]
             return RepairResult(copy, Outcome.FAILED, source, aside, after.detail + "".join(missed))
         return RepairResult(copy, Outcome.RESTORED, source, aside)
 

@@ -96,7 +96,7 @@ def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequen
     known = catalogue.latest_declarations(deployment, declared)
     for family in families:
         of_today = {"publication": family.sample.publication}
-        known |= {name: one.model_copy(update=of_today) for name, one in known.items() if family.key_of(name)}
+        known |= {name: dataset.model_copy(update=of_today) for name, dataset in known.items() if family.key_of(name)}
     products: dict[tuple[str, str], list[Release]] = {}
     for release in deployment.ledger.releases.published():
         rolling = known[release.dataset].series == "rolling"
@@ -121,7 +121,7 @@ class _Retention:
                     yield _action(release, mirror, "pushed", missing)
                 continue
             held = {copy.artifact: copy.size for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
-            if gone := held | {one.artifact: one.size for one in self._given_up(release, mirror)}:
+            if gone := held | {copy.artifact: copy.size for copy in self._given_up(release, mirror)}:
                 reason = self._obstacle(release)
                 yield _action(release, mirror, "held back" if reason else "pruned", gone, reason)
 
@@ -164,7 +164,7 @@ class _Retention:
                 if left and not reason:
                     self._reach(mirror, partial(self._take, release, mirror, left, lease))
             if left:
-                sizes = {one.artifact: one.size for one in left}
+                sizes = {copy.artifact: copy.size for copy in left}
                 yield (
                     _action(release, mirror, "held back", sizes, reason)
                     if reason
@@ -195,10 +195,10 @@ class _Retention:
                 hold(self._deployment, release, artifact, local, mirror)
 
     def _take(self, release: Release, mirror: Store, copies: Sequence[PrunedCopy], lease: Lease) -> None:
-        for one in copies:
+        for copy in copies:
             lease.renew()
-            mirror.delete(one.address)
-            self._ledger.pruning.record_deleted(release, one)
+            mirror.delete(copy.address)
+            self._ledger.pruning.record_deleted(release, copy)
 
     def _missing(self, release: Release, mirror: Store) -> dict[str, int]:
         """The artifacts without a copy in `mirror` by the ledger, and their sizes; a damaged copy counts as present."""
@@ -207,7 +207,7 @@ class _Retention:
 
     def _given_up(self, release: Release, mirror: Store) -> tuple[PrunedCopy, ...]:
         pruned = self._ledger.pruning.of(release)
-        return tuple(one for one in pruned if one.store == mirror.name and one.deleted_at is None)
+        return tuple(copy for copy in pruned if copy.store == mirror.name and copy.deleted_at is None)
 
     def _obstacle(self, release: Release) -> str:
         """Why no mirror may prune a release: a file missing in the archive or damaged in the primary; else empty."""

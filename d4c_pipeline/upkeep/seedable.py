@@ -21,7 +21,7 @@ from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, to
 from d4c_pipeline.model.errors import DataError, TransientError
 from d4c_pipeline.model.release import Artifact, Release, Torrent
 from d4c_pipeline.model.secrets import sanitise
-from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.transport.hosts import Hosts
 from d4c_pipeline.workspace.deployment import Deployment
@@ -32,27 +32,27 @@ _COLUMNS = ("id", "collection", "d4c:info_hash", "d4c:magnet", "assets")
 _TIMEOUT_SECONDS = 20.0
 
 
-def offers_of_ledger(deployment: Deployment) -> list[Offer]:
+def seedable_in_ledger(deployment: Deployment) -> list[Seedable]:
     """Return every published data file, and the newest states of the catalogue, with the local files of the stores.
 
     A copy counts as local where the ledger has it as intact and its size is right; each piece is hashed before it is
     given to anybody. Raises IntegrityError when a `.torrent` is nowhere intact.
     """
-    offers = [_snapshot(deployment, snapshot.address, snapshot.size, snapshot.torrent)
+    seedable = [_snapshot(deployment, snapshot.address, snapshot.size, snapshot.torrent)
               for snapshot in deployment.ledger.torrents.snapshots()]  # fmt: skip
     for release in deployment.ledger.releases.published():
         torrents = deployment.ledger.publications.torrents(release)
         data = {artifact.name: artifact for artifact in release.data_files}
         for file, torrent in published_torrents(release, torrents):
             artifact = data[file.name.removesuffix(".torrent")]
-            offers.append(_released(deployment, release, artifact, file, torrent))
-    return offers
+            seedable.append(_released(deployment, release, artifact, file, torrent))
+    return seedable
 
 
-def _snapshot(deployment: Deployment, address: str, size: int, torrent: Torrent) -> Offer:
+def _snapshot(deployment: Deployment, address: str, size: int, torrent: Torrent) -> Seedable:
     holding = [store for store in deployment.stores if store.stat(address) == size]
     paths = [path for store in holding if (path := store.local_path(address)) is not None]
-    return Offer(
+    return Seedable(
         info_hash=torrent.info_hash,
         name=PurePosixPath(address).name,
         dataset="",
@@ -64,7 +64,9 @@ def _snapshot(deployment: Deployment, address: str, size: int, torrent: Torrent)
     )
 
 
-def _released(deployment: Deployment, release: Release, artifact: Artifact, file: Artifact, torrent: Torrent) -> Offer:
+def _released(
+    deployment: Deployment, release: Release, artifact: Artifact, file: Artifact, torrent: Torrent
+) -> Seedable:
     copies = [copy for copy in deployment.ledger.copies.of(release) if copy.artifact == artifact.name and copy.intact]
     stores = {store.name: store for store in deployment.stores}
     deposit = deployment.ledger.deposits.of(release)
@@ -75,7 +77,7 @@ def _released(deployment: Deployment, release: Release, artifact: Artifact, file
         and (path := stores[copy.store].local_path(copy.address)) is not None
         and stores[copy.store].stat(copy.address) == copy.size
     ]
-    return Offer(
+    return Seedable(
         info_hash=torrent.info_hash,
         name=artifact.name,
         dataset=release.dataset,
@@ -95,7 +97,7 @@ def _current(deployment: Deployment, torrent: Torrent) -> bytes | None:
     return None
 
 
-def offers_of_catalogue(path: Path) -> list[Offer]:
+def seedable_in_catalogue(path: Path) -> list[Seedable]:
     """Return every data file that the catalogue at `path` names; a copy is each web seed of its magnet link.
 
     Raises DataError when the file is no catalogue of ours.
@@ -105,10 +107,10 @@ def offers_of_catalogue(path: Path) -> list[Offer]:
             rows: list[dict[str, Any]] = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
         raise DataError(f"{path.name} is no catalogue ({error})", "Give the address of a stac.parquet") from error
-    return [offer for row in rows for offer in _offers(row)]
+    return [entry for row in rows for entry in _seedable_of_row(row)]
 
 
-def _offers(row: dict[str, Any]) -> Iterator[Offer]:
+def _seedable_of_row(row: dict[str, Any]) -> Iterator[Seedable]:
     assets: dict[str, Any] = {key: asset for key, asset in row["assets"].items() if asset is not None}
     for key, asset in assets.items():
         if key != "data" and not key.startswith("data-"):
@@ -120,7 +122,7 @@ def _offers(row: dict[str, Any]) -> Iterator[Offer]:
             continue
         torrent = assets.get(f"torrent{key.removeprefix('data')}", {})
         urls = [torrent.get(field) for field in ("d4c:current_href", "href", "d4c:archive_href")]
-        yield Offer(
+        yield Seedable(
             info_hash=info_hash,
             name=asset["title"],
             dataset=row["collection"],
@@ -150,7 +152,7 @@ class Downloads:
         """Close the connections."""
         self._http.close()
 
-    def catalogue(self, url: str) -> list[Offer]:
+    def catalogue(self, url: str) -> list[Seedable]:
         """Return what the catalogue at `url` offers, and the catalogue itself if it has a torrent beside it.
 
         Raises TransientError when it can't be had, DataError when it is none.
@@ -158,27 +160,27 @@ class Downloads:
         path = self._folder / "catalogue.parquet"
         fresh = path.with_name("catalogue.fresh.parquet")
         write_file(fresh, self._get(url))
-        offers = offers_of_catalogue(fresh)
+        seedable = seedable_in_catalogue(fresh)
         with storage_errors(f"write {path.name}"):
             fresh.replace(path)
-        return [*self._itself(url, path), *offers]
+        return [*self._itself(url, path), *seedable]
 
-    def last_catalogue(self) -> list[Offer]:
+    def last_catalogue(self) -> list[Seedable]:
         """Return what the catalogue offered when it could be had last; nothing before the first time."""
         path = self._folder / "catalogue.parquet"
-        return offers_of_catalogue(path) if path.is_file() else []
+        return seedable_in_catalogue(path) if path.is_file() else []
 
-    def torrent(self, offer: Offer) -> bytes | None:
+    def torrent(self, entry: Seedable) -> bytes | None:
         """Return the `.torrent` of an offer, None when none of its addresses has it. Raises StorageError."""
-        kept = self._folder / "torrents" / f"{offer.info_hash}.torrent"
-        for url in offer.torrent_urls:
+        kept = self._folder / "torrents" / f"{entry.info_hash}.torrent"
+        for url in entry.torrent_urls:
             if not self._hosts.is_well(url):
                 continue
             try:
                 content = self._get(url)
             except TransientError:  # the next address, or the swarm itself, may have it
                 continue
-            if _info_hash(content) == offer.info_hash:
+            if _info_hash(content) == entry.info_hash:
                 write_file(kept, content)
                 return content
         if not kept.is_file():
@@ -186,7 +188,7 @@ class Downloads:
         with storage_errors(f"read {kept.name}"):
             return kept.read_bytes()
 
-    def _itself(self, url: str, path: Path) -> list[Offer]:
+    def _itself(self, url: str, path: Path) -> list[Seedable]:
         """The catalogue as something to seed: where it lies as ours do, its torrent has a known address."""
         parts = urlsplit(url)
         if not parts.path.endswith(f"/{CATALOGUE_PARQUET}"):
@@ -204,7 +206,7 @@ class Downloads:
         with storage_errors(f"read {path.name}"):
             size = path.stat().st_size
         magnet = f"magnet:?xt=urn:btih:{info_hash}"
-        return [Offer(info_hash, name, "", size, 1, magnet, torrent=content)]
+        return [Seedable(info_hash, name, "", size, 1, magnet, torrent=content)]
 
     def _get(self, url: str) -> bytes:
         try:

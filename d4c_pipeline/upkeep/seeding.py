@@ -19,10 +19,10 @@ from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.torrents.dht_pointer import Pointer
 from d4c_pipeline.torrents.operator_key import OperatorKey, read_key
-from d4c_pipeline.torrents.seeder import Seeder, alone_in
-from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeder import Seeder, exclusive_folder
+from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.torrents.seeding_status import SeederStatus, metrics_served, write_status
-from d4c_pipeline.upkeep.seedable import Downloads, offers_of_catalogue, offers_of_ledger
+from d4c_pipeline.upkeep.seedable import Downloads, seedable_in_catalogue, seedable_in_ledger
 from d4c_pipeline.workspace.deployment import Deployment
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ _POINTER_SECONDS = 30.0
 class Source(Protocol):
     """Where it is known what there is to seed."""
 
-    def look(self, seeder: Seeder) -> list[Offer]:
+    def refresh(self, seeder: Seeder) -> list[Seedable]:
         """Return what there is now. Raises a D4CError when that can't be known."""
         ...
 
@@ -46,12 +46,12 @@ class LedgerSource:
         self._deployment = deployment
         self._key = key
 
-    def look(self, seeder: Seeder) -> list[Offer]:
+    def refresh(self, seeder: Seeder) -> list[Seedable]:
         """Return what the ledger says. Raises what `offers_of_ledger` raises."""
         snapshots = self._deployment.ledger.torrents.snapshots()
         if self._key is not None and snapshots:
-            seeder.tell(self._key, snapshots[0].torrent.info_hash)
-        return offers_of_ledger(self._deployment)
+            seeder.publish_pointer(self._key, snapshots[0].torrent.info_hash)
+        return seedable_in_ledger(self._deployment)
 
 
 class CatalogueSource:
@@ -62,18 +62,18 @@ class CatalogueSource:
         self._downloads = downloads
         self._seen = False
 
-    def look(self, seeder: Seeder) -> list[Offer]:
+    def refresh(self, seeder: Seeder) -> list[Seedable]:
         """Return what the catalogue offers; while it can't be had the first time, what it offered before."""
         self._downloads.forgive()
         try:
-            offers = self._downloads.catalogue(self._url)
+            seedable = self._downloads.catalogue(self._url)
         except TransientError:
             if not self._seen:
                 seeder.follow(self._downloads.last_catalogue())
                 self._seen = True
             raise
         self._seen = True
-        return offers
+        return seedable
 
 
 class KeySource:
@@ -84,12 +84,12 @@ class KeySource:
         self._kept = folder / "pointer.json"
         self._downloads = downloads
 
-    def look(self, seeder: Seeder) -> list[Offer]:
+    def refresh(self, seeder: Seeder) -> list[Seedable]:
         """Return what the newest catalogue offers. Raises TransientError while it, or where it is, is not known yet."""
         self._downloads.forgive()
         if seeder.pointer is None:
             seeder.pointer = self._remembered()
-        seeder.ask(self._public)
+        seeder.request_pointer(self._public)
         pointer = self._wait(seeder, lambda: seeder.pointer)
         if pointer is None:
             raise TransientError(
@@ -103,7 +103,7 @@ class KeySource:
                 f"The catalogue {pointer.info_hash} is not here yet: nobody who has it was found", "Wait"
             )
         itself = seeder.keeps(pointer.info_hash)
-        return [*([itself] if itself is not None else []), *offers_of_catalogue(path)]
+        return [*([itself] if itself is not None else []), *seedable_in_catalogue(path)]
 
     def _remembered(self) -> Pointer | None:
         """What the key pointed at when it was asked last; a file of another key says nothing."""
@@ -159,7 +159,7 @@ def seed(
     downloads: Downloads,
     *,
     stopped: Callable[[], bool],
-    on_look: Callable[[SeederStatus], None] = lambda _: None,
+    on_refresh: Callable[[SeederStatus], None] = lambda _: None,
 ) -> None:
     """Seed what `source` offers until `stopped`; `on_look` is told how it stands after each look.
 
@@ -167,20 +167,20 @@ def seed(
     asked again soon. Raises BusyError when another seeder works in `folder`, PermanentError when the port for metrics
     is taken, StorageError when the disk refuses.
     """
-    with alone_in(folder), closing(Seeder(settings, folder, downloads.torrent)) as seeder:
+    with exclusive_folder(folder), closing(Seeder(settings, folder, downloads.torrent)) as seeder:
         status = seeder.status()
         with (
             metrics_served(lambda: status, settings.metrics_host, settings.metrics_port)
             if settings.metrics_port
             else nullcontext()
         ):
-            look_due = status_due = 0.0
+            refresh_due = status_due = 0.0
             while not stopped():
-                if time.monotonic() >= look_due:
-                    _look(source, seeder, settings)
+                if time.monotonic() >= refresh_due:
+                    _refresh(source, seeder, settings)
                     again = _AGAIN_SECONDS if seeder.problem else settings.refresh
-                    look_due, status_due = time.monotonic() + min(again, settings.refresh), 0.0
-                    on_look(seeder.status())
+                    refresh_due, status_due = time.monotonic() + min(again, settings.refresh), 0.0
+                    on_refresh(seeder.status())
                 seeder.turn(0.5)
                 status = seeder.status()
                 if time.monotonic() >= status_due:
@@ -188,12 +188,12 @@ def seed(
                     write_status(folder, status)
 
 
-def _look(source: Source, seeder: Seeder, settings: SeedingSettings) -> None:
+def _refresh(source: Source, seeder: Seeder, settings: SeedingSettings) -> None:
     try:
-        offers = source.look(seeder)
-        seeder.follow(offers)
-        if settings.whitelist is not None and offers:
-            write_whitelist(settings.whitelist, (offer.info_hash for offer in offers))
+        seedable = source.refresh(seeder)
+        seeder.follow(seedable)
+        if settings.whitelist is not None and seedable:
+            write_whitelist(settings.whitelist, (entry.info_hash for entry in seedable))
         seeder.problem = ""
     except D4CError as error:
         seeder.problem = str(error)

@@ -23,17 +23,17 @@ BUG_REMEDY = "Look at the traceback in the log of its run and report the bug"
 
 
 @contextmanager
-def outages_told() -> Iterator[None]:
+def outages_explained() -> Iterator[None]:
     """Turn an outage (an unreachable or locked database, no memory) into an error of ours."""
     try:
         yield
     except D4CError:
         raise
     except Exception as error:  # any other error passes unchanged
-        told = database.explained(error) or shortage(error)
-        if told is None:
+        explained = database.explained(error) or shortage(error)
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def remembered(
     """
     failures = deployment.ledger.failures
     try:
-        with outages_told():
+        with outages_explained():
             yield
     except D4CError as error:
         if not unless(error):

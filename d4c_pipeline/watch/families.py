@@ -18,7 +18,7 @@ from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.open import open_members, open_source
 from d4c_pipeline.watch.failures import DISCOVER, OBSERVE, remembered
-from d4c_pipeline.watch.noticing import GLANCE, Observed, believe, named
+from d4c_pipeline.watch.noticing import GLANCE, Observed, named, record_listing
 from d4c_pipeline.workspace.deployment import Deployment
 
 _MOST_DAYS = 7
@@ -32,15 +32,15 @@ def discover(deployment: Deployment, family: Family, *, accept: bool = False) ->
     """
     with remembered(deployment, Partition(family.id, ""), DISCOVER):
         wanted = {
-            one.key: one
-            for one in open_members(family, deployment.settings.origins, patience=GLANCE).listed()
-            if any(fnmatchcase(one.key, glob) for glob in family.members.include)
-            and not any(fnmatchcase(one.key, glob) for glob in family.members.exclude)
-            and (family.members.archived or not one.archived)
+            each.key: each
+            for each in open_members(family, deployment.settings.origins, patience=GLANCE).listed()
+            if any(fnmatchcase(each.key, glob) for glob in family.members.include)
+            and not any(fnmatchcase(each.key, glob) for glob in family.members.exclude)
+            and (family.members.archived or not each.archived)
         }
-        believe(deployment, family.id, sorted(wanted), family.noticing.shrink_allowed, accept=accept)
-        deployment.ledger.members.record(family.id, {key: one.facts for key, one in wanted.items()})
-        _record(deployment, family, {key: (str(one.vintage), one.mark) for key, one in wanted.items()})
+        record_listing(deployment, family.id, sorted(wanted), family.noticing.shrink_allowed, accept=accept)
+        deployment.ledger.members.record(family.id, {key: each.facts for key, each in wanted.items()})
+        _record(deployment, family, {key: (str(each.vintage), each.mark) for key, each in wanted.items()})
         return tuple(sorted(wanted))
 
 
@@ -59,9 +59,11 @@ def observe(
     """
     moment = now or datetime.now(UTC)
     current = frozenset(partitions)
-    asked, since = _read_cursor(cursor)
-    if asked is not None and timedelta(0) <= moment - asked < timedelta(hours=family.noticing.observe_hours):
-        return Observed(f"Asked at {asked:%Y-%m-%d %H:%M} UTC", cursor or "", current)
+    requested_at, since = _read_cursor(cursor)
+    if requested_at is not None and timedelta(0) <= moment - requested_at < timedelta(
+        hours=family.noticing.observe_hours
+    ):
+        return Observed(f"Observed at {requested_at:%Y-%m-%d %H:%M} UTC", cursor or "", current)
     following = json.dumps({"asked": moment.isoformat(), "since": moment.date().isoformat()})
     with remembered(deployment, Partition(family.id, ""), OBSERVE):
         if since is None or not timedelta(0) <= moment.date() - since <= timedelta(days=_MOST_DAYS):
@@ -72,9 +74,9 @@ def observe(
         for number in range((moment.date() - since).days + 1):
             released = source.changed(since + timedelta(days=number))
             found |= {key: (str(vintage), str(vintage)) for key, vintage in released.items()}
-        changed = _record(deployment, family, {key: said for key, said in found.items() if key in current})
+        changed = _record(deployment, family, {key: state for key, state in found.items() if key in current})
     words = f"The source released {len(found)} tables since {since}"
-    words += f"; new of ours: {named(changed)}" if changed else "; nothing new of ours"
+    words += f"; members changed: {named(changed)}" if changed else "; no members changed"
     return Observed(words, following, current, changed)
 
 
@@ -106,11 +108,11 @@ def _vintage_fetched(deployment: Deployment, family: Family, key: str) -> str | 
 def _read_cursor(cursor: str | None) -> tuple[datetime | None, date | None]:
     """Return the time of the last request and the first day to request changes for; None for unreadable parts."""
     try:
-        told = json.loads(cursor or "")
-        asked, since = datetime.fromisoformat(told["asked"]), date.fromisoformat(told["since"])
+        document = json.loads(cursor or "")
+        requested_at, since = datetime.fromisoformat(document["asked"]), date.fromisoformat(document["since"])
     except (ValueError, TypeError, KeyError):
         return None, None
-    return (asked, since) if asked.tzinfo is not None else (None, None)
+    return (requested_at, since) if requested_at.tzinfo is not None else (None, None)
 
 
 def member(deployment: Deployment, family: Family, key: str) -> Dataset:

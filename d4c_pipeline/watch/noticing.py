@@ -55,9 +55,9 @@ class Round:
     def parse(cls, text: str | None) -> Round | None:
         """Parse the text of `str`; None for any other text, after which the caller starts over."""
         try:
-            told = json.loads(text or "")
-            began = datetime.fromisoformat(told["began"])
-            found = cls(began, str(told["after"]), bool(told["complete"]))
+            document = json.loads(text or "")
+            began = datetime.fromisoformat(document["began"])
+            found = cls(began, str(document["after"]), bool(document["complete"]))
         except (ValueError, TypeError, KeyError):
             return None
         return found if began.tzinfo is not None else None
@@ -96,20 +96,20 @@ def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) 
     An empty listing, or a listing that lost more than `noticing.shrink_allowed` of the last one, is refused with
     SourceError and changes nothing; `accept` accepts a shrunken listing. Raises what the source raises.
     """
-    return look(deployment, dataset, accept=accept).vintages
+    return list_served(deployment, dataset, accept=accept).vintages
 
 
-def look(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> Served:
-    """Do what `discover` does, and return the vintages with the dates that the source states differently."""
+def list_served(deployment: Deployment, dataset: Dataset, *, accept: bool = False) -> Served:
+    """Return the vintages as `discover` does, with the dates that the source states differently."""
     with remembered(deployment, Partition(dataset.id, ""), DISCOVER):
         source = open_source(dataset, deployment.settings.origins, patience=GLANCE)
         found = served(deployment, dataset, source)
-        entries = [str(one) for one in found.vintages]
-        believe(deployment, dataset.id, entries, dataset.noticing.shrink_allowed, accept=accept)
+        entries = [str(each) for each in found.vintages]
+        record_listing(deployment, dataset.id, entries, dataset.noticing.shrink_allowed, accept=accept)
         return found
 
 
-def believe(
+def record_listing(
     deployment: Deployment, subject: str, entries: Sequence[str], shrink_allowed: float, *, accept: bool = False
 ) -> None:
     """Record a listing of partitions. Raises SourceError for an empty or shrunken listing."""
@@ -119,7 +119,7 @@ def believe(
         raise SourceError(
             f"The source of {subject} {reason}",
             "Check the source; nothing was changed here"
-            + (f". If it is right, run 'd4c notice {subject} --accept'" if entries else ""),
+            + (f". If the listing is correct, run 'd4c notice {subject} --accept'" if entries else ""),
         )
     deployment.ledger.listings.record(subject, entries)
 
@@ -127,7 +127,7 @@ def believe(
 def suspicion(known: Collection[str], found: Collection[str], shrink_allowed: float) -> str | None:
     """Return why a listing is refused, None when it is accepted. `known` is the last accepted listing."""
     if not found:
-        return "lists nothing at all" + (f", and {len(known)} before" if known else "")
+        return "lists nothing" + (f", and listed {len(known)} before" if known else "")
     # By number: a source that serves only its newest vintage lists a different vintage each time.
     if len(found) < len(known) * (1 - shrink_allowed):
         return f"lists {len(found)} where it listed {len(known)} before (gone: {named(set(known) - set(found))})"
@@ -156,15 +156,15 @@ def observe(
     if dataset.fixed_vintages is None:
         # A source that serves only its newest vintage would answer with that one for any older vintage.
         if turn == Round(moment):
-            now_served = look(deployment, dataset)
+            now_served = list_served(deployment, dataset)
             restated = now_served.words
-            listed = [str(one) for one in now_served.vintages]
+            listed = [str(each) for each in now_served.vintages]
         else:
             listing = deployment.ledger.listings.of(dataset.id)
             listed = list(listing.entries if listing else ())
         current = current.intersection(listed)
     if turn.complete:
-        return Observed(f"All were asked since {turn.began:%Y-%m-%d %H:%M} UTC", str(turn), current)
+        return Observed(f"All observed since {turn.began:%Y-%m-%d %H:%M} UTC", str(turn), current)
     source = open_source(dataset, deployment.settings.origins, patience=GLANCE)
 
     recorded = deployment.ledger.observations.of(dataset.id)
@@ -184,10 +184,10 @@ def observe(
     unanswered = {key: answer for key, answer in answers.items() if isinstance(answer, D4CError)}
     changed = deployment.ledger.observations.record_seen(dataset.id, seen)
     turn = Round(turn.began, next(reversed(answers), turn.after), complete=len(answers) == len(waiting))
-    words = f"Asked about {len(answers)} of {len(current)} vintages"
-    words += f"; the source says something new of {named(changed)}" if changed else "; nothing new"
+    words = f"Observed {len(answers)} of {len(current)} vintages"
+    words += f"; changed: {named(changed)}" if changed else "; nothing new"
     words += "".join(f"; {key}: {error}" for key, error in unanswered.items())
-    remark = "; ".join(one for one in (restated, blind_words(blind) if blind else None) if one) or None
+    remark = "; ".join(each for each in (restated, blind_words(blind) if blind else None) if each) or None
     words += f"; {remark}" if remark else ""
     return Observed(words, str(turn), current, changed, unanswered, remark)
 
@@ -207,25 +207,25 @@ def named(keys: Collection[str]) -> str:
 
 def report(
     observation: Observation,
-    told: str | None,
+    reported: str | None,
     *,
     hopeless: bool,
-    told_at: Callable[[], datetime],
+    reported_at: Callable[[], datetime],
     now: datetime | None = None,
 ) -> str | None:
     """Return the data version to report to the automation for a partition that is due, None when it is not time.
 
-    `told` is the version of the last report, `told_at` its time. A change is reported at once. While the chain does not
-    succeed, the change is reported again under a new number after 2, 4, 8 and 16 hours, which repeats a run that was
-    lost or failed for a transient reason. `hopeless` says that the failure is permanent: only another change of the
+    `reported` is the version of the last report, `reported_at` its time. A change is reported at once. While the chain
+    does not succeed, the change is reported again under a new number after 2, 4, 8 and 16 hours, which repeats a run
+    that was lost or failed for a transient reason. `hopeless`: the failure is permanent, so only another change of the
     source or an operator helps.
     """
     token = (observation.seen or "")[:_TOKEN]
-    base, _, number = (told or "").partition(".")
-    if told is None or base != token:
+    base, _, number = (reported or "").partition(".")
+    if reported is None or base != token:
         return token
     times = int(number) if number.isdecimal() else 1
     if hopeless or times >= REPORTS:
         return None
-    passed = (now or datetime.now(UTC)) - told_at()
+    passed = (now or datetime.now(UTC)) - reported_at()
     return f"{token}.{times + 1}" if passed >= _FIRST_WAIT * 2 ** (times - 1) else None

@@ -27,7 +27,7 @@ def ask_now(deployment: Deployment, declared: Dataset | Family, *, accept: bool 
         if isinstance(declared, Family):
             listed = families.discover(deployment, declared, accept=accept)
         else:
-            listed = tuple(str(one) for one in noticing.discover(deployment, declared, accept=accept))
+            listed = tuple(str(each) for each in noticing.discover(deployment, declared, accept=accept))
             found = noticing.observe(deployment, declared, listed, None, budget=float("inf"))
             row["failed"] = "; ".join(f"{key}: {error}" for key, error in found.unanswered.items()) or None
             if found.remark is not None:

@@ -117,7 +117,7 @@ def held_as(
     """
     if not is_dated_by_its_files(dataset):
         return None
-    retained = [one for one in deployment.ledger.natives.vintages(dataset.id) if one != vintage]
+    retained = [each for each in deployment.ledger.natives.vintages(dataset.id) if each != vintage]
     for candidate in _candidates(retained):
         natives = deployment.ledger.natives.current(dataset.id, candidate, dataset.source.addresses(candidate))
         if _hold_the_same(deployment, dataset, candidate, _data(natives, source), _data_of(fetched, source)):
@@ -184,8 +184,8 @@ def _is_retained(
 ) -> bool | None:
     """Return whether the source serves the retained files of `vintage`; None when the marks can't show it."""
     documents = [native for native in natives if native.url == source.document]
-    said = [mark for mark in fingerprint.files if mark.url == source.document]
-    if said and [mark.etag for mark in said] != [native.etag for native in documents]:
+    stated = [mark for mark in fingerprint.files if mark.url == source.document]
+    if stated and [mark.etag for mark in stated] != [native.etag for native in documents]:
         return False
     data = _data(natives, source)
     marks = [mark for mark in fingerprint.files if mark.url != source.document]
@@ -288,7 +288,7 @@ class _Trial:
             # A failed trial decides nothing: `raw` fetches with more patience and reports the cause.
             self._failed = True
             return
-        self._fetched = [(one, sha256_of(one.path)) for one in fetched if isinstance(one, Arrived)]
+        self._fetched = [(each, sha256_of(each.path)) for each in fetched if isinstance(each, Arrived)]
 
 
 def _data(natives: Iterable[NativeFile], source: Source) -> list[NativeFile]:
@@ -296,7 +296,7 @@ def _data(natives: Iterable[NativeFile], source: Source) -> list[NativeFile]:
 
 
 def _data_of(fetched: Iterable[tuple[Arrived, str]], source: Source) -> list[tuple[Arrived, str]]:
-    return [(one, sha256) for one, sha256 in fetched if one.url != source.document]
+    return [(each, sha256) for each, sha256 in fetched if each.url != source.document]
 
 
 def _hold_the_same(
@@ -309,8 +309,8 @@ def _hold_the_same(
     held = {native.url: native for native in natives}
     return (
         bool(fetched)
-        and {one.url for one, _ in fetched} == held.keys()
-        and all(_holds(deployment, dataset, vintage, held[one.url], one, sha256) for one, sha256 in fetched)
+        and {each.url for each, _ in fetched} == held.keys()
+        and all(_holds(deployment, dataset, vintage, held[each.url], each, sha256) for each, sha256 in fetched)
     )
 
 

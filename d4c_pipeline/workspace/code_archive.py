@@ -57,11 +57,11 @@ def definition_digest(dataset: Dataset) -> str:
 
     Publication policy and checks are not among them: they don't change a release.
     """
-    said = dataset.model_dump(mode="json", exclude={"publication", "checks"})
+    fields = dataset.model_dump(mode="json", exclude={"publication", "checks"})
     if isinstance(dataset.license, DeclaredLicence):
         # The text is a file of the release, wherever the definition keeps it.
-        said["license"]["sha256"] = hashlib.sha256(dataset.license.content(dataset.folder)).hexdigest()
-    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        fields["license"]["sha256"] = hashlib.sha256(dataset.license.content(dataset.folder)).hexdigest()
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _package() -> Iterator[tuple[str, Path]]:

@@ -49,12 +49,12 @@ def load_datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
 
     Raises DefinitionError that lists every wrong field of a file, or when two files declare the same id.
     """
-    return {name: one for name, one in _load(folders).items() if isinstance(one, Dataset)}
+    return {name: each for name, each in _load(folders).items() if isinstance(each, Dataset)}
 
 
 def load_families(folders: Sequence[Path]) -> dict[str, Family]:
     """Return all families of the shipped definitions and of `folders`, by id. Errors as of `load_datasets`."""
-    return {name: one for name, one in _load(folders).items() if isinstance(one, Family)}
+    return {name: each for name, each in _load(folders).items() if isinstance(each, Family)}
 
 
 def load_definitions(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
@@ -68,13 +68,13 @@ def _load(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
         if not folder.is_dir():
             raise DefinitionError(f"The definitions folder {folder} does not exist", "Correct D4C_DEFS or --defs")
         for file in sorted(folder.rglob("defs.yaml")):
-            for one in _read(file):
-                if one.id in found:
+            for each in _read(file):
+                if each.id in found:
                     raise DefinitionError(
-                        f"{file}: the id {one.id} is declared in {found[one.id].folder} as well",
+                        f"{file}: the id {each.id} is declared in {found[each.id].folder} as well",
                         "Change the id of one of them",
                     )
-                found[one.id] = one
+                found[each.id] = each
     return dict(sorted(found.items()))
 
 
@@ -99,7 +99,7 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
 
     Raises DefinitionError naming file, line and field of everything that is wrong.
     """
-    return (one for one in _read(file) if isinstance(one, Dataset))
+    return (each for each in _read(file) if isinstance(each, Dataset))
 
 
 def _read(file: Path) -> Iterator[Dataset | Family]:
@@ -151,7 +151,7 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     elif isinstance(node, yaml.SequenceNode):
         yield from chain.from_iterable(map(_scalars, node.value))
     elif isinstance(node, yaml.MappingNode):
-        yield from chain.from_iterable(_scalars(one) for pair in node.value for one in pair)
+        yield from chain.from_iterable(_scalars(each) for pair in node.value for each in pair)
 
 
 def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type[_Model]) -> _Model:

@@ -40,23 +40,23 @@ def unknown_releases(deployment: Deployment, store: Store) -> tuple[Listed, ...]
     if facts is None:
         return ()
     ours = deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
-    if any(one.etag is not None and (one.etag, one.size) == (facts.etag, facts.size) for one in ours):
+    if any(each.etag is not None and (each.etag, each.size) == (facts.etag, facts.size) for each in ours):
         return ()
     releases = {release.id: release.name for release in deployment.ledger.releases.published()}
-    known = {(releases.get(one.release_id), one.doi) for one in deployment.ledger.deposits.all()}
-    return tuple(one for one in _listed(store.read_bytes(CATALOGUE_PARQUET)) if (one.name, one.doi) not in known)
+    known = {(releases.get(each.release_id), each.doi) for each in deployment.ledger.deposits.all()}
+    return tuple(each for each in _listed(store.read_bytes(CATALOGUE_PARQUET)) if (each.name, each.doi) not in known)
 
 
 def is_of_another_home(deployment: Deployment, store: Store, sha256: str) -> bool:
     """Return whether a file with that sha256 belongs to a release that another home published into the store."""
-    return any(multihash_sha256(sha256) in one.checksums for one in unknown_releases(deployment, store))
+    return any(multihash_sha256(sha256) in each.checksums for each in unknown_releases(deployment, store))
 
 
 def refuse_unknown_releases(deployment: Deployment, stores: Sequence[Store]) -> None:
     """Raise ForeignBytesError when the catalogue in a store lists releases that this ledger does not know."""
     for store in stores:
         if unknown := unknown_releases(deployment, store):
-            names = ", ".join(f"{one.name} ({one.doi})" for one in unknown[:_NAMED])
+            names = ", ".join(f"{each.name} ({each.doi})" for each in unknown[:_NAMED])
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
             raise ForeignBytesError(
                 f"The catalogue in store {store.name} lists releases that this ledger does not know: {names}{more}",
@@ -80,4 +80,4 @@ def _listed(content: bytes) -> tuple[Listed, ...]:
 
 
 def _checksums(assets: dict[str, Any] | None) -> list[str]:
-    return [str(one["file:checksum"]) for one in (assets or {}).values() if one and one.get("file:checksum")]
+    return [str(each["file:checksum"]) for each in (assets or {}).values() if each and each.get("file:checksum")]

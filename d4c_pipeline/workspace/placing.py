@@ -106,8 +106,8 @@ def remove_unpublished(deployment: Deployment, store: Store, address: str) -> bo
     placements = deployment.ledger.placements
     found = store.facts(address)
     if found is not None:
-        ours = [one for one in placements.at(store.name, address) if one.unpublished]
-        if not any(one.size == found.size and store.verify(address, one.size, one.sha256) for one in ours):
+        ours = [each for each in placements.at(store.name, address) if each.unpublished]
+        if not any(each.size == found.size and store.verify(address, each.size, each.sha256) for each in ours):
             return False
         store.delete(address)
     placements.forget(store.name, address)
@@ -134,7 +134,12 @@ def replace_ours(
     placements = deployment.ledger.placements
     wanted, size = _digest(source)
     make_room(
-        deployment, store, address, release.dataset, known=lambda one: one == wanted or known(one), published=published
+        deployment,
+        store,
+        address,
+        release.dataset,
+        known=lambda each: each == wanted or known(each),
+        published=published,
     )
     placements.intend(store.name, address, sha256=wanted, size=size, release=release)
     stored = store.replace(source, address, guard=guard)
@@ -175,11 +180,11 @@ def make_room(
     if facts is None:
         return
     ours = deployment.ledger.placements.at(store.name, address)
-    if any(one.etag is not None and (one.etag, one.size) == (facts.etag, facts.size) for one in ours):
+    if any(each.etag is not None and (each.etag, each.size) == (facts.etag, facts.size) for each in ours):
         return
 
     def is_ours(sha256: str | None) -> bool:
-        return sha256 is not None and (sha256 in {one.sha256 for one in ours} or known(sha256))
+        return sha256 is not None and (sha256 in {each.sha256 for each in ours} or known(sha256))
 
     if is_ours(facts.sha256):
         return

@@ -48,7 +48,7 @@ def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
     """
     placements = deployment.ledger.placements
     remove_hidden(deployment, store, release)
-    ours = {one.address: one for one in placements.of(release) if one.store == store.name}
+    ours = {each.address: each for each in placements.of(release) if each.store == store.name}
     for name in (MANIFEST_NAME, README_NAME, ITEM_NAME):
         address = release_address(release.dataset, release.vintage, release.version, name)
         if store.stat(address) is None:

@@ -32,7 +32,7 @@ class SharedName:
 
     def error(self, definitions: Mapping[str, Dataset | Family]) -> DefinitionError:
         """Return the error that names the datasets and the remedy."""
-        where = "; ".join(f"{one} in {definitions[one].folder}" for one in self.datasets if one in definitions)
+        where = "; ".join(f"{each} in {definitions[each].folder}" for each in self.datasets if each in definitions)
         return DefinitionError(
             f"Several datasets have the naming parts of {self.stem}, so each would replace the files of the others:"
             f" {where}",
@@ -42,7 +42,9 @@ class SharedName:
 
 def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, ...]:
     """Return the names that more than one definition would publish under, by name; a family stands for its members."""
-    datasets = [one.sample.model_copy(update={"id": one.id}) if isinstance(one, Family) else one for one in definitions]
+    datasets = [
+        each.sample.model_copy(update={"id": each.id}) if isinstance(each, Family) else each for each in definitions
+    ]
     # A theme or variant that reads like a vintage gives one dataset the name of another dataset's vintage.
     vintages = {_ANY}
     for dataset in datasets:
@@ -58,7 +60,7 @@ def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, .
         for vintage in _declared(dataset) or sorted(vintages):
             owners[latest_stem(name, Vintage.parse(vintage))].add(dataset.id)
     found = {tuple(sorted(ids)): stem.replace(f"_{_ANY}", "") for stem, ids in sorted(owners.items()) if len(ids) > 1}
-    return tuple(SharedName(stem, ids) for ids, stem in sorted(found.items(), key=lambda one: one[1]))
+    return tuple(SharedName(stem, ids) for ids, stem in sorted(found.items(), key=lambda each: each[1]))
 
 
 def refuse_shared_names(definitions: Iterable[Dataset | Family]) -> None:
@@ -66,7 +68,7 @@ def refuse_shared_names(definitions: Iterable[Dataset | Family]) -> None:
 
     Runs when definitions are loaded, before any step.
     """
-    known = {one.id: one for one in definitions}
+    known = {each.id: each for each in definitions}
     errors = [shared.error(known) for shared in shared_names(known.values())]
     if errors:
         raise DefinitionError(". ".join(error.cause for error in errors), errors[0].remedy)

@@ -71,14 +71,14 @@ def names_only(d4c: D4C, record: Record, *gone: str | None) -> None:
 def test_a_raised_quota_goes_on_in_another_draft_with_another_doi(invenio: D4C, fake: FakeInvenio) -> None:
     fake.state.quota = 2000
     said = invenio("publish", "places").sentence
-    assert "larger than the archive's quota: ask it for more, then begin the draft again ('d4c archive restart'" in said
-    assert "a draft keeps the quota that it was created with" in said
+    assert "exceed the archive's quota: request a larger quota, then replace the draft ('d4c archive restart'" in said
+    assert "a draft keeps the quota of its creation" in said
     (stuck,) = fake.state.drafts()
     old = stuck.doi
     assert [(one["state"], one["doi"]) for one in releases(invenio)] == [("doi_reserved", old)]
 
     fake.state.quota = 10**7
-    assert "larger than the archive's quota" in invenio("publish", "places").sentence  # the draft keeps its own
+    assert "exceed the archive's quota" in invenio("publish", "places").sentence  # the draft keeps its own
     done = invenio("archive", "restart", FIRST)
     assert (done.code, done.stderr) == (0, "")
     assert "'d4c publish places --vintage 2021' goes on with a new draft." in " ".join(done.stdout.split())

@@ -285,7 +285,7 @@ def test_a_record_joins_its_community_once(invenio: D4C, server: Server, definit
     assert [one["slug"] for one in there] == [slug]
     assert invenio.ok("publish", "places")["outcome"] == "unchanged"
     invenio.settings["D4C_ARCHIVE_COMMUNITY"] = "there-is-none-of-this-name"
-    assert "the community 'there-is-none-of-this-name' does not take it" in invenio("publish", "places").sentence
+    assert "the community 'there-is-none-of-this-name' refuses it" in invenio("publish", "places").sentence
 
 
 @pytest.mark.timeout(300)

@@ -1,1 +1,1 @@
-"""DOIs from DataCite for files that lie in our own store."""
+"""DOIs from DataCite for files in our own store."""

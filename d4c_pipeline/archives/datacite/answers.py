@@ -1,6 +1,6 @@
-"""What DataCite's REST API answers, read: a DOI and its state, lists of them, refusals in words that a person can use.
+"""Parsing of responses of DataCite's REST API: a DOI and its state, lists of DOIs, explained refusals.
 
-Which call is made when belongs to `datacite`. The answers are JSON:API documents.
+Calls belong to `client.py` and `dois.py`. The responses are JSON:API documents.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ class Doi:
     @property
     def identifier(self) -> str | None:
         """Our own alternate identifier."""
-        said = (str(entry.get("alternateIdentifier", "")) for entry in self._entries("alternateIdentifiers"))
-        return next((identifier for identifier in said if identifier.startswith(IDENTIFIER_SCHEME)), None)
+        stated = (str(entry.get("alternateIdentifier", "")) for entry in self._entries("alternateIdentifiers"))
+        return next((identifier for identifier in stated if identifier.startswith(IDENTIFIER_SCHEME)), None)
 
     @property
     def version(self) -> str | None:
-        """The version that its metadata say."""
+        """The version in its metadata."""
         return self.attributes.get("version") or None
 
     @property
     def files(self) -> dict[str, str]:
-        """The addresses of its files by their names."""
+        """The addresses of its files, by name."""
         addresses = cast("Sequence[str]", self.attributes.get("contentUrl") or ())
         return {unquote(address.rpartition("/")[2]): address for address in addresses}
 
     @property
     def versions(self) -> list[str]:
-        """The DOIs that it lists as versions of itself."""
+        """The DOIs of its versions."""
         return [
             str(entry["relatedIdentifier"]).lower()
             for entry in self._entries("relatedIdentifiers")
@@ -65,7 +65,7 @@ def concept_of(name: str) -> str:
 
 
 def number_of(name: str) -> int:
-    """Return the number of a version in its concept, from 1; 0 for a DOI that is none of our versions."""
+    """Return the number of a version in its concept, from 1; 0 for a DOI that is not a version of ours."""
     found = _VERSION.fullmatch(name)
     return int(found["number"]) if found else 0
 
@@ -77,39 +77,37 @@ def doi_body(attributes: Mapping[str, Any]) -> Body:
 
 
 def doi_of(body: Mapping[str, Any]) -> Doi:
-    """Read the answer to a request for one DOI. Raises TransientError for any other content."""
+    """Parse the response to a request for one DOI. Raises TransientError for any other content."""
     try:
         return _read(body["data"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise TransientError(
-            f"DataCite answered with something that is no DOI ({error!r})", "Try again later"
-        ) from error
+        raise TransientError(f"DataCite returned no DOI ({error!r})", "Try again later") from error
 
 
 def hits_of(body: Mapping[str, Any]) -> tuple[Doi, ...]:
-    """Read the answer to a search. Raises TransientError for any other content."""
+    """Parse the response to a search. Raises TransientError for any other content."""
     try:
         return tuple(_read(entry) for entry in body["data"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise TransientError(f"DataCite answered with no list of DOIs ({error!r})", "Try again later") from error
+        raise TransientError(f"DataCite returned no list of DOIs ({error!r})", "Try again later") from error
 
 
 def explain_refusal(refusal: Refusal) -> D4CError:
-    """Return what a refusal means to a person."""
+    """Return the explained error of a refusal."""
     if refusal.status in (401, 403):
         return NeedsPersonError(
             f"DataCite refuses {refusal.method} {refusal.path} ({refusal.status})",
             "Check D4C_ARCHIVE_ACCOUNT, its password in D4C_ARCHIVE_TOKEN and that the account has the prefix",
         )
     errors = cast("Sequence[Mapping[str, Any]]", refusal.body.get("errors") or ())
-    said = [": ".join(str(error[key]) for key in ("source", "title") if error.get(key)) for error in errors]
+    stated = [": ".join(str(error[key]) for key in ("source", "title") if error.get(key)) for error in errors]
     return PermanentError(
-        f"DataCite refuses {refusal.method} {refusal.path} ({refusal.status}: {'; '.join(said) or refusal.message})",
+        f"DataCite refuses {refusal.method} {refusal.path} ({refusal.status}: {'; '.join(stated) or refusal.message})",
         "Correct what it names in the dataset's YAML",
     )
 
 
 def _read(entry: Mapping[str, Any]) -> Doi:
     attributes = entry["attributes"]
-    # DOIs are the same in any case; DataCite keeps them in lower case.
+    # DOIs are case-insensitive; DataCite stores them in lower case.
     return Doi(str(attributes.get("doi") or entry["id"]).lower(), str(attributes.get("state") or "draft"), attributes)

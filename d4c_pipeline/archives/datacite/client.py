@@ -1,8 +1,8 @@
-"""DataCite as an archive, for those who mint DOIs of their own over files in their own store.
+"""DataCite as an archive, for operators with their own DOI prefix and the files in their own store.
 
 The DOIs of a concept follow from its first release (`<prefix>/d4c.<key>`, its versions `.v1`, `.v2`, ...), so that a
-request whose answer was lost is repeated safely. A file is uploaded by seeing that the store serves it; which files a
-record has stands in the DOI's `contentUrl`. API: https://support.datacite.org/docs/api
+request with a lost response is repeated safely. An upload verifies that the store serves the file; the DOI's
+`contentUrl` lists the files of a record. API: https://support.datacite.org/docs/api
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import RestClient
 
 _JSON_API = "application/vnd.api+json"
-_LANDING_PAGE = "README.md"  # where no page of the dataset is known
-# What the all-versions DOI takes over from the newest version.
+_LANDING_PAGE = "README.md"  # of a dataset without a page of its own
+# The attributes that the all-versions DOI copies from the newest version.
 _OF_THE_CONCEPT = (
     "contributors",
     "creators",
@@ -50,20 +50,20 @@ _OF_THE_CONCEPT = (
     "url",
 )
 
-# What only a person says of a DOI, in DataCite Fabrica.
+# Attributes that only people set, in DataCite Fabrica.
 _CURATED = ("geoLocations", "formats", "sizes")
-# DataCite leaves attributes that a request does not name as they are: what is no longer declared is emptied.
+# DataCite keeps attributes that a request does not name: attributes that are no longer declared are emptied.
 _UNSAID: Mapping[str, Any] = {"fundingReferences": [], "geoLocations": [], "formats": [], "sizes": [], "language": None}
 
 
 class DataCiteArchive:
-    """DOIs under one prefix of a repository account; safe to share between threads.
+    """DOIs under one prefix of a repository account. Thread-safe.
 
-    `locate` returns the public address of the folder, in our own store, that holds the files of the release with an
-    identifier (`urn:d4c:...`). `resolver` is where DOIs lead from.
+    `locate` returns the public address of the folder in our own store that holds the files of the release with an
+    identifier (`urn:d4c:...`). `resolver` is the address that resolves DOIs.
     """
 
-    search_lag = 0.0  # what is created is found by its name, not by a search
+    search_lag = 0.0  # new DOIs are found by name, not by a search
     reads_stores = True
 
     def __init__(
@@ -79,7 +79,7 @@ class DataCiteArchive:
         patience: Patience | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Open no connection yet. Raises PermanentError when the address can't be used."""
+        """Create the client without a connection. Raises PermanentError if the address is invalid."""
         self.name, self.test = f"datacite:{prefix}", test
         self._prefix, self._locate = prefix, locate
         self._resolver = resolver.rstrip("/")
@@ -116,22 +116,22 @@ class DataCiteArchive:
                 yield Listed(doi.name, doi.name, concept_of(doi.name), doi.identifier, number, names)
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
-        """Return our own drafts that carry `identifier`, each read again: a search may lag behind."""
+        """Return our drafts with `identifier`, each read again, since a search may be out of date."""
         found = (self.draft(name) for name in self._candidates(identifier))
         return tuple(draft for draft in found if draft is not None and draft.identifier == identifier)
 
     def find_published(self, identifier: str) -> PublishedRecord | None:
-        """Return our own published record that carries `identifier`."""
+        """Return our published record with `identifier`."""
         found = (self.read(name) for name in self._candidates(identifier))
         return next((record for record in found if record is not None and record.identifier == identifier), None)
 
     def draft(self, record_id: str) -> Draft | None:
-        """Return a DOI that is a draft, or whose publication was interrupted before its concept knew it."""
+        """Return a DOI that is a draft, or whose publication was interrupted before its concept listed it."""
         doi = self._dois.get(record_id)
         return self._as_draft(doi) if doi is not None and not self._dois.is_complete(doi) else None
 
     def read(self, record_id: str) -> PublishedRecord | None:
-        """Return a published record by its DOI; its files are measured as the store serves them."""
+        """Return a published record by its DOI, with its files as the store serves them."""
         doi = self._dois.get(record_id)
         if doi is None or not self._dois.is_complete(doi):
             return None
@@ -151,52 +151,52 @@ class DataCiteArchive:
         return self._measured(self._require(draft))
 
     def record_url(self, record_id: str) -> str | None:
-        """Return the address by which the DOI is resolved."""
+        """Return the address that resolves the DOI."""
         return f"{self._resolver}/{record_id}"
 
     def file_url(self, record_id: str, name: str) -> str | None:
-        """Return the address of a file in our own store, the DOI's first; None while it is unknown or says nothing."""
+        """Return the address of a file in our own store, preferably the DOI's; None if the DOI has no identifier."""
         doi = self._dois.get(record_id)
         if doi is None or doi.identifier is None:
             return None
         return doi.files.get(name) or self._address(doi.identifier, name)
 
     def local_path(self, record_id: str, name: str) -> Path | None:
-        """Return None: nothing of it lies on this machine."""
+        """Return None: the archive is not on this machine."""
         return None
 
     # Drafts
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:
-        """Open the first version of a new concept; safe to repeat, its DOI follows from the identifier."""
+        """Open the first version of a new concept. Safe to repeat: its DOI follows from the identifier."""
         return self._as_draft(self._dois.open(self._first(metadata.identifier), self._described(metadata)))
 
     def new_version(self, record_id: str) -> Draft:
-        """Return the concept's draft, or open one: with what the version before says, without files and version."""
+        """Return the concept's draft, or open one with the previous version's metadata, without files and version."""
         before = self._dois.get(record_id)
         if before is None or not self._dois.is_complete(before):
             raise UnknownNameError(
                 f"The archive has no published record {record_id} to make a new version of", "Check its DOI"
             )
         copied = {*_OF_THE_CONCEPT, *_CURATED, "relatedIdentifiers"} - self.own_fields
-        said = {name: value for name, value in before.attributes.items() if name in copied and value}
+        copied_attributes = {name: value for name, value in before.attributes.items() if name in copied and value}
         for number in count(number_of(record_id) + 1):
-            doi = self._dois.open(f"{concept_of(record_id)}.v{number}", said)
+            doi = self._dois.open(f"{concept_of(record_id)}.v{number}", copied_attributes)
             if not self._dois.is_complete(doi):
                 return self._as_draft(doi)
         raise AssertionError("count() has no end")
 
     @property
     def own_fields(self) -> frozenset[str]:
-        """The fields that follow from the release alone."""
+        """The fields that follow only from the release."""
         return frozenset({"alternateIdentifiers", "version", "dates", "publicationYear", "url"})
 
     def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
-        """Return metadata as the attributes that are sent."""
+        """Return metadata as DataCite's attributes."""
         return self._described(metadata)
 
     def described(self, draft: Draft) -> Mapping[str, Any]:
-        """Return the attributes of a draft that metadata may have; what DataCite adds of its own is left out."""
+        """Return the attributes of a draft that metadata may have, without those that DataCite adds."""
         known = {*_OF_THE_CONCEPT, "alternateIdentifiers", "relatedIdentifiers", "version", "dates", *_CURATED}
         return {name: value for name, value in self._require(draft).attributes.items() if name in known and value}
 
@@ -206,23 +206,23 @@ class DataCiteArchive:
         return following is not None and not self._dois.is_complete(following)
 
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
-        """Replace all metadata and read back that they are there."""
+        """Replace all metadata and verify them."""
         self._require(draft)
         self._dois.put(draft.record_id, {**_UNSAID, **self._described(metadata), **(keep or {})})
         doi = self._require(draft)
         if doi.identifier != metadata.identifier or doi.version != metadata.version:
             raise PermanentError(
                 f"DataCite did not keep the metadata of {draft.record_id} as sent",
-                "Look at the DOI in DataCite Fabrica",
+                "Check the DOI in DataCite Fabrica",
             )
         return self._as_draft(doi)
 
     def reserve_doi(self, draft: Draft) -> Draft:
-        """Return the draft: a draft DOI is reserved from its creation on."""
+        """Return the draft: its creation reserved the DOI."""
         return self._as_draft(self._require(draft))
 
     def discard(self, draft: Draft) -> None:
-        """Delete a draft DOI; one that is not there counts as deleted, and a published one stays."""
+        """Delete a draft DOI. A missing DOI counts as deleted; a published DOI stays."""
         doi = self._dois.get(draft.record_id)
         if doi is not None and doi.state == "draft":
             self._dois.delete(draft.record_id)
@@ -232,14 +232,14 @@ class DataCiteArchive:
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
         """Verify that the store serves the complete file, and add it to the DOI.
 
-        Raises StorageError when `path` can't be read, PermanentError when the store does not serve the file,
-        TransientError when it serves another size.
+        Raises StorageError if `path` can't be read, PermanentError if the store does not serve the file,
+        TransientError if it serves another size.
         """
         check_file_name(name)
         doi = self._require(draft)
         if name in doi.files:
             raise PermanentError(
-                f"Draft {draft.record_id} has a file {name} already", "Delete it from the draft before the upload"
+                f"Draft {draft.record_id} already has a file {name}", "Delete it from the draft before the upload"
             )
         if doi.identifier is None:
             raise PermanentError(f"Draft {draft.record_id} has no metadata", "Put its metadata first")
@@ -256,14 +256,14 @@ class DataCiteArchive:
         return served
 
     def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
-        """Return the draft's files: those of the version before lie at other addresses, nothing is to be taken over."""
+        """Return the draft's files. Files of the previous version have other addresses, so none are imported."""
         return self.list_files(draft)
 
     def drop_pending(self, draft: Draft) -> None:
-        """Do nothing: a file is in the DOI or not."""
+        """Do nothing: uploads are never pending."""
 
     def delete_file(self, draft: Draft, name: str) -> None:
-        """Take a file out of the DOI; one that is not there counts as deleted. The store keeps its bytes."""
+        """Remove a file from the DOI. A missing file counts as deleted. The store keeps its bytes."""
         check_file_name(name)
         doi = self._require(draft)
         if name in doi.files:
@@ -273,7 +273,7 @@ class DataCiteArchive:
     # Publication
 
     def publish(self, draft: Draft) -> PublishedRecord:
-        """Make a DOI findable, then its concept, which lists its versions. Safe to repeat until both are."""
+        """Make a DOI findable, then its concept, which lists its versions. Safe to repeat."""
         doi = self._dois.get(draft.record_id)
         if doi is None:
             raise self._no_draft(draft)
@@ -294,17 +294,17 @@ class DataCiteArchive:
         """Do nothing: DataCite has no communities."""
 
     def _publish_concept(self, newest: Doi) -> None:
-        """Let the all-versions DOI say what the newest version says, and list them all."""
+        """Update the all-versions DOI: the metadata of the newest version, and the list of all versions."""
         concept = concept_of(newest.name)
         versions = dict.fromkeys([*self._dois.open(concept, {}).versions, newest.name])
-        said = {name: value for name, value in newest.attributes.items() if name in _OF_THE_CONCEPT}
+        copied_attributes = {name: value for name, value in newest.attributes.items() if name in _OF_THE_CONCEPT}
         related = [
             {"relatedIdentifier": version, "relatedIdentifierType": "DOI", "relationType": "HasVersion"}
             for version in versions
         ]
-        self._dois.put(concept, {**said, "relatedIdentifiers": related, "event": "publish"})
+        self._dois.put(concept, {**copied_attributes, "relatedIdentifiers": related, "event": "publish"})
 
-    # What the calls share
+    # Shared by the calls
 
     def _described(self, metadata: RecordMetadata) -> dict[str, Any]:
         pages = [related.identifier for related in metadata.related if related.relation == "isdocumentedby"]
@@ -322,7 +322,7 @@ class DataCiteArchive:
         return f"{self._prefix}/d4c.{key}.v1"
 
     def _candidates(self, identifier: str) -> list[str]:
-        """The names under which a release may be: as the first of a concept, or as what a search knows of."""
+        """Return the possible names of a release: as the first version of a concept, or as found by a search."""
         found = self._dois.search(f'alternateIdentifiers.alternateIdentifier:"{identifier}"')
         return [*dict.fromkeys([self._first(identifier), *(doi.name for doi in found if number_of(doi.name))])]
 
@@ -338,7 +338,7 @@ class DataCiteArchive:
             f"The archive has no draft {draft.record_id}"
             if gone
             else f"Record {draft.record_id} is published and can't change",
-            "Reserve a DOI anew" if gone else "Make a new version of it",
+            "Reserve another DOI" if gone else "Create a new version of it",
         )
 
     def _as_draft(self, doi: Doi) -> Draft:

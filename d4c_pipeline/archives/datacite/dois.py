@@ -1,6 +1,6 @@
-"""DOIs in a DataCite account: search, read, create, change, delete, each as one call that is safe to repeat.
+"""Calls on DOIs in a DataCite account: search, read, create, change, delete. Each call is safe to repeat.
 
-The archive's drafts, records and files over them are `client.py`; answers are read by `answers.py`.
+Drafts, records and files belong to `client.py`, parsing responses to `answers.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAGE = 100
 
 
 class Dois:
-    """The DOIs under `prefix` of `account`; safe to share between threads."""
+    """The DOIs under `prefix` of `account`. Thread-safe."""
 
     def __init__(self, api: RestClient, account: str, prefix: str) -> None:
         self._api, self._account, self._prefix = api, account, prefix
@@ -47,16 +47,16 @@ class Dois:
                 return
 
     def get(self, name: str) -> Doi | None:
-        """Return a DOI, None when DataCite has none of that name."""
+        """Return the DOI `name`, None if DataCite does not have it."""
         answer = self._api.request("GET", _path(name), passing=(404,))
         return None if answer.status == 404 else doi_of(answer.body)
 
     def open(self, name: str, attributes: Mapping[str, Any]) -> Doi:
-        """Return the DOI of that name; create it as a draft when there is none. Safe to repeat."""
+        """Return the DOI `name`; create it as a draft if it does not exist. Safe to repeat."""
         doi = self.get(name)
         if doi is not None:
             return doi
-        # 422: the DOI exists by now, perhaps created by a request of ours whose answer was lost.
+        # 422: the DOI exists by now, perhaps from an earlier request with a lost response.
         self._api.request("POST", "/dois", body=doi_body({**attributes, "doi": name}), passing=(422,))
         doi = self.get(name)
         if doi is None:

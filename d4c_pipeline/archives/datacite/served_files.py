@@ -1,4 +1,4 @@
-"""Files in our own store, measured as readers get them: over HTTP, in constant memory.
+"""Measurement of files in our own store over HTTP, as readers fetch them, in constant memory.
 
 The files of a record belong to `client.py`.
 """
@@ -20,7 +20,7 @@ _BLOCK = 1 << 20
 
 
 class ServedFiles:
-    """Sizes and checksums of what a store serves; an address, being immutable, is read once unless `again` is given."""
+    """Sizes and checksums of served files. An address is immutable, so it is read once unless `again` is given."""
 
     def __init__(self, patience: Patience, pause: Callable[[float], None] = time.sleep) -> None:
         self._patience, self._pause = patience, pause
@@ -32,9 +32,9 @@ class ServedFiles:
         self._client.close()
 
     def measure(self, name: str, address: str, *, again: bool = False) -> RemoteFile:
-        """Return the size and md5 of what `address` serves; `again` repeats the read.
+        """Return the size and md5 of the file at `address`; `again` repeats the read.
 
-        Raises PermanentError when it serves nothing, TransientError when the store is unreachable.
+        Raises PermanentError if the store does not serve the file, TransientError if the store is unreachable.
         """
         if again or address not in self._known:
             self._known[address] = persist(
@@ -43,7 +43,7 @@ class ServedFiles:
         return self._known[address]
 
     def _read(self, name: str, address: str) -> RemoteFile:
-        md5 = hashlib.md5(usedforsecurity=False)  # the checksum that archives give
+        md5 = hashlib.md5(usedforsecurity=False)  # the checksum that archives state
         size = 0
         with self._client.stream("GET", address) as response:
             response.raise_for_status()
@@ -53,10 +53,10 @@ class ServedFiles:
         return RemoteFile(name, size, md5.hexdigest())
 
 
-def _explained(error: Exception, address: str, attempts: int, asked: float) -> D4CError:
+def _explained(error: Exception, address: str, attempts: int, wait_requested: float) -> D4CError:
     if isinstance(error, httpx.HTTPStatusError) and not is_retryable(error):
         return PermanentError(
             f"The store does not serve {address} (it answered {error.response.status_code})",
             "Check D4C_STORE_URL, and that the store is public",
         )
-    return explain(error, address, attempts, asked)
+    return explain(error, address, attempts, wait_requested)

@@ -1,7 +1,7 @@
-"""Reading what InvenioRDM answers: drafts, records, files, lists of errors, and whether metadata came back as sent.
+"""Parsing of InvenioRDM's responses: drafts, records, files, lists of errors, differences of metadata.
 
-Pure functions over JSON; which request is made and what follows from an answer belongs to `client.py`. The facts are
-those of a recorded walk through a running InvenioRDM 14.
+Pure functions over JSON, after recorded responses of a running InvenioRDM 14. Requests and their consequences belong to
+`client.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError
 from d4c_pipeline.transport.rest import Refusal
 
 _TAG = re.compile(r"<[^>]*>")
-# What `ftfy.fix_text` makes straight: https://ftfy.readthedocs.io/en/latest/config.html (uncurl_quotes)
+# Quotes that `ftfy.fix_text` straightens: https://ftfy.readthedocs.io/en/latest/config.html (uncurl_quotes)
 _QUOTES = {**dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"), **dict.fromkeys(range(0x201C, 0x2020), '"')}
 _MD5 = "md5:"
-# What a draft says of itself while its files are still to come; publication would refuse it, so it is not lost.
+# The error of a draft without files; publication would refuse the draft, so the error is not lost.
 _NO_FILES_YET = "files.enabled"
 
 
@@ -38,12 +38,12 @@ def draft_of(body: Mapping[str, Any], url: str | None) -> Draft:
 
 
 def record_of(body: Mapping[str, Any], url: str | None) -> PublishedRecord:
-    """Read a published record. Raises NeedsPersonError when it has no DOI: then the archive is not one for releases."""
+    """Read a published record. Raises NeedsPersonError if it has no DOI: the archive is not suited for releases."""
     doi, concept_doi = _doi(body), _doi(_object(body.get("parent")))
     if doi is None or concept_doi is None:
         raise NeedsPersonError(
             f"Record {body['id']} is published without {'a DOI' if doi is None else 'a DOI of all its versions'}",
-            "Ask the archive's managers: its DOIs have to be switched on",
+            "Ask the archive's managers to enable DOIs",
         )
     entries = cast("Mapping[str, Mapping[str, Any]]", _object(_object(body.get("files")).get("entries")))
     return PublishedRecord(
@@ -94,7 +94,7 @@ def pending_names(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_complete(entry: Mapping[str, Any]) -> bool:
-    """Return whether a file of a draft has arrived whole and was committed."""
+    """Return whether a file of a draft is complete and committed."""
     return entry.get("status") == "completed"
 
 
@@ -104,13 +104,13 @@ def file_of(entry: Mapping[str, Any]) -> RemoteFile:
 
 
 def hits_of(body: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
-    """Return a page of search results and how many there are in all."""
+    """Return a page of search results and the total number of results."""
     hits = _object(body.get("hits"))
     return cast("list[Mapping[str, Any]]", hits.get("hits") or []), int(hits.get("total") or 0)
 
 
 def errors_of(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the `errors` of an answer as `field: message`; InvenioRDM gives them also with 200 and 201."""
+    """Return the `errors` of a response as `field: message`; InvenioRDM sends them also with 200 and 201."""
     errors: Any = body.get("errors") or []
     if isinstance(errors, str):
         return (errors,)
@@ -125,50 +125,50 @@ def errors_of(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def refuse_errors(body: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    """Return `body`, or raise PermanentError when it lists errors. `what` says what was asked for."""
+    """Return `body`, or raise PermanentError if it lists errors. `what` names the request."""
     errors = errors_of(body)
     if errors:
         raise PermanentError(
             f"The archive answered {what} with errors: {'; '.join(errors)}",
-            "Correct what they name in the dataset's YAML and run again: the draft stays and takes the correction",
+            "Correct the named fields in the dataset's YAML and run again: the draft stays and is corrected",
         )
     return body
 
 
 def explain_refusal(refusal: Refusal) -> D4CError:
-    """Return what a person should read and do about a refused request."""
+    """Return the explained error of a refused request."""
     details = "; ".join(errors_of(refusal.body))
     cause = f"The archive refused {refusal.method} {refusal.path}: {refusal.message.rstrip('.')} ({refusal.status})"
     if details:
         cause = f"{cause}: {details}"
-    said = refusal.message.lower()
+    message = refusal.message.lower()
     if refusal.status in (401, 403):
-        # Seen: a wrong token makes an anonymous of its owner, who gets 403 and never 401.
+        # Observed: a wrong token counts as anonymous, so the server answers 403, never 401.
         return NeedsPersonError(
             cause,
             "Check the archive's token: it may be wrong, expired, without the scopes deposit:write and "
             "deposit:actions, or of an account that does not own the record",
         )
-    if "quota" in said or refusal.status == 413:
+    if "quota" in message or refusal.status == 413:
         return PermanentError(
             cause,
-            "The files are larger than the archive's quota: ask it for more, then begin the draft again "
-            "('d4c archive restart' with the release's name: a draft keeps the quota that it was created with), "
+            "The files exceed the archive's quota: request a larger quota, then replace the draft "
+            "('d4c archive restart' with the release's name: a draft keeps the quota of its creation), "
             "or split the dataset; then run again",
         )
-    if "invalid value" in said:
+    if "invalid value" in message:
         return PermanentError(
             cause,
-            "The archive's vocabularies do not have that id (licence, language, resource type, role; ids are in lower "
+            "The archive's vocabularies lack that id (licence, language, resource type, role; ids are in lower "
             "case): correct it in the dataset's YAML and run again",
         )
     if refusal.status in (404, 410):
         return PermanentError(cause, "Check the record's id and the archive's address, then run again")
-    return PermanentError(cause, "Correct what it names and run again: the draft stays as it is")
+    return PermanentError(cause, "Correct the cause and run again: the draft stays as it is")
 
 
 def differences(sent: object, got: object, field: str = "metadata") -> Iterator[str]:
-    """Name the fields that did not come back as sent; what the archive adds (titles of ids) is no difference.
+    """Yield the fields that the archive changed; additions of the archive (titles of ids) are no difference.
 
     Text is compared without markup, case, white space, kinds of quotes and invisible characters, in compatibility
     form: InvenioRDM passes HTML through `bleach` and every text through `ftfy.fix_text`, and normalises identifiers.
@@ -183,8 +183,8 @@ def differences(sent: object, got: object, field: str = "metadata") -> Iterator[
         if len(values) != len(other):
             yield field
             return
-        for number, (one, another) in enumerate(zip(values, other, strict=True)):
-            yield from differences(one, another, f"{field}.{number}")
+        for number, (each, counterpart) in enumerate(zip(values, other, strict=True)):
+            yield from differences(each, counterpart, f"{field}.{number}")
     elif _plain(sent) != _plain(got):
         yield field
 
@@ -193,10 +193,10 @@ def _plain(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = float(value)  # -180 and -180.0 are one longitude
+        value = float(value)  # -180 and -180.0 are equal
     text = unicodedata.normalize("NFKC", unescape(_TAG.sub(" ", str(value)))).translate(_QUOTES)
-    # Controls, zero-width characters and the like are dropped there; white space is one space here.
-    seen = "".join(one for one in text if one.isspace() or unicodedata.category(one) not in ("Cc", "Cf"))
+    # The archive drops control and zero-width characters; here white space becomes one space.
+    seen = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in ("Cc", "Cf"))
     return " ".join(seen.split()).casefold()
 
 

@@ -1,7 +1,7 @@
 """InvenioRDM's REST API as an archive: Zenodo, its sandbox and any other InvenioRDM, by address and token.
 
-Here belongs what each call does when it half-fails, and so whether it may be sent twice (a table in docs/deposits.md).
-In which order a deposit makes the calls belongs to `archives.deposit`, what a record says to `metadata.py`. API:
+This module knows the partial failures of each call, and so which calls are safe to repeat (a table in
+docs/deposits.md). The order of calls belongs to `archives.deposit`, the body of a record to `metadata.py`. API:
 https://inveniordm.docs.cern.ch/reference/rest_api_drafts_records/
 """
 
@@ -46,13 +46,13 @@ from d4c_pipeline.model.errors import NeedsPersonError, PermanentError, Transien
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.transport.rest import Answer, Repeat, RestClient, UncertainError, json_body
 
-_ACCEPT = "application/vnd.inveniordm.v1+json"  # plain JSON is answered in a legacy shape by Zenodo
+_ACCEPT = "application/vnd.inveniordm.v1+json"  # for plain JSON Zenodo sends a legacy form
 _TEST_PREFIX = "10.5072/"
 _PAGE = 100
 
 
 class InvenioArchive:
-    """An InvenioRDM at `base_url` (without `/api`), used with a personal token; safe to share between threads."""
+    """An InvenioRDM at `base_url` (without `/api`), used with a personal token. Thread-safe."""
 
     reads_stores = False
 
@@ -71,16 +71,16 @@ class InvenioArchive:
         pause: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Open no connection yet. `test` says whether its DOIs never resolve (the sandbox). `pause` waits seconds.
+        """Create the client without a connection. `test`: its DOIs never resolve (the sandbox). `pause` waits seconds.
 
-        `community`: the slug or id of the community that records are submitted to.
-        Raises PermanentError when the address can't be used.
+        `community`: the slug or id of the community that records are submitted to. Raises PermanentError if the
+        address is invalid.
         """
         self.name, self.test, self._community = name, test, community
         self._base = base_url.rstrip("/")
         self._patience, self._waits = patience or Patience(read_timeout=120.0), waits or Waits()
         self._pause = pause
-        self._funders: dict[str, bool] = {}  # ROR id -> whether the vocabulary there has it
+        self._funders: dict[str, bool] = {}  # ROR id -> whether the archive's vocabulary has it
         self._api = RestClient(
             f"{self._base}/api",
             f"Bearer {token}",
@@ -104,7 +104,7 @@ class InvenioArchive:
 
     @property
     def search_lag(self) -> float:
-        """The seconds after which a search finds what was created."""
+        """The seconds after which a search finds new drafts and records."""
         return self._waits.search
 
     def close(self) -> None:
@@ -126,29 +126,29 @@ class InvenioArchive:
                 yield listed
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
-        """Return our own drafts that carry `identifier`, each read again: a search may lag behind."""
+        """Return our drafts with `identifier`, each read again, since a search may be out of date."""
         found = (self.draft(str(body["id"])) for body in self._search(_carrying(identifier)) if not is_published(body))
         return tuple(draft for draft in found if draft is not None and draft.identifier == identifier)
 
     def find_published(self, identifier: str) -> PublishedRecord | None:
-        """Return our own published record that carries `identifier`."""
+        """Return our published record with `identifier`."""
         for body in self._search(_carrying(identifier)):
             if is_published(body) and identifier_of(body) == identifier:
                 return self.read(str(body["id"]))
         return None
 
     def draft(self, record_id: str) -> Draft | None:
-        """Return a draft by its id; the edit that somebody opened of a published record is none."""
+        """Return a draft by its id; None for an open edit of a published record."""
         body = self._draft_body(record_id)
         return None if body is None or is_published(body) else self._as_draft(body)
 
     def read(self, record_id: str) -> PublishedRecord | None:
-        """Return a published record by its id. Raises WithdrawnError when the archive took it down."""
-        # 302: the id is that of a concept and leads to its newest version
+        """Return a published record by its id. Raises WithdrawnError if the archive withdrew it."""
+        # 302: the id of a concept, which redirects to its newest version
         answer = self._api.request("GET", f"/records/{quote(record_id)}", passing=(302, 404, 410))
         if answer.status == 410:
             raise WithdrawnError(
-                f"Record {record_id} was withdrawn from {self.name}", "Ask the archive's managers what became of it"
+                f"Record {record_id} was withdrawn from {self.name}", "Ask the archive's managers for the reason"
             )
         if answer.status != 200:
             return None
@@ -160,17 +160,17 @@ class InvenioArchive:
         return f"{self._base}/records/{quote(record_id)}"
 
     def file_url(self, record_id: str, name: str) -> str | None:
-        """Return the public address of a file: the page's one, which serves ranges where the API's does not."""
+        """Return the public address of a file: that of the page, which serves ranges, unlike that of the API."""
         return f"{self._base}/records/{quote(record_id)}/files/{quote(name)}"
 
     def local_path(self, record_id: str, name: str) -> Path | None:
-        """Return None: nothing of it lies on this machine."""
+        """Return None: the archive is not on this machine."""
         return None
 
     # Drafts
 
     def create_draft(self, metadata: RecordMetadata) -> Draft:
-        """Open the draft of a new concept. An answer that was lost is looked for before a second request."""
+        """Open the draft of a new concept. After a lost response, search for the draft before a second request."""
         for attempt in count(1):
             try:
                 answer = self._api.request(
@@ -199,24 +199,24 @@ class InvenioArchive:
 
     @property
     def own_fields(self) -> frozenset[str]:
-        """The fields that follow from the release alone."""
+        """The fields that follow only from the release."""
         return frozenset({"metadata.identifiers", "metadata.version", "metadata.publication_date"})
 
     def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
-        """Return metadata as the fields that are sent."""
+        """Return metadata as InvenioRDM's fields."""
         return fields_of(self._body(metadata))
 
     def described(self, draft: Draft) -> Mapping[str, Any]:
-        """Return the fields that a draft has now."""
+        """Return the current fields of a draft."""
         return fields_of(self._require(draft))
 
     def has_open_version(self, record_id: str) -> bool:
-        """Return whether the concept of a record has an open draft: the newest record is not the newest draft then."""
+        """Return whether the concept of a record has an open draft, newer than its newest record."""
         answer = self._api.request("GET", f"/records/{quote(record_id)}", passing=(404, 410))
         return answer.status == 200 and has_newer_draft(answer.body)
 
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
-        """Replace all metadata and read them back; `pids` are left out, which keeps a reserved DOI."""
+        """Replace all metadata and verify them. The body omits `pids`, which keeps a reserved DOI."""
         sent = with_fields(self._body(metadata), keep or {})
         answer = self._api.request("PUT", _draft_path(draft), body=json_body(sent), passing=(404,))
         if answer.status == 404:
@@ -226,12 +226,12 @@ class InvenioArchive:
         if differing := list(differences(sent["metadata"], body.get("metadata"))):
             raise PermanentError(
                 f"The archive did not keep the metadata of record {draft.record_id} as sent: {', '.join(differing)}",
-                "Correct them in the dataset's YAML to what the archive takes, then run again",
+                "Correct them in the dataset's YAML to values that the archive accepts, then run again",
             )
         return self._as_draft(body)
 
     def reserve_doi(self, draft: Draft) -> Draft:
-        """Reserve the DOI, or read the one that is reserved: a second reservation answers 400."""
+        """Reserve the DOI, or return the reserved DOI: a second reservation fails with 400."""
         answer = self._api.request("POST", f"{_draft_path(draft)}/pids/doi", passing=(400, 404))
         body = answer.body if answer.status < 300 else self._require(draft)
         refuse_errors(body, f"the reservation of a DOI for record {draft.record_id}")
@@ -240,13 +240,13 @@ class InvenioArchive:
             raise refused("POST", f"{_draft_path(draft)}/pids/doi", answer)
         if reserved.doi.startswith(_TEST_PREFIX) and not self.test:
             raise NeedsPersonError(
-                f"{self._base} reserved {reserved.doi}, which never resolves, but '{self.name}' is no test archive",
+                f"{self._base} reserved {reserved.doi}, a test DOI, but '{self.name}' is not a test archive",
                 "Configure it as a sandbox, or correct its address",
             )
         return reserved
 
     def discard(self, draft: Draft) -> None:
-        """Delete a draft; one that is not there counts as deleted, and a published record stays."""
+        """Delete a draft. A missing draft counts as deleted; a published record stays."""
         if self.draft(draft.record_id) is not None:
             self._api.request("DELETE", _draft_path(draft), passing=(404,))
 
@@ -257,32 +257,32 @@ class InvenioArchive:
         return self._files.list(draft)
 
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
-        """Upload a file, streamed from disk. Raises StorageError when the file can't be read."""
+        """Upload a file, streamed from disk. Raises StorageError if the file can't be read."""
         return self._files.upload(draft, name, path)
 
     def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
-        """Link the files of the version before into a draft that has none, and return the draft's files then."""
+        """Link the files of the previous version into a draft without files, and return the draft's files."""
         return self._files.import_all(draft)
 
     def drop_pending(self, draft: Draft) -> None:
-        """Delete files that were announced and never arrived: they would block publication."""
+        """Delete incomplete files: they would block publication."""
         self._files.drop_pending(draft)
 
     def delete_file(self, draft: Draft, name: str) -> None:
-        """Delete a file of a draft; one that is not there counts as deleted."""
+        """Delete a file of a draft. A missing file counts as deleted."""
         self._files.delete(draft, name)
 
     # Publication
 
     def publish(self, draft: Draft) -> PublishedRecord:
-        """Publish a draft, which nothing undoes. An answer that was lost is waited for, not asked for again at once."""
+        """Publish a draft, which can't be undone. After a lost response, wait for the record before another request."""
         body = self._draft_body(draft.record_id)
         if body is None or is_published(body):
             record = self.read(draft.record_id)
             if record is None:
                 raise self._no_draft(draft)
             return record
-        # InvenioRDM would publish a new version with the metadata of the one before it, today's date and no version.
+        # InvenioRDM would publish a new version with the previous metadata, today's date and no version.
         if not body.get("metadata", {}).get("version"):
             raise PermanentError(f"Draft {body['id']} has no version", "Put its metadata first")
         record = self._publication.publish(draft)
@@ -291,17 +291,17 @@ class InvenioArchive:
         return record
 
     def join_community(self, record_id: str) -> None:
-        """Submit a published record to the community; included it is at once where our account curates it.
+        """Submit a published record to the community, which includes it at once if our account curates it.
 
-        Raises PermanentError when the community can't be submitted to.
+        Raises PermanentError if the community refuses submissions.
         """
         if self._community is not None:
             self._publication.submit(record_id, self._community)
 
-    # What the calls share
+    # Shared by the calls
 
     def _body(self, metadata: RecordMetadata) -> dict[str, Any]:
-        """Return the body that says `metadata`. Funders go by their ROR id where the vocabulary there has it."""
+        """Return the body for `metadata`. Funders are named by ROR id if the archive's vocabulary has it."""
         rors = {grant.ror for grant in metadata.funding if grant.ror is not None}
         for ror in sorted(rors - set(self._funders)):
             answer = self._api.request("GET", f"/funders/{quote(ror)}", passing=(404,))
@@ -309,7 +309,7 @@ class InvenioArchive:
         return to_invenio(metadata, funders={ror for ror in rors if self._funders[ror]})
 
     def _search(self, query: str) -> Iterator[Mapping[str, Any]]:
-        """Return all of the account's drafts and records that match, whichever version of their concept."""
+        """Return all matching drafts and records of the account, all versions."""
         seen = 0
         for page in count(1):
             answer = self._api.request(
@@ -328,14 +328,14 @@ class InvenioArchive:
         try:
             answer = self._api.request("GET", path, passing=(404,))
         except TransientError:
-            # On Zenodo, files that were announced and never arrived can make a draft unreadable.
+            # On Zenodo, incomplete files can make a draft unreadable.
             if not self._files.drop_pending_of_unreadable(record_id):
                 raise
             answer = self._api.request("GET", path, passing=(404,))
         return None if answer.status == 404 else refuse_errors(answer.body, f"the request for draft {record_id}")
 
     def _newborn(self, answer: Answer) -> Draft:
-        """Return a draft that was just created, or delete it when it was created with errors: nothing knows it yet."""
+        """Return a new draft, or delete it if it was created with errors: the ledger does not have it yet."""
         if errors_of(answer.body):
             self._api.request("DELETE", f"/records/{quote(str(answer.body['id']))}/draft", passing=(404,))
         return self._as_draft(refuse_errors(answer.body, "a new draft"))
@@ -352,7 +352,7 @@ class InvenioArchive:
             f"Record {draft.record_id} is published and can't change"
             if published
             else f"The archive has no draft {draft.record_id}",
-            "Make a new version of it" if published else "Reserve a DOI anew",
+            "Create a new version of it" if published else "Reserve another DOI",
         )
 
     def _as_draft(self, body: Mapping[str, Any]) -> Draft:

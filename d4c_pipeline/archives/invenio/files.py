@@ -1,7 +1,7 @@
 """The files of a draft at InvenioRDM: announced, sent, committed; imported, listed, deleted.
 
-A file's three calls can each half-fail, and bytes sent to a committed file delete it, so every pass but the first looks
-at the state of the file before it goes on. Which files a draft should have is decided by `archives.deposit`.
+Each of a file's three calls can fail half-way, and bytes sent to a committed file delete it, so every pass but the
+first reads the state of the file. The files of a draft are chosen by `archives.deposit`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from d4c_pipeline.transport.rest import Answer, Refusal, Repeat, RestClient, fil
 
 
 class DraftFiles:
-    """The files of drafts. `require` returns a draft as the archive has it, or raises what its absence means.
+    """The files of drafts. `require` returns the archive's body of a draft, or raises the error for a missing draft.
 
     `max_files` and `max_bytes` are the limits of a record.
     """
@@ -52,12 +52,12 @@ class DraftFiles:
         return complete_files(self._listed(draft))
 
     def drop_pending(self, draft: Draft) -> None:
-        """Delete files that were announced and never arrived."""
+        """Delete incomplete files."""
         for name in pending_names(self._listed(draft)):
             self.delete(draft, name)
 
     def drop_pending_of_unreadable(self, record_id: str) -> bool:
-        """The same for a draft that can't be read; says whether there were any."""
+        """Delete incomplete files of an unreadable draft. Return whether there were any."""
         files = f"/records/{quote(record_id)}/draft/files"
         pending = pending_names(self._api.request("GET", files, passing=(404,)).body)
         for name in pending:
@@ -65,24 +65,24 @@ class DraftFiles:
         return bool(pending)
 
     def delete(self, draft: Draft, name: str) -> None:
-        """Delete a file; one that is not there counts as deleted."""
+        """Delete a file. A missing file counts as deleted."""
         check_file_name(name)
         if self._api.request("DELETE", _path(draft, name), passing=(404,)).status == 404:
             self._require(draft)
 
     def import_all(self, draft: Draft) -> tuple[RemoteFile, ...]:
-        """Link the files of the version before into a draft that has none, and return the draft's files then."""
+        """Link the files of the previous version into a draft without files, and return the draft's files."""
         path = f"/records/{quote(draft.record_id)}/draft/actions/files-import"
         answer = self._api.request("POST", path, passing=(400, 404))
         if answer.status < 300:
             refuse_errors(answer.body, f"the import of files into record {draft.record_id}")
-        # 400: it has files; 404: there is no version before, or no such draft
+        # 400: the draft has files; 404: no previous version, or no such draft
         return self.list(draft)
 
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
-        """Upload a file, begun anew until it is there; a file of that name has to be deleted first (PermanentError).
+        """Upload a file, with retries. Raises PermanentError if the draft already has a file of that name.
 
-        Raises StorageError when the file can't be read.
+        Raises StorageError if the file can't be read.
         """
         check_file_name(name)
         passes = count(1)
@@ -98,27 +98,27 @@ class DraftFiles:
             raise StorageError(f"{path} can't be read: {error.strerror}", "Check disk and access, run again") from error
 
     def _pass(self, draft: Draft, name: str, path: Path, *, again: bool) -> RemoteFile:
-        """Make one pass over a file's three calls, from where an earlier pass left it."""
+        """Make one pass over a file's three calls, from the state of an earlier pass."""
         there = (self._state(draft, name) if again else None) or self._announce(draft, name)
         if there is not None and is_complete(there):
             if again:
                 return file_of(there)
             raise PermanentError(
-                f"Draft {draft.record_id} has a file {name} already", "Delete it from the draft before the upload"
+                f"Draft {draft.record_id} already has a file {name}", "Delete it from the draft before the upload"
             )
         try:
             self._took(
                 self._api.request("PUT", f"{_path(draft, name)}/content", body=file_body(path), repeat=Repeat.UNSAFE),
                 name,
             )
-        except PermanentError:  # over the quota, say: what was announced would block publication
+        except PermanentError:  # over the quota, for example: the announced file would block publication
             self.delete(draft, name)
             raise
         committed = self._api.request("POST", f"{_path(draft, name)}/commit", repeat=Repeat.UNSAFE)
         return file_of(self._took(committed, name))
 
     def _announce(self, draft: Draft, name: str) -> Mapping[str, Any] | None:
-        """Announce a file; returns its state when that was done before. Raises what it is refused for."""
+        """Announce a file. Return its state if it was announced before. Raises the error of a refusal."""
         files = f"/records/{quote(draft.record_id)}/draft/files"
         answer = self._api.request(
             "POST", files, body=json_body([{"key": name}]), repeat=Repeat.UNSAFE, passing=(400, 404)
@@ -135,9 +135,9 @@ class DraftFiles:
         return there
 
     def _took(self, answer: Answer, name: str) -> Mapping[str, Any]:
-        # Seen: bytes for a committed file are answered 200 with "errors" beside, and delete it.
+        # Observed: bytes sent to a committed file get 200 with "errors", and delete the file.
         if errors := errors_of(answer.body):
-            raise TransientError(f"The archive did not take the file {name}: {'; '.join(errors)}", "Run again")
+            raise TransientError(f"The archive did not accept the file {name}: {'; '.join(errors)}", "Run again")
         return answer.body
 
     def _state(self, draft: Draft, name: str) -> Mapping[str, Any] | None:
@@ -152,7 +152,7 @@ class DraftFiles:
 
 
 def refused(method: str, path: str, answer: Answer) -> D4CError:
-    """Return the error for an answer whose status was let pass and turned out to be a refusal."""
+    """Return the error for a response with a passing status that is a refusal."""
     return explain_refusal(Refusal(method, path, answer.status, str(answer.body.get("message", "")), answer.body))
 
 

@@ -1,7 +1,7 @@
-"""A record's metadata in InvenioRDM's words: the body that creates or replaces a draft, and our identifier read back.
+"""The mapping of a record's metadata to InvenioRDM: the body that creates or replaces a draft, and our identifier.
 
-Here belongs the mapping alone; what the metadata mean is said by `metadata`, how a body travels by the client. The ids
-are those of InvenioRDM's own vocabularies. Reference: https://inveniordm.docs.cern.ch/reference/metadata/
+The meaning of the metadata belongs to `metadata`, requests to `client.py`. Ids are from InvenioRDM's vocabularies.
+Reference: https://inveniordm.docs.cern.ch/reference/metadata/
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _LANGUAGES = {"en": "eng", "fr": _FRENCH}
 def to_invenio(
     metadata: RecordMetadata, *, licence_known: bool = True, funders: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the whole body of `POST /api/records` and of `PUT /api/records/{id}/draft`.
+    """Return the complete body of `POST /api/records` and of `PUT /api/records/{id}/draft`.
 
-    `licence_known`: whether the instance's vocabulary has the licence's id (`GET /api/vocabularies/licenses/{id}`); an
-    unknown id is refused by the instance without a word on the field, so title and address stand in for it. `funders`:
-    the ROR ids that its vocabulary of funders has; any other funder goes by name.
+    `licence_known`: whether the instance's vocabulary has the licence's id (`GET /api/vocabularies/licenses/{id}`). The
+    instance refuses an unknown id without naming the field, so title and address replace it. `funders`: the ROR ids in
+    the vocabulary of funders; any other funder is named by text.
 
-    English is the main title and description, French the translated title and a second abstract: the forms in which
-    InvenioRDM shows both and hands them on to DataCite. `pids` is left out, so that a reserved DOI stays.
+    English is the main title and description, French the translated title and a second abstract: InvenioRDM shows both
+    and passes them to DataCite. The body omits `pids`, so that a reserved DOI stays.
     """
     return {
         "access": {"record": "public", "files": "public"},
@@ -63,7 +63,7 @@ def to_invenio(
 
 
 def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a body says, field by field: `metadata.title`, ..., and `access`, `custom_fields` as a whole."""
+    """Return the fields of a body: `metadata.title`, ..., `access` and `custom_fields`."""
     metadata = cast("Mapping[str, Any]", body.get("metadata") or {})
     access = cast("Mapping[str, Any]", body.get("access") or {})
     shown = {f"metadata.{name}": value for name, value in metadata.items() if value not in (None, "", [], {})}
@@ -77,7 +77,7 @@ def fields_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_fields(body: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body in which `fields` have these values instead; None leaves a field out."""
+    """Return a body with `fields` replaced by these values; None removes a field."""
     made: dict[str, Any] = {**body, "metadata": dict(body["metadata"])}
     for name, value in fields.items():
         place, key = (made["metadata"], name.partition(".")[2]) if name.startswith("metadata.") else (made, name)
@@ -89,7 +89,7 @@ def with_fields(body: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str,
 
 
 def identifier_of(body: Mapping[str, Any]) -> str | None:
-    """Return our alternate identifier (`urn:d4c:...`) of a record or draft as InvenioRDM answers it."""
+    """Return our alternate identifier (`urn:d4c:...`) from the body of a record or draft."""
     found = body.get("metadata")
     identifiers = cast("Mapping[str, Any]", found).get("identifiers") if isinstance(found, Mapping) else None
     for entry in cast("list[Mapping[str, Any]]", identifiers or []):
@@ -103,7 +103,7 @@ def _party(party: Creator) -> dict[str, Any]:
     if not party.person and party.orcid is None:
         named: dict[str, Any] = {"type": "organizational", "name": party.name}
     else:
-        # "Family, Given"; a name without a comma is all family name, the only part that is required.
+        # "Family, Given"; a name without a comma is a family name, the only required part.
         family, _, given = party.name.partition(",")
         named = {"type": "personal", "family_name": family.strip()}
         if given.strip():
@@ -114,14 +114,14 @@ def _party(party: Creator) -> dict[str, Any]:
         for scheme, value in (("orcid", party.orcid), ("ror", None if personal else party.ror))
         if value is not None
     ]
-    said: dict[str, Any] = {"person_or_org": {**named, **({"identifiers": identifiers} if identifiers else {})}}
+    entry: dict[str, Any] = {"person_or_org": {**named, **({"identifiers": identifiers} if identifiers else {})}}
     if personal and (affiliation := party.affiliation or (party.ror and f"https://ror.org/{party.ror}")):
-        said["affiliations"] = [{"name": affiliation}]
-    return said
+        entry["affiliations"] = [{"name": affiliation}]
+    return entry
 
 
 def _box(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
-    """The bounds as GeoJSON: a point where they are one, else a polygon (InvenioRDM knows both)."""
+    """Return the bounds as GeoJSON: a point if they have no extent, else a polygon (InvenioRDM accepts both)."""
     west, south, east, north = bounds
     if (west, south) == (east, north):
         return {"type": "Point", "coordinates": [west, south]}
@@ -130,14 +130,14 @@ def _box(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
 
 
 def _rights(metadata: RecordMetadata, known: bool) -> dict[str, Any]:
-    # The vocabulary is that of SPDX: of any other licence the record says title and address itself, never both ways.
+    # The vocabulary is SPDX: for any other licence the record states title and address, never both forms.
     if known and metadata.licence.spdx is not None:
         return {"id": metadata.licence.id}
     # One language only: InvenioRDM 14 refuses a title in two ("Only one value is accepted.").
-    said: dict[str, Any] = {"title": {"en": metadata.licence.title}, "link": metadata.licence.url}
+    entry: dict[str, Any] = {"title": {"en": metadata.licence.title}, "link": metadata.licence.url}
     if metadata.licence_file is not None:
-        said["description"] = {"en": f"The text of the licence is the file {metadata.licence_file} of this record."}
-    return said
+        entry["description"] = {"en": f"The text of the licence is the file {metadata.licence_file} of this record."}
+    return entry
 
 
 def _columns(metadata: RecordMetadata) -> list[dict[str, Any]]:
@@ -148,15 +148,15 @@ def _columns(metadata: RecordMetadata) -> list[dict[str, Any]]:
 
 
 def _funding(grant: Grant, funders: Collection[str]) -> dict[str, Any]:
-    said: dict[str, Any] = {"funder": {"id": grant.ror} if grant.ror in funders else {"name": grant.funder}}
+    entry: dict[str, Any] = {"funder": {"id": grant.ror} if grant.ror in funders else {"name": grant.funder}}
     if grant.number is not None:
         award: dict[str, Any] = {"number": grant.number}
         if grant.title is not None:
             award["title"] = grant.title.model_dump()
         if grant.url is not None:
             award["identifiers"] = [{"identifier": grant.url, "scheme": "url"}]
-        said["award"] = award
-    return said
+        entry["award"] = award
+    return entry
 
 
 def _related(related: RelatedIdentifier) -> dict[str, Any]:

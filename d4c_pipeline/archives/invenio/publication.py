@@ -1,7 +1,7 @@
-"""Publication at InvenioRDM, the one call that nothing undoes, and what follows it.
+"""Publication at InvenioRDM, the only call that can't be undone, and the submission to a community.
 
-Three requests at once gave one record and two errors, and a gateway may give up long before the archive does: so the
-record is read until it says published. Whether a draft may be published is decided before, by `archives.deposit`.
+Three concurrent requests gave one record and two errors, and a gateway may time out long before the archive finishes:
+so the record is polled until it is published. `archives.deposit` decides whether to publish a draft.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from d4c_pipeline.transport.rest import Answer, Repeat, RestClient, UncertainErr
 
 @dataclass(frozen=True)
 class Waits:
-    """What is waited for besides answers; all times in seconds.
+    """Waits besides those for responses; all times in seconds.
 
-    `publish`: how long a publication whose answer was lost may take before it is asked for again, looked at every
-    `poll`. `search`: after how long a search finds what was created.
+    `publish`: the longest wait for the record after a lost response, polled every `poll`, before the request is
+    repeated. `search`: the time after which a search finds new records.
     """
 
     publish: float = 120.0
@@ -31,7 +31,7 @@ class Waits:
 
 
 class Publication:
-    """Publishing drafts. `read` returns a published record by its id, None when it is not published."""
+    """Publishes drafts. `read` returns a published record by its id, None if it is not published."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class Publication:
         self._attempts, self._waits, self._pause = attempts, waits, pause
 
     def publish(self, draft: Draft) -> PublishedRecord | None:
-        """Publish a draft and return the record; None when there is neither draft nor record.
+        """Publish a draft and return the record; None if there is neither draft nor record.
 
-        Raises PermanentError when it can't be published as it is, TransientError when it is not known to be.
+        Raises PermanentError if the archive refuses the draft, TransientError if the outcome is unknown.
         """
         path = f"/records/{quote(draft.record_id)}/draft/actions/publish"
         for attempt in count(1):
@@ -60,7 +60,7 @@ class Publication:
                 if record is None and attempt >= self._attempts:
                     raise
             else:
-                if answer.status == 404:  # somebody else was quicker, or deleted it
+                if answer.status == 404:  # published or deleted by another client
                     return self._read(draft.record_id)
                 if answer.status == 400:
                     raise self._unpublishable(draft, path, answer)
@@ -74,15 +74,15 @@ class Publication:
         raise AssertionError("count() has no end")
 
     def submit(self, record_id: str, community: str) -> None:
-        """Submit a published record to a community. Raises PermanentError when it does not take it."""
+        """Submit a published record to a community. Raises PermanentError if the community refuses it."""
         path = f"/records/{quote(record_id)}/communities"
         answer = self._api.request("POST", path, body=json_body({"communities": [{"id": community}]}), passing=(400,))
         errors = answer.body.get("errors") or ()
-        # "The record is already included", "There is already an open inclusion request": nothing is left to do.
+        # "The record is already included", "There is already an open inclusion request": already done.
         wrong = [str(error.get("message")) for error in errors if "already" not in str(error.get("message"))]
         if wrong or (answer.status == 400 and not errors):
             raise PermanentError(
-                f"Record {record_id} is published, but the community '{community}' does not take it"
+                f"Record {record_id} is published, but the community '{community}' refuses it"
                 f" ({'; '.join(wrong) or answer.body.get('message')})",
                 "Correct D4C_ARCHIVE_COMMUNITY",
                 rerun="deposit",

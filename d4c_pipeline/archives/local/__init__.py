@@ -1,1 +1,1 @@
-"""The local archive: a folder that behaves as InvenioRDM does."""
+"""The local archive: a folder that behaves like InvenioRDM."""

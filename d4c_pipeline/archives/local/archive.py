@@ -1,7 +1,7 @@
-"""The local archive: a folder that behaves like InvenioRDM, the embedded default that needs no account and no server.
+"""The local archive: a folder that behaves like InvenioRDM, the embedded default without account or server.
 
-A draft is a folder under `drafts`, a published record one under `records`; publication is one rename, so that a crash
-leaves either the one or the other. Its DOIs have DataCite's test prefix and never resolve. A file server that shows
+A draft is a folder under `drafts`, a published record a folder under `records`. Publication is one rename, so a crash
+leaves either a draft or a record. Its DOIs have DataCite's test prefix and never resolve. A file server that serves
 `records` at `<base_url>/records/` serves every published file at its `file_url`.
 """
 
@@ -50,7 +50,7 @@ _OF_ONE_VERSION = ("version", "publication_date")
 
 
 class LocalArchive:
-    """An archive in a folder; safe to use from several threads and processes at once."""
+    """An archive in a folder. Safe for concurrent threads and processes."""
 
     test = True
     search_lag = 0.0
@@ -65,7 +65,7 @@ class LocalArchive:
         max_files: int = MAX_FILES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Use the folder `root` (made when first written to), shown to readers at `base_url`."""
+        """Use the folder `root` (created by the first write), served to readers at `base_url`."""
         self.name = name
         self._root = root
         self._drafts = root / "drafts"
@@ -93,11 +93,11 @@ class LocalArchive:
             )
 
     def find_drafts(self, identifier: str) -> tuple[Draft, ...]:
-        """Return the drafts that carry `identifier`."""
+        """Return the drafts with `identifier`."""
         return tuple(self._as_draft(entry) for entry in self._all(self._drafts) if entry.identifier == identifier)
 
     def find_published(self, identifier: str) -> PublishedRecord | None:
-        """Return the published record that carries `identifier`."""
+        """Return the published record with `identifier`."""
         found = (self._as_record(entry) for entry in self._all(self._records) if entry.identifier == identifier)
         return next(found, None)
 
@@ -124,7 +124,7 @@ class LocalArchive:
         return None if self._base_url is None else f"{self._base_url}/records/{record_id}/{FILES}/{quote(name)}"
 
     def local_path(self, record_id: str, name: str) -> Path | None:
-        """Return the path of a published file, None when it is not there."""
+        """Return the path of a published file, None if it does not exist."""
         check_file_name(record_id)
         check_file_name(name)
         path = self._records / record_id / FILES / name
@@ -157,15 +157,15 @@ class LocalArchive:
 
     @property
     def own_fields(self) -> frozenset[str]:
-        """The fields that follow from the release alone."""
+        """The fields that follow only from the release."""
         return frozenset({"identifier", *_OF_ONE_VERSION})
 
     def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
-        """Return metadata as the fields that are kept."""
+        """Return metadata as stored fields."""
         return json.loads(json.dumps(metadata.to_json()))
 
     def described(self, draft: Draft) -> Mapping[str, Any]:
-        """Return the fields that a draft has now."""
+        """Return the current fields of a draft."""
         return self._draft_entry(draft).metadata
 
     def has_open_version(self, record_id: str) -> bool:
@@ -177,9 +177,9 @@ class LocalArchive:
 
     def put_metadata(self, draft: Draft, metadata: RecordMetadata, *, keep: Mapping[str, Any] | None = None) -> Draft:
         """Replace all metadata of a draft."""
-        said = {name: value for name, value in {**metadata.to_json(), **(keep or {})}.items() if value is not None}
+        fields = {name: value for name, value in {**metadata.to_json(), **(keep or {})}.items() if value is not None}
         with exclusive(self._root):
-            return self._as_draft(self._change(replace(self._draft_entry(draft), metadata=said)))
+            return self._as_draft(self._change(replace(self._draft_entry(draft), metadata=fields)))
 
     def reserve_doi(self, draft: Draft) -> Draft:
         """Reserve the DOI that follows from the draft's id."""
@@ -191,7 +191,7 @@ class LocalArchive:
         """Delete a draft with its files."""
         folder = self._drafts / draft.record_id
         with exclusive(self._root), writing(folder):
-            # The JSON goes first: whatever a crash leaves of the rest is no draft any more.
+            # The JSON goes first: the rest of the folder after a crash is not a draft.
             if folder.exists():
                 (folder / JSON).unlink(missing_ok=True)
                 shutil.rmtree(folder)
@@ -199,7 +199,7 @@ class LocalArchive:
     # Files
 
     def upload(self, draft: Draft, name: str, path: Path) -> RemoteFile:
-        """Copy a file into a draft, measured on the way."""
+        """Copy a file into a draft, and measure it in the same read."""
         check_file_name(name)
         with exclusive(self._root):
             self._check_room(self._draft_entry(draft), name, path)
@@ -218,7 +218,7 @@ class LocalArchive:
         return arrived
 
     def import_files(self, draft: Draft) -> tuple[RemoteFile, ...]:
-        """Link the files of the version before into a draft that has none."""
+        """Link the files of the previous version into a draft without files."""
         with exclusive(self._root):
             entry = self._draft_entry(draft)
             if not entry.files and entry.index > 1:
@@ -226,14 +226,14 @@ class LocalArchive:
                 ours, theirs = self._drafts / entry.record_id / FILES, self._records / before.record_id / FILES
                 with writing(ours):
                     for name in before.files:
-                        (ours / name).unlink(missing_ok=True)  # of an import that was killed before its entry
+                        (ours / name).unlink(missing_ok=True)  # from an import killed before its entry
                         os.link(theirs / name, ours / name)
                     sync_folder(ours)
                 entry = self._change(replace(entry, files=before.files))
             return self._files(self._drafts, entry)
 
     def drop_pending(self, draft: Draft) -> None:
-        """Delete what interrupted uploads left behind."""
+        """Delete the files of interrupted uploads."""
         with exclusive(self._root):
             folder = self._drafts / self._draft_entry(draft).record_id / INCOMING
             with writing(folder):
@@ -245,7 +245,7 @@ class LocalArchive:
         check_file_name(name)
         with exclusive(self._root):
             entry = self._draft_entry(draft)
-            # The entry goes first: a file without one is not listed and not published.
+            # The entry goes first: a file without an entry is neither listed nor published.
             self._change(replace(entry, files={key: file for key, file in entry.files.items() if key != name}))
             path = self._drafts / entry.record_id / FILES / name
             with writing(path):
@@ -254,7 +254,7 @@ class LocalArchive:
     # Publication
 
     def publish(self, draft: Draft) -> PublishedRecord:
-        """Publish a draft by one rename; returns the record as it is when that has happened before."""
+        """Publish a draft by one rename. Return the existing record if it is already published."""
         with exclusive(self._root):
             before = self._entry(self._records, draft.record_id)
             if before is not None:
@@ -291,7 +291,7 @@ class LocalArchive:
     def _check_room(self, entry: Entry, name: str, path: Path) -> None:
         if name in entry.files:
             raise PermanentError(
-                f"Draft {entry.record_id} has a file {name} already", "Delete it from the draft before the upload"
+                f"Draft {entry.record_id} already has a file {name}", "Delete it from the draft before the upload"
             )
         sizes = {file.name: file.size for file in entry.files.values()}
         with writing(path):
@@ -330,10 +330,10 @@ class LocalArchive:
                 yield entry
 
     def _add(self, entry: Entry) -> Entry:
-        """Make a draft's folder complete under another name, then rename: it appears with its JSON or not at all."""
+        """Complete a draft's folder under another name, then rename it: it appears with its JSON or not at all."""
         unborn = self._drafts / f".{entry.record_id}"
         with writing(unborn):
-            for dead in self._drafts.glob(".*"):  # of a process that was killed right here
+            for dead in self._drafts.glob(".*"):  # from a process killed at this point
                 shutil.rmtree(dead)
             unborn.mkdir()
             (unborn / FILES).mkdir()
@@ -377,7 +377,7 @@ class LocalArchive:
 
 
 def _new_id() -> str:
-    # 50 random bits: two homes that never heard of each other don't mint the same test DOI; a second use of an id
-    # in one archive would fail at the folder's creation.
+    # 50 random bits: two independent homes don't mint the same test DOI. A second use of an id in one archive would
+    # fail at the folder's creation.
     text = "".join(secrets.choice(_ALPHABET) for _ in range(10))
     return f"{text[:5]}-{text[5:]}"

@@ -1,6 +1,6 @@
-"""A record of the local archive on disk: its JSON, written atomically, its files, and the lock around every change.
+"""A record of the local archive on disk: its JSON, written atomically, its files, and the lock for every change.
 
-What a record may do belongs to `archive.py`.
+The rules of drafts and records belong to `archive.py`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """A draft or record as its JSON has it. Which of the two it is, only the folder it lies in says.
+    """The JSON of a draft or record. Its folder decides which of the two it is.
 
-    `index` counts the versions of a concept from 1. `metadata` is what `RecordMetadata.to_json` gives.
+    `index` counts the versions of a concept from 1. `metadata` is the result of `RecordMetadata.to_json`.
     """
 
     record_id: str
@@ -47,12 +47,12 @@ class Entry:
         return self.metadata.get("identifier")
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is written to disk."""
+        """Return the JSON document."""
         return {**vars(self), "metadata": dict(self.metadata), "files": [vars(file) for file in self.files.values()]}
 
     @classmethod
     def read(cls, path: Path) -> Entry | None:
-        """Read an entry, None when there is none. Raises IntegrityError when the file is not one."""
+        """Read an entry, None without a file. Raises IntegrityError if the file is not an entry."""
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
             files = {file["name"]: RemoteFile(**file) for file in value.pop("files")}
@@ -63,13 +63,13 @@ class Entry:
             raise StorageError(f"{path} can't be read: {error.strerror}", "Check disk and access") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(
-                f"{path} is no record of the local archive ({error})", "Restore it from a backup"
+                f"{path} is not a record of the local archive ({error})", "Restore it from a backup"
             ) from error
 
 
 @contextmanager
 def writing(path: Path) -> Generator[None, None, None]:
-    """Turn the system's refusals (full or read-only disk, no access) into StorageError."""
+    """Turn an OSError (full or read-only disk, no access) into a StorageError."""
     try:
         yield
     except OSError as error:
@@ -90,13 +90,16 @@ def exclusive(root: Path) -> Generator[None, None, None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may hold the handle too: closing ours would not do
+        fcntl.flock(handle, fcntl.LOCK_UN)  # a forked child may hold the handle too: closing it would not release it
         os.close(handle)
 
 
 def write_entry(folder: Path, entry: Entry) -> None:
-    """Write an entry's JSON beside, then rename: readers see the old one or the new one. Wants the lock."""
-    temporary = folder / f".{JSON}"  # one name: what a killed process left is overwritten
+    """Write an entry's JSON to a temporary file, then rename it: readers see the old or the new entry.
+
+    The caller holds the lock.
+    """
+    temporary = folder / f".{JSON}"  # a fixed name: the file of a killed process is overwritten
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(entry.to_json(), file, ensure_ascii=False, indent=1)
         file.flush()
@@ -115,7 +118,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def new_incoming(folder: Path, name: str) -> Path:
-    """Return a new path for an upload of file `name`, and delete what a killed upload of that file left behind."""
+    """Return a new path for an upload of file `name`, and delete the files of killed uploads of it."""
     key = uuid.uuid5(uuid.NAMESPACE_OID, name).hex
     with writing(folder):
         for dead in folder.glob(f"{key}.*"):
@@ -126,9 +129,9 @@ def new_incoming(folder: Path, name: str) -> Path:
 def copy_in(path: Path, target: Path, name: str) -> RemoteFile:
     """Copy a file to the new file `target` in one read and return its size and md5.
 
-    Raises TransientError when the file changes meanwhile, StorageError when the disk refuses.
+    Raises TransientError if the file changes meanwhile, StorageError if the disk refuses.
     """
-    md5 = hashlib.md5(usedforsecurity=False)  # the checksum that InvenioRDM gives
+    md5 = hashlib.md5(usedforsecurity=False)  # the checksum that InvenioRDM states
     size = 0
     with writing(target), path.open("rb") as source, target.open("xb") as sink:
         while chunk := source.read(_CHUNK):
@@ -143,7 +146,7 @@ def copy_in(path: Path, target: Path, name: str) -> RemoteFile:
 
 
 def leave_only(folder: Path, entry: Entry) -> None:
-    """Make the files of a draft read-only and remove what an interrupted upload or deletion left behind."""
+    """Make the files of a draft read-only and remove the files of interrupted uploads and deletions."""
     if (folder / INCOMING).exists():
         shutil.rmtree(folder / INCOMING)
     for path in (folder / FILES).iterdir():

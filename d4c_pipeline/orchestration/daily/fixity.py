@@ -67,8 +67,8 @@ def fixity_asset(declared: Sequence[Dataset | Family]) -> dg.AssetsDefinition:
 def _results(
     deployment: Deployment, declared: Sequence[Dataset | Family], found: Audit, repairs: Sequence[RepairResult]
 ) -> list[dg.MaterializeResult | dg.AssetCheckResult]:
-    restored = [one for one in repairs if one.outcome is Outcome.RESTORED]
-    left = [one for one in repairs if one.outcome not in _GOOD]
+    restored = [result for result in repairs if result.outcome is Outcome.RESTORED]
+    left = [result for result in repairs if result.outcome not in _GOOD]
     archived = [finding for finding in found.lost if finding.copy.kind is CopyKind.ARCHIVE]
     seeds = [finding for finding in found.lost if finding.copy.kind is CopyKind.WEB_SEED]
     short = shortfalls(deployment, declared)
@@ -91,7 +91,7 @@ def _results(
         ),
         _check(
             COPIES_INTACT,
-            [*(_repair_line(one) for one in left), *(_repair_line(one) for one in restored)],
+            [*(_repair_line(result) for result in left), *(_repair_line(result) for result in restored)],
             dg.AssetCheckSeverity.ERROR if left else dg.AssetCheckSeverity.WARN,
             expected="every copy in a store with the published bytes",
             actual=f"{len(restored) + len(left)} lost, {len(restored)} restored, {len(left)} not",
@@ -118,7 +118,7 @@ def _results(
         ),
         _check(
             ENOUGH_COPIES,
-            [str(one) for one in short],
+            [str(result) for result in short],
             dg.AssetCheckSeverity.WARN,
             expected="the required number of copies (D4C_COPIES, or publication.copies in the YAML)",
             actual=f"{len(short)} releases have fewer",
@@ -153,11 +153,11 @@ def _check(
     )
 
 
-def _repair_line(one: RepairResult) -> str:
-    aside = f", the damaged bytes moved to {one.quarantine}" if one.quarantine else ""
-    if one.outcome is Outcome.RESTORED:
-        return f"{one.copy}: restored from {one.source}{aside}"
-    return f"{one.copy}: {one.outcome.value}{aside}; {one.reason}"
+def _repair_line(result: RepairResult) -> str:
+    aside = f", the damaged bytes moved to {result.quarantine}" if result.quarantine else ""
+    if result.outcome is Outcome.RESTORED:
+        return f"{result.copy}: restored from {result.source}{aside}"
+    return f"{result.copy}: {result.outcome.value}{aside}; {result.reason}"
 
 
 def _sentence(finding: Verification) -> str:

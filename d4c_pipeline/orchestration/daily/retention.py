@@ -42,12 +42,12 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
         attempt = context.op_execution_context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = retention.apply(opened, datasets, families)
-        refused = [one for one in done if one.action in retention.REFUSED]
+        refused = [action for action in done if action.action in retention.REFUSED]
         return dg.MaterializeResult(
             metadata={
-                "pruned": sum(one.action == "pruned" for one in done),
-                "pushed": sum(one.action == "pushed" for one in done),
-                "freed": sum(one.size for one in done if one.action == "pruned"),
+                "pruned": sum(action.action == "pruned" for action in done),
+                "pushed": sum(action.action == "pushed" for action in done),
+                "freed": sum(action.size for action in done if action.action == "pruned"),
                 "actions": _listed(done),
             },
             check_results=[
@@ -70,8 +70,9 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
 
 def _listed(done: Sequence[RetentionAction]) -> dg.MetadataValue:
     lines = [
-        f"- {one.release} on {one.mirror}: {one.action}, {one.files} files{f', {one.reason}' if one.reason else ''}"
-        for one in done
+        f"- {action.release} on {action.mirror}: {action.action}, {action.files} files"
+        + (f", {action.reason}" if action.reason else "")
+        for action in done
     ]
     return dg.MetadataValue.md("\n".join(lines) or "none")
 

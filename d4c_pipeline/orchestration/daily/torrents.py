@@ -32,14 +32,14 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
         attempt = context.op_execution_context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = follow_copies(opened, datasets)
-        remarks = [f"{one.artifact}: {remark}" for one in done for remark in one.remarks]
-        remarks += [f"{one.artifact}: no address serves it" for one in done if not one.torrent.web_seeds]
+        remarks = [f"{result.artifact}: {remark}" for result in done for remark in result.remarks]
+        remarks += [f"{result.artifact}: no address serves it" for result in done if not result.torrent.web_seeds]
         return dg.AssetCheckResult(
             passed=not remarks,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "torrents": len(done),
-                "reissued": sum(one.changed for one in done),
+                "reissued": sum(result.changed for result in done),
                 "problems": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks[:_SHOWN]) or "none"),
                 "remedy": "Check the server at the address; the check adds it again once it serves the file"
                 if remarks

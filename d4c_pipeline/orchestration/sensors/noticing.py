@@ -179,12 +179,12 @@ def reports(
     for partition, observation in due.items():
         if partition in busy:
             continue
-        told = tags.get(partition, {}).get(_DATA_VERSION)
+        reported = tags.get(partition, {}).get(_DATA_VERSION)
         version = noticing.report(
             observation,
-            told,
+            reported,
             hopeless=partition in hopeless,
-            told_at=lambda partition=partition: _told_at(instance, key, partition),
+            reported_at=lambda partition=partition: _reported_at(instance, key, partition),
         )
         if version is not None:
             found[partition] = (version, observation)
@@ -207,7 +207,7 @@ def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection
     )
 
 
-def _told_at(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> datetime:
+def _reported_at(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> datetime:
     latest = instance.fetch_observations(dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition]), limit=1)
     return datetime.fromtimestamp(latest.records[0].timestamp, UTC)
 

@@ -131,7 +131,7 @@ def test_a_foreign_draft_in_the_concept_asks_for_a_person(
     foreign = archive.new_version(archive.find_published(first.identifier).record_id)
     archive.put_metadata(foreign, metadata("foreign"))
 
-    with pytest.raises(NeedsPersonError, match=f"foreign draft open.*{foreign.record_id}"):
+    with pytest.raises(NeedsPersonError, match=f"open foreign draft.*{foreign.record_id}"):
         place.publish(second)
     archive.discard(foreign)
     place.publish(second)
@@ -143,7 +143,9 @@ def test_a_lost_draft_is_opened_anew_by_reserving(home: Homes) -> None:
     with closing(place.ledger()) as ledger:
         first = deposit.reserve(ledger, place.archive(), release, place.metadata(release))
         place.archive().discard(place.archive().draft(first.record_id))
-        with pytest.raises(PermanentError, match=r"no draft .* any more\. Run 'd4c publish provinces --vintage 2021'"):
+        with pytest.raises(
+            PermanentError, match=r"no longer has the draft .*\. Run 'd4c publish provinces --vintage 2021'"
+        ):
             deposit.complete(ledger, place.archive(), release, place.staged("0.1.0"), place.metadata(release))
         second = deposit.reserve(ledger, place.archive(), release, place.metadata(release))
     assert second.record_id != first.record_id
@@ -205,10 +207,10 @@ def test_a_staged_file_that_changed_is_not_published(home: Homes) -> None:
     data = place.staged("0.1.0")["data.parquet"]
     size = data.stat().st_size
     data.write_bytes(b"x" * size)
-    with pytest.raises(IntegrityError, match=r"staged file data\.parquet is not what the ledger has"):
+    with pytest.raises(IntegrityError, match=r"staged file data\.parquet differs from the ledger's record"):
         place.publish(release)
     data.write_bytes(b"short")
-    with pytest.raises(IntegrityError, match=r"staged file data\.parquet is not what the ledger has"):
+    with pytest.raises(IntegrityError, match=r"staged file data\.parquet differs from the ledger's record"):
         place.publish(release)
     assert place.records() == []
     data.write_bytes(b"first release")
@@ -233,7 +235,7 @@ def test_a_file_that_arrived_broken_is_deleted_and_sent_again(home: Homes) -> No
             return super().upload(draft, name, path)
 
     lossy = Lossy(place.folder / "archive", "http://127.0.0.1:8763")
-    with pytest.raises(TransientError, match=r"data\.parquet did not arrive whole"):
+    with pytest.raises(TransientError, match=r"data\.parquet is incomplete"):
         place.publish(release, archive=lossy)
     assert lossy.list_files(lossy.find_drafts(release.identifier)[0]) == ()
     place.publish(release, archive=lossy)
@@ -292,7 +294,7 @@ def test_a_deposit_stays_in_its_archive(home: Homes) -> None:
             lambda: deposit.reserve(ledger, other, release, place.metadata(release)),
             lambda: deposit.abandon(ledger, other, release),
         ):
-            with pytest.raises(NeedsPersonError, match="begun in archive 'local', not 'other'"):
+            with pytest.raises(NeedsPersonError, match="is in archive 'local', not 'other'"):
                 call()
 
 

@@ -190,7 +190,7 @@ def test_errors_beside_metadata_name_the_field(fake: FakeInvenio, archive: Inven
         archive.put_metadata(draft, metadata(version="0.2.0"))
     assert str(caught.value) == (
         f"The archive answered the metadata of record {draft.record_id} with errors: metadata.injected: Something is "
-        "wrong. Correct what they name in the dataset's YAML and run again: the draft stays and takes the correction."
+        "wrong. Correct the named fields in the dataset's YAML and run again: the draft stays and takes the correction."
     )
 
 
@@ -267,7 +267,9 @@ def test_more_than_the_quota_is_told_and_leaves_nothing_pending(
     fake.state.quota = 1000
     (tmp_path / "large").write_bytes(b"x" * 1001)
     draft = archive.create_draft(metadata())
-    with pytest.raises(PermanentError, match=r"quota exceeded \(400\)\. .* ask it for more, .* or split the dataset"):
+    with pytest.raises(
+        PermanentError, match=r"quota exceeded \(400\)\. .* request a larger quota, .* or split the dataset"
+    ):
         archive.upload(draft, "large.bin", tmp_path / "large")
     assert fake.state.records[draft.record_id].files == {}
 
@@ -285,7 +287,7 @@ def test_names_with_letters_of_all_kinds_arrive(archive: InvenioArchive, metadat
 def test_a_test_doi_in_a_production_archive_is_refused(fake: FakeInvenio, metadata: Metadata) -> None:
     with closing(make(fake, test=False)) as archive:
         draft = archive.create_draft(metadata())
-        with pytest.raises(NeedsPersonError, match=r"10\.5072/zenodo\.2, which never resolves, but 'fake' is no test"):
+        with pytest.raises(NeedsPersonError, match=r"10\.5072/zenodo\.2, a test DOI, but 'fake' is not a test"):
             archive.reserve_doi(draft)
 
 

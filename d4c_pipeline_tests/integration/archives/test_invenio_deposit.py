@@ -109,7 +109,7 @@ def test_what_an_interrupted_upload_left_behind_does_not_block(place: InvenioHom
 
 def test_bytes_that_are_damaged_at_the_archive_are_deleted_and_sent_again(place: InvenioHome, release: Release) -> None:
     place.fake.state.corrupting = 1
-    with pytest.raises(TransientError, match=r"The file data\.parquet did not arrive whole at fake\. Run again"):
+    with pytest.raises(TransientError, match=r"The file data\.parquet is incomplete at fake\. Run again"):
         place.publish(release)
     assert [one.files for one in place.fake.state.drafts()] == [{}]
 
@@ -141,8 +141,8 @@ def test_a_draft_that_was_deleted_is_told_and_reserved_anew(any_place: Home) -> 
     with closing(any_place.ledger()) as ledger, pytest.raises(PermanentError) as caught:
         deposit.complete(ledger, any_place.archive(), release, files, any_place.metadata(release))
     assert str(caught.value) == (
-        f"The archive has no draft {draft.record_id} of {release.name} any more. Run 'd4c publish provinces --vintage "
-        "2021': it reserves one and makes anew what names it."
+        f"The archive no longer has the draft {draft.record_id} of {release.name}. Run 'd4c publish provinces "
+        "--vintage 2021': it reserves a DOI and rebuilds the files that state it."
     )
 
     assert any_place.publish(release).record_id != draft.record_id
@@ -158,7 +158,7 @@ def test_a_foreign_draft_in_the_concept_asks_for_a_person(any_place: Home, metad
     with pytest.raises(NeedsPersonError) as caught:
         any_place.publish(second)
     assert str(caught.value) == (
-        f"The concept of {second.name} has a foreign draft open: {foreign.url}. "
+        f"The concept of {second.name} has an open foreign draft: {foreign.url}. "
         "Publish or delete that draft at the archive, then run again."
     )
 
@@ -211,7 +211,7 @@ def test_a_licence_the_archive_does_not_know_is_told(
         with pytest.raises(PermanentError) as caught:
             place.publish(release)
     assert str(caught.value) == (
-        "The archive refused POST /records: Invalid value cc-by-4.0 (400). The archive's vocabularies do not have that "
+        "The archive refused POST /records: Invalid value cc-by-4.0 (400). The archive's vocabularies lack that "
         "id (licence, language, resource type, role; ids are in lower case): correct it in the dataset's YAML and run "
         "again."
     )
@@ -221,11 +221,11 @@ def test_a_licence_the_archive_does_not_know_is_told(
 
 def test_a_quota_that_was_raised_holds_for_another_draft(place: InvenioHome, release: Release) -> None:
     place.fake.state.quota = 20
-    with pytest.raises(PermanentError, match="ask it for more, then begin the draft again"):
+    with pytest.raises(PermanentError, match="request a larger quota, then replace the draft"):
         place.publish(release)
 
     place.fake.state.quota = 10**6
-    with pytest.raises(PermanentError, match="larger than the archive's quota"):
+    with pytest.raises(PermanentError, match="exceed the archive's quota"):
         place.publish(release)  # a draft keeps the quota that it was created with
     (draft,) = place.fake.state.drafts()
     draft.quota = 10**6  # what an archive's manager can do for one draft

@@ -128,7 +128,9 @@ def test_a_wrong_token_is_told(place: LaneHome, metadata: Metadata) -> None:
 
 def test_a_licence_that_is_unknown_there_is_told(place: LaneHome, metadata: Metadata) -> None:
     wrong = replace(metadata(), licence=Licence("no-such-licence", "X", "No such licence", "https://example.org/"))
-    with pytest.raises(PermanentError, match=r"Invalid value no-such-licence \(400\)\. The archive's vocabularies do"):
+    with pytest.raises(
+        PermanentError, match=r"Invalid value no-such-licence \(400\)\. The archive's vocabularies lack"
+    ):
         place.archive().create_draft(wrong)
 
 
@@ -139,7 +141,9 @@ def test_more_than_the_quota_is_told_and_leaves_nothing_pending(
         file.truncate(70_000_000)  # the lane's quota is 64 MB
     archive = place.archive()
     draft = archive.create_draft(metadata())
-    with pytest.raises(PermanentError, match=r"quota exceeded \(400\)\. .* ask it for more, .* or split the dataset"):
+    with pytest.raises(
+        PermanentError, match=r"quota exceeded \(400\)\. .* request a larger quota, .* or split the dataset"
+    ):
         archive.upload(draft, "large.bin", tmp_path / "large")
     (tmp_path / "small").write_bytes(b"hello")
     archive.upload(draft, "small.bin", tmp_path / "small")
@@ -160,7 +164,7 @@ def test_names_with_letters_of_all_kinds_arrive(place: LaneHome, metadata: Metad
 
 def test_a_staged_file_that_differs_is_no_release(place: LaneHome, release: Release) -> None:
     (place.staged("0.1.0")["data.parquet"]).write_bytes(b"x" * 16)
-    with pytest.raises((IntegrityError, TransientError), match=r"data\.parquet is not what the ledger has"):
+    with pytest.raises((IntegrityError, TransientError), match=r"data\.parquet differs from the ledger's record"):
         place.publish(release)
 
 
@@ -172,7 +176,7 @@ def test_a_foreign_draft_in_the_concept_asks_for_a_person(
     foreign = archive.new_version(str(record))
     archive.put_metadata(foreign, metadata("foreign"))
     second = place.plan("0.1.1", uuid.uuid4().bytes)
-    with pytest.raises(NeedsPersonError, match=rf"has a foreign draft open: {foreign.url}\. Publish or delete"):
+    with pytest.raises(NeedsPersonError, match=rf"has an open foreign draft: {foreign.url}\. Publish or delete"):
         place.publish(second)
     archive.discard(foreign)
     assert place.publish(second).state.value == "published"
@@ -185,6 +189,6 @@ def test_a_draft_that_was_deleted_is_told_and_reserved_anew(place: LaneHome, rel
         assert draft is not None
         place.archive().discard(draft)
         files = place.staged("0.1.0")
-        with pytest.raises(PermanentError, match=r"has no draft \d+ of .* any more\. Run 'd4c publish provinces"):
+        with pytest.raises(PermanentError, match=r"no longer has the draft \d+ of .*\. Run 'd4c publish provinces"):
             deposit.complete(ledger, place.archive(), release, files, place.metadata(release))
     assert place.publish(release).record_id != known.record_id

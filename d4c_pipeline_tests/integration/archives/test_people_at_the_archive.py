@@ -109,7 +109,7 @@ def test_a_draft_that_somebody_opened_by_hand_is_left_as_it_is(place: InvenioHom
     before = (dict(ana.metadata), dict(ana.files))
     second = place.plan("0.1.1", b"second release")
     for _ in range(2):
-        with pytest.raises(NeedsPersonError, match=rf"has a foreign draft open: .*/records/{ana.id}"):
+        with pytest.raises(NeedsPersonError, match=rf"has an open foreign draft: .*/records/{ana.id}"):
             place.publish(second)
         assert (dict(the_draft(place).metadata), dict(the_draft(place).files)) == before
 

@@ -29,7 +29,7 @@ from d4c_pipeline.services.embedded import mounts
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.torrents.torrent_files import web_seeds_of
 from d4c_pipeline.torrents.web_seeds import SeedVerdict
-from d4c_pipeline.upkeep.seedable import offers_of_ledger
+from d4c_pipeline.upkeep.seedable import seedable_in_ledger
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
@@ -180,7 +180,7 @@ def test_a_release_that_waits_is_served_to_nobody_and_its_approval_lets_everybod
     # Nothing that is told to anybody names where it lies: torrent, item, the seeder, what the UI and errors show.
     made = place.chain.results["torrent"].torrents[f"{release.name}.parquet"]
     assert made.web_seeds[0] == f"{place.url}/releases/places/2021/v0.1.0-beta/{release.name}.parquet"
-    assert offers_of_ledger(place.chain.opened) == []
+    assert seedable_in_ledger(place.chain.opened) == []
     assert release.token not in json.dumps(place.chain.results["stac_item"])
     assert release.token not in repr(release)
     assert str(PermanentError(f"Can't read hidden/{release.token}/a")) == "Can't read hidden/***/a."

@@ -73,7 +73,7 @@ def test_what_changed_is_published_and_what_did_not_is_left_alone(daemon: Daemon
     daemon.project.origin.put(f"{HOST}/places_2022.geojson", corrected(), LATER)
     early = daemon.tick("observe_places")
     assert reported(early) == {}
-    assert "All were asked since" in str(early.skip_reason)
+    assert "All observed since" in str(early.skip_reason)
     assert set(reported(ask_again(daemon))) == {"2022"}
     assert daemon.asked_for() == {"2022": set(STEPS)}
     assert daemon.project.materialize("places", "2022").success
@@ -223,7 +223,7 @@ def test_an_empty_or_shrunken_listing_is_refused_and_remembered(
     listing: Callable[..., object] = lambda *_, **__: type("Listing", (), {"discover": lambda _: listed})()  # noqa: E731
     monkeypatch.setenv("D4C_HOME", str(discovered.project.home))
     monkeypatch.setattr(noticing, "open_source", listing)
-    with pytest.raises(SourceError, match=r"lists (nothing at all, and 2 before|1 where it listed 2 before)"):
+    with pytest.raises(SourceError, match=r"lists (nothing, and listed 2 before|1 where it listed 2 before)"):
         discovered.tick("discover_places")
     assert discovered.project.instance.get_dynamic_partitions("places_vintages") == []
     with discovered.project.opened() as deployment:
@@ -295,7 +295,7 @@ def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
     told = {key: value.value for key, value in first.metadata.items()}
     assert told["reason"] == "Not published yet"
     assert told["published from"] == "none"
-    assert "Asked about 2 of 2 vintages; the source says something new of 2021, 2022" in str(result.skip_reason)
+    assert "Observed 2 of 2 vintages; changed: 2021, 2022" in str(result.skip_reason)
 
 
 def test_observing_by_hand_does_the_same(daemon: Daemon) -> None:

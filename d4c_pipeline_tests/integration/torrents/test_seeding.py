@@ -26,8 +26,8 @@ from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.torrents import dht_pointer, dht_put
 from d4c_pipeline.torrents.operator_key import make_key
 from d4c_pipeline.torrents.pieces import hash_pieces, piece_size_for
-from d4c_pipeline.torrents.seeder import Seeder, alone_in
-from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeder import Seeder, exclusive_folder
+from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.torrents.seeding_session import open_session
 from d4c_pipeline.torrents.seeding_status import TorrentStatus
 from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
@@ -46,8 +46,8 @@ def made(path: Path, seed: str, size: int = 3_000_000) -> TorrentFile:
     return torrent_of(pieces, path.name, web_seeds=[], trackers=[], comment="", created=CREATED)
 
 
-def offered(torrent: TorrentFile, path: Path | None, *, size: int, copies: int = 1, name: str = "a") -> Offer:
-    return Offer(torrent.info_hash, name, "places", size, copies, torrent.magnet, torrent.data, path=path)
+def offered(torrent: TorrentFile, path: Path | None, *, size: int, copies: int = 1, name: str = "a") -> Seedable:
+    return Seedable(torrent.info_hash, name, "places", size, copies, torrent.magnet, torrent.data, path=path)
 
 
 class Swarm:
@@ -185,15 +185,19 @@ def test_a_torrent_that_was_issued_again_gets_its_new_addresses(swarm: Swarm, tm
 @pytest.mark.parametrize("bad", [b"", b"nothing"])
 def test_an_offer_whose_torrent_is_none_is_an_error_in_words(swarm: Swarm, tmp_path: Path, bad: bytes) -> None:
     seeder = swarm.add(ALL, "seeder")
-    offer = Offer("ab" * 20, "a", "places", 1, 1, "magnet:?", torrent=bad or None)
+    offer = Seedable("ab" * 20, "a", "places", 1, 1, "magnet:?", torrent=bad or None)
     with pytest.raises(IntegrityError, match="What should be a torrent is none"):
         seeder.follow([offer])
 
 
 def test_one_folder_has_one_seeder(tmp_path: Path) -> None:
-    with alone_in(tmp_path), pytest.raises(BusyError, match="Another seeder works in"), alone_in(tmp_path):
+    with (
+        exclusive_folder(tmp_path),
+        pytest.raises(BusyError, match="Another seeder works in"),
+        exclusive_folder(tmp_path),
+    ):
         pass
-    with alone_in(tmp_path):
+    with exclusive_folder(tmp_path):
         pass
 
 
@@ -274,7 +278,7 @@ def in_the_dht(session: Any) -> bool:
 
 
 def answers(session: Any, public: bytes, seconds: float = 20) -> list[Any]:
-    dht_pointer.ask(session, public)
+    dht_pointer.request(session, public)
     deadline = time.monotonic() + seconds
     found: list[Any] = []
     while time.monotonic() < deadline:
@@ -295,20 +299,20 @@ def test_a_key_points_at_the_newest_and_never_back(swarm: Swarm, tmp_path: Path)
     operator, node, reader = (swarm.add(ALONE, name) for name in ("operator", "node", "reader"))
     swarm.until(lambda: all(seeder.status().dht_nodes for seeder in (operator, node, reader)))
     first, second = os.urandom(20).hex(), os.urandom(20).hex()
-    operator.tell(key, first)
+    operator.publish_pointer(key, first)
     swarm.until(lambda: operator.pointer)
-    reader.ask(key.public)
+    reader.request_pointer(key.public)
     swarm.until(lambda: reader.pointer)
     assert reader.pointer is not None
     assert reader.pointer.info_hash == first
-    operator.tell(key, second)
+    operator.publish_pointer(key, second)
     swarm.until(lambda: operator.pointer and operator.pointer.info_hash == second)
-    reader.ask(key.public)
+    reader.request_pointer(key.public)
     swarm.until(lambda: reader.pointer and reader.pointer.info_hash == second)
     assert reader.pointer.seq == operator.pointer.seq > 1  # pyright: ignore[reportOptionalMemberAccess]
     # Whoever saw a newer one does not follow an older one, whatever a node still holds.
     reader.pointer = dht_pointer.Pointer("ff" * 20, 99)
-    reader.ask(key.public)
+    reader.request_pointer(key.public)
     swarm.until(lambda: True)
     for _ in range(10):
         reader.turn(0.05)
@@ -331,7 +335,7 @@ def test_the_item_is_what_bep_44_says_and_foreign_ones_say_nothing(tmp_path: Pat
     there = [("localhost", session.listen_port()) for session in sessions]
     where = dht_pointer.whereabouts(sessions[1], there)
     gone = replace(where, nodes=(*where.nodes, ("no-such-host.invalid", 1), ("127.0.0.1", 9)))
-    placed = dht_pointer.tell(gone, key, info_hash.hex())
+    placed = dht_pointer.publish(gone, key, info_hash.hex())
     assert (placed.seq, placed.nodes) == (1, 3)
     found = answers(sessions[2], key.public)[-1]
     # BEP 46: the value is a dictionary with the info hash; BEP 44: the signature is over salt, seq and v as they stand
@@ -344,8 +348,8 @@ def test_the_item_is_what_bep_44_says_and_foreign_ones_say_nothing(tmp_path: Pat
     assert dht_pointer.answered(found, stranger.public) is None
     assert dht_pointer.answered(answers(sessions[2], stranger.public)[-1], stranger.public) is None
     # The same again keeps its number, another has the next, and what is no pointer says nothing.
-    assert dht_pointer.tell(where, key, info_hash.hex()).seq == 1
-    assert dht_pointer.tell(dht_pointer.whereabouts(sessions[1]), key, "ab" * 20).seq == 2
+    assert dht_pointer.publish(where, key, info_hash.hex()).seq == 1
+    assert dht_pointer.publish(dht_pointer.whereabouts(sessions[1]), key, "ab" * 20).seq == 2
     assert dht_put.put(there, stranger, b"no info hash", dht_pointer.SALT, name=where.name).nodes == 3
     assert dht_pointer.answered(answers(sessions[2], stranger.public)[-1], stranger.public) is None
 

@@ -20,7 +20,7 @@ from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.torrents.operator_key import make_key
-from d4c_pipeline.upkeep.seedable import offers_of_catalogue, offers_of_ledger
+from d4c_pipeline.upkeep.seedable import seedable_in_catalogue, seedable_in_ledger
 from d4c_pipeline.upkeep.seeding import write_whitelist
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
 from d4c_pipeline_tests.support.ports import free_port
@@ -167,10 +167,10 @@ def test_with_the_public_key_alone_the_collection_is_found(chain: Chain, tmp_pat
 
 def test_offers_of_ledger_and_catalogue_are_of_the_same_files(chain: Chain, tmp_path: Path) -> None:
     chain.run()
-    snapshot, ours = offers_of_ledger(chain.opened)
+    snapshot, ours = seedable_in_ledger(chain.opened)
     path = chain.opened.primary.local_path(CATALOGUE_PARQUET)
     assert path is not None
-    (theirs,) = offers_of_catalogue(path)
+    (theirs,) = seedable_in_catalogue(path)
     assert (theirs.info_hash, theirs.name, theirs.dataset, theirs.size, theirs.magnet) == (
         ours.info_hash, ours.name, "places", ours.size, ours.magnet
     )  # fmt: skip
@@ -180,11 +180,11 @@ def test_offers_of_ledger_and_catalogue_are_of_the_same_files(chain: Chain, tmp_
     assert theirs.torrent_urls[0] == chain.opened.primary.url(f"torrents/{ours.name.removesuffix('.parquet')}.torrent")
     assert ours.path is not None
     ours.path.unlink()
-    _, lost = offers_of_ledger(chain.opened)
+    _, lost = seedable_in_ledger(chain.opened)
     assert lost.path is None
     (tmp_path / "no.parquet").write_bytes(b"no catalogue")
     with pytest.raises(DataError, match="is no catalogue"):
-        offers_of_catalogue(tmp_path / "no.parquet")
+        seedable_in_catalogue(tmp_path / "no.parquet")
 
 
 def test_the_whitelist_is_written_when_it_changes(tmp_path: Path) -> None:

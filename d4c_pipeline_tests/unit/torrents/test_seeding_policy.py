@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_pipeline.model.seeding import FetchPolicy
-from d4c_pipeline.torrents.seeding_policy import Offer, chosen
+from d4c_pipeline.torrents.seeding_policy import Seedable, chosen
 
 GB = 10**9
 
 
-def offer(number: int, *, copies: int = 1, size: int = GB, dataset: str = "a", path: Path | None = None) -> Offer:
+def offer(number: int, *, copies: int = 1, size: int = GB, dataset: str = "a", path: Path | None = None) -> Seedable:
     info_hash = f"{number:040x}"
-    return Offer(info_hash, f"{number}.parquet", dataset, size, copies, f"magnet:?xt=urn:btih:{info_hash}", path=path)
+    return Seedable(
+        info_hash, f"{number}.parquet", dataset, size, copies, f"magnet:?xt=urn:btih:{info_hash}", path=path
+    )
 
 
-def names(offers: tuple[Offer, ...]) -> list[str]:
+def names(offers: tuple[Seedable, ...]) -> list[str]:
     return [one.name.removesuffix(".parquet") for one in offers]
 
 

@@ -58,8 +58,8 @@ def test_a_round_ends_and_the_next_one_begins_in_time(known: Round, hours: float
 
 
 def test_an_empty_or_shrunken_listing_is_not_believed() -> None:
-    assert suspicion([], [], 0.5) == "lists nothing at all"
-    assert suspicion(["a", "b"], [], 0.5) == "lists nothing at all, and 2 before"
+    assert suspicion([], [], 0.5) == "lists nothing"
+    assert suspicion(["a", "b"], [], 0.5) == "lists nothing, and listed 2 before"
     assert suspicion(["a", "b", "c"], ["a", "b"], 0.0) == "lists 2 where it listed 3 before (gone: c)"
     many = [f"{number:08}" for number in range(8000)]
     assert suspicion(many, many[400:], 0.05) is None
@@ -80,9 +80,11 @@ def never() -> datetime:
 
 
 def test_a_change_is_told_at_once() -> None:
-    assert report(observed(), None, hopeless=False, told_at=never) == "a" * 16
-    assert report(observed(), "b" * 16, hopeless=False, told_at=never) == "a" * 16
-    assert report(observed(), f"{'b' * 16}.5", hopeless=True, told_at=never) == "a" * 16, "another change gives hope"
+    assert report(observed(), None, hopeless=False, reported_at=never) == "a" * 16
+    assert report(observed(), "b" * 16, hopeless=False, reported_at=never) == "a" * 16
+    assert report(observed(), f"{'b' * 16}.5", hopeless=True, reported_at=never) == "a" * 16, (
+        "another change gives hope"
+    )
 
 
 def test_what_did_not_go_through_is_told_again_less_and_less_often() -> None:
@@ -92,7 +94,7 @@ def test_what_did_not_go_through_is_told_again_less_and_less_often() -> None:
         """The next version and after how many hours it is told; None when that is never."""
         for hours in range(200):
             moment = NOON + timedelta(hours=hours)
-            version = report(observed(), told, hopeless=False, told_at=lambda: NOON, now=moment)
+            version = report(observed(), told, hopeless=False, reported_at=lambda: NOON, now=moment)
             if version is not None:
                 return version, hours
         return None
@@ -105,4 +107,4 @@ def test_what_did_not_go_through_is_told_again_less_and_less_often() -> None:
 
 
 def test_what_is_hopeless_is_told_once() -> None:
-    assert report(observed(), "a" * 16, hopeless=True, told_at=never) is None
+    assert report(observed(), "a" * 16, hopeless=True, reported_at=never) is None
