@@ -55,7 +55,9 @@ def ours(name: str, file: Path, out: Path, **more: Any) -> None:
     """What a build does but for the profile."""
     from d4c_pipeline.model.vintage import Vintage
     from d4c_pipeline.processing.build import convert
+    from d4c_pipeline.sandbox import allocator
 
+    allocator.keep_freed_memory()  # as the process of a build does
     declared = {"crs_out": _SOURCE_CRS[name]} if name in _SOURCE_CRS else {}
     work = _fresh(out.with_suffix(".work"))
     convert(dataset(name, **{**declared, **more}), Vintage.parse("2021"), [file], work / "data.parquet", inputs={})

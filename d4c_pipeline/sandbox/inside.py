@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from d4c_pipeline.sandbox import activity, failures, reach, system
+from d4c_pipeline.sandbox import activity, allocator, failures, reach, system
 from d4c_pipeline.sandbox.wire import Request
 
 
@@ -55,6 +55,7 @@ def _become(request: Request, answer: int, said: int, dump: int) -> None:
     time.tzset()
     os.chdir(request.reach.scratch)
     system.bound()
+    allocator.keep_freed_memory()
     faulthandler.enable(dump, all_threads=True)
     activity.listen(lambda what: _write(answer, " ".join(what.split()) + "\n"))
 
