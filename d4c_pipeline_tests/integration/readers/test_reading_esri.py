@@ -30,10 +30,10 @@ def read(
     folder: Path, fields: list[Row], rows: list[Row], processing: Processing = TABLE, **head: Any
 ) -> tuple[Any, Row]:
     shape = {"geometryType": "esriGeometryPoint", "spatialReference": {"wkid": 4326}}
-    told = {**(shape if processing is VECTOR else {"fieldAliases": {}}), "objectIdFieldName": "OBJECTID", **head}
+    document = {**(shape if processing is VECTOR else {"fieldAliases": {}}), "objectIdFieldName": "OBJECTID", **head}
     geometry = {"geometry": {"x": 1, "y": 2}} if processing is VECTOR else {}
     features = [{"attributes": row, **geometry} for row in rows]
-    (folder / "layer.json").write_text(json.dumps({**told, "fields": fields, "features": features}))
+    (folder / "layer.json").write_text(json.dumps({**document, "fields": fields, "features": features}))
     work = folder / "work"
     work.mkdir()
     native = delivery.read(processing, [folder / "layer.json"], work)

@@ -71,14 +71,14 @@ def geojson(path: Path, text: str) -> Path:
 def package(tmp_path: Path) -> Callable[..., Path]:
     """A GeoPackage with rows A and B, and a further column of any values."""
 
-    def make(kind: str, one: Any, other: Any) -> Path:
+    def make(kind: str, first: Any, second: Any) -> Path:
         path = tmp_path / "a.gpkg"
         pyogrio.write_dataframe(frame(name=["A", "B"]), path, layer="pts")
         with sqlite3.connect(path) as connection:
             for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
                 connection.execute(f'DROP TRIGGER "{name}"')
             connection.execute(f"ALTER TABLE pts ADD COLUMN v {kind}")
-            for value, name in ((one, "A"), (other, "B")):
+            for value, name in ((first, "A"), (second, "B")):
                 connection.execute("UPDATE pts SET v = ? WHERE name = ?", (value, name))
         connection.close()
         return path
@@ -87,11 +87,11 @@ def package(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "one", "other", "expected"),
+    ("kind", "first", "second", "expected"),
     [
         ("INTEGER", "abc", 7, ["abc", "7"]),
         ("INTEGER", 3.7, 7, ["3.7", "7"]),
-        ("INTEGER", 2**62, 2**62 + 1, [2**62, 2**62 + 1]),  # their sum is none
+        ("INTEGER", 2**62, 2**62 + 1, [2**62, 2**62 + 1]),  # their sum overflows
         ("MEDIUMINT", 2**31, 7, ["2147483648", "7"]),
         ("REAL", "n/a", 0.1, ["n/a", "0.1"]),
         ("REAL", "1,5", 2.5, ["1,5", "2.5"]),
@@ -111,9 +111,9 @@ def package(tmp_path: Path) -> Callable[..., Path]:
     ],
 )  # fmt: skip
 def test_any_value_in_any_column_of_a_geopackage(
-    package: Callable[..., Path], read: Read, kind: str, one: Any, other: Any, expected: list[Any]
+    package: Callable[..., Path], read: Read, kind: str, first: Any, second: Any, expected: list[Any]
 ) -> None:
-    values, report = read(package(kind, one, other))
+    values, report = read(package(kind, first, second))
     assert values == {"name": ["A", "B"], "v": expected}
     assert ("read_from_bytes" in report) == (isinstance(expected[0], str))
 
@@ -291,10 +291,10 @@ def test_numbers_and_dates_of_topojson(tmp_path: Path, read: Read) -> None:
         read(topology({"d": "2021-02-31"}, {"d": "2021-02-01"}), crs="EPSG:4326")
 
 
-# What GDAL says
+# Messages of GDAL
 
 
-def test_what_gdal_says_is_heard_in_every_thread_and_judged(tmp_path: Path) -> None:
+def test_messages_of_gdal_are_recorded_in_every_thread_and_judged(tmp_path: Path) -> None:
     listener = Listener(tmp_path / "a.gml")
     with listener.hearing():
         for number in range(3):
@@ -325,7 +325,7 @@ def test_parts_of_a_shapefile_that_were_not_written_together(tmp_path: Path, rea
     (tmp_path / "a.dbf").write_bytes(longer)
     with pytest.raises(DataError, match=r"a\.dbf has 4 rows, a\.shx 3 shapes"):
         read(*parts)
-    # Table and index of two rows beside shapes of three.
+    # Table and index have two rows, the shapes three.
     index = whole[tmp_path / "a.shx"]
     (tmp_path / "a.dbf").write_bytes(table[:4] + struct.pack("<I", 2) + table[8 : size + 2 * record] + b"\x1a")
     (tmp_path / "a.shx").write_bytes(index[:24] + struct.pack(">i", (100 + 16) // 2) + index[28 : 100 + 16])

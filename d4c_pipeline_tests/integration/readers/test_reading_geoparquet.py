@@ -40,8 +40,8 @@ def read(path: Path, **processing: Any) -> tuple[list[str], str, list[str | None
 
 
 def write(path: Path, table: pa.Table, geo: Any = None, **more: str) -> Path:
-    said = {**({"geo": geo if isinstance(geo, str) else json.dumps(geo)} if geo is not None else {}), **more}
-    pq.write_table(table.replace_schema_metadata(said), path)
+    metadata = {**({"geo": geo if isinstance(geo, str) else json.dumps(geo)} if geo is not None else {}), **more}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
     return path
 
 
@@ -53,12 +53,12 @@ def described(**column: Any) -> dict[str, Any]:
 class _Wkb(pa.ExtensionType):
     """GeoArrow's type, which pyarrow writes as Parquet's geometry type when it is registered."""
 
-    def __init__(self, said: str) -> None:
-        self.said = said
+    def __init__(self, metadata: str) -> None:
+        self.metadata = metadata
         super().__init__(pa.binary(), "geoarrow.wkb")
 
     def __arrow_ext_serialize__(self) -> bytes:
-        return self.said.encode()
+        return self.metadata.encode()
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> _Wkb:
@@ -75,9 +75,9 @@ def registered() -> Iterator[None]:
 
 
 def with_own_type(path: Path, crs: Any, *, edges: str = "planar", stored: bool = False, **metadata: str) -> Path:
-    said = json.dumps({"crs": crs, "edges": edges} if crs is not None else {"edges": edges})
+    extension = json.dumps({"crs": crs, "edges": edges} if crs is not None else {"edges": edges})
     with registered():
-        table = pa.table({"n": [1], "geometry": _Wkb(said).wrap_array(WKB)})
+        table = pa.table({"n": [1], "geometry": _Wkb(extension).wrap_array(WKB)})
         with pq.ParquetWriter(path, table.schema, store_schema=stored) as writer:
             writer.write_table(table)
             writer.add_key_value_metadata(metadata)
@@ -107,7 +107,7 @@ def test_edges_on_the_sphere_are_reported(tmp_path: Path) -> None:
     assert read(path)[3] == {"geometry_column": "geometry", "source_edges": "spherical"}
 
 
-def test_a_parquet_type_without_a_system_requires_one(tmp_path: Path) -> None:
+def test_a_parquet_type_without_a_system_requires_a_declared_crs(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "srid:0")
     with pytest.raises(DataError, match=r"does not say the coordinate reference system.*Declare processing\.crs"):
         read(path)
@@ -132,9 +132,9 @@ def test_what_duckdb_writes(tmp_path: Path) -> None:
     assert read(tmp_path / "1.parquet")[1] == "EPSG:3347"
 
 
-def test_arrows_type_without_a_system_is_not_taken_for_longitude_and_latitude(tmp_path: Path) -> None:
-    for number, said in enumerate(("{}", '{"crs": "EPSG:3347"}')):
-        metadata = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": said}
+def test_arrows_type_without_a_system_is_not_read_as_longitude_and_latitude(tmp_path: Path) -> None:
+    for number, extension in enumerate(("{}", '{"crs": "EPSG:3347"}')):
+        metadata = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": extension}
         schema = pa.schema([PLAIN.schema.field(0), pa.field("geometry", pa.binary(), metadata=metadata)])
         pq.write_table(PLAIN.cast(schema), tmp_path / f"{number}.parquet")
     with pytest.raises(DataError, match="does not say the coordinate reference system of geometry"):

@@ -19,9 +19,9 @@ def part(name: str, table: pa.Table, crs: pyproj.CRS | None = None, **report: An
 
 
 def test_columns_come_together_by_name_and_types_widen() -> None:
-    one = pa.table({"id": pa.array([1], pa.int32()), "n": pa.array([7], pa.int16()), "v": pa.array([1], pa.int64())})
-    two = pa.table({"v": pa.array([0.5]), "id": pa.array([2**40]), "name": ["Québec"], "n": pa.nulls(1)})
-    native = append([part("one", one, padded=1, encoding="utf-8"), part("two", two, padded=2, encoding="cp1252")])
+    first = pa.table({"id": pa.array([1], pa.int32()), "n": pa.array([7], pa.int16()), "v": pa.array([1], pa.int64())})
+    second = pa.table({"v": pa.array([0.5]), "id": pa.array([2**40]), "name": ["Québec"], "n": pa.nulls(1)})
+    native = append([part("one", first, padded=1, encoding="utf-8"), part("two", second, padded=2, encoding="cp1252")])
     table, _ = native.collect()
     assert [(field.name, str(field.type)) for field in table.schema] == [
         ("id", "int64"),
@@ -37,14 +37,14 @@ def test_columns_come_together_by_name_and_types_widen() -> None:
 
 
 def test_types_that_clash_are_named() -> None:
-    one, two = pa.table({"code": ["007"], "ok": [1]}), pa.table({"code": [7], "ok": [1]})
+    first, second = pa.table({"code": ["007"], "ok": [1]}), pa.table({"code": [7], "ok": [1]})
     with pytest.raises(DataError, match=r"Types clash: code is string in ab\.shp and int64 in qc\.shp\. Declare"):
-        append([part("ab.shp", one), part("qc.shp", two)])
+        append([part("ab.shp", first), part("qc.shp", second)])
 
 
 def test_a_number_that_float64_can_not_hold_stops() -> None:
-    one, two = pa.table({"v": [2**53 + 1]}), pa.table({"v": [0.5]})
-    native = append([part("one", one), part("two", two)])
+    first, second = pa.table({"v": [2**53 + 1]}), pa.table({"v": [0.5]})
+    native = append([part("one", first), part("two", second)])
     with pytest.raises(DataError, match="Column v of one has values that double can't hold"):
         native.collect()
 
