@@ -80,7 +80,7 @@ def header(dbf: Path) -> Header:
         fields.append(Field(entry[:11].split(b"\0")[0], kind, start, width, 0 if kind == "C" else entry[17]))
         start += width
     if size < 33 or (records and start > record_size):
-        raise DataError(f"{dbf.name} has a broken header: its columns are longer than its records", _AGAIN)
+        raise DataError(f"{dbf.name} has a broken header: the columns are longer than a record", _AGAIN)
     return Header(head[0], records, size, record_size, tuple(fields))
 
 

@@ -5,7 +5,7 @@ GDAL reads "n/a" as 0 and "12,345" as 12 with a warning. Silently, it reads 2021
 so comparing a column of a million rows takes milliseconds. Encoding and headers belong to `dbf`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ GDAL reads the rows (`vector`), this module the head of the file before them. Fo
 https://developers.arcgis.com/rest/services-reference/enterprise/feature-set.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
