@@ -21,7 +21,7 @@ from d4c_pipeline_tests.hostile.attack import Attack
 
 _POINT = struct.pack("<BIdd", 1, 1, -75.0, 45.0)
 _DEPTHS = (100, 5_000, 200_000)
-_NESTED = ("nested", "can't be read", "no geometry", "no Well-Known Text")
+_NESTED = ("nested", "can't be read", "no geometry", "not Well-Known Text")
 
 
 def attacks() -> Iterator[Attack]:

@@ -65,7 +65,7 @@ def test_numbers_that_stand_for_an_unknown_place(built: Building, declared: dict
 
 def test_angles_are_no_lengths(built: Building) -> None:
     text = "n,lat,lon\n1,45°30'N,73°36'W\n"
-    with pytest.raises(DataError, match=r"Column lon has the value .*an angle, but .* has lengths\. Declare a geogr"):
+    with pytest.raises(DataError, match=r"Column lon has the value .*an angle, but .* is projected\. Declare a geogr"):
         built(text, crs="EPSG:3347", **COLUMNS)
     assert places(built(text, crs="EPSG:4617", **COLUMNS))[1] is not None
 
@@ -122,7 +122,7 @@ def test_curves_in_text_become_lines(built: Building) -> None:
 
 def test_no_geometry_and_its_remedies(built: Building) -> None:
     text = "n,shape\n1,POINT (-75 45)\n2,somewhere\n"
-    with pytest.raises(DataError, match=r"no Well-Known Text.*'somewhere'.*nulls.*processing\.sql"):
+    with pytest.raises(DataError, match=r"not Well-Known Text.*'somewhere'.*nulls.*processing\.sql"):
         built(text, geometry_wkt="shape")
     assert places(built(text, geometry_wkt="shape", nulls=["somewhere"])) == {1: "POINT (-75 45)", 2: None}
     sql = "SELECT n::INT AS n, ST_GeomFromText(shape) AS geometry FROM source WHERE n = '1'"
