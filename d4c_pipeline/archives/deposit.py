@@ -37,7 +37,7 @@ from d4c_pipeline.model.errors import (
     TransientError,
     UnknownNameError,
 )
-from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.release import Deposit, DepositState, PlannedRelease, PublishedRelease, Release
 
 _NO_RECORD: DepositFacts = {
     "record_id": None,
@@ -52,7 +52,7 @@ _NO_RECORD: DepositFacts = {
 def reserve(
     ledger: Ledger,
     archive: Archive,
-    release: Release,
+    release: PlannedRelease,
     metadata: RecordMetadata,
     *,
     previous: Deposit | None = None,
@@ -71,13 +71,16 @@ def reserve(
     if previous is not None and previous.state is not DepositState.PUBLISHED:
         raise ValueError(f"the previous deposit is {previous.state}, a new version requires a published deposit")
     with _held(ledger, release, lease) as held:
-        return _Depositing(ledger, archive, release, held).reserve(metadata, previous, joining)
+        current = _current(ledger, release)
+        if isinstance(current, PublishedRelease):
+            return published_deposit(ledger, archive, current)
+        return _Depositing(ledger, archive, current, held).reserve(metadata, previous, joining)
 
 
 def complete(
     ledger: Ledger,
     archive: Archive,
-    release: Release,
+    release: PlannedRelease,
     files: Mapping[str, Path],
     metadata: RecordMetadata,
     *,
@@ -96,22 +99,66 @@ def complete(
     if metadata.identifier != release.identifier:
         raise ValueError(f"the metadata belong to {metadata.identifier}, not to {release.identifier}")
     with _held(ledger, release, lease) as held:
-        return _Depositing(ledger, archive, release, held).complete(files, metadata, approval)
+        current = _current(ledger, release)
+        if isinstance(current, PublishedRelease):
+            return published_deposit(ledger, archive, current)
+        return _Depositing(ledger, archive, current, held).complete(files, metadata, approval)
 
 
 def abandon(
-    ledger: Ledger, archive: Archive, release: Release, *, careful: bool = True, lease: Lease | None = None
+    ledger: Ledger, archive: Archive, release: PlannedRelease, *, careful: bool = True, lease: Lease | None = None
 ) -> None:
     """Delete the draft of a release that a newer build replaces. Raises IntegrityError if it is already published.
 
     `careful`: raises NeedsPersonError if people edited the draft's metadata at the archive.
     """
     with _held(ledger, release, lease) as held:
-        _Depositing(ledger, archive, release, held).abandon(careful=careful)
+        current = ledger.releases.get(release.id)
+        if isinstance(current, PublishedRelease):
+            raise _is_published(current, published_deposit(ledger, archive, current).doi)
+        if isinstance(current, PlannedRelease):
+            _Depositing(ledger, archive, current, held).abandon(careful=careful)
+
+
+def published_deposit(ledger: Ledger, archive: Archive, release: PublishedRelease) -> Deposit:
+    """Return the deposit of a published release, which no call changes any more.
+
+    Raises NeedsPersonError when another archive published the release, or the ledger has no deposit of it.
+    """
+    deposit = ledger.deposits.of(release)
+    if deposit is None:
+        raise NeedsPersonError(
+            f"The ledger has no deposit of the published release {release.name}",
+            f"Run 'd4c archive adopt {release.dataset}', which takes over what the archive has published",
+        )
+    return _of_archive(archive, release, deposit)
+
+
+def _current(ledger: Ledger, release: PlannedRelease) -> PlannedRelease | PublishedRelease:
+    """Return a release as the ledger has it now, under the lease: with its later artifacts, or published."""
+    current = ledger.releases.get(release.id)
+    if not isinstance(current, PlannedRelease | PublishedRelease):
+        raise PermanentError(f"Release {release.name} was abandoned", "Run again: it plans a new release")
+    return current
+
+
+def _of_archive(archive: Archive, release: Release, deposit: Deposit) -> Deposit:
+    if deposit.archive != archive.name:
+        raise NeedsPersonError(
+            f"The deposit of {release.name} is in archive '{deposit.archive}', not '{archive.name}'",
+            "Configure that archive to complete or abandon the deposit",
+        )
+    return deposit
+
+
+def _is_published(release: Release, doi: str | None) -> IntegrityError:
+    return IntegrityError(
+        f"Release {release.name} is published as {doi} and can't be abandoned", "Publish a new version"
+    )
 
 
 @contextmanager
-def _held(ledger: Ledger, release: Release, lease: Lease | None) -> Generator[Lease, None, None]:
+def _held(ledger: Ledger, release: PlannedRelease, lease: Lease | None) -> Generator[Lease, None, None]:
     if lease is not None:
         yield lease
         return
@@ -122,10 +169,10 @@ def _held(ledger: Ledger, release: Release, lease: Lease | None) -> Generator[Le
 class _Depositing:
     """One run over one deposit, under its lease."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, release: Release, lease: Lease) -> None:
+    def __init__(self, ledger: Ledger, archive: Archive, release: PlannedRelease, lease: Lease) -> None:
         self._ledger, self._archive, self._lease = ledger, archive, lease
-        self._release = ledger.releases.get(release.id)  # read again: artifacts may have been added since
-        self._files = RecordFiles(archive, self._release)
+        self._release = release
+        self._files = RecordFiles(archive, release)
 
     def reserve(self, metadata: RecordMetadata, previous: Deposit | None, joining: str | None) -> Deposit:
         deposit = self._open_deposit()
@@ -165,14 +212,11 @@ class _Depositing:
         deposit = self._ledger.deposits.of(self._release)
         if deposit is None:
             return
-        self._await_search(self._check_archive(deposit))
+        self._await_search(_of_archive(self._archive, self._release, deposit))
         found = self._locate(deposit) or self._archive.find_published(self._release.identifier)
         if isinstance(found, PublishedRecord):
             self._record_published(found)
-            raise IntegrityError(
-                f"Release {self._release.name} is published as {found.doi} and can't be abandoned",
-                "Publish a new version",
-            )
+            raise _is_published(self._release, found.doi)
         if careful and isinstance(found, Draft):
             self._refuse_edited(found)
         # Also drafts of a crash between the creation of a draft and the record of its id.
@@ -194,19 +238,8 @@ class _Depositing:
     # Steps
 
     def _open_deposit(self) -> Deposit:
-        if self._release.state is ReleaseState.ABANDONED:
-            raise PermanentError(f"Release {self._release.name} was abandoned", "Run again: it plans a new release")
-        return self._check_archive(
-            self._ledger.deposits.open(self._release, self._archive.name, test=self._archive.test)
-        )
-
-    def _check_archive(self, deposit: Deposit) -> Deposit:
-        if deposit.archive != self._archive.name:
-            raise NeedsPersonError(
-                f"The deposit of {self._release.name} is in archive '{deposit.archive}', not '{self._archive.name}'",
-                "Configure that archive to complete or abandon the deposit",
-            )
-        return deposit
+        opened = self._ledger.deposits.open(self._release, self._archive.name, test=self._archive.test)
+        return _of_archive(self._archive, self._release, opened)
 
     def _locate(self, deposit: Deposit) -> Draft | PublishedRecord | None:
         """Return the ledger's record as the archive has it: a draft, published, or None if gone."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from d4c_pipeline.archives.port import Archive, Draft, RemoteFile, check_files
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, TransientError
-from d4c_pipeline.model.release import Artifact, Release
+from d4c_pipeline.model.release import Artifact, PlannedRelease
 
 
 class RecordFiles:
     """The required files of a record of `release`: exactly the artifacts that the ledger has for it."""
 
-    def __init__(self, archive: Archive, release: Release) -> None:
+    def __init__(self, archive: Archive, release: PlannedRelease) -> None:
         self._archive, self._release = archive, release
         self._artifacts = {artifact.name: artifact for artifact in release.artifacts}
 

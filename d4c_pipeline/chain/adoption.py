@@ -36,7 +36,7 @@ from d4c_pipeline.model.release import (
     ArtifactRole,
     Change,
     DepositState,
-    Release,
+    PublishedRelease,
     Torrent,
     release_key,
 )
@@ -60,7 +60,9 @@ _PLANNED = {
 }
 
 
-def adopt_published(deployment: Deployment, dataset: Dataset, vintage: Vintage, lease: Lease) -> tuple[Release, ...]:
+def adopt_published(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, lease: Lease
+) -> tuple[PublishedRelease, ...]:
     """Record the published releases of a vintage that the ledger lacks, and return them ordered by version.
 
     Their files go into every store that lacks them. `lease` is the lease on the vintage. Raises IntegrityError for a
@@ -163,7 +165,7 @@ class _Found:
         return made
 
 
-def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease) -> Release:
+def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease) -> PublishedRelease:
     ledger, vintage = deployment.ledger, Vintage.parse(found.manifest.vintage)
     planned = ledger.releases.planned(dataset.id, vintage)
     if planned is not None and planned.version == found.version:
@@ -209,7 +211,7 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
     return release
 
 
-def _local(release: Release, artifact: Artifact, found: _Found) -> Path:
+def _local(release: PublishedRelease, artifact: Artifact, found: _Found) -> Path:
     """Return a local file with the bytes of an artifact, fetched from the archive into staging."""
     path = found.path(artifact.name)
     if not is_file_of(path, artifact.size, artifact.sha256):
@@ -219,7 +221,7 @@ def _local(release: Release, artifact: Artifact, found: _Found) -> Path:
     return path
 
 
-def _torrents(deployment: Deployment, release: Release, found: _Found) -> list[tuple[str, Torrent]]:
+def _torrents(deployment: Deployment, release: PublishedRelease, found: _Found) -> list[tuple[str, Torrent]]:
     made: list[tuple[str, Torrent]] = []
     for artifact in release.data_files:
         data = found.path(f"{artifact.name}.torrent").read_bytes()

@@ -24,7 +24,7 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import PublishedRelease
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.current import deposit_of
 from d4c_pipeline.workspace.deployment import Deployment
@@ -137,7 +137,7 @@ def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> 
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 
 
-def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]) -> list[dict[str, Any]]:
+def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[PublishedRelease]) -> list[dict[str, Any]]:
     """Return the final items of a dataset's published releases, which arrive ordered by vintage and version."""
     items: list[dict[str, Any]] = []
     rolling = dataset.series == "rolling"
@@ -171,7 +171,7 @@ def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[Release]
     return items
 
 
-def _entries(deployment: Deployment, dataset: Dataset, release: Release) -> list[FeedEntry]:
+def _entries(deployment: Deployment, dataset: Dataset, release: PublishedRelease) -> list[FeedEntry]:
     """Return the torrents of a published release as entries of the feeds."""
     deposit = deposit_of(deployment, release)
     torrents = deployment.ledger.publications.torrents(release)
@@ -192,13 +192,13 @@ def _entries(deployment: Deployment, dataset: Dataset, release: Release) -> list
                 magnet=torrent.magnet,
                 size=sizes[name],
                 doi=deposit.doi,
-                published_at=release.published_at or release.planned_at,
+                published_at=release.published_at,
             )
         )
     return entries
 
 
-def _mirror_urls(deployment: Deployment, release: Release) -> dict[str, list[str]]:
+def _mirror_urls(deployment: Deployment, release: PublishedRelease) -> dict[str, list[str]]:
     """Return the mirror URLs of a release's files, by file name."""
     return {
         name: [

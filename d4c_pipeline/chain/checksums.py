@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from d4c_pipeline.chain.adoption import adopt_published
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_differences
@@ -29,7 +28,10 @@ from d4c_pipeline.model.release import (
     Artifact,
     ArtifactRole,
     Change,
+    LivingRelease,
     NativeFile,
+    PlannedRelease,
+    PublishedRelease,
     Release,
     release_key,
 )
@@ -65,7 +67,7 @@ _ALIKE = 3  # vintages that are compared: a source that goes back goes back by a
 class Plan:
     """What came of the comparison: `release` is the planned one, or the newest published when `unchanged`."""
 
-    release: Release
+    release: LivingRelease
     change: Change
     unchanged: bool
 
@@ -96,17 +98,19 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
                     abandon_plan(deployment, planned, lease, f"the data is that of the published {same.vintage}")
                 ledger.natives.record_same(dataset.id, vintage, same.vintage)
                 return Plan(same, Change(Bump.NONE, ()), unchanged=True)
-        newest, change, name = _next(deployment, dataset, vintage, staged, at_least)
+        change, result = _next(deployment, dataset, vintage, staged, at_least)
         if planned is not None:
-            if name == planned.name and _stands(deployment, dataset, planned, staged):
+            if result == planned.name and _stands(deployment, dataset, planned, staged):
                 return Plan(planned, planned.change, unchanged=False)
-            why = "a newer build took its place" if name else "the data is that of the published release again"
+            same = isinstance(result, PublishedRelease)
+            why = "the data is that of the published release again" if same else "a newer build took its place"
             abandon_plan(deployment, planned, lease, why)
-        if name is not None and adopt_published(deployment, dataset, vintage, lease):
+        if isinstance(result, str) and adopt_published(deployment, dataset, vintage, lease):
             # The ledger was lost or restored: the archive knows more, and its versions go on.
-            newest, change, name = _next(deployment, dataset, vintage, staged, at_least)
-        if name is None:
-            return Plan(cast("Release", newest), change, unchanged=True)
+            change, result = _next(deployment, dataset, vintage, staged, at_least)
+        if isinstance(result, PublishedRelease):
+            return Plan(result, change, unchanged=True)
+        name = result
         refuse_unknown_releases(deployment, deployment.stores[:1])
         version = ReleaseName.parse(name).version
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
@@ -126,28 +130,30 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
 
 def _next(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
-) -> tuple[Release | None, Change, str | None]:
-    """The newest published release, what the build changes of it, and the next release's name; None when nothing."""
+) -> tuple[Change, PublishedRelease | str]:
+    """Return the change against the newest published release, and that release if unchanged, else the next name."""
     newest = deployment.ledger.releases.newest_published(dataset.id, vintage)
     change = _change(deployment, newest, staged, at_least)
     stage = dataset.publication.stage
     if newest is None:
         version = first_version(dataset.publication.initial_version, stage)
     elif change.bump is Bump.NONE:
-        return newest, change, None
+        return change, newest
     else:
         version = next_version(newest.version, change.bump, stage)
-    return newest, change, str(dataset.release_name(vintage, version))
+    return change, str(dataset.release_name(vintage, version))
 
 
-def _published_alike(deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild) -> Release | None:
+def _published_alike(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild
+) -> PublishedRelease | None:
     """Return the release of another vintage that has the same content, whatever the format it was delivered in.
 
     Native files differ by what their writer adds: a time stamp in a JSON document, in a sheet, in a GeoPackage.
     """
     if not is_dated_by_its_files(dataset):
         return None
-    newest: dict[Vintage, Release] = {}
+    newest: dict[Vintage, PublishedRelease] = {}
     for release in deployment.ledger.releases.published(dataset.id):
         if release.vintage != vintage and not is_ahead(release.vintage.start):
             newest[release.vintage] = max(newest.get(release.vintage, release), release, key=lambda each: each.version)
@@ -168,7 +174,9 @@ def _published_alike(deployment: Deployment, dataset: Dataset, vintage: Vintage,
     return None
 
 
-def _data_differences(deployment: Deployment, published: Release, staged: StagedBuild) -> tuple[Difference, ...]:
+def _data_differences(
+    deployment: Deployment, published: PublishedRelease, staged: StagedBuild
+) -> tuple[Difference, ...]:
     settings = deployment.settings
     return compare(
         [artifact_path(deployment, published, file) for file in published.data_files],
@@ -179,7 +187,7 @@ def _data_differences(deployment: Deployment, published: Release, staged: Staged
     )
 
 
-def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild, at_least: Bump) -> Change:
+def _change(deployment: Deployment, newest: PublishedRelease | None, staged: StagedBuild, at_least: Bump) -> Change:
     if newest is None:
         return change_of([NothingPublished()], at_least)
     same = newest.data_sha256 == staged.sha256
@@ -191,7 +199,7 @@ def _change(deployment: Deployment, newest: Release | None, staged: StagedBuild,
     return change_of(differences, at_least)
 
 
-def _partition_differences(newest: Release, staged: StagedBuild) -> tuple[Difference, ...]:
+def _partition_differences(newest: PublishedRelease, staged: StagedBuild) -> tuple[Difference, ...]:
     """Return whether the rows are cut into files in another way, which gives the files other names.
 
     Other parts of the same partition (from more data, or another writer) are no difference.
@@ -295,7 +303,7 @@ def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None
     return artifact
 
 
-def _stands(deployment: Deployment, dataset: Dataset, planned: Release, staged: StagedBuild) -> bool:
+def _stands(deployment: Deployment, dataset: Dataset, planned: PlannedRelease, staged: StagedBuild) -> bool:
     """Whether a plan is still the one to publish: same data, derived files and definition, whole, not rejected."""
     made = {made.suffix: made.sha256 for made in staged.derived}
     if planned.data_sha256 != staged.sha256 or derived_artifacts(planned) != made:

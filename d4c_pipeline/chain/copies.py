@@ -14,7 +14,15 @@ from pathlib import Path
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.model.addresses import hidden_address, release_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Copy, Release
+from d4c_pipeline.model.release import (
+    Artifact,
+    ArtifactRole,
+    Copy,
+    LivingRelease,
+    PlannedRelease,
+    PublishedRelease,
+    Release,
+)
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.current import current_release, is_settled
@@ -46,7 +54,7 @@ def distribute(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Di
 
 def put_artifacts(
     deployment: Deployment,
-    release: Release,
+    release: LivingRelease,
     artifacts: Iterable[Artifact],
     *,
     public: bool = False,
@@ -84,7 +92,7 @@ def stores_holding(deployment: Deployment, release: Release) -> dict[str, tuple[
 
 def hold(
     deployment: Deployment,
-    release: Release,
+    release: LivingRelease,
     artifact: Artifact,
     local: Callable[[], Path],
     store: Store,
@@ -106,7 +114,7 @@ def hold(
         if is_aside and hidden is not None:
             store.delete(hidden)
             placements.forget(store.name, hidden)
-    elif hidden is None or public or is_settled(deployment, release):
+    elif hidden is None or public or isinstance(release, PublishedRelease) or is_settled(deployment, release):
         aside = hidden if is_aside else None
         if aside is None or not move_release_file(deployment, store, release, aside, address, digests):
             put_release_file(deployment, store, release, local(), address, digests)
@@ -134,7 +142,7 @@ def _sweep_abandoned(deployment: Deployment, dataset: Dataset, vintage: Vintage,
             deployment.ledger.placements.forget(store.name, placed.address)
 
 
-def add_artifact(deployment: Deployment, release: Release, path: Path, role: ArtifactRole) -> Release:
+def add_artifact(deployment: Deployment, release: PlannedRelease, path: Path, role: ArtifactRole) -> PlannedRelease:
     """Add a staged file to a planned release: to the ledger, then to every store."""
     artifact = as_artifact(path, role)
     release = deployment.ledger.releases.add_artifacts(release, [artifact])

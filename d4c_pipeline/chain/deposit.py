@@ -8,13 +8,14 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from d4c_pipeline.archives.deposit import complete
+from d4c_pipeline.archives.deposit import complete, published_deposit
 from d4c_pipeline.catalogue.item_assets import multihash_sha256
 from d4c_pipeline.chain.doi import metadata_of
 from d4c_pipeline.chain.revealing import is_revealed, reveal
+from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
-from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, Release
+from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, PlannedRelease, PublishedRelease
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.review.verdicts import refuse_failed
@@ -31,7 +32,7 @@ from d4c_pipeline.workspace.stores import store_root
 class Deposited:
     """The published release with its deposit; `archive_seed` says whether the archive's address works as a web seed."""
 
-    release: Release
+    release: PublishedRelease
     deposit: Deposit
     archive_seed: SeedVerdict | None
 
@@ -42,34 +43,11 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
     Raises UnknownNameError when an earlier step is missing, NeedsPersonError when a check of these bytes failed,
     AwaitingReviewError when the complete draft needs an approval, and what the archive raises.
     """
-    ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
-        deposit = deposit_of(deployment, release)
-        approved = None if is_settled(deployment, release) else approval(deployment, dataset, release)
-
-        def make_public() -> None:
-            if approved is not None:
-                approved()
-            # Before the archive publishes, so that the addresses in its record serve from the first moment.
-            reveal(deployment, release, lease)
-
-        if not is_settled(deployment, release):
-            _refuse_stale_item(deployment, release, deposit)
-            refuse_failed(deployment, dataset, release)
-        files = {artifact.name: artifact_path(deployment, release, artifact) for artifact in release.artifacts}
-        deposit = complete(
-            ledger,
-            deployment.archive,
-            release,
-            files,
-            metadata_of(deployment, dataset, release),
-            approval=make_public,
-            lease=lease,
-        )
-        if not is_revealed(deployment, release):  # a curator published the draft at the archive
-            reveal(deployment, release, lease)
-        release = ledger.releases.mark_published(release)
+        if isinstance(release, PlannedRelease):
+            release = _publish_planned(deployment, dataset, release, lease)
+        deposit = published_deposit(deployment.ledger, deployment.archive, release)
         if deposit.record_id is not None:
             deployment.archive.join_community(deposit.record_id)
         if store_root(deployment.settings) is not None:
@@ -79,7 +57,36 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         return Deposited(release, deposit, _archive_seed(deployment, release, deposit))
 
 
-def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) -> SeedVerdict | None:
+def _publish_planned(
+    deployment: Deployment, dataset: Dataset, release: PlannedRelease, lease: Lease
+) -> PublishedRelease:
+    deposit = deposit_of(deployment, release)
+    approved = None if is_settled(deployment, release) else approval(deployment, dataset, release)
+
+    def make_public() -> None:
+        if approved is not None:
+            approved()
+        # Before the archive publishes, so that the addresses in its record serve from the first moment.
+        reveal(deployment, release, lease)
+
+    if not is_settled(deployment, release):
+        _refuse_stale_item(deployment, release, deposit)
+        refuse_failed(deployment, dataset, release)
+    complete(
+        deployment.ledger,
+        deployment.archive,
+        release,
+        {artifact.name: artifact_path(deployment, release, artifact) for artifact in release.artifacts},
+        metadata_of(deployment, dataset, release),
+        approval=make_public,
+        lease=lease,
+    )
+    if not is_revealed(deployment, release):  # a curator published the draft at the archive
+        reveal(deployment, release, lease)
+    return deployment.ledger.releases.mark_published(release)
+
+
+def _archive_seed(deployment: Deployment, release: PublishedRelease, deposit: Deposit) -> SeedVerdict | None:
     """Try the archive's address of every data artifact and return the first failure; None without public addresses."""
     pieces = published_pieces(deployment, release)
     verdict: SeedVerdict | None = None
@@ -96,7 +103,7 @@ def _archive_seed(deployment: Deployment, release: Release, deposit: Deposit) ->
     return verdict
 
 
-def _refuse_stale_item(deployment: Deployment, release: Release, deposit: Deposit) -> None:
+def _refuse_stale_item(deployment: Deployment, release: PlannedRelease, deposit: Deposit) -> None:
     """Refuse an item that predates the reserved DOI or one of the files: a published item is permanent."""
     item = deployment.ledger.publications.item(release)
     if item is None or release.artifact(ArtifactRole.METADATA) is None:

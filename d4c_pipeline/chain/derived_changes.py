@@ -12,7 +12,7 @@ from d4c_pipeline.model.differences import (
     DerivedFileRemoved,
     Difference,
 )
-from d4c_pipeline.model.release import DERIVED_ROLES, Release
+from d4c_pipeline.model.release import DERIVED_ROLES, PublishedRelease, Release
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.plans import manifest_of
@@ -27,7 +27,9 @@ def derived_artifacts(release: Release) -> dict[str, str]:
     }
 
 
-def derived_differences(deployment: Deployment, release: Release, staged: StagedBuild) -> tuple[Difference, ...]:
+def derived_differences(
+    deployment: Deployment, release: PublishedRelease, staged: StagedBuild
+) -> tuple[Difference, ...]:
     """Return how the derived files of a build differ from those of `release`, by presence and options.
 
     Raises IntegrityError when no intact manifest of the release, which records the options, is left.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from d4c_pipeline.archives.deposit import reserve
+from d4c_pipeline.archives.deposit import published_deposit, reserve
 from d4c_pipeline.archives.port import check_files
 from d4c_pipeline.chain.elsewhere import elsewhere
 from d4c_pipeline.chain.preflight import try_hidden, try_public_addresses
@@ -17,7 +17,15 @@ from d4c_pipeline.metadata.record import RecordMetadata, record_metadata
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
 from d4c_pipeline.model.errors import NeedsPersonError
-from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, ITEM_NAME, Deposit, DepositState, Release
+from d4c_pipeline.model.release import (
+    CHECKSUMS_REST_NAME,
+    ITEM_NAME,
+    Deposit,
+    DepositState,
+    LivingRelease,
+    PlannedRelease,
+    PublishedRelease,
+)
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.review.policy import reasons_for_review
 from d4c_pipeline.workspace.current import current_release, is_settled
@@ -33,6 +41,8 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
     """
     with deployment.working_on(dataset, vintage) as lease:
         release = current_release(deployment, dataset, vintage)
+        if isinstance(release, PublishedRelease):
+            return published_deposit(deployment.ledger, deployment.archive, release)
         if not is_settled(deployment, release):
             _refuse_oversized(release)
             try_public_addresses(deployment)
@@ -49,7 +59,7 @@ def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> D
         )
 
 
-def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> RecordMetadata:
+def metadata_of(deployment: Deployment, dataset: Dataset, release: LivingRelease) -> RecordMetadata:
     """Return the metadata of the release's record. Raises PermanentError for metadata that DataCite refuses."""
     settings = deployment.settings
     place = {"dataset": dataset.id, "vintage": str(release.vintage), "version": str(release.version)}
@@ -63,13 +73,13 @@ def metadata_of(deployment: Deployment, dataset: Dataset, release: Release) -> R
             previous_vintage_doi=_previous_vintage_doi(deployment, release),
             page_url=settings.page_url.format(**place) if settings.page_url else None,
             # The metadata is sent again right before publication, so that the record's year is the year of publication.
-            published_on=(release.published_at or datetime.now(UTC)).date(),
+            published_on=(release.published_at if isinstance(release, PublishedRelease) else datetime.now(UTC)).date(),
             elsewhere=elsewhere(deployment, dataset, release),
         )
     )
 
 
-def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None:
+def previous_deposit(deployment: Deployment, release: PlannedRelease) -> Deposit | None:
     """Return the deposit of the newest published release of the same vintage, whose concept the release joins."""
     earlier = [
         other
@@ -79,7 +89,7 @@ def previous_deposit(deployment: Deployment, release: Release) -> Deposit | None
     return deployment.ledger.deposits.of(earlier[-1]) if earlier else None
 
 
-def _record_to_join(deployment: Deployment, dataset: Dataset, release: Release) -> str | None:
+def _record_to_join(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> str | None:
     """Return the newest record of the concept that the dataset declares; the release becomes its next version."""
     concept = dataset.publication.concept_of(release.vintage)
     known = deployment.ledger.deposits.of(release)
@@ -96,7 +106,7 @@ def _record_to_join(deployment: Deployment, dataset: Dataset, release: Release) 
     return max(found, key=lambda record: record.index).record_id
 
 
-def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | None:
+def _previous_vintage_doi(deployment: Deployment, release: LivingRelease) -> str | None:
     """Return the all-versions DOI of the previous vintage, which always resolves to its best processing."""
     earlier = [
         other for other in deployment.ledger.releases.published(release.dataset) if other.vintage < release.vintage
@@ -108,7 +118,7 @@ def _previous_vintage_doi(deployment: Deployment, release: Release) -> str | Non
     return deposit.concept_doi or deposit.doi
 
 
-def _refuse_oversized(release: Release) -> None:
+def _refuse_oversized(release: PlannedRelease) -> None:
     """Refuse a release with too many or too large files; files that later steps add count as one byte each."""
     torrents = {f"{artifact.name}.torrent": 1 for artifact in release.data_files}
     to_come = {README_NAME: 1, ITEM_NAME: 1, CHECKSUMS_REST_NAME: 1} | torrents

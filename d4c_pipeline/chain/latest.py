@@ -20,7 +20,7 @@ from d4c_pipeline.model.addresses import latest_address, latest_index_address, l
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
-from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, Release
+from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, PublishedRelease
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.dating import is_ahead
@@ -45,7 +45,7 @@ class Switched:
 
     address: str
     url: str
-    release: Release
+    release: PublishedRelease
     addresses: tuple[str, ...]
     changed: bool
 
@@ -122,13 +122,13 @@ def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], 
     return lambda sha256: sha256 in known()
 
 
-def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
+def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PublishedRelease | None:
     """Return the published release that belongs at the latest address of `vintage`."""
     releases = deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
     return max(releases, key=partial(rank, dataset), default=None)
 
 
-def rank(dataset: Dataset, release: Release) -> tuple[bool, Vintage, Version]:
+def rank(dataset: Dataset, release: PublishedRelease) -> tuple[bool, Vintage, Version]:
     """Return the sort key of a release among the releases of its dataset; the newest sorts last.
 
     A discovered vintage in the future comes from a server's wrong clock and sorts first.
@@ -137,13 +137,13 @@ def rank(dataset: Dataset, release: Release) -> tuple[bool, Vintage, Version]:
     return not doubted, release.vintage, release.version
 
 
-def latest_address_of(dataset: Dataset, release: Release) -> str:
+def latest_address_of(dataset: Dataset, release: PublishedRelease) -> str:
     """Return the address under `/processed/` where a reader begins: the data, or the index of its parts."""
     name, vintage = dataset.name.as_dataset_name(), _product(dataset, release)
     return latest_address(name, vintage, SUFFIX) if _is_whole(release) else latest_index_address(name, vintage)
 
 
-def _served(dataset: Dataset, release: Release) -> Mapping[str, Artifact]:
+def _served(dataset: Dataset, release: PublishedRelease) -> Mapping[str, Artifact]:
     """Return the artifacts by their latest addresses, in the order in which they are put there."""
     chosen = sorted(
         (artifact for artifact in release.artifacts if artifact.role in _SERVED),
@@ -158,7 +158,7 @@ def _served(dataset: Dataset, release: Release) -> Mapping[str, Artifact]:
     }
 
 
-def _index(deployment: Deployment, dataset: Dataset, release: Release) -> Mapping[str, bytes]:
+def _index(deployment: Deployment, dataset: Dataset, release: PublishedRelease) -> Mapping[str, bytes]:
     """Return the index of partitioned data by its address: the release, and each part at its immutable address."""
     if _is_whole(release):
         return {}
@@ -190,11 +190,11 @@ def _index(deployment: Deployment, dataset: Dataset, release: Release) -> Mappin
     return {address: (json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()}
 
 
-def _is_whole(release: Release) -> bool:
+def _is_whole(release: PublishedRelease) -> bool:
     """Whether the data lies in one file."""
     return len(release.data_files) == 1
 
 
-def _product(dataset: Dataset, release: Release) -> Vintage | None:
+def _product(dataset: Dataset, release: PublishedRelease) -> Vintage | None:
     """The vintage whose addresses a release has; None for a rolling series, which has one set of them."""
     return None if dataset.series == "rolling" else release.vintage

@@ -11,7 +11,7 @@ from d4c_pipeline.chain.torrent import put_current
 from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.addresses import is_hidden, release_address
 from d4c_pipeline.model.errors import PermanentError, TransientError
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import PlannedRelease, Release
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.torrents.torrent_files import pieces_of
 from d4c_pipeline.torrents.web_seeds import try_web_seed
@@ -26,14 +26,13 @@ def is_revealed(deployment: Deployment, release: Release) -> bool:
     return not any(is_hidden(copy.address) for copy in deployment.ledger.copies.of(release))
 
 
-def reveal(deployment: Deployment, release: Release, lease: Lease) -> None:
+def reveal(deployment: Deployment, release: PlannedRelease, lease: Lease) -> None:
     """Move a release to its immutable addresses in every reachable store, then publish its torrents.
 
     The web seeds in the torrents are tried last. An unreachable mirror counts as a store without the release until
     `copies` reaches it. Raises what `copies.hold` raises, PermanentError when a web seed serves other bytes,
     TransientError when the primary store's web seed does not answer.
     """
-    release = deployment.ledger.releases.get(release.id)
     # A process that lost its lease must not make anything public.
     put_artifacts(deployment, release, release.artifacts, public=True, guard=lease.renew)
     deployment.ledger.copies.forget_hidden(release)
@@ -45,7 +44,7 @@ def reveal(deployment: Deployment, release: Release, lease: Lease) -> None:
         _try_web_seeds(deployment, release)
 
 
-def _try_web_seeds(deployment: Deployment, release: Release) -> None:
+def _try_web_seeds(deployment: Deployment, release: PlannedRelease) -> None:
     """Try the web seeds with the released bytes, which no server showed while the release was hidden."""
     torrents = deployment.ledger.publications.torrents(release)
     own = deployment.settings.embedded_url

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.addresses import snapshot_address, torrent_address
-from d4c_pipeline.model.release import Release, Snapshot, Torrent
+from d4c_pipeline.model.release import PublishedRelease, Snapshot, Torrent
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.torrents.pieces import Pieces, piece_hasher
@@ -25,12 +25,12 @@ from d4c_pipeline.workspace.deployment import Deployment
 _KEPT = 5
 
 
-def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Release, ...]) -> Snapshot | None:
+def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[PublishedRelease, ...]) -> Snapshot | None:
     """Put the catalogue at `parquet` and its torrent into every store and return the snapshot; None without a release.
 
     The caller holds the lease on the catalogue. An unchanged catalogue changes nothing; old snapshots are pruned.
     """
-    published = [release.published_at for release in releases if release.published_at is not None]
+    published = [release.published_at for release in releases]
     if not published:
         return None
     hasher = piece_hasher(parquet, hybrid=deployment.settings.hybrid_torrents)

@@ -7,6 +7,7 @@ name the DOI.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from d4c_pipeline.catalogue.stac_item import build_item, item_bytes
@@ -17,13 +18,19 @@ from d4c_pipeline.metadata.readme import README_NAME, readme
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words
-from d4c_pipeline.model.errors import UnknownNameError
-from d4c_pipeline.model.release import AFTER_ITEM, CHECKSUMS_REST_NAME, ITEM_NAME, ArtifactRole
+from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
+from d4c_pipeline.model.release import (
+    AFTER_ITEM,
+    CHECKSUMS_REST_NAME,
+    ITEM_NAME,
+    ArtifactRole,
+    PublishedRelease,
+)
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline.workspace.staging import checksum_list, release_folder
+from d4c_pipeline.workspace.staging import checksum_list, read_artifact, release_folder
 
 _REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.README, ArtifactRole.METADATA})
 
@@ -31,12 +38,14 @@ _REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.RE
 def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict[str, Any]:
     """Write the README, then build, validate and store the item of the vintage's planned release.
 
-    Returns the item; for a published release, the recorded item. Raises DataError that names every mismatch when the
-    item is not valid STAC.
+    Returns the item; for a published release, the item that it was published with. Raises DataError that names every
+    mismatch when the item is not valid STAC.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage):
         release = current_release(deployment, dataset, vintage)
+        if isinstance(release, PublishedRelease):
+            return _published_item(deployment, release)
         known = ledger.publications.item(release)
         if known is not None and is_settled(deployment, release):
             return known
@@ -74,3 +83,20 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
         add_artifact(deployment, release, folder / CHECKSUMS_REST_NAME, ArtifactRole.CHECKSUMS_REST)
         ledger.publications.record_item(release, item)
         return item
+
+
+def _published_item(deployment: Deployment, release: PublishedRelease) -> dict[str, Any]:
+    """Return the item of a published release; where the ledger lost it, it is restored from the release's file."""
+    publications = deployment.ledger.publications
+    known = publications.item(release)
+    if known is not None:
+        return known
+    file = release.artifact(ArtifactRole.METADATA)
+    if file is None:
+        raise IntegrityError(
+            f"The published release {release.name} has no catalogue item",
+            f"Run 'd4c archive adopt {release.dataset}', which takes over what the archive has published",
+        )
+    item: dict[str, Any] = json.loads(read_artifact(deployment, release, file))
+    publications.record_item(release, item)
+    return item

@@ -15,7 +15,16 @@ from d4c_pipeline.chain.preflight import try_ranges
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.model.addresses import is_hidden, release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import (
+    Artifact,
+    ArtifactRole,
+    Deposit,
+    LivingRelease,
+    PlannedRelease,
+    PublishedRelease,
+    Release,
+    Torrent,
+)
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store, Stored
@@ -47,7 +56,7 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
     with deployment.working_on(dataset, vintage):
         release = current_release(deployment, dataset, vintage)
         known = deployment.ledger.publications.torrents(release)
-        if known and is_settled(deployment, release):
+        if isinstance(release, PublishedRelease) or (known and is_settled(deployment, release)):
             _mend(deployment, release, known)
             return Seeded(known, ())
         deposit = deposit_of(deployment, release)
@@ -63,7 +72,7 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
         return Seeded(torrents, tuple(left_out))
 
 
-def put_torrent(deployment: Deployment, release: Release, data: bytes, address: str) -> bool:
+def put_torrent(deployment: Deployment, release: LivingRelease, data: bytes, address: str) -> bool:
     """Put the current torrent of a data file into every store; return whether a store held a different torrent."""
     stored: list[Stored] = []
     deployment.spreading.everywhere(
@@ -72,7 +81,7 @@ def put_torrent(deployment: Deployment, release: Release, data: bytes, address: 
     return any(each.changed for each in stored)
 
 
-def replace_torrent(deployment: Deployment, store: Store, release: Release, data: bytes, address: str) -> Stored:
+def replace_torrent(deployment: Deployment, store: Store, release: LivingRelease, data: bytes, address: str) -> Stored:
     """Replace a torrent that this home put there, or that differs only in web seeds and trackers.
 
     Raises ForeignBytesError when the address holds the torrent of another file, or of another home's release.
@@ -91,7 +100,7 @@ def replace_torrent(deployment: Deployment, store: Store, release: Release, data
 def _made(
     deployment: Deployment,
     dataset: Dataset,
-    release: Release,
+    release: PlannedRelease,
     artifact: Artifact,
     pieces: Pieces,
     deposit: Deposit,
@@ -114,7 +123,12 @@ def _made(
 
 
 def _seeds(
-    deployment: Deployment, release: Release, artifact: Artifact, pieces: Pieces, deposit: Deposit, silent: str | None
+    deployment: Deployment,
+    release: PlannedRelease,
+    artifact: Artifact,
+    pieces: Pieces,
+    deposit: Deposit,
+    silent: str | None,
 ) -> tuple[list[str], list[str]]:
     """Return the addresses that become web seeds, the stores' first, and the rejected addresses with the reason."""
     own = deployment.settings.embedded_url
@@ -146,7 +160,7 @@ def _seeds(
     return seeds, left_out
 
 
-def put_current(deployment: Deployment, release: Release, file: Artifact, torrent: Torrent) -> None:
+def put_current(deployment: Deployment, release: PlannedRelease, file: Artifact, torrent: Torrent) -> None:
     """Put the current torrent of a data file, with the web seeds recorded in the ledger, into every store.
 
     `file` is the `.torrent` among the artifacts of the release. Raises what `replace_torrent` raises.
@@ -154,7 +168,7 @@ def put_current(deployment: Deployment, release: Release, file: Artifact, torren
     put_torrent(deployment, release, _current(deployment, release, file, torrent), torrent.address)
 
 
-def _mend(deployment: Deployment, release: Release, torrents: Mapping[str, Torrent]) -> None:
+def _mend(deployment: Deployment, release: LivingRelease, torrents: Mapping[str, Torrent]) -> None:
     """Put the torrents into each store that lost them."""
 
     def put_back(file: Artifact, torrent: Torrent, store: Store) -> None:

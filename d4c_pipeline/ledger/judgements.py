@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, insert, select
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
-from d4c_pipeline.model.release import ArtifactRole, Release
+from d4c_pipeline.model.release import ArtifactRole, PlannedRelease, Release
 from d4c_pipeline.model.vintage import Vintage
 
 APPROVED = "approved"
@@ -121,7 +121,7 @@ class Judgements:
             ).mappings()
             return tuple(Override(row["check"], row["who"], row["reason"], row["at"]) for row in rows)
 
-    def record_review(self, release: Release, decision: str, who: str, reason: str) -> None:
+    def record_review(self, release: PlannedRelease, decision: str, who: str, reason: str) -> None:
         """Record a person's decision on a release."""
         with self._engine.begin() as connection:
             connection.execute(

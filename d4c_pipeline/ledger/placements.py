@@ -13,7 +13,7 @@ from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.addresses import HIDDEN
-from d4c_pipeline.model.release import Release, ReleaseState
+from d4c_pipeline.model.release import LivingRelease, Release, ReleaseState
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -39,7 +39,7 @@ class Placements:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def intend(self, store: str, address: str, *, sha256: str, size: int, release: Release | None = None) -> None:
+    def intend(self, store: str, address: str, *, sha256: str, size: int, release: LivingRelease | None = None) -> None:
         """Record, before it is done, that bytes are put at an address for a release (None: for the catalogue)."""
         row = {
             "store": store,

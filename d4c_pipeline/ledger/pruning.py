@@ -10,7 +10,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
-from d4c_pipeline.model.release import PrunedCopy, Release
+from d4c_pipeline.model.release import PrunedCopy, PublishedRelease, Release
 
 _PUSHED, _FOLLOWED = "mirrors pushed to", "mirrors followed by catalogue"
 
@@ -21,7 +21,7 @@ class Pruning:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def give_up(self, release: Release, store: str) -> None:
+    def give_up(self, release: PublishedRelease, store: str) -> None:
         """Record that the copies of a release in a store are about to be deleted."""
         copy, pruned = schema.copy, schema.pruned_copy
         here = (copy.c.release_id == release.id, copy.c.store == store)
@@ -51,7 +51,7 @@ class Pruning:
                     artifacts=sorted(row["artifact"] for row in rows),
                 )
 
-    def record_deleted(self, release: Release, one: PrunedCopy) -> None:
+    def record_deleted(self, release: PublishedRelease, one: PrunedCopy) -> None:
         """Record that a copy that was given up is gone."""
         table = schema.pruned_copy
         with self._engine.begin() as connection:
@@ -61,7 +61,7 @@ class Pruning:
                 .values(deleted_at=now())
             )
 
-    def want_again(self, release: Release, store: str) -> None:
+    def want_again(self, release: PublishedRelease, store: str) -> None:
         """Record that a store is to hold a release again, which retention took from it; a no-op when it did not."""
         table = schema.pruned_copy
         with self._engine.begin() as connection:

@@ -12,7 +12,16 @@ from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import IntegrityError
-from d4c_pipeline.model.release import Copy, Deposit, DepositState, Release, Torrent
+from d4c_pipeline.model.release import (
+    Copy,
+    Deposit,
+    DepositState,
+    LivingRelease,
+    PlannedRelease,
+    PublishedRelease,
+    Release,
+    Torrent,
+)
 from d4c_pipeline.model.vintage import Vintage
 
 
@@ -33,7 +42,7 @@ class Deposits:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, release: Release, archive: str, *, test: bool) -> Deposit:
+    def open(self, release: LivingRelease, archive: str, *, test: bool) -> Deposit:
         """Return the deposit of a release, planned when there is none yet."""
         table = schema.deposit
         with self._engine.begin() as connection:
@@ -59,7 +68,7 @@ class Deposits:
                 )
         return self._written(release)
 
-    def advance(self, release: Release, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
+    def advance(self, release: LivingRelease, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
         """Move a deposit to `state` and record the facts that are known by now.
 
         Raises IntegrityError for a step back from `published`, which nothing undoes.
@@ -106,13 +115,13 @@ class Deposits:
         with self._engine.begin() as connection:
             return connection.execute(select(table.c.described).where(table.c.release_id == release.id)).scalar()
 
-    def describe(self, release: Release, described: Mapping[str, Any]) -> None:
+    def describe(self, release: PlannedRelease, described: Mapping[str, Any]) -> None:
         """Note what is sent, or was sent, as the metadata of a release."""
         table = schema.deposit
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.release_id == release.id).values(described=dict(described)))
 
-    def note_edits(self, release: Release, fields: Iterable[str]) -> None:
+    def note_edits(self, release: PlannedRelease, fields: Iterable[str]) -> None:
         """Tell in the event log that what people changed at the archive was kept."""
         with self._engine.begin() as connection:
             append(
@@ -124,7 +133,7 @@ class Deposits:
                 fields=sorted(fields),
             )
 
-    def record_registration(self, release: Release, *, registered: bool) -> None:
+    def record_registration(self, release: PublishedRelease, *, registered: bool) -> None:
         """Record that the DOI of a published release was looked up, and whether its agency knows it."""
         table = schema.deposit
         with self._engine.begin() as connection:
@@ -168,7 +177,7 @@ class Copies:
         self._engine = engine
 
     def record(
-        self, release: Release, artifact: str, store: str, *, address: str, size: int, sha256: str, intact: bool
+        self, release: LivingRelease, artifact: str, store: str, *, address: str, size: int, sha256: str, intact: bool
     ) -> None:
         """Record a copy with the result of the verification that was just made."""
         table = schema.copy
@@ -191,7 +200,7 @@ class Copies:
                 )
             )
 
-    def forget_hidden(self, release: Release) -> None:
+    def forget_hidden(self, release: PlannedRelease) -> None:
         """Strike the copies that still lie at hidden addresses: they may be named nowhere once a release is public."""
         table = schema.copy
         hidden = table.c.address.startswith(HIDDEN, autoescape=True)
@@ -214,7 +223,7 @@ class Publications:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def record_torrents(self, release: Release, torrents: Mapping[str, Torrent]) -> None:
+    def record_torrents(self, release: LivingRelease, torrents: Mapping[str, Torrent]) -> None:
         """Record the torrents of a release by the names of their data artifacts, replacing all that stood there."""
         table = schema.torrent
         with self._engine.begin() as connection:
@@ -235,7 +244,7 @@ class Publications:
             found[row["artifact"]] = Torrent(**values)
         return found
 
-    def record_item(self, release: Release, item: Mapping[str, Any]) -> None:
+    def record_item(self, release: LivingRelease, item: Mapping[str, Any]) -> None:
         """Record the STAC item of a release."""
         self._put(schema.stac_item, release, {"item": dict(item)})
 
@@ -244,7 +253,7 @@ class Publications:
         row = self._row(schema.stac_item, release)
         return None if row is None else row["item"]
 
-    def claim_latest(self, release: Release, addresses: Iterable[str]) -> None:
+    def claim_latest(self, release: PublishedRelease, addresses: Iterable[str]) -> None:
         """Record the addresses at which files of `release` are about to be put, and which nothing was known of yet.
 
         Whatever dies from here on, what it leaves at them is found again and removed once it is no longer wanted.
@@ -257,7 +266,7 @@ class Publications:
                     insert(table).values(address=address, release_id=release.id, sha256="", switched_at=now())
                 )
 
-    def switch_latest(self, release: Release, serving: Mapping[str, str], stale: Iterable[str]) -> None:
+    def switch_latest(self, release: PublishedRelease, serving: Mapping[str, str], stale: Iterable[str]) -> None:
         """Record that the addresses `serving` (address -> sha256) serve `release` from now on, and `stale` nothing."""
         table = schema.latest
         with self._engine.begin() as connection:

@@ -8,14 +8,25 @@ from itertools import chain
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, DataSummary, Release, ReleaseState
+from d4c_pipeline.model.release import (
+    AbandonedRelease,
+    Artifact,
+    ArtifactRole,
+    Change,
+    DataSummary,
+    LivingRelease,
+    PlannedRelease,
+    PublishedRelease,
+    Release,
+    ReleaseState,
+)
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -39,10 +50,10 @@ class Releases:
         change: Change,
         summary: DataSummary,
         artifacts: Iterable[Artifact],
-    ) -> Release:
-        """Record a planned release with the artifacts known so far.
+    ) -> PlannedRelease:
+        """Record a planned release with its present artifacts.
 
-        Raises BusyError when the vintage has another plan or the version is taken: somebody else was first.
+        Raises BusyError when another process planned a release of the vintage, or took the version.
         """
         try:
             with self._engine.begin() as connection:
@@ -73,12 +84,12 @@ class Releases:
                     version=str(version),
                     reasons=list(change.reasons),
                 )
+                return _planned(_read_row(connection, release_id))
         except ConstraintViolated as error:
             raise BusyError(
                 f"Another process planned a release of {dataset} {vintage} meanwhile",
                 "Run again: it goes on from there",
             ) from error
-        return self.get(release_id)
 
     def adopt(
         self,
@@ -92,14 +103,14 @@ class Releases:
         summary: DataSummary,
         artifacts: Iterable[Artifact],
         planned_at: datetime,
-    ) -> Release:
+    ) -> PublishedRelease:
         """Record a release that an archive has published and this ledger did not know; one that it knows is returned.
 
         Raises BusyError when the version is taken by another release.
         """
-        known = [one for one in self.published(dataset, vintage) if one.key == key]
-        if known:
-            return known[0]
+        known = next((release for release in self.published(dataset, vintage) if release.key == key), None)
+        if known is not None:
+            return known
         try:
             with self._engine.begin() as connection:
                 release_id = connection.execute(
@@ -128,33 +139,34 @@ class Releases:
                     release_id=release_id,
                     version=str(version),
                 )
+                return _published(_read_row(connection, release_id))
         except ConstraintViolated as error:
             raise BusyError(
                 f"The ledger has another release {name}, which another process may have planned meanwhile", "Run again"
             ) from error
-        return self.get(release_id)
 
-    def add_artifacts(self, release: Release, artifacts: Sequence[Artifact]) -> Release:
-        """Add artifacts that follow from the planned ones (torrent, catalogue item), or replace them while planned.
+    def add_artifacts(self, release: PlannedRelease, artifacts: Sequence[Artifact]) -> PlannedRelease:
+        """Add artifacts that follow from the plan (torrent, catalogue item), or replace those of the same names.
 
-        Raises IntegrityError when the release is published and holds other bytes under such a name.
+        Raises IntegrityError when another process published or abandoned the release.
         """
         with self._engine.begin() as connection:
-            current = _read_one(connection, select(schema.release).where(schema.release.c.id == release.id))
-            have = {artifact.name: artifact for artifact in current.artifacts}
-            different = [artifact for artifact in artifacts if have.get(artifact.name) != artifact]
-            if different and current.state is not ReleaseState.PLANNED:
+            current = _read_row(connection, release.id)
+            if not isinstance(current, PlannedRelease):
                 raise IntegrityError(
-                    f"Release {release.name} is {current.state}, its file {different[0].name} can't change",
+                    f"Release {release.name} is {current.state}, its files can't change",
                     "A published release is immutable: publish a new version",
                 )
-            _write_artifacts(connection, release.id, different)
-        return self.get(release.id)
+            known = {artifact.name: artifact for artifact in current.artifacts}
+            _write_artifacts(
+                connection, release.id, [artifact for artifact in artifacts if known.get(artifact.name) != artifact]
+            )
+            return _planned(_read_row(connection, release.id))
 
-    def mark_published(self, release: Release) -> Release:
-        """Record that a release is public for ever and supersedes the one before it; a no-op when it already is.
+    def mark_published(self, release: PlannedRelease) -> PublishedRelease:
+        """Record that a release is published and supersedes its predecessor; a no-op if the ledger has it published.
 
-        Raises IntegrityError for a release that was abandoned.
+        Raises IntegrityError for an abandoned release.
         """
         before = self.newest_published(release.dataset, release.vintage)
         with self._engine.begin() as connection:
@@ -181,15 +193,10 @@ class Releases:
                     release_id=release.id,
                     version=str(release.version),
                 )
-        current = self.get(release.id)
-        if current.state is not ReleaseState.PUBLISHED:
-            raise IntegrityError(
-                f"Release {release.name} is {current.state} and can't be published", "Run again: a new one is planned"
-            )
-        return current
+            return _published(_read_row(connection, release.id))
 
-    def abandon(self, release: Release, why: str) -> None:
-        """Record that a plan was overtaken. Its copies are no longer the ledger's; the caller removed them before."""
+    def abandon(self, release: PlannedRelease, why: str) -> None:
+        """Abandon a plan and forget its copies, which the caller has deleted before."""
         with self._engine.begin() as connection:
             changed = connection.execute(
                 update(schema.release)
@@ -213,7 +220,7 @@ class Releases:
     def get(self, release_id: int) -> Release:
         """Return a release by the ledger's id. Raises UnknownNameError when there is none."""
         with reading(self._engine) as connection:
-            return _read_one(connection, select(schema.release).where(schema.release.c.id == release_id))
+            return _read_row(connection, release_id)
 
     def identified(self, identifier: str) -> Release:
         """Return the newest release that carries our identifier. Raises UnknownNameError when there is none."""
@@ -224,28 +231,27 @@ class Releases:
                 select(schema.release).where(schema.release.c.key == key).order_by(schema.release.c.id.desc()).limit(1),
             )
 
-    def planned(self, dataset: str, vintage: Vintage) -> Release | None:
-        """Return the one planned release of a vintage."""
-        found = self._find(dataset=dataset, vintage=vintage, state=ReleaseState.PLANNED)
-        return found[0] if found else None
+    def planned(self, dataset: str, vintage: Vintage) -> PlannedRelease | None:
+        """Return the planned release of a vintage; a vintage has at most one."""
+        found = self._find(ReleaseState.PLANNED, dataset=dataset, vintage=vintage)
+        return _planned(found[0]) if found else None
 
-    def newest_published(self, dataset: str, vintage: Vintage) -> Release | None:
-        """Return the published release of a vintage that has the highest version."""
-        found = self._find(dataset=dataset, vintage=vintage, state=ReleaseState.PUBLISHED)
-        return max(found, key=lambda release: release.version) if found else None
+    def newest_published(self, dataset: str, vintage: Vintage) -> PublishedRelease | None:
+        """Return the published release of a vintage with the highest version."""
+        return max(self.published(dataset, vintage), key=lambda release: release.version, default=None)
 
-    def published(self, dataset: str | None = None, vintage: Vintage | None = None) -> tuple[Release, ...]:
+    def published(self, dataset: str | None = None, vintage: Vintage | None = None) -> tuple[PublishedRelease, ...]:
         """Return all published releases, by dataset, vintage and version."""
-        found = self._find(dataset=dataset, vintage=vintage, state=ReleaseState.PUBLISHED)
+        found = map(_published, self._find(ReleaseState.PUBLISHED, dataset=dataset, vintage=vintage))
         return tuple(sorted(found, key=lambda release: (release.dataset, release.vintage, release.version)))
 
-    def living(self, dataset: str | None = None) -> tuple[Release, ...]:
-        """Return all releases that are planned or published, by dataset, vintage and version."""
-        found = [r for r in self._find(dataset=dataset) if r.state is not ReleaseState.ABANDONED]
+    def living(self, dataset: str | None = None) -> tuple[LivingRelease, ...]:
+        """Return all planned and published releases, by dataset, vintage and version."""
+        found = _living(self._find(ReleaseState.PLANNED, ReleaseState.PUBLISHED, dataset=dataset))
         return tuple(sorted(found, key=lambda release: (release.dataset, release.vintage, release.version)))
 
-    def named(self, stem: str) -> tuple[Release, ...]:
-        """Return the living releases, of whatever dataset, whose names are `stem` with a version."""
+    def named(self, stem: str) -> tuple[LivingRelease, ...]:
+        """Return the planned and published releases of all datasets whose names are `stem` with a version."""
         with reading(self._engine) as connection:
             found = _read(
                 connection,
@@ -254,18 +260,14 @@ class Releases:
                     schema.release.c.state != ReleaseState.ABANDONED.value,
                 ),
             )
-        return tuple(release for release in found if release.name == f"{stem}_v{release.version}")
+        return tuple(release for release in _living(found) if release.name == f"{stem}_v{release.version}")
 
-    def _find(
-        self, *, dataset: str | None = None, vintage: Vintage | None = None, state: ReleaseState | None = None
-    ) -> list[Release]:
-        query = select(schema.release)
+    def _find(self, *states: ReleaseState, dataset: str | None = None, vintage: Vintage | None = None) -> list[Release]:
+        query = select(schema.release).where(schema.release.c.state.in_([state.value for state in states]))
         if dataset is not None:
             query = query.where(schema.release.c.dataset == dataset)
         if vintage is not None:
             query = query.where(schema.release.c.vintage == str(vintage))
-        if state is not None:
-            query = query.where(schema.release.c.state == state.value)
         with reading(self._engine) as connection:
             return _read(connection, query)
 
@@ -300,24 +302,34 @@ def _read(connection: Connection, query: Select[Any]) -> list[Release]:
                 media_type=file["media_type"],
             )
         )
-    return [
-        Release(
-            id=row["id"],
-            dataset=row["dataset"],
-            vintage=Vintage.parse(row["vintage"]),
-            version=Version.read(row["version"]),
-            name=row["name"],
-            state=ReleaseState(row["state"]),
-            key=row["key"],
-            change=Change(Bump(row["bump"]), tuple(row["reasons"])),
-            summary=DataSummary.from_json(row["summary"]),
-            artifacts=tuple(files[row["id"]]),
-            planned_at=row["planned_at"],
-            published_at=row["published_at"],
-            token=row["token"],
-        )
-        for row in rows
-    ]
+    return [_release(row, tuple(files[row["id"]])) for row in rows]
+
+
+def _release(row: RowMapping, artifacts: tuple[Artifact, ...]) -> Release:
+    facts: dict[str, Any] = {
+        "id": row["id"],
+        "dataset": row["dataset"],
+        "vintage": Vintage.parse(row["vintage"]),
+        "version": Version.read(row["version"]),
+        "name": row["name"],
+        "key": row["key"],
+        "change": Change(Bump(row["bump"]), tuple(row["reasons"])),
+        "summary": DataSummary.from_json(row["summary"]),
+        "artifacts": artifacts,
+        "planned_at": row["planned_at"],
+        "token": row["token"],
+    }
+    match ReleaseState(row["state"]):
+        case ReleaseState.PLANNED:
+            return PlannedRelease(**facts)
+        case ReleaseState.PUBLISHED:
+            return PublishedRelease(**facts, published_at=row["published_at"])
+        case ReleaseState.ABANDONED:
+            return AbandonedRelease(**facts)
+
+
+def _read_row(connection: Connection, release_id: int) -> Release:
+    return _read_one(connection, select(schema.release).where(schema.release.c.id == release_id))
 
 
 def _read_one(connection: Connection, query: Select[Any]) -> Release:
@@ -325,3 +337,21 @@ def _read_one(connection: Connection, query: Select[Any]) -> Release:
     if not found:
         raise UnknownNameError("The ledger has no such release", "List them with 'd4c releases'")
     return found[0]
+
+
+def _planned(release: Release) -> PlannedRelease:
+    if not isinstance(release, PlannedRelease):
+        raise IntegrityError(f"Release {release.name} is {release.state}, not planned", "Run again to see its state")
+    return release
+
+
+def _published(release: Release) -> PublishedRelease:
+    if not isinstance(release, PublishedRelease):
+        raise IntegrityError(
+            f"Release {release.name} is {release.state} and can't be published", "Run again: a new one is planned"
+        )
+    return release
+
+
+def _living(found: Iterable[Release]) -> list[LivingRelease]:
+    return [release for release in found if isinstance(release, PlannedRelease | PublishedRelease)]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete, func, insert, select
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
-from d4c_pipeline.model.release import Release, Snapshot, Torrent
+from d4c_pipeline.model.release import PublishedRelease, Snapshot, Torrent
 
 
 class Torrents:
@@ -23,7 +23,7 @@ class Torrents:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def reissue(self, release: Release, artifact: str, torrent: Torrent) -> None:
+    def reissue(self, release: PublishedRelease, artifact: str, torrent: Torrent) -> None:
         """Record that the torrent of a data artifact was issued again: same info hash, other addresses."""
         table = schema.torrent
         mine = (table.c.release_id == release.id) & (table.c.artifact == artifact)

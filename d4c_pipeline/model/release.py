@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from d4c_pipeline.model.parts import Part, part_of, set_digest
 from d4c_pipeline.model.version import Bump, Version
@@ -178,11 +179,12 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Release:
-    """(dataset, vintage, version) as the ledger has it. `id` is the ledger's; `name` the written release name.
+class Release(ABC):
+    """(dataset, vintage, version) in any state. `id` is the ledger's row; `name` is the stem of the file names.
 
-    `token` (128 bits, hexadecimal): of the hidden addresses where its files lie until it may be public. None for a
-    release that was adopted from an archive, or published before there were such addresses.
+    A function that takes a `Release` works in every state. A function that changes a release takes a `PlannedRelease`.
+    `token` (128 bits, hexadecimal) is part of the hidden addresses of an unapproved release. It is None for a release
+    that was adopted from an archive or published before hidden addresses existed.
     """
 
     id: int
@@ -190,14 +192,17 @@ class Release:
     vintage: Vintage
     version: Version
     name: str
-    state: ReleaseState
     key: str
     change: Change
     summary: DataSummary
     artifacts: tuple[Artifact, ...]
     planned_at: datetime
-    published_at: datetime | None
-    token: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False, kw_only=True)
+
+    @property
+    @abstractmethod
+    def state(self) -> ReleaseState:
+        """The state as reports and the ledger name it."""
 
     @property
     def identifier(self) -> str:
@@ -227,6 +232,42 @@ class Release:
     def artifact(self, role: ArtifactRole) -> Artifact | None:
         """The first artifact of a role, None when there is none."""
         return next((artifact for artifact in self.artifacts if artifact.role is role), None)
+
+
+@dataclass(frozen=True)
+class PlannedRelease(Release):
+    """A release before its publication: files can be added and uploaded, and the plan can be abandoned."""
+
+    @property
+    def state(self) -> ReleaseState:
+        """`planned`."""
+        return ReleaseState.PLANNED
+
+
+@dataclass(frozen=True)
+class PublishedRelease(Release):
+    """An immutable release, which readers find in the catalogue."""
+
+    published_at: datetime
+
+    @property
+    def state(self) -> ReleaseState:
+        """`published`."""
+        return ReleaseState.PUBLISHED
+
+
+@dataclass(frozen=True)
+class AbandonedRelease(Release):
+    """A plan that a newer build or a rejection ended. Its version is free again."""
+
+    @property
+    def state(self) -> ReleaseState:
+        """`abandoned`."""
+        return ReleaseState.ABANDONED
+
+
+LivingRelease: TypeAlias = PlannedRelease | PublishedRelease
+"""A release that steps and reports work with: planned or published, not abandoned."""
 
 
 def _bounds(value: Any) -> tuple[float, float, float, float] | None:

@@ -18,7 +18,7 @@ from d4c_pipeline.ledger.leases import is_gone, this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.assets import BY_COMMAND_LINE, REVIEWED, catalogue_asset, chain_assets
@@ -141,7 +141,7 @@ def publish_member(
         return _describe(deployment, dataset, vintage, _newest_of(published, vintage), warnings)
 
 
-def _newest_of(published: Iterable[Release], vintage: Vintage) -> Release | None:
+def _newest_of(published: Iterable[PublishedRelease], vintage: Vintage) -> PublishedRelease | None:
     return max(
         (release for release in published if release.vintage == vintage),
         key=lambda release: release.version,
@@ -150,7 +150,7 @@ def _newest_of(published: Iterable[Release], vintage: Vintage) -> Release | None
 
 
 def _describe(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, before: Release | None, warnings: list[str]
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, before: PublishedRelease | None, warnings: list[str]
 ) -> dict[str, Any]:
     """Describe the published release of a vintage. Raises AwaitingReviewError when a review is pending."""
     planned = deployment.ledger.releases.planned(dataset.id, vintage)

@@ -6,7 +6,7 @@ else pass. The ledger records who decided, when and why. Whether a release needs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.judgements import APPROVED, REJECTED, CheckResult, Override, Review
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError, PermanentError, UnknownNameError
-from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.release import Deposit, DepositState, PlannedRelease, PublishedRelease, Release
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline.review.policy import reasons_for_review
@@ -34,9 +34,9 @@ class Pending:
     `folder` has its files on this machine, which no address serves yet; None where another machine made them.
     """
 
-    release: Release
+    release: PlannedRelease
     deposit: Deposit | None
-    previous: Release | None
+    previous: PublishedRelease | None
     reasons: tuple[str, ...]
     checks: tuple[CheckResult, ...]
     overrides: tuple[Override, ...]
@@ -44,9 +44,9 @@ class Pending:
     folder: Path | None = None
 
 
-def waiting(deployment: Deployment) -> tuple[Release, ...]:
+def waiting(deployment: Deployment) -> tuple[PlannedRelease, ...]:
     """Return the releases that are verified in the archive and have a pending review."""
-    releases = {release.id: release for release in deployment.ledger.releases.living()}
+    releases = {release.id: release for release in _planned_releases(deployment)}
     return tuple(
         releases[deposit.release_id]
         for deposit in deployment.ledger.deposits.all()
@@ -54,15 +54,19 @@ def waiting(deployment: Deployment) -> tuple[Release, ...]:
     )
 
 
-def planned_release(deployment: Deployment, name: str) -> Release:
+def planned_release(deployment: Deployment, name: str) -> PlannedRelease:
     """Return the planned release of that name. Raises UnknownNameError with the names of all planned releases."""
-    planned = {r.name: r for r in deployment.ledger.releases.living() if r.state is ReleaseState.PLANNED}
+    planned = {release.name: release for release in _planned_releases(deployment)}
     if name not in planned:
         raise UnknownNameError(f"No release {name} is planned", f"Planned are: {', '.join(sorted(planned)) or 'none'}")
     return planned[name]
 
 
-def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pending:
+def _planned_releases(deployment: Deployment) -> Iterator[PlannedRelease]:
+    return (release for release in deployment.ledger.releases.living() if isinstance(release, PlannedRelease))
+
+
+def pending(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> Pending:
     """Return a planned release with the reasons for its review and the facts for the decision."""
     judgements = deployment.ledger.judgements
     folder = release_folder(deployment, release.name, release.dataset, str(release.vintage))
@@ -78,7 +82,7 @@ def pending(deployment: Deployment, dataset: Dataset, release: Release) -> Pendi
     )
 
 
-def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Callable[[], None]:
+def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> Callable[[], None]:
     """Return the gate that the deposit calls before it publishes `release`.
 
     The gate raises AwaitingReviewError while an approval is pending, and NeedsPersonError when the release was rejected
@@ -111,21 +115,20 @@ def approval(deployment: Deployment, dataset: Dataset, release: Release) -> Call
     return ask
 
 
-def approve(deployment: Deployment, release: Release, *, who: str, reason: str = "") -> None:
+def approve(deployment: Deployment, release: PlannedRelease, *, who: str, reason: str = "") -> None:
     """Record the approval of a planned release; the next run publishes it.
 
     Raises PermanentError when `who` is empty or the release was rejected.
     """
     _named(who)
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
-        current = deployment.ledger.releases.get(release.id)
-        _undecided(deployment, current)
+        current = _undecided(deployment, deployment.ledger.releases.get(release.id))
         reviews = deployment.ledger.judgements.reviews(current)
         if not any(review.decision == APPROVED for review in reviews):
             deployment.ledger.judgements.record_review(current, APPROVED, who, reason)
 
 
-def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -> None:
+def reject(deployment: Deployment, release: PlannedRelease, *, who: str, reason: str) -> None:
     """Record the rejection of a planned release, delete its draft and abandon the plan.
 
     The decision is recorded first: after a crash in between, nothing is published and the next run cleans up. Raises
@@ -137,9 +140,8 @@ def reject(deployment: Deployment, release: Release, *, who: str, reason: str) -
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
         current = deployment.ledger.releases.get(release.id)
         if not any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(current)):
-            _undecided(deployment, current)
-            deployment.ledger.judgements.record_review(current, REJECTED, who, reason)
-        if current.state is ReleaseState.PLANNED:
+            deployment.ledger.judgements.record_review(_undecided(deployment, current), REJECTED, who, reason)
+        if isinstance(current, PlannedRelease):
             abandon_plan(deployment, current, lease, f"rejected by {who}: {reason}", careful=False)
 
 
@@ -172,8 +174,9 @@ def _named(who: str) -> None:
         raise PermanentError("Nobody is named", "Name with --who the person who decides")
 
 
-def _undecided(deployment: Deployment, release: Release) -> None:
-    if release.state is not ReleaseState.PLANNED or is_settled(deployment, release):
+def _undecided(deployment: Deployment, release: Release) -> PlannedRelease:
+    if not isinstance(release, PlannedRelease) or is_settled(deployment, release):
         raise PermanentError(f"{release.name} is {release.state}, so no review is pending", "See 'd4c releases'")
     if any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(release)):
         raise PermanentError(f"{release.name} was rejected", "Run 'd4c publish' to plan it again")
+    return release

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.publication import ReviewThresholds
-from d4c_pipeline.model.release import Artifact, ArtifactRole, DataSummary, Release
+from d4c_pipeline.model.release import Artifact, ArtifactRole, DataSummary, PlannedRelease, PublishedRelease, Release
 from d4c_pipeline.model.settings import LOCAL_ARCHIVE
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.processing.checks.verdict import Outcome
@@ -19,7 +19,7 @@ _SIDES = ("west", "south", "east", "north")
 _SMALLEST_SIDE = 0.001  # degrees; for a shorter side a relative change means nothing
 
 
-def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Release) -> tuple[str, ...]:
+def reasons_for_review(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> tuple[str, ...]:
     """Return the reasons for which a planned release needs an approval; empty when it needs none."""
     declared = dataset.publication
     # The local archive's test DOI commits nobody, so a first release waits there only where the YAML says so.
@@ -48,7 +48,7 @@ def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Releas
     return tuple(dict.fromkeys(reasons))
 
 
-def _beyond(allowed: ReviewThresholds, previous: Release, release: Release) -> list[str]:
+def _beyond(allowed: ReviewThresholds, previous: PublishedRelease, release: PlannedRelease) -> list[str]:
     before, now = previous.summary, release.summary
     size_before, size = (sum(artifact.size for artifact in _data(each)) for each in (previous, release))
     reasons = [
@@ -67,7 +67,7 @@ def _beyond(allowed: ReviewThresholds, previous: Release, release: Release) -> l
     return reasons
 
 
-def _warnings(deployment: Deployment, allowed: ReviewThresholds, release: Release) -> list[str]:
+def _warnings(deployment: Deployment, allowed: ReviewThresholds, release: PlannedRelease) -> list[str]:
     warned = sorted(
         result.check
         for artifact in _data(release)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, NeedsPersonError
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import PlannedRelease
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.run import checks_of, run_checks
 from d4c_pipeline.processing.checks.verdict import Outcome, PreviousFacts, Verdict
@@ -53,7 +53,7 @@ def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:
     return {override.check: f"{override.who}: {override.reason}" for override in found}
 
 
-def refuse_failed(deployment: Deployment, dataset: Dataset, release: Release) -> None:
+def refuse_failed(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> None:
     """Raise NeedsPersonError when a check of the release's bytes failed without an override, or never ran.
 
     The present declaration of the dataset decides which checks are due.

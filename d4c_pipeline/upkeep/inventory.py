@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from d4c_pipeline.archives.port import Draft
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
-from d4c_pipeline.model.release import Deposit, DepositState, Release
+from d4c_pipeline.model.release import Deposit, DepositState, LivingRelease, PublishedRelease
 from d4c_pipeline.workspace.deployment import Deployment
 
 _HANGING = timedelta(days=1)
@@ -21,7 +21,7 @@ _ENDS = (DepositState.PUBLISHED, DepositState.ABANDONED)
 class Hanging:
     """A deposit that has not advanced for a day, is not finished and has no pending review."""
 
-    release: Release
+    release: LivingRelease
     deposit: Deposit
 
 
@@ -101,7 +101,7 @@ def verify(deployment: Deployment, doi: str) -> tuple[FileState, ...]:
     return tuple(states)
 
 
-def _published(deployment: Deployment, doi: str) -> tuple[Release, Deposit]:
+def _published(deployment: Deployment, doi: str) -> tuple[PublishedRelease, Deposit]:
     wanted = doi.lower().removeprefix("https://doi.org/").removeprefix("doi:")
     releases = {release.id: release for release in deployment.ledger.releases.published()}
     for deposit in deployment.ledger.deposits.all():

@@ -19,7 +19,7 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError, UnknownNameError
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.release import DepositState, Release
+from d4c_pipeline.model.release import DepositState, PlannedRelease, PublishedRelease
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 
@@ -46,7 +46,7 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
         for vintage in _vintages(listed.names)
         if is_of(listed, dataset, vintage)
     ]
-    adopted: list[Release] = []
+    adopted: list[PublishedRelease] = []
     for vintage in sorted(set(found)):
         with deployment.working_on(dataset, vintage) as lease:
             new = adopt_published(deployment, dataset, vintage, lease)
@@ -61,14 +61,14 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
     )
 
 
-def edits(deployment: Deployment, release: Release) -> tuple[str, ...]:
+def edits(deployment: Deployment, release: PlannedRelease) -> tuple[str, ...]:
     """Return the fields of a planned release's draft that people edited in the archive. Raises what it raises."""
     draft = _draft(deployment, release)
     last = LastSent.from_json(deployment.ledger.deposits.described(release))
     return last.edited(deployment.archive.described(draft), deployment.archive.own_fields)
 
 
-def decide(deployment: Deployment, release: Release, keep: str) -> None:
+def decide(deployment: Deployment, release: PlannedRelease, keep: str) -> None:
     """Record which side wins in draft fields that both sides changed: `archive` or `ours`."""
     if keep not in ("archive", "ours"):
         raise PermanentError(f"'{keep}' is neither 'archive' nor 'ours'", "Choose one of the two")
@@ -77,7 +77,7 @@ def decide(deployment: Deployment, release: Release, keep: str) -> None:
         deployment.ledger.deposits.describe(release, vars(replace(last, decided=keep)))
 
 
-def restart(deployment: Deployment, release: Release) -> None:
+def restart(deployment: Deployment, release: PlannedRelease) -> None:
     """Delete the draft of a planned release, so that the next run opens a new draft and reserves a DOI.
 
     Needed when the archive raised the quota, which a draft keeps from its creation, or was reset. Raises IntegrityError
@@ -115,7 +115,7 @@ def forget_lost(deployment: Deployment, dataset: str) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def _draft(deployment: Deployment, release: Release) -> Draft:
+def _draft(deployment: Deployment, release: PlannedRelease) -> Draft:
     deposit = deployment.ledger.deposits.of(release)
     draft = deployment.archive.draft(deposit.record_id) if deposit and deposit.record_id else None
     if draft is None:

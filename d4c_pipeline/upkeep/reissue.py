@@ -14,7 +14,7 @@ from d4c_pipeline.chain.torrent import put_torrent
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
-from d4c_pipeline.model.release import Release, Torrent
+from d4c_pipeline.model.release import PublishedRelease, Torrent
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.torrents.torrent_files import pieces_of, reissued
 from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
@@ -30,7 +30,7 @@ class Reissued:
     `changed`: whether the torrent in the ledger or in a store changed.
     """
 
-    release: Release
+    release: PublishedRelease
     artifact: str
     torrent: Torrent
     added: tuple[str, ...]
@@ -76,7 +76,7 @@ def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissue
     return tuple(done)
 
 
-def _all_of(deployment: Deployment, release: Release, silent: str | None) -> list[Reissued]:
+def _all_of(deployment: Deployment, release: PublishedRelease, silent: str | None) -> list[Reissued]:
     torrents = deployment.ledger.publications.torrents(release)
     return [
         _again(
@@ -92,7 +92,7 @@ def _all_of(deployment: Deployment, release: Release, silent: str | None) -> lis
 
 
 def _again(
-    deployment: Deployment, release: Release, name: str, known: Torrent, original: bytes, silent: str | None
+    deployment: Deployment, release: PublishedRelease, name: str, known: Torrent, original: bytes, silent: str | None
 ) -> Reissued:
     pieces = pieces_of(original)
     seeds: list[str] = []
@@ -124,7 +124,7 @@ def _again(
     )
 
 
-def _candidates(deployment: Deployment, release: Release, name: str) -> list[str]:
+def _candidates(deployment: Deployment, release: PublishedRelease, name: str) -> list[str]:
     """The candidate addresses of a data file: of the stores that hold it, then of the archive."""
     copies = {copy.store: copy for copy in deployment.ledger.copies.of(release) if copy.artifact == name}
     held = [(store, copies[store.name]) for store in deployment.stores if store.name in copies]

@@ -19,7 +19,7 @@ from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, PermanentError, StorageError, TransientError
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.model.release import DepositState, PrunedCopy, Release
+from d4c_pipeline.model.release import DepositState, PrunedCopy, PublishedRelease
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.upkeep.reissue import follow_copies
 from d4c_pipeline.workspace.deployment import Deployment
@@ -51,7 +51,7 @@ class _Line:
     """The published releases that share one latest address, oldest first."""
 
     dataset: Dataset
-    releases: tuple[Release, ...]
+    releases: tuple[PublishedRelease, ...]
 
     def wanted(self, mirror: str) -> frozenset[int]:
         """The ids of the releases that `mirror` retains."""
@@ -97,7 +97,7 @@ def _lines(deployment: Deployment, declared: Sequence[Dataset], families: Sequen
     for family in families:
         of_today = {"publication": family.sample.publication}
         known |= {name: dataset.model_copy(update=of_today) for name, dataset in known.items() if family.key_of(name)}
-    products: dict[tuple[str, str], list[Release]] = {}
+    products: dict[tuple[str, str], list[PublishedRelease]] = {}
     for release in deployment.ledger.releases.published():
         rolling = known[release.dataset].series == "rolling"
         products.setdefault((release.dataset, "" if rolling else str(release.vintage)), []).append(release)
@@ -171,7 +171,7 @@ class _Retention:
                     else self._done(release, mirror, "pruned", sizes)
                 )
 
-    def _targets(self) -> Iterator[tuple[_Line, Release, Store]]:
+    def _targets(self) -> Iterator[tuple[_Line, PublishedRelease, Store]]:
         for line in self._lines:
             for release in line.releases:
                 for mirror in self._deployment.stores[1:]:
@@ -188,39 +188,39 @@ class _Retention:
         except (TransientError, StorageError) as error:
             self._down[mirror.name] = error.cause
 
-    def _put(self, release: Release, mirror: Store, names: Container[str]) -> None:
+    def _put(self, release: PublishedRelease, mirror: Store, names: Container[str]) -> None:
         for artifact in release.artifacts:
             if artifact.name in names:
                 local = partial(artifact_path, self._deployment, release, artifact)
                 hold(self._deployment, release, artifact, local, mirror)
 
-    def _take(self, release: Release, mirror: Store, copies: Sequence[PrunedCopy], lease: Lease) -> None:
+    def _take(self, release: PublishedRelease, mirror: Store, copies: Sequence[PrunedCopy], lease: Lease) -> None:
         for copy in copies:
             lease.renew()
             mirror.delete(copy.address)
             self._ledger.pruning.record_deleted(release, copy)
 
-    def _missing(self, release: Release, mirror: Store) -> dict[str, int]:
+    def _missing(self, release: PublishedRelease, mirror: Store) -> dict[str, int]:
         """The artifacts without a copy in `mirror` by the ledger, and their sizes; a damaged copy counts as present."""
         held = {copy.artifact for copy in self._ledger.copies.of(release) if copy.store == mirror.name}
         return {artifact.name: artifact.size for artifact in release.artifacts if artifact.name not in held}
 
-    def _given_up(self, release: Release, mirror: Store) -> tuple[PrunedCopy, ...]:
+    def _given_up(self, release: PublishedRelease, mirror: Store) -> tuple[PrunedCopy, ...]:
         pruned = self._ledger.pruning.of(release)
         return tuple(copy for copy in pruned if copy.store == mirror.name and copy.deleted_at is None)
 
-    def _obstacle(self, release: Release) -> str:
+    def _obstacle(self, release: PublishedRelease) -> str:
         """Why no mirror may prune a release: a file missing in the archive or damaged in the primary; else empty."""
         if release.id not in self._reasons:
             self._reasons[release.id] = _unsafe_reason(self._deployment, release)
         return self._reasons[release.id]
 
-    def _done(self, release: Release, mirror: Store, action: str, sizes: Mapping[str, int]) -> RetentionAction:
+    def _done(self, release: PublishedRelease, mirror: Store, action: str, sizes: Mapping[str, int]) -> RetentionAction:
         reason = self._down.get(mirror.name, "")
         return _action(release, mirror, "missed" if reason else action, sizes, reason)
 
 
-def _unsafe_reason(deployment: Deployment, release: Release) -> str:
+def _unsafe_reason(deployment: Deployment, release: PublishedRelease) -> str:
     deposit = deployment.ledger.deposits.of(release)
     if deposit is None or deposit.state is not DepositState.PUBLISHED:
         return "it is not published in the archive"
@@ -234,6 +234,6 @@ def _unsafe_reason(deployment: Deployment, release: Release) -> str:
 
 
 def _action(
-    release: Release, mirror: Store, action: str, sizes: Mapping[str, int], reason: str = ""
+    release: PublishedRelease, mirror: Store, action: str, sizes: Mapping[str, int], reason: str = ""
 ) -> RetentionAction:
     return RetentionAction(release.name, mirror.name, action, len(sizes), sum(sizes.values()), reason)

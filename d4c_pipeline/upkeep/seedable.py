@@ -19,7 +19,7 @@ from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
 from d4c_pipeline.model.errors import DataError, TransientError
-from d4c_pipeline.model.release import Artifact, Release, Torrent
+from d4c_pipeline.model.release import Artifact, PublishedRelease, Torrent
 from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.transport.clients import http_client
@@ -65,7 +65,7 @@ def _snapshot(deployment: Deployment, address: str, size: int, torrent: Torrent)
 
 
 def _released(
-    deployment: Deployment, release: Release, artifact: Artifact, file: Artifact, torrent: Torrent
+    deployment: Deployment, release: PublishedRelease, artifact: Artifact, file: Artifact, torrent: Torrent
 ) -> Seedable:
     copies = [copy for copy in deployment.ledger.copies.of(release) if copy.artifact == artifact.name and copy.intact]
     stores = {store.name: store for store in deployment.stores}

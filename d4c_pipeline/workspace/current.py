@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
-from d4c_pipeline.model.release import Deposit, DepositState, Release, ReleaseState
+from d4c_pipeline.model.release import Deposit, DepositState, LivingRelease, PlannedRelease, PublishedRelease, Release
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 
 
-def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release:
+def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> LivingRelease:
     """Return the planned release of a vintage, else its newest published release, which a step only verifies.
 
     Raises UnknownNameError when the vintage has neither.
@@ -21,7 +21,7 @@ def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) 
     return found
 
 
-def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Release | None:
+def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PublishedRelease | None:
     """Return the published release that a new release of `vintage` is compared with.
 
     That is the newest release of the vintage; in a rolling series without one, the newest release of the previous
@@ -45,9 +45,7 @@ def deposit_of(deployment: Deployment, release: Release) -> Deposit:
     return deposit
 
 
-def is_settled(deployment: Deployment, release: Release) -> bool:
-    """Return whether the files of a release are final: it is published, or the archive may have published it."""
-    if release.state is ReleaseState.PUBLISHED:
-        return True
+def is_settled(deployment: Deployment, release: PlannedRelease) -> bool:
+    """Return whether the files of a planned release are final: the archive may have published it."""
     deposit = deployment.ledger.deposits.of(release)
     return deposit is not None and deposit.state in (DepositState.PUBLISHING, DepositState.PUBLISHED)

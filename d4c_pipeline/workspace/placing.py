@@ -13,7 +13,7 @@ from pathlib import Path
 from d4c_pipeline.files.hashing import Digests, sha256_of
 from d4c_pipeline.model.addresses import is_hidden
 from d4c_pipeline.model.errors import IntegrityError
-from d4c_pipeline.model.release import Release, ReleaseState
+from d4c_pipeline.model.release import LivingRelease, PlannedRelease
 from d4c_pipeline.stores.measure import measure
 from d4c_pipeline.stores.port import Store, Stored, is_immutable
 from d4c_pipeline.workspace.deployment import Deployment
@@ -24,7 +24,7 @@ class ForeignBytesError(IntegrityError):
 
 
 def put_release_file(
-    deployment: Deployment, store: Store, release: Release, path: Path, address: str, digests: Digests
+    deployment: Deployment, store: Store, release: LivingRelease, path: Path, address: str, digests: Digests
 ) -> None:
     """Put a file of a release at its address; bytes of an earlier attempt of an unpublished plan are replaced.
 
@@ -32,7 +32,7 @@ def put_release_file(
     release is published and the address holds other bytes.
     """
     placements = deployment.ledger.placements
-    if release.state is not ReleaseState.PLANNED:
+    if not isinstance(release, PlannedRelease):
         store.put_immutable(path, address, digests)
         return
     make_way(deployment, store, release, address)
@@ -50,14 +50,14 @@ def put_release_file(
 
 
 def move_release_file(
-    deployment: Deployment, store: Store, release: Release, source: str, address: str, digests: Digests
+    deployment: Deployment, store: Store, release: LivingRelease, source: str, address: str, digests: Digests
 ) -> bool:
     """Move a file of a release from its hidden to its immutable address; return whether the file is there now.
 
     False where the hidden file has other bytes; it is deleted then. Raises as `put_release_file`.
     """
     placements = deployment.ledger.placements
-    planned = release.state is ReleaseState.PLANNED
+    planned = isinstance(release, PlannedRelease)
     if planned:
         make_way(deployment, store, release, address)
         placements.intend(store.name, address, sha256=digests.sha256, size=digests.size, release=release)
@@ -74,7 +74,7 @@ def move_release_file(
     return moved
 
 
-def make_way(deployment: Deployment, store: Store, release: Release, address: str) -> None:
+def make_way(deployment: Deployment, store: Store, release: PlannedRelease, address: str) -> None:
     """Free an address of a planned release by deleting the file that a plan of this release put there.
 
     Raises ForeignBytesError when the address holds other bytes.
@@ -87,7 +87,7 @@ def make_way(deployment: Deployment, store: Store, release: Release, address: st
         raise foreign_bytes(store, address, release.dataset)
 
 
-def remove_hidden(deployment: Deployment, store: Store, release: Release) -> None:
+def remove_hidden(deployment: Deployment, store: Store, release: PlannedRelease) -> None:
     """Delete the recorded hidden files of a release from a store.
 
     Nobody else knows the token in their addresses, so their bytes need not be read first.
@@ -120,7 +120,7 @@ def replace_ours(
     source: Path | bytes,
     address: str,
     *,
-    release: Release,
+    release: LivingRelease,
     known: Callable[[str], bool],
     published: Callable[[str], bool],
     guard: Callable[[], object] | None = None,

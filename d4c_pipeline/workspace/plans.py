@@ -14,7 +14,7 @@ from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.manifest import Manifest
 from d4c_pipeline.model.parts import MANIFEST_NAME
-from d4c_pipeline.model.release import ITEM_NAME, ArtifactRole, Release
+from d4c_pipeline.model.release import ITEM_NAME, ArtifactRole, PlannedRelease, Release
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import remove_hidden, remove_unpublished
@@ -29,7 +29,9 @@ def manifest_of(deployment: Deployment, release: Release) -> Manifest:
     return Manifest.from_bytes(read_artifact(deployment, release, artifact))
 
 
-def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: str, *, careful: bool = True) -> None:
+def abandon_plan(
+    deployment: Deployment, release: PlannedRelease, lease: Lease, why: str, *, careful: bool = True
+) -> None:
     """Abandon a plan for the reason `why`: delete its draft first, then its copies, then its row.
 
     Raises IntegrityError when the archive has published it; `careful`: NeedsPersonError when people edited its draft.
@@ -40,7 +42,7 @@ def abandon_plan(deployment: Deployment, release: Release, lease: Lease, why: st
     deployment.ledger.releases.abandon(release, why)
 
 
-def _take_back(deployment: Deployment, release: Release, store: Store) -> None:
+def _take_back(deployment: Deployment, release: PlannedRelease, store: Store) -> None:
     """Delete the files that this plan put into a store: hidden files, and files that an earlier approval made public.
 
     Nothing is deleted when another home published a release at the plan's immutable address: files that both have

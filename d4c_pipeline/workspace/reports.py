@@ -11,7 +11,7 @@ from typing import Any
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import MANIFEST_NAME
-from d4c_pipeline.model.release import Release, ReleaseState
+from d4c_pipeline.model.release import LivingRelease, PlannedRelease, PublishedRelease
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import release_folder
@@ -32,7 +32,7 @@ KEYS = (
 )
 
 
-def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]:
+def describe_release(deployment: Deployment, release: LivingRelease) -> dict[str, Any]:
     """Return a release in the stable keys: its identity, the place of its data, its citation.
 
     `state` is `published`, or the state of a planned release's deposit. `files` are the data artifacts. For a single
@@ -44,11 +44,11 @@ def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]
     files = _files(deployment, release)
     first = files[0]
     whole = len(files) == 1
-    public = release.state is not ReleaseState.PLANNED
+    public = isinstance(release, PublishedRelease)
     manifest = release_address(release.dataset, release.vintage, release.version, MANIFEST_NAME)
     path = first["path"] if whole or first["path"] is None else str(Path(first["path"]).parent)
     state: str = release.state.value
-    if release.state is ReleaseState.PLANNED and deposit is not None:
+    if not public and deposit is not None:
         state = deposit.state.value
     return {
         "dataset": release.dataset,
@@ -71,11 +71,11 @@ def describe_release(deployment: Deployment, release: Release) -> dict[str, Any]
     }
 
 
-def _files(deployment: Deployment, release: Release) -> list[dict[str, Any]]:
+def _files(deployment: Deployment, release: LivingRelease) -> list[dict[str, Any]]:
     torrents = deployment.ledger.publications.torrents(release)
     rows = {part.name: part.rows for part in release.summary.parts}
     found: list[dict[str, Any]] = []
-    planned = release.state is ReleaseState.PLANNED
+    planned = isinstance(release, PlannedRelease)
     staged = release_folder(deployment, release.name, release.dataset, str(release.vintage))
     for artifact in release.data_files:
         address = release_address(release.dataset, release.vintage, release.version, artifact.name)

@@ -29,8 +29,9 @@ from d4c_pipeline.model.release import (
     Change,
     DataSummary,
     Deposit,
+    PlannedRelease,
+    PublishedRelease,
     Release,
-    ReleaseState,
     release_key,
 )
 from d4c_pipeline.model.version import Bump, Version
@@ -64,19 +65,17 @@ SUMMARY = DataSummary(13, (), (), None, None, (), {})
 
 
 def make_metadata(key: str = "a" * 64, version: str = "0.1.0") -> RecordMetadata:
-    release = Release(
+    release = PlannedRelease(
         id=1,
         dataset=DATASET.id,
         vintage=VINTAGE,
         version=Version.read(version),
         name=str(DATASET.release_name(VINTAGE, Version.read(version))),
-        state=ReleaseState.PLANNED,
         key=key,
         change=Change(Bump.PATCH, ()),
         summary=SUMMARY,
         artifacts=(),
         planned_at=datetime(2026, 1, 2, tzinfo=UTC),
-        published_at=None,
     )
     return record_metadata(DATASET, release, ["https://example.org/lpr_000a21a_e.zip"])
 
@@ -105,7 +104,7 @@ class Home:
 
     def plan(
         self, version: str, data: bytes, *, name: str = "data.parquet", extra: Mapping[str, bytes] | None = None
-    ) -> Release:
+    ) -> PlannedRelease:
         """Stage a data file, a manifest and `extra` files, and plan their release in the ledger."""
         folder = self.folder / "staging" / version
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +146,7 @@ class Home:
         newest = ledger.releases.newest_published(DATASET.id, VINTAGE)
         return None if newest is None else ledger.deposits.of(newest)
 
-    def publish(self, release: Release, *, ledger: Any = None, archive: Any = None) -> Deposit:
+    def publish(self, release: PlannedRelease, *, ledger: Any = None, archive: Any = None) -> Deposit:
         """All of a release's way, as the chain walks it; `ledger` and `archive` may be wrapped ones."""
         with closing(self.ledger()) as real:
             used, at = ledger or real, archive or self.archive()
@@ -186,7 +185,7 @@ class Home:
                     record.concept_doi,
                 )
                 assert set(known.files) == set(self.contents(str(release.version)))
-                assert ledger.releases.get(release.id).state is ReleaseState.PUBLISHED
+                assert type(ledger.releases.get(release.id)) is PublishedRelease
 
 
 SURE = Patience(attempts=4, first_wait=0.01, longest_wait=60.0, connect_timeout=10.0, read_timeout=30.0)

@@ -18,8 +18,8 @@ from d4c_pipeline.model.release import (
     DataSummary,
     Deposit,
     DepositState,
+    PlannedRelease,
     Release,
-    ReleaseState,
     Torrent,
     release_key,
 )
@@ -92,7 +92,7 @@ def a_release(
     *,
     bounds: tuple[float, float, float, float] | None = (-141.02, 41.68, -52.62, 83.14),
     roles: Sequence[ArtifactRole] = tuple(_ROLES),
-) -> Release:
+) -> PlannedRelease:
     """A planned release of `dataset`: 13 rows where it has geometry, 90,086 where it is a table."""
     when, what = Vintage.parse(vintage), Version.read(version)
     name = str(dataset.release_name(when, what))
@@ -108,13 +108,12 @@ def a_release(
         for role in roles
     )
     spatial = dataset.processing.kind == "vector"
-    return Release(
+    return PlannedRelease(
         id=1,
         dataset=dataset.id,
         vintage=when,
         version=what,
         name=name,
-        state=ReleaseState.PLANNED,
         key=release_key(dataset.id, when, what, artifacts),
         change=Change(Bump.MINOR, ("column added: area",)),
         summary=DataSummary(
@@ -128,7 +127,6 @@ def a_release(
         ),
         artifacts=artifacts,
         planned_at=datetime(2026, 11, 21, 20, 30, 15, 123456, tzinfo=UTC),
-        published_at=None,
     )
 
 

@@ -160,3 +160,7 @@ def test_the_fault_of_one_dataset_leaves_the_others_in_the_catalogue(chain: Chai
     done = catalogue.rebuild(chain.opened, [chain.dataset])
     assert [(one.dataset, "no catalogue item" in one.cause) for one in done.left_out] == [("places", True)]
     assert (done.releases, done.datasets) == (1, 1)
+
+    run_as(chain, chain.dataset, "stac_item")  # the remedy: the item is among the published files
+    again = catalogue.rebuild(chain.opened, [chain.dataset])
+    assert (again.releases, again.left_out) == (2, ())

@@ -14,7 +14,7 @@ from d4c_pipeline.metadata.record import Creator, RecordMetadata, RelatedIdentif
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.release import Change, DataSummary, Release, ReleaseState
+from d4c_pipeline.model.release import Change, DataSummary, PlannedRelease
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -44,19 +44,17 @@ def dataset(**changes: Any) -> Dataset:
     )
 
 
-RELEASE = Release(
+RELEASE = PlannedRelease(
     id=1,
     dataset="odcaf",
     vintage=Vintage.parse("2020"),
     version=Version.read("0.1.0-beta"),
     name="name",
-    state=ReleaseState.PLANNED,
     key="a" * 64,
     change=Change(Bump.MINOR, ()),
     summary=DataSummary(8041, (), (), None, None, (), {}),
     artifacts=(),
     planned_at=datetime(2026, 11, 28, 23, 30, tzinfo=UTC),
-    published_at=None,
 )
 
 

@@ -24,7 +24,7 @@ from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, reco
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.licences import DeclaredLicence
-from d4c_pipeline.model.release import Change, Column, DataSummary, Release, ReleaseState
+from d4c_pipeline.model.release import Change, Column, DataSummary, PlannedRelease
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline_tests.fakes.deposits import DATASET, SUMMARY, VINTAGE, make_metadata
 
@@ -36,19 +36,17 @@ def described(
 ) -> RecordMetadata:
     dataset = DATASET.model_copy(update=changes)
     made = make_metadata()
-    release = Release(
+    release = PlannedRelease(
         1,
         dataset.id,
         VINTAGE,
         Version.read("0.1.0"),
         "name",
-        ReleaseState.PLANNED,
         made.identifier.rpartition(":")[2],
         Change(Bump.PATCH, ()),
         summary,
         (),
         planned_at=datetime(2026, 12, 31, tzinfo=UTC),
-        published_at=None,
     )
     return require_valid(record_metadata(dataset, release, [], published_on=date(2027, 1, 1), elsewhere=elsewhere))
 
