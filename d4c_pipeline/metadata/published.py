@@ -20,7 +20,7 @@ from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.licences import Licence
-from d4c_pipeline.model.release import ArtifactRole, Change, Column, Deposit, Release, Torrent
+from d4c_pipeline.model.release import ArtifactRole, Change, Column, Deposit, PublishedRelease, Release, Torrent
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
@@ -130,7 +130,7 @@ class VersionLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedRelease:
+class ListedRelease:
     """A release as lists and feeds show it: one row of the ledger, cheap enough to build for every release.
 
     `title` is the dataset's; `doi` is registered unless `test_doi`; `bytes` are those of the data files.
@@ -189,7 +189,7 @@ class PublishedRelease:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedMetadata(PublishedRelease):
+class PublishedMetadata(ListedRelease):
     """All facts that a record of a published release needs, in both languages; texts are plain text, never markup.
 
     `identifier`: `urn:d4c:...`. `record`: the archive's record of the same release, whose descriptions are HTML.
@@ -263,7 +263,7 @@ class PublishedMetadata(PublishedRelease):
 
 def published_metadata(
     dataset: Dataset,
-    release: Release,
+    release: PublishedRelease,
     deposit: Deposit,
     site: Site,
     *,
@@ -281,7 +281,6 @@ def published_metadata(
     data's bounds, else the declared extent. `previous_vintage_doi`, `elsewhere`: as for `record_metadata`. Raises
     PermanentError for a release without a DOI and for facts that can't stand in a record.
     """
-    published_at = release.published_at or release.planned_at
     doi = required_doi(release, deposit)
     own = VersionLink(
         dataset=release.dataset,
@@ -301,7 +300,7 @@ def published_metadata(
         code_url=site.code_url,
         previous_vintage_doi=previous_vintage_doi,
         page_url=site.page(release.dataset, release.vintage, release.version),
-        published_on=published_at.date(),
+        published_on=release.published_at.date(),
         elsewhere=elsewhere,
     )
     cited = {
@@ -317,7 +316,7 @@ def published_metadata(
         doi=doi,
         test_doi=deposit.test,
         concept_doi=deposit.concept_doi,
-        published_at=published_at,
+        published_at=release.published_at,
         rows=release.summary.rows,
         bytes=release.data_size,
         latest=line.newest.name == release.name,

@@ -17,7 +17,9 @@ from d4c_pipeline.metadata.published import (
 )
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import Part, file_name
-from d4c_pipeline.model.release import Artifact, ArtifactRole, Column, DepositState, Release, ReleaseState
+from d4c_pipeline.model.release import Artifact, ArtifactRole, Column, DepositState, PublishedRelease
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline_tests.support.releases import PROVINCES, RATES, STORE, a_deposit, a_release, torrents
 
 PUBLISHED_AT = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
@@ -52,21 +54,11 @@ def a_published(
     `day`: days after 2026-11-22 on which it was published. `changes`: fields of the dataset's declaration.
     """
     dataset = declared_with(dataset, **changes)
-    release = a_release(_base(dataset), vintage, version, bounds=bounds)
-    name = str(dataset.release_name(release.vintage, release.version))
-    release = replace(
-        release,
-        dataset=dataset.id,
-        name=name,
-        state=ReleaseState.PUBLISHED,
-        published_at=PUBLISHED_AT + timedelta(days=day),
-        artifacts=tuple(
-            replace(
-                file, name=file.name.replace(release.name, str(dataset.release_name(release.vintage, release.version)))
-            )
-            for file in release.artifacts
-        ),
-    )
+    name = str(dataset.release_name(Vintage.parse(vintage), Version.read(version)))
+    facts: dict[str, Any] = dict(vars(a_release(_base(dataset), vintage, version, bounds=bounds)))
+    renamed = tuple(replace(file, name=file.name.replace(facts["name"], name)) for file in facts["artifacts"])
+    facts |= {"dataset": dataset.id, "name": name, "artifacts": renamed}
+    release = PublishedRelease(**facts, published_at=PUBLISHED_AT + timedelta(days=day))
     if columns is not None:
         release = replace(release, summary=replace(release.summary, columns=tuple(columns)))
     if parts:
@@ -100,7 +92,7 @@ def declared_with(dataset: Dataset, **changes: Any) -> Dataset:
     return dataset.model_copy(update=changes)
 
 
-def in_parts(release: Release, count: int) -> Release:
+def in_parts(release: PublishedRelease, count: int) -> PublishedRelease:
     """The release with its data in `count` files of equal size, each with its torrent."""
     data, torrent = (release.artifact(role) for role in (ArtifactRole.DATA, ArtifactRole.TORRENT))
     assert data is not None
