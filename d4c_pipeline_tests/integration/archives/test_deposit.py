@@ -281,7 +281,7 @@ def test_too_much_is_refused_before_any_call(home: Homes, clock: Callable[..., A
 
 def test_metadata_of_another_release_are_refused(home: Homes, metadata: Callable[..., RecordMetadata]) -> None:
     place, release = home
-    with closing(place.ledger()) as ledger, pytest.raises(ValueError, match="not of urn:d4c:"):
+    with closing(place.ledger()) as ledger, pytest.raises(ValueError, match="not to urn:d4c:"):
         deposit.reserve(ledger, place.archive(), release, metadata())
 
 
