@@ -38,11 +38,11 @@ def drafts(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> 
     out.print(f"Orphaned drafts: {len(orphans)}", style="bold")
     if orphans:
         print_table(orphans, ("record_id", "identifier", "doi", "url"))
-        out.print("Look at each at the archive; publish or delete it there.")
+        out.print("Check each draft at the archive; publish or delete it there.")
     out.print(f"Deposits without progress for a day: {len(hanging)}", style="bold")
     if hanging:
         print_table(hanging, ("release", "state", "record_id", "doi", "since"))
-        out.print("'d4c publish' of the dataset and vintage goes on with each.")
+        out.print("'d4c publish' of the dataset and vintage resumes each deposit.")
 
 
 @archive_app.command()
@@ -66,7 +66,7 @@ def verify(
     wrong = [f"{file.name} is {file.state}" for file in files if file.state != "same"]
     if wrong:
         raise IntegrityError(
-            f"The record of {doi} is not what was published: {'; '.join(wrong)}", "Ask the archive's managers"
+            f"The record of {doi} differs from the ledger: {'; '.join(wrong)}", "Ask the archive's managers"
         )
 
 
@@ -86,7 +86,7 @@ def dois(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
     missing = [each.doi for each in found if not each.registered]
     if missing:
         raise NeedsPersonError(
-            f"Published and not registered yet: {', '.join(missing)}",
+            f"Published but not registered yet: {', '.join(missing)}",
             "Wait a day; then ask the archive's managers to register them again",
         )
 
@@ -112,18 +112,18 @@ def adopt(
         print_json(rows)
         return
     print_table(rows, ("release", "doi"))
-    out.print(f"Adopted: {len(rows)}. 'd4c publish {dataset}' goes on from there.", style="bold")
+    out.print(f"Adopted: {len(rows)}. 'd4c publish {dataset}' continues from there.", style="bold")
 
 
 @archive_app.command()
 def edits(
     release: Annotated[str, typer.Argument(help="Name of a planned release.")],
-    keep: Annotated[str | None, typer.Option("--keep", help="The version to keep: archive or ours.")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", help="Version to keep: archive or ours.")] = None,
     home: Home = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List edits of a release's draft at the archive, or resolve conflicting ones."""
+    """List edits of a release's draft at the archive, or resolve conflicting edits."""
     from d4c_pipeline.review.decisions import planned_release
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
@@ -145,7 +145,7 @@ def restart(
     home: Home = None,
     debug: Debug = False,
 ) -> None:
-    """Delete the draft of a planned release; the next run opens another one (after a raised quota, for example)."""
+    """Delete the draft of a planned release, so that the next run opens another (after a raised quota, for example)."""
     from d4c_pipeline.review.decisions import planned_release
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
@@ -153,7 +153,7 @@ def restart(
     with Deployment.open(read_settings(home, None, debug)) as deployment:
         planned = planned_release(deployment, release)
         recovery.restart(deployment, planned)
-    out.print(f"'d4c publish {planned.dataset} --vintage {planned.vintage}' goes on with a new draft.")
+    out.print(f"'d4c publish {planned.dataset} --vintage {planned.vintage}' continues with a new draft.")
 
 
 @archive_app.command()
@@ -163,7 +163,7 @@ def forget(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Forget records of a dataset that a test archive lost (a sandbox that was reset)."""
+    """Delete records from the ledger that a test archive lost (a reset sandbox)."""
     from d4c_pipeline.upkeep import recovery
     from d4c_pipeline.workspace.deployment import Deployment
 

@@ -1,6 +1,6 @@
 """Shared by all commands: options, settings, output for people and for machines, the exit by an error.
 
-The commands themselves stand in the modules beside this one. `d4c --help` imports no settings and no pydantic.
+The commands are in the other modules of this room. `d4c --help` imports no settings and no pydantic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal:
-    out.width = 240  # a pipe or a file has no edge to fold at
+    out.width = 240  # a pipe or a file has no width to wrap at
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder of ledger, store, archive and staging [D4C_HOME].")]
@@ -51,7 +51,7 @@ def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -
 
 
 def end_by_interrupt() -> None:
-    """Make SIGTERM end a service as Ctrl-C does: in order, with exit code 0."""
+    """Make SIGTERM end a service like Ctrl-C: cleanly, with exit code 0."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -62,8 +62,8 @@ def end_by_interrupt() -> None:
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """Print names and values, one a line."""
-    # Not a rich table: it would fold paths and hashes, which are there to be copied.
+    """Print names and values, one pair per line."""
+    # Not a rich table, which would wrap paths and hashes that people copy.
     width = max(map(len, facts)) + 2
     for name, value in facts.items():
         out.print(f"  [dim]{name:<{width}}[/dim]{escape(str(value))}")

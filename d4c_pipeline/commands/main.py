@@ -1,7 +1,7 @@
 """The application `d4c`: its commands in the order of a day's work, and the exit by an error.
 
-A module beside this one holds each group of commands. Exit codes: 0 when the command is done, 1 for an error (one
-sentence with its remedy), 2 for a wrong call.
+Each group of commands has its own module. Exit codes: 0 when the command is done, 1 for an error (one sentence with its
+remedy), 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Publishes open data: versioned, citable, kept in several places.",
+    help="Publish open data: versioned, citable, kept in several places.",
 )
-# The order of a day's work; the panels of `d4c --help` come in it too.
+# The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed)),
     ("Look", (datasets, status, releases, catalogue, settings)),

@@ -1,4 +1,4 @@
-"""`d4c notice` and `d4c failed`: what changed at the sources, and the partitions that stay failed."""
+"""`d4c notice` and `d4c failed`: changes at the sources, and failed partitions."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def notice(
 
 
 def failed(
-    dataset: Annotated[str | None, typer.Argument(help="Only of this dataset or family.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Only this dataset or family.")] = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List partitions that stay failed, with cause and recovery command."""
+    """List failed partitions, with cause and recovery command."""
     from d4c_pipeline.watch.failures import describe_failures
     from d4c_pipeline.workspace.datasets import load_datasets, load_families, unknown_id
     from d4c_pipeline.workspace.deployment import Deployment
@@ -79,7 +79,7 @@ def failed(
                 "since": f"{row['since']}, {row['times']} time(s), last {row['last']}",
                 "cause": row["cause"],
                 "remedy": row["remedy"],
-                "then": row["command"],
+                "recovery": row["command"],
             }
         )
-    out.print(f"{len(rows)} stay failed" if rows else "Nothing stays failed")
+    out.print(f"{len(rows)} failed partitions" if rows else "No failed partitions")

@@ -1,6 +1,6 @@
-"""The progress that the command line shows: the steps of the chain and the bytes of a file on its way.
+"""The progress display of the command line: the steps of the chain and the bytes of a transfer.
 
-What is reported belongs to `workspace.progress`.
+Reports come from `workspace.progress`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from d4c_pipeline.workspace.progress import Progress as Report
 
 @contextmanager
 def showing(console: Console, *, quiet: bool) -> Iterator[None]:
-    """Show what the chain reports while this lasts: live on a terminal, a line per step elsewhere."""
+    """Show the chain's progress during the block: live on a terminal, a line per step elsewhere."""
     if quiet:
         yield
         return
@@ -42,7 +42,7 @@ def showing(console: Console, *, quiet: bool) -> Iterator[None]:
 
 
 class _Bytes(DownloadColumn):
-    """How much of a file is here; a step has no bytes to count."""
+    """The transferred bytes of a file; empty for a step."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.fields.get("counts_bytes") else Text()

@@ -26,7 +26,7 @@ def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
     folder = settings.home / "demo"
     prepare(folder)
     with serve(folder) as origins:
-        # The definitions hold the real addresses; the real HTTP source finds the local files behind them.
+        # The definitions have the real addresses; the real HTTP source fetches the local files behind them.
         served = settings.model_copy(update={"origins": {**settings.origins, **origins}})
         published = _publish_all(served, [(dataset, None) for dataset in DATASETS], as_json=as_json, debug=debug)
     if as_json:
@@ -38,8 +38,8 @@ def demo(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
 
 def publish(
     dataset: Annotated[str, typer.Argument(help="Id of a dataset, as 'd4c datasets' lists it.")],
-    vintage: Annotated[str | None, typer.Option("--vintage", help="The vintage; by default the newest one.")] = None,
-    member: Annotated[str | None, typer.Option("--member", help="Of a family, the key of the member.")] = None,
+    vintage: Annotated[str | None, typer.Option("--vintage", help="Vintage; by default the newest.")] = None,
+    member: Annotated[str | None, typer.Option("--member", help="Key of the member of a family.")] = None,
     bump: Annotated[str, typer.Option("--bump", help="Smallest bump: patch, minor or major.")] = "none",
     home: Home = None,
     defs: Defs = None,
@@ -52,10 +52,12 @@ def publish(
 
     if dataset in (families := load_families(settings.definitions)):
         if member is None or vintage is not None:
-            raise PermanentError(f"{dataset} is a family", "Name a member with --member; it is published as it is now")
+            raise PermanentError(
+                f"{dataset} is a family", "Name a member with --member; its current vintage is published"
+            )
         published = [_publish_member(settings, families[dataset], member, as_json=as_json, debug=debug, bump=bump)]
     elif member is not None:
-        raise PermanentError(f"{dataset} is no family", "Leave --member out")
+        raise PermanentError(f"{dataset} is not a family", "Omit --member")
     else:
         published = _publish_all(settings, [(dataset, vintage)], as_json=as_json, debug=debug, bump=bump)
     if as_json:
@@ -116,7 +118,7 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
                 "sha256": row["sha256"],
                 "DOI": f"{row['doi']}{note}",
                 "concept DOI": row["concept_doi"],
-                "info hash": row["info_hash"] or f"one for each of {len(row['files'])} files",
+                "info hash": row["info_hash"] or f"one per file ({len(row['files'])} files)",
                 "file": row["path"] or row["url"],
                 "latest": row["latest_url"],
                 "catalogue": row["catalogue"],
@@ -135,7 +137,7 @@ def _print_further(settings: Settings) -> None:
         query = describe_catalogue(deployment)["query"]
     tool = Path(sys.argv[0])
     tool = tool.relative_to(Path.cwd()) if tool.is_absolute() and tool.is_relative_to(Path.cwd()) else tool
-    # The printed commands work when pasted, also where the home is not the default one.
+    # The printed commands work when pasted, also with another home than the default.
     elsewhere = f" --home {shlex.quote(str(settings.home))}" if settings.home != Path(".d4c").absolute() else ""
     ui = f"{tool} ui{elsewhere}" if elsewhere else "make ui"
     out.print("Next:", style="bold")

@@ -75,7 +75,7 @@ def status(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug:
 
 
 def releases(
-    dataset: Annotated[str | None, typer.Argument(help="Only of this dataset.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Only this dataset.")] = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,

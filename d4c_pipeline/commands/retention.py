@@ -11,7 +11,7 @@ from d4c_pipeline.model.errors import NeedsPersonError
 
 
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the actions without doing them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the actions without performing them.")] = False,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
@@ -45,7 +45,7 @@ def prune(
             [{**row, "action": row["deed"]} for row in rows], ("release", "mirror", "action", "files", "size", "reason")
         )
     else:
-        out.print("The mirrors hold what they should")
+        out.print("All mirrors are up to date")
     refused = [
         f"{action.release} on {action.mirror} ({action.reason})"
         for action in done
@@ -53,6 +53,6 @@ def prune(
     ]
     if refused and not dry_run:
         raise NeedsPersonError(
-            f"Not everything could be done: {'; '.join(refused)}",
-            "Reach the mirror, or restore what is missing, and run 'd4c prune' again",
+            f"Incomplete: {'; '.join(refused)}",
+            "Make the mirror reachable, or restore the missing files, then run 'd4c prune' again",
         )

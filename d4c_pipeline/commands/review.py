@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 review_app = typer.Typer(no_args_is_help=True, help="Approve or reject planned releases.")
 
 Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c review list' prints it.")]
-Who = Annotated[str | None, typer.Option("--who", help="The reviewer; by default the user of this system.")]
+Who = Annotated[str | None, typer.Option("--who", help="Reviewer; by default the user of this system.")]
 
 
 @review_app.command("list")
@@ -78,14 +78,14 @@ def show(release: Name, home: Home = None, defs: Defs = None, as_json: AsJson = 
 def approve(
     release: Name,
     who: Who = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why.")] = "",
-    publish: Annotated[bool, typer.Option("--publish", help="Publish it at once.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Reason of the approval.")] = "",
+    publish: Annotated[bool, typer.Option("--publish", help="Publish the release at once.")] = False,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Approve the publication of a release; the next run publishes it."""
+    """Approve a release; the next run publishes it."""
     from d4c_pipeline.review import decisions
 
     settings = read_settings(home, defs, debug)
@@ -105,14 +105,14 @@ def approve(
 @review_app.command()
 def reject(
     release: Name,
-    reason: Annotated[str, typer.Option("--reason", help="What has to change.")],
+    reason: Annotated[str, typer.Option("--reason", help="Required change.")],
     who: Who = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Reject a release: its draft is deleted, its plan given up."""
+    """Reject a release: delete its draft and abandon its plan."""
     from d4c_pipeline.review import decisions
 
     settings = read_settings(home, defs, debug)
@@ -125,16 +125,16 @@ def reject(
 @review_app.command()
 def override(
     dataset: Annotated[str, typer.Argument(help="Id of the dataset.")],
-    check: Annotated[str, typer.Option("--check", help="The check that failed.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why it may fail on this data.")],
-    vintage: Annotated[str | None, typer.Option("--vintage", help="The vintage; by default the newest one.")] = None,
+    check: Annotated[str, typer.Option("--check", help="Failed check.")],
+    reason: Annotated[str, typer.Option("--reason", help="Reason why the check may fail on this data.")],
+    vintage: Annotated[str | None, typer.Option("--vintage", help="Vintage; by default the newest.")] = None,
     who: Who = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Let the build in staging pass a check that failed; of other data, the check stops the publication again."""
+    """Override a failed check for the build in staging; the check applies again to other data."""
     from d4c_pipeline.orchestration.publishing import choose_vintage
     from d4c_pipeline.review import decisions
     from d4c_pipeline.workspace.datasets import pick
@@ -152,7 +152,7 @@ def override(
 
 @contextmanager
 def _opened(settings: Settings, *, archive: bool = True) -> Iterator[tuple[Deployment, dict[str, Dataset]]]:
-    """The deployment, and all datasets: as they are defined, else as the ledger remembers them."""
+    """Yield the deployment and all datasets: as defined, else as last recorded in the ledger."""
     from d4c_pipeline.watch.families import known_datasets
     from d4c_pipeline.workspace.datasets import load_datasets, load_families
     from d4c_pipeline.workspace.deployment import Deployment
@@ -163,7 +163,7 @@ def _opened(settings: Settings, *, archive: bool = True) -> Iterator[tuple[Deplo
 
 
 def _row(found: Pending) -> dict[str, Any]:
-    """A planned release under stable keys."""
+    """Return a planned release under stable keys."""
     release, deposit, previous = found.release, found.deposit, found.previous
     overridden = {each.check: f"{each.who}: {each.reason}" for each in found.overrides}
     return {

@@ -30,14 +30,18 @@ torrents_app = typer.Typer(no_args_is_help=True, help="Verify and reissue torren
 
 
 def seed(
-    catalogue: Annotated[str | None, typer.Option(help="Address of a stac.parquet, for whoever has no ledger.")] = None,
-    from_key: Annotated[str | None, typer.Option(help="The operator's public key: nothing else is known.")] = None,
+    catalogue: Annotated[str | None, typer.Option(help="Address of a stac.parquet, to seed without a ledger.")] = None,
+    from_key: Annotated[
+        str | None, typer.Option(help="Public key of the operator, to find the catalogue in the DHT.")
+    ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch everything [D4C_SEED_FETCH].")] = False,
     dataset: Annotated[
         list[str] | None, typer.Option(help="Fetch only this dataset, repeatable [D4C_SEED_DATASETS].")
     ] = None,
-    budget: Annotated[str, typer.Option(help="At most that much, the rarest first: 500GB [D4C_SEED_BUDGET].")] = "",
-    folder: Annotated[Path | None, typer.Option(help="Where fetched files lie; by default in the home.")] = None,
+    budget: Annotated[
+        str, typer.Option(help="Fetch at most this amount, rarest files first: 500GB [D4C_SEED_BUDGET].")
+    ] = "",
+    folder: Annotated[Path | None, typer.Option(help="Folder of fetched files; by default in the home.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Show the status of this home's seeder.")] = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -57,7 +61,7 @@ def seed(
         _print_status(read_status(place), as_json=as_json)
         return
     if catalogue and from_key:
-        raise PermanentError("A catalogue and a key were given", "Give one of them: either says what to seed")
+        raise PermanentError("Both a catalogue and a key are given", "Give only one of them")
     seeding_settings = SeedingSettings.from_environment()
     if fetch or dataset or budget:
         given = {
@@ -75,16 +79,16 @@ def seed(
         ):
             seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_refresh=_say)
     except KeyboardInterrupt:
-        return  # how this service ends
+        return  # the normal end of this service
 
 
 def keys(
-    make: Annotated[bool, typer.Option("--make", help="Make a key where there is none.")] = False,
+    make: Annotated[bool, typer.Option("--make", help="Create a key if none exists.")] = False,
     home: Home = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show the operator's public key, which finds the newest catalogue ('d4c seed --from-key')."""
+    """Show the operator's public key for 'd4c seed --from-key'."""
     from d4c_pipeline.model.seeding import SeedingSettings
     from d4c_pipeline.torrents.dht_pointer import link
     from d4c_pipeline.torrents.operator_key import make_key, read_key
@@ -93,14 +97,14 @@ def keys(
     settings = read_settings(home, None, debug)
     path = SeedingSettings.from_environment().key_file or key_place(settings)
     if not make and not path.is_file():
-        raise UnknownNameError(f"There is no key at {path}", "Make one with 'd4c keys --make', or set D4C_OPERATOR_KEY")
+        raise UnknownNameError(f"No key at {path}", "Create one with 'd4c keys --make', or set D4C_OPERATOR_KEY")
     key = make_key(path) if make else read_key(path)
     facts = {"public_key": key.public_text, "link": link(key.public), "file": str(path)}
     if as_json:
         print_json(facts)
     else:
         print_facts(
-            {"public key": key.public_text, "link for other clients": facts["link"], "private key in": facts["file"]}
+            {"public key": key.public_text, "link for other clients": facts["link"], "private key file": facts["file"]}
         )
 
 
@@ -134,7 +138,7 @@ def reissue(
     if as_json:
         print_json(rows)
         return
-    out.print(f"{sum(result.changed for result in done)} of {len(done)} torrents issued again.")
+    out.print(f"{sum(result.changed for result in done)} of {len(done)} torrents reissued.")
     for row in rows:
         for word in ("added", "removed", "remarks"):
             for line in row[word]:
@@ -156,8 +160,8 @@ def _print_status(status: SeederStatus, *, as_json: bool) -> None:
     print_facts(
         {
             "since": status.started_at,
-            "as of": status.updated_at,
-            "listens on": ", ".join(map(str, status.listens)) or "nothing",
+            "updated": status.updated_at,
+            "ports": ", ".join(map(str, status.listens)) or "none",
             "DHT nodes": status.dht_nodes,
             "offered": status.offered,
             "uploaded": f"{status.uploaded:,} bytes",

@@ -33,7 +33,7 @@ def serve(
 
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Show everything, change nothing.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every change.")] = False,
     home: Home = None,
     defs: Defs = None,
     debug: Debug = False,
@@ -48,7 +48,7 @@ def ui(
     end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
-        # A session of its own: Ctrl-C reaches us, and we tell Dagster once instead of each of its processes at once.
+        # A separate session: Ctrl-C reaches only this process, which then ends Dagster once.
         child = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             code = child.wait()
@@ -62,12 +62,12 @@ def _stop(child: subprocess.Popen[bytes]) -> int:
     with suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
         child.terminate()
         child.wait(timeout=60)
-        # A run that is under way keeps its code server alive. Interrupted, Dagster notes that it was; killed, it would
+        # A run in progress keeps its code server alive. After an interrupt Dagster records its end; a killed run would
         # show as running until somebody cancels it.
         os.killpg(child.pid, signal.SIGTERM)
         for _ in range(300):
             time.sleep(0.1)
-            os.killpg(child.pid, 0)  # raises as soon as none of them is left
+            os.killpg(child.pid, 0)  # raises when no process is left
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

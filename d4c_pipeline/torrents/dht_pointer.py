@@ -1,7 +1,7 @@
 """The signed pointer in the DHT: a mutable item whose value is the info hash of the newest catalogue torrent (BEP 46).
 
-Asking goes over a libtorrent session, whose answers come as its alerts, which `seeding` reads; telling goes by
-`dht_put`. Any client that knows BEP 46 follows the pointer, by the link that `link` returns.
+Requests go over a libtorrent session, whose alerts `seeder.py` reads; publication belongs to `dht_put.py`. Clients that
+support BEP 46 follow the pointer by the link of `link`.
 Source: https://www.bittorrent.org/beps/bep_0046.html.
 """
 
@@ -18,16 +18,16 @@ from d4c_pipeline.torrents import dht_put
 from d4c_pipeline.torrents.operator_key import OperatorKey
 
 SALT = b"d4c-catalogue"
-"""So that the operator's key may point at other things too."""
+"""Separates the pointer from other items of the operator's key."""
 REFRESH_SECONDS = 3600.0
-"""Nodes forget an item after two hours (BEP 44)."""
+"""Nodes drop an item after two hours (BEP 44)."""
 _INFO_HASH_BYTES = _ID_BYTES = 20
 _COMPACT = 6  # an address of IPv4 and a port
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What an operator's key points at: a v1 info hash in hexadecimal; a higher `seq` is newer."""
+    """The target of an operator's key: a v1 info hash in hexadecimal; a higher `seq` is newer."""
 
     info_hash: str
     seq: int
@@ -35,14 +35,14 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What a session knows of the DHT: its own id there (None: not part of it yet), and nodes that it knows."""
+    """A session's view of the DHT: its own id (None: not part of it yet), and its known nodes."""
 
     name: bytes | None
     nodes: tuple[tuple[str, int], ...]
 
 
 def whereabouts(session: Any, more: Iterable[tuple[str, int]] = ()) -> Whereabouts:
-    """Return what `session` knows of the DHT, and the nodes `more`."""
+    """Return the view of `session` on the DHT, with the nodes `more`."""
     state = session.save_state(lt.save_state_flags_t.save_dht_state).get(b"dht state", {})
     known = [
         (socket.inet_ntoa(entry[:4]), int.from_bytes(entry[4:]))
@@ -56,19 +56,19 @@ def whereabouts(session: Any, more: Iterable[tuple[str, int]] = ()) -> Whereabou
 
 
 def publish(where: Whereabouts, key: OperatorKey, info_hash: str) -> dht_put.Placed:
-    """Let the key point at `info_hash`, beginning at the nodes that are known; takes up to 15 s."""
+    """Point the key at `info_hash`, starting at the known nodes. Takes up to 15 s."""
     return dht_put.put(where.nodes, key, {b"ih": bytes.fromhex(info_hash)}, SALT, name=where.name)
 
 
 def request(session: Any, public: bytes) -> None:
-    """Ask what the key points at; a `dht_mutable_item_alert` answers, several times, the last one authoritative."""
+    """Request the pointer of a key. Several `dht_mutable_item_alert` respond; the last is authoritative."""
     session.dht_get_mutable_item(public, SALT)
 
 
 def answered(alert: Any, public: bytes) -> Pointer | None:
-    """Return what a `dht_mutable_item_alert` says the key points at; None when it says nothing of use.
+    """Return the pointer in a `dht_mutable_item_alert`; None if it has no valid pointer.
 
-    The session has verified the signature. Whatever else an operator may have signed is no info hash.
+    The session has verified the signature.
     """
     value = alert.item
     if bytes(alert.key) != public or bytes(alert.salt) != SALT or not isinstance(value, dict):
@@ -80,5 +80,5 @@ def answered(alert: Any, public: bytes) -> Pointer | None:
 
 
 def link(public: bytes) -> str:
-    """Return the magnet link by which other clients follow the pointer (BEP 46)."""
+    """Return the magnet link of the pointer for other clients (BEP 46)."""
     return f"magnet:?xs=urn:btpk:{public.hex()}&s={SALT.hex()}"

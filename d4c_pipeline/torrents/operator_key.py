@@ -1,7 +1,7 @@
-"""The operator's ed25519 key: who has its public half finds the newest catalogue without any site.
+"""The operator's ed25519 key: with its public half anybody finds the newest catalogue without a site.
 
-Making, keeping and reading the key belongs here; what is signed with it is `dht_pointer`'s. The private half lies in
-one file (PKCS #8, PEM) that only its owner can read, and is never shown.
+This module creates, stores and reads the key; signed items belong to `dht_pointer.py`. The private half is in one file
+(PKCS #8, PEM) that only its owner can read, and is never shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class OperatorKey:
 
     @property
     def public_text(self) -> str:
-        """The public key as it is told to others: 64 hexadecimal digits."""
+        """The public key as text: 64 hexadecimal digits."""
         return self.public.hex()
 
     def sign(self, data: bytes) -> bytes:
@@ -44,9 +44,9 @@ class OperatorKey:
 
 
 def make_key(path: Path) -> OperatorKey:
-    """Make a new key, write it to `path` and return it.
+    """Create a key, write it to `path` and return it.
 
-    Raises PermanentError when there is a file already: whoever knows the old public key would find nothing any more.
+    Raises PermanentError if the file exists: readers with the old public key would no longer find the catalogue.
     """
     content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     with storage_errors(f"write {path}"):
@@ -54,7 +54,7 @@ def make_key(path: Path) -> OperatorKey:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
-            raise PermanentError(f"There is a key at {path} already", "Use it, or name another file") from error
+            raise PermanentError(f"A key exists at {path}", "Use it, or name another file") from error
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -73,14 +73,14 @@ def read_key(path: Path) -> OperatorKey:
     try:
         key = load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:
-        raise PermanentError(f"{path} holds no private key that can be read", "Name the file of 'd4c keys'") from error
+        raise PermanentError(f"{path} holds no readable private key", "Name the file of 'd4c keys'") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise PermanentError(f"The key in {path} is not an ed25519 key", "Make one with 'd4c keys --make'")
+        raise PermanentError(f"The key in {path} is not an ed25519 key", "Create one with 'd4c keys --make'")
     return OperatorKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw), key)
 
 
 def public_key(text: str) -> bytes:
     """Return the 32 bytes of a public key in hexadecimal. Raises PermanentError when `text` is none."""
     if _PUBLIC.fullmatch(text.strip().lower()) is None:
-        raise PermanentError(f"'{text}' is no public key", "Write the operator's 64 hexadecimal digits")
+        raise PermanentError(f"'{text}' is not a public key", "Write the operator's 64 hexadecimal digits")
     return bytes.fromhex(text.strip())

@@ -1,7 +1,7 @@
-"""The seeder: a libtorrent session that holds what it is offered, and remembers what it fetched.
+"""The seeder: a libtorrent session that seeds files of local stores and fetches further files by a policy.
 
-Files of a local store are given as they lie there and never written; what a policy asks for is fetched into a folder
-of the seeder's own, whose resume data survive a kill. Where offers come from belongs to the chain.
+Files of a local store are only read. Fetched files go into the seeder's own folder, with resume data that survive a
+kill. Listing the seedable files belongs to `upkeep.seedable`.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _save = lt.save_resume_flags_t
 
 @dataclass
 class _Held:
-    """A torrent in the session, and the offer it came of."""
+    """A torrent in the session, and its seedable file."""
 
     entry: Seedable
     handle: Any
 
 
 class Seeder:
-    """Seeds what it is offered. Not safe to share between threads.
+    """Seeds the files passed to `follow`. Not thread-safe.
 
-    `folder` holds `data/<info hash>/`, `resume/<info hash>.resume`, and the name by which it draws lots. `obtain`
-    returns the `.torrent` of an offer that came without, None where it can't be had.
+    `folder` holds `data/<info hash>/`, `resume/<info hash>.resume`, and the name that decides among equal files.
+    `obtain` returns the `.torrent` of a file without one, None if it is unavailable.
     """
 
     def __init__(
@@ -79,36 +79,39 @@ class Seeder:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The port that is listened on; none before the session listens."""
+        """The listening port; empty before the session listens."""
         port = self._session.listen_port()
         return (port,) if port else ()
 
     @property
     def deaf(self) -> str:
-        """Why peers can't connect as the settings say, in words; "" when they can, or when it is not known yet."""
+        """The reason why peers can't connect as configured; "" if they can, or if it is not known yet."""
         refused = "; ".join(f"{where}: {why}" for where, why in sorted(self._refused.items()))
         if not self._listens:
             return (
-                f"It listens on nothing ({refused}): peers can't connect. Correct D4C_SEED_LISTEN, or free the port"
+                f"The seeder does not listen ({refused}): peers can't connect. Correct D4C_SEED_LISTEN, or free "
+                "the port"
                 if refused
                 else ""
             )
         wanted = self._settings.ports
         if 0 not in wanted and (other := self._listens - wanted):
-            # libtorrent takes the next port that is free without a word.
+            # libtorrent silently uses the next free port.
             return (
-                f"It listens on port {_ports(other)} instead of {_ports(wanted)}, which another program has: peers "
-                "that know the port don't reach it. Stop that program, or correct D4C_SEED_LISTEN"
+                f"The seeder listens on port {_ports(other)} instead of {_ports(wanted)}, which another program uses: "
+                "peers can't reach it at the announced port. Stop that program, or correct D4C_SEED_LISTEN"
             )
         return (
-            f"It does not listen everywhere ({refused}). Correct D4C_SEED_LISTEN, or free the port" if refused else ""
+            f"The seeder does not listen on all addresses ({refused}). Correct D4C_SEED_LISTEN, or free the port"
+            if refused
+            else ""
         )
 
     def follow(self, seedable: Iterable[Seedable]) -> None:
-        """Seed the offers that lie here, fetch those that the policy chooses, let go of the others.
+        """Seed the local files, fetch the files that the policy chooses, and drop all others.
 
-        What was fetched and is no longer chosen is deleted, from our own folder alone; without a single offer nothing
-        is let go of, since something is wrong then. Raises IntegrityError for an offer whose torrent is none.
+        Fetched files that are no longer chosen are deleted, only in the seeder's own folder. An empty list changes
+        nothing, since it is probably an error. Raises IntegrityError for an invalid torrent.
         """
         known = {entry.info_hash: entry for entry in seedable}
         if not known:
@@ -129,7 +132,7 @@ class Seeder:
             self._take(entry)
 
     def fetch(self, info_hash: str) -> Path | None:
-        """Fetch the one file of a torrent of which only the info hash is known; return it once it is whole."""
+        """Fetch the file of a torrent by its info hash; return its path once it is complete."""
         if info_hash not in self._held:
             magnet = f"magnet:?xt=urn:btih:{info_hash}"
             self._take(Seedable(info_hash, info_hash, "", 0, 0, magnet))
@@ -137,22 +140,22 @@ class Seeder:
         return self._data(info_hash) / status.name if status.is_seeding else None
 
     def keeps(self, info_hash: str) -> Seedable | None:
-        """The offer by which a torrent is held, so that it can be offered again."""
+        """Return the seedable file of a held torrent, so that the next `follow` keeps it."""
         held = self._held.get(info_hash)
         return held.entry if held is not None else None
 
     def publish_pointer(self, key: OperatorKey, info_hash: str) -> None:
-        """Let the operator's key point at a catalogue torrent, now and again every hour as long as this runs."""
+        """Point the operator's key at a catalogue torrent, now and every hour while the seeder runs."""
         if (self._key, self._published_hash) != (key, info_hash):
             self._key, self._published_hash, self._publish_due = key, info_hash, 0.0
 
     def request_pointer(self, public: bytes) -> None:
-        """Ask what a key points at; `pointer` holds the newest answer so far."""
+        """Request the pointer of a key; `pointer` holds the newest response so far."""
         self._requested_key = public
         dht_pointer.request(self._session, public)
 
     def turn(self, seconds: float) -> None:
-        """Work for `seconds`: hear what happened, save resume data when it is time. Raises StorageError."""
+        """Work for `seconds`: process alerts, save resume data when due. Raises StorageError."""
         deadline = time.monotonic() + seconds
         while True:
             self._hear()
@@ -181,7 +184,7 @@ class Seeder:
             self._session.wait_for_alert(int(min(left, 1.0) * 1000) + 1)
 
     def status(self) -> SeederStatus:
-        """Say what is going on right now."""
+        """Return the current status."""
         return SeederStatus(
             pid=os.getpid(),
             started_at=self._started.isoformat(timespec="seconds"),
@@ -197,7 +200,7 @@ class Seeder:
         )
 
     def close(self) -> None:
-        """Save what a next start wants to know, and leave the swarms."""
+        """Save resume data and leave the swarms."""
         self._publisher.shutdown(wait=False, cancel_futures=True)
         self._session.pause()
         waiting = self._save_all()
@@ -207,7 +210,7 @@ class Seeder:
             waiting -= self._hear()
 
     def _meet_nodes(self) -> None:
-        """Tell the DHT of the nodes that the settings name, as long as it knows no other."""
+        """Add the configured nodes to the DHT while it has no others."""
         if not self._dht_nodes:
             for node in self._settings.dht_nodes:
                 self._session.add_dht_node(node)
@@ -233,7 +236,7 @@ class Seeder:
         self._held[entry.info_hash] = _Held(entry, self._session.add_torrent(parameters))
 
     def _readdress(self, held: _Held, entry: Seedable) -> None:
-        """Give a running torrent that was issued again its new trackers and web seeds."""
+        """Set the new trackers and web seeds of a running torrent that was reissued."""
         today = lt.load_torrent_buffer(entry.torrent) if entry.torrent else lt.parse_magnet_uri(entry.magnet)
         held.handle.replace_trackers([{"url": url, "tier": tier} for tier, url in enumerate(today.trackers)])
         for url in set(held.handle.url_seeds()) - set(today.url_seeds):
@@ -246,14 +249,14 @@ class Seeder:
         self._session.remove_torrent(self._held.pop(info_hash).handle)
 
     def _forget(self, info_hash: str) -> None:
-        """Delete what was fetched of a torrent: the data first, so that resume data never claim what is gone."""
+        """Delete the fetched files of a torrent: the data first, so that resume data never claim deleted files."""
         with storage_errors(f"delete {info_hash}"):
             if self._data(info_hash).is_dir():
                 shutil.rmtree(self._data(info_hash))
             self._resume(info_hash).unlink(missing_ok=True)
 
     def _save_all(self) -> int:
-        """Ask for the resume data of all that changed; they come as alerts. Returns how many will."""
+        """Request the resume data of changed torrents, which arrive as alerts. Return their number."""
         requested = 0
         for held in self._held.values():
             if held.entry.path is None and held.handle.need_save_resume_data():
@@ -262,7 +265,7 @@ class Seeder:
         return requested
 
     def _hear(self) -> int:
-        """Read all alerts; returns how many of them were answers to `_save_all`."""
+        """Process all alerts. Return the number of responses to `_save_all`."""
         saves = 0
         for alert in self._session.pop_alerts():
             match alert:
@@ -286,7 +289,7 @@ class Seeder:
         return saves
 
     def _check_placement(self) -> None:
-        """Take note of how the last telling ended, if it has; without a node that took it, it is tried again soon."""
+        """Process the result of the last publication of the pointer; if no node accepted it, it is repeated soon."""
         if self._publishing is None or not self._publishing[0].done():
             return
         (future, info_hash), self._publishing = self._publishing, None
@@ -297,7 +300,7 @@ class Seeder:
 
     def _hear_pointer(self, alert: Any) -> None:
         found = dht_pointer.answered(alert, self._requested_key) if self._requested_key else None
-        # Nodes may hold an older item still: what was seen once is not gone back from.
+        # Nodes may still hold an older item: an older sequence number never replaces a newer one.
         if found is not None and (self.pointer is None or found.seq >= self.pointer.seq):
             self.pointer = found
 
@@ -308,7 +311,7 @@ class Seeder:
 
     def _keep(self, alert: Any) -> None:
         info_hash = str(alert.params.info_hashes.v1)
-        # A torrent that was dropped meanwhile is deleted already.
+        # A torrent dropped meanwhile is already deleted.
         if info_hash in self._held:
             write_file(self._resume(info_hash), lt.write_resume_data_buf(alert.params))
 
@@ -349,7 +352,7 @@ def _ports(ports: Iterable[int]) -> str:
 
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder of a seeder. Raises BusyError when another one works there, StorageError when it can't be."""
+    """Hold the lock of a seeder's folder. Raises BusyError if another seeder holds it, and StorageError."""
     with storage_errors(f"write {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a")
@@ -357,7 +360,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(f"Another seeder works in {folder}", "Use it ('d4c seed --status'), or stop it") from error
+            raise BusyError(f"Another seeder uses {folder}", "Use it ('d4c seed --status'), or stop it") from error
         yield
 
 

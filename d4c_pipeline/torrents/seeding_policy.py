@@ -1,6 +1,6 @@
-"""What a seeder is offered, and which of it a policy makes it fetch.
+"""Seedable files, and the choice of files to fetch by a policy.
 
-Where the offers come from (the ledger, a catalogue) belongs to the chain; adding them to a session to `seeding`.
+Listing the files (from the ledger or a catalogue) belongs to `upkeep.seedable`, seeding to `seeder.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from d4c_pipeline.model.seeding import FetchPolicy
 
 @dataclass(frozen=True)
 class Seedable:
-    """A file that can be seeded. `size` in bytes; `copies`: how many places are known to hold it.
+    """A file that can be seeded. `size` in bytes; `copies`: the number of known copies.
 
-    `dataset` is empty for the catalogue itself. `torrent`: the `.torrent`, else `torrent_urls`: where it can be had;
-    `magnet` says the same to whoever has peers. `path`: where the whole, verified file lies on this machine, None when
-    nowhere.
+    `dataset` is empty for the catalogue itself. `torrent`: the `.torrent`, else `torrent_urls`: its addresses; `magnet`
+    identifies it for peers. `path`: the complete, verified file on this machine, None without one.
     """
 
     info_hash: str
@@ -36,11 +35,11 @@ class Seedable:
 def chosen(
     seedable: Iterable[Seedable], policy: FetchPolicy, *, held: Collection[str] = (), seeder: str = ""
 ) -> tuple[Seedable, ...]:
-    """Return the offers without a local file that the policy wants fetched, the most wanted first.
+    """Return the files to fetch by `policy`, in the order of priority. Files on this machine are excluded.
 
-    Those with the fewest copies come first; among equals those in `held` (info hashes that were fetched already), then
-    an order that is another one for every `seeder`, so that volunteers don't all keep the same. With a budget, each is
-    taken that still fits into what the ones before it leave.
+    Files with the fewest copies come first; among equals files in `held` (info hashes already fetched), then an order
+    that differs for every `seeder`, so that volunteers keep different files. With a budget, a file is chosen if it fits
+    into the remaining budget.
     """
     absent = [entry for entry in seedable if entry.path is None]
     wanted = [entry for entry in absent if entry.dataset and (policy.everything or entry.dataset in policy.datasets)]

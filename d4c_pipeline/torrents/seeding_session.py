@@ -1,6 +1,6 @@
-"""The libtorrent session of the seeder: what its settings mean to the library, and how a torrent is added to it.
+"""The libtorrent session of the seeder: its settings, and the parameters of added torrents.
 
-What is seeded, and what is kept of it, belongs to `seeding`.
+The choice of torrents and their resume data belong to `seeder.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.transport.identity import user_agent
 
 _flags = lt.torrent_flags
-# Every torrent takes part, however many there are: a queue would leave most of a collection without a seed.
+# Every torrent is active: a queue would leave most of a collection without a seed.
 _FREE = _flags.auto_managed | _flags.paused
 
 
 def open_session(settings: SeedingSettings) -> Any:
-    """Return a session that listens and has its DHT as the settings say."""
+    """Return a session with the listen addresses and the DHT of the settings."""
     category = lt.alert.category_t
     options: Any = {
         "user_agent": user_agent(),
@@ -41,10 +41,10 @@ def open_session(settings: SeedingSettings) -> Any:
         ),
     }  # fmt: skip
     if settings.dht_nodes or settings.is_loopback:
-        # Nodes that are named are nodes like any other: "bootstrap" ones are only asked for others, never for an item.
+        # The configured nodes are ordinary nodes: bootstrap nodes get no requests for items.
         options["dht_bootstrap_nodes"] = ""
     if settings.is_loopback:
-        # One machine is one address: the rules that keep a stranger from posing as many would leave nobody to talk to.
+        # All nodes share one address: the rules against many nodes per address would exclude them.
         options |= dict.fromkeys(
             ("dht_restrict_routing_ips", "dht_restrict_search_ips", "dht_enforce_node_id",
              "dht_prefer_verified_node_ids", "ssrf_mitigation"), False
@@ -54,10 +54,9 @@ def open_session(settings: SeedingSettings) -> Any:
 
 
 def whole_file(torrent: bytes, path: Path) -> Any:
-    """Return what adds a torrent whose whole, verified file lies at `path`, which is only ever read.
+    """Return the parameters of a torrent whose complete, verified file is at `path`. The file is only read.
 
-    Nothing is hashed beforehand: each piece is when it is first asked for. In upload mode the library never writes,
-    whatever it finds: a store mends its files by its own rules.
+    Each piece is hashed at its first request. In upload mode the library never writes: repair belongs to the store.
     """
     parameters = lt.load_torrent_buffer(torrent)
     parameters.save_path = str(path.parent)
@@ -67,9 +66,9 @@ def whole_file(torrent: bytes, path: Path) -> Any:
 
 
 def to_fetch(folder: Path, *, torrent: bytes | None, magnet: str, resume: bytes | None) -> Any:
-    """Return what adds a torrent that is fetched into `folder`, going on from `resume` where there is something.
+    """Return the parameters of a torrent that is fetched into `folder`, resumed from `resume` if given.
 
-    Raises IntegrityError when torrent, magnet or resume data are none.
+    Raises IntegrityError for an invalid torrent, magnet or resume data.
     """
     try:
         if resume is not None:
@@ -78,15 +77,15 @@ def to_fetch(folder: Path, *, torrent: bytes | None, magnet: str, resume: bytes 
             parameters = lt.load_torrent_buffer(torrent)
         else:
             parameters = lt.parse_magnet_uri(magnet)
-    except RuntimeError as error:  # what the binding makes of every error of its parsers
-        raise IntegrityError(f"What should be a torrent is none ({error})", "Look at where it came from") from error
+    except RuntimeError as error:  # raised by the binding for every parser error
+        raise IntegrityError(f"Invalid torrent ({error})", "Check the source of the torrent") from error
     parameters.save_path = str(folder)
     parameters.flags &= ~_FREE
     return parameters
 
 
 def with_addresses(parameters: Any, *, torrent: bytes | None, magnet: str) -> Any:
-    """Give `parameters` the trackers and web seeds of today, which resume data of yesterday doesn't know."""
+    """Set the current trackers and web seeds in `parameters`, which resume data may not have."""
     today = lt.load_torrent_buffer(torrent) if torrent is not None else lt.parse_magnet_uri(magnet)
     parameters.trackers, parameters.url_seeds = today.trackers, today.url_seeds
     parameters.flags |= _flags.override_trackers | _flags.override_web_seeds

@@ -1,6 +1,6 @@
-"""What a seeder says of itself: to `d4c seed --status` by a file, to Prometheus by HTTP.
+"""The status of a seeder: in a file for `d4c seed --status`, over HTTP for Prometheus.
 
-Collecting the numbers belongs to `seeding`. Names of metrics: https://prometheus.io/docs/practices/naming/
+Collecting the numbers belongs to `seeder.py`. Names of metrics: https://prometheus.io/docs/practices/naming/
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ STATES = ("seeding", "fetching", "damaged", "failed")
 
 @dataclass(frozen=True)
 class TorrentStatus:
-    """A torrent of a seeder. `state`: seeding; fetching; damaged (a local file is not what its torrent says); failed.
+    """A torrent of a seeder. `state`: seeding; fetching; damaged (a local file differs from its torrent); failed.
 
-    `own`: whether its file lies in a local store. Bytes are of the payload, since the seeder started.
+    `own`: whether its file is in a local store. Bytes count the payload since the start of the seeder.
     """
 
     info_hash: str
@@ -45,10 +45,9 @@ class TorrentStatus:
 
 @dataclass(frozen=True)
 class SeederStatus:
-    """A seeder at a moment. `pointer`: the info hash that the operator's key points at, as told or as asked.
+    """The state of a seeder. `pointer`: the info hash that the operator's key points at, as published or as found.
 
-    `problem`: why it could not look at what there is to seed the last time, in words. `deaf`: why peers can't connect
-    as the settings say, in words.
+    `problem`: the error of the last refresh. `deaf`: the reason why peers can't connect as configured.
     """
 
     pid: int
@@ -65,34 +64,32 @@ class SeederStatus:
 
     @property
     def uploaded(self) -> int:
-        """Bytes given to peers."""
+        """Bytes sent to peers."""
         return sum(torrent.uploaded for torrent in self.torrents)
 
     @property
     def downloaded(self) -> int:
-        """Bytes had from peers and web seeds."""
+        """Bytes received from peers and web seeds."""
         return sum(torrent.downloaded for torrent in self.torrents)
 
 
 def write_status(folder: Path, status: SeederStatus) -> None:
-    """Leave the status for whoever asks. Raises StorageError when the disk refuses."""
+    """Write the status file. Raises StorageError."""
     write_file(folder / STATUS_NAME, (json.dumps(asdict(status), indent=2) + "\n").encode())
 
 
 def read_status(folder: Path) -> SeederStatus:
-    """Return the status of the seeder that works in `folder`. Raises PermanentError when none does."""
+    """Return the status of the seeder in `folder`. Raises PermanentError if none is running."""
     path = folder / STATUS_NAME
     if not path.is_file():
-        raise PermanentError(f"No seeder has worked in {folder}", "Start one with 'd4c seed'")
+        raise PermanentError(f"No seeder was started in {folder}", "Start one with 'd4c seed'")
     with storage_errors(f"read {path}"):
         value: dict[str, Any] = json.loads(path.read_bytes())
     value["listens"] = tuple(value["listens"])
     value["torrents"] = tuple(TorrentStatus(**torrent) for torrent in value["torrents"])
     status = SeederStatus(**value)
     if not _lives(status.pid):
-        raise PermanentError(
-            f"The seeder that worked in {folder} until {status.updated_at} is gone", "Start it again with 'd4c seed'"
-        )
+        raise PermanentError(f"The seeder in {folder} stopped at {status.updated_at}", "Start it again with 'd4c seed'")
     return status
 
 
@@ -108,9 +105,9 @@ def _lives(pid: int) -> bool:
 
 @contextmanager
 def metrics_served(status: Callable[[], SeederStatus], host: str, port: int) -> Iterator[int]:
-    """Let Prometheus ask for the numbers of `status` while the block runs; yields the port.
+    """Serve the metrics of `status` to Prometheus during the block; yield the port.
 
-    Raises PermanentError when the port is taken.
+    Raises PermanentError if the port is taken.
     """
     registry = CollectorRegistry()
     registry.register(_Numbers(status))
@@ -129,7 +126,7 @@ def metrics_served(status: Callable[[], SeederStatus], host: str, port: int) -> 
 
 
 class _Numbers(Collector):
-    """The numbers of a status at the moment they are asked for."""
+    """The metrics of the current status."""
 
     def __init__(self, status: Callable[[], SeederStatus]) -> None:
         self._status = status

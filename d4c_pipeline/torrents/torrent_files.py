@@ -73,7 +73,7 @@ def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) 
 
 
 def same_torrent(first: bytes, other: bytes) -> bool:
-    """Whether two torrents differ in nothing but their web seeds and trackers; False when one is no torrent."""
+    """Return whether two torrents differ only in web seeds and trackers; False if either is not a torrent."""
     try:
         stripped = [
             {key: value for key, value in _decoded(data).items() if key not in _ADDRESSES} for data in (first, other)
@@ -106,9 +106,7 @@ def _decoded(data: bytes) -> dict[bytes, Any]:
     info = torrent.get(b"info") if isinstance(torrent, dict) else None
     wanted = {b"length": int, b"piece length": int, b"pieces": bytes, b"name": bytes}
     if not isinstance(info, dict) or any(not isinstance(info.get(key), kind) for key, kind in wanted.items()):
-        raise IntegrityError(
-            "What should be the torrent of one file is none", "Restore the .torrent from another copy of the release"
-        )
+        raise IntegrityError("Not a torrent of a single file", "Restore the .torrent from another copy of the release")
     return torrent
 
 
@@ -153,7 +151,7 @@ def _magnet(v1: str, v2: str | None, name: str, size: int, web_seeds: Sequence[s
 
 def _check_file(pieces: Pieces, name: str) -> None:
     if pieces.size == 0:
-        raise PermanentError(f"{name} is empty, and a torrent of nothing can't be had", "Publish a file with data")
+        raise PermanentError(f"{name} is empty, and an empty file can't have a torrent", "Publish a file with data")
     if not name or "/" in name or "\\" in name or name in {".", ".."} or not name.isprintable():
         raise PermanentError(f"'{name}' can't name a torrent's file", "Use a plain file name without folders")
 

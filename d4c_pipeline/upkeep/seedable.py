@@ -1,6 +1,6 @@
-"""What there is to seed: by the ledger of a deployment, or by a catalogue that anybody can read.
+"""The seedable files of a deployment's ledger or of a public catalogue.
 
-Seeding belongs to `torrents.seeder`; keeping on looking here to `upkeep.seeding`.
+Seeding belongs to `torrents.seeder`, the periodic refresh to `upkeep.seeding`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _TIMEOUT_SECONDS = 20.0
 def seedable_in_ledger(deployment: Deployment) -> list[Seedable]:
     """Return every published data file, and the newest states of the catalogue, with the local files of the stores.
 
-    A copy counts as local where the ledger has it as intact and its size is right; each piece is hashed before it is
-    given to anybody. Raises IntegrityError when a `.torrent` is nowhere intact.
+    A copy counts as local if the ledger has it as intact and its size is correct; the seeder hashes each piece before
+    it sends it. Raises IntegrityError if no copy of a `.torrent` is intact.
     """
     seedable = [_snapshot(deployment, snapshot.address, snapshot.size, snapshot.torrent)
               for snapshot in deployment.ledger.torrents.snapshots()]  # fmt: skip
@@ -90,7 +90,7 @@ def _released(
 
 
 def _current(deployment: Deployment, torrent: Torrent) -> bytes | None:
-    """The `.torrent` with today's addresses, of the first store that has it."""
+    """Return the `.torrent` with the current addresses, from the first store that has it."""
     for store in deployment.stores:
         if store.stat(torrent.address) is not None:
             return store.read_bytes(torrent.address)
@@ -98,15 +98,15 @@ def _current(deployment: Deployment, torrent: Torrent) -> bytes | None:
 
 
 def seedable_in_catalogue(path: Path) -> list[Seedable]:
-    """Return every data file that the catalogue at `path` names; a copy is each web seed of its magnet link.
+    """Return every data file in the catalogue at `path`. Each web seed of its magnet link counts as a copy.
 
-    Raises DataError when the file is no catalogue of ours.
+    Raises DataError if the file is not a catalogue of ours.
     """
     try:
         with storage_errors(f"read {path.name}"):
             rows: list[dict[str, Any]] = pq.read_table(path, columns=list(_COLUMNS)).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
-        raise DataError(f"{path.name} is no catalogue ({error})", "Give the address of a stac.parquet") from error
+        raise DataError(f"{path.name} is not a catalogue ({error})", "Give the address of a stac.parquet") from error
     return [entry for row in rows for entry in _seedable_of_row(row)]
 
 
@@ -115,7 +115,7 @@ def _seedable_of_row(row: dict[str, Any]) -> Iterator[Seedable]:
     for key, asset in assets.items():
         if key != "data" and not key.startswith("data-"):
             continue
-        # One file of several says it of itself; of the only one the item says it.
+        # With several files each asset has the field, with one file only the item.
         info_hash = asset.get("d4c:info_hash") or row["d4c:info_hash"]
         magnet = asset.get("d4c:magnet") or row["d4c:magnet"]
         if not info_hash or not magnet:
@@ -134,9 +134,9 @@ def _seedable_of_row(row: dict[str, Any]) -> Iterator[Seedable]:
 
 
 class Downloads:
-    """Small files over HTTP for a volunteer: the catalogue and torrents, kept in `folder` for when the site is gone.
+    """Downloads of the catalogue and of torrents for a volunteer, kept in `folder` in case the site disappears.
 
-    A host that does not answer is not asked again before `forgive`.
+    A host that does not answer gets no request before the next `forgive`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -145,7 +145,7 @@ class Downloads:
         self._http = http_client(_TIMEOUT_SECONDS)
 
     def forgive(self) -> None:
-        """Ask all hosts again."""
+        """Send requests to all hosts again."""
         self._hosts.forgive()
 
     def close(self) -> None:
@@ -153,9 +153,9 @@ class Downloads:
         self._http.close()
 
     def catalogue(self, url: str) -> list[Seedable]:
-        """Return what the catalogue at `url` offers, and the catalogue itself if it has a torrent beside it.
+        """Return the files of the catalogue at `url`, and the catalogue itself if it has a torrent.
 
-        Raises TransientError when it can't be had, DataError when it is none.
+        Raises TransientError if it is unavailable, DataError if it is not a catalogue.
         """
         path = self._folder / "catalogue.parquet"
         fresh = path.with_name("catalogue.fresh.parquet")
@@ -166,12 +166,12 @@ class Downloads:
         return [*self._itself(url, path), *seedable]
 
     def last_catalogue(self) -> list[Seedable]:
-        """Return what the catalogue offered when it could be had last; nothing before the first time."""
+        """Return the files of the last downloaded catalogue; empty before the first download."""
         path = self._folder / "catalogue.parquet"
         return seedable_in_catalogue(path) if path.is_file() else []
 
     def torrent(self, entry: Seedable) -> bytes | None:
-        """Return the `.torrent` of an offer, None when none of its addresses has it. Raises StorageError."""
+        """Return the `.torrent` of a file, None if none of its addresses has it. Raises StorageError."""
         kept = self._folder / "torrents" / f"{entry.info_hash}.torrent"
         for url in entry.torrent_urls:
             if not self._hosts.is_well(url):
@@ -189,7 +189,7 @@ class Downloads:
             return kept.read_bytes()
 
     def _itself(self, url: str, path: Path) -> list[Seedable]:
-        """The catalogue as something to seed: where it lies as ours do, its torrent has a known address."""
+        """Return the catalogue as a seedable file. In the layout of our stores its torrent has a known address."""
         parts = urlsplit(url)
         if not parts.path.endswith(f"/{CATALOGUE_PARQUET}"):
             return []
@@ -198,7 +198,7 @@ class Downloads:
         at = parts._replace(path=root + torrent_address(name)).geturl()
         try:
             content = self._get(at)
-        except TransientError:  # a site without snapshots, or in the middle of a rebuild: it is seeded next time
+        except TransientError:  # a site without snapshots, or during a rebuild: seeded after the next refresh
             return []
         info_hash = _info_hash(content)
         if info_hash is None:
@@ -212,16 +212,17 @@ class Downloads:
         try:
             return self._http.get(url).raise_for_status().content
         except httpx.HTTPStatusError as error:
-            raise TransientError(f"{url} answers {error.response.status_code}", "Look at that address") from error
+            raise TransientError(f"{url} answers {error.response.status_code}", "Check that address") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._hosts.record(url, well=False)
             raise TransientError(
-                sanitise(f"{url} can't be had: {error or type(error).__name__}"), "Check the address and the network"
+                sanitise(f"{url} can't be reached: {error or type(error).__name__}"),
+                "Check the address and the network",
             ) from error
 
 
 def _info_hash(torrent: bytes) -> str | None:
     try:
         return str(lt.load_torrent_buffer(torrent).info_hashes.v1)
-    except RuntimeError:  # what the binding makes of every error of its parser
+    except RuntimeError:  # raised by the binding for every parser error
         return None

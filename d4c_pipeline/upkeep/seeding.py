@@ -32,22 +32,22 @@ _POINTER_SECONDS = 30.0
 
 
 class Source(Protocol):
-    """Where it is known what there is to seed."""
+    """The source of a list of seedable files."""
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
-        """Return what there is now. Raises a D4CError when that can't be known."""
+        """Return the current files. Raises a D4CError if they can't be listed."""
         ...
 
 
 class LedgerSource:
-    """The ledger of a deployment; with the operator's key, the newest catalogue is told to the DHT."""
+    """The ledger of a deployment. With the operator's key, it publishes the newest catalogue in the DHT."""
 
     def __init__(self, deployment: Deployment, key: OperatorKey | None) -> None:
         self._deployment = deployment
         self._key = key
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
-        """Return what the ledger says. Raises what `offers_of_ledger` raises."""
+        """Return the files of the ledger. Raises the errors of `seedable_in_ledger`."""
         snapshots = self._deployment.ledger.torrents.snapshots()
         if self._key is not None and snapshots:
             seeder.publish_pointer(self._key, snapshots[0].torrent.info_hash)
@@ -55,7 +55,7 @@ class LedgerSource:
 
 
 class CatalogueSource:
-    """The address of a catalogue, for whoever has no ledger."""
+    """The address of a catalogue, for volunteers without a ledger."""
 
     def __init__(self, url: str, downloads: Downloads) -> None:
         self._url = url
@@ -63,7 +63,7 @@ class CatalogueSource:
         self._seen = False
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
-        """Return what the catalogue offers; while it can't be had the first time, what it offered before."""
+        """Return the files of the catalogue; until its first download, seed those of the last known catalogue."""
         self._downloads.forgive()
         try:
             seedable = self._downloads.catalogue(self._url)
@@ -77,7 +77,7 @@ class CatalogueSource:
 
 
 class KeySource:
-    """The public key of an operator: the DHT tells the newest catalogue, the swarm has it."""
+    """The public key of an operator: the DHT names the newest catalogue, the swarm serves it."""
 
     def __init__(self, public: bytes, folder: Path, downloads: Downloads) -> None:
         self._public = public
@@ -85,7 +85,7 @@ class KeySource:
         self._downloads = downloads
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
-        """Return what the newest catalogue offers. Raises TransientError while it, or where it is, is not known yet."""
+        """Return the files of the newest catalogue. Raises TransientError while pointer or catalogue are not found."""
         self._downloads.forgive()
         if seeder.pointer is None:
             seeder.pointer = self._remembered()
@@ -93,20 +93,19 @@ class KeySource:
         pointer = self._wait(seeder, lambda: seeder.pointer)
         if pointer is None:
             raise TransientError(
-                f"The DHT does not know the key {self._public.hex()} yet", "Wait; check the key and D4C_SEED_DHT_NODES"
+                f"No pointer of the key {self._public.hex()} in the DHT yet",
+                "Wait; check the key and D4C_SEED_DHT_NODES",
             )
         if pointer != self._remembered():
             write_file(self._kept, json.dumps(vars(pointer) | {"key": self._public.hex()}).encode())
         path = self._wait(seeder, lambda: seeder.fetch(pointer.info_hash))
         if path is None:
-            raise TransientError(
-                f"The catalogue {pointer.info_hash} is not here yet: nobody who has it was found", "Wait"
-            )
+            raise TransientError(f"The catalogue {pointer.info_hash} is not fetched yet: no peer has it", "Wait")
         itself = seeder.keeps(pointer.info_hash)
         return [*([itself] if itself is not None else []), *seedable_in_catalogue(path)]
 
     def _remembered(self) -> Pointer | None:
-        """What the key pointed at when it was asked last; a file of another key says nothing."""
+        """Return the last known pointer of the key; None without one, and for the file of another key."""
         if not self._kept.is_file():
             return None
         with storage_errors(f"read {self._kept.name}"):
@@ -131,9 +130,9 @@ def opened_source(
     catalogue: str | None = None,
     public: bytes | None = None,
 ) -> Iterator[Source]:
-    """Yield where it is known what to seed: a key, else a catalogue, else the ledger of this deployment.
+    """Yield the source of seedable files: a key, else a catalogue, else the ledger of this deployment.
 
-    Raises what opening the deployment or the operator's key raises.
+    Raises the errors of opening the deployment or the operator's key.
     """
     if public is not None:
         yield KeySource(public, folder, downloads)
@@ -141,14 +140,14 @@ def opened_source(
         yield CatalogueSource(catalogue, downloads)
     else:
         path = wishes.key_file or key_place(settings)
-        # A key that is named has to be there; the home has one or has none.
+        # A configured key must exist; the key of the home is optional.
         key = read_key(path) if wishes.key_file is not None or path.is_file() else None
         with Deployment.open(settings, archive=False) as deployment:
             yield LedgerSource(deployment, key)
 
 
 def key_place(settings: Settings) -> Path:
-    """The file of the operator's key where the settings name no other."""
+    """Return the default file of the operator's key."""
     return settings.home / "keys" / "operator.pem"
 
 
@@ -161,11 +160,11 @@ def seed(
     stopped: Callable[[], bool],
     on_refresh: Callable[[SeederStatus], None] = lambda _: None,
 ) -> None:
-    """Seed what `source` offers until `stopped`; `on_look` is told how it stands after each look.
+    """Seed the files of `source` until `stopped`; `on_refresh` receives the status after each refresh.
 
-    A source that can't be had stops nothing: what is held stays seeded, the reason stands in the status, and it is
-    asked again soon. Raises BusyError when another seeder works in `folder`, PermanentError when the port for metrics
-    is taken, StorageError when the disk refuses.
+    An unavailable source stops nothing: held files stay seeded, the status states the reason, and the next refresh
+    follows soon. Raises BusyError if another seeder uses `folder`, PermanentError if the port for metrics is taken,
+    StorageError if the disk refuses.
     """
     with exclusive_folder(folder), closing(Seeder(settings, folder, downloads.torrent)) as seeder:
         status = seeder.status()
@@ -200,10 +199,7 @@ def _refresh(source: Source, seeder: Seeder, settings: SeedingSettings) -> None:
 
 
 def write_whitelist(path: Path, info_hashes: Iterable[str]) -> None:
-    """Keep the tracker's list of v1 info hashes, one a line; the same list again is not written.
-
-    Raises StorageError when the disk refuses.
-    """
+    """Write the tracker's list of v1 info hashes, one per line, if it changed. Raises StorageError."""
     content = "".join(f"{info_hash}\n" for info_hash in sorted(set(info_hashes))).encode()
     with storage_errors(f"read {path.name}"):
         known = path.read_bytes() if path.is_file() else None

@@ -81,7 +81,7 @@ def test_a_raised_quota_goes_on_in_another_draft_with_another_doi(invenio: D4C, 
     assert "exceed the archive's quota" in invenio("publish", "places").sentence  # the draft keeps its own
     done = invenio("archive", "restart", FIRST)
     assert (done.code, done.stderr) == (0, "")
-    assert "'d4c publish places --vintage 2021' goes on with a new draft." in " ".join(done.stdout.split())
+    assert "'d4c publish places --vintage 2021' continues with a new draft." in " ".join(done.stdout.split())
     assert fake.state.records == {}
 
     assert invenio("publish", "places").code == 0

@@ -63,8 +63,8 @@ def test_rot_is_told_and_mended_from_the_archive(released: D4C, data: Path) -> N
     assert done.code == 1
     # The web seed is that very file.
     assert done.stderr.strip() == (
-        "Error: 2 copies are damaged or missing (1 of releases in stores, 1 of web seeds). 'd4c repair' puts back what "
-        "has a good copy; see to the servers of web seeds, or re-issue the torrents without them."
+        "Error: 2 copies are damaged or missing (1 of releases in stores, 1 of web seeds). 'd4c repair' restores files "
+        "that have a good copy; repair the servers of web seeds, or reissue the torrents without them."
     )
     (row,) = [line for line in done.stdout.splitlines() if "damaged" in line and "sha256" in line]
     assert row.split()[:2] == ["release", "primary"]
@@ -98,7 +98,7 @@ def test_what_has_no_good_copy_ends_with_a_sentence_and_json_stays_json(released
     assert not latest.exists()
     assert (released.home / "store" / row["quarantine"]).is_file()
     assert (released.home / "store" / switched["quarantine"]).is_file()
-    assert "2 copies are not mended (1 in /processed/, 1 of releases in stores)" in mended.stderr
+    assert "2 copies are not repaired (1 in /processed/, 1 of releases in stores)" in mended.stderr
     assert "Traceback" not in mended.stderr
 
 
@@ -109,7 +109,7 @@ def test_what_is_served_as_latest_is_told_and_switched_to_again(released: D4C, d
     done = released("verify", "--full")
     assert done.code == 1
     assert done.stderr.strip() == (
-        "Error: 1 copy is damaged or missing (1 in /processed/). 'd4c repair' puts back what has a good copy."
+        "Error: 1 copy is damaged or missing (1 in /processed/). 'd4c repair' restores files that have a good copy."
     )
     (mended,) = released.ok("repair")
     assert (mended["kind"], mended["outcome"], mended["source"]) == ("latest", "restored", NAME)
@@ -139,7 +139,7 @@ def test_a_web_seed_that_nobody_answers_for_is_no_damage_and_told(released: D4C)
     assert done.code == 1
     assert done.json["damaged or missing"] == 0
     assert {(row["kind"], row["state"]) for row in done.json["findings"]} == {("web_seed", "unreachable")}
-    assert "Not everything could be looked at (http://127.0.0.1:" in done.stderr
+    assert "The audit is incomplete (http://127.0.0.1:" in done.stderr
 
 
 def test_a_dataset_that_nobody_knows_is_named(released: D4C) -> None:

@@ -34,7 +34,7 @@ def test_how_far_files_are_stands_in_the_log_of_the_run(d4c: D4C, origin: Origin
 
 def test_what_failed_is_listed_with_the_command_that_recovers_it(d4c: D4C, origin: Origin, definitions: Path) -> None:
     define(definitions)
-    assert d4c("failed").stdout.strip() == "Nothing stays failed"
+    assert d4c("failed").stdout.strip() == "No failed partitions"
     assert d4c("publish", "places", "--vintage", "2021").code == 1
     (row,) = d4c("failed", "places", "--json").json
     assert (row["dataset"], row["partition"], row["step"], row["kind"]) == ("places", "2021", "raw", "SourceError")
@@ -43,7 +43,7 @@ def test_what_failed_is_listed_with_the_command_that_recovers_it(d4c: D4C, origi
     shown = d4c("failed").stdout
     assert "places 2021 failed at 'raw'" in shown
     assert f"then    {row['command']}" in shown
-    assert "1 stay failed" in shown
+    assert "1 failed partitions" in shown
 
     origin.put(PLACES_URL, geojson())
     tool, *advised = shlex.split(row["command"])
@@ -68,9 +68,9 @@ def test_names_that_nothing_has_are_told(d4c: D4C, definitions: Path) -> None:
     define(definitions)
     assert d4c("notice", "plces").sentence.startswith("There is no dataset 'plces'. Did you mean places?")
     assert d4c("failed", "plces").sentence.startswith("There is no dataset 'plces'.")
-    assert d4c("publish", "places", "--member", "1").sentence == "places is no family. Leave --member out."
+    assert d4c("publish", "places", "--member", "1").sentence == "places is not a family. Omit --member."
     assert d4c("publish", "statcan_tables").sentence == (
-        "statcan_tables is a family. Name a member with --member; it is published as it is now."
+        "statcan_tables is a family. Name a member with --member; its current vintage is published."
     )
 
 

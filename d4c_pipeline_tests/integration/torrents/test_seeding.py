@@ -186,14 +186,14 @@ def test_a_torrent_that_was_issued_again_gets_its_new_addresses(swarm: Swarm, tm
 def test_an_offer_whose_torrent_is_none_is_an_error_in_words(swarm: Swarm, tmp_path: Path, bad: bytes) -> None:
     seeder = swarm.add(ALL, "seeder")
     offer = Seedable("ab" * 20, "a", "places", 1, 1, "magnet:?", torrent=bad or None)
-    with pytest.raises(IntegrityError, match="What should be a torrent is none"):
+    with pytest.raises(IntegrityError, match="Invalid torrent"):
         seeder.follow([offer])
 
 
 def test_one_folder_has_one_seeder(tmp_path: Path) -> None:
     with (
         exclusive_folder(tmp_path),
-        pytest.raises(BusyError, match="Another seeder works in"),
+        pytest.raises(BusyError, match="Another seeder uses"),
         exclusive_folder(tmp_path),
     ):
         pass
@@ -361,7 +361,9 @@ def test_a_seeder_says_when_its_port_is_another_program_s(tmp_path: Path) -> Non
             wait_for(seeder, lambda: bool(seeder.ports))
             said = seeder.status().deaf
             assert seeder.ports[0] != port
-            assert said.startswith(f"It listens on port {seeder.ports[0]} instead of {port}, which another program has")
+            assert said.startswith(
+                f"The seeder listens on port {seeder.ports[0]} instead of {port}, which another program uses"
+            )
 
 
 def test_a_seeder_says_when_it_listens_on_nothing(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_a_seeder_says_when_it_listens_on_nothing(tmp_path: Path) -> None:
     with closing(Seeder(ALONE.model_copy(update={"listen": "192.0.2.1:6881"}), tmp_path)) as seeder:
         wait_for(seeder, lambda: bool(seeder.deaf))
         assert seeder.status().listens == ()
-        assert seeder.status().deaf.startswith("It listens on nothing (192.0.2.1:6881: ")
+        assert seeder.status().deaf.startswith("The seeder does not listen (192.0.2.1:6881: ")
 
 
 def test_a_seeder_that_listens_as_it_should_says_nothing(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_by_the_ledger_everything_published_is_seeded_where_it_lies(chain: Chain
         assert "d4c_seeder_problem 0.0" in lines
         second = subprocess.run([D4C, "seed", "--home", chain.home], capture_output=True, text=True, check=False)
         assert second.returncode == 1
-        assert "Another seeder works in" in second.stderr
+        assert "Another seeder uses" in second.stderr
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(20) == 0
     gone = subprocess.run([D4C, "seed", "--status", "--home", chain.home], capture_output=True, text=True, check=False)
@@ -134,7 +134,7 @@ def test_a_volunteer_by_the_address_of_the_catalogue(chain: Chain, tmp_path: Pat
     # The site is gone: what was fetched is seeded all the same, and the reason is told.
     with seeding(tmp_path / "volunteer", "--catalogue", f"{url}/{CATALOGUE_PARQUET}", "--fetch") as service:
         status = service.until(lambda found: found["problem"] and found["torrents"])
-        assert "can't be had" in status["problem"]
+        assert "can't be reached" in status["problem"]
         assert states(status)[data.name] == "seeding"
         assert {one["downloaded"] for one in status["torrents"]} == {0}
 
@@ -183,7 +183,7 @@ def test_offers_of_ledger_and_catalogue_are_of_the_same_files(chain: Chain, tmp_
     _, lost = seedable_in_ledger(chain.opened)
     assert lost.path is None
     (tmp_path / "no.parquet").write_bytes(b"no catalogue")
-    with pytest.raises(DataError, match="is no catalogue"):
+    with pytest.raises(DataError, match="is not a catalogue"):
         seedable_in_catalogue(tmp_path / "no.parquet")
 
 
@@ -199,11 +199,11 @@ def test_the_whitelist_is_written_when_it_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["seed", "--from-key", "x"], "is no public key"),
-        (["seed", "--from-key", "ab" * 32, "--catalogue", "http://127.0.0.1:1/a"], "a key were given"),
-        (["seed", "--status"], "No seeder has worked in"),
+        (["seed", "--from-key", "x"], "is not a public key"),
+        (["seed", "--from-key", "ab" * 32, "--catalogue", "http://127.0.0.1:1/a"], "a key are given"),
+        (["seed", "--status"], "No seeder was started in"),
         (["seed", "--budget", "much"], "is no amount of bytes"),
-        (["keys"], "There is no key at"),
+        (["keys"], "No key at"),
     ],
 )
 def test_wrong_calls_are_one_sentence(tmp_path: Path, words: list[str], said: str) -> None:

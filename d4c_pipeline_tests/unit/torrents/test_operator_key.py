@@ -23,7 +23,7 @@ def test_a_key_is_made_once_and_read_again(tmp_path: Path) -> None:
     assert seed.hex() not in repr(made)
     assert str(seed) not in repr(made)
     content = path.read_bytes()
-    with pytest.raises(PermanentError, match="There is a key at"):
+    with pytest.raises(PermanentError, match="A key exists at"):
         make_key(path)
     assert path.read_bytes() == content
 
@@ -49,12 +49,12 @@ def test_what_is_no_such_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         read_key(tmp_path / "none")
     (tmp_path / "text").write_text("no key")
-    with pytest.raises(PermanentError, match="holds no private key"):
+    with pytest.raises(PermanentError, match="holds no readable private key"):
         read_key(tmp_path / "text")
     rsa = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "rsa").write_bytes(rsa)
     with pytest.raises(PermanentError, match="is not an ed25519 key"):
         read_key(tmp_path / "rsa")
     for text in ("", "ab", "g" * 64, "a" * 63):
-        with pytest.raises(PermanentError, match="is no public key"):
+        with pytest.raises(PermanentError, match="is not a public key"):
             public_key(text)

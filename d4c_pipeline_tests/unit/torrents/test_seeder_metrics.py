@@ -23,7 +23,7 @@ def status(**changes: Any) -> SeederStatus:
         ({}, 0.0),
         ({"problem": "The ledger can't be read"}, 1.0),
         # The address is not this machine's: it seeds, and nobody can connect.
-        ({"deaf": "It listens on nothing (192.0.2.7:18213: Cannot assign requested address)"}, 1.0),
+        ({"deaf": "The seeder does not listen (192.0.2.7:18213: Cannot assign requested address)"}, 1.0),
     ],
 )
 def test_a_seeder_that_nobody_can_reach_has_a_problem(changes: dict[str, str], problem: float) -> None:

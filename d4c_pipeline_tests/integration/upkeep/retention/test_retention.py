@@ -157,4 +157,4 @@ def test_the_command_prunes_and_says_what_it_did(zygote: Zygote, mirrored: Chain
     done = d4c("prune")
     assert done.code == 1
     assert "on east (The folder " in done.stderr
-    assert done.stderr.rstrip().endswith("and run 'd4c prune' again.")
+    assert done.stderr.rstrip().endswith("then run 'd4c prune' again.")
