@@ -37,7 +37,7 @@ def storage_errors(action: str) -> Iterator[None]:
         if (scarce := shortage(error)) is not None:
             raise scarce from error
         reason = error.strerror or type(error).__name__
-        remedy = _REMEDIES.get(error.errno or 0, "Look at that disk and folder, then run again")
+        remedy = _REMEDIES.get(error.errno or 0, "Check that disk and folder, then run again")
         raise StorageError(f"Can't {action}: {reason}", remedy) from error
 
 
@@ -67,7 +67,7 @@ def require_room(folder: Path, size: int, what: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was linked, renamed or removed in `folder` survive a power cut."""
+    """Make links, renames and deletions in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -24,7 +24,7 @@ _BLOCKS_AHEAD = 16
 
 
 class Hasher(Protocol):
-    """A hash that shares a read; it keeps no reference to the bytes it is given."""
+    """A hash that shares a read. It keeps no reference to the bytes."""
 
     def update(self, data: memoryview, /) -> object:
         """Take the next bytes of the file."""
@@ -43,15 +43,15 @@ class Digests:
 def feed(stream: BinaryIO, *hashers: Hasher) -> int:
     """Read `stream` to its end into every hasher and return the number of bytes read.
 
-    Hashers don't wait for each other: each gets all blocks in their order, on whichever core is free (`hashlib` lets
-    go of Python's lock). What a hasher raises is raised here.
+    Hashers don't wait for each other: each gets all blocks in order, on any free core (`hashlib` releases Python's
+    lock). Raises the errors of the hashers.
     """
     threads = min(len(hashers), os.cpu_count() or 1)
     buffer = bytearray(READ_SIZE)
-    # A raw stream may answer short before its end; only 0 is the end.
+    # A raw stream may return fewer bytes before its end; only 0 marks the end.
     size = count = stream.readinto(buffer)  # pyright: ignore[reportAttributeAccessIssue]
     if threads < 2 or count < READ_SIZE:
-        # Most files of a release are smaller than one block, and not worth a thread.
+        # Most files of a release are smaller than one block, too small for a thread.
         while count:
             for hasher in hashers:
                 hasher.update(memoryview(buffer)[:count])
@@ -74,7 +74,7 @@ def feed(stream: BinaryIO, *hashers: Hasher) -> int:
 
 @dataclass
 class _Block:
-    """Bytes that were read, and how many hashers have yet to take them."""
+    """A block of bytes, and the number of hashers that have not hashed it yet."""
 
     buffer: bytearray
     count: int
@@ -83,7 +83,7 @@ class _Block:
 
 @dataclass
 class _Lane:
-    """A hasher with the blocks that wait for it; one thread at a time works on it."""
+    """A hasher with its queue of blocks. One thread at a time works on it."""
 
     hasher: Hasher
     waiting: deque[_Block] = field(default_factory=deque[_Block])
@@ -91,7 +91,7 @@ class _Lane:
 
 
 class _Crew:
-    """Threads that feed blocks to hashers, always to the one that is furthest behind."""
+    """Threads that feed blocks to hashers, first to the hasher with the longest queue."""
 
     def __init__(self, hashers: Sequence[Hasher], threads: int) -> None:
         self._lanes = [_Lane(hasher) for hasher in hashers]
@@ -104,14 +104,14 @@ class _Crew:
             thread.start()
 
     def give(self, block: _Block) -> None:
-        """Let every hasher take the block once it has taken those before it."""
+        """Append the block to the queue of every hasher."""
         with self._changed:
             for lane in self._lanes:
                 lane.waiting.append(block)
             self._changed.notify_all()
 
     def used(self, *, wait: bool) -> list[bytearray]:
-        """Return the buffers that every hasher is done with; at least one with `wait`."""
+        """Return the buffers that all hashers have finished; at least one with `wait`."""
         with self._changed:
             self._changed.wait_for(lambda: self._used or self._error or not wait)
             if self._error is not None:
@@ -120,7 +120,7 @@ class _Crew:
             return free
 
     def finish(self) -> None:
-        """Wait until all blocks are taken."""
+        """Wait until all blocks are hashed."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -130,7 +130,7 @@ class _Crew:
             raise self._error
 
     def _next(self) -> _Lane | None:
-        """The free hasher that is furthest behind; None when there is nothing to do just now."""
+        """Return the free hasher with the longest queue; None if no block is waiting."""
         ready = [lane for lane in self._lanes if lane.waiting and not lane.busy]
         return max(ready, key=lambda lane: len(lane.waiting), default=None)
 
@@ -148,7 +148,7 @@ class _Crew:
                 block = lane.waiting[0]
             try:
                 lane.hasher.update(memoryview(block.buffer)[: block.count])
-            except BaseException as error:  # noqa: BLE001 - raised again by `finish`, in the thread that asked
+            except BaseException as error:  # noqa: BLE001 - raised again by `finish`, in the caller's thread
                 with self._changed:
                     self._error = error
                     self._changed.notify_all()
@@ -163,9 +163,9 @@ class _Crew:
 
 
 def hash_file(path: Path, *others: Hasher) -> Digests:
-    """Return size, md5 and sha256 of the file at `path`; `others` are fed from the same read.
+    """Return size, md5 and sha256 of the file at `path`; `others` share the read.
 
-    Raises StorageError when the file can't be read.
+    Raises StorageError if the file can't be read.
     """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with storage_errors(f"read {path.name}"), path.open("rb", buffering=0) as stream:

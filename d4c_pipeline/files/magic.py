@@ -1,7 +1,7 @@
-"""The bytes that files of each format begin with: the only table of them.
+"""The only table of magic bytes, with which files of each format begin.
 
-Unpacking, recognising downloads and reading compare with these. The records inside a format (the directory of a zip)
-belong to the module of that format.
+Unpacking, checks of downloads and readers use it. Records inside a format (the directory of a zip) belong to the module
+of that format.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The media type of a file by its name, from one table: the same in a store, at an archive and in a STAC asset.
 
-The system's own tables are left aside on purpose: they differ from machine to machine and don't know Parquet.
+The system's tables are not used: they differ between machines and lack Parquet.
 Sources: IANA's registry; https://pmtiles.io and OGC for the formats of their own.
 """
 
@@ -52,14 +52,14 @@ BY_SUFFIX = {
 }
 # A STAC item: `item.json`, `<stem>.item.json`, `<stem>.stac.json`, or in the static catalogue `<version>.json`.
 ITEM = r"(?:(?:[^/]*[._-])?(?:item|stac)\.json|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\.json)"
-# Text whose name has no suffix: lists of checksums, and the licence's own words.
+# Text files without a suffix: lists of checksums, and the text of a licence.
 NAMES_OF_TEXT = r"(?:[^/]*[._-])?(?:checksums|md5sums|sha256sums|license)"
 _ITEM = re.compile(ITEM)
 _NAMES_OF_TEXT = re.compile(NAMES_OF_TEXT, re.IGNORECASE)
 
 
 def media_type(name: str) -> str:
-    """Return the media type of a file name or address; `application/octet-stream` for what the table doesn't know."""
+    """Return the media type of a file name or address; `application/octet-stream` for unknown suffixes."""
     last = PurePosixPath(name).name
     if _ITEM.fullmatch(last):
         return GEOJSON

@@ -1,6 +1,6 @@
-"""What the formats of archives have in common: members as they are listed, limits, the refusal.
+"""Shared parts of all archive formats: listed members, limits, errors.
 
-Which members are refused is decided in `unpack.py`.
+`unpack.py` decides which members are refused.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from d4c_pipeline.model.limits import Limits, setting
 
 
 class Budget:
-    """What is left of the limits for one delivery: every archive of it, whatever it lies in, draws on the same one."""
+    """The remaining limits of one delivery, shared by all of its archives, nested ones included."""
 
     def __init__(self, limits: Limits, packed: int) -> None:
-        """`packed`: the bytes of the outermost archive, which `ratio` is measured by."""
+        """`packed`: the size of the outermost archive in bytes, the base of `ratio`."""
         self.limits = limits
         self._packed = packed
         self._members = self._bytes = 0
 
     def member(self, archive: Path, count: int = 1) -> None:
-        """Count members as they are listed. Raises DataError when there are more than may be."""
+        """Count listed members. Raises DataError beyond the limit."""
         self._members += count
         if self._members > self.limits.members:
             raise refused(archive, f"holds more than {self.limits.members:,} members", "members")
 
     def room(self, archive: Path, size: int, *, more: str = "would unpack to") -> None:
-        """Raise DataError when `size` bytes more (uncounted) are more than may be."""
+        """Raise DataError if `size` more bytes (not counted) exceed the limits."""
         total = self._bytes + size
         if total > self.limits.total_bytes:
             raise refused(archive, f"{more} {total:,} bytes, more than {self.limits.total_bytes:,}", "total_bytes")
@@ -41,17 +41,17 @@ class Budget:
             raise refused(archive, f"{more} {times:,} times its size, more than {self.limits.ratio:g}", "ratio")
 
     def unpacked(self, archive: Path, size: int) -> None:
-        """Count bytes that are about to be unpacked. Raises DataError as `room` does."""
+        """Count bytes before they are unpacked. Raises the errors of `room`."""
         self.room(archive, size)
         self._bytes += size
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A member as the archive lists it. `key` finds it again; `size` in bytes, unpacked.
+    """A member as listed by the archive. `key` identifies it; `size` in bytes, unpacked.
 
-    `special`: a link or a device. `unreadable`: why its content can't be had, in words. `checksum`: of its
-    content, where the listing has one.
+    `special`: a link or a device. `unreadable`: the reason why its content can't be read. `checksum`: of its content,
+    if the listing has one.
     """
 
     key: int
@@ -63,12 +63,12 @@ class Packed:
     checksum: int | None = None
 
     def repeats(self, other: Packed) -> bool:
-        """Return whether both are one file: of the same length and checksum."""
+        """Return whether both members have the same length and checksum."""
         return self.checksum is not None and (self.size, self.checksum) == (other.size, other.checksum)
 
 
 class OpenArchive(Protocol):
-    """An archive that is open."""
+    """An open archive."""
 
     @property
     def members(self) -> Sequence[Packed]:
@@ -76,9 +76,9 @@ class OpenArchive(Protocol):
         ...
 
     def write(self, targets: Mapping[int, Path]) -> list[Path]:
-        """Unpack the members with these keys to these paths, each whole or not at all, and return the paths.
+        """Unpack the members with these keys to these paths, each completely or not at all, and return the paths.
 
-        Raises DataError when the archive is broken, or holds more than it listed.
+        Raises DataError if the archive is broken, or a member is larger than listed.
         """
         ...
 
@@ -87,26 +87,26 @@ class Format(Protocol):
     """Opens archives of one format. Raises DataError for a broken one, and for one beyond the limits."""
 
     def __call__(self, archive: Path, budget: Budget, /) -> AbstractContextManager[OpenArchive]:
-        """Return the archive, to be closed by the end of a block."""
+        """Return a context manager that opens and closes the archive."""
         ...
 
 
 def refused(archive: Path, what: str, limit: str | None = None) -> DataError:
-    """The error for an archive that is not unpacked; `limit`: the field of `Limits` that allows no more."""
-    remedy = "It was not unpacked: look at it, and tell the publisher or repack it"
+    """Return the error for a refused archive; `limit`: the exceeded field of `Limits`."""
+    remedy = "It was not unpacked: inspect it, and report it to the publisher or repack it"
     return DataError(f"{archive.name} {what}", f"{remedy}, or raise {setting(limit)} (a setting)" if limit else remedy)
 
 
 def broken(archive: Path, kind: str, error: Exception) -> DataError:
-    """The error for an archive that can't be read."""
+    """Return the error for an unreadable archive."""
     return DataError(
-        f"{archive.name} is a broken {kind} ({error})", "Fetch it again; if it stays so, tell the publisher"
+        f"{archive.name} is a broken {kind} ({error})", "Fetch it again; if it persists, report it to the publisher"
     )
 
 
 @contextmanager
 def placing(target: Path) -> Generator[BinaryIO]:
-    """Yield a file to write a member to, which becomes `target` when the block ends well; raises StorageError."""
+    """Yield a file for a member, which becomes `target` after a successful block. Raises StorageError."""
     part = target.with_name(f"{target.name}.part")
     with storage_errors(f"write in {target.parent}"):
         target.parent.mkdir(parents=True, exist_ok=True)

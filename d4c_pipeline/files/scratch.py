@@ -20,10 +20,10 @@ _WORKSPACE_PREFIX = ".processing-"
 
 @contextmanager
 def workspace(into: Path, temp: Path | None = None) -> Generator[Path]:
-    """Yield a fresh folder inside `into` (made if missing) and remove it afterwards, whatever happens.
+    """Yield a new folder inside `into` (created if missing) and always remove it afterwards.
 
-    `temp`: an existing folder to make it in instead, perhaps on another disk. What an earlier process left for `into`
-    when it was killed is removed first. Raises StorageError when one of the two can't be written to.
+    `temp`: an existing folder to create it in instead, perhaps on another disk. Folders of killed processes for `into`
+    are removed first. Raises StorageError if either folder is not writable.
     """
     prefix, place = _prefix_and_place(into, temp)
     with disk_trouble(into):
@@ -39,7 +39,7 @@ def workspace(into: Path, temp: Path | None = None) -> Generator[Path]:
 
 
 def remove_leftovers(into: Path, temp: Path | None = None) -> None:
-    """Remove what a process that was killed has left of its `workspace` with these arguments. Raises OSError."""
+    """Remove the folders of killed processes with these arguments of `workspace`. Raises OSError."""
     prefix, place = _prefix_and_place(into, temp)
     for leftover in (*into.glob(f"{_WORKSPACE_PREFIX}*"), *place.glob(f"{prefix}*")):
         if leftover.is_dir() and not leftover.is_symlink():
@@ -51,7 +51,7 @@ def remove_leftovers(into: Path, temp: Path | None = None) -> None:
 def _prefix_and_place(into: Path, temp: Path | None) -> tuple[str, Path]:
     if temp is None:
         return _WORKSPACE_PREFIX, into
-    # In a folder that others work in as well, only what is of this `into` may be removed.
+    # In a shared folder, only folders of this `into` may be removed.
     owner = hashlib.sha256(os.fsencode(into.absolute())).hexdigest()[:12]
     return f"{_WORKSPACE_PREFIX}{owner}-", temp
 
@@ -59,7 +59,7 @@ def _prefix_and_place(into: Path, temp: Path | None) -> tuple[str, Path]:
 def put_in_place(temporary: Path, target: Path) -> None:
     """Make `temporary` durable and rename it to `target`: readers see the old file or the new one.
 
-    Where it lies on another disk, it is copied beside `target` first.
+    From another disk, it is copied beside `target` first.
     """
     if temporary.stat().st_dev != target.parent.stat().st_dev:
         beside = target.with_name(f"{_WORKSPACE_PREFIX}{target.name}")

@@ -1,7 +1,7 @@
-"""Zip archives whose bytes depend on their members alone: fixed order, times and modes, one deflate.
+"""Zip archives whose bytes depend only on their members: fixed order, times and modes, one deflate.
 
-`zipfile` deflates with the zlib of the system, and another zlib gives other bytes. Arrow's wheel brings a zlib of its
-own, which `requirements.lock` fixes. Format: APPNOTE 6.3.10 of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16.
+`zipfile` deflates with the zlib of the system, and another zlib gives other bytes. Arrow's wheel contains its own zlib,
+which `requirements.lock` fixes. Format: APPNOTE 6.3.10 of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Unpacking archives that came from elsewhere: everything is looked at before anything is written.
+"""Unpacking of foreign archives: all members are checked before a file is written.
 
-What is refused is decided here for all formats; reading them belongs to `unpack_zip.py`, `unpack_tar.py` and
-`unpack_7z.py`, choosing which of the unpacked files holds the data to `readers`.
+This module refuses archives of all formats. Reading a format belongs to `unpack_zip.py`, `unpack_tar.py` and
+`unpack_7z.py`, choosing the data among the unpacked files to `readers`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from d4c_pipeline.files.packed import Budget, Format, Packed, refused
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
 
-# ruff: noqa: PLC0415 - most deliveries are of one format or none, and a cold process should not wait for the others
+# ruff: noqa: PLC0415 - most deliveries have one format or none; a new process should not import the others
 
 __all__ = ["Budget", "Limits", "budget", "check_size", "is_archive", "unpack"]
 
 _ZIP_SUFFIXES = (".zip", ".kmz")
-_BEGINNING = 265  # bytes; a tar says what it is at 257
-_NAME_BYTES = 255  # of a file or folder, on the disks there are
+_BEGINNING = 265  # bytes; the mark of a tar is at 257
+_NAME_BYTES = 255  # the limit of a name in common file systems
 
 
 def is_archive(path: Path) -> bool:
@@ -31,22 +31,21 @@ def is_archive(path: Path) -> bool:
 
 
 def budget(archive: Path) -> Budget:
-    """Return the budget of a delivery whose outermost archive this is, as the settings have it."""
+    """Return the budget of a delivery with this outermost archive, by the settings."""
     return Budget(Limits.from_environment(), archive.stat().st_size)
 
 
 def unpack(archive: Path, into: Path, *, within: Budget | None = None) -> tuple[Path, ...]:
     """Unpack `archive` (zip, 7z, tar, tar.gz, gz) into the folder `into` and return the files, sorted by path.
 
-    Names are decoded as UTF-8, cp437, cp850 or cp1252, whichever they are; a member that is there twice, the same, is
-    one file. `within`: what is left for the delivery that the archive came with, by default all that settings allow.
-    Raises DataError, before anything is written, for members that leave the folder or are links, encrypted, too many or
-    too large, or different ones of one name; and for a broken archive. Raises StorageError when `into`
-    can't be written. Running it again gives the same files.
+    Detects the encoding of names: UTF-8, cp437, cp850 or cp1252. Equal duplicates of a member are one file. `within`:
+    the remaining budget of the delivery, by default the limits of the settings. Raises DataError before a file is
+    written for members that leave the folder, are links or encrypted, are too many or too large, or differ under one
+    name; and for a broken archive. Raises StorageError if `into` can't be written. A second run gives the same files.
     """
     opener = _format(archive)
     if opener is None:
-        raise DataError(f"{archive.name} is no archive", "Look at what the source delivers, then fetch it again")
+        raise DataError(f"{archive.name} is not an archive", "Check the file at the source, then fetch it again")
     left = within or budget(archive)
     with opener(archive, left) as opened:
         members = _checked(archive, opened.members, left)
@@ -57,9 +56,9 @@ def unpack(archive: Path, into: Path, *, within: Budget | None = None) -> tuple[
 
 
 def check_size(archive: Path) -> None:
-    """Raise DataError when the zip `archive` lists more members or bytes than may be; nothing is unpacked.
+    """Raise DataError if the zip `archive` lists more members or bytes than allowed, without unpacking it.
 
-    Of one without a directory nothing is said here: that is for the reader of its format.
+    A zip without a directory passes: the reader of its format reports it.
     """
     from d4c_pipeline.files import unpack_zip, zip_directory
 
@@ -94,13 +93,13 @@ def _format(path: Path) -> Format | None:
 
 
 def _is_zip_further_on(path: Path, start: bytes) -> bool:
-    """Whether something stands before the zip: a program that unpacks it, a proxy's note, the mark of a split one."""
+    """Return whether bytes precede a zip: a self-extracting program, a proxy's note, the mark of a split zip."""
     likely = path.suffix.lower() in _ZIP_SUFFIXES or start.startswith((magic.DOS_PROGRAM, *magic.SPLIT_ZIP))
     return likely and zipfile.is_zipfile(path)
 
 
 def _checked(archive: Path, members: Iterable[Packed], left: Budget) -> dict[PurePosixPath, Packed]:
-    """Return the members that are files by their safe relative paths, or refuse the whole archive."""
+    """Return the members that are files by their safe relative paths, or refuse the archive."""
     found = tuple(members)
     left.unpacked(archive, sum(member.size for member in found))
     checked: dict[str, tuple[PurePosixPath, Packed]] = {}
@@ -121,7 +120,7 @@ def _checked(archive: Path, members: Iterable[Packed], left: Budget) -> dict[Pur
             raise refused(
                 archive,
                 f"holds '{name}' twice, with {first.size:,} and {member.size:,} bytes that differ "
-                "(upper and lower case are one name on some disks)",
+                "(some file systems ignore case)",
             )
     if clash := folders & checked.keys():
         raise refused(archive, f"holds '{min(clash)}' both as a file and as a folder")
@@ -139,5 +138,5 @@ def _safe_path(name: str, archive: Path, folders: int) -> PurePosixPath:
     if ".." in path.parts:
         raise refused(archive, f"holds '{name}', which leaves the folder")
     if not path.parts or any(ord(letter) < 32 or letter == "\x7f" for letter in name):
-        raise refused(archive, f"holds {name!r}, which is no file name")
+        raise refused(archive, f"holds {name!r}, which is not a file name")
     return path

@@ -1,6 +1,6 @@
 """7z archives, by py7zr.
 
-What is refused is decided in `unpack.py`.
+`unpack.py` decides which members are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _SevenZip:
     def __init__(self, archive: Path, opened: Any, budget: Budget) -> None:
         self._archive = archive
         self._opened = opened
-        # The members themselves, beside `list()`, which tells no links.
+        # The members themselves: `list()` does not mark links.
         self._infos: list[Any] = list(opened.files)
         budget.member(archive, len(self._infos))
         self.members: Sequence[Packed] = [_packed(key, info) for key, info in enumerate(self._infos)]
@@ -28,7 +28,7 @@ class _SevenZip:
     def write(self, targets: Mapping[int, Path]) -> list[Path]:
         if not targets:
             return []
-        # It writes below a folder under its own names, which are checked; then each gets the path it was given.
+        # py7zr writes its own names, which are checked, below a folder; then each file moves to its target.
         common = next(iter(targets.values())).parent
         folder = common / f".{self._archive.name}.unpacking"
         names = {key: str(self._infos[key].filename) for key in targets}
@@ -49,7 +49,7 @@ class _SevenZip:
 @contextmanager
 def SevenZipArchive(archive: Path, budget: Budget) -> Generator[_SevenZip]:  # noqa: N802 - a `Format`
     """Open a 7z. Raises DataError when it can't be read, or is encrypted."""
-    import py7zr  # noqa: PLC0415 - a third of a second that few archives need
+    import py7zr  # noqa: PLC0415 - the import takes a third of a second, which few archives need
 
     try:
         opened = py7zr.SevenZipFile(archive)

@@ -1,7 +1,7 @@
 """Tars, plain and gzipped, and single gzipped files.
 
-A gzip doesn't say how long it becomes, so it is read twice: once to look, once to write. What is refused is decided in
-`unpack.py`.
+A gzip does not state its unpacked size, so it is read twice: once to measure, once to write. `unpack.py` decides which
+members are refused.
 """
 
 # isal's stubs leave the types of bytes open.
@@ -33,7 +33,7 @@ def gzipped(path: Path) -> Format:
         with igzip.open(path, "rb") as stream:
             start = cast("bytes", stream.read(265))
     except _BROKEN:
-        return GzipFile  # its opening says what is wrong
+        return GzipFile  # opening it reports the defect
     return TarArchive if start[257:262] == b"ustar" else GzipFile
 
 
@@ -45,7 +45,7 @@ class _Info(tarfile.TarInfo):
         try:
             return super()._proc_member(tarfile_)  # type: ignore[misc] # the entry point for subclasses, its source says
         except RecursionError as error:
-            raise tarfile.ReadError("names and attributes without a file that they are of") from error
+            raise tarfile.ReadError("names and attributes without a file") from error
 
 
 _OF_THE_NEXT = frozenset(
@@ -62,7 +62,7 @@ class _Tar:
             for key, info in enumerate(opened):
                 budget.member(archive)
                 members.append(_packed(key, info))
-                # What it has gone past, which it keeps otherwise; the attribute is not documented.
+                # Free the members read so far, which tarfile keeps; the attribute is not documented.
                 opened.members.clear()  # pyright: ignore[reportAttributeAccessIssue]
         self.members: Sequence[Packed] = members
 
@@ -124,7 +124,7 @@ def GzipFile(archive: Path, budget: Budget) -> Generator[_Gzip]:  # noqa: N802 -
 
 
 def _measure(archive: Path, stream: BinaryIO, budget: Budget) -> int:
-    """Return how long a gzip becomes, without writing anything; stops where it is refused anyway."""
+    """Return the unpacked size of a gzip without writing it; stops at the limit."""
     size = 0
     try:
         while block := stream.read(_BLOCK):

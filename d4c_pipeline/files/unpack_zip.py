@@ -1,6 +1,6 @@
 """Zips: names decoded from the code page they are in, deflate by isal, deflate64 as Windows writes it.
 
-What is refused is decided in `unpack.py`.
+`unpack.py` decides which members are refused.
 """
 
 # isal's and inflate64's stubs leave the types of bytes open.
@@ -37,7 +37,7 @@ _ISAL_ERROR = cast("type[Exception]", isal_zlib.error)
 _BROKEN = (zipfile.BadZipFile, zlib.error, _ISAL_ERROR, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _PACKED = 1 << 18
-_PACKED64 = 1 << 12  # unpacked at once, whatever it becomes: at most a few megabytes
+_PACKED64 = 1 << 12  # unpacked in one step, to at most a few megabytes
 _BLOCK = 1 << 20
 
 
@@ -82,7 +82,7 @@ def ZipArchive(archive: Path, budget: Budget) -> Generator[_Zip]:  # noqa: N802 
 
 
 def _check_apart(archive: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
-    # One content under many names is how a small file becomes petabytes (D. Fifield, A better zip bomb, 2019).
+    # A zip bomb lists one content under many names (D. Fifield, A better zip bomb, 2019).
     places = sorted({(info.header_offset, info.orig_filename, info.compress_size) for info in infos})
     for (start, name, size), (following, other, _) in itertools.pairwise(places):
         if start + _LOCAL_HEADER.size + size > following:
@@ -107,7 +107,7 @@ def _packed(key: int, info: zipfile.ZipInfo) -> Packed:
 
 
 def _raw(opened: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> Iterator[bytes]:
-    """The bytes of a member as they are packed."""
+    """Yield the packed bytes of a member."""
     archive = opened.fp
     if archive is None:
         raise zipfile.BadZipFile("the archive is closed")
@@ -122,13 +122,13 @@ def _raw(opened: zipfile.ZipFile, member: zipfile.ZipInfo, size: int) -> Iterato
     while left > 0:
         packed = archive.read(min(left, size))
         if not packed:
-            raise EOFError(f"'{member.filename}' is cut off")
+            raise EOFError(f"'{member.filename}' is truncated")
         left -= len(packed)
         yield packed
 
 
 def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    # isal inflates at about twice the speed of the zlib that `zipfile` uses, which can't be told to use another.
+    # isal inflates at about twice the speed of the zlib that `zipfile` always uses.
     inflater = isal_zlib.decompressobj(wbits=-isal_zlib.MAX_WBITS)
     for chunk in chunks:
         packed = chunk
@@ -149,17 +149,17 @@ def _copy(member: zipfile.ZipInfo, blocks: Iterator[bytes], sink: BinaryIO) -> N
     for block in blocks:
         size, checksum = size + len(block), isal_zlib.crc32(block, checksum)
         if size > member.file_size:
-            raise zipfile.BadZipFile(f"'{member.filename}' is longer than the archive says")
+            raise zipfile.BadZipFile(f"'{member.filename}' is longer than listed")
         sink.write(block)
     if size != member.file_size or checksum != member.CRC:
         raise zipfile.BadZipFile(f"bad checksum of '{member.filename}'")
 
 
 def _decoded_name(member: zipfile.ZipInfo) -> str:
-    """The member's name with forward slashes; without the UTF-8 flag the bytes tell which code page they are in.
+    """Return the member's name with forward slashes; without the UTF-8 flag, detect its code page from the bytes.
 
-    The zip format knows cp437 and UTF-8 only (APPNOTE 4.4.4), Windows programs also write cp850 and cp1252: in the
-    wrong one, letters with accents become box drawings or punctuation. Info-ZIP repeats the name in UTF-8 (4.6.9).
+    The zip format has only cp437 and UTF-8 (APPNOTE 4.4.4), but Windows programs also write cp850 and cp1252. In the
+    wrong code page, accented letters become box drawings or punctuation. Info-ZIP repeats the name in UTF-8 (4.6.9).
     """
     name = member.orig_filename
     if not member.flag_bits & _UTF8_FLAG and not name.isascii():
@@ -169,13 +169,13 @@ def _decoded_name(member: zipfile.ZipInfo) -> str:
 
 
 def _in_code_page(raw: bytes) -> str | None:
-    # The one in which all letters are French; the first one where that does not decide.
+    # The code page with the fewest letters that are not French; the first of several.
     found = [text for page in ("cp437", "cp1252", "cp850") if (text := _if_latin(_strict(raw, page))) is not None]
     return min(found, key=lambda text: sum(not c.isascii() and c.lower() not in _FRENCH for c in text), default=None)
 
 
 def _repeated(raw: bytes, extra: bytes) -> str | None:
-    """The name as an extra field of a member repeats it, if that is of this name."""
+    """Return the UTF-8 name in an extra field of a member, if the field belongs to this name."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         body, extra = extra[4 : 4 + size], extra[4 + size :]

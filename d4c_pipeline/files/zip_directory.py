@@ -1,6 +1,6 @@
-"""How many members a zip lists, told without reading its directory: `zipfile` takes 17 s and 700 MB for a million.
+"""The number of members of a zip without parsing its directory: `zipfile` takes 17 s and 700 MB for a million.
 
-Unpacking belongs to `unpack_zip.py`, comparing what zips hold to `sources.content`.
+Unpacking belongs to `unpack_zip.py`, comparing the content of zips to `sources.content`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import zipfile
 from typing import Any, BinaryIO
 
-# What `zipfile` reads an archive's end with, that of a large one and of one behind other bytes included.
+# `zipfile`'s function for the end of an archive, including ZIP64 and archives after other bytes.
 _end_record: Any = getattr(zipfile, "_EndRecData")  # noqa: B009 - it is not in the stubs
 _SIZE, _LOCATION = 5, 9
 _WIDE_END = 76  # bytes between the directory of a large archive and that record (APPNOTE 4.3.14 and 4.3.15)
@@ -18,9 +18,9 @@ _BLOCK = 1 << 20
 
 
 def listed(file: BinaryIO) -> int:
-    """Return how many members the directory lists, 0 where there is none; what `zipfile` then says is for the caller.
+    """Return the number of members in the directory, 0 without a directory, which the caller's `zipfile` then reports.
 
-    A name that holds the mark of an entry counts as one more.
+    A name that contains the mark of an entry counts as one more.
     """
     end = _end_record(file)
     if end is None:

@@ -72,11 +72,11 @@ def _results(
     archived = [finding for finding in found.lost if finding.copy.kind is CopyKind.ARCHIVE]
     seeds = [finding for finding in found.lost if finding.copy.kind is CopyKind.WEB_SEED]
     short = shortfalls(deployment, declared)
-    unasked = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
-    unasked += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable]
-    unasked += [f"{copy}: another process works on its vintage" for copy in found.busy]
+    incomplete = [f"{place} was skipped: {why}" for place, why in found.refused.items()]
+    incomplete += [f"{finding.copy}: {finding.detail}" for finding in found.unreachable]
+    incomplete += [f"{copy}: another process works on its vintage" for copy in found.busy]
     if found.overdue:
-        unasked.append(f"{found.overdue} copies are overdue for a read; the day's budget is used up")
+        incomplete.append(f"{found.overdue} copies are overdue for a read; the day's budget is used up")
     return [
         dg.MaterializeResult(
             metadata={
@@ -126,10 +126,10 @@ def _results(
         ),
         _check(
             AUDIT_COMPLETE,
-            unasked,
+            incomplete,
             dg.AssetCheckSeverity.WARN,
             expected="every place is reachable, every copy is read once per cycle",
-            actual=f"{len(unasked)} exceptions",
+            actual=f"{len(incomplete)} exceptions",
             remedy="Restore the connection; 'd4c repair --refill STORE' fills an emptied store; raise D4C_FIXITY_BYTES "
             "or D4C_FIXITY_DAYS for overdue reads",
         ),

@@ -72,7 +72,7 @@ def refused(archive: Path, into: Path, words: str, limits: Limits | None = None)
         ("\\outside.csv", "an absolute path"),
         ("C:\\outside.csv", "an absolute path"),
         ("c:outside.csv", "an absolute path"),
-        ("a\nb.csv", "no file name"),
+        ("a\nb.csv", "not a file name"),
     ],
 )
 def test_members_that_leave_the_folder_are_refused(tmp_path: Path, name: str, words: str) -> None:
