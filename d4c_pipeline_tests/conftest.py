@@ -27,6 +27,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _name in [name for name in os.environ if name == "DAGSTER_HOME" or name.startswith("D4C_")]:
     if _name not in (
         "D4C_FIXTURES",
+        "D4C_STANDARDS",
         "D4C_TEST_EVERY",
         "D4C_TEST_FAULTS",
         "D4C_TEST_LIVES",

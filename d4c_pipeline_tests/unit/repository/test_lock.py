@@ -6,12 +6,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 REPOSITORY = Path(__file__).parents[3]
 LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+SCHEMAS = (REPOSITORY / "d4c_pipeline_tests" / "schemas.lock").read_text(encoding="utf-8")
 PINS = {
     canonicalize_name(name): Version(version)
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", LOCK, re.MULTILINE)
@@ -31,14 +33,17 @@ def test_every_declared_dependency_is_pinned_inside_its_range() -> None:
         assert pinned in requirement.specifier, f"{requirement} is locked as {pinned}: make lock"
 
 
-def test_every_pin_has_a_hash() -> None:
-    blocks = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.MULTILINE)[1:]
-    assert len(blocks) >= len(PINS)
+@pytest.mark.parametrize("lock", [LOCK, SCHEMAS], ids=["requirements", "schemas"])
+def test_every_pin_has_a_hash(lock: str) -> None:
+    pins = re.findall(r"^[A-Za-z0-9._-]+==\S+", lock, re.MULTILINE)
+    blocks = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)[1:]
+    assert len(blocks) >= len(pins) > 0
     assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_it_names_no_registry() -> None:
-    assert re.findall(r"\w+://\S+|--(?:extra-)?index-url|--find-links", LOCK) == []
+@pytest.mark.parametrize("lock", [LOCK, SCHEMAS], ids=["requirements", "schemas"])
+def test_it_names_no_registry(lock: str) -> None:
+    assert re.findall(r"\w+://\S+|--(?:extra-)?index-url|--find-links", lock) == []
 
 
 def test_the_tools_that_install_it_are_in_it() -> None:
