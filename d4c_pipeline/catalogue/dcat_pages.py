@@ -1,0 +1,154 @@
+"""The catalogue as DCAT 3 in Hydra pages, which CKAN and udata harvest, and as the DCAT-US 3 profile.
+
+A page holds the newest releases of a run of datasets. Pages are cut by the datasets' ids alone, and a page is called by
+its first dataset: a new dataset changes one page and its neighbours' links. The form of a dataset belongs to
+`metadata.records.dcat`.
+Source: https://www.hydra-cg.com/spec/latest/core/#collections
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from d4c_pipeline.metadata.published import PublishedMetadata, Site
+from d4c_pipeline.metadata.records.dcat import CONTEXT, dcat_dataset, language_node
+from d4c_pipeline.metadata.records.dcat_us import PROFILE, dcat_us_dataset
+from d4c_pipeline.metadata.records.documents import json_document, plain
+
+DCAT_ROOT = "catalogue/dcat.jsonld"
+DCAT_US_ROOT = "catalogue/dcat-us.json"
+_ONE_IN = 64  # datasets: the average of a page
+_MOST = 200  # datasets of a page, whatever their ids
+_TITLES = {"en": "Catalogue of published releases", "fr": "Catalogue des versions publiées"}
+_DESCRIPTIONS = {
+    "en": "The newest release of every dataset, with its files, DOI and licence.",
+    "fr": "La version la plus récente de chaque jeu de données, avec ses fichiers, son DOI et sa licence.",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the catalogue: its datasets and the addresses of itself and its neighbours in a store."""
+
+    datasets: tuple[str, ...]
+    address: str
+    previous: str | None
+    next: str | None
+    last: str
+    us_address: str
+
+
+def pages(datasets: Iterable[str]) -> tuple[Page, ...]:
+    """Return the pages of a catalogue of these datasets; the first is the root. Without a dataset there is one page."""
+    runs: list[list[str]] = [[]]
+    for dataset in sorted(set(datasets)):
+        if runs[-1] and (len(runs[-1]) == _MOST or _begins_page(dataset)):
+            runs.append([])
+        runs[-1].append(dataset)
+    addresses = [DCAT_ROOT, *(f"catalogue/dcat/{run[0]}.jsonld" for run in runs[1:])]
+    us_addresses = [DCAT_US_ROOT, *(f"catalogue/dcat-us/{run[0]}.json" for run in runs[1:])]
+    return tuple(
+        Page(
+            tuple(run),
+            addresses[number],
+            addresses[number - 1] if number else None,
+            addresses[number + 1] if number + 1 < len(runs) else None,
+            addresses[-1],
+            us_addresses[number],
+        )
+        for number, run in enumerate(runs)
+    )
+
+
+def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield every page: address in a store, bytes. `published`: the newest release of each product, in any order."""
+    members: dict[str, list[PublishedMetadata]] = {}
+    for release in published:
+        members.setdefault(release.dataset, []).append(release)
+    laid = pages(members)
+    for page in laid:
+        yield from page_documents(page, members, site, laid)
+
+
+def page_documents(
+    page: Page, members: Mapping[str, Sequence[PublishedMetadata]], site: Site, laid: Sequence[Page]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield one page in both forms. `members`: dataset -> its newest releases; `laid`: all pages."""
+    releases = [
+        release
+        for dataset in page.datasets
+        for release in sorted(members[dataset], key=lambda release: (release.vintage, release.version), reverse=True)
+    ]
+    yield page.address, json_document(_dcat(page, releases, site))
+    yield page.us_address, json_document(_dcat_us(page, releases, site, laid))
+
+
+def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict[str, Any]:
+    catalogue = site.href(DCAT_ROOT, page.address) + "#catalogue"
+    own = site.href(page.address, page.address)
+    view: dict[str, Any] = {
+        "@id": own,
+        "@type": ["hydra:PartialCollectionView", "hydra:PagedCollection"],
+        "hydra:first": {"@id": site.href(DCAT_ROOT, page.address)},
+        "hydra:last": {"@id": site.href(page.last, page.address)},
+    }
+    # Both vocabularies of Hydra: CKAN reads either, older udata the second.
+    for names, address in (
+        (("hydra:next", "hydra:nextPage"), page.next),
+        (("hydra:previous", "hydra:previousPage"), page.previous),
+    ):
+        if address is not None:
+            view |= {name: {"@id": site.href(address, page.address)} for name in names}
+    return {
+        "@context": CONTEXT,
+        "@graph": [
+            view,
+            {
+                "@id": catalogue,
+                "@type": "dcat:Catalog",
+                "dct:title": _tagged(_TITLES),
+                "dct:description": _tagged(_DESCRIPTIONS),
+                "dct:publisher": {"@type": "foaf:Agent", "foaf:name": plain(site.publisher)},
+                "dct:language": [language_node(code) for code in ("eng", "fra")],
+                "dcat:dataset": [dcat_dataset(release) for release in releases],
+            },
+        ],
+    }
+
+
+def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site, laid: Sequence[Page]) -> dict[str, Any]:
+    root = page.us_address == DCAT_US_ROOT
+    others = [other for other in laid if other.us_address != DCAT_US_ROOT] if root else []
+    return {
+        "@id": site.href(page.us_address, page.us_address),
+        "@type": "Catalog",
+        "conformsTo": {"@id": PROFILE, "@type": "Standard", "title": "DCAT-US 3.0"},
+        "title": _TITLES["en"],
+        "titleMap": {"fr": _TITLES["fr"]},
+        "description": _DESCRIPTIONS["en"],
+        "descriptionMap": {"fr": _DESCRIPTIONS["fr"]},
+        "language": ["en", "fr"],
+        "publisher": {"@type": "Organization", "name": plain(site.publisher)},
+        "dataset": [dcat_us_dataset(release) for release in releases],
+        **(
+            {
+                "catalog": [
+                    {"@id": site.href(other.us_address, DCAT_US_ROOT), "@type": "Catalog", "dataset": []}
+                    for other in others
+                ]
+            }
+            if others
+            else {}
+        ),
+    }
+
+
+def _tagged(texts: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"@value": text, "@language": language} for language, text in texts.items()]
+
+
+def _begins_page(dataset: str) -> bool:
+    return int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:4]) % _ONE_IN == 0
