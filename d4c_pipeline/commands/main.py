@@ -10,6 +10,7 @@ import typer
 
 from d4c_pipeline.commands.archive import archive_app
 from d4c_pipeline.commands.common import end_with
+from d4c_pipeline.commands.export import export
 from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import failed, notice
 from d4c_pipeline.commands.publish import demo, publish
@@ -30,7 +31,7 @@ app = typer.Typer(
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed)),
-    ("Look", (datasets, status, releases, catalogue, settings)),
+    ("Look", (datasets, status, releases, catalogue, export, settings)),
     ("Upkeep", (verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Serve", (serve, seed, ui)),
 ):

@@ -19,11 +19,11 @@ _ELLIPSIS = " …"
 
 
 def json_document(value: Mapping[str, Any]) -> bytes:
-    """Return canonical JSON: UTF-8, keys in the given order, indented by two, one final newline.
+    """Return canonical JSON: UTF-8, keys in the given order, on one line (indenting takes three times as long).
 
     `<`, `>` and `&` are escaped, so that the document may stand in a `script` element of a page.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return f"{text}\n".encode()
