@@ -1,8 +1,7 @@
-"""XML as GDAL reads it: whether a file is whole and what it says it is, and what GDAL leaves out or makes up.
+"""Patterns over the bytes of XML: truncation, foreign kinds of XML, and content that GDAL drops or makes up.
 
-Of several geometries of a GML feature GDAL takes the last, references (`xlink:href`) it passes over, and to each KML
-placemark it adds a dozen columns. Patterns over the bytes find these; the features are read by `vector`, and whether an
-answer is complete belongs to `answers`.
+GDAL reads the last of several geometries of a GML feature, ignores references (`xlink:href`), and adds a dozen columns
+to each KML placemark. Reading features belongs to `vector`, the completeness of a response to `answers`.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from d4c_pipeline.readers import answers
 
 _BLOCK = 1 << 20
 _PROLOG_BYTES = 1 << 24
-# What may stand before the first element, read as a parser reads it: neither `<!--` in an instruction nor `<?` in a
-# comment begins anything. Then a document type, or the name of that element.
+# The content before the first element, as a parser reads it: `<!--` in an instruction and `<?` in a comment have no
+# meaning. Then a document type, or the name of the first element.
 _PROLOG = re.compile(rb"(?:<\?.*?\?>|<!--.*?-->|[^<]+)*+(?:<!DOCTYPE|<([^\s/>!?][^\s/>]*))", re.DOTALL | re.IGNORECASE)
-_ELEMENT = re.compile(rb"<([^\s/>!?<]+)[\s/>]")  # not one that a block ends in
+_ELEMENT = re.compile(rb"<([^\s/>!?<]+)[\s/>]")  # excludes an element cut at the end of a block
 _FOREIGN_XML = re.compile(rb"<(OGR\w+DataSource|VRTDataset|\w*:?\w+_Capabilities|csw:|GDAL_)")
 _AGAIN = "Fetch the vintage again"
 
-# An element that holds a geometry and nothing before it: a geometry property, unless it is a part of a geometry.
+# An element whose first content is a geometry: a geometry property, unless the element is a part of a geometry.
 _GEOMETRY = re.compile(
     rb"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?>\s*<(?:gml:)?(?:Point|LineString|Curve|CompositeCurve|OrientableCurve|Polygon"
     rb"|Surface|CompositeSurface|PolyhedralSurface|Solid|MultiPoint|MultiLineString|MultiCurve|MultiPolygon|MultiSurface"
@@ -41,7 +40,7 @@ _GML_ID = (
     rb"[^<>]*gml:id\s*=\s*"
 )
 
-# GDAL's column of a placemark -> what must stand in one for the column to be the file's own.
+# GDAL's column of a placemark -> the pattern of a placemark that has the column.
 _KML = {
     "id": rb"<(?:kml:)?Placemark\s[^<>]*\bid\s*=",
     "Name": rb"<(?:kml:)?name\b",
@@ -61,19 +60,19 @@ _KML = {
 _GPX = {"link1": "link|url", "link2": "link"}
 _PLACEMARK = re.compile(rb"<(?:kml:)?Placemark\b.*?</(?:kml:)?Placemark\s*>", re.DOTALL)
 _NETWORK_LINK = re.compile(rb"<NetworkLink\b.*?<href[^<>]*>([^<]*)</href", re.DOTALL)
-# What GDAL writes into those columns where a placemark says nothing.
+# GDAL's values in these columns for a placemark without a value.
 KML_UNSET = {"tessellate": -1, "visibility": -1, "extrude": -1}
 _KML_NAMED = re.compile(rb"""<(?:kml:)?(?:Data|SimpleData|SimpleField)\s[^<>]*\bname\s*=\s*["']([^"']*)["']""")
 
 
 def check(path: Path) -> int | None:
-    """Return how many features the file says it has, None where it does not say.
+    """Return the number of features that the file states, None if it states none.
 
-    Raises DataError when it is cut off or incomplete, or is XML of another kind or refers to other files.
+    Raises DataError for a truncated or incomplete file, for a document type, and for other kinds of XML.
     """
-    # Entities can name files and addresses, and can grow without end. They are declared in a document type, which can
-    # only stand before the first element and which neither GML nor KML has. GDAL recognises other formats of XML by
-    # their first element, whatever the suffix, and some of those name files and addresses too.
+    # Entities can name files and addresses, and can expand without limit. A document type declares them; it stands
+    # before the first element, and neither GML nor KML has one. GDAL recognises other XML formats by their first
+    # element, whatever the suffix, and some of these formats name files and addresses too.
     head = b""
     with path.open("rb") as handle:
         while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
@@ -83,19 +82,19 @@ def check(path: Path) -> int | None:
                 continue
             if found[1] is None:
                 raise DataError(
-                    f"{path.name} declares a document type, which may hold entities", "Have the publisher leave it out"
+                    f"{path.name} declares a document type, which may hold entities", "Have the publisher remove it"
                 )
             if _FOREIGN_XML.search(head):
-                raise DataError(f"{path.name} is XML of another kind", "Look at what the source delivers")
+                raise DataError(f"{path.name} is XML of another kind", "Check what the source delivers")
             tail = _checked_tail(path, found[1])
             return answers.check_xml(path, head, tail)
-    raise DataError(f"{path.name} is no XML: it has no element", "Look at what the source delivers")
+    raise DataError(f"{path.name} is not XML: it has no element", "Check what the source delivers")
 
 
 def check_elements(path: Path) -> None:
-    """Raise DataError when elements of the file have more different names than a layer may have columns.
+    """Raise DataError when the elements of the file have more distinct names than a layer may have columns.
 
-    GDAL makes a column of each and keeps it for every feature: 20,000 of each took 1.6 GB before they could be counted.
+    GDAL makes a column of each name for every feature: 20,000 names and features took 1.6 GB before they were counted.
     """
     limits, names = Limits.from_environment(), set[bytes]()
     with path.open("rb") as handle:
@@ -106,7 +105,7 @@ def check_elements(path: Path) -> None:
 
 
 def has_document_type(handle: IO[bytes]) -> bool:
-    """Say whether XML declares a document type before its first element, or has none within the first 16 MiB."""
+    """Return whether XML has a document type before its first element, or no element in its first 16 MiB."""
     head = b""
     while (block := handle.read(_BLOCK)) and len(head) < _PROLOG_BYTES:
         head += block.replace(b"\x00", b"")
@@ -116,7 +115,7 @@ def has_document_type(handle: IO[bytes]) -> bool:
 
 
 def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
-    """Return which of GDAL's columns `names` of a KML file no placemark has."""
+    """Return those of GDAL's columns `names` that no placemark of a KML file has."""
     data = path.read_bytes()
     own = {name.decode("utf-8", "replace") for name in _KML_NAMED.findall(data)}
     left = {name: re.compile(_KML[name]) for name in names if name in _KML and name not in own}
@@ -129,27 +128,27 @@ def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
 
 
 def network_links(path: Path) -> list[str]:
-    """Return the addresses of other KML files that a KML file refers to; they are not followed.
+    """Return the addresses of other KML files to which a KML file links; the links are not followed.
 
-    Raises DataError when it has no placemarks of its own.
+    Raises DataError when the file has links, but no placemarks.
     """
     data = path.read_bytes()
     found = [match[1].strip().decode("utf-8", "replace") for match in _NETWORK_LINK.finditer(data)]
     if found and _PLACEMARK.search(data) is None:
         raise DataError(
             f"{path.name} has no placemarks, and refers to {found[0]} (NetworkLink)",
-            "Name that address as the source",
+            "Declare that address as the source",
         )
     return found
 
 
 def made_up_gpx(path: Path, names: Sequence[str]) -> list[str]:
-    """Return which of GDAL's columns `names` of a GPX file no element of it has."""
+    """Return those of GDAL's columns `names` that no element of a GPX file has."""
     data = path.read_bytes()
     out: list[str] = []
     for name in names:
         element = _GPX.get(name.split("_")[0], name)
-        if name.endswith(("_fid", "_id")) and name not in ("dgpsid",):  # which track or route a point is of
+        if name.endswith(("_fid", "_id")) and name not in ("dgpsid",):  # the track or route of a point
             continue
         if re.search(rb"<(?:[\w.-]+:)?(?:" + element.encode() + rb")[\s>]", data) is None:
             out.append(name)
@@ -162,8 +161,8 @@ def geometry_properties(path: Path) -> list[str]:
     return [name.decode() for name in found if not _PARTS.fullmatch(name)]
 
 
-def with_one_geometry(path: Path, wanted: str, others: Sequence[str], work: Path) -> Path:
-    """Write a copy of a GML file into the folder `work`, without the geometry properties `others`; return it."""
+def with_single_geometry(path: Path, wanted: str, others: Sequence[str], work: Path) -> Path:
+    """Write a copy of a GML file without the geometry properties `others` to the folder `work`; return its path."""
     data = path.read_bytes()
     for name in others:
         element = rb"(?:[\w.-]+:)?" + re.escape(name.encode())
@@ -177,9 +176,9 @@ def with_one_geometry(path: Path, wanted: str, others: Sequence[str], work: Path
 
 
 def references(path: Path) -> list[str]:
-    """Return the names of elements of a GML file that refer to something (`xlink:href`), in order of appearance.
+    """Return the names of the elements of a GML file with a reference (`xlink:href`), in order of appearance.
 
-    Raises DataError when one of them stands for a geometry: GDAL would leave the feature without.
+    Raises DataError for a reference to a geometry, which GDAL would drop.
     """
     data = path.read_bytes()
     if b"xlink:href" not in data:
@@ -198,7 +197,7 @@ def references(path: Path) -> list[str]:
 
 
 def texts_of(path: Path, name: str) -> list[str]:
-    """Return the different texts of the elements `name` of an XML file."""
+    """Return the distinct texts of the elements `name` of an XML file."""
     element = rb"<(?:[\w.-]+:)?" + re.escape(name.encode()) + rb"(?:\s[^<>]*)?>([^<]*)<"
     found = {match[1].strip() for match in re.finditer(element, path.read_bytes())}
     return sorted(text.decode("utf-8", "replace") for text in found if text)

@@ -1,7 +1,7 @@
 """The registry of formats: each module of `readers.formats` states which files it recognises and how it opens them.
 
-`inputs` and `delivery` know formats only through this module. A module of `readers.formats` has a tuple `FORMATS` and
-imports the libraries of its reader on use: loading all of them takes 6 ms, loading GDAL, PROJ and GEOS takes 350 ms.
+`inputs` and `delivery` access formats only through this module. A module of `readers.formats` has a tuple `FORMATS` and
+imports the libraries of its reader on use: loading all modules takes 6 ms, loading GDAL, PROJ and GEOS takes 350 ms.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ PREFERENCE: Mapping[str, tuple[Group, ...]] = {
     "vector": ("features", "json", "text", "plain text", "workbook"),
     "table": ("text", "plain text", "workbook", "features", "json", "attributes"),
 }
-"""Kind of processing -> groups of formats. The data of a delivery are the files of the first group that has any."""
+"""Kind of processing -> groups of formats. The data of a delivery are the files of the first group present."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """Files that one reader opens. `beginnings`: by suffix, the bytes that a file begins with; empty if not checked.
+    """Files that one reader opens. `beginnings`: suffix -> the bytes at the beginning of a file; empty if not checked.
 
-    `group`: place in PREFERENCE. `open`: returns the parts of a file (layers, sheets) for a number of threads, raises
-    DataError. `recognise`: tells files from another format of the same suffix. `check`: raises DataError for a file
-    that lacks files beside it; its second argument is whether geometry is read. `skip`: whether a file holds no data.
-    `packed`: the files are archives that are not unpacked.
+    `group`: the place in PREFERENCE. `open`: returns the parts of a file (layers, sheets) for a number of threads, and
+    raises DataError; a format that GDAL reads passes its `LayerRules` there. `recognise`: distinguishes files from
+    another format with the same suffix. `check`: raises DataError for a missing companion file; its second argument is
+    whether geometry is read. `skip`: returns whether a file holds no data. `packed`: files are zip archives that are
+    not unpacked.
     """
 
     beginnings: Mapping[str, tuple[bytes, ...]]
@@ -48,7 +49,7 @@ class Format:
 
 
 def format_of(name: str, path: Path) -> Format | None:
-    """Return the format of a file: one that recognises its content, else the one of its suffix."""
+    """Return the format of a file: a format that recognises its content, else the format of its suffix."""
     candidates = _by_suffix().get(suffix_of(name), ())
     return next((each for each in candidates if each.recognise is None or each.recognise(path)), None)
 
@@ -59,18 +60,18 @@ def is_readable(name: str) -> bool:
 
 
 def is_skipped(name: str, path: Path) -> bool:
-    """Return whether a file has the suffix of a format and, by its content, no data."""
+    """Return whether a file has the suffix of a format, but its content is not data."""
     return any(each.skip is not None and each.skip(path) for each in _by_suffix().get(suffix_of(name), ()))
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether a file is of a format whose files are archives that are not unpacked."""
+    """Return whether a file has the suffix of a format whose files are archives that are not unpacked."""
     return any(each.packed for each in _by_suffix().get(suffix_of(path.name), ()))
 
 
 @cache
 def _by_suffix() -> Mapping[str, tuple[Format, ...]]:
-    """Suffix -> its formats; those that recognise content first, at most one without."""
+    """Suffix -> its formats: those that recognise content first, then at most one other."""
     found: dict[str, list[Format]] = {}
     for module in sorted(each.name for each in pkgutil.iter_modules(formats.__path__)):
         for form in import_module(f"{formats.__name__}.{module}").FORMATS:

@@ -1,7 +1,7 @@
-"""Vector files through GDAL (pyogrio), as Arrow: shapefile, GeoPackage, File Geodatabase, GML, KML, GeoJSON, ...
+"""Reads vector files through GDAL (pyogrio) as Arrow: shapefile, GeoPackage, File Geodatabase, GML, KML, GeoJSON, ...
 
-Only plain files on disk are opened, never GDAL's virtual ones, and nothing is fetched for them. Which file that is
-belongs to `inputs`, everything done to the features to `geometry` and `columns`.
+GDAL opens plain files on disk only, no virtual files, and fetches nothing. Rules of formats belong to `LayerRules`,
+choosing files to `inputs`, processing features to `geometry` and `columns`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -23,12 +23,12 @@ import pyarrow.compute as pc
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing, VectorProcessing
-from d4c_pipeline.readers import answers, bounded, dbf, sqlite_bounds, wholeness
+from d4c_pipeline.readers import answers, bounded, dbf
 from d4c_pipeline.readers import encoding as encodings
 from d4c_pipeline.readers.exact import Exact
 from d4c_pipeline.readers.listening import Listener
 from d4c_pipeline.readers.member import DBF, Member
-from d4c_pipeline.readers.preparation import HAS_FIDS, SEQUENCE, examined, gdal_name, prepared
+from d4c_pipeline.readers.preparation import Layer, LayerRules, Source
 from d4c_pipeline.tables.gdal import pyogrio
 from d4c_pipeline.tables.native import (
     GEOMETRY_FIELD,
@@ -50,57 +50,43 @@ _TROUBLE = (
     pyogrio.errors.DataLayerError,
     pa.ArrowException,
     UnicodeError,
-    OSError,  # what Arrow makes of an error within a stream
+    OSError,  # Arrow's error within a stream
 )
-# Formats of one layer: asking for the list of layers would read a file of JSON once more.
-_ONE_LAYER = frozenset(
-    {".shp", DBF, ".fgb", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".ndjson", ".tab", ".mif"}
-)
-# Arrow can't say how long a table without columns is; a running number says it, and identifies the feature.
+# An Arrow table without columns has no length, so it gets a running number, which identifies the feature.
 _FID = pa.field("fid", pa.int64())
 _BATCH_ROWS, _BATCH_BYTES = 16_384, 4 << 20
-_COUNTED = (".shp", ".gpkg", ".fgb")
-# What pyogrio says of a layer whose type is a TIN, a polyhedral surface or a triangle, with or without heights.
+# pyogrio's error for a layer of TINs, polyhedral surfaces or triangles, with or without heights.
 _SURFACE = re.compile(r"Geometry type is not supported: [123]?0?(1[567])\b")
 _SURFACES = {"15": "polyhedral surface", "16": "TIN", "17": "triangle"}
 _EXTENSION = b"ARROW:extension:name"
 _WKB_NAMES = (b"geoarrow.wkb", b"ogc.wkb")
 
 
-def parts(member: Member, processing: Processing) -> list[Part]:
-    """Return the layers of a file to read: the declared ones or the only one.
+def parts(member: Member, processing: Processing, rules: LayerRules) -> list[Part]:
+    """Return the layers of a file to read by the `rules` of its format: the declared layers, or the only layer.
 
-    For features, layers without geometry don't count. Raises DataError for a broken file, no layer, or several that are
-    not to be appended.
+    For features, layers without geometry don't count. Raises DataError for a broken file, and for no layer or several
+    layers without `append`.
     """
     path = member.path
-    stated = wholeness.check(member)
-    # Neither a schema that a file names is fetched for it, nor is one that was guessed written beside it.
+    stated = rules.check(member)
+    # GDAL neither fetches the schema that a GML file names, nor writes a guessed schema beside the file.
     pyogrio.set_gdal_config_options(
         {"GML_DOWNLOAD_SCHEMA": False, "GML_SAVE_RESOLVED_TO": None, "GML_GFS_TEMPLATE": None}
     )
-    if member.suffix in _ONE_LAYER:
-        names = [path.stem] if processing.layer is None else _layers(member, processing)
-    else:
-        names = _layers(member, processing)
+    single = rules.single_layer and processing.layer is None
+    names = [path.stem] if single else _layers(member, processing, rules)
     picked = chosen(names, processing.layer, several=processing.append, path=path, what="layer")
-    # Where there is but one, GDAL is not asked for it by name: in GeoJSON it may have another than the file.
-    ask = [None if member.suffix in _ONE_LAYER else name for name in picked]
-    return [
-        Part(member.name, name, partial(_open, member, processing, name, asked, stated))
-        for name, asked in zip(picked, ask, strict=True)
-    ]
+    return [Part(member.name, name, partial(_open, member, processing, rules, name, stated)) for name in picked]
 
 
-def _layers(member: Member, processing: Processing) -> list[str]:
+def _layers(member: Member, processing: Processing, rules: LayerRules) -> list[str]:
     path = member.path
     listener = Listener(path)
-    if member.suffix == ".gpkg":
-        sqlite_bounds.check_layers(path)
+    rules.check_layers(path)
     with _explained(path), _without_schema(path), listener.opening():
-        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(gdal_name(member))]
-        if member.suffix == ".gpx":
-            # GDAL lists the five kinds of things that can be in any such file.
+        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(rules.dataset_name(member, path))]
+        if rules.lists_empty_layers:
             layers = [each for each in layers if _count(path, each[0])]
     if not isinstance(processing, VectorProcessing) or not layers:
         return [name for name, _ in layers]
@@ -110,13 +96,15 @@ def _layers(member: Member, processing: Processing) -> list[str]:
             f"{path.name} has no layer with geometry (layers: {', '.join(name for name, _ in layers)})",
             "Declare processing.kind: table",
         )
-    # One that is declared by name may be named although it has no geometry: the message is about that then.
+    # A layer declared by name is kept without geometry, so that the message concerns its missing geometry.
     return [name for name, kind in layers if kind is not None or name == processing.layer]
 
 
-def _open(member: Member, processing: Processing, layer: str, asked: str | None, stated: int | None) -> Native:
-    # Text in a shapefile is decoded as declared, else as its side files say.
+def _open(member: Member, processing: Processing, rules: LayerRules, layer: str, stated: int | None) -> Native:
+    # Text in a shapefile has the declared encoding, else the encoding that its side files state.
     path = member.path
+    # A single layer is opened without its name: in GeoJSON the name may differ from the name of the file.
+    name_in_file = None if rules.single_layer else layer
     vector = processing if isinstance(processing, VectorProcessing) else None
     options: dict[str, Any] = {}
     encoding = encodings.python_name(processing.encoding) if processing.encoding else None
@@ -125,28 +113,28 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
         encoding = encoding or (dbf.dbf_encoding(table) if table is not None else None)
         options["ENCODING"] = (encoding or "").upper().replace("ISO8859", "ISO-8859")
     name = f"Layer {layer} of {path.name}"
-    if member.suffix == ".gpkg":
-        sqlite_bounds.check(path, layer)
+    rules.check_layer(path, layer)
     listener = Listener(path)
     with ExitStack() as stack:
         stack.enter_context(_without_schema(path))
         stack.enter_context(listener.reading())
         with _explained(path), listener.opening():
-            # Asked once: opening a GeoPackage takes GDAL 12 ms.
-            info = _info(path, asked) if member.suffix in (*_COUNTED, *HAS_FIDS) else None
-            source = prepared(member, processing, info, stack)
+            # Read once: GDAL takes 12 ms to open a GeoPackage.
+            info = _info(path, name_in_file) if rules.sizes_batches or rules.has_fids else None
+            source = Source(rules.dataset_name(member, path), path)
+            rules.prepare(source, member, processing, info, stack)
             meta, reader = stack.enter_context(
                 pyogrio.open_arrow(
                     source.name,
-                    layer=asked,
+                    layer=name_in_file,
                     read_geometry=vector is not None,
                     use_pyarrow=True,
-                    batch_size=_batch_size(member, info),
+                    batch_size=_batch_size(path, info, rules),
                     **options,
                     **source.options,
                 )
             )
-        # GDAL's own threads are waited for without Python's lock, which they may want in order to be heard.
+        # Closing waits for GDAL's threads without the interpreter lock, which they may need for their messages.
         stack.callback(reader.close)
         bounded.check_columns(name, len(reader.schema), Limits.from_environment())
         report = ({"encoding": encoding} if member.suffix in (".shp", DBF) else {}) | {"layer": layer} | source.report
@@ -157,19 +145,21 @@ def _open(member: Member, processing: Processing, layer: str, asked: str | None,
             if not (source.options.get("return_fids") and reader.schema.field(at).name == meta["fid_column"])
         ]
         with _explained(path), listener.opening():
-            exact = examined(member, source, processing, layer, own, encoding)
+            exact = rules.examine(
+                Layer(member=member, source=source, processing=processing, name=layer, schema=own, encoding=encoding)
+            )
         listener.exact = frozenset((*exact.types, *exact.left_out, *processing.drop))
         report |= exact.report | _together(report, exact.report)
         columns = columns.with_exact(reader.schema, exact)
         texts = encodings.Texts(path.name, encoding, report, fixed_width=member.suffix in (".shp", DBF))
-        batches = _batches(path, stack.pop_all(), reader, columns, texts, processing.nulls, listener, stated)
+        batches = _batches(path, stack.pop_all(), reader, columns, texts, processing.nulls, listener, rules, stated)
     crs = _crs(meta["crs"], path, vector) if vector is not None else None
     return Native(name, columns.attributes, batches, crs, report=report)
 
 
-def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     # Facts about columns that both reports have.
-    return {key: one[key] | other[key] for key in one.keys() & other.keys() if isinstance(one[key], dict)}
+    return {key: first[key] | second[key] for key in first.keys() & second.keys() if isinstance(first[key], dict)}
 
 
 def _count(path: Path, layer: str) -> int:
@@ -179,25 +169,25 @@ def _count(path: Path, layer: str) -> int:
 def _info(path: Path, layer: str | None, **options: bool) -> dict[str, Any]:
     try:
         return pyogrio.read_info(path, layer=layer, **options)
-    except IndexError as error:  # what pyogrio raises for a file that GDAL opens and finds no layer in
+    except IndexError as error:  # pyogrio's error for a file without layers
         raise pyogrio.errors.DataLayerError("it has no layer") from error
 
 
-def _batch_size(member: Member, info: Mapping[str, Any] | None) -> int:
-    # Features of a batch: fewer where they are big, so that memory does not grow with a country's coast. Only formats
-    # that say their count at their beginning are asked for it.
-    if member.suffix not in _COUNTED or info is None:
+def _batch_size(path: Path, info: Mapping[str, Any] | None, rules: LayerRules) -> int:
+    # A batch has fewer features where they are large, so that memory does not grow with the coast of a country. A count
+    # that the header does not state would cost GDAL a pass over the file.
+    if not rules.sizes_batches or info is None:
         return _BATCH_ROWS
     count = info["features"]
-    size = member.path.stat().st_size
+    size = path.stat().st_size
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * count // size)) if count > 0 and size else _BATCH_ROWS
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns of GDAL's stream are attributes, which is the geometry (-1 for none), and what they become.
+    """The columns of GDAL's stream: positions of attributes, position of the geometry (-1 for none), output schema.
 
-    Where `exact` has a column, it is not taken from the stream; those that it adds come first.
+    Columns of `exact` are not read from the stream; columns that it adds come first.
     """
 
     attributes: pa.Schema
@@ -207,7 +197,7 @@ class _Columns:
     exact: Exact = field(default_factory=Exact)
 
     def with_exact(self, schema: pa.Schema, exact: Exact) -> _Columns:
-        """Return what becomes of the columns of a stream of that `schema`."""
+        """Return the columns of a stream of that `schema` with `exact` applied."""
         positions = tuple(at for at in self.positions if schema.field(at).name not in exact.left_out)
         kinds = [(name, kind) for name, kind in exact.added.items()]
         for at in positions:
@@ -242,12 +232,12 @@ def _columns(
     shapes = [at for at, field in enumerate(schema) if (field.metadata or {}).get(_EXTENSION) in _WKB_NAMES]
     geometry = -1
     if vector is not None:
-        wanted = vector.geometry_column or meta["geometry_name"] or "wkb_geometry"
-        geometry = schema.get_field_index(wanted)
+        declared = vector.geometry_column or meta["geometry_name"] or "wkb_geometry"
+        geometry = schema.get_field_index(declared)
         if geometry < 0:
             there = ", ".join(schema.field(at).name for at in shapes)
             raise DataError(
-                f"{name} has no geometry column {wanted}; it has {there}" if there else f"{name} has no geometry",
+                f"{name} has no geometry column {declared}; it has {there}" if there else f"{name} has no geometry",
                 "Correct processing.geometry_column" if there else "Declare processing.kind: table, or another layer",
             )
         if others := [schema.field(at).name for at in shapes if at != geometry]:
@@ -264,6 +254,7 @@ def _batches(
     texts: encodings.Texts,
     nulls: tuple[str, ...],
     listener: Listener,
+    rules: LayerRules,
     stated: int | None,
 ) -> Iterator[pa.RecordBatch]:
     schema = columns.attributes if columns.geometry < 0 else columns.attributes.append(GEOMETRY_FIELD)
@@ -287,8 +278,7 @@ def _batches(
                 done += batch.num_rows
                 out = pa.record_batch(arrays, schema=schema)
             yield out
-    if path.suffix.lower() in SEQUENCE:
-        wholeness.check_sequence(path, done)
+    rules.check_read(path, done)
     listener.judge(texts.report)
     answers.check_rows(path.name, done, stated, "its own count", texts.report)
     answers.check_rows(path.name, done, columns.exact.rows, columns.exact.counted_by, texts.report)
@@ -300,18 +290,18 @@ def _explained(path: Path) -> Generator[None]:
         yield
     except _TROUBLE as error:
         # GDAL names the file by its path on this machine.
-        said = " ".join(str(error).replace(f"{path.parent}{os.sep}", "").split())
-        if (surface := _SURFACE.search(said)) is not None:
+        message = " ".join(str(error).replace(f"{path.parent}{os.sep}", "").split())
+        if (surface := _SURFACE.search(message)) is not None:
             raise DataError(
-                f"{path.name} has a layer of surfaces in space ({_SURFACES[surface[1]]}), no features of a map",
+                f"{path.name} has a layer of three-dimensional surfaces ({_SURFACES[surface[1]]}), not of map features",
                 "Have the publisher deliver them as polygons, or declare another layer or processing.kind: table",
             ) from error
-        raise DataError(f"{path.name} can't be read: {said[:300]}", "Fetch the vintage again") from error
+        raise DataError(f"{path.name} can't be read: {message[:300]}", "Fetch the vintage again") from error
 
 
 @contextmanager
 def _without_schema(path: Path) -> Generator[None]:
-    # GDAL writes the schema that it guesses for a GML file beside it, and would take it for the publisher's next time.
+    # GDAL writes a guessed schema beside a GML file, and would read it as the publisher's schema the next time.
     schema = path.with_suffix(".gfs")
     if path.suffix.lower() != ".gml" or schema.exists():
         yield
@@ -325,5 +315,5 @@ def _without_schema(path: Path) -> Generator[None]:
 def _crs(stated: str | None, path: Path, vector: VectorProcessing) -> pyproj.CRS:
     text = vector.crs if vector.crs and (vector.override_crs or not stated) else stated
     if not text:
-        raise DataError(f"{path.name} does not say its coordinate reference system", "Declare processing.crs")
+        raise DataError(f"{path.name} does not state its coordinate reference system", "Declare processing.crs")
     return parse_crs(text, path)

@@ -8,34 +8,86 @@ from d4c_pipeline.readers.member import DBF, GDB, Member
 from d4c_pipeline.readers.registry import Format
 from d4c_pipeline.tables.native import Part
 
+# ruff: noqa: PLC0415 - libraries are imported on use
 
-def open_layers(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
-    """Return the layers of a vector file that `processing` declares."""
-    from d4c_pipeline.readers import vector  # noqa: PLC0415
 
-    return vector.parts(member, processing)
+def _open_shapefile(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import shapefile, vector
+
+    return vector.parts(member, processing, shapefile.RULES)
+
+
+def _open_table(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import shapefile, vector
+
+    return vector.parts(member, processing, shapefile.TABLE)
+
+
+def _open_geopackage(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import numbered, vector
+
+    return vector.parts(member, processing, numbered.GEOPACKAGE)
+
+
+def _open_geodatabase(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import numbered, vector
+
+    return vector.parts(member, processing, numbered.GEODATABASE)
+
+
+def open_json(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    """Return the one layer of GeoJSON, a sequence of GeoJSON, or Esri JSON."""
+    from d4c_pipeline.readers import json_features, vector
+
+    return vector.parts(member, processing, json_features.RULES)
+
+
+def _open_topojson(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import json_features, vector
+
+    return vector.parts(member, processing, json_features.TOPOJSON)
+
+
+def _open_flatgeobuf(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import single_layers, vector
+
+    return vector.parts(member, processing, single_layers.FLATGEOBUF)
+
+
+def _open_gml(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import markup_layers, vector
+
+    return vector.parts(member, processing, markup_layers.GML)
+
+
+def _open_kml(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import markup_layers, vector
+
+    return vector.parts(member, processing, markup_layers.KML)
+
+
+def _open_gpx(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import markup_layers, vector
+
+    return vector.parts(member, processing, markup_layers.GPX)
 
 
 _SEQUENCE = (b"{", b"\x1e")
 _XML = (b"<",)
 
 FORMATS = (
+    Format(beginnings={".shp": (magic.SHAPEFILE,)}, group="features", open=_open_shapefile),
+    Format(beginnings={".gpkg": (magic.SQLITE,)}, group="features", open=_open_geopackage),
+    Format(beginnings={GDB: ()}, group="features", open=_open_geodatabase),
     Format(
-        beginnings={
-            ".shp": (magic.SHAPEFILE,),
-            ".gpkg": (magic.SQLITE,),
-            GDB: (),
-            ".geojson": (b"{", b"["),
-            ".geojsonl": _SEQUENCE,
-            ".geojsons": _SEQUENCE,
-            ".fgb": (magic.FLATGEOBUF,),
-            ".gml": _XML,
-            ".kml": _XML,
-            ".gpx": _XML,
-            ".topojson": (b"{",),
-        },
+        beginnings={".geojson": (b"{", b"["), ".geojsonl": _SEQUENCE, ".geojsons": _SEQUENCE},
         group="features",
-        open=open_layers,
+        open=open_json,
     ),
-    Format(beginnings={DBF: ()}, group="attributes", open=open_layers),
+    Format(beginnings={".topojson": (b"{",)}, group="features", open=_open_topojson),
+    Format(beginnings={".fgb": (magic.FLATGEOBUF,)}, group="features", open=_open_flatgeobuf),
+    Format(beginnings={".gml": _XML}, group="features", open=_open_gml),
+    Format(beginnings={".kml": _XML}, group="features", open=_open_kml),
+    Format(beginnings={".gpx": _XML}, group="features", open=_open_gpx),
+    Format(beginnings={DBF: ()}, group="attributes", open=_open_table),
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.readers import rows
+from d4c_pipeline.readers.formats.gdal import open_json
 from d4c_pipeline.readers.member import Member
 from d4c_pipeline.readers.registry import Format
 from d4c_pipeline.tables.native import Part
@@ -23,22 +24,20 @@ def _open(member: Member, processing: Processing, threads: int | None) -> list[P
         from d4c_pipeline.readers import esri
 
         if esri.is_esri(member.path):
-            return _of_esri(member, processing)
+            return _of_esri(member, processing, threads)
     if not _is_geojson(member, processing):
         from d4c_pipeline.readers import json_rows
 
         return [rows.part(member, processing, None, lambda: json_rows.read(member.path, processing), threads)]
-    from d4c_pipeline.readers import vector
-
-    return vector.parts(member, processing)
+    return open_json(member, processing, threads)
 
 
-def _of_esri(member: Member, processing: Processing) -> list[Part]:
-    from d4c_pipeline.readers import esri, vector
+def _of_esri(member: Member, processing: Processing, threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import esri
 
     return [
         replace(part, open=lambda part=part: esri.labelled(part.open(), member.path))
-        for part in vector.parts(member, processing)
+        for part in open_json(member, processing, threads)
     ]
 
 

@@ -6,12 +6,27 @@ import re
 from pathlib import Path
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.readers.formats.gdal import open_layers
+from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.readers.member import Member
 from d4c_pipeline.readers.registry import Format
+from d4c_pipeline.tables.native import Part
+
+# ruff: noqa: PLC0415 - libraries are imported on use
 
 _TABLE = re.compile(rb"\s*!table\s", re.IGNORECASE)
 _RASTER = re.compile(rb'\bType\s+"?RASTER', re.IGNORECASE)
+
+
+def _open_table(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import single_layers, vector
+
+    return vector.parts(member, processing, single_layers.TABLE)
+
+
+def _open_interchange(member: Member, processing: Processing, _threads: int | None) -> list[Part]:
+    from d4c_pipeline.readers import single_layers, vector
+
+    return vector.parts(member, processing, single_layers.INTERCHANGE)
 
 
 def _is_table(path: Path) -> bool:
@@ -48,7 +63,7 @@ def _check(member: Member, with_geometry: bool) -> None:
 
 FORMATS = (
     Format(
-        beginnings={".tab": ()}, group="features", open=open_layers, recognise=_is_table, check=_check, skip=_is_raster
+        beginnings={".tab": ()}, group="features", open=_open_table, recognise=_is_table, check=_check, skip=_is_raster
     ),
-    Format(beginnings={".mif": ()}, group="features", open=open_layers, check=_check),
+    Format(beginnings={".mif": ()}, group="features", open=_open_interchange, check=_check),
 )

@@ -89,7 +89,7 @@ def test_values_whose_type_gdal_guesses_in_gml(
 def test_the_geometry_of_gml_that_is_declared_is_taken(tmp_path: Path, read: Read) -> None:
     second = f"<ogr:h>{POINT.format(lat=46, lon=-76, more='')}</ogr:h>"
     path = gml(tmp_path / "a.gml", f"{place()}{second}<ogr:c>1</ogr:c>")
-    with pytest.raises(DataError, match=r"features with several geometries: g, h\. Declare the one to take as"):
+    with pytest.raises(DataError, match=r"features with several geometries: g, h\. Declare the geometry to read as"):
         read(path)
     for wanted, x, other in (("g", -75, "h"), ("h", -76, "g")):
         columns, shapes, report = read(path, geometry_column=wanted)
@@ -143,7 +143,7 @@ def test_values_of_kml_that_gdal_would_change_stop_the_reading(tmp_path: Path, r
     data = '<ExtendedData><SchemaData schemaUrl="#s"><SimpleData name="n">n/a</SimpleData></SchemaData></ExtendedData>'
     path = kml(tmp_path / "b.kml", f"<name>A</name>{data}")
     path.write_text(path.read_text("utf-8").replace("<Document>", f"<Document>{schema}"), "utf-8")
-    with pytest.raises(DataError, match=r"GDAL says: Value 'n/a' of field D\.n.*processing\.drop: \[n\]"):
+    with pytest.raises(DataError, match=r"GDAL reports: Value 'n/a' of field D\.n.*processing\.drop: \[n\]"):
         read(path)
     assert read(path, drop=["n"])[0]["Name"] == ["A"]
 

@@ -98,7 +98,7 @@ def test_each_format_gives_the_same_features(
 
 
 def test_layers_of_a_geodatabase_in_a_zip(geodatabase: Path, tmp_path: Path) -> None:
-    refused(geodatabase, tmp_path / "a", r"My data\.gdb has 2 layers: places, more_places\. Declare the one to read")
+    refused(geodatabase, tmp_path / "a", r"My data\.gdb has 2 layers: places, more_places\. Declare the layer to read")
     refused(geodatabase, tmp_path / "b", "has no layer lakes; it has places, more_places", layer="lakes")
     refused(geodatabase, tmp_path / "c", "has 2 layers that match \\*places", layer="*places")
     columns, shapes, report = read(geodatabase, tmp_path / "d", layer="more*")
@@ -170,7 +170,7 @@ def test_geoparquet_with_two_geometry_columns_and_no_crs(fixtures: Path, tmp_pat
 
 def test_geoparquet_without_a_known_crs_wants_one(tmp_path: Path, frame: geopandas.GeoDataFrame) -> None:
     frame.to_crs(3347).set_crs(None, allow_override=True).to_parquet(tmp_path / "p.parquet")
-    refused(tmp_path / "p.parquet", tmp_path / "a", "does not say the coordinate reference system of geometry")
+    refused(tmp_path / "p.parquet", tmp_path / "a", "does not state the coordinate reference system of geometry")
     assert len(read(tmp_path / "p.parquet", tmp_path / "b", crs="EPSG:3347")[1]) == 3
 
 
@@ -219,8 +219,8 @@ def test_gml_of_the_road_network(fixtures: Path, tmp_path: Path) -> None:
         ("a.geojson", '{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read b.csv"}', "can't be"),
         ("a.json", '{"type": "FeatureCollection", "features": [', "can't be read"),
         ("a.geojsonl", '{"type": "Feature", "geometry": null', "can't be read|no layer"),
-        ("a.geojsonl", FEATURE + '\n{"type": \n' + FEATURE + "\n", "has 1 records that are no whole feature"),
-        ("a.geojsons", "\x1e" + FEATURE + "\n\x1e" + FEATURE[:40], "has 1 records that are no whole feature"),
+        ("a.geojsonl", FEATURE + '\n{"type": \n' + FEATURE + "\n", "has 1 records without a complete feature"),
+        ("a.geojsons", "\x1e" + FEATURE + "\n\x1e" + FEATURE[:40], "has 1 records without a complete feature"),
         ("a.parquet", "PAR1xxxxPAR1", "can't be read"),
     ],
 )
@@ -281,4 +281,4 @@ def test_a_layer_of_surfaces_is_refused_by_name(tmp_path: Path) -> None:
         "</gml:Tin></shape></a></gml:featureMember>"
     )
     (tmp_path / "a.gml").write_text(f"<FeatureCollection>{patch}</FeatureCollection>")
-    refused(tmp_path / "a.gml", tmp_path / "a", r"surfaces in space \(TIN\).*polygons")
+    refused(tmp_path / "a.gml", tmp_path / "a", r"three-dimensional surfaces \(TIN\).*polygons")

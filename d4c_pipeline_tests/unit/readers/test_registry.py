@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from d4c_pipeline.model.processing import TableProcessing
+from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.readers import delivery, formats, registry
 
 TALLY = '''
@@ -33,6 +35,38 @@ def _open(member, processing, threads):
 
 
 FORMATS = (Format(beginnings={".tally": ()}, group="text", open=_open),)
+'''
+
+# Tallies of places: GeoJSON under another suffix, in a file that states its number of features.
+PLACES = '''
+"""Places: GeoJSON with the member `places`, the number of features."""
+
+import json
+
+from d4c_pipeline.readers.registry import Format
+
+
+def _open(member, processing, threads):
+    from d4c_pipeline.readers import preparation, vector
+
+    class Places(preparation.LayerRules):
+        single_layer = True
+
+        def dataset_name(self, member, path):
+            return f"GeoJSON:{path}"
+
+        def check(self, member):
+            return json.loads(member.path.read_text("utf-8"))["places"]
+
+        def examine(self, layer):
+            exact = super().examine(layer)
+            exact.left_out = ["internal"]
+            return exact
+
+    return vector.parts(member, processing, Places())
+
+
+FORMATS = (Format(beginnings={".tallied": (b"{",)}, group="features", open=_open),)
 '''
 
 
@@ -59,6 +93,29 @@ def test_one_file_adds_a_format(plugged_in: Path, tmp_path: Path) -> None:
         {"name": "loon", "count": 3},
         {"name": "heron", "count": 5},
     ]
+
+
+def test_one_file_adds_a_format_of_gdal_with_its_rules(plugged_in: Path, tmp_path: Path) -> None:
+    (plugged_in / "tallied.py").write_text(PLACES, "utf-8")
+    native = tmp_path / "birds.tallied"
+    birds = [{"name": "loon", "internal": 1}, {"name": "heron", "internal": 2}]
+    features = [
+        {"type": "Feature", "properties": bird, "geometry": {"type": "Point", "coordinates": [-75, 45]}}
+        for bird in birds
+    ]
+    document = {"type": "FeatureCollection", "features": features}
+
+    def read(places: int) -> list[str]:
+        native.write_text(json.dumps(document | {"places": places}), "utf-8")
+        work = tmp_path / f"work{places}"
+        work.mkdir()
+        found = delivery.read(VectorProcessing(kind="vector"), [native], work)
+        assert found.attributes.names == ["name"]
+        return [row["name"] for batch in found.batches for row in batch.to_pylist()]
+
+    assert read(2) == ["loon", "heron"]
+    with pytest.raises(DataError, match=r"birds\.tallied .*2.*3"):
+        read(3)
 
 
 def test_two_formats_of_one_suffix_tell_their_files_apart(plugged_in: Path) -> None:
