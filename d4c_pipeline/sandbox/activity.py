@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# One for the process, not for the thread: readers and GEOS work in threads of their own.
+# The listeners of the process, not of a thread: readers and GEOS start their own threads.
 _listeners: list[Callable[[str], None]] = []
 
 
 def listen(listener: Callable[[str], None]) -> None:
-    """Have `listener` told what is done in this process, until it ends."""
+    """Call `listener` with each activity of this process until the process ends."""
     _listeners.append(listener)
 
 
 def now(what: str) -> None:
-    """Tell that from now on `what` is done, in words that follow "while" (`reading roads.gpkg`)."""
+    """Report the current activity, in words that follow "while" (`reading roads.gpkg`)."""
     for listener in _listeners:
         listener(what)

@@ -1,4 +1,4 @@
-"""Runs work in a separate process, and words the error when that process dies without an answer.
+"""Runs work in a separate process, and raises an error with the cause when that process dies without an answer.
 
 The first call, or `warm` before it, starts a server, which runs until this process ends.
 """
@@ -25,16 +25,16 @@ from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.sandbox import environment, failures
 from d4c_pipeline.sandbox.wire import Limits, Reach, Request, receive_message, send_request
 
-# The kernel's when memory runs out, and those of a person.
+# SIGKILL comes from the kernel when memory runs out, the others from a person or a service manager.
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
-_PATIENCE = 10  # seconds for a server to end what it started
-# A line of faulthandler's, the innermost call first.
+_PATIENCE = 10  # seconds for a server to end its work
+# A line of faulthandler's dump, which lists the innermost call first.
 _FRAME = re.compile(r'File ".*/d4c_pipeline/(?!sandbox/)(?P<file>[^"]+)", line (?P<line>[0-9]+) in ')
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The names of the settings that say the limits of some work, for the sentence that says which one was passed."""
+    """The names of the settings that limit the work, for the remedy when a limit is exceeded."""
 
     memory: str
     time: str
@@ -43,34 +43,34 @@ class Settings:
 def run(
     function: Callable[..., Any], *arguments: Any, what: str, limits: Limits, settings: Settings, reach: Reach
 ) -> Any:
-    """Call `function` (of a module, not of another function) in a process of its own; return its answer.
+    """Call `function` (defined at module level) in a separate process; return its result.
 
-    What it returns must be JSON; here it is whatever the process made of it, and to be judged as such. Errors of ours
-    are raised as they were raised there, an error that is none of ours as BugInChildError. `what` names the work in a
-    sentence ("The build of roads 2021"). Raises DataError when the process crashes or passes `limits`, naming what it
-    was doing; NeedsPersonError when it was killed from outside; TransientError when it could not be started.
+    The result must be JSON. Foreign bytes may have taken the process over, so the caller validates the result. A
+    D4CError is raised again with its type, any other error as BugInChildError. `what` names the work in a sentence
+    ("The build of roads 2021"). Raises DataError with the current activity when the process crashes or exceeds
+    `limits`, NeedsPersonError when it was killed from outside, TransientError when it could not be started.
     """
     own = {"HOME": str(reach.scratch), "TMPDIR": str(reach.scratch)}
     request = Request(pickle.dumps((function, arguments, {})), environment.allowed(own), limits, reach)
     with _Lent() as server:
-        end = server.ask(request)
+        end = server.work(request)
     return _judged(end, what, limits, settings)
 
 
 def start(connection: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a server whose standard input is `connection`. Raises OSError when the system can't."""
+    """Start a server whose standard input is `connection`. Raises OSError when the system refuses."""
     return subprocess.Popen(
-        # -P: no module is ever taken from the working folder.
+        # -P: no module is imported from the working folder.
         [sys.executable, "-P", "-m", "d4c_pipeline.sandbox"],
         stdin=connection.fileno(),
         env=environment.allowed({}),
-        # Ctrl-C is this process's to answer: it ends the server.
+        # Ctrl-C goes to this process only, which ends the server.
         start_new_session=True,
     )
 
 
 def warm() -> None:
-    """Start a server, unless one waits already, so that work which comes later need not wait for it."""
+    """Start a server unless an idle server exists, so that later work starts at once."""
     with _lock:
         if not _idle:
             _idle.append(_Server())
@@ -85,14 +85,14 @@ class _Server:
             except OSError as error:
                 self._socket.close()
                 raise TransientError(
-                    f"No process can be started for a build: {error.strerror or error}", "Run less at once"
+                    f"Cannot start a process for a build: {error.strerror or error}", "Run fewer builds at once"
                 ) from error
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def work(self, request: Request) -> dict[str, Any]:
         try:
             send_request(self._socket, request)
             while (message := receive_message(self._socket)) is not None:
@@ -100,12 +100,12 @@ class _Server:
                     return message
                 sys.stderr.write(sanitise_lines(message["said"]))
         except (OSError, ValueError):
-            pass  # it is gone, as below
+            pass  # the server has ended; its exit code follows
         code = self._process.wait(_PATIENCE)
         return {"end": "server", "status": code, "doing": None, "answer": "", "faults": "", "peak": 0}
 
     def forget(self) -> None:
-        """Leave it to the process that this one was forked from."""
+        """Close the socket in a fork; the server belongs to the parent."""
         self._socket.close()
 
     def close(self) -> None:
@@ -123,13 +123,13 @@ _lock = Lock()
 
 
 class _Lent:
-    """A server for one piece of work, back among the idle ones after it; one whose work was interrupted is ended."""
+    """Lends a server for one piece of work. It is idle again afterwards, or ended if the work was interrupted."""
 
     def __enter__(self) -> _Server:
         with _lock:
             while _idle:
                 self._server = _idle.pop()
-                if self._server.lives:
+                if self._server.is_alive:
                     break
                 self._server.close()
             else:
@@ -153,8 +153,8 @@ def _close_all() -> None:
 
 
 def _after_fork() -> None:
-    # A fork has no part in the conversation, and must not keep the socket open when this process dies.
-    global _lock  # noqa: PLW0603 - it may have been held by a thread that the fork does not have
+    # A fork does not use the servers, and must not keep their sockets open when this process dies.
+    global _lock  # noqa: PLW0603 - a thread that the fork does not have may hold the lock
     _lock = Lock()
     for server in (*_idle, *_lent):
         server.forget()
@@ -166,7 +166,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def sanitise_lines(text: str) -> str:
-    """Return what a process said, without secrets and control characters, its lines as they are."""
+    """Return the output of a process without secrets and control characters, line by line."""
     return "\n".join(map(sanitise, text.split("\n")))
 
 
@@ -176,21 +176,21 @@ def _judged(end: dict[str, Any], what: str, limits: Limits, settings: Settings) 
     if end["end"] == "memory":
         raise DataError(
             f"{what} was ended{at}: it used more than {limits.memory / 1e9:.3g} GB of memory",
-            f"Look whether the file is what it should be; if it is, raise {settings.memory}",
+            f"Check the file; if it is valid, raise {settings.memory}",
         )
     if end["end"] == "time":
         raise DataError(
             f"{what} was ended{at}: it took longer than {limits.seconds:g} seconds",
-            f"Look whether the file is what it should be; if it is, raise {settings.time}",
+            f"Check the file; if it is valid, raise {settings.time}",
         )
     if end["end"] == "answer":
-        raise DataError(f"{what} was ended{at}: its answer has no end", "Report the file")
+        raise DataError(f"{what} was ended{at}: its result is too large", "Report the file")
     if end["end"] == "exit" and end["status"] == 0:
         return _answered(end["answer"], what)
     if end["end"] == "server":
         raise PermanentError(
-            f"{what} was lost: the process that watches over it ended with code {end['status']}",
-            "Look at what it said above, or whether somebody killed it; then run again",
+            f"{what} was lost: its server process ended with code {end['status']}",
+            "Check the output above and whether a person killed the process; then run again",
         )
     raise _death(end, what, at, settings)
 
@@ -201,26 +201,26 @@ def _answered(answer: str, what: str) -> Any:
             case {"result": result}:
                 return result
             case {"error": error}:
-                raise failures.untold(error)
+                raise failures.decoded(error)
             case _:
                 pass
-    raise PermanentError(f"{what} ended without an answer that can be understood", "Report this bug")
+    raise PermanentError(f"{what} ended without a valid result", "Report this bug")
 
 
 def _death(end: dict[str, Any], what: str, at: str, settings: Settings) -> D4CError:
     status = end["status"]
     if status < 0 and -status in _FROM_OUTSIDE:
         return NeedsPersonError(
-            f"{what} was killed{at} by {_signal(-status)}, not by itself",
-            f"The system does that when memory runs out: run less at once, or lower {settings.memory}, so that a build "
-            "is ended before; then run again",
+            f"{what} was killed{at} by {_signal(-status)} from outside",
+            f"The system kills processes when memory runs out: run fewer builds at once, or lower {settings.memory}, "
+            "so that a build ends earlier; then run again",
         )
     frame = _FRAME.search(end["faults"])
     where = f" (in {frame['file']}, line {frame['line']})" if frame else ""
     how = f"by {_signal(-status)}" if status < 0 else f"with exit code {status} and no answer"
     return DataError(
-        f"{what} crashed{at} {how}{where}: a library could not bear the file, and nothing else was harmed",
-        "Have the source deliver the file again or in another format, and report the file; the same file crashes again",
+        f"{what} crashed{at} {how}{where}: a library failed on the file; nothing else was affected",
+        "Have the source deliver the file again or in another format, and report the file: it crashes every run",
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-# All that is taken over: where programs and libraries lie. Nothing there needs the token of an archive, the keys of a
-# store or the address of the ledger.
-_TAKEN_OVER = (
+# All inherited variables: paths of programs and libraries. The process needs no archive token, store key or ledger
+# address.
+_INHERITED = (
     "PATH",
     "LD_LIBRARY_PATH",
     "PYTHONPATH",
@@ -23,13 +23,13 @@ _TAKEN_OVER = (
     "PROJ_LIB",
     "OMP_NUM_THREADS",
 )
-# The limits of what is read and unpacked (`model.limits`), which are asked of the environment where they hold.
+# Limits of reading and unpacking (`model.limits`), which the process reads from its environment.
 _LIMITS = ("D4C_READ_", "D4C_UNPACK_")
-# Hash order, zone and locale decide bytes: they are never the user's.
+# Hash order, time zone and locale affect the bytes of a release, so the user's values are not inherited.
 _FIXED = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
 def allowed(own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of such a process: what says where programs lie, fixed zone and locale, and `own`."""
-    taken = {name: value for name, value in os.environ.items() if name in _TAKEN_OVER or name.startswith(_LIMITS)}
+    """Return the environment of such a process: inherited paths, fixed time zone and locale, and `own`."""
+    taken = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_LIMITS)}
     return taken | _FIXED | dict(own)

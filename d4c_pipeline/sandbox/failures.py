@@ -17,10 +17,10 @@ _OURS = {
 
 
 class BugInChildError(RuntimeError):
-    """A bug showed itself in the process at work: its type, message and traceback there."""
+    """A bug in the working process, with its type, message and traceback."""
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def encoded(error: BaseException) -> dict[str, Any]:
     """Return `error` as JSON-ready values."""
     ours = error if isinstance(error, D4CError) else errors.shortage(error)
     if ours is not None:
@@ -33,9 +33,9 @@ def told(error: BaseException) -> dict[str, Any]:
     }
 
 
-def untold(said: Any) -> Exception:
-    """Return the error that `told` told; what has another form is the bug that it is."""
-    match said:
+def decoded(message: Any) -> Exception:
+    """Return the error that `encoded` encoded; any other form of `message` is a bug."""
+    match message:
         case {"kind": str(kind), "cause": str(cause), "remedy": str(remedy)} if kind in _OURS:
             return _OURS[kind](cause, remedy)
         case {"kind": str(kind), "bug": str(bug), "traceback": str(trace)}:
@@ -43,4 +43,4 @@ def untold(said: Any) -> Exception:
             error.add_note(trace)
             return error
         case _:
-            return BugInChildError("its error can't be understood")
+            return BugInChildError("the error of the working process is invalid")

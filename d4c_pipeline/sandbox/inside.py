@@ -1,6 +1,6 @@
-"""The working process: a fork of the server that drops its rights, does its work, answers and ends.
+"""The working process: a fork of the server that drops its rights, does its work, answers and exits.
 
-After `reach.restrict` returns, the process cannot access anything else, whatever the foreign bytes do to it.
+After `reach.restrict` returns, the process can access only its own files, even if foreign bytes take it over.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from d4c_pipeline.sandbox import activity, allocator, failures, reach, system
 from d4c_pipeline.sandbox.wire import Request
 
 
-def work(request: Request, server: int, answer: int, said: int, dump: int) -> NoReturn:
-    """Do what `request` asks for in this fork, which ends with it: 0 when there is an answer, an error being one.
+def work(request: Request, server: int, answer: int, output: int, dump: int) -> NoReturn:
+    """Do the work of `request` in this fork, then exit: with 0 after a result or an error, with 1 without an answer.
 
-    `server` is the process that forked it; `answer`, `said` and `dump` are the descriptors for the answer, for standard
-    output and error, and for a fault.
+    `server` is the ID of the process that forked this one. `answer`, `output` and `dump` are the descriptors for the
+    answer, for standard output and error, and for the dump of a crash.
     """
     code = 1
     try:
         system.end_with(server)
-        _become(request, answer, said, dump)
+        _become(request, answer, output, dump)
         _write(answer, _answer(request))
         code = 0
-    except BaseException as error:  # noqa: BLE001 - the interpreter's own way of ending; a fork must not go on as its server
+    except BaseException as error:  # noqa: BLE001 - reported as the interpreter does; a fork must not go on as its server
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         sys.stdout.flush()
@@ -39,11 +39,11 @@ def work(request: Request, server: int, answer: int, said: int, dump: int) -> No
         os._exit(code)  # libraries would wait for threads that only the server has
 
 
-def _become(request: Request, answer: int, said: int, dump: int) -> None:
+def _become(request: Request, answer: int, output: int, dump: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, place in ((nothing, 0), (said, 1), (said, 2)):
+    for number, place in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(number, place)
-    # Those that are kept stay at their numbers: another's, such as PROJ's, must not be taken.
+    # The descriptors that stay open keep their numbers: PROJ, for example, holds its number.
     for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if number not in (0, 1, 2, answer, dump) and not _is_of_a_library(number):
             os.close(number)
@@ -61,11 +61,11 @@ def _become(request: Request, answer: int, said: int, dump: int) -> None:
 
 
 def _is_of_a_library(number: int) -> bool:
-    # PROJ keeps its database open from the first look into it on, which was in the server.
+    # PROJ opened its database in the server and keeps it open.
     try:
         return os.readlink(f"/proc/self/fd/{number}").startswith((sys.prefix, sys.base_prefix, "/usr/"))  # noqa: PTH115
     except OSError:
-        return True  # that of the listing itself, which is closed
+        return True  # the descriptor of the listing itself, which is closed by now
 
 
 def _answer(request: Request) -> str:
@@ -74,8 +74,8 @@ def _answer(request: Request) -> str:
         reach.restrict(request.reach)
         answer: dict[str, Any] = {"result": function(*arguments, **options)}
         return json.dumps(answer)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the run raises it
-        return json.dumps({"error": failures.told(error)})
+    except BaseException as error:  # noqa: BLE001 - the run raises it
+        return json.dumps({"error": failures.encoded(error)})
 
 
 def _write(to: int, text: str) -> None:

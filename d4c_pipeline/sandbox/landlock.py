@@ -1,7 +1,7 @@
 """Landlock: a Linux process gives up files, TCP and signals, for itself and its children.
 
-Called through ctypes, since glibc has no functions for it and the packages on PyPI are at their first versions. Numbers
-and structures are those of linux/landlock.h. https://docs.kernel.org/userspace-api/landlock.html
+Called through ctypes: glibc has no functions for Landlock, and the packages on PyPI are at their first versions.
+Numbers and structures come from linux/landlock.h. https://docs.kernel.org/userspace-api/landlock.html
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _PATH_BENEATH = 1
 _SET_NO_NEW_PRIVS = 38  # prctl
-# Before 2 no file can be renamed from one folder to another, which every build does.
+# Version 1 forbids renaming a file from one folder to another, which every build does.
 _LEAST_VERSION = 2
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _UP_TO_MAKING_LINKS = (1 << 13) - 1
 _SINCE = {_REFER: 2, _TRUNCATE: 3, _IOCTL_DEV: 5}
-# What a rule for a file that is no folder may say.
+# The rights that a rule for a file, not a folder, may grant.
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _BIND_AND_CONNECT = 0b11  # TCP, since 4
 _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11  # since 6
@@ -41,26 +41,26 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def version() -> int:
-    """Return which version of Landlock the kernel has; 0 for none."""
+    """Return the kernel's version of Landlock, 0 if it has none."""
     return max(0, _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path], *, network: bool) -> bool:
-    """Leave this thread, and what it starts from now on, these files and folders only, and no signals to others.
+    """Restrict this thread and its future children to these files and folders, and to signals among themselves.
 
-    Without `network`, no TCP either (from version 4 on). Paths that don't exist are passed over. Returns whether the
-    kernel could do it; files it can't hold back where it returns False. Raises OSError when it refuses.
+    Without `network`, TCP is forbidden too (from version 4). Missing paths are skipped. Returns False when the kernel
+    is too old, in which case nothing is restricted. Raises OSError when the kernel refuses.
     """
-    have = version()
-    if have < _LEAST_VERSION:
+    current = version()
+    if current < _LEAST_VERSION:
         return False
     handled = _UP_TO_MAKING_LINKS
     for right, since in _SINCE.items():
-        handled |= right if have >= since else 0
+        handled |= right if current >= since else 0
     rules = _Ruleset(
         handled,
-        _BIND_AND_CONNECT if have >= 4 and not network else 0,
-        _ABSTRACT_SOCKETS_AND_SIGNALS if have >= 6 else 0,
+        _BIND_AND_CONNECT if current >= 4 and not network else 0,
+        _ABSTRACT_SOCKETS_AND_SIGNALS if current >= 6 else 0,
     )
     ruleset = _checked(_libc.syscall(_CREATE_RULESET, ctypes.byref(rules), ctypes.sizeof(rules), ctypes.c_uint32(0)))
     try:

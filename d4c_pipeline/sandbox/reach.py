@@ -15,7 +15,7 @@ from d4c_pipeline.sandbox import landlock, system
 from d4c_pipeline.sandbox.wire import Reach
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/sys", "/nix/store")
-_LOOKED_UP = (
+_CONFIGURATION = (
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "localtime", "timezone", "passwd", "group"),
     *("nsswitch.conf", "hosts", "host.conf", "resolv.conf", "ssl", "pki", "mime.types", "fonts", "alternatives"),
 )
@@ -34,7 +34,7 @@ _PLACES = (
 
 
 def restrict(reach: Reach) -> None:
-    """Leave this process what `reach` says, as far as the kernel can: Landlock, and a network of its own."""
+    """Restrict this process to `reach`, as far as the kernel can: by Landlock and an empty network namespace."""
     if not reach.network:
         system.cut_network()
     landlock.restrict(
@@ -46,14 +46,14 @@ def restrict(reach: Reach) -> None:
 
 def _readable() -> Iterator[Path]:
     yield from map(Path, _SYSTEM)
-    yield from (Path("/etc", name) for name in _LOOKED_UP)
+    yield from (Path("/etc", name) for name in _CONFIGURATION)
     yield from (Path("/proc", name) for name in _FACTS)
     yield from map(Path, {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix})
     yield Path(sys.executable).resolve().parent
     package = Path(__file__).parents[1]
     yield package
     for name in sys.path:
-        # A checkout holds more than packages: the home of a deployment, and the operator's files.
+        # A checkout also holds the home of a deployment and the operator's files.
         if name and Path(name) != package.parent:
             yield Path(name)
     for variable in _PLACES:

@@ -24,7 +24,7 @@ import psutil
 from d4c_pipeline.sandbox import inside, system
 from d4c_pipeline.sandbox.wire import MOST_ANSWERED, Request, receive_request, send_message
 
-# In the order in which a build asks for them.
+# In the order in which a build uses them.
 PRELOADED = (
     "processing.build",
     "processing.profile",
@@ -34,27 +34,28 @@ PRELOADED = (
     "readers.workbook",
     "processing.derived.derive",
 )
-"""Modules that the server loads before work arrives, so that a fork has them; this room imports none of them."""
-_MEMORY_EVERY, _PROCESSES_EVERY = 0.1, 1.0  # seconds; a page is touched at a few GB/s, a walk over /proc takes 6 ms
-_MOST_SAID = 1 << 20  # bytes of standard error passed on, of one piece of work
+"""Modules that the server loads before work arrives, so that every fork has them. No other code here imports them."""
+_MEMORY_EVERY, _PROCESSES_EVERY = 0.1, 1.0  # seconds; memory grows by a few GB/s, a walk over /proc takes 6 ms
+_MOST_OUTPUT = 1 << 20  # bytes of output passed on for each piece of work
 _PIECE = 1 << 16
 
 
 def serve() -> None:
-    """Answer requests on standard input, a socket, until its other side is gone."""
+    """Answer requests on standard input, a socket, until the run closes it."""
     system.adopt_orphans()
     control = socket.socket(fileno=os.dup(0))
-    wanted = deque(f"d4c_pipeline.{name}" for name in PRELOADED)
-    asked = False
+    unloaded = deque(f"d4c_pipeline.{name}" for name in PRELOADED)
+    has_worked = False
     while True:
-        # Work that waits is begun with what is there, and loads the rest itself; who comes again will come often.
-        while wanted and (asked or not _is_readable(control)):
-            import_module(wanted.popleft())
+        # The first request starts at once and loads missing modules itself. A second request means that more follow,
+        # so all modules are loaded before it.
+        while unloaded and (has_worked or not _is_readable(control)):
+            import_module(unloaded.popleft())
         request = receive_request(control)
         if request is None:
             return
-        asked = True
-        gc.freeze()  # what is loaded is left alone by the collector of the fork, which would copy its pages
+        has_worked = True
+        gc.freeze()  # a fork's garbage collector then leaves loaded objects alone, whose pages it would copy
         try:
             with _Work(control, request) as work:
                 end = work.oversee()
@@ -64,25 +65,25 @@ def serve() -> None:
 
 
 class _RunIsGoneError(Exception):
-    """The run that asked has ended."""
+    """The run that sent the request has ended."""
 
 
 class _Work:
-    """A piece of work: the fork that does it, and the pipes to it. Leaving the context ends it with all it started."""
+    """A piece of work: its fork and the pipes to it. Leaving the context ends the fork and all its children."""
 
     def __init__(self, control: socket.socket, request: Request) -> None:
         self._control, self._request = control, request
         self._answer, answer = os.pipe()
-        self._said, said = os.pipe()
+        self._output, output = os.pipe()
         self._dump = os.memfd_create("faults")
         self._began = time.monotonic()
         server = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            inside.work(request, server, answer, said, self._dump)
+            inside.work(request, server, answer, output, self._dump)
         os.close(answer)
-        os.close(said)
-        for reading in (self._answer, self._said):
+        os.close(output)
+        for reading in (self._answer, self._output):
             os.set_blocking(reading, False)
         self._buffer, self._relayed = bytearray(), 0
         self._doing: str | None = None
@@ -94,31 +95,31 @@ class _Work:
 
     def __exit__(self, *_: object) -> None:
         _end_all()
-        for number in (self._answer, self._said, self._dump):
+        for number in (self._answer, self._output, self._dump):
             os.close(number)
 
     def oversee(self) -> dict[str, Any]:
-        """Wait for the end of the work, or end it; return what came of it. Raises _RunIsGoneError."""
+        """Wait until the work ends or exceeds a limit; return its outcome. Raises _RunIsGoneError."""
         over: str | None = None
         ended = os.pidfd_open(self._pid)
         processes: list[psutil.Process] = []
-        looked = 0.0
+        listed_at = 0.0
         with selectors.DefaultSelector() as selector:
-            for number in (self._control.fileno(), self._answer, self._said, ended):
+            for number in (self._control.fileno(), self._answer, self._output, ended):
                 selector.register(number, selectors.EVENT_READ)
             while over is None:
                 ready = {key.fd for key, _ in selector.select(_MEMORY_EVERY)}
                 if self._control.fileno() in ready:
-                    # Nothing is sent meanwhile, so that this is the end of it.
+                    # The run sends nothing during work, so the socket is closed.
                     raise _RunIsGoneError
-                for number in ready & {self._answer, self._said}:
+                for number in ready & {self._answer, self._output}:
                     if not self._take(number):
                         selector.unregister(number)
                 if ended in ready:
                     break
                 now = time.monotonic()
-                if now - looked >= _PROCESSES_EVERY or not processes:
-                    processes, looked = _descendants(), now
+                if now - listed_at >= _PROCESSES_EVERY or not processes:
+                    processes, listed_at = _descendants(), now
                 used = sum(map(_memory, processes))
                 self._peak = max(self._peak, used)
                 if used > self._request.limits.memory:
@@ -131,7 +132,7 @@ class _Work:
         if over is not None:
             os.kill(self._pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
-        for number in (self._answer, self._said):
+        for number in (self._answer, self._output):
             while self._take(number) and len(self._buffer) <= MOST_ANSWERED:
                 pass
         return {
@@ -144,16 +145,16 @@ class _Work:
         }
 
     def _take(self, number: int) -> bool:
-        """Take what a pipe holds now; False when there is nothing more."""
+        """Read from a pipe; return False when it is empty or closed."""
         try:
             piece = os.read(number, _PIECE)
         except BlockingIOError:
             return False
-        if number == self._said:
+        if number == self._output:
             self._relay(piece)
         else:
             self._buffer += piece
-            # A line that says what is done now; the answer itself is the last one, without an end of line.
+            # Each line reports an activity; the last line, without an end of line, is the answer.
             *lines, rest = self._buffer.split(b"\n") if b"\n" in piece else (self._buffer,)
             if lines:
                 self._doing = lines[-1][:1000].decode("utf-8", "replace")
@@ -161,7 +162,7 @@ class _Work:
         return bool(piece)
 
     def _relay(self, piece: bytes) -> None:
-        allowed = piece[: max(0, _MOST_SAID - self._relayed)]
+        allowed = piece[: max(0, _MOST_OUTPUT - self._relayed)]
         self._relayed += len(piece)
         if allowed:
             try:
@@ -179,7 +180,7 @@ def _descendants() -> list[psutil.Process]:
 
 
 def _memory(process: psutil.Process) -> int:
-    # Files that are mapped are the cache's and left out. Pages that a fork shares with the server count, some 90 MB.
+    # Mapped files belong to the page cache and do not count. Pages shared with the server count, about 90 MB.
     try:
         info = process.memory_info()
     except psutil.Error:
@@ -188,7 +189,7 @@ def _memory(process: psutil.Process) -> int:
 
 
 def _end_all() -> None:
-    """End whatever the work has started: it became the server's when its parent died."""
+    """Kill all processes that the work started: the server adopts them when their parent dies."""
     while left := _descendants():
         for process in left:
             with suppress(psutil.Error):

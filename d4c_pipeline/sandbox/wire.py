@@ -1,7 +1,7 @@
 """The messages between a run, the server and the working process.
 
-The run sends a pickle, which is trusted. The working process answers in JSON alone: hostile bytes may have taken it
-over, and unpickling its answer would let them into the run.
+The run sends a pickle, which is trusted. The working process answers in JSON only: hostile bytes may have taken over
+the process, and unpickling its answer would let them into the run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 MOST_ANSWERED = 256 << 20
-"""Bytes of an answer. A profile or a summary of thousands of parts has a few megabytes."""
+"""Bytes of an answer. The profile or summary of thousands of parts has a few megabytes."""
 _LENGTH = struct.Struct("!Q")
-_TOO_LONG = "an answer that is longer than agreed"
+_TOO_LONG = "the answer exceeds its maximum length"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When work is ended: `memory` bytes in all its processes, `seconds` since it began."""
+    """The limits at which work is ended: `memory` bytes in all its processes, `seconds` since its start."""
 
     memory: int
     seconds: float
@@ -30,10 +30,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reach:
-    """What work may touch beside Python and the system's libraries: files and folders to read, folders to write in.
+    """The files that work may access besides Python and system libraries: `readable` paths, `writable` folders.
 
-    `scratch`, an existing folder, is its home and its place for temporary files. `network`: whether it may connect to
-    anything.
+    `scratch`, an existing folder, is its home and its folder for temporary files. `network`: it may open connections.
     """
 
     scratch: Path
@@ -53,26 +52,26 @@ class Request:
 
 
 def send_request(to: socket.socket, request: Request) -> None:
-    """Send `request`. Raises OSError when the other side is gone."""
+    """Send `request`. Raises OSError when the other side has closed the socket."""
     packed = pickle.dumps(request)
     to.sendall(_LENGTH.pack(len(packed)) + packed)
 
 
 def receive_request(from_: socket.socket) -> Request | None:
-    """Return the next request, None when the other side is gone."""
+    """Return the next request, None when the other side has closed the socket."""
     head = _exactly(from_, _LENGTH.size)
     packed = _exactly(from_, _LENGTH.unpack(head)[0]) if head is not None else None
     return pickle.loads(packed) if packed is not None else None  # noqa: S301 - from the run that started this process
 
 
 def send_message(to: socket.socket, message: dict[str, Any]) -> None:
-    """Send `message` as JSON. Raises OSError when the other side is gone."""
+    """Send `message` as JSON. Raises OSError when the other side has closed the socket."""
     packed = json.dumps(message).encode()
     to.sendall(_LENGTH.pack(len(packed)) + packed)
 
 
 def receive_message(from_: socket.socket) -> dict[str, Any] | None:
-    """Return the next message, None when the other side is gone."""
+    """Return the next message, None when the other side has closed the socket."""
     head = _exactly(from_, _LENGTH.size)
     if head is None:
         return None

@@ -1,4 +1,4 @@
-"""Work in a process of its own: what it sees and may touch, and what the run says of every way in which it can end."""
+"""Work in a separate process: its environment and access, and the errors of the run for each way in which it ends."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(scratch: Path) -> Run:
 def test_its_environment_holds_no_secret(run: Run, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, f"s3cret-of-{name.lower()}")
-    monkeypatch.setenv("D4C_READ_DEPTH", "7")  # a limit holds there as well
+    monkeypatch.setenv("D4C_READ_DEPTH", "7")  # limits are inherited
     seen = run(child_work.environment)
     assert seen["D4C_READ_DEPTH"] == "7"
     assert {name: seen[name] for name in ("HOME", "TMPDIR", "TZ", "LC_ALL", "PATH")} == {
@@ -71,7 +71,7 @@ def test_it_inherits_no_file(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(landlock.version() < 2, reason="this kernel has no Landlock, as docs/operations.md says")
-def test_it_reads_and_writes_what_it_was_given_alone(run: Run, tmp_path: Path) -> None:
+def test_it_reads_and_writes_only_its_files(run: Run, tmp_path: Path) -> None:
     given, token, into = tmp_path / "given.csv", tmp_path / "token", tmp_path / "into"
     given.write_text("a\n1\n", "utf-8")
     token.write_text("a token", "utf-8")
@@ -79,7 +79,7 @@ def test_it_reads_and_writes_what_it_was_given_alone(run: Run, tmp_path: Path) -
     assert run(child_work.read_text, given, readable=(given,)) == "a\n1\n"
     run(child_work.write_text, into / "out", writable=(into,))
     assert (into / "out").read_text("utf-8") == "written"
-    # The environment of the run, which any process of the same user could read otherwise, holds the archive's token.
+    # The environment of the run holds the archive's token; without Landlock any process of the same user could read it.
     for forbidden in (token, Path(f"/proc/{os.getpid()}/environ"), Path("/etc/shadow"), Path.home() / ".bashrc"):
         with pytest.raises(BugInChildError, match="PermissionError"):
             run(child_work.read_text, forbidden, readable=(given,))
@@ -108,24 +108,24 @@ def test_it_reaches_no_server_and_no_process(run: Run) -> None:
         sleeping.wait()
 
 
-def test_a_crash_of_geos_is_told_and_harms_nothing_else(run: Run) -> None:
+def test_a_crash_of_geos_is_reported_and_affects_nothing_else(run: Run) -> None:
     with pytest.raises(DataError) as crash:
         run(child_work.parse_wkb, 300_000)
     assert re.match(
-        r"The build of places 2021 crashed while reading deep\.wkb by SIGSEGV: a library could not bear the file, and "
-        r"nothing else was harmed\. Have the source deliver the file again or in another format",
+        r"The build of places 2021 crashed while reading deep\.wkb by SIGSEGV: a library failed on the file; "
+        r"nothing else was affected\. Have the source deliver the file again or in another format",
         str(crash.value),
     )
-    # The same server goes on.
+    # The same server continues.
     assert run(child_work.parse_wkb, 3) == "GeometryCollection"
 
 
-def test_who_eats_memory_is_ended_at_the_limit(run: Run) -> None:
+def test_work_is_ended_at_the_memory_limit(run: Run) -> None:
     with pytest.raises(DataError) as ended:
         run(child_work.eat, memory=700_000_000)
     assert str(ended.value) == (
         "The build of places 2021 was ended while reading rows.csv: it used more than 0.7 GB of memory. "
-        "Look whether the file is what it should be; if it is, raise D4C_BUILD_MEMORY."
+        "Check the file; if it is valid, raise D4C_BUILD_MEMORY."
     )
 
 
@@ -137,7 +137,7 @@ def test_a_view_without_end_is_ended_by_the_time_limit(run: Run, tmp_path: Path)
         run(child_work.read_vector, package, seconds=2, writable=(tmp_path,))
     assert str(ended.value) == (
         "The build of places 2021 was ended while reading endless.gpkg: it took longer than 2 seconds. "
-        "Look whether the file is what it should be; if it is, raise D4C_BUILD_SECONDS."
+        "Check the file; if it is valid, raise D4C_BUILD_SECONDS."
     )
     assert time.monotonic() - began > 2
 
@@ -147,7 +147,7 @@ def test_an_end_without_an_answer_names_the_code(run: Run) -> None:
         run(os._exit, 3)
 
 
-def test_one_that_was_killed_from_outside_wants_a_person(run: Run, scratch: Path) -> None:
+def test_work_that_was_killed_from_outside_needs_a_person(run: Run, scratch: Path) -> None:
     # As the kernel does when memory runs out.
     killer = subprocess.Popen(
         [
@@ -157,13 +157,13 @@ def test_one_that_was_killed_from_outside_wants_a_person(run: Run, scratch: Path
         ]
     )
     with pytest.raises(
-        NeedsPersonError, match=r"was killed by SIGKILL, not by itself\. The system does that when memory"
+        NeedsPersonError, match=r"was killed by SIGKILL from outside\. The system kills processes when memory"
     ):
         run(child_work.leave_behind, scratch)
     killer.wait()
     _, server, program = map(int, (scratch / "started").read_text("utf-8").split())
     assert psutil.pid_exists(server)
-    # What it had started in a session of its own is gone as well.
+    # Its child in a separate session is gone too.
     assert not psutil.pid_exists(program)
 
 
@@ -181,12 +181,12 @@ def test_errors_arrive_as_they_were_raised(run: Run) -> None:
     assert "in stumble" in bug.value.__notes__[0]
 
 
-def test_what_it_says_comes_out_of_the_run_without_secrets(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_run_prints_its_output_without_secrets(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(child_work.speak) == 1
-    said = capsys.readouterr().err
-    assert "RuntimeWarning: a remark of a library" in said
-    assert "out of C\n" in said
-    assert "api_key=***" in said
+    printed = capsys.readouterr().err
+    assert "RuntimeWarning: a remark of a library" in printed
+    assert "out of C\n" in printed
+    assert "api_key=***" in printed
 
 
 RUN = """
