@@ -1,7 +1,7 @@
-"""Output columns: what is declared of them (name, type, description) put onto what the source or the SQL delivers.
+"""Output columns: applies declared names, types and descriptions to the columns of a source or of SQL.
 
-The naming rule for what is not declared stands in `names`, casting in `casting`, types of undeclared text columns in
-`narrow`; geometry is not a column here.
+The naming rule for undeclared columns belongs to `names`, casting to `casting`, the types of undeclared text columns to
+`narrow`. Geometry is not a column here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FACTS = ("source", "description_en", "description_fr")
 
 @dataclass(frozen=True)
 class Plan:
-    """How the attributes of a stream become output columns, known before the first row.
+    """The mapping from the attributes of a stream to output columns, known before the first row.
 
-    `columns`: all of them in their order, geometry (if any) last. `schema`: of the attributes as `batch` returns them.
-    `settled`: output names whose type is declared; the others may be narrowed. `nulls`: markers by output
-    name, `general` those of all columns. `formats`: of declared dates and moments.
+    `columns`: all output columns in order, geometry (if any) last. `schema`: the attributes that `batch` returns.
+    `kinds`: declared types by output name; other columns may be narrowed. `nulls`: null markers by output name;
+    `general`: null markers of all columns. `formats`: declared date formats by output name.
     """
 
     columns: tuple[release.Column, ...]
@@ -40,7 +40,7 @@ class Plan:
     formats: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def markers(self, name: str) -> tuple[str, ...]:
-        """Return what means "no value" in a column that becomes a number."""
+        """Return the null markers of a column that becomes a number."""
         return (*self.nulls.get(name, ()), *self.general)
 
     @property
@@ -49,10 +49,10 @@ class Plan:
         return frozenset(self.kinds)
 
     def batch(self, batch: pa.RecordBatch, first_row: int = 0) -> pa.RecordBatch:
-        """Return the attributes of `batch` under their output names, declared nulls and types applied.
+        """Return the attributes of `batch` under their output names, with declared nulls and types applied.
 
-        `batch` has the columns that the plan was made for; further ones (the geometry) are left out. Raises DataError
-        when a value can't be cast, counting rows from `first_row`, the number of those before the batch.
+        `batch` has the columns of the planned schema; later columns (geometry) are dropped. Raises DataError for a
+        value that can't be cast; the message counts rows from `first_row`, the number of rows before the batch.
         """
         arrays: list[pa.Array] = []
         for position, name in enumerate(self.schema.names):
@@ -66,7 +66,7 @@ class Plan:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def narrowed(self, types: Mapping[str, pa.DataType]) -> Plan:
-        """Return the plan with the types that `narrow.Evidence` found; `narrow.cast` puts them onto batches."""
+        """Return the plan with the types that `narrow.Evidence` found; `narrow.cast` applies them to batches."""
         columns = tuple(
             replace(column, type=str(types[column.name])) if column.name in types else column for column in self.columns
         )
@@ -77,19 +77,19 @@ class Plan:
 def plan(
     schema: pa.Schema, processing: Processing, *, origin: pa.Schema | None = None, geometry_type: str | None = None
 ) -> Plan:
-    """Say how the columns of `schema` are renamed, cast and described; their order stays.
+    """Return the plan that renames, casts and describes the columns of `schema` in their order.
 
-    A declared column is found by its `source`, else by its own name, else by what the naming rule makes of a column.
-    `origin`: the source's columns, where SQL made others of them; one of the very name is recorded as the origin, with
-    the descriptions that its field carries (`source`, `description_en`, `description_fr` in the field's metadata).
-    `geometry_type` (Arrow's word for the geometry column that will be added) is None for tables. Raises DataError when
-    a declared or key column is not there, or two declarations mean the same column.
+    A declared column is matched by its `source`, else by its own name, else by the naming rule. `origin`: the source's
+    columns if SQL transformed them; the column of the same name is recorded as the origin, with the descriptions in its
+    field's metadata (`source`, `description_en`, `description_fr`). `geometry_type`: Arrow's name of the type of the
+    geometry column, None for tables. Raises DataError when a declared column or key column is missing, or when two
+    declarations match the same column.
     """
     origin = schema if origin is None else origin
     reserved = (GEOMETRY, BBOX) if geometry_type else ()
     declared = {name: column for name, column in processing.columns.items() if name not in reserved}
     if geometry_type and BBOX in processing.columns:
-        raise DataError("A column bbox is declared, but that name belongs to the covering", "Give it another name")
+        raise DataError("A column bbox is declared, but that name is reserved for the covering", "Rename the column")
     transformed = processing.sql is not None or processing.notebook is not None
     claimed = _claims(schema.names, declared, transformed=transformed)
     free = [name for name in schema.names if name not in claimed]
@@ -97,9 +97,9 @@ def plan(
     named = dict(zip(free, unique_snake_case(free, taken=(*reserved, *declared), positions=places), strict=True))
     fields: list[pa.Field] = []
     columns: list[release.Column] = []
-    wanted = {raw: declared[name] for raw, name in claimed.items()}
+    declarations = {raw: declared[name] for raw, name in claimed.items()}
     for raw in schema.names:
-        name, column = claimed.get(raw) or named[raw], wanted.get(raw, Column())
+        name, column = claimed.get(raw) or named[raw], declarations.get(raw, Column())
         kind = casting.ARROW_TYPES[column.type] if column.type else schema.field(raw).type
         fields.append(pa.field(name, kind))
         columns.append(_described(name, str(kind), column, _facts(raw, schema, origin)))
@@ -111,48 +111,46 @@ def plan(
             f"Key column {', '.join(missing)} is not among the columns: {_listed([c.name for c in columns])}",
             "Correct processing.key",
         )
-    # Readers apply the dataset's markers to numbers of the file; what becomes a number here is still text.
-    # After SQL a value that happens to equal one is a result.
+    # Readers apply the dataset's markers to numbers of the file; text that becomes a number here is marked here.
+    # After SQL a value that equals a marker is a result.
     general = () if transformed else processing.nulls
     nulls = {
         claimed[raw]: (*column.nulls, *(general if column.type in casting.NUMERIC else ()))
-        for raw, column in wanted.items()
+        for raw, column in declarations.items()
     }
     return Plan(
         tuple(columns),
         pa.schema(fields),
-        {claimed[raw]: column.type for raw, column in wanted.items() if column.type},
+        {claimed[raw]: column.type for raw, column in declarations.items() if column.type},
         {name: markers for name, markers in nulls.items() if markers},
         general,
-        {claimed[raw]: column.date_format for raw, column in wanted.items() if column.date_format},
+        {claimed[raw]: column.date_format for raw, column in declarations.items() if column.date_format},
     )
 
 
 def _claims(names: Sequence[str], declared: dict[str, Column], *, transformed: bool) -> dict[str, str]:
-    # Column as it comes -> the declared output name that means it.
+    # Incoming column -> declared output name.
     claimed: dict[str, str] = {}
     for name, column in declared.items():
         by_rule = [raw for raw in names if snake_case(raw) == name]
-        # After SQL the output names stand there already, and `source` says what a column was before it.
+        # SQL already returns the output names; `source` then names the column before SQL.
         own = [name, *by_rule]
         candidates = [*own, column.source] if transformed else [column.source] if column.source else own
         found = next((raw for raw in candidates if raw is not None and raw in names), None)
         if found is None:
             raise DataError(
-                f"Declared column {name}{f' (source {column.source})' if column.source else ''} is not there;"
-                f" there are {_listed(names)}",
+                f"Declared column {name}{f' (source {column.source})' if column.source else ''} is missing;"
+                f" the columns are {_listed(names)}",
                 "Correct processing.columns",
             )
         if found in claimed:
-            raise DataError(
-                f"Columns {claimed[found]} and {name} are both declared to be {found}", "Correct their source"
-            )
+            raise DataError(f"Columns {claimed[found]} and {name} both have the source {found}", "Correct their source")
         claimed[found] = name
     return claimed
 
 
 def _facts(raw: str, schema: pa.Schema, origin: pa.Schema) -> dict[str, str]:
-    # What fields say of themselves: those of the stream, else the source's of the very name.
+    # Metadata of the stream's field, else of the source's field of the same name.
     known = origin.field(raw) if raw in origin.names else None
     facts: dict[str, str] = {"source": raw} if known is not None else {}
     for each in (known, schema.field(raw)):

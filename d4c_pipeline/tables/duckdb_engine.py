@@ -1,6 +1,6 @@
-"""DuckDB as this platform opens it: in memory, extensions from their wheels, nothing downloaded, UTC, bounded.
+"""Opens DuckDB connections and converts DuckDB's errors: in memory, without downloads, in UTC, with bounded memory.
 
-Queries belong to the modules that ask them; this one only opens connections and explains what DuckDB answers.
+Extensions are loaded from their wheels. Queries belong to the modules that run them.
 https://duckdb.org/docs/stable/configuration/overview
 """
 
@@ -18,9 +18,9 @@ from d4c_pipeline.model.errors import D4CError, DataError, PermanentError, Stora
 
 
 def extension_path(name: str) -> Path:
-    """Return the file of a DuckDB extension out of its wheel (`duckdb-extension-<name>`).
+    """Return the path of a DuckDB extension in its wheel (`duckdb-extension-<name>`).
 
-    Raises PermanentError when the wheel is missing or was made for another DuckDB.
+    Raises PermanentError when the wheel is missing or built for another version of DuckDB.
     """
     remedy = f"Install duckdb-extension-{name}=={duckdb.__version__}, the version of duckdb itself"
     try:
@@ -31,7 +31,7 @@ def extension_path(name: str) -> Path:
         path = Path(root) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         if path.is_file():
             return path
-    raise PermanentError(f"The installed DuckDB extension {name} is not made for DuckDB {duckdb.__version__}", remedy)
+    raise PermanentError(f"The installed DuckDB extension {name} is not built for DuckDB {duckdb.__version__}", remedy)
 
 
 def connect(
@@ -41,18 +41,18 @@ def connect(
     memory_limit: str | None = None,
     spill: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB with `extensions` loaded from their wheels; close it when done.
+    """Return a connection to an in-memory DuckDB with `extensions` loaded; the caller closes it.
 
-    `threads`: None for DuckDB's own choice. `memory_limit`: DuckDB's words (`4GB`). `spill`: an existing folder for
-    what does not fit into memory; without one nothing is spilled. Geometry columns of Parquet files stay WKB blobs,
-    axis order is x, y. Neither the home folder nor the network is touched.
+    `threads`: None for DuckDB's default. `memory_limit`: in DuckDB's notation (`4GB`). `spill`: an existing folder for
+    data that exceeds memory; None disables spilling. Geometry columns of Parquet files stay WKB blobs, axis order is
+    x, y. The connection uses neither the home folder nor the network.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_persistent_secrets": False,
         "preserve_insertion_order": True,
-        "python_enable_replacements": False,  # a table name in SQL never means a variable of ours
+        "python_enable_replacements": False,  # a table name in SQL never means a Python variable
         "temp_directory": str(spill) if spill else "",
     }
     if threads is not None:
@@ -80,30 +80,30 @@ def text_literal(text: str) -> str:
 
 
 def parquet(files: Files) -> str:
-    """Return the table function that reads a Parquet file, or several as one, whatever characters are in the names."""
+    """Return the table function that reads one or several Parquet files; names may contain any character."""
     return f"read_parquet([{', '.join(text_literal(literal_pattern(path)) for path in listed(files))}])"
 
 
 def literal_pattern(path: Path) -> str:
-    """Return the pattern that means `path` alone: DuckDB reads *, ? and [ in a path as one."""
-    # A set of one character is that character.
+    """Return the pattern that matches `path` only: DuckDB expands *, ? and [ in a path."""
+    # A set of one character matches that character.
     return "".join(f"[{character}]" if character in "*?[" else character for character in str(path))
 
 
 def first_sentence(error: Exception) -> str:
-    """Return DuckDB's message without the excerpt of the query or the hints that follow it, on one line."""
+    """Return DuckDB's message on one line, without the query excerpt and the hints."""
     lines = str(error).split("\nLINE ")[0].split("\nPossible solutions:")[0].split(os.linesep)
     return " ".join(" ".join(lines).split())
 
 
 def explained(error: duckdb.Error, what: str) -> D4CError:
-    """Return the error of ours that `error` is, while `what` was done ("Comparing a with b")."""
+    """Return the D4CError for `error`, which occurred during `what` ("Comparing a with b")."""
     message = first_sentence(error)
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
             f"{what} needs more memory than DuckDB may use: {message}",
-            "Raise the memory limit or make room on the disk",
+            "Raise the memory limit or free disk space",
         )
     if isinstance(error, duckdb.IOException) and ("No space left" in message or "Could not write" in message):
-        return StorageError(f"{what} found no room on the disk: {message}", "Make room, then run again")
+        return StorageError(f"{what} ran out of disk space: {message}", "Free disk space, then run again")
     return DataError(f"{what} failed: {message}", "Correct the data or the definition")

@@ -1,6 +1,7 @@
-"""What every reader hands on: a stream of attributes under the source's own names, and geometry beside them as WKB.
+"""The output of every reader: a stream of attributes under the source's own names, with geometry as WKB.
 
-No rule about cleaning or naming lives here, and nothing is held in memory beyond the batch that is asked for.
+Also the column functions that readers share. Cleaning and naming do not belong here. A stream keeps one batch in
+memory.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -22,25 +23,25 @@ import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
 
-if TYPE_CHECKING:  # PROJ takes its time to load, and tables don't need it
+if TYPE_CHECKING:  # PROJ is slow to load, and tables don't need it
     import pyproj
 
 GEOMETRY_COLUMN = "__geometry__"
 GEOMETRY_FIELD = pa.field(GEOMETRY_COLUMN, pa.binary())
-# On the way into SQL: rows whose geometry can't be cleaned.
+# Marks rows whose geometry can't be cleaned, on the way into SQL.
 UNFIT_FIELD = pa.field("__unfit__", pa.bool_())
 
 
 @dataclass(frozen=True)
 class Native:
-    """A native file, or one of its layers, that is being read; `batches` can be gone through once.
+    """An open native file or layer; `batches` can be read once.
 
-    `name`: what a message calls it. `attributes`: their names (unique: an exact repetition got `_2`, `_3`, ...) and
-    types. `batches`: those columns, and after them `GEOMETRY_COLUMN` where `crs` is not None: WKB (ISO or EWKB) in the
-    source's coordinates, x first, Z and M as the source has them, null where there is none (an empty geometry stays
-    one). `crs`: of the geometry, None for tables. `rows`: how many there will be, when the file says it. `report`: what
-    the reader noticed or had to decide (`encoding`, `delimiter`, `layer`, ...), for `DataSummary.report`; complete when
-    `batches` is exhausted. Going through `batches` raises DataError for what is broken or does not fit further on.
+    `name`: its name in messages. `attributes`: names (unique: exact repetitions have the suffix `_2`, `_3`, ...) and
+    types. `batches`: the attributes, followed by `GEOMETRY_COLUMN` if `crs` is not None: WKB (ISO or EWKB) in the
+    source's coordinates, x first, Z and M as in the source, null for a missing geometry (an empty geometry stays
+    empty). `crs`: of the geometry, None for tables. `rows`: the number of rows that the file states, if it does.
+    `report`: findings and decisions of the reader (`encoding`, `delimiter`, `layer`, ...) for `DataSummary.report`,
+    complete when `batches` is exhausted. Reading `batches` raises DataError for broken rows.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Native:
         return self.attributes if self.crs is None else self.attributes.append(GEOMETRY_FIELD)
 
     def collect(self) -> tuple[pa.Table, pa.ChunkedArray | None]:
-        """Return all attributes, and all geometries (None for a table), out of what is left of `batches`."""
+        """Return all attributes and all geometries (None for a table) of the unread `batches`."""
         table = pa.Table.from_batches(self.batches, self.schema)
         if self.crs is None:
             return table, None
@@ -66,10 +67,10 @@ class Native:
 
 @dataclass(frozen=True)
 class Part:
-    """A file, or a layer or sheet of one, that is to be read: `open` does that, as often as it is called.
+    """A file, or a layer or sheet of a file, to read: each call of `open` reads it from the beginning.
 
-    `member`: the file's name in the delivery. `layer`: within it, where it can have several. `origin`: what tells the
-    part from the others, for messages and the origin column.
+    `member`: the file's name in the delivery. `layer`: the name of the layer or sheet, if the file can have several.
+    `origin`: the name that distinguishes the part from others, for messages and the origin column.
     """
 
     member: str
@@ -79,9 +80,9 @@ class Part:
 
 
 def chosen(names: Sequence[str], wanted: str | None, *, several: bool, path: Path, what: str) -> list[str]:
-    """Return which of the layers or sheets `names` to read: that of the name `wanted`, those the glob matches, or all.
+    """Return the layers or sheets of `names` to read: the name `wanted`, else matches of it as a glob, else all.
 
-    Raises DataError when that is none, or more than one without `several` (`what`: "layer", "sheet"), and names them.
+    Raises DataError, naming them, when there are none, or several without `several`. `what`: "layer" or "sheet".
     """
     named = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "") or "none"
     found = list(names)
@@ -90,18 +91,19 @@ def chosen(names: Sequence[str], wanted: str | None, *, several: bool, path: Pat
         if not found:
             raise DataError(f"{path.name} has no {what} {wanted}; it has {named}", "Correct processing.layer")
     if not found:
-        raise DataError(f"{path.name} has no {what}", "Look at what the source delivers")
+        raise DataError(f"{path.name} has no {what}", "Check what the source delivers")
     if len(found) > 1 and not several:
         of = f"{len(found)} {what}s" + (f" that match {wanted}" if wanted is not None else "")
         raise DataError(
-            f"{path.name} has {of}: {named}", "Declare the one to read as processing.layer, or append: true"
+            f"{path.name} has {of}: {named}", f"Declare the {what} to read as processing.layer, or append: true"
         )
     return found
 
 
 def with_rows(batches: Iterator[pa.RecordBatch], empty: Callable[[], DataError]) -> Iterator[pa.RecordBatch]:
-    """Return `batches` without those that have no rows; the first is read at once, and when there is none `empty`'s
-    error raised: who opens a file learns then and there what is wrong with its beginning.
+    """Return `batches` without empty ones. Raises the error that `empty` returns when no batch has rows.
+
+    The first batch is read at once, so that opening a file reports errors at its beginning.
     """
     first = next((batch for batch in batches if batch.num_rows), None)
     if first is None:
@@ -115,9 +117,9 @@ def with_rows(batches: Iterator[pa.RecordBatch], empty: Callable[[], DataError])
 
 
 def parse_crs(text: str, path: Path) -> pyproj.CRS:
-    """Return the coordinate reference system that `text` (an EPSG code, WKT, PROJJSON) means for the file at `path`.
+    """Return the coordinate reference system of `text` (an EPSG code, WKT, PROJJSON).
 
-    Raises DataError when PROJ does not know it.
+    Raises DataError, naming the file at `path`, when PROJ does not know it.
     """
     import pyproj  # noqa: PLC0415
     import pyproj.exceptions  # noqa: PLC0415
@@ -125,19 +127,19 @@ def parse_crs(text: str, path: Path) -> pyproj.CRS:
     try:
         return pyproj.CRS.from_user_input(text)
     except (pyproj.exceptions.CRSError, UnicodeEncodeError) as error:
-        # JSON may have half of a surrogate pair, which neither PROJ nor a log takes.
+        # JSON may have half of a surrogate pair, which neither PROJ nor a log accepts.
         shown = text[:100].encode("utf-8", "backslashreplace").decode("utf-8")
         raise DataError(
-            f"The coordinate reference system of {path.name} is not known: {shown}",
+            f"The coordinate reference system of {path.name} is unknown: {shown}",
             "Declare processing.crs (with override_crs if the file states a wrong one)",
         ) from error
 
 
 def exactly_unique(names: Sequence[str], *, fold_case: bool = False, taken: Sequence[str] = ()) -> list[str]:
-    """Return `names` with repetitions suffixed `_2`, `_3`, ...: columns are addressed by name from here on.
+    """Return `names` with the suffixes `_2`, `_3`, ... on repetitions, since later steps address columns by name.
 
-    A name that occurs as such keeps it; `taken` are names that may not be used. With `fold_case`, names that differ by
-    case alone repeat each other too, as they do in SQL.
+    No suffixed name equals another of `names`, and none of `taken` is used. With `fold_case`, names that differ only by
+    case are repetitions, as in SQL.
     """
 
     def fold(name: str) -> str:
@@ -160,10 +162,10 @@ def exactly_unique(names: Sequence[str], *, fold_case: bool = False, taken: Sequ
 
 
 def with_nulls(column: pa.Array, markers: Sequence[str], *, numeric: bool = False) -> pa.Array:
-    """Return `column` with null for each value that `markers` say means "no value".
+    """Return `column` with null for each value that equals one of `markers`.
 
-    Of text those of the very text; with `numeric` (text that will be numbers) also those of the same number, however it
-    is written (`-9999.00` for `-9999`). Of numbers those of the same number, of dates and moments the same one.
+    Text is compared as text; with `numeric` (text that will become numbers) also as a number (`-9999.00` equals
+    `-9999`). Numbers, dates and moments are compared by value.
     """
     if not markers or not len(column):
         return column
@@ -171,8 +173,8 @@ def with_nulls(column: pa.Array, markers: Sequence[str], *, numeric: bool = Fals
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         found = pc.is_in(column, pa.array(markers, kind))
         if numeric and (values := _values(tuple(markers), pa.float64())) is not None:
-            plain_ones = pc.match_substring_regex(column, _PLAIN_NUMBER)
-            numbers = pc.if_else(plain_ones, pc.utf8_trim_whitespace(column), pa.scalar(None, kind)).cast(pa.float64())
+            is_number = pc.match_substring_regex(column, _PLAIN_NUMBER)
+            numbers = pc.if_else(is_number, pc.utf8_trim_whitespace(column), pa.scalar(None, kind)).cast(pa.float64())
             found = pc.or_(found, pc.is_in(numbers, values))
     else:
         values = _values(tuple(markers), kind)
@@ -188,7 +190,7 @@ _MARKER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\
 
 @cache
 def _values(markers: tuple[str, ...], kind: pa.DataType) -> pa.Array | None:
-    # What of the markers can be a value of the kind.
+    # The markers that are values of the type.
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = [Decimal(marker.strip()) for marker in markers if _MARKER.fullmatch(marker)]
         if pa.types.is_integer(kind):
@@ -208,14 +210,14 @@ def _values(markers: tuple[str, ...], kind: pa.DataType) -> pa.Array | None:
 def _moment(marker: str, kind: pa.DataType) -> Any:
     try:
         return pa.scalar(marker.strip()).cast(kind)
-    except pa.ArrowInvalid:  # no date then
+    except pa.ArrowInvalid:  # the marker is not a date
         return None
 
 
 def with_typed_nulls(native: Native, markers: Sequence[str], *, numeric: Sequence[str] = ()) -> Native:
-    """Return `native` with null for `markers` in its columns of numbers, dates and moments too.
+    """Return `native` with null for `markers` in its columns of numbers, dates and moments.
 
-    For readers that know of markers among text alone. `numeric`: columns of text that will be numbers.
+    For readers that apply markers to text only. `numeric`: columns of text that will become numbers.
     """
     typed = {f.name for f in native.attributes if _values(tuple(markers), f.type) is not None} | {*numeric}
     if not markers or not typed:
@@ -233,8 +235,8 @@ def with_typed_nulls(native: Native, markers: Sequence[str], *, numeric: Sequenc
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type that a column of `kind` is handed on as: no extensions, dictionaries, views or nesting."""
-    # GDAL marks JSON and coded values by extension or dictionary types; what they hold is what is kept.
+    """Return the type of a `kind` column after `plain`: no extensions, dictionaries, views or nesting."""
+    # GDAL returns JSON and coded values as extension or dictionary types; their storage values are kept.
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     if pa.types.is_dictionary(kind):
@@ -247,7 +249,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Return `column` as its `plain_type`; nested values become JSON text, keys in their order."""
+    """Return `column` as its `plain_type`; nested values become JSON text with keys in their order."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = plain_type(column.type)

@@ -99,7 +99,7 @@ def test_the_limit_is_a_share_of_the_ceiling_and_never_of_what_is_free(
     assert parallel.memory_bytes("4GB") == 4 * 10**9
     assert parallel.memory_bytes("1.5 GiB") == 3 << 29
     assert parallel.in_memory_bytes("64GB") == 256 << 20
-    with pytest.raises(Exception, match=r"'much' is no amount of memory\. Write it as 4GB or 512MiB"):
+    with pytest.raises(Exception, match=r"'much' is not an amount of memory\. Write it as 4GB or 512MiB"):
         parallel.memory_bytes("much")
 
 

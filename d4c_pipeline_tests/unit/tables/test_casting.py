@@ -1,4 +1,4 @@
-"""Casting declared types: right values, and refusal instead of loss."""
+"""Casting declared types: right values, and errors instead of loss."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_text_is_cast(kind: str, texts: list[str], expected: list[object]) -> No
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("integer", "1.5"),  # a cast that rounds would make 2 of it
+        ("integer", "1.5"),  # rounding would return 2
         ("integer", "99999999999999999999"),
         ("float", "1,5"),
         ("float", "nan"),

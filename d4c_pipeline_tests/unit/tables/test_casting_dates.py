@@ -1,4 +1,4 @@
-"""Dates in a declared form: that form alone, days that exist, refused with row and value otherwise."""
+"""Dates in a declared form: another form or a day that does not exist raises an error with row and value."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ from d4c_pipeline.tables.names import snake_case, unique_snake_case
         ("", "column"),
     ],
 )
-def test_names_become_what_the_rule_says(source: str, expected: str) -> None:
+def test_names_follow_the_rule(source: str, expected: str) -> None:
     assert snake_case(source) == expected
 
 
@@ -62,7 +62,7 @@ def test_output_names_are_unique_and_none_is_reserved(sources: list[str]) -> Non
     assert len({*names, "geometry", "bbox"}) == len(names) + 2
 
 
-def test_names_that_say_nothing_are_numbered_by_their_place() -> None:
+def test_names_without_spellable_characters_are_numbered_by_their_place() -> None:
     assert unique_snake_case(["a", "统计", "", "省"]) == ["a", "column_2", "column_3", "column_4"]
     planned = plan(
         pa.schema([("省", pa.string()), ("a", pa.string()), ("统计", pa.string())]),
@@ -73,7 +73,7 @@ def test_names_that_say_nothing_are_numbered_by_their_place() -> None:
     ]  # fmt: skip
 
 
-def test_names_that_meet_are_numbered_and_leave_real_names_alone() -> None:
+def test_equal_names_are_numbered_and_real_names_stay() -> None:
     assert unique_snake_case(["a", "A", "a_2", "A "]) == ["a", "a_3", "a_2", "a_4"]
 
 

@@ -1,4 +1,4 @@
-"""Work spread over threads: in order, waited for when it is asked for, errors where their results would have come."""
+"""Work in threads: results in order, waiting on access, errors in place of results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_results_come_in_the_order_of_their_items(threads: int) -> None:
     assert len(found) == 3
 
 
-def test_no_more_is_drawn_than_there_are_threads_and_one() -> None:
+def test_at_most_one_item_more_than_threads_is_in_progress() -> None:
     drawn: list[int] = []
 
     def items() -> Iterator[int]:
@@ -34,7 +34,7 @@ def test_no_more_is_drawn_than_there_are_threads_and_one() -> None:
     assert len(drawn) == 5
 
 
-def test_the_first_is_there_while_others_are_still_being_made() -> None:
+def test_the_first_result_is_available_while_others_are_computed() -> None:
     go = threading.Event()
 
     def made(name: str) -> str:

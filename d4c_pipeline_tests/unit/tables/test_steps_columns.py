@@ -1,4 +1,4 @@
-"""Columns planned before the first row: names, declared types and nulls, and what fields say of themselves."""
+"""Columns planned before the first row: names, declared types and nulls, and metadata of fields."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def processing(**declared: Any) -> TableProcessing:
     return TableProcessing.model_validate({"kind": "table", **declared})
 
 
-def test_a_plan_works_batch_by_batch_and_leaves_further_columns_out() -> None:
+def test_a_plan_works_batch_by_batch_and_drops_later_columns() -> None:
     schema = pa.schema([("CSDName", pa.string()), ("pop", pa.string()), ("y", pa.string())])
     declared = {"population": {"source": "pop", "type": "integer", "nulls": ["F"]}}
     planned = plan(schema, processing(columns=declared, key=["csd_name"]))
@@ -43,7 +43,7 @@ def test_fields_bring_their_source_and_meaning_unless_declared() -> None:
     declared = {"geo_fr": {"description": {"en": "Place", "fr": "Lieu"}}}
     column = plan(pa.schema([field]), processing(columns=declared)).columns[0]
     assert (column.source, column.description_fr) == ("GEO", "Lieu")
-    # SQL loses what fields say; the source's field of the same name still has it.
+    # SQL drops the metadata of fields; the source's field of the same name still has it.
     after = plan(
         pa.schema([("geo_fr", pa.string()), ("n", pa.int64())]), processing(sql="t.sql"), origin=pa.schema([field])
     )
@@ -57,9 +57,9 @@ def test_geometry_is_described_last_and_its_names_are_taken() -> None:
     assert planned.schema.names == ["geometry_2", "bbox_2"]
 
 
-def test_what_is_declared_has_to_be_there() -> None:
+def test_declared_columns_must_exist() -> None:
     schema = pa.schema([("a", pa.string())])
-    with pytest.raises(DataError, match="Declared column b is not there; there are a"):
+    with pytest.raises(DataError, match="Declared column b is missing; the columns are a"):
         plan(schema, processing(columns={"b": {}}))
     with pytest.raises(DataError, match="Key column b is not among the columns: a"):
         plan(schema, processing(key=["b"]))

@@ -1,4 +1,4 @@
-"""Narrowing: the right type where text and value say the same, text in every doubt, and nothing ever lost."""
+"""Narrowing: the narrowest type that restores the text, text in doubt, and no loss."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ MOMENT = dt.datetime(2021, 5, 7, 8, 30, 5)  # noqa: DTZ001 - no zone was given
         (["31.0", "31.1"], "double", [31.0, 31.1]),
         (["45", "0.0", "1.50"], "double", [45.0, 0.0, 1.5]),
         (["100", "12.50"], "double", [100.0, 12.5]),
-        (["1.5", "2.25", "3.10"], "double", [1.5, 2.25, 3.1]),  # no 3.9 before it
+        (["1.5", "2.25", "3.10"], "double", [1.5, 2.25, 3.1]),  # without 3.9
         (["101.5", "99.30", "99.3"], "double", [101.5, 99.3, 99.3]),
         (["-1.1", "-1.10"], "double", [-1.1, -1.1]),
-        (["49.892832344080446", "45.4"], "double", [49.892832344080446, 45.4]),  # as float64 is written
+        (["49.892832344080446", "45.4"], "double", [49.892832344080446, 45.4]),  # the canonical text of float64
         (["0.1", "16777217.5"], "double", [0.1, 16777217.5]),  # float32 would give 16777218
         (["2021-05-07", None], "date32[day]", [dt.date(2021, 5, 7), None]),
         (["2021-05-07T08:30:05"], "timestamp[us]", [MOMENT]),
@@ -77,7 +77,7 @@ def test_text_gets_the_narrowest_type(values: list[str | None], kind: str, expec
         ["9223372036854775808"],
         ["1.1", "1.10"],  # two coordinates of a cube, one number
         ["1.8", "1.9", "1.10", "1.11"],
-        ["1", "1.1", "1.2", "2", "2.9", "2.10"],  # sections and what is in them
+        ["1", "1.1", "1.2", "2", "2.9", "2.10"],  # sections and subsections
         ["2E10", "1E5"],
         ["\u22125", "5"],
         ["45%", "5%"],
@@ -86,8 +86,8 @@ def test_text_gets_the_narrowest_type(values: list[str | None], kind: str, expec
         ["25:10:00", "08:00:00"],  # a trip after midnight
         ["06/05/2021", "12/31/2021"],
         ["+16135551234"],
-        ["0.1234567890123456789"],  # more digits than float64 gives back
-        ["-75.69812345678901"],  # of float64's neighbours, none is written so
+        ["0.1234567890123456789"],  # more digits than float64 preserves
+        ["-75.69812345678901"],  # not the canonical text of any float64
         ["123456789012345678.5"],
         ["2021-02-30"],
         ["2021-5-7"],
@@ -138,7 +138,7 @@ def test_a_later_batch_widens_or_takes_back() -> None:
     assert narrowed(["2021-05-07T08:30", "2021-05-07T08:30:00"], cut=1).type == pa.string()
 
 
-def test_declared_columns_are_not_looked_at_and_integers_get_narrower() -> None:
+def test_declared_columns_are_ignored_and_integers_get_narrower() -> None:
     table = pa.table({"a": ["1"], "b": ["1"], "n": pa.array([3, None], pa.int64()).slice(0, 1)})
     evidence = narrow.Evidence(table.schema, settled={"a"})
     evidence.observe(table)
@@ -207,7 +207,7 @@ def test_nothing_is_ever_lost(values: list[str | None], cut: int) -> None:
     elif pa.types.is_floating(array.type):
         assert array.type == pa.float64()
         assert [decimal.Decimal(repr(value)) for value in got] == [decimal.Decimal(text) for text in known]
-        # One writing for the whole column gives every text back.
+        # One format for the complete column restores every text.
         decimals = {len(text.partition(".")[2]) for text in known}
         if len(decimals) == 1:
             scale = decimals.pop()
