@@ -1,7 +1,7 @@
-"""Which files of a delivery hold the data: archives unpacked, loose parts brought together, the declared ones chosen.
+"""Chooses the data files of a delivery: unpacks archives, puts loose parts side by side, selects the declared members.
 
-Reading the chosen files belongs to `readers`. Archives are unpacked to a folder first: reading a shapefile through
-GDAL's zip layer takes several times as long.
+Reading the chosen files belongs to `delivery`. Archives are unpacked to a folder: reading a shapefile through GDAL's
+zip layer takes several times as long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from d4c_pipeline.model.processing import Processing, TableProcessing
 from d4c_pipeline.readers import registry
 from d4c_pipeline.readers.member import DBF, GDB, Member, suffix_of
 
-# What publishers deliver as well and is not read, so that a refusal can say it.
+# Other formats that publishers deliver, for the error message.
 _NOT_READ = {
     ".dwg": "a drawing", ".dxf": "a drawing", ".dgn": "a drawing", ".mdb": "an Access database",
     ".accdb": "an Access database", ".e00": "an ArcInfo export", ".sqlite": "an SQLite database",
@@ -28,8 +28,8 @@ _NOT_READ = {
     ".ecw": "a raster", ".img": "a raster", ".asc": "a raster", ".nc": "gridded data", ".grib2": "gridded data",
     ".las": "a point cloud", ".laz": "a point cloud", ".pdf": "a document", ".docx": "a document", ".doc": "a document",
 }  # fmt: skip
-# What Statistics Canada packs beside a table (its metadata, and the line at which each geography begins), and what a
-# CKAN portal says of a package.
+# Files that Statistics Canada packs beside a table (metadata, and the line at which each geography begins), and a CKAN
+# portal's description of a package.
 _ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
 _TABLE_OF_GDB = ".gdbtable"
 _OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")
@@ -38,13 +38,12 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple[Member, ...]:
-    """Return what of `natives` to read, sorted by name, unpacked under `work` where it was in an archive.
+    """Return the members of `natives` to read, sorted by name; those in archives are unpacked under `work`.
 
-    `member` (a glob over paths in the archive, or over file names) decides if declared. Otherwise it is what is of the
-    declared kind: for a table text before anything else and never metadata; for features a vector file before text.
-    Of a full table of Statistics Canada that comes in both languages, the English one is read.
-    One file, or all of them with `append`. Raises DataError when there is none, or more than one without `append`,
-    naming the candidates.
+    A declared `member` (a glob over paths in the archive, or over file names) selects them. Otherwise the declared kind
+    does: text is preferred for a table and never metadata, a vector file for features. A full table of Statistics
+    Canada in both languages is read in English. Raises DataError, naming the candidates, when no file matches, or
+    several without `append`.
     """
     if not natives:
         raise DataError("There are no native files to read", "Fetch the vintage first")
@@ -54,26 +53,26 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     if isinstance(processing, TableProcessing) and processing.wds is not None:
         candidates = _without_french_twins(candidates)
     if not candidates:
-        wanted = (
+        condition = (
             f"matches member '{processing.member}'"
             if processing.member
-            else f"is of a known kind for a {processing.kind}"
+            else f"has a known format for a {processing.kind}"
         )
         known = {name: _NOT_READ[suffix] for name in found if (suffix := suffix_of(name)) in _NOT_READ}
         if known and not processing.member:
-            said = "; ".join(f"{name} is {what}" for name, what in list(known.items())[:3])
+            unread = "; ".join(f"{name} is {what}" for name, what in list(known.items())[:3])
             raise DataError(
-                f"No file {wanted} among {listed(found)}: {said}, which is not read",
+                f"No file {condition} among {listed(found)}: {unread}, which is not read",
                 "Have the source deliver another format",
             )
         raise DataError(
-            f"No file {wanted} among {listed(found)}",
-            "Declare processing.member; or source.format, where the address has no suffix that says it",
+            f"No file {condition} among {listed(found)}",
+            "Declare processing.member, or source.format if the address has no suffix",
         )
     if len(candidates) > 1 and not processing.append:
         raise DataError(
             f"Several files could be the data: {listed(candidates)}",
-            "Declare processing.member, a glob that only one matches, or append: true",
+            "Declare processing.member, a glob that matches one file, or append: true",
         )
     chosen = tuple(Member(name, found[name]) for name in candidates)
     for member in chosen:
@@ -86,14 +85,14 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first ten names for a message, and how many more there are."""
+    """Return the first ten names for a message, and the number of the others."""
     every = list(names)
     return ", ".join(every[:10]) + (f" and {len(every) - 10} more" if len(every) > 10 else "")
 
 
 def _gather(natives: Sequence[Path], work: Path) -> dict[str, Path]:
-    # Name as the delivery has it -> file. The parts of a bare shapefile come as files of their own, maybe from folders
-    # of their own; GDAL wants them side by side.
+    # Name in the delivery -> file. The parts of a bare shapefile are separate native files, maybe in separate folders;
+    # GDAL needs them side by side.
     loose = work / "natives"
     loose.mkdir()
     found: list[tuple[str, str, Path]] = []
@@ -106,7 +105,7 @@ def _gather(natives: Sequence[Path], work: Path) -> dict[str, Path]:
             continue
         if native.suffix.lower() == ".zip":
             raise DataError(
-                f"{native.name} is not a zip file", "Look at what the source delivers, then fetch the vintage again"
+                f"{native.name} is not a zip file", "Check what the source delivers, then fetch the vintage again"
             )
         beside = loose / native.name
         if beside.exists():
@@ -114,14 +113,14 @@ def _gather(natives: Sequence[Path], work: Path) -> dict[str, Path]:
             beside.parent.mkdir()
         beside.symlink_to(native.absolute())
         found.append((native.name, str(number), beside))
-    # Names that occur in several archives are told apart by the archives' names, all of them.
+    # A name that occurs in several archives is always qualified by the name of the archive.
     count = Counter(name for name, _, _ in found)
     qualified = ((name if count[name] == 1 else f"{archive}/{name}", path) for name, archive, path in found)
     return dict(sorted(qualified))
 
 
 def _is_packed(path: Path) -> bool:
-    # A workbook is a zip too, but read as what it is.
+    # A workbook is a zip too, but is read as a workbook.
     return not registry.is_packed(path) and is_archive(path)
 
 
@@ -139,8 +138,8 @@ def _unpacked(archive: Path, folder: Path, left: Budget, depth: int = 1) -> list
 
 
 def _with_geodatabases(found: dict[str, Path], natives: Sequence[Path], work: Path) -> dict[str, Path]:
-    # The files of a folder with tables of a File Geodatabase are one, whatever the folder is called (or if it is none:
-    # the top of the archive); so are those of a folder `x.gdb`. GDAL knows one by the ending of the folder's name.
+    # A folder with tables of a File Geodatabase is one member, whatever its name is, even at the top of the archive; so
+    # is a folder `x.gdb`. GDAL recognises a File Geodatabase by the suffix of the folder.
     tables = {PurePosixPath(name).parent for name in found if suffix_of(name) == _TABLE_OF_GDB}
     out: dict[str, Path] = {}
     for name, path in found.items():
@@ -148,10 +147,10 @@ def _with_geodatabases(found: dict[str, Path], natives: Sequence[Path], work: Pa
         depth = next((at for at, part in enumerate(parts[:-1]) if part.lower().endswith(GDB)), None)
         parent = PurePosixPath(name).parent
         if parent in tables and suffix_of(name).startswith((_TABLE_OF_GDB, *_OTHERS_OF_GDB)):
-            called, folder = _geodatabase(parent, path.parent, natives, work)
-            out[called] = folder
+            qualified, folder = _geodatabase(parent, path.parent, natives, work)
+            out[qualified] = folder
         elif depth is None or any(each.is_relative_to(PurePosixPath(*parts[: depth + 1])) for each in tables):
-            # Beside the tables lie files that belong to none (a readme, locks).
+            # The folder of the tables also holds other files (a readme, locks).
             if parent not in tables or registry.is_readable(name):
                 out[name] = path
         else:
@@ -165,12 +164,12 @@ def _geodatabase(parent: PurePosixPath, folder: Path, natives: Sequence[Path], w
     stem = PurePosixPath(parent.name or natives[0].name)
     while stem.suffix.lower() in (GDB, ".zip", ".7z", ".tar", ".gz", ".tgz"):
         stem = stem.with_suffix("")
-    called = parent.with_name(f"{stem.name}{GDB}") if parent.name else PurePosixPath(f"{stem.name}{GDB}")
-    place = work / "geodatabases" / str(parent).replace("/", "_") / called.name
-    if not place.exists():
-        place.parent.mkdir(parents=True)
-        place.symlink_to(folder, target_is_directory=True)
-    return called.as_posix(), place
+    name = parent.with_name(f"{stem.name}{GDB}") if parent.name else PurePosixPath(f"{stem.name}{GDB}")
+    link = work / "geodatabases" / str(parent).replace("/", "_") / name.name
+    if not link.exists():
+        link.parent.mkdir(parents=True)
+        link.symlink_to(folder, target_is_directory=True)
+    return name.as_posix(), link
 
 
 def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
@@ -178,7 +177,7 @@ def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
     if processing.member:
         matching = [name for name in names if _matches(name, processing.member)]
         exact = [name for name in matching if registry.is_readable(name)]
-        # A glob such as `roads.*` matches a shapefile's parts too; its .shp stands for them.
+        # A glob such as `roads.*` matches all parts of a shapefile; only its .shp is a member.
         with_shp = {PurePosixPath(name).with_suffix("") for name in exact if suffix_of(name) == ".shp"}
         return [name for name in exact if suffix_of(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
     groups: dict[str, list[str]] = {}
@@ -215,7 +214,7 @@ def _check_beginning(member: Member, beginnings: tuple[bytes, ...]) -> None:
         raise DataError(f"{member.path.name} is empty", "Fetch the vintage again")
     if beginning.lower().startswith(_HTML):
         raise DataError(
-            f"{member.path.name} is an HTML page, not data", "Look at the address the source names, then fetch again"
+            f"{member.path.name} is an HTML page, not data", "Check the address of the source, then fetch again"
         )
     in_utf16 = head.startswith(_UTF16) and beginnings[:1] in ((b"<",), (b"{",))
     if beginnings and not in_utf16 and not (beginning.startswith(beginnings) or head.startswith(beginnings)):

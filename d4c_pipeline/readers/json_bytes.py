@@ -1,6 +1,6 @@
-"""JSON as DuckDB's reader understands it: UTF-8 without marks, and no number of which a float would lose digits.
+"""Rewrites JSON for DuckDB's reader: UTF-8 without marks, and as text those numbers of which a float would lose digits.
 
-Only bytes are looked at here; what the values are belongs to `json_records` and `json_rows`.
+This module processes bytes only; finding rows belongs to `json_records`, types of values to `json_rows`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-# Of JSON text sequences (RFC 7464); within a string it would be escaped.
+# Separates JSON text sequences (RFC 7464); a string would have it escaped.
 _RECORD_SEPARATOR = b"\x1e"
 _BLOCK = 1 << 20
-# A float gives back 17 digits; a shorter number needs no look. What stands before and after may be within a string.
+# A float preserves up to 17 digits, so shorter numbers need no test. A match may be within a string.
 _SUSPICIOUS = re.compile(
     rb"(?<=[\s:,\[])-?\d[\d.]{18,}(?:[eE][+-]?\d+)?(?=[\s,\]}])|(?<=[\s:,\[])-?\d{16,}\.\d+(?=[\s,\]}])"
 )
@@ -32,11 +32,11 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?')
 
 
 def plain(path: Path, report: dict[str, Any]) -> Path:
-    """Return the file at `path`, or one beside it with the same JSON in the form that DuckDB reads.
+    """Return the file at `path`, or a file beside it with the same JSON in the form that DuckDB reads.
 
-    A byte order mark and record separators are left out, UTF-16 and UTF-32 become UTF-8, numbers with a fraction of
-    which a float would lose digits become texts. What was done is told in `report` (`encoding`, `exact_numbers`).
-    Raises DataError for text that is not in the encoding that its mark says.
+    A byte order mark and record separators are removed, UTF-16 and UTF-32 become UTF-8, fractional numbers of which a
+    float would lose digits become text. `report` gets the changes (`encoding`, `exact_numbers`). Raises DataError for
+    text that is not in the encoding of its byte order mark.
     """
     made = path.with_name(f"{path.name}.plain")
     with path.open("rb") as handle:
@@ -65,7 +65,7 @@ def plain(path: Path, report: dict[str, Any]) -> Path:
 
 
 def _without_mark(head: bytes) -> str | None:
-    # JSON begins with an ASCII character, so that zeros tell the encoding (RFC 4627, section 3).
+    # JSON begins with an ASCII character, so zero bytes identify the encoding (RFC 4627, section 3).
     encodings: dict[tuple[bool, ...], str] = {
         (True, False, True, False): "utf-16-be",
         (False, True, False, True): "utf-16-le",
@@ -100,12 +100,12 @@ def _exact(path: Path, made: Path, report: dict[str, Any]) -> Path:
 
 
 def _loses(number: bytes) -> bool:
-    # Whether a float of it is another number. Whole ones are kept exactly by DuckDB.
+    # Whether a float changes the number. DuckDB keeps integers exactly.
     if len(number) < 18 or not (b"." in number or b"e" in number.lower()):
         return False
     text = number.decode()
     try:
         value = float(text)
-    except ValueError:  # 1.2.3 within a string
+    except ValueError:  # such as 1.2.3 within a string
         return False
     return Decimal(text) != Decimal(repr(value)) if abs(value) != float("inf") else False

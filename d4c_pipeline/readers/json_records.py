@@ -1,7 +1,7 @@
-"""Where in a JSON document the rows are: the list in the answer of a service, and whether that answer is complete.
+"""Finds the rows of a JSON document: the list of records in a service's response, and whether the response is complete.
 
-CKAN, Socrata, Opendatasoft, OData, ArcGIS, Django and their like wrap their rows in an object that says how many there
-are and where the rest is. What the rows hold is the business of `json_rows`.
+CKAN, Socrata, Opendatasoft, OData, ArcGIS, Django and similar services wrap rows in an object that states their number
+and the next page. Reading the rows belongs to `json_rows`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from d4c_pipeline.tables import duckdb_engine
 
 _OBJECT_BYTES = 256 << 20
 _LINES = (".jsonl", ".ndjson")
-# Objects within objects: an answer is not deeper, a document that is more than an answer is wider.
+# Depth and number of objects to search. A response is not deeper; other documents have more objects.
 _DEPTH, _MOST = 5, 200
-# Names of the list of rows, and of what is around it, in the order in which they decide between several lists.
+# Names of the list of rows, in the order in which they decide between several lists, and of the objects around it.
 _ROWS = (
     "records",
     "rows",
@@ -38,10 +38,10 @@ _ROWS = (
     "d",
 )
 _AROUND = frozenset((*_ROWS, "response", "body", "payload", "answer", "content", "embedded"))
-# Names of the list of columns of rows that are lists, and what a column of it is called by.
+# Names of the list of columns (for rows that are lists), and the keys of a column's name.
 _HEADS = ("columns", "fields", "headers", "header", "columnnames", "cols")
-_CALLED = ("fieldName", "name", "id", "field", "key", "label", "title")
-# Objects that say something of the rows.
+_NAME_KEYS = ("fieldName", "name", "id", "field", "key", "label", "title")
+# Names of objects that describe the rows.
 _ABOUT = frozenset(("meta", "metadata", "pagination", "paging", "page", "pageinfo", "links", "cursor", "info"))
 _PAGES = frozenset(("totalpages", "pages", "pagecount", "lastpage", "numpages"))
 _ALL = "Fetch all rows: the portal's export instead of its paged service, or an address with a limit above the count"
@@ -49,9 +49,9 @@ _ALL = "Fetch all rows: the portal's export instead of its paged service, or an 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the rows are: `source` is what DuckDB reads them from, one JSON value a row in the column `json`.
+    """The location of the rows: `source` is a DuckDB table expression with one JSON value per row in the column `json`.
 
-    `names`: of the columns, where rows are lists.
+    `names`: the names of the columns if rows are lists.
     """
 
     source: str
@@ -60,7 +60,7 @@ class Rows:
 
 @dataclass
 class _Lists:
-    """What is known of a document: the lists in it, and the scalars of each object, by JSON pointer."""
+    """The lists of a document and the scalars of each object, by JSON pointer."""
 
     lists: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])  # length, type of elements
     objects: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict[str, dict[str, tuple[str, str]]])
@@ -73,12 +73,12 @@ def find(
     header: Sequence[str],
     report: dict[str, Any],
 ) -> Rows:
-    """Return where the rows of the file at `path` (UTF-8 without a mark) are.
+    """Return the location of the rows of the file at `path` (UTF-8 without a byte order mark).
 
-    An array and several values one after the other are rows themselves. A lone object holds them in the list that
-    `declared` names (`result.records`; `.`: the object is the one row), or in its only list of rows under a name that
-    says so. Raises DataError when that can't be told, naming the lists, when the answer says that it failed, and when
-    it says that there are more rows than it has. `report` gets `records`.
+    The elements of an array and values in sequence are rows. A single object has its rows in the list `declared`
+    (`result.records`; `.`: the object is the only row), else in its only list with a usual name of rows. Raises
+    DataError, naming the lists, when the list is ambiguous, when the response reports a failure, and when it states
+    more rows than it has. `report` gets `records`.
     """
     source = _objects(path)
     if declared == ".":
@@ -88,15 +88,15 @@ def find(
     if _first_byte(path) != b"{" or (declared is None and _several(connection, source)):
         if declared is not None:
             raise DataError(
-                f"{path.name} is a list itself, in which processing.records ({declared}) names nothing",
+                f"{path.name} is a list, in which processing.records ({declared}) has no match",
                 "Leave out processing.records",
             )
         return Rows(source, tuple(header) or None) if _first_byte(path) == b"[" and header else Rows(source)
     connection.execute(f"CREATE TEMP TABLE document AS SELECT json FROM {source}")
-    known = _looked_through(connection)
+    known = _searched(connection)
     _check_success(connection, known, path)
     if declared is None and path.name.lower().removesuffix(".plain").endswith(_LINES):
-        # One row a line, of which there is one; an answer would not come like this.
+        # One row per line, and a single line; a response does not have this suffix.
         if any(_last(pointer) in _ROWS for pointer in known.lists):
             raise _unclear(known, list(known.lists), path)
         return Rows(source)
@@ -127,7 +127,7 @@ def _several(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
 
 
 def _of_each(connection: duckdb.DuckDBPyConnection, path: Path, source: str, pointer: str) -> Rows:
-    # Pages one after the other.
+    # The values are pages in sequence.
     at = duckdb_engine.text_literal(pointer)
     without = connection.execute(
         f"SELECT count(*) FROM {source} WHERE json_type(json, {at}) IS DISTINCT FROM 'ARRAY'"
@@ -140,7 +140,7 @@ def _of_each(connection: duckdb.DuckDBPyConnection, path: Path, source: str, poi
 
 
 def _extracted(connection: duckdb.DuckDBPyConnection, pointer: str, path: Path) -> str:
-    # Through a file: taking a list of 400,000 objects apart in DuckDB took 13 s, reading it back 0.5 s.
+    # Through a file: unnesting a list of 400,000 objects in DuckDB took 13 s, reading it from a file 0.5 s.
     at = duckdb_engine.text_literal(pointer)
     found = connection.execute(f"SELECT json_extract(json, {at})::VARCHAR FROM document").fetchone()
     connection.execute("DROP TABLE document")
@@ -149,14 +149,14 @@ def _extracted(connection: duckdb.DuckDBPyConnection, pointer: str, path: Path) 
     return _objects(rows)
 
 
-def _looked_through(connection: duckdb.DuckDBPyConnection) -> _Lists:
+def _searched(connection: duckdb.DuckDBPyConnection) -> _Lists:
     known = _Lists()
     waiting: list[tuple[str, int]] = [("", 0)]
     while waiting and len(known.objects) < _MOST:
         pointer, depth = waiting.pop(0)
         at = duckdb_engine.text_literal(pointer)
         below: dict[str, tuple[str, str]] = {}
-        # Not joined with the document, which DuckDB would repeat for each key: 20,000 of 400 kB are 8 GB.
+        # A subquery, not a join: DuckDB would repeat the document for each key, and 20,000 times 400 kB is 8 GB.
         for key, kind, length, atom in connection.execute(
             f"""
             SELECT key, type, CASE type WHEN 'ARRAY' THEN json_array_length(value) END,
@@ -175,7 +175,7 @@ def _looked_through(connection: duckdb.DuckDBPyConnection) -> _Lists:
 
 
 def _kind_of_elements(connection: duckdb.DuckDBPyConnection, pointer: str, length: int) -> str:
-    # Told by the first: what the others are is found when they are read.
+    # The type of the first element; the types of the others are checked when rows are read.
     if not length:
         return "NULL"
     at = duckdb_engine.text_literal(f"{pointer}/0")
@@ -192,13 +192,13 @@ def _evident(known: _Lists, path: Path) -> str:
             return empty[0]
         raise DataError(
             f"{path.name} is one object, not a list of records: it has {', '.join(list(known.objects[''])[:10])}",
-            "Declare processing.records: . if that object is the one row, or fetch the list itself",
+            "Declare processing.records: . if the object is the only row, or fetch the list",
         )
     named = [pointer for pointer in lists if _last(pointer) in _ROWS]
     if len(lists) == 1:
         (only,) = lists
-        alone = len(known.objects[only.rpartition("/")[0]]) == 1
-        if named or alone or set(_steps(only)) & _AROUND:
+        is_only_member = len(known.objects[only.rpartition("/")[0]]) == 1
+        if named or is_only_member or set(_steps(only)) & _AROUND:
             return only
     elif len(named) == 1:
         return named[0]
@@ -208,7 +208,7 @@ def _evident(known: _Lists, path: Path) -> str:
 def _unclear(known: _Lists, lists: Sequence[str], path: Path) -> DataError:
     return DataError(
         f"{path.name} is one object with {'a list' if len(lists) == 1 else 'lists'} of records in it: {_listed(known)}",
-        f"Declare the list to read, such as processing.records: {_dotted(lists[0])}, or . if the object is the one row",
+        f"Declare the list to read, such as processing.records: {_dotted(lists[0])}, or . if the object is one row",
     )
 
 
@@ -225,10 +225,10 @@ def _check_success(connection: duckdb.DuckDBPyConnection, known: _Lists, path: P
     top = known.objects[""]
     failed = any(word(key) in ("success", "ok") and text == "false" for key, (_, text) in top.items())
     if failed or ("error" in map(word, top) and not known.lists and top[_named(top, "error")][0] != "NULL"):
-        said = connection.execute("SELECT left(json::VARCHAR, 200) FROM document").fetchone()
+        excerpt = connection.execute("SELECT left(json::VARCHAR, 200) FROM document").fetchone()
         raise DataError(
-            f"{path.name} is an answer that says it failed, without records: {said[0] if said else ''}",
-            "Look at the address the source names, then fetch again",
+            f"{path.name} is the response to a failed request, without records: {excerpt[0] if excerpt else ''}",
+            "Check the address of the source, then fetch again",
         )
 
 
@@ -244,9 +244,9 @@ def _check_complete(
     more = [f"{key} is {count}" for key, count in stated if count > length]
     more += [f"{key} is true" for key, _, text in facts if word(key) in MORE and text == "true"]
     if not any(count == length and word(key) != "count" for key, count in stated):
-        # Some services name a next page behind the last one; the total goes before.
+        # Some services name a next page after the last page, so the total takes precedence.
         more += [
-            f"{key} is {text or 'there'}"
+            f"{key} is {text or 'present'}"
             for key, kind, text in facts
             if word(key) in NEXTS and kind != "NULL" and text not in ("false", "0") and (text or kind == "OBJECT")
         ]
@@ -259,7 +259,7 @@ def _check_complete(
 
 
 def _facts(known: _Lists, pointer: str) -> Iterator[tuple[str, str, str]]:
-    # Scalars (and names of objects) of the objects around the rows, and of those that say something of them.
+    # Scalars (and names of objects) of the objects around the rows, and of the objects that describe the rows.
     around = {""}
     steps = pointer.split("/")[1:]
     around |= {"/" + "/".join(steps[:end]) for end in range(1, len(steps))}
@@ -292,30 +292,30 @@ def _names(connection: duckdb.DuckDBPyConnection, known: _Lists, pointer: str, p
         found = connection.execute(
             f"SELECT json_extract(json, {duckdb_engine.text_literal(at)})::VARCHAR FROM document"
         )
-        names = [_called(each) for each in json.loads(str((found.fetchone() or ["[]"])[0]))]
+        names = [_column_name(each) for each in json.loads(str((found.fetchone() or ["[]"])[0]))]
         if names and None not in names:
             return tuple(str(name) for name in names)
     raise DataError(
-        f"The records of {path.name} at {_dotted(pointer)} are lists, and no list beside them names their columns",
+        f"The records of {path.name} at {_dotted(pointer)} are lists, and no other list has the names of their columns",
         "Declare their names as processing.header",
     )
 
 
-def _called(column: Any) -> str | None:
+def _column_name(column: Any) -> str | None:
     if isinstance(column, dict):
-        column = next((column[key] for key in _CALLED if column.get(key)), None)
+        column = next((column[key] for key in _NAME_KEYS if column.get(key)), None)
     return column if isinstance(column, str) and column.strip() else None
 
 
 def _pointer(declared: str) -> str:
-    # RFC 6901 as it is, or names with dots between.
+    # A JSON pointer (RFC 6901), or names separated by dots.
     if declared.startswith("/"):
         return declared
     return "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in declared.split("."))
 
 
 def _path(pointer: str) -> str:
-    # The same as a JSONPath, which knows wildcards.
+    # The pointer as a JSONPath, which supports wildcards.
     names = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
     return "$" + "".join(f'."{name}"' for name in names)
 

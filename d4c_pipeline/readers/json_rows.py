@@ -1,7 +1,6 @@
-"""JSON as a table: an array of objects, one object a line (NDJSON), or the list in an answer, through DuckDB.
+"""Reads JSON as a table through DuckDB: an array of objects, an object per line (NDJSON), or the list in a response.
 
-GeoJSON is read by `vector`; where in a document the rows are is found by `json_records`. Nothing is guessed: a column's
-type is what all its values are in the file.
+GeoJSON belongs to `vector`, finding the rows in a document to `json_records`. A column has the type of all its values.
 """
 
 from __future__ import annotations
@@ -28,19 +27,18 @@ _INTEGERS = frozenset({"BIGINT", "UBIGINT"})
 _NUMBERS = _INTEGERS | {"DOUBLE"}
 _WORDS = {"BIGINT": "integer", "UBIGINT": "integer", "DOUBLE": "number", "VARCHAR": "string"}
 _ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(), "VARCHAR": pa.string()}
-# Whole numbers of more digits than 64 bits hold surely: as text they stay what they are. Beside decimals, those of more
-# digits than a float does.
+# Integers with more digits than 64 bits (or a float, in a column with decimals) hold for certain are kept as text.
 _LONG, _LONG_FOR_FLOATS = 18, 15
 
 
 def read(path: Path, processing: Processing) -> Native:
-    """Read JSON objects as rows; columns are all names that occur, in the order in which they first do.
+    """Read JSON objects as rows; columns are all names, in the order of their first appearance.
 
-    Whole numbers become int64, numbers float64, true and false boolean, text string. Nested values, what is not of one
-    type throughout and numbers that their type can't hold become text (JSON for what is nested); null, a missing name
-    and each of `nulls` is null. The report says where in a document the rows were (`records`) and which columns have
-    values of several types (`mixed_types`). Raises DataError for what is no JSON, for rows that are no objects, for a
-    name that a row has twice, for NaN and infinity, and for an answer that is not complete.
+    Integers become int64, numbers float64, true and false boolean, text string. Nested values, values of mixed types
+    and numbers that exceed their type become text (nested values as JSON). Null, a missing name and each of `nulls` is
+    null. The report has the list of the rows (`records`) and the columns with values of several types (`mixed_types`).
+    Raises DataError for invalid JSON, rows that are not objects, a repeated name in a row, NaN and infinity, and an
+    incomplete response.
     """
     report: dict[str, Any] = {}
     source = json_bytes.plain(path, report)
@@ -64,12 +62,12 @@ def read(path: Path, processing: Processing) -> Native:
 
 
 def _names(connection: duckdb.DuckDBPyConnection, rows: Rows, path: Path) -> list[str]:
-    # Of the columns in the order of first appearance; of rows that are lists, the positions.
-    wanted = "OBJECT" if rows.names is None else "ARRAY"
-    other = connection.execute(f"SELECT json FROM {rows.source} WHERE json_type(json) <> '{wanted}' LIMIT 1").fetchone()
+    # The names of the columns in the order of first appearance, or the positions if rows are lists.
+    kind, noun = ("OBJECT", "an object") if rows.names is None else ("ARRAY", "a list")
+    other = connection.execute(f"SELECT json FROM {rows.source} WHERE json_type(json) <> '{kind}' LIMIT 1").fetchone()
     if other is not None:
         raise DataError(
-            f"{path.name} has a value that is no {'object' if rows.names is None else 'list'}: {str(other[0])[:60]}",
+            f"{path.name} has a value that is not {noun}: {str(other[0])[:60]}",
             "Have the publisher deliver objects, or declare processing.header if rows are lists"
             if str(other[0]).startswith("[")
             else "Have the publisher deliver objects",
@@ -78,8 +76,8 @@ def _names(connection: duckdb.DuckDBPyConnection, rows: Rows, path: Path) -> lis
         longest = connection.execute(f"SELECT max(json_array_length(json)) FROM {rows.source}").fetchone()
         if longest is not None and (longest[0] or 0) > len(rows.names):
             raise DataError(
-                f"{path.name} has a row of {longest[0]} values, but {len(rows.names)} columns are named",
-                "Declare the names of all of them as processing.header",
+                f"{path.name} has a row of {longest[0]} values, but names for {len(rows.names)} columns",
+                "Declare the names of all columns as processing.header",
             )
         return [str(position) for position in range(len(rows.names))]
     keys: list[tuple[list[str], int, str]] = connection.execute(
@@ -109,19 +107,19 @@ def _kinds(
     if not names:
         return []
     found: list[set[str]] = [set() for _ in names]
-    # A line for each column and type, not for each set of types: those of 5,000 rows with 5,000 names were 25 M values.
-    asked = f"""
+    # A row per column and type, not per set of types: the sets of 5,000 rows with 5,000 names had 25 M values.
+    query = f"""
         SELECT DISTINCT place, kind FROM (
             SELECT unnest(types) AS kind, generate_subscripts(types, 1) - 1 AS place
             FROM (SELECT {_types(names, nulls)} AS types FROM {rows.source})
         ) WHERE kind <> 'NULL'
         """
-    for at, kind in connection.execute(asked).fetchall():
+    for at, kind in connection.execute(query).fetchall():
         found[at].add(kind)
     long = _long(connection, rows, names, found, nulls, path)
-    called = list(rows.names or names)
+    output = list(rows.names or names)
     mixed = {
-        called[at]: sorted({_WORDS.get(each, each.lower()) for each in types})
+        output[at]: sorted({_WORDS.get(each, each.lower()) for each in types})
         for at, types in enumerate(found)
         if len(types) > 1 and not types <= _NUMBERS
     }
@@ -144,30 +142,30 @@ def _long(
     nulls: tuple[str, ...],
     path: Path,
 ) -> set[int]:
-    # Columns of numbers that their type can't hold. Raises DataError for one that is no number of JSON.
+    # Columns with numbers that exceed their type. Raises DataError for a number that JSON does not allow.
     numeric = [at for at, types in enumerate(found) if types and types <= _NUMBERS]
     if not numeric:
         return set()
-    wanted: list[str] = []
+    tests: list[str] = []
     for number, at in enumerate(numeric, 1):
         most = _LONG_FOR_FLOATS if "DOUBLE" in found[at] else _LONG
         text = f"v[{number}]"
-        # Those without point and exponent: DuckDB keeps the digits of whole numbers beyond 64 bits.
-        wanted.append(f"bool_or(regexp_full_match({text}, '-?[0-9]{{{most + 1},}}'))")
-        wanted.append(
+        # Without point and exponent: DuckDB keeps the digits of integers beyond 64 bits.
+        tests.append(f"bool_or(regexp_full_match({text}, '-?[0-9]{{{most + 1},}}'))")
+        tests.append(
             f"max(CASE WHEN isfinite(TRY_CAST({text} AS DOUBLE)) THEN NULL ELSE {text} END)"
             if "DOUBLE" in found[at]
             else "NULL"
         )
     texts = _texts([names[at] for at in numeric], nulls)
-    answer = connection.execute(f"SELECT {', '.join(wanted)} FROM (SELECT {texts} AS v FROM {rows.source})").fetchone()
+    answer = connection.execute(f"SELECT {', '.join(tests)} FROM (SELECT {texts} AS v FROM {rows.source})").fetchone()
     out: set[int] = set()
     for number, at in enumerate(numeric):
         is_long, strange = answer[2 * number : 2 * number + 2] if answer else (False, None)
         if strange is not None and not is_long:
             raise DataError(
-                f"Column {(rows.names or names)[at]} of {path.name} has {strange}, which is no number of JSON",
-                f"Declare it as one of processing.nulls if it means no value: nulls: ['{strange}']",
+                f"Column {(rows.names or names)[at]} of {path.name} has {strange}, which is not a JSON number",
+                f"Add it to processing.nulls if it means no value: nulls: ['{strange}']",
             )
         if is_long:
             out.add(at)
@@ -226,5 +224,5 @@ def _batches(
 
 
 def _refusal(path: Path, error: Exception) -> DataError:
-    said = " ".join(str(error).replace(f"{path.parent}/", "").split())
-    return DataError(f"{path.name} can't be read as JSON: {said[:300]}", "Fetch the vintage again")
+    message = " ".join(str(error).replace(f"{path.parent}/", "").split())
+    return DataError(f"{path.name} can't be read as JSON: {message[:300]}", "Fetch the vintage again")

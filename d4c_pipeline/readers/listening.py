@@ -1,9 +1,8 @@
-"""What GDAL says while it reads: every warning and error, heard and judged by what it means for the values.
+"""Collects GDAL's warnings and errors while it reads, and raises DataError for those that mean wrong values.
 
-GDAL hands its messages to an error handler and goes on. pyogrio's own handler turns warnings into Python warnings
-and drops errors that stop nothing, so that a value that GDAL could not read becomes a zero in silence. The handler here
-takes both, from each thread that GDAL reads in. Which column to read otherwise is decided before reading, by the
-modules of the formats. C API: https://gdal.org/en/stable/api/cpl.html (cpl_error.h).
+GDAL passes its messages to an error handler and continues. pyogrio's handler turns warnings into Python warnings and
+drops errors that don't stop GDAL, so that an unreadable value silently becomes zero. The handler here collects both,
+from every thread in which GDAL reads. C API: https://gdal.org/en/stable/api/cpl.html (cpl_error.h).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from d4c_pipeline.tables.gdal import ErrorHandler, library
 
 _WARNING, _FAILURE, _FATAL = 2, 3, 4  # CPLErr
 _MOST_SHOWN = 20
-# The value that a reader gets is another than the file's, or is missing.
+# Messages that mean a wrong or missing value.
 _DAMAGE = re.compile(
     r"parsed incompletely|Invalid content for record|clamped|overflow|out of range|ranging out of|truncated"
     r"|Cannot parse|Unable to parse|Unrecognized|couldn't be converted|could not be converted|invalid value"
@@ -32,14 +31,14 @@ _DAMAGE = re.compile(
     r"|Invalid .*(?:date|time|value|number)|does not fit|lost|skipping|skipped|discarded|ignored record",
     re.IGNORECASE,
 )
-# GDAL's remarks on what comes out right all the same, or is looked at by another part: geometry is checked and repaired
-# by `geometry`, layers are chosen by name, identifiers that repeat are read from the bytes.
+# Messages without effect on values, or whose subject is checked elsewhere: `geometry` checks and repairs geometry,
+# layers are chosen by name, repeated identifiers are read from the bytes.
 _HARMLESS = re.compile(
     r"successfully parsed|non closed ring|self-intersection|More than one layer found|Several features with id = "
     r"|organizePolygons|Sub-geometry \d+ has coordinate dimension|No column definition found"
 )
 _NUMBERED = re.compile(r"\b(record|feature|fid|FID|shape|id =|offset) ?#?(\d+)\b")
-# Which value comes first depends on the number of GDAL's threads.
+# The first value depends on the number of GDAL's threads.
 _PARSED = re.compile(r"(in column [^,:]+), .*,(?= successfully parsed)")
 _PLACE_IN_CODE = re.compile(r"Error occurred in \S*?([^/\s]+) at line \d+")
 _FIELD = re.compile(r"of field (?:.*\.)?(?P<field>[^.]+) parsed incompletely|in column (?P<column>[^:,]+)[:,]")
@@ -47,9 +46,9 @@ _FIELD = re.compile(r"of field (?:.*\.)?(?P<field>[^.]+) parsed incompletely|in 
 
 @dataclass
 class Listener:
-    """What GDAL says of one file. `path`: of the file; `exact`: columns that are not taken from GDAL.
+    """GDAL's messages about the file at `path`. `exact`: columns that are not read through GDAL.
 
-    `messages` counts what was said, numbers of records left out, so that a million equal ones are one.
+    `messages`: level and message without the numbers of records -> count, so that equal messages are one entry.
     """
 
     path: Path
@@ -59,7 +58,7 @@ class Listener:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Hear what GDAL says in threads of its own while the file is open: it reads a GeoPackage ahead."""
+        """Collect messages of GDAL's own threads while the file is open: it reads a GeoPackage ahead."""
         with _lock:
             _reading.append(self)
         try:
@@ -70,7 +69,7 @@ class Listener:
 
     @contextmanager
     def hearing(self) -> Generator[None]:
-        """Hear what GDAL says to this thread in this block."""
+        """Collect messages of this thread in this block."""
         before = getattr(_here, "listener", None)
         _here.listener = self
         library.CPLPushErrorHandler(_hear)
@@ -82,9 +81,9 @@ class Listener:
 
     @contextmanager
     def opening(self) -> Generator[None]:
-        """Hear what GDAL says to this thread while pyogrio opens a file.
+        """Collect messages of this thread while pyogrio opens a file.
 
-        There pyogrio listens itself, and turns what it hears into Python's warnings.
+        pyogrio installs its own handler then, which turns messages into Python warnings.
         """
         with self.hearing(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
@@ -93,7 +92,7 @@ class Listener:
             self.hear(_WARNING, str(warning.message))
 
     def hear(self, level: int, text: str) -> None:
-        """Take a message into account."""
+        """Record a message."""
         # GDAL names the file by its path on this machine.
         plain = " ".join(text.replace(f"{self.path.parent}/", "").split())
         plain = _PLACE_IN_CODE.sub(r"an error in the file (\1)", plain)
@@ -102,32 +101,32 @@ class Listener:
         self.messages[level, key] += 1
 
     def judge(self, report: dict[str, Any]) -> None:
-        """Raise DataError for what means that values are wrong or missing; list the rest in `report["gdal"]`.
+        """Raise DataError for a message that means wrong or missing values; list other messages in `report["gdal"]`.
 
-        Errors that GDAL reads on after are refused too unless they are known to be harmless.
+        Errors after which GDAL continues raise DataError too, unless they are known to be harmless.
         """
-        said: set[str] = set()
+        harmless: set[str] = set()
         for (level, key), count in self.messages.items():
             if _HARMLESS.search(key):
-                said.add(key)
+                harmless.add(key)
                 continue
             found = _FIELD.search(key)
             if found and (found["field"] or found["column"]) in self.exact:
                 continue
-            if self.exact and "integer overflow" in key:  # it does not name the column; all were looked at
+            if self.exact and "integer overflow" in key:  # names no column; the rules of the format checked all columns
                 continue
             if level >= _FAILURE or _DAMAGE.search(key):
                 more = f" ({count} times)" if count > 1 else ""
                 column = (found["field"] or found["column"]) if found else None
                 raise DataError(
-                    f"{self.path.name} is not read right: GDAL says: {self.first[key][:300]}{more}",
+                    f"{self.path.name} is not read correctly. GDAL reports: {self.first[key][:300]}{more}",
                     "Fetch the vintage again, or have the publisher correct the file"
                     + (f", or leave the column out with processing.drop: [{column}]" if column else ""),
                 )
-            said.add(key)
-        if said:
-            more = [f"and {len(said) - _MOST_SHOWN} more"] if len(said) > _MOST_SHOWN else []
-            report["gdal"] = sorted(said)[:_MOST_SHOWN] + more
+            harmless.add(key)
+        if harmless:
+            more = [f"and {len(harmless) - _MOST_SHOWN} more"] if len(harmless) > _MOST_SHOWN else []
+            report["gdal"] = sorted(harmless)[:_MOST_SHOWN] + more
 
 
 _here = threading.local()
@@ -140,7 +139,7 @@ def _hear(level: int, number: int, text: bytes | None) -> None:
     listener = getattr(_here, "listener", None)
     if level < _WARNING:  # debugging
         return
-    # A thread that GDAL started has no listener: all files that are being read hear it.
+    # A thread that GDAL started has no listener, so all open files receive its messages.
     with _lock:
         listeners = [listener] if listener is not None else list(_reading)
     if level >= _FATAL or not listeners:
@@ -150,5 +149,5 @@ def _hear(level: int, number: int, text: bytes | None) -> None:
 
 
 library.CPLSetErrorHandler(_hear)
-# GDAL tidies up after Python has gone, and must not call it then.
+# GDAL cleans up after Python has exited, and must not call Python then.
 atexit.register(library.CPLSetErrorHandler, ErrorHandler())

@@ -1,6 +1,6 @@
-"""Numbers with other marks (`1 234,5`) rewritten plainly (`1234.5`), so that casting understands them.
+"""Rewrites numbers with declared decimal and thousands marks (`1 234,5`) in plain notation (`1234.5`) for casting.
 
-Only what is a number by the declared marks is touched; which columns hold numbers is decided elsewhere.
+Only numbers with the declared marks are rewritten. The types of columns belong to `casting` and `narrow`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -19,14 +19,14 @@ from d4c_pipeline.tables import casting
 from d4c_pipeline.tables.names import snake_case
 from d4c_pipeline.tables.narrow import is_code
 
-_MINUS = "\u2212"  # the minus sign of typesetters
+_MINUS = "\u2212"  # the typographic minus sign
 _POINTED = r"^\s*[+-]?[0-9]+\.[0-9]+\s*$"
-# The spaces and apostrophes that are typed for the one of the keyboard.
+# Variants of the space and the apostrophe.
 _SPELLINGS = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
 
 
 def plain_numbers(column: pa.Array, decimal: str, thousands: str | None) -> pa.Array:
-    """Return the text `column` with each value that is a number by these marks in plain notation, all others as is."""
+    """Return the text `column` with numbers that have these marks in plain notation, and other values unchanged."""
     mark = _SPELLINGS.get(thousands, re.escape(thousands)) if thousands else None
     whole = f"([0-9]{{1,3}}({mark}[0-9]{{3}})+|[0-9]+)" if mark else "[0-9]+"
     number = pc.match_substring_regex(column, rf"^\s*[+{_MINUS}-]?{whole}({re.escape(decimal)}[0-9]+)?\s*$")
@@ -36,10 +36,10 @@ def plain_numbers(column: pa.Array, decimal: str, thousands: str | None) -> pa.A
 
 
 def with_plain_numbers(batches: Iterator[pa.RecordBatch], processing: Processing) -> Iterator[pa.RecordBatch]:
-    """Rewrite the text columns of all batches as `decimal` and `thousands` say, but not those of codes or strings.
+    """Rewrite the text columns of all batches by `decimal` and `thousands`, except strings and codes.
 
-    A column that is named as one of codes is rewritten when it is declared as a number. Raises DataError for a column
-    with numbers of both decimal marks.
+    A column with the name of a code is rewritten if it is declared as a number. Raises DataError for a column with
+    numbers of both decimal marks.
     """
     if processing.decimal == "." and processing.thousands is None:
         yield from batches
@@ -60,13 +60,13 @@ def with_plain_numbers(batches: Iterator[pa.RecordBatch], processing: Processing
 
 
 def _is_text(name: str, texts: set[str], numbers: set[str]) -> bool:
-    # Columns declared as text, and those that are named as codes: 75 001 and 1,10 are no numbers there.
+    # Columns declared as text, and columns with the name of a code, in which 75 001 and 1,10 are not numbers.
     output = snake_case(name)
     return name in texts or output in texts or (is_code(name) and name not in numbers and output not in numbers)
 
 
 class _Mixed:
-    """Columns in which numbers with a decimal comma were seen, and those with numbers that have a decimal point."""
+    """The columns with numbers that have a decimal comma, and those with numbers that have a decimal point."""
 
     def __init__(self, decimal: str) -> None:
         self._decimal = decimal
@@ -74,7 +74,7 @@ class _Mixed:
         self._pointed: dict[str, str] = {}
 
     def rewritten(self, column: pa.Array, name: str, thousands: str | None) -> pa.Array:
-        """Return the column with plain numbers. Raises DataError when it has some of either mark."""
+        """Return the column with plain numbers. Raises DataError for numbers of both decimal marks."""
         plain = plain_numbers(column, self._decimal, thousands)
         if self._decimal == ".":
             return plain
@@ -88,6 +88,6 @@ class _Mixed:
             raise DataError(
                 f"Column {name} has numbers with a decimal comma ({self._rewritten[name]!r}) and with a point"
                 f" ({self._pointed[name]!r})",
-                "Declare processing.thousands: '.' if the point parts thousands, or the column as type: string",
+                "Declare processing.thousands: '.' if the point separates thousands, or the column as type: string",
             )
         return plain

@@ -1,4 +1,4 @@
-"""A file of a delivery: its name there and its path on disk. Choosing files belongs to `inputs`."""
+"""A file of a delivery: its name in the delivery and its path on disk. Choosing files belongs to `inputs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Member:
 
     @property
     def suffix(self) -> str:
-        """In lower case, with the dot."""
+        """The suffix in lower case, with the dot."""
         return suffix_of(self.name)
 
 

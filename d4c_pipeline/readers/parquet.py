@@ -1,6 +1,6 @@
-"""(Geo)Parquet as a source, read with pyarrow in batches of bounded size: GDAL's wheel has no Parquet driver.
+"""Reads (Geo)Parquet with pyarrow in batches of bounded size: GDAL's wheel has no Parquet driver.
 
-What the file says of its geometry is understood by `geoparquet`; the geometry itself is not looked into.
+Metadata about geometry belongs to `geoparquet`. The geometries themselves are not parsed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, processing: Processing) -> Native:
-    """Read a Parquet file; for features with the geometry of one column, the others of that kind left out.
+    """Read a Parquet file; features get the geometry of one column, and other geometry columns are dropped.
 
-    Which column: the declared one, else the one the file calls primary, else the only one, be it described or (with a
-    declared `crs`) a column of WKB under a usual name. Without any, what is returned has no geometry, where columns
-    with coordinates or SQL are declared to make it. Dictionaries are decoded, nested values become JSON text. Raises
-    DataError for a broken file, no such column, an encoding that is not read, and a CRS that is not stated.
+    The geometry column is the declared column, else the primary column, else the only column that is described as
+    geometry or (with a declared `crs`) has a usual name for WKB. The result has no geometry if columns with coordinates
+    or SQL are declared to make it. Dictionaries are decoded, nested values become JSON text. Raises DataError for a
+    broken file, a missing column, an unsupported encoding, and a missing CRS.
     """
     limits = Limits.from_environment()
     try:
         file = pq.ParquetFile(path)
         parquet_bounds.check(file, path, limits)
-        schema = file.schema_arrow  # made anew each time it is asked for
+        schema = file.schema_arrow  # pyarrow computes it at each access
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
     parquet_bounds.check_depth(schema, path, limits)
@@ -54,7 +54,7 @@ def read(path: Path, processing: Processing) -> Native:
             if encoding == "WKB" and not processing.override_crs:
                 _check_srid(file, chosen, crs, path)
     coverings = geoparquet.coverings(file)
-    # What is described as geometry but is text stays a column, to be declared as geometry_wkt.
+    # A column of text that is described as geometry stays a column, which may be declared as geometry_wkt.
     left_out = {
         at
         for at, name in enumerate(names)
@@ -109,41 +109,41 @@ def _batches(
 def _chosen(
     processing: VectorProcessing, shapes: dict[str, Shape], file: pq.ParquetFile, schema: pa.Schema, path: Path
 ) -> str | None:
-    wanted = processing.geometry_column
-    if wanted is None:
+    name = processing.geometry_column
+    if name is None:
         if processing.longitude is not None or processing.geometry_wkt is not None:
             return None
-        wanted = geoparquet.primary(file, shapes) if shapes else _undescribed(processing, file, schema, path)
-        if wanted is None and not shapes:
+        name = geoparquet.primary(file, shapes) if shapes else _undescribed(processing, file, schema, path)
+        if name is None and not shapes:
             return None
     there = ", ".join(shapes or schema.names[:30])
-    if wanted is None:
+    if name is None:
         raise DataError(
-            f"{path.name} has several geometry columns: {there}", "Declare the one to take as geometry_column"
+            f"{path.name} has several geometry columns: {there}", "Declare the column to read as geometry_column"
         )
-    position = schema.get_field_index(wanted)
+    position = schema.get_field_index(name)
     if position < 0:
-        raise DataError(f"{path.name} has no column {wanted}; it has {there}", "Correct processing.geometry_column")
-    kind, shape = plain_type(schema.field(position).type), shapes.get(wanted)
+        raise DataError(f"{path.name} has no column {name}; it has {there}", "Correct processing.geometry_column")
+    kind, shape = plain_type(schema.field(position).type), shapes.get(name)
     textual = pa.types.is_string(kind) and not pa.types.is_nested(schema.field(position).type)
     if textual and not (shape is not None and shape.encoding in geoarrow.ENCODINGS):
         raise DataError(
-            f"Column {wanted} of {path.name} is text, not WKB",
-            f"Declare geometry_wkt: {wanted}, which reads Well-Known Text and hexadecimal WKB, with processing.crs",
+            f"Column {name} of {path.name} is text, not WKB",
+            f"Declare geometry_wkt: {name}, which reads Well-Known Text and hexadecimal WKB, with processing.crs",
         )
     if (shape is not None and not shape.readable) or (
         not pa.types.is_binary(kind) and (shape is None or shape.encoding == "WKB")
     ):
-        said = shape.encoding if shape is not None and not shape.readable else schema.field(position).type
+        found = shape.encoding if shape is not None and not shape.readable else schema.field(position).type
         raise DataError(
-            f"Column {wanted} of {path.name} holds geometry as {said}, not WKB",
+            f"Column {name} of {path.name} holds geometry as {found}, not WKB",
             "Declare another geometry_column, or have the publisher write WKB",
         )
-    return wanted
+    return name
 
 
 def _undescribed(processing: VectorProcessing, file: pq.ParquetFile, schema: pa.Schema, path: Path) -> str | None:
-    # A file that says nothing of geometry. SQL may make it out of any column.
+    # The file does not describe geometry. SQL may make geometry of any column.
     if processing.sql is not None:
         return None
     names = geoparquet.likely(file, schema)
@@ -151,12 +151,12 @@ def _undescribed(processing: VectorProcessing, file: pq.ParquetFile, schema: pa.
         return names[0]
     if names:
         raise DataError(
-            f"{path.name} does not say which column is its geometry, nor the coordinate reference system;"
-            f" {' and '.join(names)} may be it",
+            f"{path.name} states neither its geometry column nor its coordinate reference system;"
+            f" the column may be {' or '.join(names)}",
             f"Declare processing.geometry_column: {names[0]} and processing.crs",
         )
     raise DataError(
-        f"{path.name} does not say which column is its geometry; it has {', '.join(schema.names[:30])}",
+        f"{path.name} does not state its geometry column; it has {', '.join(schema.names[:30])}",
         "Declare processing.geometry_column (of WKB) with processing.crs, geometry_wkt, or longitude and latitude; or"
         " kind: table",
     )
@@ -170,13 +170,13 @@ def _crs(column: str, shapes: dict[str, Shape], processing: VectorProcessing, pa
         return processing.crs
     if stated is None:
         raise DataError(
-            f"{path.name} does not say the coordinate reference system of {column}", "Declare processing.crs"
+            f"{path.name} does not state the coordinate reference system of {column}", "Declare processing.crs"
         )
     return stated
 
 
 def _check_srid(file: pq.ParquetFile, column: str, crs: pyproj.CRS, path: Path) -> None:
-    # PostGIS writes the system's number into each geometry (EWKB), and GEOS passes over it.
+    # PostGIS writes the number of the system into each geometry (EWKB), and GEOS ignores it.
     batch = next(file.iter_batches(batch_size=1024, columns=[column]), None) if file.num_row_groups else None
     values = plain(batch.column(0)).drop_null() if batch is not None else pa.nulls(0)
     srid = geometry_text.srid_of(values[0].as_py()) if len(values) else None
@@ -186,9 +186,9 @@ def _check_srid(file: pq.ParquetFile, column: str, crs: pyproj.CRS, path: Path) 
 
     if not projection.same_crs(parse_crs(f"EPSG:{srid}", path), crs):
         raise DataError(
-            f"The geometries in {column} of {path.name} say SRID={srid}, but the data's coordinate reference system is"
+            f"The geometries in {column} of {path.name} have SRID={srid}, but the data's coordinate reference system is"
             f" {projection.crs_name(crs)}",
-            "Declare the right one as processing.crs with override_crs",
+            "Declare the correct system as processing.crs with override_crs",
         )
 
 

@@ -1,7 +1,7 @@
-"""What a Parquet file can grow to, told from its footer and dictionaries before its pages are decoded.
+"""Bounds the decoded size of a Parquet file by its footer and dictionaries, before its pages are decoded.
 
-A thousand bytes can hold 500 million nulls, or a text of a megabyte a million times: what is stored once is decoded for
-each row. https://parquet.apache.org/docs/file-format/data-pages/encodings/
+A thousand bytes can hold 500 million nulls, or a text of a megabyte a million times: a value stored once is decoded for
+every row. https://parquet.apache.org/docs/file-format/data-pages/encodings/
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -20,15 +20,15 @@ from d4c_pipeline.readers import bounded
 
 _BATCH_BYTES = 32 << 20
 _BATCH_ROWS = 16_384
-# Bytes of a value as it is decoded, at least: an offset where its length is its own.
+# Minimum bytes of a decoded value; for values of variable length, of the offset.
 _WIDTHS = {"BOOLEAN": 0.125, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
-# A value within lists or structs is on its way through Python, to become JSON.
+# A value within lists or structs becomes a Python object, then JSON.
 _NESTED_WIDTH = 64
-_SMALL = 1 << 12  # bytes of a column's pages, whose longest value times the rows of a batch is no matter
+_SMALL = 1 << 12  # bytes of a column's pages; the longest value times the rows of a batch is then harmless
 
 
 def check(file: pq.ParquetFile, path: Path, limits: Limits) -> None:
-    """Raise DataError when the file has more columns or levels, or would become larger, than it may by `limits`."""
+    """Raise DataError when the number of columns or the decoded size of the file exceeds `limits`."""
     metadata = file.metadata
     bounded.check_columns(path.name, metadata.num_columns, limits)
     size = path.stat().st_size
@@ -47,7 +47,7 @@ def check(file: pq.ParquetFile, path: Path, limits: Limits) -> None:
 
 
 def check_depth(schema: pa.Schema, path: Path, limits: Limits) -> None:
-    """Raise DataError when a column has more lists and structs in one another than it may."""
+    """Raise DataError when the lists and structs of a column are nested deeper than the limit."""
     for field in schema:
         depth, level = 0, [field.type]
         while level := [
@@ -59,14 +59,14 @@ def check_depth(schema: pa.Schema, path: Path, limits: Limits) -> None:
 
 
 class Batches:
-    """How many rows of each row group to decode at a time, so that a batch takes tens of megabytes."""
+    """The number of rows of each row group to decode at a time, so that a batch takes tens of megabytes."""
 
     def __init__(self, file: pq.ParquetFile, path: Path) -> None:
         self._file, self._path = file, path
         schema = file.schema
         self._nested = [schema.column(at).max_repetition_level > 0 for at in range(len(schema))]
         self._widths = [_width(schema.column(at)) for at in range(len(schema))]
-        # Of the texts: those that stand beside each other, whose dictionary can be had by their name.
+        # Texts at the top level, whose dictionary can be read by column name.
         self._texts = [
             at for at in range(len(schema))
             if schema.column(at).physical_type == "BYTE_ARRAY" and schema.column(at).path == schema.column(at).name
@@ -74,20 +74,20 @@ class Batches:
         self._dictionaries: pq.ParquetFile | None = None
 
     def rows(self, group: int) -> int:
-        """Return how many rows of a row group to decode at a time."""
+        """Return the number of rows of a row group to decode at a time."""
         described = self._file.metadata.row_group(group)
         count = described.num_rows
         size = float(described.total_byte_size)
         nested = 0.0
         for at, width in enumerate(self._widths):
             nested += described.column(at).num_values * (_NESTED_WIDTH if self._nested[at] else width)
-        # Text of more than 2 GiB does not fit into one array: rows are taken by what they weigh.
+        # An array holds at most 2 GiB of text, so the size of rows limits their number.
         rows = max(1, min(_BATCH_ROWS, int(count * _BATCH_BYTES / max(size, nested, 1.0))))
         longest = self._longest(described, group)
         return max(1, min(rows, 8 * _BATCH_BYTES // longest)) if longest else rows
 
     def _longest(self, described: Any, group: int) -> int:
-        """The longest value that may be repeated, of all columns."""
+        """Return the length of the longest value of all columns that may be repeated."""
         names: list[str] = []
         longest = 0
         for at in self._texts:
@@ -97,14 +97,14 @@ class Batches:
             if column.has_dictionary_page:
                 names.append(column.path_in_schema)
             elif "DELTA_BYTE_ARRAY" in column.encodings:
-                # What a value has in common with the one before is not stored again.
+                # The prefix that a value shares with the previous value is not stored again.
                 longest = max(longest, min(column.total_uncompressed_size, _BATCH_BYTES // 64))
         if not names:
             return longest
         if self._dictionaries is None:
             self._dictionaries = pq.ParquetFile(self._path, read_dictionary=self._named(), memory_map=True)
-        one = next(self._dictionaries.iter_batches(1, row_groups=[group], columns=names, use_threads=False), None)
-        for column in one.columns if one is not None else ():
+        batch = next(self._dictionaries.iter_batches(1, row_groups=[group], columns=names, use_threads=False), None)
+        for column in batch.columns if batch is not None else ():
             storage = column.storage if isinstance(column, pa.ExtensionArray) else column
             if pa.types.is_dictionary(storage.type) and len(storage.dictionary):
                 longest = max(longest, pc.max(pc.binary_length(storage.dictionary)).as_py() or 0)

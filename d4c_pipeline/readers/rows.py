@@ -1,4 +1,4 @@
-"""Parts of files without geometry of their own: columns with coordinates or WKT become the geometry of features."""
+"""Makes a part of a file of rows; columns with coordinates or WKT become the geometry of features."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def part(
 
 
 def while_loading(work: Callable[[], Result], *modules: str) -> Result:
-    """Return the result of `work`, run in a thread while this one imports `modules` of the package.
+    """Return the result of `work`, run in a thread while the calling thread imports `modules` of the package.
 
-    Unpacking and parsing release the interpreter lock, so a cold process imports GEOS and PROJ in the same time.
+    Unpacking and parsing release the interpreter lock, so a cold process imports GEOS and PROJ meanwhile.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="d4c-beside") as pool:
         done = pool.submit(work)

@@ -1,6 +1,6 @@
-"""Errors and formulas without values in the old binary format (XLS), of which calamine makes empty cells.
+"""Finds errors and formulas without values in the binary format XLS, which calamine returns as empty cells.
 
-Only the records that say so are looked at. The container is described in [MS-CFB], the records in [MS-XLS] 2.4.
+[MS-CFB] describes the container, [MS-XLS] 2.4 the records.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.readers.sheet_xml import Sheet, check_extent
 
-_FREE = 0xFFFFFFFA  # this and what is above name no sector
+_FREE = 0xFFFFFFFA  # this and larger numbers are not sectors
 _BOF, _EOF, _BOUNDSHEET, _FORMULA, _BOOLERR, _CODEPAGE_UNICODE = 0x0809, 0x000A, 0x0085, 0x0006, 0x0205, 1
-# Records with a value: row and column first, but for those of several cells the last column last. [MS-XLS] 2.4.
+# Records with a value begin with row and column; records of several cells end with the last column. [MS-XLS] 2.4.
 _VALUES = {0x0203, 0x027E, 0x0204, 0x00FD, 0x0205, 0x0006, 0x00D6}
 _SEVERAL = 0x00BD
-_MINI = 64  # bytes of a sector of the small streams
+_MINI = 64  # bytes of a mini sector
 _ERRORS = {
     0x00: "#NULL!", 0x07: "#DIV/0!", 0x0F: "#VALUE!", 0x17: "#REF!", 0x1D: "#NAME?", 0x24: "#NUM!", 0x2A: "#N/A",
 }  # fmt: skip
@@ -26,7 +26,7 @@ _ROOT = 5
 
 
 def check(path: Path) -> None:
-    """Raise DataError for a workbook with a sheet whose cells span far more than they fill, and for a broken container.
+    """Raise DataError for a sparse sheet, whose cells span far more than they fill, and for a broken container.
 
     calamine makes tables of all sheets when it opens the workbook.
     """
@@ -47,11 +47,11 @@ def check(path: Path) -> None:
         ) from error
 
 
-def look(path: Path, name: str) -> Sheet:
-    """Look through the records of the sheet `name`. Raises DataError for a container that is broken.
+def inspect(path: Path, name: str) -> Sheet:
+    """Return the errors and uncalculated formulas of the sheet `name`. Raises DataError for a broken container.
 
-    A formula of an empty text and one that was never calculated look the same: it counts as the latter where no formula
-    of the sheet has a value.
+    A formula whose result is empty text and a formula that was never calculated have the same record. Such formulas
+    count as uncalculated if no formula of the sheet has a value.
     """
     found = Sheet()
     valued = 0
@@ -98,7 +98,7 @@ def _sheets(stream: bytes) -> Iterator[tuple[str, int]]:
 
 
 def _records(stream: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    # Of one substream; those of charts lie within.
+    # The records of one substream, without the substreams of charts within it.
     depth = 0
     while at + 4 <= len(stream):
         kind, length = struct.unpack_from("<HH", stream, at)
@@ -114,7 +114,7 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _workbook(data: bytes) -> bytes:
-    # The stream of that name in a compound file; a small one lies in parts of the root's own stream.
+    # The stream `Workbook` of a compound file; a small stream is stored in mini sectors of the root's stream.
     shift = struct.unpack_from("<H", data, 30)[0]
     if shift not in (9, 12):
         raise ValueError(f"sectors of 2^{shift} bytes")
@@ -136,15 +136,15 @@ def _workbook(data: bytes) -> bytes:
     root = b""
     for at in range(0, len(directory) - 127, 128):
         length = struct.unpack_from("<H", directory, at + 64)[0]
-        called = directory[at : at + max(length - 2, 0)].decode("utf-16-le", "replace")
-        sector, bytes_of_it = struct.unpack_from("<II", directory, at + 116)
+        name = directory[at : at + max(length - 2, 0)].decode("utf-16-le", "replace")
+        sector, stream_size = struct.unpack_from("<II", directory, at + 116)
         if directory[at + 66] == _ROOT:
             root = chained(sector)
-        if called in ("Workbook", "Book"):
-            if bytes_of_it >= cutoff:
-                return chained(sector)[:bytes_of_it]
+        if name in ("Workbook", "Book"):
+            if stream_size >= cutoff:
+                return chained(sector)[:stream_size]
             raw = chained(small)
-            return _chained(root, list(struct.unpack(f"<{len(raw) // 4}I", raw)), sector, _MINI, 0)[:bytes_of_it]
+            return _chained(root, list(struct.unpack(f"<{len(raw) // 4}I", raw)), sector, _MINI, 0)[:stream_size]
     return b""
 
 

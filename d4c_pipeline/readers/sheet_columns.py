@@ -1,6 +1,6 @@
-"""Cells of a spreadsheet as Arrow columns: one type a column, nothing rounded that was not rounded before.
+"""Converts cells of a spreadsheet to Arrow columns of one type, without rounding beyond the spreadsheet's own.
 
-A spreadsheet calculates with doubles and keeps 15 digits of what is typed. Which cells are data is decided in
+A spreadsheet calculates with doubles and keeps 15 digits of typed numbers. Choosing the cells of data belongs to
 `sheet_table`.
 """
 
@@ -18,7 +18,7 @@ from d4c_pipeline.tables.native import with_nulls
 
 # Excel calculates with doubles and shows 15 digits of them: 0.1 + 0.2 is 0.3 there.
 _DIGITS = 15
-# What is left of a number after that many digits is noise of calculating, if 15 of them are enough to write it shorter.
+# The rest of a number after 15 digits is calculation noise if rounding leaves at most 12 digits.
 _SHORT = 12
 _NOISE = 1e-14
 _EXACT = 2**53
@@ -26,12 +26,12 @@ _LONGEST = 2**63
 
 
 def is_value(cell: Any) -> bool:
-    """Whether the cell holds something."""
+    """Return whether the cell has a value."""
     return cell is not None and not (isinstance(cell, str) and not cell.strip())
 
 
 def text(cell: Any) -> str:
-    """Return a cell as text: a number as it is shown without a format, a date in ISO 8601, a duration in hours."""
+    """Return a cell as text: a number as a cell without format shows it, a date in ISO 8601, a duration in hours."""
     match cell:
         case bool():
             return "TRUE" if cell else "FALSE"
@@ -53,8 +53,8 @@ def text(cell: Any) -> str:
 def column(cells: Sequence[Any], nulls: tuple[str, ...]) -> pa.Array:
     """Return the cells as one column: int64, float64, date32, timestamp[us], boolean, or text.
 
-    Whole numbers are exact within 64 bits, others text; a column with a whole number of more than 53 bits beside a
-    decimal is text. Empty cells, and those that `nulls` name as `text` writes them, are null.
+    Integers are exact within 64 bits; a column with larger integers, or with an integer of more than 53 bits beside a
+    decimal, is text. Empty cells and cells whose `text` is one of `nulls` are null.
     """
     values = [cell if is_value(cell) and not (nulls and text(cell) in nulls) else None for cell in cells]
     kinds = {type(value) for value in values if value is not None}
@@ -71,11 +71,11 @@ def column(cells: Sequence[Any], nulls: tuple[str, ...]) -> pa.Array:
 
 
 def check_digits(cells: Sequence[Any], written: Sequence[str | None], name: str, where: Sequence[str]) -> None:
-    """Raise DataError when whole numbers of more than 15 digits were rounded by a spreadsheet, which keeps 15.
+    """Raise DataError when a spreadsheet, which keeps 15 digits, rounded integers of more than 15 digits.
 
-    `written`: what stands in the file for each cell, where that is known and the number is long; `where`: names of the
-    cells. They were rounded when all of them end in zeros from the 16th digit on, or are written with an exponent; and
-    they may have been when the file does not tell their digits.
+    `written`: the file's text of each cell, where it is known and the number is long; `where`: names of the cells.
+    Integers were rounded if all end in zeros from the 16th digit on, or if their text has an exponent. They may have
+    been rounded if the file's text is unknown.
     """
     numbers = [cell for cell in cells if isinstance(cell, int | float) and not isinstance(cell, bool)]
     if not numbers or not all(float(number).is_integer() for number in numbers):
@@ -102,7 +102,7 @@ def check_digits(cells: Sequence[Any], written: Sequence[str | None], name: str,
 
 
 def _numbers(values: list[Any], *, has_whole: bool) -> pa.Array:
-    # Whole numbers that are floats have no more than 53 bits, or a person said that they are quantities.
+    # Integers that are floats have at most 53 bits, or the dataset declares them as quantities.
     most = max(abs(value) for value in values if isinstance(value, int)) if has_whole else 0
     if most > _EXACT:
         if most < _LONGEST and all(value is None or float(value).is_integer() for value in values):
@@ -112,7 +112,7 @@ def _numbers(values: list[Any], *, has_whole: bool) -> pa.Array:
     numbers = column.drop_null().to_numpy()
     if np.array_equal(numbers, np.trunc(numbers)) and np.abs(numbers).max(initial=0) < _LONGEST:
         return column.cast(pa.int64())
-    # Few are noise; most of those that are not are found side by side.
+    # A vectorised test finds the few numbers that may have noise.
     with np.errstate(all="ignore"):
         scale = 10.0 ** (
             _SHORT - 1 - np.floor(np.log10(np.abs(numbers), where=numbers != 0, out=np.zeros_like(numbers)))
@@ -138,7 +138,7 @@ def _rounded(number: float) -> float:
 
 
 def _duration(length: dt.timedelta) -> str:
-    # Hours run on beyond 24.
+    # Hours may exceed 24.
     micros = round(length / dt.timedelta(microseconds=1))
     seconds, rest = divmod(abs(micros), 1_000_000)
     fraction = f".{rest:06}".rstrip("0") if rest else ""

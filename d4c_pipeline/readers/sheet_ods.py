@@ -1,6 +1,6 @@
-"""What an OpenDocument sheet says that calamine does not hand on: errors, uncalculated formulas, digits, merged cells.
+"""Finds the parts of an OpenDocument sheet that calamine drops: errors, uncalculated formulas, digits, merged cells.
 
-The elements are those of OpenDocument 1.3, part 3, section 9; errors are marked as LibreOffice marks them.
+OpenDocument 1.3, part 3, section 9 describes the elements. LibreOffice defines the mark of errors.
 """
 
 from __future__ import annotations
@@ -24,18 +24,16 @@ _ERROR = re.compile(r"#(N/A|REF!|DIV/0!|VALUE!|NAME\?|NUM!|NULL!)|(Err|Fehler|Er
 _LONG = re.compile(r"-?(\d{16,}|\d\.?\d*[eE]\+?(1[5-9]|[2-9]\d))")
 
 
-def look(path: Path, name: str | None) -> tuple[Sheet, list[Range]]:
-    """Look through the sheet `name` (None: all, as if one); return what is noteworthy, and which cells are merged.
+def inspect(path: Path, name: str | None) -> tuple[Sheet, list[Range]]:
+    """Return the findings of the sheet `name` (None: of all sheets together) and its merged ranges.
 
-    Raises DataError for a sheet whose cells span far more than they fill, and for one that is broken.
+    Raises DataError for a sparse sheet, whose cells span far more than they fill, and for a broken file.
     """
     found, merged = Sheet(), list[Range]()
     try:
         with zipfile.ZipFile(path) as archive, archive.open("content.xml") as handle:
             if markup.has_document_type(handle):
-                raise DataError(
-                    f"{path.name} declares entities, which no spreadsheet program does", "Look at the source"
-                )
+                raise DataError(f"{path.name} declares entities, which no spreadsheet program does", "Check the source")
         with zipfile.ZipFile(path) as archive, archive.open("content.xml") as handle:
             _walk(ET.iterparse(handle, ("start", "end")), name, found, merged)  # noqa: S314 - it has no entities
     except (zipfile.BadZipFile, zlib.error, KeyError, ET.ParseError, ValueError) as error:
@@ -46,7 +44,7 @@ def look(path: Path, name: str | None) -> tuple[Sheet, list[Range]]:
 
 def _walk(events: Iterator[tuple[str, ET.Element]], name: str | None, found: Sheet, merged: list[Range]) -> None:
     inside = False
-    row = column = valued = 0  # the last: how far a row has values, each of which calamine repeats
+    row = column = valued = 0  # `valued`: the width of the row's values, each of which calamine repeats
     for event, element in events:
         if element.tag == f"{_TABLE}table":
             inside = event == "start" and name in (None, element.get(f"{_TABLE}name"))
@@ -74,7 +72,7 @@ def _walk(events: Iterator[tuple[str, ET.Element]], name: str | None, found: She
 
 
 def _note(element: ET.Element, row: int, column: int, found: Sheet, merged: list[Range]) -> bool:
-    # Whether it has a value.
+    # Returns whether the cell has a value.
     if any(int(each.get(f"{_TEXT}c", "1")) > _LONGEST for each in element.iter(f"{_TEXT}s")):
         raise ValueError(f"more than {_LONGEST:,} spaces in a cell")
     kind = element.get(f"{_OFFICE}value-type")

@@ -1,7 +1,7 @@
-"""Which rows of a sheet are names, which are data, and which are titles and notes that people put around them.
+"""Separates the names and data of a sheet from the titles and notes around them.
 
-A sheet is a page: titles above, notes below, cells merged over several rows. What can't be told is asked for, with what
-was seen, rather than guessed. Types of columns belong to `sheet_columns`.
+A sheet is a page: titles above, notes below, cells merged over several rows. Where this is ambiguous, the error shows
+the cells and asks for a declaration. Types of columns belong to `sheet_columns`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from d4c_pipeline.readers import edges
 from d4c_pipeline.readers.sheet_columns import is_value, text
 from d4c_pipeline.readers.sheet_xml import Range, reference
 
-# Notes by number or sign, beside those that `edges` knows.
+# Notes that begin with a number or sign; `edges` recognises others.
 _NUMBERED = re.compile(r"\s*(\*|†|‡|\d+[.)]\s|\(\d+\)\s|\[\d+\]\s)")
-_LOOKED_AT = 30
+_ROWS_ABOVE = 30
 _YEARS = range(1800, 2200)
 
 
@@ -37,10 +37,10 @@ class Table:
 def table(
     rows: Sequence[list[Any]], merged: Sequence[Range], processing: Processing, name: str, report: dict[str, Any]
 ) -> Table:
-    """Return the table in the cells `rows`, of which `merged` are merged; rows without a value are left out.
+    """Return the table in the cells `rows` with the `merged` ranges; rows without a value are dropped.
 
-    `name` is the sheet's for messages. `report` gets what was filled or left out. Raises DataError where names or data
-    can't be told from what is around them: a title or a second row of names, a note below, merged cells in the data.
+    `name`: the sheet's name in messages. `report` gets the filled and dropped rows. Raises DataError for ambiguous
+    names or data: a title, a second row of names, a note below, merged cells in the data.
     """
     body = [at for at, row in enumerate(rows) if any(map(is_value, row))]
     if processing.header:
@@ -48,9 +48,7 @@ def table(
     else:
         at = (body[0] if body else 0) if processing.header_row is None else processing.header_row - 1
         if at >= len(rows):
-            raise DataError(
-                f"{name} has no row {at + 1}", "Correct processing.header_row, or look at what is delivered"
-            )
+            raise DataError(f"{name} has no row {at + 1}", "Correct processing.header_row, or check the file")
         body = [each for each in body if each > at]
         names = _names(rows, at, merged)
         _check_names(rows, at, body, names, merged, processing, name)
@@ -70,7 +68,7 @@ def table(
 def _names(rows: Sequence[list[Any]], at: int, merged: Sequence[Range]) -> list[str]:
     names = ["" if not is_value(cell) else text(cell).strip() for cell in rows[at]]
     for (top, left), (bottom, right) in merged:
-        # A name over two rows, beside names in two rows.
+        # A name that is merged over two rows, beside names in two rows.
         if left == right < len(names) and top < at <= bottom and not names[left] and is_value(rows[top][left]):
             names[left] = text(rows[top][left]).strip()
     return names
@@ -91,9 +89,9 @@ def _check_names(
     if wide:
         (top, left), end = wide[0]
         raise DataError(
-            f"Row {at + 1} of {name} is no row of names: {reference((top, left))}:{reference(end)} is merged"
+            f"Row {at + 1} of {name} is not a row of names: {reference((top, left))}:{reference(end)} is merged"
             f" ({_shown(rows[top][left])})",
-            _ask(rows, body),
+            _remedy(rows, body),
         )
     if processing.header_row is not None:
         return
@@ -103,12 +101,12 @@ def _check_names(
         raise DataError(
             f"Row {at + 1} of {name} names {len(valued) - len(blank)} of {len(valued)} columns"
             f" ({', '.join(map(_shown, seen[:3]))}): it may be a title",
-            _ask(rows, [at, *body]),
+            _remedy(rows, [at, *body]),
         )
     if data := [cell for cell in rows[at] if not _is_name(cell)]:
         raise DataError(
-            f"Row {at + 1} of {name} has {_shown(data[0])} where the name of a column should be",
-            f"Declare processing.header_row: {at + 1} if these are the names, or their names as processing.header",
+            f"Row {at + 1} of {name} has {_shown(data[0])} in place of a column name",
+            f"Declare processing.header_row: {at + 1} if this is the row of names, or the names as processing.header",
         )
     if body and (column := _second_names(rows, body, valued)) is not None:
         raise DataError(
@@ -119,7 +117,7 @@ def _check_names(
 
 
 def _second_names(rows: Sequence[list[Any]], body: list[int], valued: list[int]) -> int | None:
-    # A column with text in the first row where each column that has no text below has text or nothing.
+    # Returns a column with text only in its first row, if every column without text below has text or nothing there.
     def has_no_text(column: int) -> bool:
         cells = (_cell(rows, row, column) for row in body[1:])
         kinds = (isinstance(cell, str) for cell in cells if is_value(cell))
@@ -128,7 +126,7 @@ def _second_names(rows: Sequence[list[Any]], body: list[int], valued: list[int])
     if len(body) < 3:
         return None
     first = {column: cell for column in valued if is_value(cell := _cell(rows, body[0], column))}
-    # Those with text above first: a column of words is told by its second row.
+    # Columns with text in the first row come first: the second row already shows a column of words.
     suspects = [column for column, cell in first.items() if isinstance(cell, str) and has_no_text(column)]
     others = [column for column, cell in first.items() if not isinstance(cell, str)]
     return suspects[0] if suspects and not any(map(has_no_text, others)) else None
@@ -152,17 +150,17 @@ def _without_notes(
     notes = len(body)
     while notes and _is_note(rows, body, notes - 1, width, merged):
         notes -= 1
-    # Where all rows are like this, they are the data.
+    # If all rows look like notes, they are data.
     if 0 < notes < len(body):
         count = len(body) - notes
         raise DataError(
             f"Row {body[notes] + 1} of {name} looks like a note under the table: {_shown(_first(rows[body[notes]]))}",
-            f"Declare processing.footer_rows: {count} to leave it out, 0 if it is data",
+            f"Declare processing.footer_rows: {count} to drop it, 0 if it is data",
         )
     if body and (total := edges.is_total(_texts(rows[body[-1]], width), width)) is not None:
         raise DataError(
             f"Row {body[-1] + 1} of {name} looks like the total of the rows above it: {_shown(total)}",
-            "Declare processing.footer_rows: 1 to leave it out, 0 if it is data",
+            "Declare processing.footer_rows: 1 to drop it, 0 if it is data",
         )
     return body
 
@@ -176,7 +174,7 @@ def _is_note(rows: Sequence[list[Any]], body: list[int], at: int, width: int, me
     apart = at > 0 and body[at] - body[at - 1] > 1
     if width > 2 or spans or apart or _NUMBERED.match(row[filled[0]]):
         return True
-    above = [_texts(rows[number], width) for number in body[max(0, at - _LOOKED_AT) : at + 1]]
+    above = [_texts(rows[number], width) for number in body[max(0, at - _ROWS_ABOVE) : at + 1]]
     return edges.footer(above, width) > 0
 
 
@@ -201,7 +199,7 @@ def _unmerged(
         raise DataError(
             f"{name} has merged cells in its data: {reference((top, left))}:{reference(end)}"
             f" ({_shown(rows[top][left])}){f' and {len(ranges) - 1} more' if len(ranges) > 1 else ''}",
-            "Declare processing.merged: fill to give the value to each cell, or have the publisher unmerge them",
+            "Declare processing.merged: fill to copy the value to each cell, or have the publisher unmerge them",
         )
     limits = Limits.from_environment()
     width = max(map(len, rows), default=0)
@@ -220,8 +218,8 @@ def _unmerged(
     return filled
 
 
-def _ask(rows: Sequence[list[Any]], candidates: list[int]) -> str:
-    # The first of the rows without data in which most cells are filled.
+def _remedy(rows: Sequence[list[Any]], candidates: list[int]) -> str:
+    # Suggests the first row with the most filled cells among the rows that can be names.
     counts = {at: sum(map(is_value, rows[at])) for at in candidates[:20] if all(map(_is_name, rows[at]))}
     best = max(counts, key=lambda at: counts[at], default=None)
     if best is None or counts[best] < 2:
@@ -233,7 +231,7 @@ def _ask(rows: Sequence[list[Any]], candidates: list[int]) -> str:
 def _is_name(cell: Any) -> bool:
     if isinstance(cell, bool | dt.time | dt.timedelta):
         return False
-    # Years and days stand over columns of time series.
+    # Years and dates are names of columns in time series.
     return not isinstance(cell, int | float) or (float(cell).is_integer() and int(cell) in _YEARS)
 
 

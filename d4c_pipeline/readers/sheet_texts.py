@@ -1,6 +1,6 @@
-"""The texts that an XLSX keeps once for all cells: how large they become when each cell gets its own.
+"""Bounds the shared texts of an XLSX, which are stored once and copied to each cell that refers to them.
 
-A text of 20 MB that three thousand cells name is 60 GB to whoever reads the sheet. ECMA-376, part 1, section 18.4.
+A text of 20 MB in three thousand cells takes a reader 60 GB. ECMA-376, part 1, section 18.4.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from d4c_pipeline.readers import bounded
 
 _BLOCK = 1 << 22
 _TEXT = re.compile(rb"<(?:\w+:)?c\b[^>]*\bt=[\"']s[\"'][^>]*>\s*<(?:\w+:)?v[^>]*>\s*(\d+)")
-# With its markup; Excel allows 32,767 characters in a cell.
+# Bytes of a text with its markup; Excel allows 32,767 characters in a cell.
 _LONGEST = 1 << 20
 
 
 def check(archive: zipfile.ZipFile, texts: str, sheet: str, path: Path) -> None:
-    """Raise DataError when the shared texts that a sheet's cells name are more than they may be together.
+    """Raise DataError when the shared texts of all cells of a sheet exceed the limit.
 
-    `texts`, `sheet`: names of the parts; nothing is checked of one that is not there.
+    `texts`, `sheet`: names of the parts; a missing part is not checked.
     """
     there = set(archive.namelist())
     if texts not in there or sheet not in there:
         return
     limits = Limits.from_environment()
     lengths = list(_lengths(archive, texts, path))
-    # Of most workbooks the longest text in each cell that there could be is no matter.
+    # In most workbooks even the longest text in every possible cell is below the limit.
     cells = archive.getinfo(sheet).file_size // len(b"<c t='s'><v>0</v></c>")
     if max(lengths, default=0) * cells <= limits.expansion_from:
         return

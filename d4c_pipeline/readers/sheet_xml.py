@@ -1,8 +1,7 @@
-"""What the XML of an XLSX sheet says that calamine does not hand on: errors, formulas without values, digits, extent.
+"""Finds the parts of an XLSX sheet that calamine drops: errors, formulas without values, digits, extent.
 
-The XML is gone through in blocks of rows, by searches that are much faster than reading it; only a block in which one
-of them finds something is taken apart. What is made of it is decided in `workbook`. The elements are those of ECMA-376,
-part 1, section 18.3.1.
+The XML is searched in blocks of rows, which is much faster than parsing; only blocks with a match are parsed.
+`workbook` decides what to do with the findings. ECMA-376, part 1, section 18.3.1 describes the elements.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ Range: TypeAlias = "tuple[Cell, Cell]"
 _BLOCK = 1 << 22
 _PART_BYTES = 64 << 20
 _ROW_BYTES = 128 << 20  # Excel has 16,384 columns
-# A dense table of so many cells is held in any case; a larger one has to be filled to this share. Of each cell calamine
-# and Python take about 100 bytes.
+# A table of so many cells is always read; a larger table must be filled to this share. calamine and Python take about
+# 100 bytes per cell.
 _CELLS, _FILLED = 4_000_000, 0.02
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?row>)", re.DOTALL)
 _CELL = re.compile(rb"<(?:\w+:)?c\b([^>]*?)(?:/>|>(.*?)</(?:\w+:)?c>)", re.DOTALL)
@@ -42,28 +41,28 @@ _REFERENCE = re.compile(rb"([A-Z]+)(\d+)")
 _CELL_COUNT = re.compile(rb"<(?:\w+:)?c[ />]")
 _WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,})\d""")
 _ROW_NUMBER = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br\s*=\s*["'](\d+)["']""")
-# A row or cell far down: rows may stand in any order, and cells need not be in the row that they name.
+# A row or cell far down: rows may have any order, and cells may refer to another row.
 _FAR = re.compile(rb"""\br\s*=\s*["'][A-Z]*(\d{7,})""")
 _HIDDEN_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\bhidden="(?:1|true)"')
 _COLUMN = re.compile(rb"<(?:\w+:)?col\b([^>]*?)/?>")
-# A formula with nothing behind it; a number of more digits than Excel has.
+# A formula without a value; a zero value; a number with more digits than Excel has; the day 29 February 1900.
 _NO_VALUE = re.compile(
     rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _ZERO_VALUE = re.compile(rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*<(?:\w+:)?v>0</")
 _LONG = re.compile(rb"v>-?(?:\d{16,}|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))")
-_NEVER_WAS = re.compile(rb"v>60(?:\.\d+)?</")
-# Numbers shown with leading zeros: 00000, also of several sections.
+_LEAP_DAY = re.compile(rb"v>60(?:\.\d+)?</")
+# Number formats with leading zeros: 00000, also with several sections.
 _PADDED = re.compile(r'(0{2,})(?:;.*)?|"?(0{2,})"?')
 
 
 @dataclass
 class Sheet:
-    """What is noteworthy in a sheet. `cells` counts those in the XML, `rows` and `columns` span all of them.
+    """The findings of a sheet. `cells` is the number of cells in the XML, `rows` and `columns` are their extent.
 
-    `errors`: cell -> `#N/A`. `formulas`: cells whose value was never calculated -> the formula. `digits`: cells with
-    whole numbers beyond 15 digits -> as written. `padded`: cells that are shown with leading zeros -> to how many
-    digits. `leap_days`: cells that hold Excel's 60th day, 29 February 1900, if their format is that of a date.
+    `errors`: cell -> `#N/A`. `formulas`: cell without a calculated value -> its formula. `digits`: cell with an integer
+    of more than 15 digits -> its text. `padded`: cell shown with leading zeros -> its number of digits. `leap_days`:
+    cells with the number 60, which is 29 February 1900 if their format is a date.
     """
 
     rows: int = 0
@@ -78,11 +77,11 @@ class Sheet:
     leap_days: list[Cell] = field(default_factory=list[Cell])
 
 
-def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
-    """Look through the sheet `name` of the workbook at `path`; for `leap_days` only if that is asked.
+def inspect(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
+    """Return the findings of the sheet `name` of the workbook at `path`, with leap days only if `leap_days`.
 
-    Raises DataError for one whose cells span far more than they fill (a 1.5 kB file may have a cell at XFD1048576, and
-    every reader makes a table of all that is between), and when a part is not where the workbook says.
+    Raises DataError for a sparse sheet (a file of 1.5 kB may have a cell at XFD1048576, and every reader makes a table
+    of all cells up to it), and for a missing part.
     """
     found = Sheet()
     try:
@@ -92,9 +91,9 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
             part, is_dirty, padded = parts.sheet(name, path), parts.is_dirty, _padded_styles(archive, parts, path)
             with archive.open(part) as handle:
                 for block in _blocks(handle):
-                    _look_at(block, found, is_dirty=is_dirty, padded=padded, leap_days=leap_days)
+                    _search(block, found, is_dirty=is_dirty, padded=padded, leap_days=leap_days)
             if _is_sparse(found):
-                # Cells that have nothing but a format don't count.
+                # Cells with a format and no value don't count.
                 found.rows, found.columns, found.cells = _extent(archive, part)
     except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, ValueError, ET.ParseError) as error:
         raise DataError(f"{path.name} can't be read: {error}", "Fetch the vintage again") from error
@@ -103,9 +102,9 @@ def look(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
 
 
 def check_extent(found: Sheet, name: str) -> None:
-    """Raise DataError when the cells of a sheet span far more than they fill, or are more than may be (`model.limits`).
+    """Raise DataError when the cells of a sheet span far more than they fill, or exceed the limit of `model.limits`.
 
-    Readers fill what is between.
+    Readers fill the cells in between.
     """
     limits = Limits.from_environment()
     if found.rows * found.columns > limits.cells and not _is_sparse(found):
@@ -115,8 +114,8 @@ def check_extent(found: Sheet, name: str) -> None:
     if _is_sparse(found):
         raise DataError(
             f"{name} spans {found.rows:,} rows and {found.columns:,} columns, but has values in {found.cells:,} cells:"
-            f" one of them is far from the others (its end is {reference((found.rows - 1, found.columns - 1))})",
-            "Have the publisher delete the rows and columns behind the table and save the workbook again",
+            f" a cell is far from the others (the last cell is {reference((found.rows - 1, found.columns - 1))})",
+            "Have the publisher delete the rows and columns after the table and save the workbook again",
         )
 
 
@@ -131,7 +130,7 @@ def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int, int]:
             for row in _ROW.finditer(block):
                 number, column = dict(_ATTRIBUTE.findall(row[1])).get(b"r", b""), 0
                 for match in _CELL.finditer(row[2] or b""):
-                    # Without a place of its own a cell stands behind the one before, in the row that is named.
+                    # A cell without a reference follows the previous cell in the same row.
                     if place := _REFERENCE.fullmatch(dict(_ATTRIBUTE.findall(match[1])).get(b"r", b"")):
                         number, column = place[2], _column(place[1][:8])
                     column += 1
@@ -142,7 +141,7 @@ def _extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int, int]:
 
 
 def reference(cell: Cell) -> str:
-    """Return the name that a spreadsheet has for the cell: (1, 27) is AB2."""
+    """Return the name of the cell in a spreadsheet: (1, 27) is AB2."""
     row, column = cell
     letters = ""
     column += 1
@@ -153,7 +152,7 @@ def reference(cell: Cell) -> str:
 
 
 def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
-    # Cut behind rows.
+    # Cut after the end of a row.
     rest = b""
     while data := handle.read(_BLOCK):
         data = rest + data
@@ -171,7 +170,7 @@ def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _look_at(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int], leap_days: bool) -> None:
+def _search(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int], leap_days: bool) -> None:
     first = found.rows
     found.cells += block.count(b"<c ") or len(_CELL_COUNT.findall(block))
     at = block.rfind(b"<row")
@@ -190,12 +189,12 @@ def _look_at(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, 
         or (has_formula and is_dirty and _ZERO_VALUE.search(block))
         or _LONG.search(block)
         or any(b's="%b"' % style in block for style in padded)
-        or (leap_days and _NEVER_WAS.search(block))
+        or (leap_days and _LEAP_DAY.search(block))
     ):
-        _take_apart(block, found, first, is_dirty=is_dirty, padded=padded)
+        _parse(block, found, first, is_dirty=is_dirty, padded=padded)
 
 
-def _take_apart(block: bytes, found: Sheet, row: int, *, is_dirty: bool, padded: dict[bytes, int]) -> None:
+def _parse(block: bytes, found: Sheet, row: int, *, is_dirty: bool, padded: dict[bytes, int]) -> None:
     for match in _ROW.finditer(block):
         attributes = dict(_ATTRIBUTE.findall(match[1]))
         row = int(attributes[b"r"]) - 1 if b"r" in attributes else row
@@ -218,7 +217,7 @@ def _note(
     if kind == b"e":
         found.errors[cell] = text or "an error"
     formula = _FORMULA.search(body)
-    # A text that a formula makes may be empty.
+    # A formula may return empty text.
     if formula is not None and kind != b"str" and (not text or (is_dirty and text == "0")):
         found.formulas[cell] = "=" + (formula[1] or b"").decode("utf-8", "replace")
     if kind != b"n" or not text:
@@ -249,7 +248,7 @@ def _column(letters: bytes) -> int:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Of a workbook: its own part parsed, and the targets of its relations by id and by the last word of their type."""
+    """The parts of a workbook: its main part, and the targets of relations by ID and by the last word of the type."""
 
     workbook: ET.Element
     by_id: dict[str, str]
@@ -257,7 +256,7 @@ class _Parts:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether the program that wrote the workbook left calculating to the one that opens it."""
+        """Whether the workbook was written without calculated values, which the opening program calculates."""
         every = (each for each in self.workbook.iter() if _local(each) == "calcPr")
         return any(each.get("fullCalcOnLoad") in ("1", "true") for each in every)
 
@@ -267,7 +266,7 @@ class _Parts:
                 key = next((value for attribute, value in each.attrib.items() if attribute.endswith("}id")), "")
                 if key in self.by_id:
                     return self.by_id[key]
-        raise DataError(f"{path.name} has no sheet {name} where its workbook says", "Fetch the vintage again")
+        raise DataError(f"{path.name} has no part for its sheet {name}", "Fetch the vintage again")
 
 
 def _parts(archive: zipfile.ZipFile, path: Path) -> _Parts:
@@ -290,7 +289,7 @@ def _relations(archive: zipfile.ZipFile, part: str, path: Path) -> tuple[dict[st
 
 
 def _padded_styles(archive: zipfile.ZipFile, parts: _Parts, path: Path) -> dict[bytes, int]:
-    # Index of the style -> digits that a number is filled up to.
+    # Index of the style -> number of digits with leading zeros.
     if (part := parts.by_type.get("styles", "")) not in archive.namelist():
         return {}
     styles = _parsed(archive, part, path)
@@ -308,10 +307,10 @@ def _padded_styles(archive: zipfile.ZipFile, parts: _Parts, path: Path) -> dict[
 def _parsed(archive: zipfile.ZipFile, part: str, path: Path) -> ET.Element:
     with archive.open(part) as handle:
         text = handle.read(_PART_BYTES + 1)
-    bare = text.replace(b"\x00", b"")  # in UTF-16 a zero stands beside each letter
+    bare = text.replace(b"\x00", b"")  # UTF-16 has a zero byte beside each letter
     if len(text) > _PART_BYTES or b"<!DOCTYPE" in bare or b"<!ENTITY" in bare:
         raise DataError(f"{path.name} has a part {part} that no spreadsheet program writes", "Fetch the vintage again")
-    return ET.fromstring(text)  # noqa: S314 - it has no type declaration, hence no entities
+    return ET.fromstring(text)  # noqa: S314 - no document type, hence no entities
 
 
 def _local(element: ET.Element) -> str:

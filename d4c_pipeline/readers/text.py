@@ -1,7 +1,7 @@
-"""Delimited text (CSV, TSV, the data file of a WDS full table): every column read as text, nothing guessed of types.
+"""Reads delimited text (CSV, TSV, the data file of a WDS full table) with every column as text.
 
-It is read in blocks, side by side where it can be cut between rows, so that ten million rows take no more memory than
-ten thousand. Columns with coordinates become geometry in `coordinates`; casting to types belongs to `columns`.
+Text is read in blocks, in parallel where it can be cut between rows, so that ten million rows take no more memory than
+ten thousand. Geometry from coordinates belongs to `coordinates`, casting to `columns`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from d4c_pipeline.readers.until import Until
 from d4c_pipeline.tables.native import Native, with_nulls
 from d4c_pipeline.tables.parallel import in_order
 
-# Measured: blocks of 1 MiB are parsed fastest. A row has to fit into one, so longer ones are tried when it does not.
+# Measured: blocks of 1 MiB are parsed fastest. A row must fit into a block, so larger blocks are tried if it does not.
 _BLOCKS = (1 << 20, 1 << 25, 1 << 29, (1 << 31) - 1)
 _TOO_LONG = "straddl"
-# What is cut off the file at a time, to be parsed beside others, and the last row of each (see `_cut`).
+# Bytes of a cut of the file, which is parsed in parallel with others, and the row appended to each (see `_parsed`).
 _CUT = 8 << 20
 _LAST = b"(the last row of a cut)"
 _REMEDY = "Correct processing.encoding, delimiter or header, or fetch the vintage again"
@@ -44,12 +44,11 @@ _BACKSLASH = b"\\"
 def read(path: Path, processing: Processing, *, threads: int | None = None) -> Native:
     """Read delimited text.
 
-    An empty field and each of `nulls` is null; all else is kept verbatim, but for numbers with declared marks. A row
-    without any value is left out and counted (`empty_rows`). Columns that have neither a name nor a value are left out
-    (`unnamed_columns`). Tab-separated text in which a field begins with a quote that its line does not end is taken as
-    unquoted (the text/tab-separated-values of IANA has no quotes). Raises DataError for text that can't be decoded,
-    rows that are ragged, quotes that are not closed where a field ends, NUL bytes, and for a title, a note or a total
-    that would be read as names or as a row, naming the line.
+    An empty field and each of `nulls` is null; other values are kept verbatim, except numbers with declared marks. Rows
+    without a value are dropped and counted (`empty_rows`). Columns with neither a name nor a value are dropped
+    (`unnamed_columns`). Tab-separated text is read as unquoted if a field begins with a quote that its line does not
+    close (IANA's text/tab-separated-values has no quotes). Raises DataError with the line for undecodable text, ragged
+    rows, quotes that are not closed at the end of a field, NUL bytes, and a title, note or total among names or rows.
     """
     report: dict[str, Any] = {}
     with _explained(path, processing.encoding or "delimited"):
@@ -62,9 +61,9 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     batches = rows if rows is not None else _parse(path, processing, dialect, threads, names)
     batches = _with_values(batches if rows is None else (batch.select(names) for batch in batches), report)
     if set(processing.nulls) - {""}:
-        # Not by Arrow's parser, which would not tell a row of markers from a row of nothing.
+        # After parsing: Arrow's parser would not distinguish a row of markers from an empty row.
         batches = _marked(batches, processing.nulls)
-    # A name that occurs twice is still the source's name of both.
+    # A repeated name is the source's name of both columns.
     fields = [
         pa.field(name, pa.string(), metadata={"source": raw} if raw and raw != name else None)
         for at, (name, raw) in enumerate(zip(dialect.names, dialect.raw, strict=True))
@@ -74,20 +73,20 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
 
 
 def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    # Spreadsheets write rows of nothing but delimiters below the last one. Most batches are told by their first column.
+    # Spreadsheets write rows of delimiters only below the last row. The first column decides most batches.
     for batch in batches:
-        nothing: Any = None
+        empty: Any = None
         for column in batch.columns:
             if not column.null_count:
                 break
             null = column.is_null().to_numpy(zero_copy_only=False)
-            nothing = null if nothing is None else nothing & null
-            if not nothing.any():
+            empty = null if empty is None else empty & null
+            if not empty.any():
                 break
         else:
-            if nothing is not None and (count := int(np.count_nonzero(nothing))):
+            if empty is not None and (count := int(np.count_nonzero(empty))):
                 report["empty_rows"] = report.get("empty_rows", 0) + count
-                yield batch.filter(pa.array(~nothing))
+                yield batch.filter(pa.array(~empty))
                 continue
         yield batch
 
@@ -99,7 +98,7 @@ def _marked(batches: Iterator[pa.RecordBatch], nulls: tuple[str, ...]) -> Iterat
 
 
 def _empty_columns(path: Path, processing: Processing, dialect: Dialect, threads: int | None) -> frozenset[int]:
-    # Which columns without a name have no value either. Where the first rows don't tell, all are read.
+    # The columns with neither a name nor a value. If the first rows don't decide, all rows are read.
     filled = {at for at in dialect.unnamed if any(row[at] for row in dialect.sample if at < len(row))}
     unsure = sorted({*dialect.unnamed} - filled)
     if unsure:
@@ -120,22 +119,22 @@ def _empty_columns(path: Path, processing: Processing, dialect: Dialect, threads
 
 
 class _QuotedError(Exception):
-    """A cut may have fallen between quotes, or a row does not fit into one."""
+    """A cut may be within quotes, or a row does not fit into a cut."""
 
 
 def _parse(
     path: Path, processing: Processing, dialect: Dialect, threads: int | None, names: list[str]
 ) -> Iterator[pa.RecordBatch]:
-    # The columns `names`, not those that are left out.
+    # Yields the columns `names`, without dropped columns.
     options = _options(processing, dialect, names)
     streams = [partial(_stream, path, options, dialect.end, size=size, threads=threads) for size in _BLOCKS]
-    whole = streams[0]
+    uncut = streams[0]
     if dialect.encoding in UTF8 and not dialect.escape:
         marks = _marks(processing, dialect)
         streams.insert(0, partial(_side_by_side, path, options, dialect, marks, threads=threads))
     done = 0
     for stream in streams:
-        if stream is whole:
+        if stream is uncut:
             _check_bytes(path, processing, dialect)
         skip = done
         try:
@@ -156,14 +155,14 @@ def _parse(
 
 
 def _options(processing: Processing, dialect: Dialect, names: list[str]) -> dict[str, Any]:
-    # The first column shows where a cut fell (see `_parsed`).
-    wanted = list(dict.fromkeys((dialect.names[0], *names)))
+    # The first column shows whether a cut is within quotes (see `_parsed`).
+    included = list(dict.fromkeys((dialect.names[0], *names)))
     return {
         "read_options": pyarrow.csv.ReadOptions(
             column_names=list(dialect.names),
             skip_rows=dialect.skipped,
             skip_rows_after_names=0 if processing.header else 1,
-            # Arrow skips a byte order mark of UTF-8 itself, and reads it faster when it need not transcode.
+            # Arrow skips a byte order mark of UTF-8, and reads UTF-8 faster without transcoding.
             encoding="utf8" if dialect.encoding in UTF8 else dialect.encoding,
         ),
         "parse_options": pyarrow.csv.ParseOptions(
@@ -175,7 +174,7 @@ def _options(processing: Processing, dialect: Dialect, names: list[str]) -> dict
         "convert_options": pyarrow.csv.ConvertOptions(
             check_utf8=not dialect.checked,
             column_types=dict.fromkeys(dialect.names, pa.string()),
-            include_columns=wanted,
+            include_columns=included,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
@@ -203,14 +202,14 @@ def _stream(
 def _side_by_side(
     path: Path, options: dict[str, Any], dialect: Dialect, marks: quoting.Marks, *, threads: int | None
 ) -> Iterator[pa.RecordBatch]:
-    # Arrow's own stream parses in one thread. Raises _QuotedError for text that is not cut like this.
+    # Arrow's stream parses in one thread. Raises _QuotedError for text that can't be cut.
     last = b"\n" + _LAST + dialect.delimiter.encode() * (len(dialect.names) - 1) + b"\n"
     yield from in_order(lambda cut: _parsed(cut, last, options, marks), _cut(path, dialect.end), threads)
 
 
 def _cut(path: Path, end: int) -> Iterator[tuple[bool, tuple[bytes, memoryview]]]:
-    # Whether it is the first, and two pieces that together end behind a line.
-    with Until(path, end) as whole, io.BufferedReader(whole, _CUT) as handle:
+    # Yields whether the cut is the first, and two pieces that together end after a line.
+    with Until(path, end) as part, io.BufferedReader(part, _CUT) as handle:
         first, rest = True, b""
         while data := handle.read(_CUT):
             line = data.rfind(b"\n") + 1
@@ -225,28 +224,28 @@ def _cut(path: Path, end: int) -> Iterator[tuple[bool, tuple[bytes, memoryview]]
 def _parsed(
     cut: tuple[bool, tuple[bytes, memoryview]], last: bytes, options: dict[str, Any], marks: quoting.Marks
 ) -> pa.RecordBatch:
-    # A row of our own is put behind. If the cut fell between quotes, it is part of a value: the only way in which what
-    # comes after it could be misread.
+    # The row `last` is appended. If the cut is within quotes, that row becomes part of a value. No other cut can cause
+    # misread rows after it.
     first, pieces = cut
     text = b"".join((*pieces, last))
-    whole = options["read_options"]
+    declared = options["read_options"]
     reading = pyarrow.csv.ReadOptions(
         use_threads=False,
         block_size=_BLOCKS[0],
-        column_names=whole.column_names,
-        encoding=whole.encoding,
-        skip_rows=whole.skip_rows if first else 0,
-        skip_rows_after_names=whole.skip_rows_after_names if first else 0,
+        column_names=declared.column_names,
+        encoding=declared.encoding,
+        skip_rows=declared.skip_rows if first else 0,
+        skip_rows_after_names=declared.skip_rows_after_names if first else 0,
     )
     try:
         table = pyarrow.csv.read_csv(pa.BufferReader(text), **{**options, "read_options": reading})
     except pa.ArrowInvalid as error:
-        # What is wrong, or that nothing is, comes out where it is not cut.
+        # Reading without cuts finds the error, if there is one.
         raise _QuotedError from error
-    # In the first, a row of the file shows that the names were in it too.
+    # In the first cut, a row of the file shows that the names are complete.
     if table.num_rows <= first or table.column(0)[-1].as_py() != _LAST.decode():
         raise _QuotedError
-    # Its own row, and an empty line before it.
+    # The appended row, and the empty line before it.
     rows = table.num_rows + reading.skip_rows + reading.skip_rows_after_names + text[: -len(last)].endswith(b"\n")
     if not _is_sound(text, table, marks, rows):
         raise _QuotedError
@@ -255,7 +254,7 @@ def _parsed(
 
 
 def _is_sound(text: bytes, table: pa.Table, marks: quoting.Marks, rows: int) -> bool:
-    # Whether there is no NUL in it, and no quote that is wrong. Counting tells that of most texts, and costs a tenth.
+    # Whether the text has neither a NUL nor a wrong quote. Counting decides most texts, at a tenth of the cost.
     if b"\0" in text:
         return False
     if not marks.quote or marks.quote not in text:
@@ -264,13 +263,13 @@ def _is_sound(text: bytes, table: pa.Table, marks: quoting.Marks, rows: int) -> 
 
 
 def _check_bytes(path: Path, processing: Processing, dialect: Dialect) -> None:
-    # What `_is_sound` finds, for all of the file, told by its line.
+    # The checks of `_is_sound` for the complete file, with the line of an error.
     with _explained(path, dialect.encoding):
         offset = 0
         for block in dialect.blocks(path, _CUT):
             if (at := block.find(0)) >= 0:
                 raise DataError(
-                    f"Line {dialect.line(path, offset + at)} of {path.name} has a NUL byte, which no text has",
+                    f"Line {dialect.line(path, offset + at)} of {path.name} has a NUL byte, which text can't have",
                     "Fetch the vintage again, declare processing.encoding (utf-16-le), or have the publisher repair it",
                 )
             offset += len(block)
@@ -281,20 +280,20 @@ def _check_bytes(path: Path, processing: Processing, dialect: Dialect) -> None:
 
 
 def _misquoted(path: Path, dialect: Dialect, marks: quoting.Marks, found: quoting.Problem) -> DataError:
-    # Remedies that were tried on this file.
-    opened, seen = dialect.line(path, found.start), dialect.line(path, found.end)
-    where = "" if opened == seen else f" (line {seen})"
+    # The remedies are tested on this file.
+    opened, found_in = dialect.line(path, found.start), dialect.line(path, found.end)
+    where = "" if opened == found_in else f" (line {found_in})"
 
     def agrees(other: quoting.Marks) -> bool:
         return quoting.problem(dialect.blocks(path, _CUT), other) is None
 
     remedies: list[str] = []
     if agrees(replace(marks, escape=_BACKSLASH)):
-        remedies.append("declare processing.escape: '\\', by which all quotes agree")
+        remedies.append("declare processing.escape: '\\', with which all quotes are valid")
     if found.what == quoting.ROWS and agrees(replace(marks, suspicious=False)):
-        remedies.append(f"declare processing.quote: '{dialect.quote}' if the value is right")
+        remedies.append(f"declare processing.quote: '{dialect.quote}' if the value is correct")
     if dialect.is_rectangular(path):
-        remedies.append("declare processing.quote: '' to take quotes for plain text")
+        remedies.append("declare processing.quote: '' to read quotes as plain text")
     remedies.append(f"have the publisher repair line {opened}")
     remedy = ", or ".join(remedies)
     return DataError(
@@ -303,7 +302,7 @@ def _misquoted(path: Path, dialect: Dialect, marks: quoting.Marks, found: quotin
 
 
 def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-    # Row by row: several times slower, which is why it has to be asked for.
+    # Row by row: several times slower, so the dataset must declare it.
     width = len(dialect.names)
     schema = pa.schema([(name, pa.string()) for name in dialect.names])
     report["padded_rows"] = 0
@@ -322,7 +321,7 @@ def _padded(path: Path, processing: Processing, dialect: Dialect, report: dict[s
 
 
 def _refusal(path: Path, processing: Processing, dialect: Dialect, error: Exception) -> DataError:
-    # Arrow reads in parallel and does not know the line; on this way there is time to look for it.
+    # Arrow reads in parallel and does not report the line, so the file is read again for the message.
     if "columns, got" in str(error):
         with _explained(path, dialect.encoding):
             for line, row in dialect.rows(path, names=not processing.header):
@@ -342,8 +341,8 @@ def _ragged(path: Path, line: int, expected: int, actual: int) -> DataError:
 
 
 def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
-    said = " ".join(str(error).split())[:300]
-    return DataError(f"{path.name} can't be read as {encoding} text: {said}", _REMEDY)
+    message = " ".join(str(error).split())[:300]
+    return DataError(f"{path.name} can't be read as {encoding} text: {message}", _REMEDY)
 
 
 @contextmanager

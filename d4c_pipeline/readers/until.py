@@ -1,4 +1,4 @@
-"""The beginning of a file as a file: text readers stop where rows end, before notes and totals."""
+"""Presents the beginning of a file as a file: text readers stop after the last row, before notes and totals."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 class Until(io.RawIOBase):
-    """The first `end` bytes of a file, as a file of its own."""
+    """The first `end` bytes of a file as a file."""
 
     def __init__(self, path: Path, end: int) -> None:
-        """Open it. Raises OSError when that can't be."""
+        """Open the file at `path`. Raises OSError when it can't be opened."""
         self._handle = path.open("rb", buffering=0)
         self._left = end
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer`; return how many bytes there were, 0 at the end."""
+        """Fill `buffer`; return the number of bytes read, 0 at the end."""
         view = memoryview(buffer)[: self._left]
         count = self._handle.readinto(view) if len(view) else 0
         self._left -= count or 0

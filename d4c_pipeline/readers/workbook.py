@@ -1,7 +1,7 @@
-"""Workbooks (XLSX, XLSM, XLSB, XLS, ODS) through calamine: one sheet as a table with the types that its cells have.
+"""Reads a sheet of a workbook (XLSX, XLSM, XLSB, XLS, ODS) through calamine as a table with the types of its cells.
 
-The sheet is held in memory, which its format bounds (1,048,576 rows in XLSX). What calamine does not hand on is found
-by `sheet_xml`, which rows are data by `sheet_table`, what a column becomes by `sheet_columns`.
+The sheet is held in memory, which its format bounds (1,048,576 rows in XLSX). Findings that calamine drops belong to
+`sheet_xml`, `sheet_ods` and `sheet_biff`, choosing rows to `sheet_table`, types of columns to `sheet_columns`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -49,24 +49,24 @@ _ODS_DURATION = re.compile(r"(-?)PT(\d+)H(\d+)M(\d+)(?:[.,](\d+))?S")
 
 
 def kind(path: Path) -> Kind:
-    """Return what the file is by its bytes, whatever its name says; `text` for delimited text under another name.
+    """Return the kind of the file by its bytes, whatever its suffix; `text` for delimited text.
 
-    Raises DataError for a page or XML under the name of a workbook, and for what is none.
+    Raises DataError for HTML or XML with the suffix of a workbook, and for other files that are not workbooks.
     """
     with path.open("rb") as handle:
         head = handle.read(4096)
     if head.startswith(magic.OLE):
-        # An XLSX with a password is a stream of this name within such a container.
+        # An XLSX with a password is a stream of this name in an OLE container.
         with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
             if view.find(_ENCRYPTED) >= 0:
-                raise DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
+                raise DataError(f"{path.name} is encrypted with a password", "Ask the publisher for an unencrypted one")
         return "xls"
     if head.startswith(magic.ZIP):
         return _packed(path)
     if b"urn:schemas-microsoft-com:office:spreadsheet" in head or head.lstrip().startswith(b"<"):
         raise DataError(
-            f"{path.name} is XML or a page under the name of a workbook, as some programs export it",
-            "Open it in a spreadsheet program and save it as XLSX, or have the publisher do so",
+            f"{path.name} is XML or HTML with the suffix of a workbook, as some programs export it",
+            "Open the file in a spreadsheet program and save it as XLSX, or have the publisher do so",
         )
     if b"\x00" in head:
         raise DataError(f"{path.name} is not a workbook", _AGAIN)
@@ -74,14 +74,14 @@ def kind(path: Path) -> Kind:
 
 
 def sheets(path: Path, processing: Processing) -> list[str]:
-    """Return which sheets of the workbook to read: the declared ones (`processing.layer`) or the only one with rows.
+    """Return the sheets of the workbook to read: the declared sheets (`processing.layer`) or the only sheet with rows.
 
-    Hidden sheets are read when they are declared. Raises DataError for a broken or encrypted workbook, no such sheet,
-    or several that are not to be appended.
+    Hidden sheets are read if declared. Raises DataError for a broken or encrypted workbook, and for no matching sheet
+    or several sheets without `append`.
     """
     form = kind(path)
     if form == "ods":
-        sheet_ods.look(path, None)  # calamine makes tables of all sheets at once
+        sheet_ods.inspect(path, None)  # calamine makes tables of all sheets at once
     elif form == "xls":
         sheet_biff.check(path)
     with _opened(path) as book:
@@ -90,24 +90,24 @@ def sheets(path: Path, processing: Processing) -> list[str]:
         names = [each.name for each in known]
         if processing.layer is None and len(names) > 1:
             shown = [each.name for each in known if each.visible == calamine.SheetVisibleEnum.Visible]
-            # A workbook is made with three sheets, of which people fill one.
+            # Programs create a workbook with three sheets, of which people fill one.
             names = [name for name in shown if _has_rows(book, path, name)] or shown or names
     return chosen(names, processing.layer, several=processing.append, path=path, what="sheet")
 
 
 def read(path: Path, processing: Processing, sheet: str) -> Native:
-    """Read one sheet: names in the first row that is not empty (or in `header_row`), rows without a value left out.
+    """Read a sheet: names are in the first row that is not empty (or in `header_row`); empty rows are dropped.
 
-    A column of whole numbers is int64, of numbers float64, of dates date32, of moments timestamp[us], of true and false
-    boolean; any other is text, in which a number stands as Excel shows it without format (but with its leading zeros),
-    a date in ISO 8601 and a duration in hours. Empty cells and `nulls` are null. The report tells what is hidden.
-    Raises DataError for cells with an error that is not one of `nulls`, for formulas whose value was never calculated,
-    for rounded identifiers, and where names or data can't be told from what is around them.
+    A column of integers is int64, of numbers float64, of dates date32, of moments timestamp[us], of true and false
+    boolean. Any other column is text: numbers as Excel shows them without a format (but with leading zeros), dates in
+    ISO 8601, durations in hours. Empty cells and `nulls` are null. The report has hidden sheets, rows and columns.
+    Raises DataError for cells with an error that is not in `nulls`, formulas without a calculated value, rounded
+    identifiers, and ambiguous names or data.
     """
     name = f"Sheet {sheet} of {path.name}"
     report: dict[str, Any] = {"sheet": sheet}
     form = kind(path)
-    known, spans = _looked_at(path, form, sheet)
+    known, spans = _inspected(path, form, sheet)
     with _opened(path) as book:
         opened = book.get_sheet_by_name(sheet)
         merged = opened.merged_cell_ranges or spans
@@ -132,13 +132,13 @@ def read(path: Path, processing: Processing, sheet: str) -> Native:
     return Native(name, table.schema, with_plain_numbers(batches(), processing), None, len(found.rows), report)
 
 
-def _looked_at(path: Path, form: Kind, sheet: str) -> tuple[Sheet, list[Range]]:
-    # What calamine does not hand on; of XLSB nothing is known.
+def _inspected(path: Path, form: Kind, sheet: str) -> tuple[Sheet, list[Range]]:
+    # Findings that calamine drops; XLSB is not inspected.
     if form == "xlsx":
-        return sheet_xml.look(path, sheet), []
+        return sheet_xml.inspect(path, sheet), []
     if form == "ods":
-        return sheet_ods.look(path, sheet)
-    return (sheet_biff.look(path, sheet) if form == "xls" else Sheet()), []
+        return sheet_ods.inspect(path, sheet)
+    return (sheet_biff.inspect(path, sheet) if form == "xls" else Sheet()), []
 
 
 def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report: dict[str, Any]) -> pa.Table:
@@ -162,7 +162,7 @@ def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report
 
 
 def _put(rows: list[list[Any]], known: Sheet) -> None:
-    # What the XML tells and calamine does not, in place of what calamine made of it.
+    # Replaces calamine's values by the findings of the XML.
     for (row, column), written in known.digits.items():
         digits = written.lstrip("-")
         if digits.isdigit() and _is_there(rows, row, column) and isinstance(rows[row][column], int | float):
@@ -174,11 +174,11 @@ def _put(rows: list[list[Any]], known: Sheet) -> None:
             and cell == int(cell) >= 0
         ):
             rows[row][column] = f"{int(cell):0{width}}"
-    # calamine makes nothing of these, and a row of nothing would be left out.
-    for (row, column), said in (*known.errors.items(), *known.formulas.items()):
+    # calamine returns these cells as empty, and an empty row would be dropped.
+    for (row, column), content in (*known.errors.items(), *known.formulas.items()):
         rows.extend([] for _ in range(row + 1 - len(rows)))
         rows[row].extend("" for _ in range(column + 1 - len(rows[row])))
-        rows[row][column] = said
+        rows[row][column] = content
 
 
 def _is_there(rows: Sequence[list[Any]], row: int, column: int) -> bool:
@@ -190,12 +190,12 @@ def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing,
     inside = range(len(found.names))
 
     def of_data(cells: dict[Cell, str]) -> list[tuple[Cell, str]]:
-        return [(cell, said) for cell, said in sorted(cells.items()) if cell[0] in data and cell[1] in inside]
+        return [(cell, content) for cell, content in sorted(cells.items()) if cell[0] in data and cell[1] in inside]
 
     if formulas := of_data(known.formulas):
         cell, formula = formulas[0]
         raise DataError(
-            f"{name} has {len(formulas)} cells with a formula whose value was never calculated, such as"
+            f"{name} has {len(formulas)} cells with a formula without a calculated value, such as"
             f" {reference(cell)} ({formula[:60]})",
             "Open the workbook in a spreadsheet program and save it, or have the publisher do so",
         )
@@ -214,12 +214,12 @@ def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing,
 
 
 def _check_leap_days(table: pa.Table, found: sheet_table.Table, path: Path, sheet: str) -> None:
-    # The 60th day of Excel's calendar is 29 February 1900, of which calamine makes the 28th.
+    # The 60th day of Excel's calendar is 29 February 1900, which calamine returns as the 28th.
     dates = [each.cast(pa.date32(), safe=False) for each in table.columns if pa.types.is_temporal(each.type)]
     if not any(pc.any(pc.equal(each, pa.scalar(_DAY_BEFORE))).as_py() for each in dates):
         return
     rows = dict(zip(found.numbers, found.rows, strict=True))
-    for row, column in sheet_xml.look(path, sheet, leap_days=True).leap_days:
+    for row, column in sheet_xml.inspect(path, sheet, leap_days=True).leap_days:
         if row in rows and isinstance(rows[row][column], dt.date):
             raise DataError(
                 f"Sheet {sheet} of {path.name} has 29 February 1900 in cell {reference((row, column))}, a day that only"
@@ -246,7 +246,7 @@ def _nulls_of(column: str, processing: Processing) -> tuple[str, ...]:
 
 
 def _hours(cell: Any) -> Any:
-    # A duration is text to calamine in ODS.
+    # calamine returns a duration in ODS as text.
     if isinstance(cell, str) and (match := _ODS_DURATION.fullmatch(cell)):
         sign, hours, minutes, seconds, fraction = match.groups()
         fraction = (fraction or "").rstrip("0")
@@ -255,18 +255,18 @@ def _hours(cell: Any) -> Any:
 
 
 def _has_rows(book: calamine.CalamineWorkbook, path: Path, name: str) -> bool:
-    # Of an XLSX, calamine would make a table of all that is spanned.
+    # For an XLSX, calamine would make a table of the complete extent.
     if kind(path) == "xlsx":
         try:
-            if not sheet_xml.look(path, name).cells:
+            if not sheet_xml.inspect(path, name).cells:
                 return False
         except DataError:
-            return True  # it is said when the sheet is read
+            return True  # reading the sheet raises the error
     return book.get_sheet_by_name(name).height > 0
 
 
 def _packed(path: Path) -> Kind:
-    check_size(path)  # before anything of it is read: its parts are unpacked into memory
+    check_size(path)  # first, since reading unpacks parts into memory
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -278,7 +278,7 @@ def _packed(path: Path) -> Kind:
         return "ods"
     if "_rels/.rels" in names and any(name.endswith("workbook.xml") for name in names):
         return "xlsx"
-    raise DataError(f"{path.name} is a zip file, but no workbook", "Look at what the source delivers")
+    raise DataError(f"{path.name} is a zip file, but not a workbook", "Check what the source delivers")
 
 
 @contextmanager
@@ -287,7 +287,7 @@ def _opened(path: Path) -> Generator[calamine.CalamineWorkbook]:
         if path.suffix.lower() in _SUFFIXES.get(kind(path), ()):
             book = calamine.CalamineWorkbook.from_path(str(path))
         else:
-            # By its bytes.
+            # calamine recognises the kind by the bytes.
             with path.open("rb") as handle:
                 book = calamine.CalamineWorkbook.from_filelike(handle)
         try:
@@ -297,7 +297,7 @@ def _opened(path: Path) -> Generator[calamine.CalamineWorkbook]:
     except (calamine.CalamineError, OSError) as error:
         raise _broken(path, error) from error
     except BaseException as error:
-        # What calamine's Rust raises where it has a mistake of its own, as at dates before any calendar.
+        # A panic in calamine's Rust code, such as for dates before any calendar.
         if type(error).__name__ == "PanicException":
             raise _broken(path, error) from error
         raise
@@ -305,5 +305,5 @@ def _opened(path: Path) -> Generator[calamine.CalamineWorkbook]:
 
 def _broken(path: Path, error: BaseException) -> DataError:
     if isinstance(error, calamine.PasswordError):
-        return DataError(f"{path.name} is encrypted with a password", "Ask the publisher for one that is not")
+        return DataError(f"{path.name} is encrypted with a password", "Ask the publisher for an unencrypted one")
     return DataError(f"{path.name} can't be read: {' '.join(str(error).split())[:300]}", _AGAIN)

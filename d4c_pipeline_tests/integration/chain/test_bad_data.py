@@ -77,14 +77,14 @@ FAULTS: dict[str, tuple[Make, dict[str, Any], str, str]] = {
         lambda folder: ("places.zip", shapefile(folder)[1][:600] + b"\0" * 200 + shapefile(folder)[1][800:]),
         {}, "places.zip is a broken zip", "Fetch it again",
     ),
-    "an empty layer": (lambda folder: geopackage(folder, slice(0)), {}, "places.gpkg has no rows", "what the source"),
-    "an empty collection": (lambda _: collection(features=[]), {}, "places.geojson has no", "what the source"),
+    "an empty layer": (lambda folder: geopackage(folder, slice(0)), {}, "places.gpkg has no rows", "Check what"),
+    "an empty collection": (lambda _: collection(features=[]), {}, "places.geojson has no", "Check what"),
     "no such layer": (
         geopackage, {"layer": "lakes"}, "places.gpkg has no layer lakes; it has places", "Correct processing.layer",
     ),
     "two layers": (
         lambda folder: geopackage(folder, layers=("places", "roads")),
-        {}, "places.gpkg has 2 layers: places, roads", "Declare the one to read",
+        {}, "places.gpkg has 2 layers: places, roads", "Declare the layer to read",
     ),
     "a wrong encoding": (
         lambda folder: shapefile(folder, encoding="cp1252"),
@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Make, dict[str, Any], str, str]] = {
     ),
     "no CRS": (
         lambda folder: shapefile(folder, without=".prj"),
-        {}, "places.shp does not say its coordinate reference system", "Declare processing.crs",
+        {}, "places.shp does not state its coordinate reference system", "Declare processing.crs",
     ),
     "an unknown CRS": (
         lambda folder: shapefile(folder, without=".prj"), {"crs": "EPSG:999999"}, "EPSG:999999", "[Dd]eclare",

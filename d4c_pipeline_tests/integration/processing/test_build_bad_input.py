@@ -63,11 +63,11 @@ def test_without_prj_the_crs_must_be_declared(declare: Declare, shapefile: Path,
     shapefile.with_suffix(".prj").unlink()
     parts = list(shapefile.parent.iterdir())
     refused(
-        declare(), parts, tmp_path / "out", r"does not say its coordinate reference system\. Declare processing\.crs"
+        declare(), parts, tmp_path / "out", r"does not state its coordinate reference system\. Declare processing\.crs"
     )
     done = build(declare(crs="EPSG:4269"), VINTAGE, parts, tmp_path / "out")
     assert done.summary.report["source_crs"] == "EPSG:4269"
-    refused(declare(crs="EPSG:0"), parts, tmp_path / "out", "is not known: EPSG:0")
+    refused(declare(crs="EPSG:0"), parts, tmp_path / "out", "is unknown: EPSG:0")
 
 
 def test_a_wrong_crs_is_overridden_only_when_asked(declare: Declare, shapefile: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_truncated_geopackage(declare: Declare, fixtures: Path, tmp_path: Path
         ),
         ("a.csv", b"x,y\n45,-95\n", "no longitude and latitude"),
         ("a.csv", b"a,b\n45,-75\n", "no column x for coordinates. Declare one of a, b"),
-        ("a.pdf", b"%PDF", "No file is of a known kind for a vector among a.pdf"),
+        ("a.pdf", b"%PDF", "No file has a known format for a vector among a.pdf"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(
@@ -148,7 +148,7 @@ def test_layers_are_chosen_or_named(declare: Declare, tmp_path: Path) -> None:
         geopandas.GeoDataFrame({"n": [1]}, geometry=shapely.points([place], 45.0), crs=4326).to_file(
             native, layer=layer
         )
-    refused(declare(), [native], tmp_path / "out", "has 2 layers: roads, rivers. Declare the one to read")
+    refused(declare(), [native], tmp_path / "out", "has 2 layers: roads, rivers. Declare the layer to read")
     refused(declare(layer="lakes"), [native], tmp_path / "out", "has no layer lakes; it has roads, rivers")
     assert build(declare(layer="rivers"), VINTAGE, [native], tmp_path / "out").summary.bounds == (-76, 45, -76, 45)
 
@@ -168,8 +168,8 @@ def test_several_files_are_named_and_a_glob_chooses(declare: Declare, fixtures: 
     ("processing", "message"),
     [
         ({"key": ["nothing"]}, "Key column nothing is not among the columns: a, b"),
-        ({"columns": {"c": {"source": "C"}}}, r"Declared column c \(source C\) is not there; there are A, b"),
-        ({"columns": {"x": {"source": "A"}, "y": {"source": "A"}}}, "Columns x and y are both declared to be A"),
+        ({"columns": {"c": {"source": "C"}}}, r"Declared column c \(source C\) is missing; the columns are A, b"),
+        ({"columns": {"x": {"source": "A"}, "y": {"source": "A"}}}, "Columns x and y both have the source A"),
         ({"columns": {"b": {"type": "integer"}}}, "Column b .* integer: 'two'"),
         ({"encoding": "klingon"}, "not an encoding"),
         ({"sql": "missing.sql"}, "missing.sql is not in the dataset's folder"),
@@ -332,7 +332,7 @@ def test_a_text_column_of_more_than_two_gigabytes(declare: Declare, tmp_path: Pa
     # The data are written whole, in groups of 128 MiB; the profile of such texts wants more than it may have.
     assert written == "22000 17 22000"
     assert told.startswith("Profiling data.parquet needs more memory than DuckDB may use: Out of Memory Error")
-    assert told.endswith("Raise the memory limit or make room on the disk.")
+    assert told.endswith("Raise the memory limit or free disk space.")
     # The groups being written and what the allocator keeps, 2,900 as a rule; the column twice would be 4,200 alone.
     assert int(peak) < 4_000
     # What the allocator kept was given back before DuckDB began: 400 as a rule (1,203 once, beside nine

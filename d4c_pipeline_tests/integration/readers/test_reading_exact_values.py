@@ -306,7 +306,7 @@ def test_messages_of_gdal_are_recorded_in_every_thread_and_judged(tmp_path: Path
     for level, text in ((2, b"Value 'n/a' of field a.n parsed incompletely to integer 0."), (3, b"Something broke")):
         with listener.hearing():
             library.CPLError(level, 1, text)
-        with pytest.raises(DataError, match=f"a.gml is not read right: GDAL says: {text.decode()}"):
+        with pytest.raises(DataError, match=f"a.gml is not read correctly. GDAL reports: {text.decode()}"):
             listener.judge({})
         listener.messages.clear()
 

@@ -109,14 +109,14 @@ def test_edges_on_the_sphere_are_reported(tmp_path: Path) -> None:
 
 def test_a_parquet_type_without_a_system_requires_a_declared_crs(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "srid:0")
-    with pytest.raises(DataError, match=r"does not say the coordinate reference system.*Declare processing\.crs"):
+    with pytest.raises(DataError, match=r"does not state the coordinate reference system.*Declare processing\.crs"):
         read(path)
     assert read(path, crs="EPSG:3347")[1] == "EPSG:3347"
 
 
 def test_a_reference_to_a_missing_system_is_refused(tmp_path: Path) -> None:
     path = with_own_type(tmp_path / "a.parquet", "projjson:my_crs")
-    with pytest.raises(DataError, match="does not say the coordinate reference system"):
+    with pytest.raises(DataError, match="does not state the coordinate reference system"):
         read(path)
     assert read(path, crs="EPSG:3347")[1] == "EPSG:3347"
 
@@ -137,7 +137,7 @@ def test_arrows_type_without_a_system_is_not_read_as_longitude_and_latitude(tmp_
         metadata = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": extension}
         schema = pa.schema([PLAIN.schema.field(0), pa.field("geometry", pa.binary(), metadata=metadata)])
         pq.write_table(PLAIN.cast(schema), tmp_path / f"{number}.parquet")
-    with pytest.raises(DataError, match="does not say the coordinate reference system of geometry"):
+    with pytest.raises(DataError, match="does not state the coordinate reference system of geometry"):
         read(tmp_path / "0.parquet")
     assert read(tmp_path / "1.parquet")[1] == "EPSG:3347"
 
@@ -153,7 +153,7 @@ def test_geo_metadata_and_the_columns_type_must_not_contradict_each_other(tmp_pa
 
 def test_wkb_without_metadata(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", PLAIN)
-    with pytest.raises(DataError, match=r"geometry may be it\. Declare processing\.geometry_column: geometry and"):
+    with pytest.raises(DataError, match=r"may be geometry\. Declare processing\.geometry_column: geometry and"):
         read(path)
     assert read(path, geometry_column="geometry", crs="EPSG:3347")[:3] == (["n"], "EPSG:3347", ["POINT (-75 45)"])
     assert read(path, crs="EPSG:3347")[3] == {"geometry_column": "geometry"}
@@ -171,7 +171,7 @@ def test_bytes_declared_as_text_and_the_remedy(tmp_path: Path) -> None:
 def test_the_reference_system_within_the_geometries_must_not_contradict_the_files(tmp_path: Path) -> None:
     wkb = shapely.to_wkb(shapely.set_srid(PLACE, 3347), include_srid=True)
     path = write(tmp_path / "a.parquet", pa.table({"geometry": pa.array([None, wkb], pa.binary())}))
-    with pytest.raises(DataError, match=r"say SRID=3347, but the data's .* is EPSG:4326\. Declare .* override_crs"):
+    with pytest.raises(DataError, match=r"have SRID=3347, but the data's .* is EPSG:4326\. Declare .* override_crs"):
         read(path, geometry_column="geometry", crs="EPSG:4326")
     assert read(path, geometry_column="geometry", crs="EPSG:3347")[2] == [None, "POINT (-75 45)"]
     assert read(path, geometry_column="geometry", crs="EPSG:3978", override_crs=True)[1] == "EPSG:3978"
@@ -179,13 +179,13 @@ def test_the_reference_system_within_the_geometries_must_not_contradict_the_file
 
 def test_bytes_that_are_not_wkb_are_not_read_as_geometry(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", pa.table({"n": [1], "shape": pa.array([b"\x89PNG...."])}))
-    with pytest.raises(DataError, match=r"which column is its geometry; it has n, shape"):
+    with pytest.raises(DataError, match=r"does not state its geometry column; it has n, shape"):
         read(path, crs="EPSG:4326")
 
 
 def test_several_candidates_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", PLAIN.append_column("geom", WKB))
-    with pytest.raises(DataError, match=r"geometry and geom may be it"):
+    with pytest.raises(DataError, match=r"may be geometry or geom"):
         read(path, crs="EPSG:4326")
 
 

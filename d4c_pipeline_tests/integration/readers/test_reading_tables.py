@@ -321,7 +321,7 @@ def test_json_rows_keep_types_and_nesting(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[{"a": 1}, 2]', "has a value that is no object: 2"),
+        ('[{"a": 1}, 2]', "has a value that is not an object: 2"),
         ('[{"a": 1}, {"a":', "rows.json can't be read as JSON"),
         ('[{"a": 1}, {"a": "\udce9"}]', "rows.json can't be read as JSON"),
         ("[]", "rows.json has no rows"),

@@ -1,4 +1,4 @@
-"""Which files of a delivery are read, whatever it was packed in."""
+"""The files of a delivery to read, for each kind of archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Markers for "no value" in columns of text, numbers, dates: the same value is null, however a format has it."""
+"""Markers for "no value" in columns of text, numbers, dates: the same value is null in every format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_marker_is_null_in_columns_of_any_type(values: Any, kind: Any, markers
 
 
 @pytest.mark.parametrize("kind", ["integer", "float"])
-def test_of_a_declared_number_the_marker_is_null_however_it_is_written(kind: str) -> None:
+def test_a_marker_of_a_declared_number_is_null_in_every_notation(kind: str) -> None:
     declared = {"kind": "table", "nulls": [-9999], "columns": {"pop": {"type": kind, "nulls": ["-1.0"]}}}
     planned = plan(pa.schema([("pop", pa.string()), ("t", pa.string())]), TableProcessing.model_validate(declared))
     batch = pa.RecordBatch.from_pydict({"pop": ["5", "-9999.00", "-9999", " -1 "], "t": ["-9999.00"] * 4})

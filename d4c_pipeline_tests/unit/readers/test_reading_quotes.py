@@ -1,4 +1,4 @@
-"""Quotes of delimited text: what is well-formed has the rows that Python reads, the rest is refused by its line."""
+"""Quotes of delimited text: well-formed text has the rows that Python reads, other text is an error with its line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shops(changed: str, *, count: int = 2000, at: int = 500, encoding: str = "ut
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('500,500,"Shop 500', r"opens in line 501 of a\.csv"),  # never closed: 1,500 rows were in one value
         ('500,500,"Shop "the best" 500"', r"opens in line 501 of a\.csv is closed before text"),
@@ -42,12 +42,12 @@ def shops(changed: str, *, count: int = 2000, at: int = 500, encoding: str = "ut
         ('500,500,""Shop 500', r"opens in line 501 of a\.csv is closed before text"),
     ],
 )
-def test_a_quote_that_is_wrong_is_refused_by_its_line(tmp_path: Path, line: str, said: str, encoding: str) -> None:
+def test_a_quote_that_is_wrong_is_refused_by_its_line(tmp_path: Path, line: str, message: str, encoding: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(shops(line, encoding=encoding))
-    with pytest.raises(DataError, match=said) as refusal:
+    with pytest.raises(DataError, match=message) as refusal:
         read(path, **({"encoding": encoding} if encoding == "cp1252" else {}))
-    # The remedy was tried: as plain text, all rows are there.
+    # The remedy works: as plain text, all rows are read.
     assert "processing.quote: ''" in refusal.value.remedy
     found = read(path, quote="")
     assert (len(found), found[499]["name"]) == (2000, line.split(",")[2])
@@ -60,7 +60,7 @@ def test_a_quote_that_another_row_closes_is_refused(tmp_path: Path) -> None:
         DataError, match=r"line 501 of a\.csv is closed only after lines that look like rows \(line 901\)"
     ):
         read(tmp_path / "a.csv")
-    # Another quoted value further down is no end of it.
+    # A later quoted value does not close it.
     (tmp_path / "a.csv").write_bytes(rows.replace(b'900,900,Shop 5"', b'900,900,"Shop, 900"'))
     with pytest.raises(DataError, match=r"line 501 of a\.csv is still open where another opens \(line 901\)"):
         read(tmp_path / "a.csv")

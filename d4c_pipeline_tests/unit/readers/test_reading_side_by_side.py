@@ -1,4 +1,4 @@
-"""Delimited text that is cut and parsed side by side: the same rows as in one piece, whatever stands between quotes."""
+"""Delimited text that is cut and parsed in parallel: the same rows as without cuts, whatever the quoted values."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_ragged_line_far_behind_is_refused_by_its_number(tmp_path: Path) -> No
 
 def test_text_is_cut_only_where_bytes_say_where_lines_end(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
-    path.write_text("a,b\n1,Ċ\n", "utf-16")  # U+010A has the byte of a line's end in it
+    path.write_text("a,b\n1,Ċ\n", "utf-16")  # U+010A contains the byte of a line feed
     assert read(path) == [{"a": "1", "b": "Ċ"}]
 
 
