@@ -1,4 +1,4 @@
-"""The rules of features in JSON: GeoJSON, sequences of GeoJSON, TopoJSON and Esri JSON, told apart by content.
+"""The rules of features in JSON: GeoJSON, sequences of GeoJSON, TopoJSON and Esri JSON, distinguished by content.
 
 The values are examined by `geojson` and `esri_values`; JSON of rows belongs to `json_rows`.
 """
@@ -45,7 +45,7 @@ class JsonFeatures(LayerRules):
         return f"{prefix}:{path}"
 
     def check(self, member: Member) -> int | None:
-        """Return the stated number of rows. Raises DataError for a truncated file and for one page of an answer."""
+        """Return the stated number of rows. Raises DataError for a truncated file and for one page of a response."""
         return answers.check_json(member.path) if member.suffix in _STATES_ROWS else None
 
     def prepare(
