@@ -1,4 +1,4 @@
-"""Formats in which GDAL makes columns up, leaves geometry out, or that it knows by more than a suffix."""
+"""Formats in which GDAL makes up columns or drops geometry, or which it recognises by more than the suffix."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def test_values_whose_type_gdal_guesses_in_gml(
     assert read(path)[0] == {"gml_id": ["a.0", "a.1"], "c": expected}
 
 
-def test_the_geometry_of_gml_that_is_declared_is_taken(tmp_path: Path, read: Read) -> None:
+def test_the_declared_geometry_of_gml_is_read(tmp_path: Path, read: Read) -> None:
     second = f"<ogr:h>{POINT.format(lat=46, lon=-76, more='')}</ogr:h>"
     path = gml(tmp_path / "a.gml", f"{place()}{second}<ogr:c>1</ogr:c>")
     with pytest.raises(DataError, match=r"features with several geometries: g, h\. Declare the geometry to read as"):
         read(path)
-    for wanted, x, other in (("g", -75, "h"), ("h", -76, "g")):
-        columns, shapes, report = read(path, geometry_column=wanted)
+    for declared, x, other in (("g", -75, "h"), ("h", -76, "g")):
+        columns, shapes, report = read(path, geometry_column=declared)
         assert (columns["c"], [shape.x for shape in shapes]) == ([1], [x])
         assert report["geometry_columns_dropped"] == [other]
 
@@ -114,7 +114,7 @@ def test_references_of_gml_become_columns_and_never_a_missing_geometry(tmp_path:
         ('numberOfFeatures="5"', "1 rows were read, but there are 5 according to its own count"),
     ],
 )
-def test_a_part_of_a_wfs_answer_is_refused(tmp_path: Path, read: Read, attributes: str, message: str) -> None:
+def test_a_part_of_a_wfs_response_is_refused(tmp_path: Path, read: Read, attributes: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"a\.gml is (an )?incomplete.*{message}"):
         read(gml(tmp_path / "a.gml", place(), attributes=attributes))
     attributes = 'numberMatched="1" numberReturned="1" timeStamp="2021-01-01"'
@@ -148,7 +148,7 @@ def test_values_of_kml_that_gdal_would_change_stop_the_reading(tmp_path: Path, r
     assert read(path, drop=["n"])[0]["Name"] == ["A"]
 
 
-def test_links_of_kml_to_other_files_are_told(tmp_path: Path, read: Read) -> None:
+def test_links_of_kml_to_other_files_are_reported(tmp_path: Path, read: Read) -> None:
     link = "<NetworkLink><Link><href>http://127.0.0.1/b.kml</href></Link></NetworkLink>"
     path = kml(tmp_path / "a.kml", "<name>A</name>")
     path.write_text(path.read_text("utf-8").replace("</Document>", f"{link}</Document>"), "utf-8")
@@ -173,7 +173,7 @@ def test_moments_of_flatgeobuf_in_several_zones(tmp_path: Path, read: Read) -> N
 
 
 @pytest.mark.parametrize("kind", ["vector", "table"])
-def test_a_mapinfo_table_is_no_tab_separated_text(tmp_path: Path, read: Read, kind: str) -> None:
+def test_a_mapinfo_table_is_not_tab_separated_text(tmp_path: Path, read: Read, kind: str) -> None:
     pyogrio.write_dataframe(FRAME, tmp_path / "w.tab", driver="MapInfo File")
     parts = sorted(tmp_path.glob("w.*"))
     columns, shapes, _ = read(*parts, kind=kind)
@@ -193,7 +193,7 @@ def test_a_mapinfo_interchange_file(tmp_path: Path, read: Read) -> None:
         read(tmp_path / "w.mif")
 
 
-def test_a_raster_that_mapinfo_places_is_no_data(tmp_path: Path, read: Read) -> None:
+def test_a_raster_that_mapinfo_places_is_not_data(tmp_path: Path, read: Read) -> None:
     (tmp_path / "image.tab").write_text(
         '!table\n!version 300\n\nDefinition Table\n  File "image.tif"\n  Type "RASTER"\n'
     )

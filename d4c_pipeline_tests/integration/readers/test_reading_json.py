@@ -1,4 +1,4 @@
-"""JSON as services answer it: where the rows are, whether they are all there, and numbers that keep their digits."""
+"""JSON of services: location and completeness of the rows, and numbers that keep their digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read(folder: Path, content: Any, name: str = "rows.json", **processing: Any)
 @pytest.mark.parametrize(
     ("answer", "records"),
     [
-        # CKAN's datastore names a next page even behind the last one; the total goes before.
+        # CKAN's datastore names a next page even after the last page; the total takes precedence.
         ({"success": True, "result": {"fields": [{"id": "a"}], "records": ROWS, "total": 2, "limit": 9,
           "_links": {"start": "/", "next": "/?offset=9"}}}, "result.records"),
         ({"data": ROWS, "links": {"next": None}, "meta": {"total": 2, "last_page": 1}}, "data"),
@@ -44,7 +44,7 @@ def read(folder: Path, content: Any, name: str = "rows.json", **processing: Any)
         ({"d": {"results": ROWS}}, "d.results"),
     ],
 )  # fmt: skip
-def test_the_rows_of_an_answer_are_its_list(tmp_path: Path, answer: Any, records: str) -> None:
+def test_the_rows_of_a_response_are_its_list(tmp_path: Path, answer: Any, records: str) -> None:
     table, report = read(tmp_path, answer)
     assert table.to_pylist() == ROWS
     assert report["records"] == records
@@ -67,7 +67,7 @@ def test_the_rows_of_an_answer_are_its_list(tmp_path: Path, answer: Any, records
         ({"exceededTransferLimit": True, "features": ROWS}, "exceededTransferLimit is true"),
     ],
 )
-def test_an_answer_that_says_there_is_more_is_refused(tmp_path: Path, answer: Any, sign: str) -> None:
+def test_an_incomplete_response_is_refused(tmp_path: Path, answer: Any, sign: str) -> None:
     with pytest.raises(DataError, match=r"is incomplete: it has 2 records.*Fetch all rows") as refusal:
         read(tmp_path, answer)
     assert sign in str(refusal.value)
@@ -85,7 +85,7 @@ def test_an_answer_that_says_there_is_more_is_refused(tmp_path: Path, answer: An
         ({"value": [1, 2]}, "one object, not a list"),
     ],
 )
-def test_a_lone_object_is_never_a_row_in_silence(tmp_path: Path, answer: Any, message: str) -> None:
+def test_a_single_object_is_never_a_row_without_declaration(tmp_path: Path, answer: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, answer)
 
@@ -120,7 +120,7 @@ def test_the_remedies_work(tmp_path: Path) -> None:
         (b'[{"a": 1}]', "rows[1]*.json", [{"a": 1}]),
     ],
 )
-def test_json_is_read_however_it_is_written(tmp_path: Path, content: bytes, name: str, expected: Any) -> None:
+def test_json_is_read_in_every_encoding_and_form(tmp_path: Path, content: bytes, name: str, expected: Any) -> None:
     assert read(tmp_path, content, name)[0].to_pylist() == expected
 
 
@@ -135,7 +135,7 @@ def test_json_is_read_however_it_is_written(tmp_path: Path, content: bytes, name
         (b"\xff\xfe[\x00{", "rows.json", "can't be read as utf-16 text"),
     ],
 )
-def test_json_that_would_lose_something_is_refused(tmp_path: Path, content: bytes, name: str, message: str) -> None:
+def test_json_that_would_lose_values_is_refused(tmp_path: Path, content: bytes, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(tmp_path, content, name)
 
@@ -161,7 +161,7 @@ def test_numbers_keep_their_digits(tmp_path: Path, values: str, kind: str, expec
     assert (str(table.schema.field("v").type), table["v"].to_pylist()) == (kind, expected)
 
 
-def test_values_of_several_types_are_text_and_told(tmp_path: Path) -> None:
+def test_values_of_several_types_are_text_and_reported(tmp_path: Path) -> None:
     table, report = read(tmp_path, [{"a": 1, "b": 1}, {"a": True, "b": 0.5}, {"a": [1], "B": 2}])
     assert table["a"].to_pylist() == ["1", "true", "[1]"]
     assert table.column_names == ["a", "b", "B"]

@@ -1,4 +1,4 @@
-"""Tables as they come: delimited text, workbooks, JSON, DBF, and Statistics Canada's own packings of them."""
+"""Reading tables: delimited text, workbooks, JSON, DBF, and the archives of Statistics Canada."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_ragged_lines_are_refused_by_number_or_padded(tmp_path: Path) -> None:
         rows(longer, ragged="pad")
 
 
-def test_names_stand_in_a_declared_line(tmp_path: Path) -> None:
+def test_names_are_in_a_declared_line(tmp_path: Path) -> None:
     native = written(tmp_path / "h.csv", "Table 1, by region\nSource: us\n\nGeo,Value\nQuébec,1\n", "cp1252")
     assert rows(native, header_row=4) == [{"Geo": "Québec", "Value": "1"}]
     with pytest.raises(DataError, match=r"h\.csv has no line 9"):
@@ -99,7 +99,7 @@ def test_a_row_longer_than_a_block_is_read(tmp_path: Path) -> None:
     assert table["b"][200_000].as_py() == long
 
 
-def test_text_over_two_gigabytes_comes_in_pieces(tmp_path: Path) -> None:
+def test_text_over_two_gigabytes_is_read_in_batches(tmp_path: Path) -> None:
     # 22,000 times 100 kB in one row group: more than the 32-bit offsets of an Arrow array can address.
     value = pa.array(["y" * 100_000] * 100)
     with pq.ParquetWriter(tmp_path / "big.parquet", SCHEMA, use_dictionary=False, compression="lz4") as writer:
@@ -186,7 +186,7 @@ def test_a_large_table_is_read_in_little_memory(tmp_path: Path) -> None:
 
 
 def workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> Path:
-    """An XLSX with what the cells are of: numbers, text, booleans, dates (style 1), date-times (style 2)."""
+    """An XLSX with numbers, text, booleans, dates (style 1) and date-times (style 2)."""
     kinds = "http://schemas.openxmlformats.org"
     head = '<?xml version="1.0" encoding="UTF-8"?>'
     main = f'xmlns="{kinds}/spreadsheetml/2006/main" xmlns:r="{kinds}/officeDocument/2006/relationships"'
@@ -278,7 +278,7 @@ def test_sheets_are_chosen_named_and_appended(tmp_path: Path) -> None:
     native = workbook(
         tmp_path / "b.xlsx", {"2020": [["n"], [1]], "2021": [["n", "m"], [2.5, "x"]], "notes": [["text"]]}
     )
-    with pytest.raises(DataError, match=r"b\.xlsx has 3 sheets: 2020, 2021, notes\. Declare the one"):
+    with pytest.raises(DataError, match=r"b\.xlsx has 3 sheets: 2020, 2021, notes\. Declare the sheet"):
         rows(native)
     with pytest.raises(DataError, match=r"b\.xlsx has no sheet 2019; it has 2020, 2021, notes"):
         rows(native, layer="2019")
@@ -328,7 +328,7 @@ def test_json_rows_keep_types_and_nesting(tmp_path: Path, name: str) -> None:
         ("{", "rows.json can't be read as JSON"),
     ],
 )
-def test_json_that_is_no_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_json_without_a_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "rows.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=message) as refusal:
         rows(tmp_path / "rows.json")

@@ -1,4 +1,4 @@
-"""Vector formats as they come: what each reader hands on before anything is done to it."""
+"""Reading vector formats: the output of each reader before processing."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_geoparquet_with_two_geometry_columns_and_no_crs(fixtures: Path, tmp_pat
     assert crs.to_authority() == ("OGC", "CRS84")
 
 
-def test_geoparquet_without_a_known_crs_wants_one(tmp_path: Path, frame: geopandas.GeoDataFrame) -> None:
+def test_geoparquet_without_a_known_crs_needs_a_declaration(tmp_path: Path, frame: geopandas.GeoDataFrame) -> None:
     frame.to_crs(3347).set_crs(None, allow_override=True).to_parquet(tmp_path / "p.parquet")
     refused(tmp_path / "p.parquet", tmp_path / "a", "does not state the coordinate reference system of geometry")
     assert len(read(tmp_path / "p.parquet", tmp_path / "b", crs="EPSG:3347")[1]) == 3
@@ -245,7 +245,7 @@ def test_a_truncated_file_of_each_format(tmp_path: Path, suffix: str) -> None:
     refused(native, tmp_path / "work", rf"^a\{suffix} ")
 
 
-def test_text_that_is_no_utf8_is_refused_or_decoded_as_declared(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_refused_or_decoded_as_declared(tmp_path: Path) -> None:
     feature = {
         "type": "Feature",
         "properties": {"n": "Qu\u00e9bec"},
@@ -265,7 +265,7 @@ def test_ten_thousand_columns(tmp_path: Path) -> None:
         assert len(columns) == 10_000
 
 
-def test_a_point_of_one_number_is_not_taken_for_no_geometry(tmp_path: Path) -> None:
+def test_a_point_of_one_number_is_not_read_as_a_missing_geometry(tmp_path: Path) -> None:
     short = FEATURE.replace("[1, 2]", "[1]")
     (tmp_path / "a.geojson").write_text(f'{{"type": "FeatureCollection", "features": [{FEATURE}, {short}]}}')
     refused(tmp_path / "a.geojson", tmp_path / "a", "Invalid coord dimension")

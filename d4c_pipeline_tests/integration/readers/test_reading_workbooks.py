@@ -1,6 +1,6 @@
-"""What people put into a workbook beside a table, and what its cells hold that a reader would not hand on.
+"""Reading workbooks: titles, notes and merged cells around a table, and values of cells that calamine drops.
 
-Sheets are written as XML, so that each test says exactly what stands in the file.
+Sheets are written as XML, so that each test shows the exact content of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_pipeline.readers import delivery, sheet_biff, sheet_columns, sheet_xml
 
 NS = "http://schemas.openxmlformats.org"
 MAIN = f'xmlns="{NS}/spreadsheetml/2006/main" xmlns:r="{NS}/officeDocument/2006/relationships"'
-# Styles by number: 1 date, 2 hours that run on, 3 five digits, 4 percent, 5 time.
+# Styles by number: 1 date, 2 hours beyond 24, 3 five digits, 4 percent, 5 time.
 FORMATS = ("General", "yyyy\\-mm\\-dd", "[h]:mm:ss", "00000", "0.0%", "h:mm:ss", '0.0" days"')
 
 
@@ -120,7 +120,7 @@ def number(raw: str, style: int = 0) -> str:
         (["1000000000000", "1E3"], "int64", [10**12, 1000]),
     ],
 )
-def test_numbers_are_what_stands_in_the_file(tmp_path: Path, raw: list[str], kind: str, expected: list[Any]) -> None:
+def test_numbers_equal_the_text_of_the_file(tmp_path: Path, raw: list[str], kind: str, expected: list[Any]) -> None:
     native = sheet(tmp_path / "n.xlsx", ["v"], *([number(each)] for each in raw))
     table, _ = read(native)
     assert (str(table.schema.field("v").type), table["v"].to_pylist()) == (kind, expected)
@@ -167,7 +167,7 @@ def test_a_formula_that_was_never_calculated_is_refused(tmp_path: Path, cell: st
         read(native)
 
 
-def test_a_row_of_nothing_but_formulas_is_not_lost(tmp_path: Path) -> None:
+def test_a_row_of_formulas_only_is_kept(tmp_path: Path) -> None:
     native = sheet(tmp_path / "f.xlsx", ["a", "b"], [1, 2], ['<c r="@"><f>A2+1</f></c>', '<c r="@"><f>B2+1</f></c>'])
     with pytest.raises(DataError, match="2 cells with a formula without a calculated value, such as A3"):
         read(native)
@@ -262,14 +262,14 @@ EXPECTED = [
 
 
 @pytest.mark.parametrize("merged", ["", "A1:C1"])
-def test_a_title_is_no_row_of_names(tmp_path: Path, merged: str) -> None:
+def test_a_title_is_not_a_row_of_names(tmp_path: Path, merged: str) -> None:
     native = sheet(tmp_path / "t.xlsx", ["Table 1: Dwellings"], *PROVINCES, merged=merged)
     with pytest.raises(DataError, match=r"'Table 1: Dwellings'.*header_row: 2 \(Province, Dwellings, Rate\)"):
         read(native)
     assert read(native, header_row=2)[0].to_pylist() == EXPECTED
 
 
-def test_notes_below_are_left_out_when_that_is_declared(tmp_path: Path) -> None:
+def test_notes_below_are_dropped_if_declared(tmp_path: Path) -> None:
     native = sheet(tmp_path / "n.xlsx", *PROVINCES, [None], ["Source: Example"], ["x = suppressed"])
     with pytest.raises(
         DataError, match=r"Row 5 of .* looks like a note under the table: 'Source: Example'.*footer_rows: 2"
@@ -304,7 +304,7 @@ def test_a_row_of_few_values_is_data_unless_it_looks_like_a_note(tmp_path: Path,
             read(native)
 
 
-def test_two_rows_of_names_are_asked_about(tmp_path: Path) -> None:
+def test_two_rows_of_names_need_a_declaration(tmp_path: Path) -> None:
     rows: list[list[Any]] = [["Region", 2020, None, 2021, None], [None, "M", "F", "M", "F"], ["x", 1, 2, 3, 4]]
     rows += [["y", 5, 6, 7, 8]]
     with pytest.raises(DataError, match=r"B1:C1 is merged \('2020'\)\. Declare.*header_row: 2 \(M, F, M, F\)"):
@@ -332,7 +332,7 @@ def test_data_in_the_first_row_is_not_taken_for_names(tmp_path: Path) -> None:
     assert read(years)[0].to_pylist() == [{"Region": "x", "2020": 1, "2021": 2}]
 
 
-def test_a_column_without_a_name_is_numbered_and_told(tmp_path: Path) -> None:
+def test_a_column_without_a_name_is_numbered_and_reported(tmp_path: Path) -> None:
     native = sheet(tmp_path / "i.xlsx", [None, "b", "c"], [0, 1, 2], [1, 3, 4])
     table, report = read(native)
     assert table.column_names == ["column_1", "b", "c"]
@@ -352,7 +352,7 @@ def test_merged_cells_in_the_data_are_filled_or_refused(tmp_path: Path) -> None:
 # -- sheets
 
 
-def test_what_is_hidden_is_told(tmp_path: Path) -> None:
+def test_hidden_rows_columns_and_sheets_are_reported(tmp_path: Path) -> None:
     rows = [cells(1, "a", "b"), f'r="2" hidden="1":{cells(2, 1, 2)}', cells(3, 3, 4)]
     head = '<cols><col min="2" max="2" hidden="1"/></cols>'
     native = xlsx(tmp_path / "h.xlsx", *rows, head=head, Hidden=f'<row r="1">{cells(1, "q")}</row>')
@@ -370,7 +370,7 @@ def test_a_far_cell_takes_no_memory(tmp_path: Path) -> None:
         DataError, match=r"spans 1,048,576 rows and 16,384 columns.* in 3 cells: .* \(its end is XFD1048576\)"
     ):
         read(native)
-    # A format alone counts for nothing, and a table may be long.
+    # A format without a value does not count, and a table may be long.
     styled = 'r="1048576":<c r="XFD1048576" s="1"/>'
     empty = xlsx(tmp_path / "e.xlsx", cells(1, "a", "b"), cells(2, 1, 2), styled)
     assert read(empty)[0].to_pylist() == [{"a": 1, "b": 2}]
@@ -380,7 +380,7 @@ def test_a_far_cell_takes_no_memory(tmp_path: Path) -> None:
     assert read(long)[0].to_pylist() == [{"a": 1, "b": 2}]
 
 
-def test_a_file_is_what_its_bytes_say(tmp_path: Path) -> None:
+def test_the_bytes_of_a_file_decide_its_kind(tmp_path: Path) -> None:
     native = sheet(tmp_path / "a.xls", ["a"], [1])
     assert read(native)[0].to_pylist() == [{"a": 1}]
     text = tmp_path / "b.xls"
@@ -445,7 +445,7 @@ def of_number(raw: str, more: str = "") -> str:
 NAMES = of_text("a") + of_text("b")
 
 
-def test_open_documents_are_looked_through_as_well(tmp_path: Path) -> None:
+def test_open_documents_are_inspected_too(tmp_path: Path) -> None:
     time = '<table:table-cell office:value-type="time" office:time-value="PT26H30M05S"/>'
     native = ods(tmp_path / "a.ods", NAMES, of_number("9007199254740993") + time, of_number("1") + time)
     assert read(native)[0].to_pylist() == [{"a": 9007199254740993, "b": "26:30:05"}, {"a": 1, "b": "26:30:05"}]
@@ -489,7 +489,7 @@ def biff(kind: int, body: bytes) -> bytes:
 
 
 def test_errors_and_formulas_of_the_old_format(tmp_path: Path) -> None:
-    # A compound file of one stream, with the records that say so and no others.
+    # A compound file of one stream with the records of errors and formulas only.
     def sheet_of(*cells: bytes) -> bytes:
         return biff(0x0809, bytes(16)) + b"".join(cells) + biff(0x000A, b"")
 
