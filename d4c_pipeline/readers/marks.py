@@ -3,7 +3,7 @@
 Only numbers with the declared marks are rewritten. The types of columns belong to `casting` and `narrow`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A thousand bytes can hold 500 million nulls, or a text of a megabyte a million t
 every row. https://parquet.apache.org/docs/file-format/data-pages/encodings/
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

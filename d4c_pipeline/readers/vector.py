@@ -4,7 +4,7 @@ GDAL opens plain files on disk only, no virtual files, and fetches nothing. Rule
 choosing files to `inputs`, processing features to `geometry` and `columns`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

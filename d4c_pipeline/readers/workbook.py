@@ -4,7 +4,7 @@ The sheet is held in memory, which its format bounds (1,048,576 rows in XLSX). F
 `sheet_xml`, `sheet_ods` and `sheet_biff`, choosing rows to `sheet_table`, types of columns to `sheet_columns`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

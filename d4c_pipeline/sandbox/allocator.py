@@ -1,4 +1,4 @@
-"""The thresholds of the C library's allocator in the working process. Limits of memory belong to `reach`."""
+"""The thresholds of the C library's allocator in the working process. Limits of memory belong to `server`."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The dataset declares the types; `columns` applies them.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

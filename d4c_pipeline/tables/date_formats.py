@@ -4,7 +4,7 @@ Arrow's strptime rolls 31/02 over to March and depends on the locale. Here a pat
 them strictly as ISO 8601. `model.date_format` defines the forms.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

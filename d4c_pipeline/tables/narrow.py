@@ -16,7 +16,7 @@ three digits without leading zeros, and either every value that ends in 0 has it
 values are the same number (1.1 and 1.10).
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

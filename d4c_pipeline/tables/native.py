@@ -4,7 +4,7 @@ Also the column functions that readers share. Cleaning and naming do not belong 
 memory.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 

@@ -367,7 +367,7 @@ def test_a_far_cell_takes_no_memory(tmp_path: Path) -> None:
     far = 'r="1048576":<c r="XFD1048576"><v>1</v></c>'
     native = xlsx(tmp_path / "f.xlsx", cells(1, "a", "b"), far)
     with pytest.raises(
-        DataError, match=r"spans 1,048,576 rows and 16,384 columns.* in 3 cells: .* \(its end is XFD1048576\)"
+        DataError, match=r"spans 1,048,576 rows and 16,384 columns.* in 3 cells: .* \(the last cell is XFD1048576\)"
     ):
         read(native)
     # A format without a value does not count, and a table may be long.
