@@ -1,10 +1,10 @@
-"""Whether the quotes of delimited text open and close where fields begin and end (RFC 4180), judged from its bytes.
+"""Checks by the bytes of delimited text that quotes open and close at the beginning and end of fields (RFC 4180).
 
-A parser makes rows of any text: of a quote that nobody closes it makes one long value, and the rows in it are lost.
-Parsing, and choosing the marks, belong to `text` and `dialect`.
+A parser makes rows of any text: an unclosed quote makes a single long value, and the rows in it are lost. Parsing
+belongs to `text`, choosing the marks to `dialect`.
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _LF, _CR = 10, 13
-# Cut so, the steps of counting stay within the processor's cache. Smaller cuts make more calls, and each call takes the
-# interpreter's lock from the thread that parses: with 128 KiB reading took a tenth longer.
+# Blocks of this size stay within the processor's cache while counting. Smaller blocks make more calls, and each call
+# takes the interpreter lock from the parsing thread: with 128 KiB, reading took a tenth longer.
 _CACHED = 1 << 19
 ROWS = "is closed only after lines that look like rows"
-# A quoted value may span lines. So many bytes without its end are no value.
+# A quoted value may span lines, but not more than this number of bytes.
 _LONGEST = 256 << 20
-# So many bytes of a value tell whether its lines look like rows. All of 240 MB took 30 s, as 60 million lines.
-_LOOKED_AT = 1 << 20
-# How many lines within a value have to look like rows, by the number of columns: with few columns prose looks so too.
+# Bytes of a value in which to search for rows. A complete value of 240 MB took 30 s, as 60 million lines.
+_SEARCHED = 1 << 20
+# Number of columns -> number of lines in a value that must look like rows: with few columns, prose looks like rows too.
 _ROWS_WITHIN = {1: 1 << 30, 2: 10, 3: 4, 4: 2}
-# What a run of quotes can be: of an odd number it opens or closes a value, either, or neither; of an even number, at
-# the beginning of a field and before text, it is an empty value with text behind it, unless it is within a value.
+# Kinds of a run of quotes. A run of odd length opens or closes a value, either, or neither. A run of even length at the
+# beginning of a field and before text is an empty value followed by text, unless it is within a value.
 _OPENS, _CLOSES, _EITHER, _NEITHER, _EMPTY_THEN_TEXT = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
 class Marks:
-    """The marks of a text, single ASCII characters as bytes, and how many columns it has.
+    """The marks of a text, single ASCII characters as bytes, and its number of columns.
 
-    `quote` is empty for text without quoting, `escape` for text without escapes. Unless `suspicious`, values may hold
-    lines that look like rows.
+    `quote` is empty for text without quoting, `escape` for text without escapes. With `suspicious`, a value with lines
+    that look like rows is a problem.
     """
 
     delimiter: bytes
@@ -49,7 +49,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class Problem:
-    """A quote that is not what it should be: `start` is the offset of the quote that opened, `end` where it shows."""
+    """A wrong quote: `start` is the offset of the opening quote, `end` the offset at which the problem shows."""
 
     what: str
     start: int
@@ -57,26 +57,26 @@ class Problem:
 
 
 def is_plain(text: bytes, table: pa.Table, marks: Marks, *, rows: int) -> bool:
-    """Whether all quotes of `text` surely stand around single-line fields, by counting; False is no verdict.
+    """Return True if counting proves that all quotes of `text` enclose single-line fields; False decides nothing.
 
-    `table` is what was parsed of it, `rows` how many lines it should have come from. Measured: it takes a twentieth of
-    the time of parsing; looking at each quote takes half of it.
+    `table` is the parsed text, `rows` its expected number of lines. Measured: counting takes a twentieth of the time of
+    parsing, checking each quote takes half of it.
     """
     quote, delimiter, returns = marks.quote[0], marks.delimiter[0], b"\r" in text
-    whole = np.frombuffer(text, np.uint8)
+    data = np.frombuffer(text, np.uint8)
     lines = quotes = closing = 0
-    for start in range(0, len(whole), _CACHED):
-        some = whole[start : start + _CACHED + 1]  # one byte more, to see what is behind the last
-        edge, is_quote = some == _LF, some[:_CACHED] == quote
+    for start in range(0, len(data), _CACHED):
+        block = data[start : start + _CACHED + 1]  # with the byte after the last quote
+        edge, is_quote = block == _LF, block[:_CACHED] == quote
         lines += int(np.count_nonzero(edge[:_CACHED]))
         quotes += int(np.count_nonzero(is_quote))
-        edge |= some == delimiter
+        edge |= block == delimiter
         if returns:
-            edge |= some == _CR
+            edge |= block == _CR
         is_quote = is_quote[: len(edge) - 1]
         is_quote &= edge[1:]
         closing += int(np.count_nonzero(is_quote))
-    # Every other quote is before a delimiter or a line's end, and no value can make this so by what is in it.
+    # Every second quote is before a delimiter or the end of a line, and no value contains such a sequence.
     return (
         lines == rows
         and quotes == 2 * closing
@@ -85,7 +85,7 @@ def is_plain(text: bytes, table: pa.Table, marks: Marks, *, rows: int) -> bool:
 
 
 def _misleads(values: pa.Array, marks: Marks) -> bool:
-    # Whether a value has a quote in it, or a delimiter at one of its ends, where a quote stands between two marks.
+    # Whether a value contains a quote, or a delimiter at one of its ends, which puts a quote between two marks.
     buffer = values.buffers()[2]
     if buffer is None or not len(values):
         return False
@@ -99,17 +99,17 @@ def _misleads(values: pa.Array, marks: Marks) -> bool:
 
 
 def problem(blocks: Iterable[bytes], marks: Marks) -> Problem | None:
-    """Return the first quote that is wrong in the text that `blocks` make up, None when there is none.
+    """Return the first wrong quote of the text in `blocks`, None if all are right.
 
-    The text begins with a row (or the names), outside of quotes. Wrong are a quote that is never closed, or not before
-    a field that begins with another; text behind a closing quote; and, where `suspicious`, a value that holds rows.
+    The text begins with a row (or the names), outside of quotes. Problems are a quote that is never closed, or not
+    before a field that begins with another quote; text after a closing quote; and, if `suspicious`, a value with rows.
     """
     if not marks.quote:
         return None
-    offset, rest, wanted = 0, b"", 0
+    offset, rest, needed = 0, b"", 0
     for more in blocks:
         rest += more
-        if len(rest) < wanted:
+        if len(rest) < needed:
             continue
         end = max(rest.rfind(b"\n"), rest.rfind(b"\r")) + 1
         too_long = len(rest) > _LONGEST
@@ -120,8 +120,8 @@ def problem(blocks: Iterable[bytes], marks: Marks) -> Problem | None:
             return _moved(found, offset)
         offset += consumed
         rest = rest[consumed:]
-        # A value that is still open is gone through again when it is twice as long: 240 MB took 40 s in steps of 8 MB.
-        wanted = min(2 * len(rest), _LONGEST + 1)
+        # An open value is scanned again when it is twice as long: 240 MB took 40 s in steps of 8 MB.
+        needed = min(2 * len(rest), _LONGEST + 1)
     _, found = _scan(rest, marks, final=True)
     return _moved(found, offset) if found is not None else None
 
@@ -131,7 +131,7 @@ def _moved(found: Problem, by: int) -> Problem:
 
 
 def _scan(block: bytes, marks: Marks, *, final: bool) -> tuple[int, Problem | None]:
-    # How many bytes of a block are done with (those of a value without its end are not), and what is wrong.
+    # Returns the number of scanned bytes, without those of an open value, and the problem.
     text = np.frombuffer(b"\n" + _without_escapes(block, marks) + b"\n", np.uint8)
     at, kinds = _runs(text, marks)
     if not len(at):
@@ -147,7 +147,7 @@ def _scan(block: bytes, marks: Marks, *, final: bool) -> tuple[int, Problem | No
         before = opens[opens <= first]
         start = int(at[before[-1]] if len(before) else at[first]) - 1
         what = "is still open where another opens" if kinds[first] == _OPENS else "is closed before text"
-        # A value with rows in it is named by where it begins.
+        # A value with rows is reported at its beginning.
         return 0, Problem(what, start, int(at[first]) - 1)
     closes = (opened & ((kinds == _CLOSES) | (kinds == _EITHER))).nonzero()[0]
     if marks.suspicious and (found := _rows_within(block, at[opens], at[closes], text, marks)) is not None:
@@ -161,13 +161,13 @@ def _scan(block: bytes, marks: Marks, *, final: bool) -> tuple[int, Problem | No
 
 
 def _without_escapes(block: bytes, marks: Marks) -> bytes:
-    # Escaped characters are no marks; offsets stay.
+    # Replaces escaped characters, which are not marks; offsets stay the same.
     if not marks.escape or marks.escape not in block:
         return block
     pieces = block.split(marks.escape)
     out, skip = [pieces[0]], False
     for piece in pieces[1:]:
-        if skip:  # this escape is what the one before it escapes
+        if skip:  # the previous escape escapes this escape
             out.append(b"." + piece)
             skip = False
         elif piece:
@@ -179,7 +179,7 @@ def _without_escapes(block: bytes, marks: Marks) -> bytes:
 
 
 def _runs(text: npt.NDArray[np.uint8], marks: Marks) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    # Where runs of quotes begin that can mean something, and what each is.
+    # Returns the offsets of the runs of quotes that are marks, and their kinds.
     quotes = np.flatnonzero(text == marks.quote[0])
     if not len(quotes):
         return quotes, np.zeros(0, np.uint8)
@@ -200,7 +200,7 @@ def _runs(text: npt.NDArray[np.uint8], marks: Marks) -> tuple[npt.NDArray[np.int
 
 
 def _opened(kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    # Whether a value is open before each run.
+    # Returns for each run whether a value is open before it.
     if np.any(kinds == _EITHER):
         state, states = False, []
         for kind in kinds.tolist():
@@ -219,7 +219,7 @@ def _rows_within(
     text: npt.NDArray[np.uint8],
     marks: Marks,
 ) -> Problem | None:
-    # The first value of several lines that look like rows. (An open value without its end is looked at when it ends.)
+    # Returns the first value with lines that look like rows. An open value is checked when it ends.
     lines = np.flatnonzero(text == _LF)
     if len(lines) <= 2:
         lines = np.flatnonzero(text == _CR)
@@ -233,15 +233,15 @@ def _rows_within(
 
 
 def _looks_like_rows(value: bytes, marks: Marks) -> bool:
-    value = value[:_LOOKED_AT]
+    value = value[:_SEARCHED]
     lines = [line for line in value.replace(b"\r", b"\n").split(b"\n")[1:] if line.strip()]
     if lines and lines[-1].count(marks.delimiter) != marks.width - 1:
-        lines.pop()  # the rest of a row, to the quote that closed
+        lines.pop()  # the rest of a row up to the closing quote
     if len(lines) < _ROWS_WITHIN.get(marks.width, 1):
         return False
     for line in lines:
         delimiters = line.count(marks.delimiter)
-        # Prose has a space behind its commas.
+        # Prose has a space after commas.
         if delimiters != marks.width - 1 or line.count(marks.delimiter + b" ") * 2 > delimiters:
             return False
     return True
