@@ -56,7 +56,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         condition = (
             f"matches member '{processing.member}'"
             if processing.member
-            else f"has a known format for a {processing.kind}"
+            else f"is of a known kind for a {processing.kind}"
         )
         known = {name: _NOT_READ[suffix] for name in found if (suffix := suffix_of(name)) in _NOT_READ}
         if known and not processing.member:

@@ -315,5 +315,5 @@ def _without_schema(path: Path) -> Generator[None]:
 def _crs(stated: str | None, path: Path, vector: VectorProcessing) -> pyproj.CRS:
     text = vector.crs if vector.crs and (vector.override_crs or not stated) else stated
     if not text:
-        raise DataError(f"{path.name} does not state its coordinate reference system", "Declare processing.crs")
+        raise DataError(f"{path.name} does not say its coordinate reference system", "Declare processing.crs")
     return parse_crs(text, path)

@@ -103,9 +103,9 @@ def test_a_source_that_delivers_something_else(released: D4C, origin: Origin, fa
         (b"ID,NAME\n1,not a zip\n", f"{HOST}/countries_2018.zip is not a zip."),
         (
             shapefile(without=".prj"),
-            "naturalearth_lowres.shp does not state its coordinate reference system. Declare processing.crs;",
+            "naturalearth_lowres.shp does not say its coordinate reference system. Declare processing.crs;",
         ),
-        (shapefile(without=".shp"), "No file has a known format for a vector among naturalearth_lowres.cpg"),
+        (shapefile(without=".shp"), "No file is of a known kind for a vector among naturalearth_lowres.cpg"),
     ],
     ids=["no zip", "no .prj", "no .shp"],
 )

@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Make, dict[str, Any], str, str]] = {
     ),
     "no CRS": (
         lambda folder: shapefile(folder, without=".prj"),
-        {}, "places.shp does not state its coordinate reference system", "Declare processing.crs",
+        {}, "places.shp does not say its coordinate reference system", "Declare processing.crs",
     ),
     "an unknown CRS": (
         lambda folder: shapefile(folder, without=".prj"), {"crs": "EPSG:999999"}, "EPSG:999999", "[Dd]eclare",

@@ -63,7 +63,7 @@ def test_without_prj_the_crs_must_be_declared(declare: Declare, shapefile: Path,
     shapefile.with_suffix(".prj").unlink()
     parts = list(shapefile.parent.iterdir())
     refused(
-        declare(), parts, tmp_path / "out", r"does not state its coordinate reference system\. Declare processing\.crs"
+        declare(), parts, tmp_path / "out", r"does not say its coordinate reference system\. Declare processing\.crs"
     )
     done = build(declare(crs="EPSG:4269"), VINTAGE, parts, tmp_path / "out")
     assert done.summary.report["source_crs"] == "EPSG:4269"
@@ -126,7 +126,7 @@ def test_a_truncated_geopackage(declare: Declare, fixtures: Path, tmp_path: Path
         ),
         ("a.csv", b"x,y\n45,-95\n", "no longitude and latitude"),
         ("a.csv", b"a,b\n45,-75\n", "no column x for coordinates. Declare one of a, b"),
-        ("a.pdf", b"%PDF", "No file has a known format for a vector among a.pdf"),
+        ("a.pdf", b"%PDF", "No file is of a known kind for a vector among a.pdf"),
     ],
 )
 def test_files_that_are_not_what_they_should_be(
