@@ -1,7 +1,7 @@
-"""A build and its derived files, made in a separate process: the work there, and the check of its answer here.
+"""Runs a build with its derived files in a separate process, and validates the answer of that process.
 
-`make` runs in that process, on foreign bytes; `made` validates its answer in the run and trusts nothing in it. Starting
-and limiting the process belongs to `sandbox`, the steps of the build to `build` and `derived`.
+`make` runs in that process, on foreign bytes; `made` runs in the caller and trusts nothing in the answer. Starting and
+limiting the process belongs to `sandbox`, the steps of the build to `build` and `derived`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[^/\x00]+$", max_length=255)
 
 @dataclass(frozen=True)
 class DerivedFile:
-    """A file made of the data, see `derived.derive.Derived`."""
+    """A file derived from the data, see `derived.derive.Derived`."""
 
     path: Path
     role: ArtifactRole
@@ -38,7 +38,7 @@ class DerivedFile:
 
 @dataclass(frozen=True)
 class Made:
-    """What a build left, see `build.Build`, with what was derived from it."""
+    """The result of a build, see `build.Build`, with its derived files."""
 
     files: Mapping[str, Path]
     profile: Path
@@ -58,8 +58,8 @@ def make(
     memory_limit: str | None,
     temp: Path | None,
 ) -> dict[str, Any]:
-    """Build and derive into the folder `into`; return what `made` reads. Raises as `build` and `derive` do."""
-    # Here, since the run has no use for them.
+    """Build and derive into the folder `into`; return the answer for `made`. Raises as `build` and `derive` do."""
+    # The caller of `made` does not need these imports.
     from d4c_pipeline.processing.build import build  # noqa: PLC0415
     from d4c_pipeline.processing.derived import derive  # noqa: PLC0415
 
@@ -80,8 +80,14 @@ def make(
         "parameters": built.parameters,
         "notebook": built.notebook.name if built.notebook is not None else None,
         "derived": [
-            {"file": one.path.name, "role": one.role, "suffix": one.suffix, "rows": one.rows, "left_out": one.left_out}
-            for one in derive.derive(list(built.files.values()), dataset, vintage, into)
+            {
+                "file": file.path.name,
+                "role": file.role,
+                "suffix": file.suffix,
+                "rows": file.rows,
+                "left_out": file.left_out,
+            }
+            for file in derive.derive(list(built.files.values()), dataset, vintage, into)
         ],
     }
 
@@ -111,38 +117,38 @@ _SUMMARY = TypeAdapter(DataSummary)
 
 
 def made(answer: Any, into: Path, suffixes: Collection[str]) -> Made:
-    """Return what `make` answered about the folder `into`; `suffixes` are those of the derived files that it may name.
+    """Validate the `answer` of `make` for the folder `into`; `suffixes`: the derived files that it may name.
 
-    Raises DataError when that is no such answer, or a file that it names is none of that folder's own: what parsed
-    hostile bytes may have been taken over by them.
+    Raises DataError for a malformed answer, and for a file that is not a regular file in that folder: hostile bytes may
+    have taken over the process that parsed them.
     """
-    strange = "Look at the file with care: it may have been made to harm whoever reads it"
+    suspect = "Inspect the native file with care: it may be an attack on its readers"
     try:
-        told = _Answer.model_validate_json(json.dumps(answer))
-        _SUMMARY.validate_json(json.dumps(told.summary))
-        summary = DataSummary.from_json(told.summary)
+        valid = _Answer.model_validate_json(json.dumps(answer))
+        _SUMMARY.validate_json(json.dumps(valid.summary))
+        summary = DataSummary.from_json(valid.summary)
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError("The build gave an answer that no build gives", strange) from error
-    if unasked := {one.suffix for one in told.derived} - set(suffixes):
-        raise DataError(f"The build made files that nobody asked for: {', '.join(sorted(unasked))}", strange)
-    named = [*told.files.values(), told.profile, *(one.file for one in told.derived)]
-    for name in [*named, told.notebook] if told.notebook is not None else named:
+        raise DataError("The build process returned a malformed answer", suspect) from error
+    if undeclared := {file.suffix for file in valid.derived} - set(suffixes):
+        raise DataError(f"The build made files that are not declared: {', '.join(sorted(undeclared))}", suspect)
+    named = [*valid.files.values(), valid.profile, *(derived.file for derived in valid.derived)]
+    for name in [*named, valid.notebook] if valid.notebook is not None else named:
         if not _is_own_file(into / name):
-            raise DataError(f"The build names a file that it did not make: {name}", strange)
+            raise DataError(f"The build names a file that it did not make: {name}", suspect)
     return Made(
-        files={part: into / name for part, name in told.files.items()},
-        profile=into / told.profile,
+        files={part: into / name for part, name in valid.files.items()},
+        profile=into / valid.profile,
         summary=summary,
-        parameters=told.parameters,
-        notebook=into / told.notebook if told.notebook is not None else None,
+        parameters=valid.parameters,
+        notebook=into / valid.notebook if valid.notebook is not None else None,
         derived=tuple(
-            DerivedFile(into / one.file, one.role, one.suffix, one.rows, one.left_out) for one in told.derived
+            DerivedFile(into / each.file, each.role, each.suffix, each.rows, each.left_out) for each in valid.derived
         ),
     )
 
 
 def _is_own_file(path: Path) -> bool:
-    # A link would have a file of the operator's published.
+    # Following a link could publish a file of the operator.
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

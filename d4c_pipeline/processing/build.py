@@ -1,6 +1,6 @@
-"""One build: from the native files of a vintage to data files and `profile.json`, always the same bytes.
+"""Builds a vintage: native files in, data files and `profile.json` out, with the same bytes every time.
 
-This module orders the steps; each step has a module of its own. Hashing, versions and names belong to `chain`.
+This module orders the steps; each step has its own module. Hashing, versions and names belong to `chain`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ NOTEBOOK_FILE = "notebook.ipynb"
 
 @dataclass(frozen=True)
 class Build:
-    """What a build left: data files, profile, summary, and all but code and natives that determined the bytes.
+    """The result of a build: data files, profile, summary, and the parameters that determine the bytes.
 
-    `files`: by the name of their part, sorted by it; the name is empty where there is but one. `notebook`: the
-    executed copy of the dataset's notebook, if it has one.
+    `files`: sorted by the name of their part, which is empty for a single file. `notebook`: the executed copy of the
+    dataset's notebook, if the dataset has a notebook. Code and native files are not among the parameters.
     """
 
     files: Mapping[str, Path]
@@ -52,7 +52,7 @@ class Build:
 
     @property
     def data(self) -> Path:
-        """The one data file of a dataset that is not cut into parts."""
+        """The data file of a dataset that is not cut into parts."""
         return self.files[""]
 
 
@@ -69,21 +69,21 @@ def build(
 ) -> Build:
     """Process `natives` as `dataset` declares; write `data.parquet` (or its parts) and `profile.json` into `into`.
 
-    `inputs`: the Parquet files of each of the datasets that `readers.inputs` names. `threads` and `memory_limit`
-    (DuckDB's words, `4GB`) change the speed, never the bytes. `temp`: a folder for what is laid aside meanwhile, else
-    `into`. An earlier build in `into` is replaced file by file, each whole; what was begun and not finished is removed.
-    Raises DataError for data that can't be processed as declared, StorageError when the disk can't take it.
+    `inputs`: the Parquet files of each dataset in `processing.inputs`. `threads` and `memory_limit` (DuckDB's syntax,
+    `4GB`) change the speed, never the bytes. `temp`: the folder for temporary files, by default `into`. Files of an
+    earlier build in `into` are replaced atomically, one by one; an unfinished build is removed. Raises DataError for
+    data that cannot be processed as declared, StorageError when a write fails.
     """
-    from d4c_pipeline.processing import profile as profiles  # noqa: PLC0415 - DuckDB is wanted here first
+    from d4c_pipeline.processing import profile as profiles  # noqa: PLC0415 - the first use of DuckDB
 
     with workspace(into, temp) as work:
         done, files = convert(
             dataset, vintage, natives, work / DATA_FILE, inputs=inputs or {}, threads=threads, memory_limit=memory_limit
         )
         if not done.shelf.in_memory:
-            pa.default_memory_pool().release_unused()  # up to gigabytes, which DuckDB's own allocator could not use
+            pa.default_memory_pool().release_unused()  # up to gigabytes that DuckDB's own allocator cannot use
         data = [file.path for file in files]
-        activity.now("profiling what was made of the files")
+        activity.now("profiling the data files")
         spill = work / "profile-spill"
         spill.mkdir()
         geometry = done.features.facts if done.features is not None else None
@@ -116,9 +116,9 @@ def convert(
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> tuple[Staged, tuple[geoparquet.Written, ...]]:
-    """Do what `build` does up to the profile: write the file `data`, or its parts, with other files beside it.
+    """Run the steps of `build` before the profile: write the file `data` or its parts, and temporary files beside it.
 
-    The folder of `data` is the caller's to remove. The report of what is returned is complete but for the keys.
+    The caller removes the folder of `data`. The returned report lacks only the counts of keys.
     """
     if GEOMETRY in dataset.processing.key:
         raise DataError(
@@ -129,11 +129,11 @@ def convert(
     if native.crs is None:
         native = replace(native, batches=coalesced(native.batches))
     if isinstance(dataset.processing, TableProcessing):
-        from d4c_pipeline.processing.statcan import layout  # noqa: PLC0415 - features come in none of these layouts
+        from d4c_pipeline.processing.statcan import layout  # noqa: PLC0415 - these layouts hold no features
 
         native = layout.prepare(native, dataset.processing, work, dataset.folder, threads=threads)
     ready = prepare.stage(dataset, vintage, native, work, inputs=inputs, threads=threads, memory_limit=memory_limit)
-    activity.now("sorting and writing what was read")
+    activity.now("sorting and writing rows")
     result = geoparquet.write(
         ready.batches(),
         _layout(dataset, vintage, ready),
@@ -147,7 +147,7 @@ def convert(
 
 
 def _remove_others(into: Path, written: set[str]) -> None:
-    """Remove the data files of an earlier build that had other parts."""
+    """Remove the data files of an earlier build that are not `written`."""
     for file in (into / DATA_FILE, *into.glob("data_*.parquet")):
         if file.name not in written:
             file.unlink(missing_ok=True)
@@ -181,7 +181,7 @@ def _geometry_layout(dataset: Dataset, ready: Staged) -> geoparquet.GeometryLayo
 def _summary(
     dataset: Dataset, ready: Staged, files: Sequence[geoparquet.Written], report: dict[str, Any]
 ) -> DataSummary:
-    features, asked = ready.features, dataset.outputs.partition
+    features, partition = ready.features, dataset.outputs.partition
     degrees = features.rules.target.degrees if features is not None else lambda _: None
     return DataSummary(
         rows=ready.shelf.rows,
@@ -192,7 +192,7 @@ def _summary(
         geometry_types=features.facts.type_names if features is not None else (),
         report=report,
         parts=tuple(Part(file.part, file.rows, degrees(file.bounds)) for file in files),
-        partition=asked.words if asked is not None and len(files) > 1 else None,
+        partition=partition.words if partition is not None and len(files) > 1 else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Applies the dataset's own code, SQL or a notebook, to its rows after geometry is cleaned.
 
-What the code may do is decided in `transform` and `notebook`. Code sees geometry in longitude and latitude. SQL also
-gets the rows whose geometry cannot be cleaned, marked, so that it can drop them.
+`transform` and `notebook` define what the code may do. The code sees geometry in longitude and latitude. SQL also gets
+the rows whose geometry cannot be cleaned, marked, so that it can drop them.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -28,14 +28,14 @@ from d4c_pipeline.tables.parallel import in_order, memory_bytes
 if TYPE_CHECKING:
     from d4c_pipeline.geometry.shapes import Shapes
 
-# ruff: noqa: PLC0415 - most datasets have no code of their own
+# ruff: noqa: PLC0415 - most datasets have no own code
 
-_TOLD = 10
+_MOST_REPORTED = 10
 
 
 @dataclass(frozen=True)
 class Run:
-    """The code of `dataset` about to run. `work`: an existing folder; `inputs`: Parquet files by name."""
+    """One run of the code of `dataset`. `work`: an existing folder; `inputs`: Parquet files by name."""
 
     dataset: Dataset
     vintage: Vintage
@@ -45,13 +45,14 @@ class Run:
     memory_limit: str | None
 
     def through(self, stream: Stream, features: Features | None, report: dict[str, Any]) -> tuple[Stream, Path | None]:
-        """Return what the code makes of `stream`, and the executed notebook if it is one.
+        """Return the rows that the code makes of `stream`, and the executed notebook if the code is a notebook.
 
-        `report` gets `source_rows`, the tally of `features` what was noticed before. Raises what the code raises.
+        Writes `source_rows` to `report` and the counts of cleaning to the tally of `features`. Raises as `transform`
+        and `notebook` do.
         """
         report["source_rows"] = 0
         processing = self.dataset.processing
-        # A notebook gets no rows that it would have to drop: nobody could tell whether it did.
+        # A notebook gets no unfit rows: no check can show whether it dropped them.
         marked = processing.sql is not None and features is not None and stream.geometry
         unfit: list[DataError] = []
         rows = self._source(stream, features, report, unfit if marked else None)
@@ -87,13 +88,13 @@ class Run:
                 unfit=unfit,
             )
         if unfit:
-            report["unfit_rows_dropped_by_sql"] = [error.cause for error in unfit[:_TOLD]]
+            report["unfit_rows_dropped_by_sql"] = [error.cause for error in unfit[:_MOST_REPORTED]]
         attributes = pa.schema([each for each in answer.schema if each.name != GEOMETRY_COLUMN])
         made = Stream(attributes, iter(answer), features is not None)
         if features is not None:
             from d4c_pipeline.geometry import projection
 
-            # What code makes of geometry (buffers, unions) is cleaned like any other; nulls are those of the result.
+            # New geometry (buffers, unions) is cleaned like any other; the counts of nulls are those of the result.
             features.tally.null_geometries = features.tally.points_at_zero = 0
             degrees = projection.Target.of(projection.WGS84)
             made.operation = projection.operation(projection.crs_of(degrees), features.rules.target)
@@ -102,7 +103,7 @@ class Run:
     def _source(
         self, stream: Stream, features: Features | None, report: dict[str, Any], unfit: list[DataError] | None
     ) -> Iterator[pa.RecordBatch]:
-        # With `unfit`, rows that can't be cleaned are marked and told there; without, they stop the build.
+        # With `unfit`, rows that cannot be cleaned are marked and their errors collected; without, they stop the build.
         tolerant = unfit is not None
         cleaned = in_order(lambda piece: _clean(piece, stream, features, tolerant), stream.pieces(), self.threads)
         for batch, shapes, errors in cleaned:

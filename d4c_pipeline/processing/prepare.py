@@ -1,7 +1,7 @@
 """Prepares the rows of a reader for sorting: cleans geometry, transforms, arranges columns, stores the batches.
 
-Threads share the batches. They wait in memory or in a file until all have been read, since the narrowest types and the
-promotion to multi geometries depend on all rows. Ordering and writing belong to `geoparquet`.
+Threads share the batches. A shelf stores them in memory or in a file until all are read, because the narrowest types
+and the promotion to multi geometries depend on all rows. Sorting and writing belong to `geoparquet`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time
 
 @dataclass
 class Staged:
-    """All rows of a dataset, cleaned and in no order, and what is known of them.
+    """The rows of a dataset, cleaned but not sorted, with their types and report.
 
-    `batches` can be gone through once; they have the columns of `plan.schema`, and for features those of `staged`.
+    `batches` can be consumed once; their columns are those of `plan.schema` and, for features, of the shapes.
     `notebook`: the executed copy of the dataset's notebook.
     """
 
@@ -51,7 +51,7 @@ class Staged:
         return {each.name: each.type for each in self.plan.schema}
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in their final types, letting go of each batch."""
+        """Yield the rows in their final types and free each batch."""
         if not self.casts:
             return self.shelf.drain()
         nulls = {name: markers for name in self.casts if (markers := self.plan.markers(name))}
@@ -68,10 +68,10 @@ def stage(
     threads: int | None,
     memory_limit: str | None,
 ) -> Staged:
-    """Take `native` through all its batches. `inputs`: Parquet files that SQL and gazetteers may name.
+    """Prepare all batches of `native`. `inputs`: Parquet files that SQL and gazetteers may name.
 
-    Files are made under the existing folder `work`. Raises DataError for data that can't be processed as declared,
-    OSError when the disk takes no more.
+    Files are created in the existing folder `work`. Raises DataError for data that cannot be processed as declared,
+    OSError when a write fails.
     """
     processing = dataset.processing
     report: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def stage(
     if features is not None and native.crs is not None:
         from d4c_pipeline.geometry import projection  # noqa: PLC0415
 
-        # Own code sees geometry in longitude and latitude, whatever is published in the end.
+        # The dataset's own code sees longitude and latitude, whatever CRS is published.
         own = processing.sql is not None or processing.notebook is not None
         first = projection.Target.of(projection.WGS84) if own else features.rules.target
         stream.operation = projection.operation(native.crs, first)
@@ -107,7 +107,7 @@ def stage(
     )
     shelf = geoparquet.Shelf(work / "shelf", in_memory_bytes(memory_limit))
     evidence = narrow.Evidence(plan.schema, settled=plan.settled)
-    # What the reader says of the format stands in its report from the beginning.
+    # The reader reports facts of the format before its first batch.
     narrowing = narrow.applies(processing, native.report)
 
     def notice(item: tuple[pa.RecordBatch, Shapes | None]) -> None:
@@ -166,7 +166,7 @@ def _cleaned(
 def _narrowed(
     batch: pa.RecordBatch, casts: dict[str, pa.DataType], nulls: Mapping[str, tuple[str, ...]]
 ) -> pa.RecordBatch:
-    # The few texts of a packed column are cast instead of its many values.
+    # Casting the dictionary of a packed column is cheaper than casting its values.
     for position, name in enumerate(batch.schema.names):
         column = batch.column(position)
         if name in casts and pa.types.is_dictionary(column.type):
@@ -174,7 +174,7 @@ def _narrowed(
             batch = batch.set_column(position, name, texts.take(column.indices))
     cast = narrow.cast(batch, casts)
     assert isinstance(cast, pa.RecordBatch)  # noqa: S101 - a batch in, a batch out
-    # Now that it is a number, -9999.00 is the marker -9999.
+    # Cast to a number, -9999.00 equals the null marker -9999.
     for position, name in enumerate(cast.schema.names):
         if name in nulls:
             column = with_nulls(cast.column(position), nulls[name])
@@ -186,7 +186,8 @@ def _without(stream: Stream, names: Sequence[str]) -> Stream:
     missing = [name for name in names if name not in stream.attributes.names]
     if missing:
         raise DataError(
-            f"Columns to drop are not there: {', '.join(missing)}; there are {', '.join(stream.attributes.names[:40])}",
+            f"processing.drop names missing columns: {', '.join(missing)};"
+            f" there are {', '.join(stream.attributes.names[:40])}",
             "Correct processing.drop",
         )
     kept = pa.schema([field for field in stream.attributes if field.name not in names])

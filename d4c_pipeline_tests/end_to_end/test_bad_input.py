@@ -161,7 +161,7 @@ def test_a_key_that_identifies_nothing_stops_before_anything_is_reserved(
         told = released("publish", "places").sentence
         assert told.startswith(
             "The check keys_identify_rows of places/processed failed: "
-            "expected no null and no duplicate in id, found 0 rows without a part of the key, 1 that repeat another's. "
+            "expected no null and no duplicate in id, found 0 rows with a null key, 1 duplicate key. "
             "Declare the columns that identify a row under processing.key, or none; then run"
         )
     # The check that blocks is bound to the bytes: the steps behind it refuse them as well.

@@ -17,7 +17,7 @@ from d4c_pipeline.readers.encoding import Mojibake, mojibake
 from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 from d4c_pipeline.tables.parallel import in_order
 
-# Cells of one batch: a wide table gets fewer rows at a time.
+# Cells of one batch: batches of a wide table have fewer rows.
 _CELLS = 1 << 20
 _ROWS = 1 << 16
 _MOST_EXAMPLES = 5
@@ -25,7 +25,7 @@ _MOST_EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Attributes:
-    """`rows` as they were read to the end; `nulls` per column; `garbled`: columns with wrongly decoded text."""
+    """`rows`: number of rows read; `nulls` per column; `garbled`: columns with wrongly decoded text."""
 
     rows: int
     nulls: Mapping[str, int]
@@ -33,7 +33,7 @@ class Attributes:
 
     @classmethod
     def read(cls, data: Files, *, threads: int | None = None) -> Attributes:
-        """Read all columns of the Parquet files `data` but geometry and its covering, every value of them."""
+        """Read every value of the Parquet files `data`, except geometry and its covering."""
         found = _Found()
         for file in listed(data):
             with pq.ParquetFile(file, memory_map=True) as parquet:

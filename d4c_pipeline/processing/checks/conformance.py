@@ -1,4 +1,4 @@
-"""The check of GeoParquet conformance, with Arrow alone: metadata, geometry, covering, row groups, compression.
+"""The check of GeoParquet conformance, by Arrow only: metadata, geometry, covering, row groups, compression.
 
 A violation of the specification is a failure; a file that is only slower to query gets a warning. Specification:
 https://geoparquet.org/releases/v1.1.0/ and https://github.com/apache/parquet-format/blob/master/Geospatial.md
@@ -33,7 +33,7 @@ Fault = tuple[Outcome, str, str, str]
 
 
 def geoparquet_conformance(name: str, built: Built) -> Verdict:
-    """Each file is what GeoParquet asks for, and what its metadata says of the geometry is true of every row of it."""
+    """Each file conforms to GeoParquet, and its metadata is true of the geometry of every row."""
     processing = built.dataset.processing
     wanted = processing.geoparquet if isinstance(processing, VectorProcessing) else "1.1"
     crs = processing.crs_out if isinstance(processing, VectorProcessing) else "EPSG:4326"
@@ -42,8 +42,10 @@ def geoparquet_conformance(name: str, built: Built) -> Verdict:
     for file, found in zip(built.files, built.features_of_files, strict=True):
         where = f"{file.name}: " if len(built.files) > 1 else ""
         with pq.ParquetFile(file) as parquet:
-            said = _faults(parquet, found, wanted, crs)
-            faults += [(outcome, where + what, expected, actual) for outcome, what, expected, actual in said]
+            faults += [
+                (outcome, where + fault, expected, actual)
+                for outcome, fault, expected, actual in _faults(parquet, found, wanted, crs)
+            ]
             groups += parquet.metadata.num_row_groups
     outcome = max((fault[0] for fault in faults), default=Outcome.PASS)
     shown = faults[:MOST_EXAMPLES]
@@ -51,7 +53,7 @@ def geoparquet_conformance(name: str, built: Built) -> Verdict:
         name,
         outcome,
         f"GeoParquet {wanted} in {crs}, true metadata, zstd, row groups of at most {_MOST_GROUP_ROWS} rows",
-        f"{groups} row groups; {'; '.join(fault[1] for fault in shown) or 'nothing at fault'}",
+        f"{groups} row groups; {'; '.join(fault[1] for fault in shown) or 'no faults'}",
         [{"what": what, "expected": expected, "actual": actual} for _, what, expected, actual in shown],
         "Report this bug: the pipeline wrote the file" if outcome else "",
     )
@@ -100,7 +102,7 @@ def _described(column: dict[str, Any], crs: str) -> Iterator[Fault]:
         yield Outcome.FAILURE, "unknown edges", "planar", str(column.get("edges"))
     if column.get("orientation", "counterclockwise") != "counterclockwise":
         yield Outcome.FAILURE, "unknown orientation", "counterclockwise", str(column.get("orientation"))
-    # No CRS means OGC:CRS84; a null one means that nobody knows.
+    # A missing CRS means OGC:CRS84; a null CRS means unknown.
     stated = column.get("crs", "OGC:CRS84")
     try:
         known = pyproj.CRS.from_user_input(stated) if stated else None
@@ -113,18 +115,23 @@ def _described(column: dict[str, Any], crs: str) -> Iterator[Fault]:
 def _true(column: dict[str, Any], found: Features) -> Iterator[Fault]:
     stated = column.get("geometry_types")
     if not isinstance(stated, list) or not set(stated) <= _TYPES:
-        yield Outcome.FAILURE, "geometry_types is no list of types", "names of GeoParquet", str(stated)
+        yield Outcome.FAILURE, "geometry_types is not a list of types", "GeoParquet type names", str(stated)
     elif stated and not set(found.types) <= set(stated):
-        yield Outcome.FAILURE, "types occur that are not stated", str(sorted(stated)), str(sorted(found.types))
+        yield Outcome.FAILURE, "geometry_types lacks types that occur", str(sorted(stated)), str(sorted(found.types))
     elif set(stated) != set(found.types):
-        yield Outcome.WARNING, "types are stated that do not occur", str(sorted(found.types)), str(sorted(stated))
+        yield (
+            Outcome.WARNING,
+            "geometry_types has unused types",
+            str(sorted(found.types)),
+            str(sorted(stated)),
+        )
     if column.get("orientation") and found.clockwise.count:
-        yield Outcome.FAILURE, "rings turn the wrong way", "counterclockwise", _said(found.clockwise)
+        yield Outcome.FAILURE, "rings run the wrong way", "counterclockwise", _counted(found.clockwise)
     box = column.get("bbox")
     if found.bounds is None:
         return
     if box is None:
-        yield Outcome.WARNING, "no bbox is stated", str(list(found.bounds)), "none"
+        yield Outcome.WARNING, "no bbox", str(list(found.bounds)), "none"
         return
     if not isinstance(box, list) or len(box) not in (4, 6) or not all(isinstance(side, int | float) for side in box):
         yield Outcome.FAILURE, "bbox is not four or six numbers", str(list(found.bounds)), str(box)
@@ -133,11 +140,11 @@ def _true(column: dict[str, Any], found: Features) -> Iterator[Fault]:
     outside = any(a > b for a, b in zip(flat[:2], found.bounds[:2], strict=True)) or any(
         a < b for a, b in zip(flat[2:], found.bounds[2:], strict=True)
     )
-    # A west greater than east means across the antimeridian: then longitudes can't be compared so.
+    # A west greater than east crosses the antimeridian, where longitudes cannot be compared in this way.
     if outside and flat[0] <= flat[2]:
-        yield Outcome.FAILURE, "geometry leaves the stated bbox", str(list(found.bounds)), str(box)
+        yield Outcome.FAILURE, "geometry leaves the bbox", str(list(found.bounds)), str(box)
     elif not all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in zip(flat, found.bounds, strict=True)):
-        yield Outcome.WARNING, "the stated bbox is too large", str(list(found.bounds)), str(box)
+        yield Outcome.WARNING, "the bbox is too large", str(list(found.bounds)), str(box)
 
 
 def _covered(parquet: pq.ParquetFile, column: dict[str, Any], found: Features) -> Iterator[Fault]:
@@ -149,16 +156,26 @@ def _covered(parquet: pq.ParquetFile, column: dict[str, Any], found: Features) -
         return
     stated = column.get("covering", {}).get("bbox") if isinstance(column.get("covering"), dict) else None
     if stated != {corner: [BBOX, corner] for corner in CORNERS}:
-        yield Outcome.FAILURE, "the covering is not stated", "covering.bbox with four paths", str(stated)
+        yield Outcome.FAILURE, "no covering in the metadata", "covering.bbox with four paths", str(stated)
     if found.uncovered.count:
-        yield Outcome.FAILURE, "boxes do not contain their geometry", "every box does", _said(found.uncovered)
+        yield (
+            Outcome.FAILURE,
+            "boxes do not contain their geometry",
+            "every box does",
+            _counted(found.uncovered),
+        )
     metadata = parquet.metadata
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         chunks = [group.column(n) for n in range(group.num_columns)]
         without = [c.path_in_schema for c in chunks if c.path_in_schema.startswith(f"{BBOX}.") and not c.statistics]
         if without:
-            yield Outcome.WARNING, "boxes have no statistics to skip row groups by", "in each", f"row group {number}"
+            yield (
+                Outcome.WARNING,
+                "boxes lack statistics to skip row groups by",
+                "in each",
+                f"row group {number}",
+            )
             return
 
 
@@ -176,5 +193,5 @@ def _physical(parquet: pq.ParquetFile) -> Iterator[Fault]:
         yield Outcome.WARNING, "another compression", "ZSTD", ", ".join(sorted(codecs))
 
 
-def _said(finding: Any) -> str:
+def _counted(finding: Any) -> str:
     return f"{finding.count} rows, such as {json.dumps(finding.examples[:1], ensure_ascii=False)}"

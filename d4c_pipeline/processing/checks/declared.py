@@ -24,7 +24,7 @@ _DIGITS = 1e-9
 
 
 def schema_as_declared(name: str, built: Built) -> Verdict:
-    """The files have the columns that the build reports, in their order and types, the declared ones among them."""
+    """The files have the columns that the build reports, in its order and types, including all declared columns."""
     schema = pq.read_schema(built.files[0])
     actual = {field.name: field.type for field in schema if field.name != BBOX or built.summary.crs is None}
     processing = built.dataset.processing
@@ -34,14 +34,14 @@ def schema_as_declared(name: str, built: Built) -> Verdict:
         faults.append({"column": column, "expected": expected, "actual": found})
 
     for column in built.summary.columns:
-        # A column without any value is written as text: Arrow's null type is unknown to other readers.
+        # A column without values is written as text: other readers do not know Arrow's null type.
         expected = "string" if column.type == "null" else column.type
         if column.name not in actual:
             fault(column.name, expected, "missing")
         elif column.name != GEOMETRY and str(actual[column.name]) != expected:
             fault(column.name, expected, str(actual[column.name]))
     for extra in actual.keys() - {column.name for column in built.summary.columns}:
-        fault(extra, "not there", str(actual[extra]))
+        fault(extra, "absent", str(actual[extra]))
     for column, declared in processing.columns.items():
         if column not in actual:
             fault(column, "declared under processing.columns", "missing")
@@ -56,7 +56,7 @@ def schema_as_declared(name: str, built: Built) -> Verdict:
         fault("order", ", ".join(column.name for column in built.summary.columns), ", ".join(actual))
     for file in built.files[1:]:
         if not pq.read_schema(file).equals(schema):
-            fault("all", f"the schema of {built.files[0].name}", f"another one in {file.name}")
+            fault("all", f"the schema of {built.files[0].name}", f"a different schema in {file.name}")
     rows = sum(pq.read_metadata(file).num_rows for file in built.files)
     profiled = json.loads(built.profile.read_text("utf-8"))
     for whose, stated in (("the build's summary", built.summary.rows), ("the profile", profiled["rows"])):
@@ -68,7 +68,7 @@ def schema_as_declared(name: str, built: Built) -> Verdict:
         f"{len(built.summary.columns)} columns as declared and reported",
         f"{len(actual)} columns" + (f", {len(faults)} differences" if faults else ""),
         faults[:MOST_EXAMPLES],
-        "Correct processing.columns, or the code that made other columns of them" if faults else "",
+        "Correct processing.columns, or the code that changes the columns" if faults else "",
     )
 
 
@@ -81,9 +81,9 @@ def _is_binary(kind: pa.DataType | None) -> bool:
 
 
 def keys_identify_rows(name: str, built: Built) -> Verdict:
-    """The key columns are never null and never the same twice."""
+    """The key columns are never null, and no key occurs twice."""
     key = built.dataset.processing.key
-    # The build counted them in this very file; doing it again would be the dearest of all checks.
+    # The build counted them in this file; a second count would be the most expensive check.
     found = built.summary.report
     if "key_nulls" not in found or "key_duplicates" not in found:
         found = profile.keys(built.files, key, spill=built.work, threads=built.threads, memory_limit=built.memory_limit)
@@ -93,7 +93,7 @@ def keys_identify_rows(name: str, built: Built) -> Verdict:
         name,
         Outcome.FAILURE if bad else Outcome.PASS,
         f"no null and no duplicate in {', '.join(key)}",
-        f"{nulls} rows without a part of the key, {duplicates} that repeat another's",
+        f"{nulls} rows with a null key, {duplicates} duplicate key{'' if duplicates == 1 else 's'}",
         _key_examples(built, key, nulls=bool(nulls), duplicates=bool(duplicates)) if bad else (),
         "Declare the columns that identify a row under processing.key, or none" if bad else "",
     )
@@ -116,7 +116,7 @@ def _key_examples(built: Built, key: tuple[str, ...], *, nulls: bool, duplicates
 
 
 def encoding_sane(name: str, built: Built) -> Verdict:
-    """No text shows that it was decoded in a wrong encoding."""
+    """No text looks decoded with a wrong encoding."""
     garbled = built.attributes.garbled
     count = sum(found.count for found in garbled.values())
     allowed = built.dataset.checks.mojibake_allowed
@@ -126,18 +126,18 @@ def encoding_sane(name: str, built: Built) -> Verdict:
     return Verdict(
         name,
         Outcome.beyond(count, warning=0, failure=allowed),
-        "no text that looks wrongly decoded" + (f" but {allowed} known at the source" if allowed else ""),
+        "no text that looks wrongly decoded" + (f" beyond {allowed} known at the source" if allowed else ""),
         f"{count} values in {', '.join(garbled) or 'no column'}",
         examples[:MOST_EXAMPLES],
-        "Declare processing.encoding; if the source itself is so, checks.mojibake_allowed" if count else "",
+        "Declare processing.encoding; if the source has this text, declare checks.mojibake_allowed" if count else "",
     )
 
 
 def dguids_well_formed(name: str, built: Built) -> Verdict:
-    """The DGUIDs in the file have the form of one, and exist where a gazetteer is declared."""
+    """Every DGUID is well formed, and exists in the gazetteer if one is declared."""
     limits, outcome = built.dataset.checks.dguids, Outcome.PASS
     reported = {snake_case(column): facts for column, facts in built.summary.report.get("dguids", {}).items()}
-    said: list[str] = []
+    counts: list[str] = []
     examples: list[dict[str, Any]] = []
     for declared in built.dataset.processing.dguids:
         column = declared.column
@@ -163,22 +163,22 @@ def dguids_well_formed(name: str, built: Built) -> Verdict:
             Outcome.WARNING if not values else Outcome.PASS,
         )
         gazetteer = f", {unknown} unknown to the gazetteer" if declared.gazetteer is not None else ""
-        said.append(f"{column}: {values} values, {malformed} malformed{gazetteer}")
+        counts.append(f"{column}: {values} values, {malformed} malformed{gazetteer}")
     return Verdict(
         name,
         outcome,
         f"every value a DGUID; failing above {limits.malformed_failure:.2%} malformed or {limits.unknown_failure:.2%}"
         " unknown",
-        "; ".join(said),
+        "; ".join(counts),
         examples[:MOST_EXAMPLES],
-        "Correct processing.dguids (type, schema, width, gazetteer); if the source itself is so, checks.dguids"
+        "Correct processing.dguids (type, schema, width, gazetteer); if the source is so, declare checks.dguids"
         if outcome
         else "",
     )
 
 
 def expected_totals(name: str, built: Built) -> Verdict:
-    """The figures that are declared under `checks.totals` come out."""
+    """The data matches the figures declared under `checks.totals`."""
     totals = [total for total in built.dataset.checks.totals if total.vintage in (None, str(built.vintage))]
     there = {column.name for column in built.summary.columns}
     misses: list[dict[str, Any]] = []
@@ -186,7 +186,7 @@ def expected_totals(name: str, built: Built) -> Verdict:
         for total in totals:
             figure, stated, sql = _figure(total)
             if total.column is not None and total.column not in there:
-                misses.append({"total": figure, "expected": stated, "actual": f"there is no column {total.column}"})
+                misses.append({"total": figure, "expected": stated, "actual": f"no column {total.column}"})
                 continue
             (actual,) = connection.execute(f"SELECT {sql} FROM data").fetchone() or (None,)
             slack = total.tolerance + (_DIGITS * abs(stated) if isinstance(actual, float) else 0.0)
@@ -199,14 +199,14 @@ def expected_totals(name: str, built: Built) -> Verdict:
         name,
         Outcome.FAILURE if misses else Outcome.PASS,
         "; ".join(f"{_figure(total)[0]} {_figure(total)[1]:.12g}" for total in totals) or "nothing for this vintage",
-        f"{len(misses)} of {len(totals)} totals are missed" if misses else "all totals are met",
+        f"{len(misses)} of {len(totals)} totals differ" if misses else "all totals match",
         misses[:MOST_EXAMPLES],
         "Compare with the source; correct checks.totals if the publisher states another figure" if misses else "",
     )
 
 
 def _figure(total: Total) -> tuple[str, float, str]:
-    # Words, the figure that is declared, and how DuckDB computes it.
+    # The label, the declared figure, and the SQL that computes it.
     column = identifier(total.column or "")
     for words, stated, sql in (
         ("rows", total.rows, "count(*)"),

@@ -31,24 +31,23 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass
 class Finding:
-    """How many rows have a fault, and the first few of them: by key, or by position in the file where there is none."""
+    """The number of rows with a fault, and the first few of them: by key, or by position in a file without a key."""
 
     count: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def add(self, other: Finding) -> None:
-        """Take the finding in rows further on into account."""
+        """Add the finding of later rows."""
         self.count += other.count
         self.examples = (self.examples + other.examples)[:_MOST_EXAMPLES]
 
 
 @dataclass
 class Features:
-    """What the geometry of a file is. `bounds` in its own CRS; types by GeoParquet's names.
+    """The geometry of a file: counts and findings. `bounds` in its own CRS; types by GeoParquet's names.
 
-    `unreadable`: bytes that are no WKB. `outside`: beyond the extent that was asked for, by their bounds.
-    `uncovered`: not within their box in the covering, or one of the two missing. `clockwise`: with a ring that turns
-    the wrong way.
+    `unreadable`: bytes that are not WKB. `outside`: bounds beyond the declared extent. `uncovered`: bounds outside of
+    their box in the covering, or one of the two missing. `clockwise`: a ring that runs the wrong way.
     """
 
     rows: int = 0
@@ -68,12 +67,12 @@ class Features:
         found = cls()
         with pq.ParquetFile(data, memory_map=True) as parquet:
             box = _in_crs(extent, parquet) if extent is not None else None
-            for part in in_order(lambda group: _look(*group, key, box), _groups(parquet, key), threads):
+            for part in in_order(lambda group: _found(*group, key, box), _groups(parquet, key), threads):
                 found.add(part)
         return found
 
     def add(self, other: Features) -> None:
-        """Take the geometry of rows further on into account."""
+        """Add the geometry of later rows."""
         self.rows += other.rows
         self.nulls += other.nulls
         self.types.update(other.types)
@@ -99,16 +98,16 @@ def _groups(parquet: pq.ParquetFile, key: Sequence[str]) -> Iterator[tuple[int, 
         first += table.num_rows
 
 
-# Coordinates that are no numbers are among what is looked for: numpy need not warn of each.
+# The check reports NaN coordinates itself, without numpy's warnings.
 @np.errstate(invalid="ignore")
-def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) -> Features:
+def _found(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) -> Features:
     column = table.column(GEOMETRY).combine_chunks()
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     there: Mask = ~np.asarray(column.is_null(), np.bool_)
     bounds, fine = _without_fault(column)
     rows = np.flatnonzero(~fine)
-    # Only what is not seen to be right at a glance becomes a geometry.
+    # Only geometry that the quick test does not pass becomes objects.
     geometries = shapely.from_wkb(column.take(pa.array(rows)).to_numpy(zero_copy_only=False), on_invalid="ignore")
     known, empty, invalid, clockwise, filled, finite = (np.zeros(len(fine), np.bool_) for _ in range(6))
     bounds[rows] = shapely.bounds(geometries)
@@ -151,7 +150,7 @@ def _look(first: int, table: pa.Table, key: Sequence[str], extent: _Box | None) 
 
 
 def _without_fault(column: pa.Array) -> tuple[npt.NDArray[np.float64], Mask]:
-    # The boxes of areas of one ring that are finite, valid and counterclockwise, and which rows these are.
+    # Bounds and mask of the areas of one ring that are finite, valid and counterclockwise.
     bounds, fine = np.full((len(column), 4), np.nan), np.zeros(len(column), np.bool_)
     simple = rings.read(column)
     if simple is None:
@@ -181,7 +180,7 @@ def _boxes(table: pa.Table) -> tuple[npt.NDArray[np.float64], Mask]:
     column = table.column(BBOX).combine_chunks()
     corners = [column.field(corner).cast(pa.float64()).to_numpy(zero_copy_only=False) for corner in CORNERS]
     boxes = np.column_stack(corners)
-    # A missing box is null, or has no corners.
+    # A missing box is null or has null corners.
     return boxes, np.asarray(column.is_null(), np.bool_) | np.asarray(np.isnan(boxes).any(axis=1))
 
 
@@ -221,7 +220,7 @@ class _Box:
     north: float
 
     def excludes(self, bounds: npt.NDArray[np.float64]) -> Mask:
-        """Whether a bounding box leaves this one; of a box across the antimeridian, whether it lies in the gap."""
+        """Whether a bounding box leaves this box; for a box across the antimeridian, whether it lies in the gap."""
         with np.errstate(invalid="ignore"):
             vertical = (bounds[:, 1] < self.south) | (bounds[:, 3] > self.north)
             if self.west > self.east:
@@ -230,8 +229,8 @@ class _Box:
 
 
 def _in_crs(extent: Extent, parquet: pq.ParquetFile) -> _Box:
-    # The box around the extent in the CRS of the file: it may let through what lies in its corners.
-    import pyproj  # noqa: PLC0415 - wanted where an extent is declared for projected data
+    # The box around the extent in the CRS of the file: features in its corners may pass.
+    import pyproj  # noqa: PLC0415 - needed only for an extent of projected data
 
     from d4c_pipeline.processing.checks.metadata import geo_metadata  # noqa: PLC0415
 

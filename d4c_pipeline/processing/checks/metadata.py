@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 def geo_metadata(parquet: pq.ParquetFile) -> dict[str, Any]:
-    """Return the `geo` metadata; an empty mapping when there is none, or it is no JSON object."""
+    """Return the `geo` metadata, or an empty mapping if it is missing or not a JSON object."""
     raw = (parquet.metadata.metadata or {}).get(b"geo")
     if raw is None:
         return {}

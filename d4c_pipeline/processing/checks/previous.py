@@ -8,15 +8,15 @@ from __future__ import annotations
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, Verdict
 
 _SIDES = ("west", "south", "east", "north")
-# Below this longer side (about 100 m) a share says nothing: a single point has none at all.
+# Degrees, about 100 m: shares of a shorter side mean nothing, and a single point has no side.
 _SMALLEST_SIDE = 0.001
 
 
 def rows_against_previous(name: str, built: Built) -> Verdict:
-    """The number of rows moved no further than the dataset allows."""
+    """The number of rows changed no more than the dataset allows."""
     previous, now, limits = built.previous, built.summary.rows, built.dataset.checks.rows
     if previous is None:
-        return Verdict(name, Outcome.PASS, "nothing: no release is published yet", f"{now} rows")
+        return Verdict(name, Outcome.PASS, "no comparison: no release is published yet", f"{now} rows")
     if previous.rows == 0:
         outcome = Outcome.WARNING if now else Outcome.PASS
         return Verdict(
@@ -25,7 +25,7 @@ def rows_against_previous(name: str, built: Built) -> Verdict:
             f"0 rows as in {previous.release}",
             f"{now} rows",
             (),
-            "Look whether the rows are meant" if outcome else "",
+            "Confirm that the rows are intended" if outcome else "",
         )
     change = (now - previous.rows) / previous.rows
     if change < 0:
@@ -39,7 +39,7 @@ def rows_against_previous(name: str, built: Built) -> Verdict:
         f" {limits.growth_warning:+.2%}, failure beyond {-limits.shrink_failure:.2%} or {limits.growth_failure:+.2%}",
         f"{now} rows ({change:+.2%})",
         (),
-        "Compare with the source; if it is meant, raise the threshold under checks.rows" if outcome else "",
+        "Compare with the source; if intended, raise the threshold under checks.rows" if outcome else "",
     )
 
 
@@ -47,7 +47,7 @@ def bounds_against_previous(name: str, built: Built) -> Verdict:
     """No side of the bounds moved further than the dataset allows."""
     previous, now, limits = built.previous, built.summary.bounds, built.dataset.checks.bounds
     if previous is None:
-        return Verdict(name, Outcome.PASS, "nothing: no release is published yet", _words(now))
+        return Verdict(name, Outcome.PASS, "no comparison: no release is published yet", _words(now))
     before = previous.bounds
     if before is None or now is None:
         outcome = Outcome.PASS if before is now else Outcome.FAILURE if now is None else Outcome.WARNING
@@ -57,7 +57,7 @@ def bounds_against_previous(name: str, built: Built) -> Verdict:
             f"{_words(before)} as in {previous.release}",
             _words(now),
             (),
-            "Look whether the geometry was read" if outcome else "",
+            "Confirm that the geometry was read" if outcome else "",
         )
     longer = max(before[2] - before[0], before[3] - before[1], _SMALLEST_SIDE)
     moves = {side: (now[n] - before[n]) / longer for n, side in enumerate(_SIDES)}
@@ -74,7 +74,7 @@ def bounds_against_previous(name: str, built: Built) -> Verdict:
              "moved": round(moves[side], 6)}
             for side in moved
         ],
-        "Compare with the source; if it is meant, raise the threshold under checks.bounds" if outcome else "",
+        "Compare with the source; if intended, raise the threshold under checks.bounds" if outcome else "",
     )  # fmt: skip
 
 

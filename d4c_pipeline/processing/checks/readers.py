@@ -1,6 +1,6 @@
-"""The check that other software reads the file: Arrow and DuckDB read all of it, geopandas the geometry.
+"""The check that other software reads the file: Arrow and DuckDB read all of it, geopandas reads the geometry.
 
-geopandas reads only a window of a file that does not fit into memory, as its users would; the verdict says so.
+Of a file that exceeds memory geopandas reads a window, as its users do; the verdict reports the window.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 from d4c_pipeline.tables.duckdb_engine import parquet
 from d4c_pipeline.tables.sql_names import identifier
 
-# geopandas holds what it reads, geometry as objects of several times its size.
-_MOST_WHOLE_ROWS = 200_000
-_MOST_WHOLE_BYTES = 64 << 20
+# geopandas holds all that it reads in memory, geometry as objects of several times its size.
+_MOST_ROWS = 200_000
+_MOST_BYTES = 64 << 20
 # Columns of one statement.
 _COLUMNS = 200
 
 
 def readable_by_others(name: str, built: Built) -> Verdict:
-    """pyarrow, DuckDB and geopandas find the rows that the build reports, the first two the same nulls as well."""
+    """pyarrow, DuckDB and geopandas find the reported rows; pyarrow and DuckDB also find the same nulls."""
     vector = built.dataset.processing.kind == "vector"
     nulls = dict(built.attributes.nulls)
     counts = {"pyarrow": built.attributes.rows}
@@ -41,11 +41,11 @@ def readable_by_others(name: str, built: Built) -> Verdict:
         if nulls[column] != by_duckdb[column]
     ]
     if vector:
-        asked = [_by_geopandas(built, file) for file in built.files]
-        if all(each.whole for each in asked):
-            counts["geopandas"] = sum(each.found or 0 for each in asked)
-        for each in asked:
-            if not each.whole and each.found != each.expected:
+        reads = [_by_geopandas(built, file) for file in built.files]
+        if all(each.complete for each in reads):
+            counts["geopandas"] = sum(each.found or 0 for each in reads)
+        for each in reads:
+            if not each.complete and each.found != each.expected:
                 faults.append(
                     {"reader": "geopandas", "what": each.note, "expected": each.expected, "actual": each.found}
                 )
@@ -78,19 +78,19 @@ def _by_duckdb(built: Built, columns: list[str]) -> tuple[int, dict[str, int]]:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    # What geopandas should find and what it does (None: it was not asked), in the whole file or a window of it.
+class _Read:
+    # Rows that geopandas should find and rows that it finds (None: it did not read), in the file or a window of it.
     expected: int
     found: int | None
     note: str = ""
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         return not self.note
 
 
-def _by_geopandas(built: Built, file: Path) -> _Asked:
-    import geopandas  # noqa: PLC0415 - imports pandas, which the other checks do without
+def _by_geopandas(built: Built, file: Path) -> _Read:
+    import geopandas  # noqa: PLC0415 - imports pandas, which no other check needs
 
     metadata = pq.read_metadata(file)
     groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
@@ -100,11 +100,11 @@ def _by_geopandas(built: Built, file: Path) -> _Asked:
         for n in range(group.num_columns)
         if group.column(n).path_in_schema == GEOMETRY
     )
-    if metadata.num_rows <= _MOST_WHOLE_ROWS and size <= _MOST_WHOLE_BYTES:
-        return _Asked(metadata.num_rows, len(geopandas.read_parquet(file, columns=[GEOMETRY])))
+    if metadata.num_rows <= _MOST_ROWS and size <= _MOST_BYTES:
+        return _Read(metadata.num_rows, len(geopandas.read_parquet(file, columns=[GEOMETRY])))
     window = _window(groups[0])
     if window is None:
-        return _Asked(metadata.num_rows, None, "geopandas not asked: the file is big and has no boxes")
+        return _Read(metadata.num_rows, None, "geopandas skipped: the file is large and has no covering")
     west, south, east, north = window
     with built.duckdb() as connection:
         (expected,) = connection.execute(
@@ -113,12 +113,12 @@ def _by_geopandas(built: Built, file: Path) -> _Asked:
             [east, west, north, south],
         ).fetchone() or (0,)
     found = len(geopandas.read_parquet(file, columns=[GEOMETRY], bbox=window))
-    note = f"geopandas {found} of {expected} rows in the window {_words(window)} of a big file"
-    return _Asked(int(expected), found, note)
+    note = f"geopandas {found} of {expected} rows in the window {_words(window)} of a large file"
+    return _Read(int(expected), found, note)
 
 
 def _window(group: Any) -> tuple[float, float, float, float] | None:
-    # The box of the first row group: few rows of the file, as rows lie on a Hilbert curve.
+    # The box of the first row group holds few rows, because rows follow a Hilbert curve.
     chunks = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
     boxes = [chunks.get(f"{BBOX}.{corner}") for corner in CORNERS]
     if not all(chunk is not None and chunk.statistics and chunk.statistics.has_min_max for chunk in boxes):

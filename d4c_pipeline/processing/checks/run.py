@@ -1,6 +1,6 @@
-"""The list of checks, the choice of those that apply to a dataset, and running them: each gives one verdict.
+"""Lists the checks, selects those that apply to a dataset, and runs them: each check gives one verdict.
 
-A check that raises an error has failed. The checks themselves stand in the modules beside this one.
+A check that raises an error has failed. The checks belong to the other modules of this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts
 
 @dataclass(frozen=True)
 class Check:
-    """A check: its name, which is that of its function in `module` too, its sentence, and the datasets it is for."""
+    """A check: its name, also the name of its function in `module`, its description, and the datasets it applies to."""
 
     name: str
     module: str
@@ -30,14 +30,14 @@ class Check:
     applies: Callable[[Dataset], bool] = lambda _: True
 
     def run(self, built: Built) -> Verdict:
-        """Return the verdict on `built`; one that could not be reached is a FAILURE that says why."""
+        """Return the verdict on `built`; a check that cannot run is a FAILURE with the reason."""
         try:
-            # Modules are loaded when wanted: tables do without GEOS and PROJ.
+            # Modules load when a check needs them: tables need neither GEOS nor PROJ.
             judge = getattr(import_module(f"{__package__}.{self.module}"), self.name)
             return judge(self.name, built)
         except D4CError as error:
             return self._could_not_run(error.cause, error.remedy or "Report this bug")
-        except Exception as error:  # noqa: BLE001 - nothing is swallowed: what stopped the check is its verdict
+        except Exception as error:  # noqa: BLE001 - not swallowed: the error becomes the verdict
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(frame.filename).name}:{frame.lineno}"
             return self._could_not_run(f"{type(error).__name__}: {error} ({where})", "Report this bug")
@@ -115,11 +115,11 @@ CHECKS = (
         "pyarrow, DuckDB and (for features) geopandas read the file and find the same rows.",
     ),
 )
-"""All checks, in the order in which they are run and shown."""
+"""All checks, in the order in which they run and are shown."""
 
 
 def checks_of(dataset: Dataset) -> tuple[Check, ...]:
-    """Return the checks that apply to `dataset` and are not skipped by it."""
+    """Return the checks that apply to `dataset` and that it does not skip."""
     return tuple(check for check in CHECKS if check.applies(dataset) and check.name not in dataset.checks.skip)
 
 
@@ -136,11 +136,10 @@ def run_checks(
     memory_limit: str | None = None,
     temp: Path | None = None,
 ) -> tuple[Verdict, ...]:
-    """Judge the files that a build left; one verdict for each check that applies, in the order of `CHECKS`.
+    """Check the files of a build; return one verdict for each check that applies, in the order of `CHECKS`.
 
-    `previous`: the release to compare with, None for the first. `work`: a folder of the caller's own for what does not
-    fit into memory, or `temp` where it is given; what is put there is removed. Raises StorageError when that can't be
-    written to.
+    `previous`: the release to compare with, None for the first. `work`: a folder of the caller for data that exceeds
+    memory, replaced by `temp` if given; files written there are removed. Raises StorageError when a write there fails.
     """
     with workspace(work, temp) as spill:
         built = Built(listed(data), profile, summary, dataset, vintage, previous, spill, threads, memory_limit)

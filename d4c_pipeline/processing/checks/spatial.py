@@ -13,7 +13,7 @@ from d4c_pipeline.processing.checks.verdict import MOST_EXAMPLES, Built, Outcome
 def geometry_valid(name: str, built: Built) -> Verdict:
     """Every geometry can be read, is valid, not empty, and lies within the declared extent.
 
-    Areas that came with a part within another part were united; that they are there is a warning.
+    Areas with a part within another part, which cleaning unites, give a warning.
     """
     found, extent = built.features, built.dataset.extent
     allowed = built.dataset.checks.invalid_allowed
@@ -34,7 +34,7 @@ def geometry_valid(name: str, built: Built) -> Verdict:
     ]
     counted = ", ".join(f"{finding.count} {fault}" for fault, finding in faults.items() if finding.count)
     if nested:
-        counted += f"{', ' if counted else ''}{nested} with a part within another, which is filled now"
+        counted += f"{', ' if counted else ''}{nested} with a part within another part, now united"
     remedies = {
         "unreadable": "report this bug",
         "empty": "report this bug",
@@ -44,12 +44,12 @@ def geometry_valid(name: str, built: Built) -> Verdict:
     where = f", all within {', '.join(f'{side:.6g}' for side in extent.bounds)}" if extent is not None else ""
     remedy = "; ".join(remedies[fault] for fault, finding in faults.items() if finding.count)
     if nested:
-        remedy += f"{'; ' if remedy else ''}ask the publisher whether such a part is a hole"
+        remedy += f"{'; ' if remedy else ''}confirm with the publisher whether such a part is a hole"
     return Verdict(
         name,
         outcome,
-        f"valid geometries or nulls{where}" + (f"; {allowed} invalid ones are known" if allowed else ""),
-        f"{found.rows - found.nulls} geometries and {found.nulls} nulls, {counted or 'none at fault'}",
+        f"valid geometries or nulls{where}" + (f"; {allowed} known to be invalid" if allowed else ""),
+        f"{found.rows - found.nulls} geometries and {found.nulls} nulls, {counted or 'no faults'}",
         examples[:MOST_EXAMPLES],
         remedy[:1].upper() + remedy[1:],
     )

@@ -1,6 +1,6 @@
 """The verdict of a check, and the facts of a build that checks read.
 
-The checks themselves stand in the modules beside this one, their order and names in `run`.
+The checks belong to the other modules of this package; `run` lists them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_EXAMPLES = 5
 
 
 class Outcome(IntEnum):
-    """The outcome of a check, ordered: several together have the greatest. A FAILURE stops the publication."""
+    """The outcome of a check, ordered by severity: several combine to the greatest. FAILURE stops publication."""
 
     PASS = 0
     WARNING = 1
@@ -37,7 +37,7 @@ class Outcome(IntEnum):
 
     @property
     def word(self) -> str:
-        """The word for it in the ledger: `pass`, `warning` or `failure`."""
+        """The outcome in the ledger: `pass`, `warning` or `failure`."""
         return self.name.lower()
 
     @classmethod
@@ -73,7 +73,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class PreviousFacts:
-    """The release to compare with: its written name, rows, and bounds (west, south, east, north in degrees or None)."""
+    """The release to compare with: its written name, rows, bounds (west, south, east, north in degrees, or None)."""
 
     release: str
     rows: int
@@ -81,7 +81,7 @@ class PreviousFacts:
 
     @classmethod
     def of(cls, release: str, summary: DataSummary) -> PreviousFacts:
-        """Return the facts of a release out of its summary."""
+        """Return the facts of a release from its summary."""
         return cls(release, summary.rows, summary.bounds)
 
 
@@ -89,8 +89,8 @@ class PreviousFacts:
 class Built:
     """The facts of a build that checks read: its files and summary, the declaration, the previous release.
 
-    `files` are one table, in parts or in one. `work` is an existing folder for what does not fit into memory. Each
-    pass over the files runs when a check first needs it, and at most once.
+    `files` are the parts of one table. `work`: an existing folder for data that exceeds memory. Each pass over the
+    files runs when a check first needs it, and at most once.
     """
 
     files: tuple[Path, ...]
@@ -106,7 +106,7 @@ class Built:
     @cached_property
     def features_of_files(self) -> tuple[Features, ...]:
         """The findings of one pass over the geometry of each file."""
-        from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415 - tables do without GEOS
+        from d4c_pipeline.processing.checks.features import Features  # noqa: PLC0415 - tables do not need GEOS
 
         return tuple(
             Features.read(file, self.summary.key, self.dataset.extent, threads=self.threads) for file in self.files

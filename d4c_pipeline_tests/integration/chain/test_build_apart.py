@@ -58,7 +58,7 @@ FATES: dict[str, tuple[Any, dict[str, int], str]] = {
     "a link for a file": (
         child_work.make_and_name_a_link,
         {},
-        r"^The build names a file that it did not make: profile\.json\. Look at the file with care",
+        r"^The build names a file that it did not make: profile\.json\. Inspect the native file with care",
     ),
 }
 

@@ -131,7 +131,7 @@ def test_a_failed_check_is_looked_up_by_what_publishes(chain: Chain) -> None:
     (verdict,) = [one for one in verdicts if one.check == "keys_identify_rows"]
     assert (verdict.verdict, verdict.detail["actual"]) == (
         "failure",
-        "0 rows without a part of the key, 1 that repeat another's",
+        "0 rows with a null key, 1 duplicate key",
     )
     with pytest.raises(NeedsPersonError, match=r"check failed \(keys_identify_rows: "):
         chain.run("deposit")

@@ -93,8 +93,7 @@ def test_a_check_that_stops_the_chain_is_remembered_until_the_data_is_right(defi
     (failed,) = standing(defined)
     assert (failed.step, failed.kind, failed.transient) == ("processed", "CheckFailed", False)
     assert failed.cause == (
-        "keys_identify_rows: expected no null and no duplicate in id,"
-        " found 0 rows without a part of the key, 1 that repeat another's"
+        "keys_identify_rows: expected no null and no duplicate in id, found 0 rows with a null key, 1 duplicate key"
     )
     defined.origin.put(PLACES_URL, geojson())
     assert defined.materialize("places", "2021").success

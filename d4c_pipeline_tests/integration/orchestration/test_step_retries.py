@@ -131,7 +131,7 @@ def test_a_failed_check_stops_what_comes_after_it_and_publication_remembers(proj
     (check,) = [one for one in run.get_asset_check_evaluations() if not one.passed and one.blocking]
     assert (check.check_name, check.passed, check.blocking) == ("keys_identify_rows", False, True)
     assert check.metadata["expected"].value == "no null and no duplicate in id"
-    assert check.metadata["actual"].value == "0 rows without a part of the key, 1 that repeat another's"
+    assert check.metadata["actual"].value == "0 rows with a null key, 1 duplicate key"
     assert attempts(run, "places__checksums") == []
     # A run of the rest alone does not see that check any more: what publishes looks the verdict up itself.
     rest = ("checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest")

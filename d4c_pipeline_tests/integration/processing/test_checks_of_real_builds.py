@@ -117,7 +117,7 @@ def test_what_is_wrong_with_real_data_is_found(fixtures: Path, declare: Declare,
     assert failed == {"keys_identify_rows", "geometry_valid", "expected_totals"}
 
     keys = verdicts["keys_identify_rows"]
-    assert keys.actual.startswith("301 rows without a part of the key, ")
+    assert keys.actual.startswith("301 rows with a null key, ")
     assert keys.remedy == "Declare the columns that identify a row under processing.key, or none"
     assert keys.examples[0]["csduid"] == "1001240"
     assert keys.examples[0]["rows"] > 1
@@ -128,10 +128,10 @@ def test_what_is_wrong_with_real_data_is_found(fixtures: Path, declare: Declare,
     assert len(geometry.examples) == 5
 
     totals = verdicts["expected_totals"]
-    assert totals.actual == "3 of 5 totals are missed"
+    assert totals.actual == "3 of 5 totals differ"
     assert totals.examples[0] == {"total": "rows", "expected": 8_000, "actual": 7_972, "tolerance": 0.0}
     assert totals.examples[1]["total"] == "sum of latitude"
-    assert totals.examples[2]["actual"] == "there is no column nowhere"
+    assert totals.examples[2]["actual"] == "no column nowhere"
 
 
 @pytest.fixture

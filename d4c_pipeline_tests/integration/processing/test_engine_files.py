@@ -199,7 +199,7 @@ def test_another_crs_heights_and_dropped_columns(declare: Declare, tmp_path: Pat
     assert done.summary.bounds == pytest.approx((-75.7, 45.2, -73.6, 45.7), abs=0.2)
     assert json.loads(done.profile.read_text())["geometry"]["types"] == {"Point Z": 2}
     assert done.parameters["operation"].endswith("Statistics Canada Lambert")
-    with pytest.raises(DataError, match="Columns to drop are not there: none; there are id, rest"):
+    with pytest.raises(DataError, match=r"processing\.drop names missing columns: none; there are id, rest"):
         build(declare(drop=["none"]), VINTAGE, [native], tmp_path / "out")
 
 

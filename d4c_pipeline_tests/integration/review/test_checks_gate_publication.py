@@ -194,7 +194,7 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
     failed = found["expected_totals"]
     assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert failed.metadata["expected"].value == "rows 201"
-    assert failed.metadata["actual"].value == "1 of 1 totals are missed"
+    assert failed.metadata["actual"].value == "1 of 1 totals differ"
     assert failed.metadata["examples"].value == [{"total": "rows", "expected": 201, "actual": 200, "tolerance": 0.0}]
     assert str(failed.metadata["remedy"].value).startswith("Compare with the source")
     warned = found["encoding_sane"]
