@@ -1,6 +1,6 @@
 """Finds the differences between new data and the data of an earlier release, by content instead of bytes.
 
-Which version follows from a difference is decided in `model.bumps`.
+`model.bumps` decides which version follows from a difference.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.tables.sql_names import identifier
 
-# The memory of matching rows is that of the keys and this many columns.
+# Matching rows takes the memory of the keys and this many columns.
 _COLUMNS_AT_A_TIME = 12
 
 
@@ -50,10 +50,10 @@ def compare(
 ) -> tuple[Difference, ...]:
     """Return every difference between `previous` and `new`, those of the schema first.
 
-    Each is one file or the parts of one table; how rows fall into parts is not compared. Rows are matched by the key in
-    the files' `d4c` metadata where both have the same key and it identifies their rows; otherwise they are compared as
-    multisets. The covering, the order of columns, descriptions and encodings are ignored. `temp`: the folder for what
-    does not fit into memory, by default the system's. Raises DataError when a file is not a readable Parquet file.
+    Each is one file or the parts of one table; the distribution of rows over parts is not compared. Rows are matched by
+    the key in the files' `d4c` metadata if both have the same key and it identifies their rows; otherwise they are
+    compared as multisets. The covering, the order of columns, descriptions and encodings are ignored. `temp`: a folder
+    for data that exceeds memory, by default the system's. Raises DataError for a file that is not readable Parquet.
     """
     old_file, new_file = _Described.of(previous), _Described.of(new)
     differences = _schema_differences(old_file, new_file)
@@ -61,7 +61,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, disk_trouble(Path(spill)):
         connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
         try:
-            # Bound as views: their columns are the content, geometry as its bytes.
+            # Views over the files; geometry compares as bytes.
             for name, path in (("previous", previous), ("new", new)):
                 connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
             differences += _row_differences(connection, old_file, new_file, common)
@@ -84,7 +84,7 @@ class _Described:
     @classmethod
     def of(cls, data: Files) -> _Described:
         parts = [cls.read(path) for path in listed(data)]
-        # Each part states the types that occur in it.
+        # Each part states only its own geometry types.
         kinds = {kind for part in parts for kind in part.geometry_types}
         return replace(parts[0], geometry_types=tuple(sorted(kinds)))
 
@@ -115,7 +115,7 @@ class _Described:
 def _crs(column: dict[str, Any]) -> str | None:
     if not column:
         return None
-    # Left out, GeoParquet means OGC:CRS84; null, it means unknown.
+    # A missing CRS means OGC:CRS84; a null CRS means unknown.
     crs = column.get("crs", {"id": {"authority": "OGC", "code": "CRS84"}})
     if not crs:
         return "an unknown CRS"
@@ -128,7 +128,7 @@ def _schema_differences(old: _Described, new: _Described) -> list[Difference]:
     removed = [name for name in old.types if name not in new.types]
     added = [name for name in new.types if name not in old.types]
     for name in removed:
-        # Of the same source column and type: it was renamed. Either way readers of the old name break.
+        # A new column of the same source column and type is a rename. Readers of the old name break either way.
         origin = old.sources.get(name)
         heir = next(
             (a for a in added if origin and new.sources.get(a) == origin and new.types[a] == old.types[name]), None
@@ -206,7 +206,7 @@ def _changed_values(
 
 
 def _as_multisets(connection: duckdb.DuckDBPyConnection, common: Sequence[str]) -> list[Difference]:
-    # Geometry and other bytes by their sha256: a row takes little memory.
+    # The sha256 of geometry and other bytes keeps rows small in memory.
     kinds = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE d4c_new").fetchall()}
     columns = ", ".join(f"sha256({identifier(n)})" if kinds[n] == "BLOB" else identifier(n) for n in sorted(common))
     gone, come = (

@@ -1,6 +1,6 @@
-"""A preview of the data for operators: first rows and profile as Markdown, a picture of the geometry.
+"""Previews data for operators: first rows and profile as Markdown, a picture of the geometry.
 
-Its place in the UI belongs to `orchestration`; `derived` makes the same picture an artifact.
+Showing the preview in the UI belongs to `orchestration`; `derived` makes the picture an artifact.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _MOST_PROFILED = 200
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _MOST_FEATURES = 50_000
 _BACKGROUND, _FILL, _LINE, _POINT = (255, 255, 255), (198, 219, 239), (33, 102, 172), (178, 24, 43)
-# Drawn larger and scaled down: Pillow's own lines are not smoothed.
+# The picture is drawn larger and scaled down, because Pillow does not smooth lines.
 _OVERSAMPLING = 2
 
 
 def preview_markdown(data: Path, rows: int = 5) -> str:
-    """Return the first `rows` rows as a Markdown table: geometry as type and vertex count, the covering left out.
+    """Return the first `rows` rows as a Markdown table: geometry as type and vertex count, without the covering.
 
     Long texts are cut after 60 characters, columns after the thirtieth. Raises DataError when `data` is not readable.
     """
@@ -51,10 +51,10 @@ def preview_markdown(data: Path, rows: int = 5) -> str:
 
 
 def profile_markdown(profile: Mapping[str, Any]) -> str:
-    """Return a profile (as `profile.json` has it) as Markdown: a line per column, then the facts of the geometry.
+    """Return a profile (in the form of `profile.json`) as Markdown: a line per column, then the facts of the geometry.
 
-    Of a column: type, nulls, distinct values, least, greatest, the three most frequent values, and the histogram drawn
-    in blocks. After 200 columns the rest is left out.
+    A line has type, nulls, distinct values, minimum, maximum, the three most frequent values, and the histogram in
+    blocks. Columns after the 200th are left out.
     """
     header = ("column", "type", "nulls", "distinct", "min", "max", "most frequent", "histogram")
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
@@ -78,16 +78,16 @@ def _blocks(histogram: Mapping[str, Any] | None) -> str:
     if not histogram:
         return ""
     most = max(histogram["counts"])
-    # A bin that holds anything is never drawn as an empty one.
+    # A bin with values is never drawn as empty.
     return "".join(_BLOCKS[math.ceil(count / most * (len(_BLOCKS) - 1))] for count in histogram["counts"])
 
 
 def map_png(data: Files, width: int = 360, height: int | None = None) -> bytes:
     """Return a PNG, `width` pixels wide, of the geometry in all files of `data`; empty bytes when there is none.
 
-    Degrees are drawn as they are, the height scaled by the cosine of the middle latitude; with a `height` of its own
-    the picture has that many pixels and the geometry stands in its middle. Of more than 50,000 features every n-th is
-    drawn. The same bytes for the same data. Raises DataError when `data` is not readable.
+    Degrees are drawn unprojected, with the height scaled by the cosine of the middle latitude. With `height` the
+    picture has that height and the geometry is centred. Of more than 50,000 features every n-th is drawn. The same data
+    gives the same bytes. Raises DataError when `data` is not readable.
     """
     opened = [_open(file) for file in listed(data)]
     boxes = [geo["bbox"] for _, geo in opened if geo.get("bbox")]
@@ -113,7 +113,7 @@ def map_png(data: Files, width: int = 360, height: int | None = None) -> bytes:
 
 
 class _Frame:
-    """The picture's size in pixels, and where in it a longitude and latitude lie."""
+    """The size of the picture in pixels, and the mapping of longitude and latitude to pixels."""
 
     def __init__(
         self, origin: tuple[float, float], scale: tuple[float, float], size: tuple[int, int], margin: float
@@ -126,7 +126,7 @@ class _Frame:
         west, south, east, north = bounds
         shrink = max(math.cos(math.radians((south + north) / 2)), 0.05)
         margin = width * 0.03
-        # A single point still gets a frame; a long thin strip is kept between a quarter and twice as high as wide.
+        # A single point gets a frame; the height of a thin strip stays between a quarter and twice the width.
         across, up = max((east - west) * shrink, 1e-6), max(north - south, 1e-6)
         height = height or round(min(max(width * up / across, width * 0.25), width * 2.0))
         unit = min((width - 2 * margin) / across, (height - 2 * margin) / up)
@@ -142,7 +142,7 @@ class _Frame:
 
 def _draw(draw: ImageDraw.ImageDraw, frame: _Frame, parts: npt.NDArray[np.object_]) -> None:
     types = shapely.get_type_id(parts)
-    # Collections were taken apart one level; what is nested deeper is not worth a pixel.
+    # Collections are split one level; geometry nested deeper is not drawn.
     for polygon in parts[types == 3]:
         shell = _thinned(frame, shapely.get_coordinates(polygon.exterior))
         if len(shell) > 2:
@@ -193,7 +193,7 @@ def _cell(value: Any) -> str:
     text = " ".join(text.split())
     if len(text) > _LONGEST_CELL:
         text = text[: _LONGEST_CELL - 1] + "…"
-    # What Markdown or the HTML inside it would take for its own.
+    # Escape the special characters of Markdown and HTML.
     for special, escaped in (("\\", "\\\\"), ("|", "\\|"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("`", "\\`")):
         text = text.replace(special, escaped)
     return text

@@ -1,7 +1,6 @@
-"""The profile of a release's data: nulls, distinct values and extremes of each column, types and bounds of geometry.
+"""Profiles the data of a release: nulls, distinct values and extremes of each column, types and bounds of geometry.
 
-It is computed from the written files, which also proves that they can be read. Comparing two files belongs to
-`processing.compare`.
+Reading the written files also proves that they can be read. Comparing two files belongs to `processing.compare`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from d4c_pipeline.tables.sql_names import identifier
 if TYPE_CHECKING:
     from d4c_pipeline.geometry.shapes import Facts
 
-# Columns of one statement: DuckDB plans each over all columns of the file, which takes long in a file of thousands.
+# Columns of one statement: DuckDB plans each statement over all columns of the file, slow for thousands of columns.
 _MOST_COLUMNS = 200
 _CELLS = 1_000_000
 _LONGEST_TEXT = 200
@@ -41,10 +40,10 @@ def profile(
 ) -> dict[str, Any]:
     """Return the profile of the Parquet file `data`, or of several that are one table, ready for JSON.
 
-    `columns`: name -> type (Arrow's word), nulls, distinct (exact, nulls not counted), min, max (dates in ISO 8601,
-    texts by code point and cut after 200 characters; absent for nested types). `geometry`: types with counts, nulls,
-    bounds, vertices, most vertices of one geometry. The same data gives the same profile, whatever the order of rows
-    and the number of threads.
+    `columns`: name -> type (Arrow's name), nulls, distinct (exact, without nulls), min, max (dates in ISO 8601, texts
+    by code point and cut after 200 characters; absent for nested types). `geometry`: types with counts, nulls,
+    bounds, vertices, most vertices of one geometry. The same data gives the same profile for any order of rows
+    and any number of threads.
     """
     files = listed(data)
     schema = pq.read_schema(files[0])
@@ -56,7 +55,7 @@ def profile(
     }
     connection = _connect(spill, threads, memory_limit)
     try:
-        # A column at a time, or as many as have few cells: the memory of counting distinct values is that of these.
+        # Counting distinct values takes the memory of the columns of a statement, so few cells go into one.
         count = max(1, min(_MOST_COLUMNS, _CELLS // max(1, out["rows"])))
         types = connection.execute(f"DESCRIBE SELECT * FROM {duckdb_engine.parquet(files)}").fetchall()
         kinds: dict[str, str] = {name: kind for name, kind, *_ in types}
@@ -70,7 +69,7 @@ def profile(
     finally:
         connection.close()
     if geometry is not None:
-        from d4c_pipeline.geometry.shapes import type_name  # noqa: PLC0415 - tables do without GEOS
+        from d4c_pipeline.geometry.shapes import type_name  # noqa: PLC0415 - tables do not need GEOS
 
         named_types = {type_name(type_id): count for type_id, count in geometry.types.items()}
         out["geometry"] = {
@@ -91,7 +90,7 @@ def keys(
     threads: int | None = None,
     memory_limit: str | None = None,
 ) -> dict[str, int]:
-    """Return how many rows of `data` lack a part of `key`, and how many repeat another; nothing without a key."""
+    """Return the number of rows of `data` with a null in `key` and of duplicate keys; nothing without a key."""
     if not key:
         return {}
     columns = ", ".join(map(identifier, key))
@@ -104,7 +103,7 @@ def keys(
             f" (SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} WHERE NOT ({null}))) FROM {source}"
         ).fetchone() or (0, 0)
     except duckdb.Error as error:
-        raise duckdb_engine.explained(error, f"Looking for repeated keys in {listed(data)[0].name}") from error
+        raise duckdb_engine.explained(error, f"Counting duplicate keys in {listed(data)[0].name}") from error
     finally:
         connection.close()
     return {"key_nulls": int(answer[0]), "key_duplicates": int(answer[1])}
@@ -117,14 +116,14 @@ def _connect(spill: Path, threads: int | None, memory_limit: str | None) -> duck
 def _columns(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    # Column name -> its facts; `kinds`: DuckDB's words for the types of the columns to look at.
+    # Column name -> its facts; `kinds`: DuckDB's types of the columns to profile.
     nested = {name: kind.endswith("]") or kind.startswith(("STRUCT", "MAP")) for name, kind in kinds.items()}
-    asked: list[str] = []
+    aggregates: list[str] = []
     for name in kinds:
         column = identifier(name)
         extremes = "NULL, NULL" if nested[name] else f"min({column}), max({column})"
-        asked.append(f"count(*) - count({column}), count(DISTINCT {column}), {extremes}")
-    row = connection.execute(f"SELECT {', '.join(asked)} FROM {duckdb_engine.parquet(files)}").fetchone()
+        aggregates.append(f"count(*) - count({column}), count(DISTINCT {column}), {extremes}")
+    row = connection.execute(f"SELECT {', '.join(aggregates)} FROM {duckdb_engine.parquet(files)}").fetchone()
     assert row is not None  # noqa: S101 - an aggregate has one row
     out: dict[str, dict[str, Any]] = {}
     for position, name in enumerate(kinds):
@@ -140,8 +139,8 @@ def _plain(value: Any) -> Any:
         case str():
             return value[:_LONGEST_TEXT]
         case float():
-            # JSON has neither NaN nor infinity. 0.0 and -0.0 are equal: which of them is an extreme would depend on
-            # threads and the order of rows.
+            # JSON has no NaN and no infinity. 0.0 and -0.0 are equal, so the extreme of the two depends on threads and
+            # the order of rows; adding 0.0 removes the sign.
             return value + 0.0 if math.isfinite(value) else str(value)
         case None | bool() | int():
             return value

@@ -1,4 +1,4 @@
-"""Files made of finished data where the dataset declares them: tiles, desktop formats, CSV, a thumbnail.
+"""Derives the files that a dataset declares from finished data: tiles, desktop formats, CSV, a thumbnail.
 
-The entry point is `derive`; each format has a module. Nothing here changes the data.
+The entry point is `derive`; each format has its own module. Nothing here changes the data.
 """

@@ -1,6 +1,6 @@
 """Makes all derived files that a dataset declares, in one call after the build.
 
-Each format has a module of its own. Names in a release belong to `chain`, the effect on the version to `model.bumps`.
+Each format has its own module. Names in a release belong to `chain`, the effect on the version to `model.bumps`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from d4c_pipeline.tables.gdal import pyogrio
 THUMBNAIL_PIXELS = 600
 STEM = "data"
 
-_Told = tuple[int | None, int]  # rows that the file holds, rows that it leaves out
-# Suffix of the file, after the name of the release -> its role, and the number of its recipe: raised when a change in
-# this room makes other files of the same data and the same wishes, so that releases are made of it.
+_Counts = tuple[int | None, int]  # rows that the file holds, rows that it leaves out
+# Suffix of the file, after the name of the release -> its role and the number of its recipe. Raise the number when a
+# code change makes different files of the same data and options: new releases follow from it.
 _KINDS = {
     ".pmtiles": (ArtifactRole.TILES, 1),
     ".gpkg": (ArtifactRole.DESKTOP, 1),
@@ -41,10 +41,10 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Derived:
-    """A file made of the data. In a release it is called by the release's name and `suffix`.
+    """A file derived from the data. Its name in a release is the release's name plus `suffix`.
 
-    `rows` is the number of rows that it holds, None where rows have no meaning: a tile of a low zoom holds fewer.
-    `left_out` is the number of rows without geometry that its format has no place for.
+    `rows`: the rows that it holds, None where rows have no meaning (tiles of low zooms hold fewer). `left_out`: rows
+    without geometry, which its format cannot hold.
     """
 
     path: Path
@@ -55,9 +55,9 @@ class Derived:
 
 
 def check(dataset: Dataset) -> None:
-    """See that what is asked for can be made here, before any work is done.
+    """Verify before the work that the declared files can be made.
 
-    Raises DefinitionError for a style that is not there, PermanentError when tippecanoe is missing.
+    Raises DefinitionError for a missing or invalid style, PermanentError when tippecanoe is missing.
     """
     if dataset.outputs.tiles is not None:
         tiles.tippecanoe()
@@ -65,25 +65,25 @@ def check(dataset: Dataset) -> None:
 
 
 def parameters(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Return, by suffix, what the dataset chose of each file that it asks for; versions of tools stay out."""
-    wishes = dataset.outputs
+    """Return the options of each declared file by suffix, without the versions of tools."""
+    outputs = dataset.outputs
     chosen: dict[str, dict[str, Any]] = {}
-    if wishes.tiles is not None:
-        chosen[".pmtiles"] = wishes.tiles.model_dump(mode="json")
-    if "geopackage" in wishes.desktop:
+    if outputs.tiles is not None:
+        chosen[".pmtiles"] = outputs.tiles.model_dump(mode="json")
+    if "geopackage" in outputs.desktop:
         style = _style(dataset)
         chosen[".gpkg"] = {"style_sha256": style and hashlib.sha256(style.encode()).hexdigest()}
-    if "flatgeobuf" in wishes.desktop:
+    if "flatgeobuf" in outputs.desktop:
         chosen[".fgb"] = {}
-    if wishes.csv:
+    if outputs.csv:
         chosen[".csv.gz"] = {}
-    if wishes.thumbnail:
+    if outputs.thumbnail:
         chosen["_thumbnail.png"] = {"pixels": THUMBNAIL_PIXELS}
     return {suffix: {"recipe": _KINDS[suffix][1], **choice} for suffix, choice in chosen.items()}
 
 
 def tools() -> dict[str, str]:
-    """Return the versions of the programs that only derived files need."""
+    """Return the versions of the programs that only derived files use."""
     try:
         return {"tippecanoe": version("tippecanoe")}
     except PackageNotFoundError:
@@ -91,36 +91,40 @@ def tools() -> dict[str, str]:
 
 
 def derive(data: Files, dataset: Dataset, vintage: Vintage, into: Path) -> tuple[Derived, ...]:
-    """Make the files that `dataset.outputs` asks for out of the finished `data`, as `data<suffix>` in folder `into`.
+    """Make the files that `dataset.outputs` declares from the finished `data`, as `data<suffix>` in folder `into`.
 
-    They are the same bytes for the same data, wishes and library versions. Files of an earlier call are replaced, each
-    whole, and removed where they are no longer asked for. Raises DataError for what can't be made of this data,
-    StorageError when the disk can't take it, and as `check` does.
+    The same data, options and library versions give the same bytes. Files of an earlier call are replaced atomically,
+    one by one, or removed if they are no longer declared. Raises DataError for a file that cannot be made of this
+    data, StorageError when a write fails, and as `check` does.
     """
     check(dataset)
-    asked = parameters(dataset)
+    declared = parameters(dataset)
     with workspace(into) as work:
-        made = _make(asked, Finished.open(data), dataset, vintage, work) if asked else {}
+        made = _make(declared, Finished.open(data), dataset, vintage, work) if declared else {}
         for suffix in _KINDS:
             target = into / f"{STEM}{suffix}"
             if suffix in made:
                 put_in_place(work / target.name, target)
             else:
                 target.unlink(missing_ok=True)
-    return tuple(Derived(into / f"{STEM}{suffix}", _KINDS[suffix][0], suffix, *told) for suffix, told in made.items())
+    return tuple(
+        Derived(into / f"{STEM}{suffix}", _KINDS[suffix][0], suffix, *counts) for suffix, counts in made.items()
+    )
 
 
-def _make(suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path) -> dict[str, _Told]:
-    made: dict[str, _Told] = {}
+def _make(
+    suffixes: Iterable[str], data: Finished, dataset: Dataset, vintage: Vintage, work: Path
+) -> dict[str, _Counts]:
+    made: dict[str, _Counts] = {}
     for suffix in suffixes:
         activity.now(f"making {STEM}{suffix}")
         made[suffix] = _MAKERS[suffix](work / f"{STEM}{suffix}", data, dataset, vintage)
     return made
 
 
-def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
+def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Counts:
     if dataset.outputs.tiles is None:
-        raise ValueError("no tiles are asked for")
+        raise ValueError("no tiles are declared")
     credit = dataset.attribution
     rows = tiles.write_pmtiles(
         path,
@@ -136,34 +140,34 @@ def _tiles(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _T
     return None, data.rows - rows
 
 
-def _geopackage(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
+def _geopackage(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Counts:
     desktop.write_geopackage(
         path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start, style=_style(dataset)
     )
     return _counted(path, dataset.id, data.rows), 0
 
 
-def _flatgeobuf(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Told:
+def _flatgeobuf(path: Path, data: Finished, dataset: Dataset, vintage: Vintage) -> _Counts:
     if data.bounds is None:
-        raise DataError("There is no geometry to make a FlatGeobuf of", "Leave flatgeobuf out of outputs.desktop")
+        raise DataError("Data without geometry makes no FlatGeobuf", "Remove flatgeobuf from outputs.desktop")
     rows = desktop.write_flatgeobuf(path, data, layer=dataset.id, title=dataset.title.en, moment=vintage.start)
     return _counted(path, dataset.id, rows), data.rows - rows
 
 
-def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Told:
+def _csv(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Counts:
     text.write_csv(path, data)
     return data.rows, 0
 
 
-def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Told:
+def _thumbnail(path: Path, data: Finished, _dataset: Dataset, _vintage: Vintage) -> _Counts:
     picture = preview.map_png(data.paths, THUMBNAIL_PIXELS, height=THUMBNAIL_PIXELS)
     if not picture:
-        raise DataError("There is no geometry to draw a thumbnail of", "Leave outputs.thumbnail out")
+        raise DataError("Data without geometry makes no thumbnail", "Remove outputs.thumbnail")
     path.write_bytes(picture)
     return None, 0
 
 
-_MAKERS: dict[str, Callable[[Path, Finished, Dataset, Vintage], _Told]] = {
+_MAKERS: dict[str, Callable[[Path, Finished, Dataset, Vintage], _Counts]] = {
     ".pmtiles": _tiles,
     ".gpkg": _geopackage,
     ".fgb": _flatgeobuf,

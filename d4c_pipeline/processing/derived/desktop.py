@@ -1,7 +1,7 @@
 """Files for desktop GIS: GeoPackage (with a style that QGIS applies) and FlatGeobuf.
 
-GDAL writes both from a stream; this module fixes the parts that would differ from run to run. `finished` decides rows
-and types. Sources: OGC 12-128r19 (GeoPackage), https://gdal.org/drivers/vector/gpkg.html and flatgeobuf.html.
+GDAL writes both from a stream; this module fixes all values that differ from run to run. `finished` selects rows and
+types. Sources: OGC 12-128r19 (GeoPackage), https://gdal.org/drivers/vector/gpkg.html and flatgeobuf.html.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from d4c_pipeline.tables.gdal import pyogrio
 
 _STYLES = "layer_styles"
 _FIXED = {
-    # Else the moment of the run stands in gpkg_contents, the machine's memory decides how the R-tree is built, and a
-    # second thread races to build it.
+    # By default the memory of the machine decides how the R-tree is built, and a second thread races to build it.
     "OGR_GPKG_ALLOW_THREADED_RTREE": "NO",
     "OGR_GPKG_MAX_RAM_USAGE_RTREE": str(256 << 20),
 }
@@ -34,8 +33,8 @@ def write_geopackage(
     """Write all rows of `data` as layer `layer` of a new GeoPackage and return their number.
 
     Columns keep their names and order; the feature id is `fid`, or `fid_1` and so on where a column has that name.
-    `moment` stands where GeoPackage wants a time of change. `style`: the text of a `.qml`, kept as the layer's default
-    style. Raises DataError when GDAL refuses the data, StorageError when the disk does.
+    `moment`: the time of change that GeoPackage requires. `style`: the text of a `.qml`, stored as the layer's default
+    style. Raises DataError when GDAL rejects the data, StorageError when the disk is full.
     """
     options = {"FID": _free_name("fid", data.attributes), "IDENTIFIER": title}
     with _gdal(path, moment):
@@ -54,7 +53,7 @@ def write_geopackage(
 def write_flatgeobuf(path: Path, data: Finished, *, layer: str, title: str, moment: datetime) -> int:
     """Write the rows of `data` that have geometry as FlatGeobuf with its spatial index; return their number.
 
-    The index has no place for a row without geometry, and without the index the format has no point.
+    The index cannot hold a row without geometry.
     """
     stream = _Counted(data.stream(data.attributes, for_desktop, located_only=True))
     with _gdal(path, moment):
@@ -96,7 +95,7 @@ def _write(
 
 
 class _Counted:
-    """A stream that counts the rows which pass."""
+    """A stream that counts its rows."""
 
     def __init__(self, stream: pa.RecordBatchReader) -> None:
         self.rows = 0
@@ -110,7 +109,7 @@ class _Counted:
 
 
 def _style_row(layer: str, geometry: str, style: str, moment: datetime) -> pa.Table:
-    # The table that QGIS itself writes and looks for; it matches catalogue and schema against empty texts.
+    # The table that QGIS writes and reads; QGIS compares catalogue and schema with empty texts.
     text = {
         "f_table_catalog": "",
         "f_table_schema": "",
@@ -136,7 +135,7 @@ def _free_name(name: str, taken: tuple[str, ...]) -> str:
 
 @contextmanager
 def _gdal(path: Path, moment: datetime) -> Generator[None]:
-    """Have GDAL write without a clock, and explain what it answers."""
+    """Make GDAL write `moment` instead of the time of the run, and translate its errors."""
     fixed = _FIXED | {"OGR_CURRENT_DATE": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
     before = {name: pyogrio.get_gdal_config_option(name) for name in fixed}
     pyogrio.set_gdal_config_options(fixed)
@@ -148,10 +147,10 @@ def _gdal(path: Path, moment: datetime) -> Generator[None]:
         message = " ".join(str(error).split())
         if any(word in message.lower() for word in ("no space left", "disk is full", "disk full", "disk i/o")):
             raise StorageError(
-                f"The disk has no room for {path.name}: {message}", "Make room, then run again"
+                f"The disk has no room for {path.name}: {message}", "Free space, then run again"
             ) from error
         raise DataError(
-            f"GDAL could not write {path.name}: {message}", "Correct the data, or leave it out of outputs"
+            f"GDAL could not write {path.name}: {message}", "Correct the data, or remove the format from outputs"
         ) from error
     finally:
         pyogrio.set_gdal_config_options(before)

@@ -1,6 +1,6 @@
 """Reads finished data as a stream of record batches in the types of another format.
 
-Each kind of format has a function here that decides the types; the format's module writes the file.
+Each kind of format has a function here that maps the types; the format's module writes the file.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -22,7 +22,7 @@ import pyproj
 from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError
 
-# Small enough that ten thousand boundaries are never in memory at once, large enough that Arrow pays.
+# Small enough to keep ten thousand boundaries out of memory, large enough for Arrow to be efficient.
 _BATCH_ROWS = 4_096
 _MOST_DIGITS_OF_A_DOUBLE = 15
 _MOST_DIGITS_OF_AN_INTEGER = 18
@@ -32,9 +32,9 @@ Convert = Callable[[pa.Array], pa.Array]
 
 @dataclass(frozen=True)
 class Finished:
-    """A data artifact of ours: its files in order, its columns, and what its `geo` metadata says.
+    """A data artifact: its files in order, its columns, and the facts of its `geo` metadata.
 
-    `attributes` are all columns but the geometry and its covering. `crs` is None for tables. `types` are GeoParquet's
+    `attributes`: all columns except the geometry and its covering. `crs` is None for tables. `types` are GeoParquet's
     names of geometry types; `bounds` are xmin, ymin, xmax, ymax in the CRS, None when no row has geometry.
     """
 
@@ -49,7 +49,7 @@ class Finished:
 
     @classmethod
     def open(cls, data: Files) -> Finished:
-        """Read the footers of `data`. Raises DataError when one is no readable Parquet file."""
+        """Read the footers of `data`. Raises DataError for a file that is not readable Parquet."""
         paths = listed(data)
         files = [_footer(path) for path in paths]
         schema = files[0][0]
@@ -79,7 +79,7 @@ class Finished:
 
     @property
     def one_type(self) -> str:
-        """The geometry type of all rows, `Unknown` when there are several or none."""
+        """The geometry type of all rows, `Unknown` for several types or none."""
         return self.types[0] if len(self.types) == 1 else "Unknown"
 
     def stream(
@@ -90,10 +90,10 @@ class Finished:
         geometry: bool = True,
         located_only: bool = False,
     ) -> pa.RecordBatchReader:
-        """Return the rows as a stream: `attributes` in that order, converted as `types` says, then the geometry as WKB.
+        """Return the rows as a stream: `attributes` in that order, converted by `types`, then the geometry as WKB.
 
-        `types` gives for an Arrow type the one to convert to and the function that does. With `located_only`, rows
-        without geometry are left out. A few thousand rows are in memory at a time.
+        `types` maps an Arrow type to the target type and the conversion. `located_only` leaves out rows without
+        geometry. A few thousand rows are in memory at a time.
         """
         converts = {name: types(self.schema.field(name).type) for name in attributes}
         fields = [pa.field(name, converts[name][0]) for name in attributes]
@@ -113,7 +113,7 @@ class Finished:
     ) -> Iterator[pa.RecordBatch]:
         for path in self.paths:
             with pq.ParquetFile(path) as file:
-                # Row group by row group: one reader over all of them keeps what it has read.
+                # One reader per row group: a reader over all row groups keeps in memory what it has read.
                 groups = range(file.metadata.num_row_groups)
                 for batch in chain.from_iterable(
                     file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted, row_groups=[group]) for group in groups
@@ -129,11 +129,11 @@ class Finished:
 
 
 def for_desktop(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
-    """Types that OGR's drivers keep: times of day and nested values become text, decimals what loses least."""
+    """Types that OGR's drivers keep: times of day and nested values become text, decimals lose the least."""
     if pa.types.is_date(kind):
         return _cast(pa.date32())
     if pa.types.is_timestamp(kind):
-        # Milliseconds are what GeoPackage and FlatGeobuf hold.
+        # GeoPackage and FlatGeobuf hold milliseconds.
         return _cast(pa.timestamp("ms", "UTC" if kind.tz else None))
     if pa.types.is_uint64(kind):
         return _cast(pa.string())
@@ -149,14 +149,14 @@ def for_desktop(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
 
 
 def for_tiles(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
-    """Types that vector tiles know: booleans, numbers as doubles (whole ones are written as such), text for the rest.
+    """Types of vector tiles: booleans, numbers as doubles (integers are written as integers), text for all others.
 
-    tippecanoe makes text of every other number in a FlatGeobuf, and of NaN a tileset that no reader opens.
+    tippecanoe turns every other number of a FlatGeobuf into text, and NaN into a tileset that no reader opens.
     """
     if pa.types.is_boolean(kind):
         return _cast(kind)
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
-        # By way of text: 0.1 stays 0.1.
+        # Converted through text, 0.1 stays 0.1.
         return pa.float64(), lambda values: _finite(values.cast(pa.float32()).cast(pa.string()).cast(pa.float64()))
     shown, convert = for_desktop(kind)
     if pa.types.is_floating(shown) or pa.types.is_integer(shown):
@@ -165,7 +165,7 @@ def for_tiles(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
 
 
 def for_csv(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
-    """Numbers and booleans as they are, everything else as the text that a CSV shows."""
+    """Numbers and booleans unchanged, all other types as text."""
     plain = pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
     return _cast(kind) if plain or pa.types.is_decimal(kind) else for_text(kind)
 
@@ -182,7 +182,7 @@ def for_text(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
 
 
 def _cast(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
-    # Unsafe: digits below the millisecond may go.
+    # An unsafe cast may drop digits below the millisecond.
     return kind, lambda values: values.cast(kind, safe=False)
 
 
@@ -231,9 +231,9 @@ def _footer(path: Path) -> tuple[pa.Schema, int]:
 
 
 def _crs(column: dict[str, Any]) -> pyproj.CRS:
-    # Left out, GeoParquet means OGC:CRS84, which is what its readers take for EPSG:4326 in x, y order.
-    said = column.get("crs")
-    return pyproj.CRS.from_json_dict(said) if said else pyproj.CRS.from_epsg(4326)
+    # A missing CRS means OGC:CRS84, which readers treat as EPSG:4326 in x, y order.
+    stated = column.get("crs")
+    return pyproj.CRS.from_json_dict(stated) if stated else pyproj.CRS.from_epsg(4326)
 
 
 def _union(boxes: list[list[float]]) -> tuple[float, float, float, float]:

