@@ -222,7 +222,7 @@ def moving_sql(folder: Path) -> Iterator[Attack]:
         run = lambda: transform.stream(  # noqa: E731 - read at once
             place / "transform.sql", rows.to_reader(), variables={}, with_geometry=False, spill=place / "spill"
         ).read_all()
-        return refused(run, "does not answer the same twice", "Permission Error")
+        return refused(run, "whose result changes between runs", "Permission Error")
 
     expressions = [
         "now()",

@@ -1,8 +1,7 @@
 """Runs the dataset's own notebook with papermill on Parquet files, collects its tables, keeps the executed copy.
 
-Showing a run in Dagster belongs to `orchestration`; the tables are processed like any other rows. A notebook runs with
-the rights of its process: unlike SQL it can read files and use the network, so only reviewed notebooks belong beside a
-definition. https://papermill.readthedocs.io
+Showing a run in Dagster belongs to `orchestration`. A notebook runs with the rights of its process: unlike SQL it can
+read files and use the network, so only reviewed notebooks belong beside a definition. https://papermill.readthedocs.io
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _MOMENTS = ("start_time", "end_time", "duration", "input_path", "output_path")
 
 @dataclass(frozen=True)
 class Executed:
-    """What a notebook left: its tables (Parquet files, sorted by name) and the executed copy of itself."""
+    """The result of a notebook: its tables (Parquet files, sorted by name) and its executed copy."""
 
     tables: tuple[Path, ...]
     notebook: Path
@@ -53,32 +52,32 @@ def stream(
 ) -> tuple[pa.RecordBatchReader, Path]:
     """Run `notebook` over the rows of `source` as `transform.stream` runs SQL; return its rows and the executed copy.
 
-    The notebook finds the rows as the Parquet file `inputs["source"]` (geometry, out of `GEOMETRY_COLUMN`, as a
-    GeoParquet column `geometry` in longitude and latitude) and writes one Parquet file, with a WKB column `geometry`
-    where `with_geometry`. Everything happens in the folder `work`. Raises as `run_notebook` does, and DataError for
-    an answer without rows or geometry, or of several tables.
+    The notebook reads the rows from the Parquet file `inputs["source"]` (`GEOMETRY_COLUMN` as a GeoParquet column
+    `geometry` in longitude and latitude) and writes one Parquet file, with a WKB column `geometry` if `with_geometry`.
+    All files are in the folder `work`. Raises as `run_notebook` does, and DataError for a result without rows or
+    geometry, or of several tables.
     """
     work.mkdir(parents=True, exist_ok=True)
     rows = work / "source.parquet"
     _store(source, rows)
     done = run_notebook(notebook, {**(inputs or {}), "source": rows}, variables, work)
-    what = f"The notebook {notebook.name}"
+    label = f"The notebook {notebook.name}"
     answered, *others = done.tables
     if others:
         names = ", ".join(path.name for path in done.tables)
-        raise DataError(f"{what} wrote several tables: {names}", "Write one")
+        raise DataError(f"{label} wrote several tables: {names}", "Write one table")
     try:
         table = pq.ParquetFile(answered)
     except pa.ArrowException as error:
         raise DataError(
-            f"{what} wrote a file that is not Parquet: {error}", "Write one with pyarrow or DuckDB"
+            f"{label} wrote a file that is not Parquet: {error}", "Write it with pyarrow or DuckDB"
         ) from error
     if table.metadata.num_rows == 0:
-        raise DataError(f"{what} answers without rows", "Correct it")
+        raise DataError(f"{label} returns no rows", "Correct the notebook")
     schema = pa.schema([each for each in table.schema_arrow if each.name not in (GEOMETRY, BBOX)])
     if with_geometry:
         if GEOMETRY not in table.schema_arrow.names:
-            raise DataError(f"{what} drops the geometry column", "Write it, or declare processing.kind: table")
+            raise DataError(f"{label} drops the geometry column", "Write it, or declare processing.kind: table")
         schema = schema.append(GEOMETRY_FIELD)
     return pa.RecordBatchReader.from_batches(schema, _read_back(table, schema)), done.notebook
 
@@ -106,7 +105,7 @@ def _read_back(table: pq.ParquetFile, schema: pa.Schema) -> Iterator[pa.RecordBa
 
 
 def _linked(name: str, files: Sequence[Path], folder: Path) -> str:
-    """Link the files of an input into `folder`; return what the notebook reads, seen from its working folder."""
+    """Link the files of an input into `folder`; return the path to read, relative to the notebook's working folder."""
     if len(files) == 1:
         link = folder / f"{name}{files[0].suffix}"
         link.unlink(missing_ok=True)
@@ -127,18 +126,18 @@ def run_notebook(
     *,
     timeout: int = 3600,
 ) -> Executed:
-    """Run a copy of `notebook` in the folder `into` (made if missing) and return what it wrote.
+    """Run a copy of `notebook` in the folder `into` (created if missing); return its tables and the executed copy.
 
-    The notebook gets, after its cell tagged `parameters`: each of `parameters`; `inputs`, name -> path of a Parquet
-    file, or of a folder of them where there are several; `tables`, the folder to write Parquet files to. Paths are
-    relative to its working folder, so that the executed copy (`into`/<name of the notebook>, kept when it fails too)
-    has no machine's paths in it, and no clock times. The kernel is ipykernel in this very interpreter, with a fixed
-    hash seed, UTC and the C locale, without the user's home and settings, and of the environment only with what says
-    where programs lie. `timeout`: seconds for one cell. Raises PermanentError when the extra `notebooks` is not
-    installed, DataError when a cell fails, prints a secret, or no table is written.
+    After its cell tagged `parameters` the notebook gets: each of `parameters`; `inputs`, name -> path of a Parquet file
+    or of a folder of several; `tables`, the folder for Parquet files. Paths are relative to its working folder, so that
+    the executed copy (`into`/<name of the notebook>, kept after a failure too) holds no path of the machine and no
+    clock time. The kernel is ipykernel in this interpreter, with a fixed hash seed, UTC and the C locale, without the
+    user's home and settings, and with only those environment variables that locate programs. `timeout`: seconds for a
+    cell. Raises PermanentError when the extra `notebooks` is not installed, DataError when a cell fails or prints a
+    secret, or no table is written.
     """
     _check_installed()
-    import nbformat  # noqa: PLC0415 - only here is the extra needed
+    import nbformat  # noqa: PLC0415 - needs the extra
     import papermill  # noqa: PLC0415
     from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
     from papermill.exceptions import PapermillException, PapermillExecutionError  # noqa: PLC0415
@@ -152,7 +151,7 @@ def run_notebook(
         linked[name] = _linked(name, listed(files), into / _INPUTS)
     copy = into / notebook.name
     secrets.declare_environment(os.environ)
-    what = f"The notebook {notebook.name}"
+    label = f"The notebook {notebook.name}"
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -168,25 +167,27 @@ def run_notebook(
     except PapermillExecutionError as error:
         message = " ".join(str(error.evalue).split())[:300]
         raise DataError(
-            f"{what} failed in cell [{error.exec_count}]: {error.ename}: {message}",
-            "Correct it, then run again",
+            f"{label} failed in cell [{error.exec_count}]: {error.ename}: {message}",
+            "Correct the notebook, then run again",
         ) from error
     except CellTimeoutError as error:
-        raise DataError(f"{what} has a cell that takes longer than {timeout} s", "Make it quicker") from error
+        raise DataError(f"{label} has a cell that takes longer than {timeout} s", "Make the cell faster") from error
     except DeadKernelError as error:
-        raise DataError(f"{what} lost its kernel", "Look whether it needs more memory than there is") from error
+        raise DataError(
+            f"{label} lost its kernel", "Check whether it needs more memory than the machine has"
+        ) from error
     except (PapermillException, nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
-        raise DataError(f"{what} can't be run: {' '.join(str(error).split())[:300]}", "Correct the notebook") from error
+        raise DataError(
+            f"{label} can't be run: {' '.join(str(error).split())[:300]}", "Correct the notebook"
+        ) from error
     finally:
         shutil.rmtree(into / _IPYTHON, ignore_errors=True)
         if copy.is_file():
             _without_moments(copy)
-    refuse_secrets(copy, what)
+    refuse_secrets(copy, label)
     tables = tuple(sorted((into / _TABLES).glob("*.parquet")))
     if not tables:
-        raise DataError(
-            f"{what} wrote no table", "Write Parquet files into the folder that its parameter `tables` names"
-        )
+        raise DataError(f"{label} wrote no table", "Write Parquet files into the folder of its parameter `tables`")
     return Executed(tables, copy)
 
 
@@ -203,10 +204,10 @@ def _kernel_manager(folder: Path) -> type:
     from jupyter_client.kernelspec import KernelSpec  # noqa: PLC0415
     from jupyter_client.manager import AsyncKernelManager  # noqa: PLC0415
 
-    # No kernel spec is looked up: one that a user has installed as python3 may be another interpreter.
+    # No kernel spec is loaded: a user's spec named python3 may run another interpreter.
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False"]
     home = str(folder.absolute() / _IPYTHON)
-    # No notebook needs the token of an archive, and its executed copy is published.
+    # A notebook needs no token of an archive, and its executed copy is published.
     own = environment.allowed({"HOME": home, "IPYTHONDIR": home, "MPLCONFIGDIR": home})
     spec = KernelSpec(argv=argv, display_name="Python 3", language="python")
 
@@ -226,15 +227,17 @@ def _kernel_manager(folder: Path) -> type:
     return OwnKernelManager
 
 
-def refuse_secrets(copy: Path, what: str) -> None:
-    """Raise DataError when a cell of an executed copy shows a secret: the copy would be published. It is deleted."""
+def refuse_secrets(copy: Path, label: str) -> None:
+    """Delete an executed copy and raise DataError if a cell shows a secret: the copy would be published."""
     executed = json.loads(copy.read_text("utf-8"))
     for number, cell in enumerate(executed["cells"], 1):
         for output in cell.get("outputs", ()):
             text = "".join(_texts(output))
             if secrets.holds_declared(text) or any(secrets.secrets_in(text)):
                 copy.unlink()
-                raise DataError(f"{what} shows a secret in the output of cell {number}", "Have it print something else")
+                raise DataError(
+                    f"{label} shows a secret in the output of cell {number}", "Remove the secret from the output"
+                )
 
 
 def _texts(node: Any) -> Iterator[str]:
@@ -247,7 +250,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def _without_moments(copy: Path) -> None:
-    # The same run another day is the same copy.
+    # Copies of the same run on different days are identical.
     import nbformat  # noqa: PLC0415
 
     executed = nbformat.read(copy, as_version=4)

@@ -1,6 +1,6 @@
 """Runs the dataset's own SQL: one DuckDB SELECT over `source` and other inputs, with the same result everywhere.
 
-This module decides what the SQL may read and call. Rows are sorted later, so their order here does not matter.
+This module defines what the SQL may read and call. Rows are sorted later, so their order here does not matter.
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ from d4c_pipeline.tables.native import GEOMETRY_COLUMN, UNFIT_FIELD, exactly_uni
 from d4c_pipeline.tables.parallel import in_own_thread
 from d4c_pipeline.tables.sql_names import identifier
 
-# Words that mean the present moment without being written as a function call.
+# Keywords for the current time that are not function calls.
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
 _UNFIT = identifier(UNFIT_FIELD.name)
-# Functions of tables that answer by their arguments alone. Others run texts as SQL, or tell of this process.
+# Table functions whose result depends on their arguments only. Others run text as SQL or show this process.
 _TABLE_FUNCTIONS = frozenset(
     {"unnest", "range", "generate_series", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
      "histogram_values", "summary"}
 )  # fmt: skip
-_FILE_READERS = re.compile(
-    r"(read_|parquet_|st_read|shapefile|sniff_csv$|glob$)"
-)  # DuckDB refuses them by name of the file
-# Called stable, but they depend on the moment or the machine, or draw a sample.
+_FILE_READERS = re.compile(r"(read_|parquet_|st_read|shapefile|sniff_csv$|glob$)")  # DuckDB rejects them by file name
+# DuckDB marks these as stable, but they depend on the time or the machine, or draw a sample.
 _SESSION = frozenset({"stats", "reservoir_quantile", "transaction_timestamp"})
 _ROWS_A_BATCH = 1 << 16
 _WORD = re.compile(r"[a-z_0-9]+")
@@ -67,17 +65,17 @@ def stream(
     inputs: Mapping[str, Files] | None = None,
     unfit: Sequence[D4CError] = (),
 ) -> pa.RecordBatchReader:
-    """Run the SELECT in `sql_file` over the rows of `source` and return its rows, in the order it answers them.
+    """Run the SELECT in `sql_file` over the rows of `source`; return its rows in the order of the result.
 
-    In SQL, `source` is a table with the columns of that name (such that differ by case alone get `_2`, ... as SQL knows
-    no case) and `geometry` as GEOMETRY, from `GEOMETRY_COLUMN` (WKB); the answer's geometry stands there again, last.
-    Each of `inputs` is a view of its name over that (Geo)Parquet file (or several as one), its geometry columns
-    GEOMETRY too. `variables` are there as `getvariable('name')`. One thread, since sums of floating point numbers
-    depend on how many there are; no other files, no network, nothing that answers differently on another day. What
-    exceeds `memory_limit` (DuckDB's words) goes to the folder `spill`. A column `UNFIT_FIELD` of `source` marks rows
-    that must not be published, for the reasons that are in `unfit` once `source` is read: the SQL runs with them and
-    without them, and the first reason is raised when its answers differ. Raises DataError, in one sentence, for SQL
-    that is not such a SELECT, that fails, answers without rows, or has no `geometry` where `with_geometry`.
+    In SQL, `source` is a table with the columns of `source` (names that differ only in case get `_2`, ..., since SQL
+    ignores case) and `geometry` as GEOMETRY, from `GEOMETRY_COLUMN` (WKB), which is also the last column of the result.
+    Each of `inputs` is a view over its (Geo)Parquet files, with GEOMETRY columns. `getvariable('name')` returns
+    `variables`. The SQL runs in one thread, because sums of floating point numbers depend on the number of threads,
+    and without other files, network or functions of the current time. Data beyond `memory_limit` (DuckDB's syntax) goes
+    to the folder `spill`. A column `UNFIT_FIELD` of `source` marks rows that must not be published; `unfit` holds the
+    reasons once `source` is read. The SQL then runs with and without these rows, and the first reason is raised if the
+    results differ. Raises DataError for SQL that is not such a SELECT, fails, returns no rows, or lacks `geometry`
+    where `with_geometry`.
     """
     sql = _text(sql_file)
     connection = duckdb_engine.connect(extensions=("spatial",), threads=1, memory_limit=memory_limit, spill=spill)
@@ -88,10 +86,10 @@ def stream(
             _load_input(connection, name, listed(files))
         for name, value in variables.items():
             connection.execute(f"SET VARIABLE {identifier(name)} = {text_literal(value)}")
-        # Settled before the door is shut: afterwards these files alone can be read.
-        # (DuckDB holds the pattern that a name with brackets was written as against them too.)
-        every = [path for files in (inputs or {}).values() for path in listed(files)]
-        paths = [spelt for path in every for spelt in (str(path), literal_pattern(path))]
+        # After access is disabled, the SQL can read only these files. DuckDB also compares the pattern of a name with
+        # brackets with this list.
+        files_of_inputs = [path for files in (inputs or {}).values() for path in listed(files)]
+        paths = [spelling for path in files_of_inputs for spelling in (str(path), literal_pattern(path))]
         allowed = ", ".join(text_literal(path) for path in paths)
         connection.execute(f"SET allowed_paths = [{allowed}]")
         connection.execute("SET enable_external_access = false")
@@ -105,7 +103,7 @@ def stream(
         schema, answer = _answer(connection, sql_file.name, with_geometry=with_geometry)
     except BaseException as error:
         connection.close()
-        if broken:  # DuckDB was reading when the reader found something: its own sentence is the better one
+        if broken:  # the error of the reader explains more than DuckDB's
             raise broken[0] from error
         if isinstance(error, duckdb.Error):
             raise duckdb_engine.explained(error, f"The SQL of {sql_file.name}") from error
@@ -141,7 +139,7 @@ def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchRe
     taken = [GEOMETRY] if GEOMETRY_COLUMN in names else []
     attributes = [name for name in names if name not in (GEOMETRY_COLUMN, UNFIT_FIELD.name)]
     unique = dict(zip(attributes, exactly_unique(attributes, fold_case=True, taken=taken), strict=True))
-    # Columns are named by position: DuckDB would take two that differ by case for one.
+    # Columns are named by position: DuckDB cannot distinguish names that differ only in case.
     fields = [source.schema.field(position).with_name(f"c{position}") for position in range(len(names))]
     renamed = pa.schema(fields)
 
@@ -173,7 +171,7 @@ def _load_source(connection: duckdb.DuckDBPyConnection, source: pa.RecordBatchRe
 
 
 def _without_unfit(connection: duckdb.DuckDBPyConnection, sql: str, name: str, reason: D4CError) -> None:
-    # Answers with the rows that are unfit, lays that aside, and takes them out of the source.
+    # Runs the SQL with the unfit rows, stores the result, and deletes these rows from the source.
     try:
         connection.execute(f"CREATE TEMP TABLE d4c_with_unfit AS {sql}")
     except duckdb.Error as error:
@@ -186,11 +184,11 @@ def _without_unfit(connection: duckdb.DuckDBPyConnection, sql: str, name: str, r
 
 
 def _same_as_with_unfit(connection: duckdb.DuckDBPyConnection, reason: D4CError) -> None:
-    # Geometry compares as its bytes.
-    for one, other in (("d4c_with_unfit", "d4c_result"), ("d4c_result", "d4c_with_unfit")):
-        differing = f"SELECT count(*) FROM (FROM {one} EXCEPT ALL FROM {other})"
+    # Geometry compares as bytes.
+    for left, right in (("d4c_with_unfit", "d4c_result"), ("d4c_result", "d4c_with_unfit")):
+        differing = f"SELECT count(*) FROM (FROM {left} EXCEPT ALL FROM {right})"
         if (connection.execute(differing).fetchone() or (0,))[0]:
-            raise _kept(reason, "the answer of the SQL depends on them")
+            raise _kept(reason, "the result of the SQL depends on them")
     connection.execute("DROP TABLE d4c_with_unfit")
 
 
@@ -233,13 +231,13 @@ def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str, inputs: S
     unstable = _unstable(parsed, named, _MOMENT_WORDS - columns)
     if unstable:
         raise DataError(
-            f"The SQL of {name} uses {', '.join(sorted(unstable))}, which does not answer the same twice",
+            f"The SQL of {name} uses {', '.join(sorted(unstable))}, whose result changes between runs",
             "Take dates from getvariable('vintage') or from the data",
         )
 
 
 def _with_macros(connection: duckdb.DuckDBPyConnection, functions: set[str]) -> set[str]:
-    """Return `functions` and DuckDB's own macros that are made of them (`ago` of current_timestamp)."""
+    """Return `functions` and DuckDB's macros that call them (`ago` calls current_timestamp)."""
     macros = connection.execute(
         "SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions()"
         " WHERE macro_definition IS NOT NULL"
@@ -270,7 +268,7 @@ def _unstable(node: Any, functions: set[str], words: frozenset[str]) -> set[str]
         case {"class": "FUNCTION" | "WINDOW", "function_name": str(name)} if name.lower() in functions:
             found.add(name.lower())
         case {"class": "FUNCTION", "function_name": str(name), "children": [_]} if name.lower() == "age":
-            found.add("age of one argument")  # against the day of today
+            found.add("age of one argument")  # relative to the current date
         case {"class": "COLUMN_REF", "column_names": [str(name)]} if name.lower() in words:
             found.add(name.lower())
         case {"class": "CAST", "child": {"value": {"value": str(text)}}} if text.strip().lower() in _MOMENT_TEXTS:
@@ -293,12 +291,12 @@ def _answer(
     others = [column for column in geometries if column != chosen or not with_geometry]
     if others:
         raise DataError(
-            f"The SQL of {name} answers with the geometry column {', '.join(others)}",
-            "Leave it out: features have one, named geometry, and tables none",
+            f"The SQL of {name} returns the geometry column {', '.join(others)}",
+            "Remove it: features have one geometry column, named geometry, and tables have none",
         )
     if (connection.execute("SELECT count(*) FROM d4c_result").fetchone() or (0,))[0] == 0:
-        raise DataError(f"The SQL of {name} answers without rows", "Correct its conditions")
-    # The geometry comes last and under a name that no attribute has.
+        raise DataError(f"The SQL of {name} returns no rows", "Correct its conditions")
+    # The geometry is the last column, under a name that no attribute can have.
     ordered = [_expression(*column) for column in described if column[0] != chosen]
     if chosen is not None:
         ordered.append(f"ST_AsWKB({identifier(chosen)})::BLOB AS {GEOMETRY_COLUMN}")
@@ -307,7 +305,7 @@ def _answer(
 
 
 def _expression(column: str, kind: str) -> str:
-    # Types that Parquet or Arrow do not know, or know as something wider: 128-bit sums become 64-bit ones or fail.
+    # Casts types that Parquet or Arrow lack: 128-bit sums become 64-bit integers or fail.
     name = identifier(column)
     if kind in ("HUGEINT", "UHUGEINT"):
         return f"{name}::BIGINT AS {name}"

@@ -133,7 +133,7 @@ WRONG_SQL = {
     "SELECT id, nam, geometry FROM source": '"nam" not found',
     "SELECT id, name FROM source": "geometry",
     "SELECT * FROM source; DROP TABLE source": "not a SELECT",
-    "SELECT *, now() AS at FROM source": "does not answer the same twice",
+    "SELECT *, now() AS at FROM source": "whose result changes between runs",
     "SELECT * FROM source WHERE id > 99": "without rows",
     "SELEC * FROM source": "not a SELECT",
 }

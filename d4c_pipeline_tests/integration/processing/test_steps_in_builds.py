@@ -329,7 +329,7 @@ def test_a_notebook_that_prints_a_secret_is_not_published(
     native = written(tmp_path / "rows.csv", "a\n1\n")
     saving = "import os, shutil; shutil.copy(inputs['source'], f'{tables}/rows.parquet')"
     dataset = notebook(declare(kind="table", notebook="transform.ipynb"), saving, cell)
-    with pytest.raises(DataError, match=r"shows a secret in the output of cell \d\. Have it print something else"):
+    with pytest.raises(DataError, match=r"shows a secret in the output of cell \d\. Remove the secret from the output"):
         build(dataset, VINTAGE, [native], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -57,7 +57,7 @@ def test_sql_can_drop_them(built: Callable[..., Build], condition: str) -> None:
     ],
 )
 def test_an_answer_that_depends_on_them_is_refused(built: Callable[..., Build], sql: str) -> None:
-    with pytest.raises(DataError, match=r"row 2 \(n 2.*; the answer of the SQL depends on them"):
+    with pytest.raises(DataError, match=r"row 2 \(n 2.*; the result of the SQL depends on them"):
         built(OUTSIDE, longitude="lon", latitude="lat", sql_text=sql)
 
 
