@@ -1,6 +1,6 @@
 """Statistics Canada's own conventions: full tables (`wds`), census files (`census`), DGUIDs (`dguids`).
 
-Here belongs what is true of that publisher's files alone; what is true of any table belongs to `columns`, `casting` and
-`narrow`. `build` calls `layout.prepare` on what a reader hands out, before SQL; `prepare` puts `dguids.Step` onto
-the batches after SQL, before their columns are named.
+Here belong the rules of this publisher's files only; rules of any table belong to `tables`. `build` calls
+`layout.prepare` on the rows of a reader, before SQL; `prepare` applies `dguids.Step` to the batches after SQL, before
+their columns are named.
 """

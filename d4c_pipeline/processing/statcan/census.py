@@ -1,8 +1,8 @@
-"""Statistics Canada's census files, in which a symbol says why a value is missing or how good it is.
+"""Interprets Statistics Canada's census files, where a symbol states why a value is missing or its quality.
 
 The Census Profile has one row per geography and characteristic; the semi-wide tables (98-10-xxxx, 98-400-X2016xxx) have
-one row per geography and combination of members, a column per member of the last dimension. Which column is what is
-told in `census_columns`. No real file is among the fixtures; headers are those of real files in public repositories.
+one row per geography and combination of members, and a column per member of the last dimension. Recognising the columns
+belongs to `census_columns`. The fixtures hold no real file; headers are those of real files in public repositories.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -22,21 +22,21 @@ from d4c_pipeline.processing.statcan.census_columns import Column, Layout, recog
 from d4c_pipeline.processing.statcan.descriptions import described
 from d4c_pipeline.processing.statcan.values import numbers, plain
 
-# Two spaces an indentation: the only place where the profile says what is part of what.
+# Two spaces per level: only the indentation shows the hierarchy of a profile.
 _INDENT = 2
 _LEVEL = ("Depth of the member in the hierarchy, from 0", "Niveau du membre dans la hiérarchie, à partir de 0")
 _YEAR = pa.int16()
 
 
 class Table:
-    """One census file on its way: `schema` of what comes out, `batch` for each batch, `report` afterwards.
+    """Interprets one census file: `schema` of the result, `batch` for each batch, `report` after the last batch.
 
-    The types depend on the names of the columns alone, so that all files of a layout have the same. Threads may take
-    batches at a time; the report does not depend on their order.
+    The types depend only on the names of the columns, so that all files of a layout share them. Several threads may
+    call `batch`; the report does not depend on their order.
     """
 
     def __init__(self, attributes: pa.Schema, layout: Layout) -> None:
-        """`attributes`: the columns as read, all text. Raises DataError when they are not those of the layout."""
+        """`attributes`: the columns as read, all text. Raises DataError for columns of another layout."""
         self._columns = recognised(attributes.names, layout)
         self._french = french.is_census(attributes.names)
         self._legend_en, self._legend_fr = _legend(0), _legend(1)
@@ -46,7 +46,7 @@ class Table:
         self.schema = pa.schema([field for column in self._columns for field in self._fields(column)])
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows of `batch` under `schema`. Raises DataError for values that are no numbers."""
+        """Return the rows of `batch` with `schema`. Raises DataError for values that are not numbers."""
         arrays: list[pa.Array] = []
         for column in self._columns:
             if column.role != "symbol":
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def report(self) -> dict[str, Any]:
-        """Counts of null values, of those without a symbol, and of symbols that are not known."""
+        """The counts of null values, of null values without a symbol, and examples of unknown symbols."""
         unknown = {"unknown_symbols_examples": sorted(self._unknown)[:5]} if self._unknown else {}
         return {**{name: self._counts[name] for name in sorted(self._counts)}, **unknown}
 
@@ -80,7 +80,7 @@ class Table:
                     ),
                 ]
             case "member":
-                assert column.level is not None  # noqa: S101 - members have one
+                assert column.level is not None  # noqa: S101 - every member has a level
                 return [named(pa.string()), described(column.level, pa.int8(), column.source, *_LEVEL)]
             case "rate":
                 return [named(pa.float64())]
@@ -133,7 +133,7 @@ def _year(texts: pa.Array, column: Column) -> pa.Array:
     except pa.ArrowInvalid as error:
         raise DataError(
             f"Column {column.source} has a value that is not a year: {error}",
-            "Leave out processing.census to have the columns as they are",
+            "Remove processing.census to keep the columns unchanged",
         ) from error
 
 

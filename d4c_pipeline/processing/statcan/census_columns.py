@@ -1,7 +1,7 @@
-"""What each column of a census file is, told by its name: a value, the symbol of one, a member of a dimension, a code.
+"""Recognises the columns of a census file by name: values, symbols of values, members of dimensions, codes.
 
-Four layouts are known, those of the censuses of 2011, 2016 and 2021 in both languages. What becomes of the columns is
-decided in `census`. Sources: the README_meta.txt in the zips of 98-401-X2021, 98-401-X2016 and 98-400-X2016, the header
+It recognises the layouts of the censuses of 2011, 2016 and 2021 in both languages. Converting the columns belongs to
+`census`. Sources: the README_meta.txt in the zips of 98-401-X2021, 98-401-X2016 and 98-400-X2016, the header
 of 98-316-XWE2011, and of the tables 98-10-xxxx (https://www.statcan.gc.ca/en/developers/csv/user-guide).
 """
 
@@ -18,11 +18,11 @@ from d4c_pipeline.tables.names import snake_case, unique_snake_case
 Layout: TypeAlias = Literal["profile", "semi_wide"]
 Role: TypeAlias = Literal["value", "symbol", "member", "year", "rate", "text"]
 
-# A reader suffixes the second column of the same name with _2.
+# A reader adds the suffix _2 to the second column of the same name.
 _SYMBOLS = re.compile(r"symbol(e?)s?(_\d+)?", re.IGNORECASE)
 # 2021: C1_COUNT_TOTAL, C2_CHIFFRE_HOMMES+.
 _PROFILE_VALUE = re.compile(r"C\d+_(?P<member>.+)")
-# 2021: `Gender (3):Total - Gender[1]`, also with spaces between.
+# 2021: `Gender (3):Total - Gender[1]`, also with spaces.
 _MEMBER_VALUE = re.compile(r"(?P<dimension>.+?) ?\(\d+[A-Z]?\): ?(?P<member>.+?) ?\[\d+\]")
 # 2016: `Dim: Age (16): Member ID: [1]: Total - Age (Note: 3)`, `Dim: Sexe (3): Membre ID: [1]: Total - Sexe`.
 _VALUE_2016 = re.compile(
@@ -40,15 +40,15 @@ _MEMBERS = ("CHARACTERISTIC_NAME", "NOM_CARACTÉRISTIQUE", "CHARACTERISTIC", "CA
 _YEARS = ("CENSUS_YEAR", "ANNÉE_RECENSEMENT")
 # Non-response rates in percent: of the short and the long form (TGN: in French).
 _RATES = ("GNR", "GNR_LF", "TNR_SF", "TNR_LF", "TGN", "TGN_FL", "TGN_QL", "TNR_QA", "TNR_QD", "TNR_FC", "TNR_FL")
-_UNDERSTOOD = "Understood are the Census Profile and the tables of 2021 and 2016, and the profile of 2011"
+_SUPPORTED = "Supported: the Census Profile and the tables of 2021 and 2016, and the profile of 2011"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file: its name there, its role, the name that it gets.
+    """A column of the file: its name in the file, its role, its output name.
 
-    `symbol`: of a value, the column with its symbols. `level`: of a member, the name of the column with its depth in
-    the hierarchy. `meaning`: of a value, in the language of the file.
+    `symbol`: the column with the symbols of a value. `level`: the name of the column with the depth of a member in the
+    hierarchy. `meaning`: the meaning of a value, in the language of the file.
     """
 
     source: str
@@ -60,15 +60,15 @@ class Column:
 
 
 def recognised(names: Sequence[str], layout: Layout) -> list[Column]:
-    """Return the columns of a census file in their order. Raises DataError when none is a value in that layout."""
+    """Return the columns of a census file in order. Raises DataError when the layout has no value among them."""
     if any(_VALUE_2016.fullmatch(name.strip()) for name in names):
         return _of_2016(names, layout)
     members = _values(names, layout)
     if not members:
         raise DataError(
             f"No column looks like a value of a census file in the layout {layout}; there are {', '.join(names[:20])}."
-            f" {_UNDERSTOOD}",
-            "Correct processing.census.layout, or leave out processing.census to have the columns as they are",
+            f" {_SUPPORTED}",
+            "Correct processing.census.layout, or remove processing.census to keep the columns unchanged",
         )
     stems = _stems(names, {position: member for position, (member, _, _) in members.items()})
     symbols = {symbol for _, symbol, _ in members.values() if symbol}
@@ -85,7 +85,7 @@ def recognised(names: Sequence[str], layout: Layout) -> list[Column]:
 
 
 def _values(names: Sequence[str], layout: Layout) -> dict[int, tuple[str, str | None, str]]:
-    # Position of a value -> its member's name, the column of its symbol, its meaning.
+    # Position of a value -> name of its member, column of its symbol, meaning.
     out: dict[int, tuple[str, str | None, str]] = {}
     pattern = _PROFILE_VALUE if layout == "profile" else _MEMBER_VALUE
     flags = {match["member"].casefold(): name for name in names if (match := _FLAG_2011.fullmatch(name.strip()))}
@@ -100,7 +100,7 @@ def _values(names: Sequence[str], layout: Layout) -> dict[int, tuple[str, str | 
 
 
 def _of_2016(names: Sequence[str], layout: Layout) -> list[Column]:
-    # No column of symbols: they stand in place of values.
+    # The layout of 2016 has no column of symbols: symbols take the place of values.
     found = {at: match for at, name in enumerate(names) if (match := _VALUE_2016.fullmatch(name.strip()))}
     members = {at: _NOTE_2016.sub("", match["member"].strip()) for at, match in found.items()}
     parts = {
@@ -111,7 +111,7 @@ def _of_2016(names: Sequence[str], layout: Layout) -> list[Column]:
     is_profile = any(_PROFILE_DIMENSION.match(match["dimension"]) for match in parts.values())
     if layout == "profile" and not is_profile:
         raise DataError(
-            "This is a table of the census of 2016 (98-400), not its profile: no dimension is called Profile of ...",
+            "This is a table of the census of 2016 (98-400), not its profile: no dimension has the name Profile of ...",
             "Declare processing.census.layout: semi_wide",
         )
     stems = _stems(names, members)
@@ -128,7 +128,7 @@ def _of_2016(names: Sequence[str], layout: Layout) -> list[Column]:
 
 
 def _part(name: str, match: re.Match[str]) -> Column:
-    # A profile's one dimension is called as the profile of 2021 calls it, whatever geographies it is of.
+    # The dimension of a profile gets its name in the profile of 2021, for all geographies.
     stem = "CHARACTERISTIC" if _PROFILE_DIMENSION.match(match["dimension"]) else match["dimension"].strip()
     profile = stem == "CHARACTERISTIC"
     match match["part"][0].upper():
@@ -151,13 +151,13 @@ def _plain(name: str) -> Column:
 
 
 def _stems(names: Sequence[str], members: dict[int, str]) -> dict[int, str]:
-    # Output names of values, which take none that another column gets.
+    # Output names of values, distinct from those of other columns.
     others = [snake_case(name) for position, name in enumerate(names) if position not in members]
     return dict(zip(members, unique_snake_case(list(members.values()), taken=others), strict=True))
 
 
 def _unique(columns: list[Column]) -> list[Column]:
-    # A dimension may be called as a member of another one is.
+    # A dimension may have the name of a member of another dimension.
     taken: set[str] = set()
     for column in columns:
         made = {column.name, *([column.level] if column.level else [])}
@@ -166,7 +166,7 @@ def _unique(columns: list[Column]) -> list[Column]:
         if repeated := {each.casefold() for each in made} & taken:
             raise DataError(
                 f"Two columns of the census file get the name {sorted(repeated)[0]}",
-                "Leave out processing.census to have the columns as they are, and name them in processing.columns",
+                "Remove processing.census to keep the columns unchanged, and name them in processing.columns",
             )
         taken |= {each.casefold() for each in made}
     return columns

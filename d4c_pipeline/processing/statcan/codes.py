@@ -1,16 +1,16 @@
-"""Statistics Canada's codes as a reader wants them: symbols with their meaning in both languages, frequencies.
+"""Defines Statistics Canada's codes: symbols with their meaning in both languages, scalar factors, frequencies.
 
-Which rows carry a symbol is `wds`'s and `census`'s business; what REF_DATE spans is `ref_date`'s. The legend of a
-table's own `_MetaData.csv` goes before this one. Source: the Web Data Service's method getCodeSets (`status`, `symbol`,
+Applying symbols to rows belongs to `wds` and `census`, periods of REF_DATE to `ref_date`. The legend in the
+`_MetaData.csv` of a table takes precedence. Source: the Web Data Service's method getCodeSets (`status`, `symbol`,
 `securityLevel` for x, `scalar`, `frequency`), described in https://www.statcan.gc.ca/en/developers/wds/user-guide; its
-answer is kept as docs/references/code_sets/*.json in the public repository Aryan-Jhaveri/mcp-statcan.
+response is stored as docs/references/code_sets/*.json in the public repository Aryan-Jhaveri/mcp-statcan.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-# Status: what stands in place of a value, or says how good it is.
+# Status: a symbol in place of a value, or the quality of the value.
 STATUS: dict[str, tuple[str, str]] = {
     "..": (
         "not available for a specific reference period",
@@ -36,17 +36,17 @@ STATUS: dict[str, tuple[str, str]] = {
     "D": ("data quality: acceptable", "qualité des données : acceptable"),
     "E": ("use with caution", "à utiliser avec prudence"),
 }
-# Symbol: what may be said of a value beside its status.
+# Symbol: a further property of a value beside its status.
 SYMBOL: dict[str, tuple[str, str]] = {"p": ("preliminary", "provisoire"), "r": ("revised", "révisé")}
-# In French tables one symbol is written otherwise (`statusRepresentationFr`).
+# French tables spell one symbol differently (`statusRepresentationFr`).
 FRENCH_SYMBOLS = {"<LDD": "<LOD"}
-# In census files one column carries both.
+# Census files have both in one column.
 CENSUS = STATUS | SYMBOL
-# Those that can stand where a value would.
+# Symbols that can occur in place of a value.
 IN_PLACE_OF_A_VALUE = frozenset({"..", "...", "x", "F", "<LOD"})
 
 
-# Scalar factor: the power of ten by which a value is to be multiplied.
+# Scalar factor: the power of ten to multiply a value by.
 SCALAR: dict[int, tuple[str, str]] = {
     0: ("units", "unités"),
     1: ("tens", "dizaines"),
@@ -62,7 +62,7 @@ SCALAR: dict[int, tuple[str, str]] = {
 
 
 class Frequency(IntEnum):
-    """How often a cube gets a new period: `frequencyCode` of its metadata, all 17 of the code set."""
+    """The frequency of new periods in a cube: `frequencyCode` of its metadata, all 17 codes of the code set."""
 
     DAILY = 1
     WEEKLY = 2
@@ -83,7 +83,7 @@ class Frequency(IntEnum):
     OCCASIONAL_DAILY = 21
 
 
-# The code set's words for them, by which a `_MetaData.csv` names them in its language.
+# The names of the code set, which a `_MetaData.csv` uses in its language.
 _FREQUENCIES = {
     Frequency.DAILY: ("daily", "quotidienne"),
     Frequency.WEEKLY: ("weekly", "hebdomadaire"),

@@ -1,8 +1,8 @@
-"""What is known of a Statistics Canada table beside its rows: dimensions, members in both languages, symbols.
+"""Reads the metadata of a Statistics Canada table: dimensions, members in both languages, symbols.
 
-Two sources say it: `_MetaData.csv` in the zip of a full table (several CSV tables one after the other, in the zip's
-language), and the answer of the Web Data Service's getCubeMetadata (JSON, both languages). Joining it to rows is the
-business of `wds`.
+There are two sources: `_MetaData.csv` in the zip of a full table (several consecutive CSV tables, in the zip's
+language), and the response of the Web Data Service's getCubeMetadata (JSON, both languages). Joining the metadata to
+rows belongs to `wds`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.processing.statcan.codes import FRENCH_SYMBOLS, FREQUENCY_WORDS
 
 EN, FR = 0, 1
-# What precedes the table of symbols, on a line of its own.
+# The line before the table of symbols.
 _LEGENDS = ("Symbol Legend", "Légende")
-# First column of the first table, by language. All others are known by their position, which is the same in both.
+# First column of the first table, by language. Other columns have the same position in both languages.
 _TITLES = {"Cube Title": EN, "Titre du cube": FR}
 _DELIMITERS = {EN: ",", FR: ";"}
 _PRODUCT, _FREQUENCY = 1, 6
 _MEMBER_NAME, _MEMBER_ID = 1, 3
-# English and French, None where it is not known.
+# English and French; None means unknown.
 Names = tuple[str | None, str | None]
 Row = tuple[str, ...]
 _NOTHING: Names = (None, None)
@@ -43,14 +43,14 @@ class Dimension:
     members: Mapping[int, Names]
 
     def completed_by(self, other: Dimension) -> Dimension:
-        """Return this dimension with the names that only `other` knows; no members are added."""
+        """Return this dimension with the names that only `other` has; no members are added."""
         members = {number: _filled(names, other.members.get(number)) for number, names in self.members.items()}
         return replace(self, names=_filled(self.names, other.names), members=members)
 
 
 @dataclass(frozen=True)
 class Cube:
-    """A cube's metadata. `frequency` is the code set's; `legend`: symbol -> its meaning."""
+    """The metadata of a cube. `frequency`: code of the code set; `legend`: symbol -> meaning."""
 
     product_id: str
     title: Names
@@ -59,7 +59,7 @@ class Cube:
     legend: Mapping[str, Names] = field(default_factory=dict[str, Names])
 
     def completed_by(self, other: Cube) -> Cube:
-        """Return this cube with what only `other` knows: frequency, legend, names in another language."""
+        """Return this cube with the facts that only `other` has: frequency, legend, names in another language."""
         others = {dimension.position: dimension for dimension in other.dimensions}
         return replace(
             self,
@@ -77,10 +77,10 @@ class Cube:
 
 
 def read(json_file: Path | None, csv_files: Sequence[Path], product_id: str) -> Cube | None:
-    """Return what the metadata files that are there say of the table; None when there is none.
+    """Return the metadata of the table from all given files; None without files.
 
-    `csv_files`: at most one per language. Raises DataError for a file that can't be read, or that describes another
-    table than `product_id`.
+    `csv_files`: at most one per language. Raises DataError for a file that cannot be read or describes another table
+    than `product_id`.
     """
     cubes = [from_json(json_file)] if json_file is not None else []
     cubes += [from_csv(path) for path in csv_files]
@@ -94,7 +94,7 @@ def read(json_file: Path | None, csv_files: Sequence[Path], product_id: str) -> 
 
 
 def is_cube_json(path: Path) -> bool:
-    """Whether a JSON file looks like an answer of getCubeMetadata, judged by its beginning and its names."""
+    """Whether a JSON file looks like a response of getCubeMetadata, by the names in its first MiB."""
     if path.suffix.lower() != ".json":
         return False
     with path.open("rb") as handle:
@@ -103,9 +103,9 @@ def is_cube_json(path: Path) -> bool:
 
 
 def from_json(path: Path) -> Cube:
-    """Read an answer of getCubeMetadata: the list or object with `status` and `object`, or the inner object alone."""
-    broken = f"{path.name} is not the answer of getCubeMetadata"
-    remedy = "Save what the Web Data Service answers for this table"
+    """Read a response of getCubeMetadata: the list or object with `status` and `object`, or only the inner object."""
+    broken = f"{path.name} is not a response of getCubeMetadata"
+    remedy = "Save the response of the Web Data Service for this table"
     try:
         answer: Any = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
@@ -136,7 +136,7 @@ def from_json(path: Path) -> Cube:
 
 
 def from_csv(path: Path) -> Cube:
-    """Read the `_MetaData.csv` of a full table, in whichever language it is."""
+    """Read the `_MetaData.csv` of a full table in either language."""
     parts = sections(path)
     try:
         title, heads = parts[0]
@@ -169,17 +169,17 @@ def from_csv(path: Path) -> Cube:
 
 
 def language_of(path: Path) -> int | None:
-    """Return the language of a `_MetaData.csv`, None for a file that is none."""
+    """Return the language of a `_MetaData.csv`, None for any other file."""
     with path.open("rb") as handle:
         line = handle.readline(1 << 16).decode("utf-8-sig", "replace").lstrip('"')
     return next((language for title, language in _TITLES.items() if line.startswith(title)), None)
 
 
 def sections(path: Path) -> list[tuple[Row, list[Row]]]:
-    """Return the tables of a `_MetaData.csv` in their order: header and rows, each row as wide as its header at least.
+    """Return the tables of a `_MetaData.csv` in order: header and rows, each row at least as wide as its header.
 
-    A section ends at an empty line; a line with nothing but `Symbol Legend` (or its French) names the section after it.
-    Notes with unescaped quotes are kept as csv reads them. Raises DataError for a file that is not UTF-8 CSV.
+    A section ends at an empty line; a line with only `Symbol Legend` (or its French) names the next section. Notes with
+    unescaped quotes stay as csv reads them. Raises DataError for a file that is not UTF-8 CSV.
     """
     delimiter = _DELIMITERS[language_of(path) or EN]
     try:
@@ -211,6 +211,6 @@ def _filled(mine: Names, theirs: Names | None) -> Names:
 
 
 def _text(value: Any) -> str | None:
-    # Names come with trailing spaces now and then, and with line breaks.
+    # Some names have trailing spaces or line breaks.
     text = re.sub(r"\s+", " ", value).strip() if isinstance(value, str) else ""
     return text or None

@@ -1,6 +1,6 @@
-"""What the columns of Statistics Canada's tables mean, in both languages; it travels as metadata of Arrow fields.
+"""Describes the columns of Statistics Canada's tables in both languages, as metadata of Arrow fields.
 
-What a dataset declares of a column goes before it, see `tables.columns`.
+The description that a dataset declares for a column takes precedence, see `tables.columns`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,6 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 
 def described(name: str, kind: pa.DataType, source: str | None, en: str | None, fr: str | None) -> pa.Field:
-    """Return a field that carries its source name and its descriptions, for `tables.columns` to pick up."""
+    """Return a field with its source name and its descriptions as metadata, which `tables.columns` reads."""
     facts = {"source": source, "description_en": en, "description_fr": fr}
     return pa.field(name, kind, metadata={key: text for key, text in facts.items() if text is not None})

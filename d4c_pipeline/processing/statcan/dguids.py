@@ -1,7 +1,7 @@
-"""Columns of DGUIDs: derived from codes, judged by form and, where a gazetteer is declared, by existence.
+"""Derives columns of DGUIDs from codes, and checks DGUIDs: their form and, with a gazetteer, their existence.
 
-What is wrong is counted and reported, never dropped: the row is the publisher's. What a DGUID looks like is said in
-`model.dguid`; its source is named there.
+Wrong DGUIDs are counted and reported, never dropped: the row belongs to the publisher. `model.dguid` defines the form
+of a DGUID and names its source.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -33,7 +33,7 @@ _MOST_EXAMPLES = 5
 
 
 class Step:
-    """The DGUID columns of a stream: `schema` of what comes out, `batch` for each batch, `report` afterwards."""
+    """The DGUID columns of a stream: `schema` of the result, `batch` for each batch, `report` after the last batch."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class Step:
         folder: Path | None = None,
         inputs: Mapping[str, Files] | None = None,
     ) -> None:
-        """`schema`: of the batches to come, under whatever names; a column is found by name or by its output name.
+        """`schema`: of the input batches; a column is found by its name or its output name.
 
-        `folder` is the dataset's own, `inputs` the Parquet files of other datasets by name: gazetteers are found in
-        either. Raises DataError when a column or gazetteer is not there, or a column to derive is there already.
+        `folder` (of the dataset) and `inputs` (Parquet files of other datasets by name) hold the gazetteers. Raises
+        DataError when a column or gazetteer is missing, or a column to derive already exists.
         """
         self._columns: list[_Column] = []
         for each in declared:
@@ -63,8 +63,8 @@ class Step:
                 raise _absent(each.from_, schema)
             if found is not None:
                 raise DataError(
-                    f"The DGUID column {each.column} to derive is there already",
-                    "Leave out `from` to check it, or declare another column",
+                    f"The DGUID column {each.column} to derive already exists",
+                    "Remove `from` to check it, or declare another column",
                 )
             prefix = f"{each.vintage or f'{vintage.start:%Y}'}{each.type_}{each.schema_}"
             self._columns.append(_Column(each, each.column, code, gazetteer, prefix))
@@ -73,7 +73,7 @@ class Step:
         self.schema = schema
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return `batch` with the derived columns at its end."""
+        """Return `batch` with the derived columns appended."""
         arrays = {name: batch.column(name) for name in batch.schema.names}
         for column in self._columns:
             if column.code is not None:
@@ -83,7 +83,7 @@ class Step:
 
     @property
     def report(self) -> dict[str, dict[str, Any]]:
-        """Per column: values, nulls, malformed and unknown ones (rows), with up to five examples of each."""
+        """Per column, the rows with values, nulls, malformed and unknown DGUIDs, with up to five examples of each."""
         return {column.name: column.report() for column in self._columns}
 
 
@@ -96,7 +96,7 @@ class _Column:
     prefix: str
     rows: int = 0
     nulls: int = 0
-    # Each distinct text is judged once: how many rows have it among the malformed, the unknown.
+    # The result of each distinct text: good, or malformed or unknown with its number of rows.
     good: set[str] = field(default_factory=set[str])
     malformed: dict[str, int] = field(default_factory=dict[str, int])
     unknown: dict[str, int] = field(default_factory=dict[str, int])
@@ -122,9 +122,9 @@ class _Column:
 
 
 def gazetteer(path: Path) -> frozenset[str]:
-    """Return the DGUIDs that a gazetteer lists: column `dguid` (any case) of a CSV or Parquet file, or an SQL dump.
+    """Return the DGUIDs of a gazetteer: column `dguid` (any case) of a CSV or Parquet file, or an SQL dump.
 
-    Of a dump, every quoted text that looks like one is taken. Raises DataError for a file without any.
+    From a dump, every quoted text in the form of a DGUID is taken. Raises DataError for a file without DGUIDs.
     """
     try:
         match path.suffix.lower():
@@ -152,7 +152,9 @@ def _gazetteer(name: str, folder: Path | None, inputs: Mapping[str, Files]) -> f
         return frozenset[str]().union(*map(gazetteer, listed(inputs[name])))
     path = (folder or Path()) / name
     if not path.is_file():
-        raise DataError(f"The gazetteer {name} is neither an input nor a file beside the YAML", "Correct it or add it")
+        raise DataError(
+            f"The gazetteer {name} is neither an input nor a file beside the YAML", "Correct its name or add the file"
+        )
     return gazetteer(path)
 
 
@@ -164,7 +166,7 @@ def _dguid_column(names: Sequence[str], path: Path) -> str:
 
 
 def _found(schema: pa.Schema, name: str) -> str | None:
-    # Declarations say output names; before naming, a source's own stand there.
+    # Declarations use output names; before the naming step the schema has source names.
     return next((raw for raw in schema.names if raw == name), None) or next(
         (raw for raw in schema.names if snake_case(raw) == name), None
     )
@@ -172,14 +174,14 @@ def _found(schema: pa.Schema, name: str) -> str | None:
 
 def _absent(name: str, schema: pa.Schema) -> DataError:
     return DataError(
-        f"There is no column {name} for processing.dguids; there are {', '.join(schema.names[:40])}",
+        f"processing.dguids names a missing column: {name}; there are {', '.join(schema.names[:40])}",
         "Correct the declaration",
     )
 
 
 def _derived(codes: pa.Array, prefix: str, width: int | None) -> pa.Array:
     if pa.types.is_floating(codes.type):
-        codes = codes.cast(pa.int64())  # 35.0, as DBF has it; anything else is no code and refused by Arrow
+        codes = codes.cast(pa.int64())  # DBF stores 35.0; Arrow rejects fractions
     texts = pc.utf8_trim_whitespace(plain(codes))
     texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     if width is not None:

@@ -1,9 +1,8 @@
-"""French full tables (`33100036-fra.zip`) under the names of the English ones, so that both become the same rows.
+"""Maps French full tables (`33100036-fra.zip`) to the column names of English tables, so that both give the same rows.
 
-What the columns mean is said in `wds`; here stand only their French names, the decimal comma, and the units that a
-French file knows by name. https://www.statcan.gc.ca/en/developers/csv/user-guide says that the files of both languages
-have the same structure, French ones with semicolons; the names are those of the French files, as the R package cansim
-and other readers of such files know them.
+Here belong the French names, the decimal comma and the French names of units; `wds` defines the meaning of the columns.
+https://www.statcan.gc.ca/en/developers/csv/user-guide states that the files of both languages have the same structure,
+French files with semicolons. The names are those of French files, as in the R package cansim and other readers.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -19,7 +18,7 @@ import pyarrow.csv
 
 from d4c_pipeline.model.errors import DataError
 
-# STATUS and DGUID are the same in both; some of the others were seen in English in French files as well.
+# STATUS and DGUID have the same name in both languages; French files also have some of the others in English.
 COLUMNS = {
     "PÉRIODE DE RÉFÉRENCE": "REF_DATE",
     "GÉO": "GEO",
@@ -49,28 +48,28 @@ def is_french(names: Iterable[str]) -> bool:
 
 
 def is_census(names: Iterable[str]) -> bool:
-    """Whether the columns `names` are those of a French census file, in which a number may have a decimal comma."""
+    """Whether the columns `names` are those of a French census file, where a number may have a decimal comma."""
     return any(
         name in _CENSUS or name.startswith(_CENSUS_2016) or _VALUE_OF_PROFILE in name for name in map(str.upper, names)
     )
 
 
 def with_points(column: pa.Array) -> pa.Array:
-    """Return the texts of `column` with the decimal comma of numbers made a point; all else as it is."""
+    """Return the texts of `column` with a decimal point for the decimal comma of numbers; other texts are unchanged."""
     return pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2")
 
 
 def is_table(path: Path) -> bool:
-    """Whether the first line of a text file is that of a French full table."""
+    """Whether the first line of a text file is the header of a French full table."""
     with path.open("rb") as handle:
         line = handle.readline(1 << 16)
     return is_french(name.strip('"\r\n') for name in line.decode("utf-8-sig", "replace").split(_DELIMITER))
 
 
 def units(path: Path) -> dict[str, str]:
-    """Return what a French full table calls the units of measure: UOM_ID as text -> name.
+    """Return the French names of the units of measure in a French full table: UOM_ID as text -> name.
 
-    The file is read in blocks. Raises DataError when it can't be read.
+    The file is read in blocks. Raises DataError when the file cannot be read.
     """
     by_english = {english: name for name, english in COLUMNS.items()}
     wanted = [by_english["UOM_ID"], by_english["UOM"]]

@@ -1,7 +1,7 @@
-"""Which of Statistics Canada's layouts a delivery is declared to have, put onto the stream that its reader hands out.
+"""Applies the declared Statistics Canada layout to the rows of a reader.
 
-What each layout means stands in `wds` and `census`; the files with metadata are found here, in the unpacked delivery
-or beside the dataset's YAML.
+`wds` and `census` define the layouts. This module finds the metadata files, in the unpacked delivery or beside the
+dataset's YAML.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ _META = "_metadata.csv"
 def prepare(
     native: Native, processing: TableProcessing, work: Path, folder: Path | None, *, threads: int | None = None
 ) -> Native:
-    """Return `native` with its rows as the declared `wds` or `census` layout means them; any other as it is.
+    """Return `native` with its rows interpreted by the declared `wds` or `census` layout; without a layout, `native`.
 
-    `work`: the folder under which the delivery lies, archives unpacked. `folder`: the dataset's own, for metadata that
-    stand beside the YAML. `threads` changes the speed alone. The report of the result is complete when its batches are
-    exhausted. Raises DataError when the columns are not those of the layout, the metadata are of another table, or a
-    value can't be read.
+    `work`: the folder of the delivery with unpacked archives. `folder`: the dataset's folder, for metadata beside the
+    YAML. `threads` changes only the speed. The report of the result is complete when its batches are exhausted. Raises
+    DataError for columns of another layout, metadata of another table, and a value that cannot be read.
     """
     if processing.wds is None and processing.census is None:
         return native
@@ -44,13 +43,13 @@ def prepare(
         )
         name = "wds"
     else:
-        assert processing.census is not None  # noqa: S101 - one of the two is
+        assert processing.census is not None  # noqa: S101 - one of the two is declared
         table = census.Table(native.attributes, processing.census.layout)
         name = "census"
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from in_order(table.batch, native.batches, threads)
-        # Into the reader's own report, which others hold already: it is complete when the batches are.
+        # Others already hold the reader's report, so it is completed in place after the last batch.
         native.report[name] = table.report
 
     return replace(native, attributes=table.schema, batches=batches())
@@ -63,13 +62,13 @@ def _cube(declared: Wds, files: list[Path], folder: Path | None) -> cube.Cube | 
     if len(products) > 1 or len(languages) < len(meta):
         raise DataError(
             f"The delivery has several tables: {', '.join(path.name for path in meta)}",
-            "Make a dataset of each",
+            "Declare a dataset for each table",
         )
     return cube.read(_json(declared, files, folder), meta, products[0] if products else "")
 
 
 def _french_units(native: Native, files: list[Path]) -> dict[str, str] | None:
-    # Of an English table that came with its French twin.
+    # The units of an English table delivered with its French twin.
     if french.is_french(native.attributes.names):
         return None
     twins = [path for path in files if path.name == native.name and french.is_table(path)]

@@ -1,7 +1,6 @@
-"""REF_DATE, the reference period of a Statistics Canada table, as the first and the last day that it spans.
+"""Converts REF_DATE, the reference period of a Statistics Canada table, to its first and last day.
 
-Only the text is read here, once per distinct text; which column holds it and what becomes of bad ones is said in
-`wds`. https://www.statcan.gc.ca/en/developers/csv/user-guide
+Here belongs only the syntax of the text. Selecting the column and reporting bad texts belong to `wds`. https://www.statcan.gc.ca/en/developers/csv/user-guide
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import re
 
 from d4c_pipeline.processing.statcan.codes import Frequency
 
-# Groups by a three-part date with optional month and day; digits are ASCII's.
+# Year, optional month, optional day, in ASCII digits.
 _POINT = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CALENDAR_YEARS = 1
 _GOVERNMENT_YEAR = 4
-# A month of such a cube is the first of its period.
+# In cubes of these frequencies a month stands for the period that it begins.
 _MONTHS_SPANNED = {
     Frequency.EVERY_TWO_MONTHS: 2,
     Frequency.QUARTERLY: 3,
@@ -28,14 +27,14 @@ _MONTHS_SPANNED = {
 def period(
     text: str, *, frequency: int | None = None, fiscal_year_start: int | None = None
 ) -> tuple[dt.date, dt.date] | None:
-    """Return the first and last day of a reference period, None for a text that is none.
+    """Return the first and last day of a reference period, None for a text that is not a period.
 
-    `2021` is the calendar year, `2021-05` the month (of a quarterly cube the quarter that it begins, likewise for
-    periods of two and six months), `2021-05-07` the day (of a weekly cube too: its texts don't say whether the
-    week begins or ends there). `A/B` spans from the beginning of A to the end of B. But years that follow each other
-    (`2023/2024`) are one year that begins in month `fiscal_year_start` of the first (4 government, 8 crops, 9 schools);
-    with 1, both calendar years. Not declared, the cube's `frequency` decides: 4 for an annual cube, 1 for others, where
-    such texts are two-year estimates.
+    `2021` is the calendar year, `2021-05` the month (in a quarterly cube the quarter that begins with it, likewise for
+    periods of two and six months), `2021-05-07` the day (in a weekly cube too: its texts do not state whether the week
+    begins or ends there). `A/B` spans from the beginning of A to the end of B. Consecutive years (`2023/2024`) are one
+    year that begins in month `fiscal_year_start` of the first (4 government, 8 crops, 9 schools); with 1, both calendar
+    years. By default the cube's `frequency` decides: 4 for an annual cube, 1 for others, where such texts are two-year
+    estimates.
     """
     first, slash, last = text.strip().partition("/")
     begin = _POINT.fullmatch(first)

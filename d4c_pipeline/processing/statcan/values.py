@@ -1,6 +1,6 @@
-"""Numbers as Statistics Canada's tables print them: exact as float64, or null with the symbol that stands there.
+"""Parses the numbers of Statistics Canada's tables: exact as float64, or null with the symbol in place of the value.
 
-Shared by `wds` and `census`, which know the columns; the meaning of symbols stands in `codes`.
+`wds` and `census` share this module and select the columns; `codes` defines the symbols.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -21,7 +21,7 @@ _NOTHING = pa.scalar(None, pa.string())
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Return a column of text as plain strings, blank ones null; a dictionary is taken apart."""
+    """Return a column of text as plain strings, with null for blank text; a dictionary is decoded."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not pa.types.is_string(column.type):
@@ -31,10 +31,10 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def numbers(column: pa.Array, name: str) -> tuple[pa.Array, pa.Array | None]:
-    """Return the texts of `column` as float64, and the symbols that stood in place of values (None if there were none).
+    """Return the texts of `column` as float64, and the symbols in place of values (None without symbols).
 
-    A text is the same decimal number after a way through float64. Raises DataError, naming column `name`, for a text
-    that is neither a number nor a known symbol, and for one with more digits than float64 gives back.
+    float64 gives every text back as the same decimal number. Raises DataError with the column `name` for a text that is
+    neither a number nor a known symbol, and for a number with more digits than float64 gives back.
     """
     symbols: pa.Array | None = None
     try:
@@ -48,13 +48,13 @@ def numbers(column: pa.Array, name: str) -> tuple[pa.Array, pa.Array | None]:
             examples = ", ".join(map(repr, pc.unique(misfits).slice(0, 3).to_pylist()))
             raise DataError(
                 f"Column {name} has values that are neither numbers nor known symbols: {examples}",
-                "Declare them as nulls, or look at what the source delivers",
+                "Declare them as nulls, or check the file of the source",
             ) from None
         values = column.cast(pa.float64())
     long = column.filter(pc.greater(pc.binary_length(column), _SURE_LENGTH)).drop_null()
     if len(long) and not comes_back(long):
         raise DataError(
             f"Column {name} has numbers with more digits than float64 holds, such as {long[0]}",
-            "Leave out processing.wds or census and declare the column as string",
+            "Remove processing.wds or census and declare the column as string",
         )
     return values, symbols

@@ -1,7 +1,7 @@
-"""Full tables of Statistics Canada's Web Data Service: periods, bilingual members, exact values, reasons for gaps.
+"""Interprets full tables of Statistics Canada's Web Data Service: periods, bilingual members, values, missing values.
 
-A batch of text columns under the source's names goes in, the same rows with their meaning come out, whether the table
-is the English or the French one; metadata of the table are read in `cube`.
+A batch of text columns under the source's names goes in; the same rows with typed and translated columns come out, for
+the English and the French table alike. Reading the metadata of a table belongs to `cube`.
 https://www.statcan.gc.ca/en/developers/csv/user-guide describes the columns.
 """
 
@@ -36,14 +36,14 @@ _NEEDED = ("REF_DATE", "COORDINATE", "VALUE", "STATUS")
 _WHOLE = {"UOM_ID": pa.int16(), "SCALAR_ID": pa.int8(), "DECIMALS": pa.int8()}
 _MOST_EXAMPLES = 5
 _ENDS = ("en", "fr")
-# Columns in the table's own language; a dimension of one of these names must not take the place of what is made of it.
+# Columns in the language of the table; a dimension of the same name must not replace the columns made of them.
 _WORDS = ("STATUS", "SYMBOL", "UOM", "SCALAR_FACTOR")
 
 
 class Table:
-    """One full table on its way: `schema` of what comes out, `batch` for each batch, `report` afterwards.
+    """Interprets one full table: `schema` of the result, `batch` for each batch, `report` after the last batch.
 
-    Threads may take batches at a time; the report does not depend on their order.
+    Several threads may call `batch`; the report does not depend on their order.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Table:
         fiscal_year_start: int | None = None,
         units: Mapping[str, str] | None = None,
     ) -> None:
-        """`attributes`: the columns as read, all text. `units`: UOM_ID -> name in the language that is not the table's.
+        """`attributes`: the columns as read, all text. `units`: UOM_ID -> name in the other language than the table's.
 
         Raises DataError when the columns are not those of a full table, or not those of `cube`.
         """
@@ -65,8 +65,8 @@ class Table:
         if missing:
             raise DataError(
                 f"Columns of a full table are missing: {', '.join(missing)}; there are {', '.join(attributes.names)}",
-                "Take the table's -eng.zip or -fra.zip, declare census: {layout: semi_wide} for 98-10-xxxx, or leave"
-                " out processing.wds",
+                "Use the table's -eng.zip or -fra.zip, declare census: {layout: semi_wide} for 98-10-xxxx, or remove"
+                " processing.wds",
             )
         self._cube = cube
         self._fiscal_year_start = fiscal_year_start
@@ -86,7 +86,7 @@ class Table:
         self.schema = pa.schema([field for name in self._names for field in self._fields(name)])
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the rows of `batch` under `schema`. Raises DataError for values that can't be what they should."""
+        """Return the rows of `batch` with `schema`. Raises DataError for values of another type."""
         columns = {name: plain(batch.column(self._sources[name])) for name in self._names}
         if self._language == FR:
             columns["VALUE"] = french.with_points(columns["VALUE"])
@@ -106,7 +106,7 @@ class Table:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What was noticed in the batches so far: counts, and up to five examples of each kind of trouble."""
+        """The counts of the batches so far, and up to five examples of each kind of fault."""
         cube = {"cube": self._cube.product_id} if self._cube else {}
         examples = {name: sorted(texts)[:_MOST_EXAMPLES] for name, texts in sorted(self._examples.items())}
         return {**cube, **{name: self._counts[name] for name in sorted(self._counts)}, **examples}
@@ -140,7 +140,7 @@ class Table:
         return dimension.names if dimension else (name, None) if self._language == EN else (None, name)
 
     def _languages(self, name: str) -> list[int]:
-        # That of the table, and the other one where its words are known.
+        # The language of the table, and the other language if its texts are known.
         if name in self._stems:
             dimension = self._dimension_of.get(name)
             other = dimension is not None and dimension.names[1 - self._language] is not None
@@ -195,7 +195,7 @@ class Table:
         return [pa.array([span[end] for span in spans], pa.date32()).take(encoded.indices) for end in (0, 1)]
 
     def _translated(self, name: str, column: pa.Array, members: Sequence[pa.Array]) -> pa.Array:
-        # Into the other language; in the table's own the member is told from the one that the metadata mean.
+        # Translates members; a member whose name differs from that of the metadata is reported as renamed.
         dimension, (positions, names) = self._dimension_of[name], self._lookups[name]
         filled = pc.fill_null(members[dimension.position - 1], 0).to_numpy(zero_copy_only=False)
         at = positions[np.clip(filled, 0, len(positions) - 1)]
@@ -221,7 +221,7 @@ class Table:
         if len(other):
             raise DataError(
                 f"TERMINATED has values other than t: {', '.join(pc.unique(other).slice(0, 3).to_pylist())}",
-                "Look at what the source delivers",
+                "Check the file of the source",
             )
         return pc.is_valid(column)
 
@@ -239,7 +239,7 @@ class Table:
 
 
 def _matched(columns: Sequence[str], cube: Cube, language: int) -> dict[str, Dimension]:
-    # Dimensions stand under their own names but for the geography, which is GEO.
+    # Columns have the names of their dimensions, except the geography, which is GEO.
     by_name = {(dimension.names[language] or "").casefold(): dimension for dimension in cube.dimensions}
     found = {name: by_name.pop(name.strip().casefold()) for name in columns if name.strip().casefold() in by_name}
     if "GEO" in columns and "GEO" not in found and len(by_name) == 1:
@@ -248,13 +248,13 @@ def _matched(columns: Sequence[str], cube: Cube, language: int) -> dict[str, Dim
         known = ", ".join(each.names[language] or "?" for each in cube.dimensions)
         raise DataError(
             f"The cube metadata have the dimensions {known}, the table the columns {', '.join(columns)}",
-            "Take metadata and data of the same day",
+            "Fetch metadata and data on the same day",
         )
     return found
 
 
 def _lookup(dimension: Dimension) -> tuple[np.ndarray[Any, Any], tuple[pa.Array, pa.Array]]:
-    # Member id -> position in the names (English, French), -1 for an id that there is not (0 is none's).
+    # Member id -> position in the names (English, French), -1 for an unknown id. No member has the id 0.
     positions = np.full(max(dimension.members, default=0) + 2, -1, np.int32)
     for position, member in enumerate(dimension.members):
         positions[member] = position
@@ -263,23 +263,23 @@ def _lookup(dimension: Dimension) -> tuple[np.ndarray[Any, Any], tuple[pa.Array,
 
 
 def _members(coordinate: pa.Array, depth: int) -> list[pa.Array]:
-    # Member ids of each dimension, in the order of the dimensions; taken apart once per distinct coordinate. One with
-    # too few parts names no members.
+    # Member ids of each dimension, in the order of the dimensions; each distinct coordinate is split once. A coordinate
+    # with too few parts has no members.
     encoded = coordinate.dictionary_encode()
-    whole = pc.greater_equal(pc.count_substring(encoded.dictionary, "."), depth - 1)
-    parts = pc.split_pattern(pc.if_else(whole, encoded.dictionary, pa.scalar(None, pa.string())), ".")
+    complete = pc.greater_equal(pc.count_substring(encoded.dictionary, "."), depth - 1)
+    parts = pc.split_pattern(pc.if_else(complete, encoded.dictionary, pa.scalar(None, pa.string())), ".")
     try:
         ids = [pc.list_element(parts, n).cast(pa.int32()) for n in range(depth)]
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"COORDINATE has a value that is not member numbers with points between them: {error}",
-            "Look at what the source delivers",
+            f"COORDINATE has a value that is not member numbers separated by points: {error}",
+            "Check the file of the source",
         ) from error
     return [each.take(encoded.indices) for each in ids]
 
 
 def _meanings(known: Mapping[str, Names], cube: Cube | None) -> dict[str, Names]:
-    # The table's own legend first: it may have symbols that the code sets don't.
+    # The table's legend takes precedence: it may have symbols that the code sets lack.
     legend = cube.legend if cube else {}
     out: dict[str, Names] = {}
     for symbol in (*known, *legend):
@@ -302,4 +302,6 @@ def _whole(column: pa.Array, name: str) -> pa.Array:
     try:
         return column.cast(_WHOLE[name])
     except pa.ArrowInvalid as error:
-        raise DataError(f"{name} has a value that is not a small number: {error}", "Look at the source") from error
+        raise DataError(
+            f"{name} has a value that is not a small number: {error}", "Check the file of the source"
+        ) from error

@@ -84,7 +84,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     derived = {"from": "pruid", "type": "A", "schema": "0002"}
     with pytest.raises(DataError, match=r"no column pruid for processing\.dguids; there are name"):
         run({"name": ["x"]}, derived)
-    with pytest.raises(DataError, match="The DGUID column dguid to derive is there already"):
+    with pytest.raises(DataError, match="The DGUID column dguid to derive already exists"):
         run({"PRUID": ["10"], "DGUID": ["x"]}, derived)
     with pytest.raises(DataError, match=r"gazetteer none\.csv is neither an input nor a file"):
         run({"dguid": ["x"]}, {"gazetteer": "none.csv"}, folder=tmp_path)

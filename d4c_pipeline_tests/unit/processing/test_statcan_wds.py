@@ -263,7 +263,7 @@ def test_answers_of_get_cube_metadata_are_read_with_or_without_wrapper(fixtures:
 def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text, "utf-8")
-    with pytest.raises(DataError, match=r"other\.json is not the answer of getCubeMetadata"):
+    with pytest.raises(DataError, match=r"other\.json is not a response of getCubeMetadata"):
         cube.from_json(path)
     assert not cube.is_cube_json(path)
 
