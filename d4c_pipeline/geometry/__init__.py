@@ -1,4 +1,4 @@
-"""Geometry in memory: projection, repair, curves, rings, order on a Hilbert curve.
+"""Geometry in memory: projection, repair, curves, rings, positions on a Hilbert curve.
 
 Reading geometry from files belongs to `readers`.
 """

@@ -1,7 +1,7 @@
-"""Geometry made fit to publish: in the declared CRS, x first, valid, rings oriented, nulls for nothing, two dimensions.
+"""Cleans geometry for publication: declared CRS, x first, valid, rings oriented, null instead of empty, two dimensions.
 
-Reading geometry belongs to `readers`, the order of rows, the covering and metadata to `geoparquet`. Whatever is
-changed is counted in a `Tally`; geometry that can't be read, placed or repaired is an `UnfitError` that names its row.
+Reading geometry belongs to `readers`; the order of rows, the covering and metadata belong to `geoparquet`. A `Tally`
+counts all changes. Geometry that cannot be read, transformed or repaired raises an `UnfitError` with its rows.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from d4c_pipeline.geometry.stream import UnfitError
 from d4c_pipeline.model.limits import Limits, setting
 from d4c_pipeline.tables.arrays import as_arrow
 
-# What SQL finds in place of a geometry that can't be cleaned: an area that no condition on places on Earth selects. It
-# has an extent, so that sums, boxes and unions show that it is among them.
+# SQL sees this area in place of geometry that cannot be cleaned. No condition on places on Earth selects it; its extent
+# shows in sums, boxes and unions that include it.
 OUT_OF_THIS_WORLD = shapely.to_wkb(shapely.box(1e9, 1e9, 2e9, 2e9), byte_order=1)
 _COLLECTION = 7
-# What rounding in a transformation may overshoot the antimeridian or a pole by, in degrees.
+# Degrees by which rounding in a transformation may overshoot the antimeridian or a pole.
 _OVERSHOOT = 1e-9
 
 
 def clean(chunk: pa.Array, operation: Operation | None, rules: Rules) -> Shapes:
-    """Clean one batch of WKB; see the module's first sentence for what that means. Threads may call it side by side.
+    """Clean one batch of WKB as the module describes. Several threads may call this function.
 
-    `operation` takes coordinates to the target CRS, None where they are in it. Empty geometries become null, curves
-    lines. Invalid ones are repaired as `repair` says. Raises UnfitError, with the positions in `chunk`, for bytes that
-    are no geometry, surfaces in space, coordinates that are none of the target CRS, and what repair leaves nothing of.
+    `operation` transforms coordinates to the target CRS; None keeps them. Empty geometries become null, curves become
+    lines, `repair` repairs invalid geometry. Raises UnfitError, with the positions in `chunk`, for bytes that are not
+    geometry, surfaces in space, coordinates outside of the target CRS, and geometry of which repair leaves nothing.
     """
     tally = Tally()
     if operation is not None and operation.geocentric:
@@ -64,7 +64,7 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
     geometries[empty] = None
     geocentric = operation is not None and operation.geocentric
     if geocentric:
-        # Its third coordinate is no height before it is transformed.
+        # The third geocentric coordinate becomes a height only by the transformation.
         geometries = _transformed(_flattened(geometries, keep_z=True), operation, rules, tally)
     flat = shapely.has_m(geometries) if rules.keep_z else shapely.has_z(geometries) | shapely.has_m(geometries)
     if flat.any():
@@ -97,8 +97,8 @@ def _any(chunk: pa.Array, operation: Operation | None, rules: Rules, tally: Tall
 def _areas(
     chunk: pa.Array, simple: rings.Rings, operation: Operation | None, rules: Rules, tally: Tally
 ) -> tuple[npt.NDArray[np.int64], Shapes]:
-    # Those that are fine as they are or as the operation makes them, and their positions; of the others the general way
-    # says what is wrong.
+    # The areas that need only the operation, and their positions. The general path handles the others and reports their
+    # faults.
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(simple.coordinates.sum())
     if not finite:
@@ -149,13 +149,13 @@ def _points(
     # `xy` is NaN where there is no point.
     known = ~np.isnan(xy[0])
     count = int(known.sum())
-    whole = count == len(known)
-    some = (xy if whole else xy[:, known]).T
+    complete = count == len(known)
+    some = (xy if complete else xy[:, known]).T
     moved = _checked(some, operation, rules, lambda: np.flatnonzero(known), limit=180.0)
     tally.null_geometries += len(known) - count
     tally.points_at_zero += _at_zero(moved, rules)
     unchanged = moved is some and count == len(chunk) - chunk.null_count
-    if whole:
+    if complete:
         bounds = np.concatenate([moved.T, moved.T])
     else:
         bounds = np.full((4, len(known)), np.nan)
@@ -171,7 +171,7 @@ def _points(
 
 
 def _at_zero(places: npt.NDArray[np.float64], rules: Rules) -> int:
-    # Where programs put what they don't know the place of; in degrees, there is nothing but a buoy.
+    # Programs put unknown places at (0, 0). In degrees, that place holds only a buoy.
     return int((places == 0).all(axis=1).sum()) if rules.target.geographic else 0
 
 
@@ -184,21 +184,21 @@ def _parsed(chunk: pa.Array, rules: Rules, tally: Tally, *, degrees: bool) -> Ge
             deep,
         )
     wkb = chunk.to_numpy(zero_copy_only=False)
-    # GEOS gives up on curves with a floating point flag set, which numpy would warn of.
+    # GEOS fails on curves with a floating point flag set, which makes numpy warn.
     with np.errstate(invalid="ignore"):
         try:
             geometries: Geometries = shapely.from_wkb(wkb)
-            # Within a collection GEOS reads them, but can't work with them.
+            # GEOS reads curves inside a collection but cannot process them.
             collections = np.flatnonzero(shapely.get_type_id(geometries) == _COLLECTION)
             if any(curves.may_hide_in(wkb[row]) for row in collections):
-                return _one_by_one(wkb, rules, tally, degrees=degrees)
+                return _read_each(wkb, rules, tally, degrees=degrees)
             return geometries
         except (shapely.errors.ShapelyError, TypeError, NotImplementedError):
-            return _one_by_one(wkb, rules, tally, degrees=degrees)
+            return _read_each(wkb, rules, tally, degrees=degrees)
 
 
-def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
-    # Among them is something that GEOS does not read: curves, surfaces, broken bytes.
+def _read_each(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, degrees: bool) -> Geometries:
+    # The batch holds geometry that GEOS does not read: curves, surfaces, broken bytes.
     tolerance = curves.TOLERANCE_DEGREES if degrees else curves.TOLERANCE_PLANE
     reading = curves.Reading(tolerance, footprint=rules.footprints)
     out: Geometries = np.full(len(wkb), None, object)
@@ -226,7 +226,7 @@ def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, deg
         del broken[row]
     if surfaces:
         raise UnfitError(
-            f"{len(surfaces)} geometries are surfaces in space, no features of a map (multipatch):"
+            f"{len(surfaces)} geometries are surfaces in space, not features of a map (multipatch):"
             f" {next(iter(surfaces.values()))}",
             "Declare processing.surfaces: footprint to publish the area that each covers on the ground, or drop the"
             " rows in processing.sql",
@@ -246,7 +246,7 @@ def _one_by_one(wkb: npt.NDArray[np.object_], rules: Rules, tally: Tally, *, deg
 def _flattened(geometries: Geometries, *, keep_z: bool) -> Geometries:
     if not keep_z:
         return shapely.force_2d(geometries)
-    # GEOS has no way to drop measures alone; ISO WKB of three dimensions leaves out the fourth.
+    # GEOS cannot drop only measures; ISO WKB of three dimensions omits the fourth.
     heights = shapely.has_z(geometries)
     out = shapely.force_2d(geometries)
     out[heights] = shapely.from_wkb(shapely.to_wkb(geometries[heights], output_dimension=3, flavor="iso"))
@@ -254,7 +254,7 @@ def _flattened(geometries: Geometries, *, keep_z: bool) -> Geometries:
 
 
 def _transformed(geometries: Geometries, operation: Operation | None, rules: Rules, tally: Tally) -> Geometries:
-    # Beyond 180 there may be what is cut and moved afterwards, but never a point.
+    # Lines and areas beyond 180 degrees are cut and moved afterwards; points there are rejected.
     split = rules.split and rules.target.geographic
     geocentric = operation is not None and operation.geocentric
     if geocentric and (flat := ~(shapely.has_z(geometries) | shapely.is_missing(geometries))).any():
@@ -337,22 +337,22 @@ def _refuse(
     coordinates: npt.NDArray[np.float64],
     bad: npt.NDArray[np.bool_],
     owners: Callable[[], npt.NDArray[np.int64]],
-    what: str,
+    fault: str,
 ) -> None:
-    # `owners` says which row each coordinate belongs to; it is asked only on the way to an error.
+    # `owners` returns the row of each coordinate; it is called only for an error.
     if not bad.any():
         return
     wrong = coordinates[bad]
     (x, y), seen = wrong[0, :2], ""
     remedy = (
-        "Declare the right processing.crs (with override_crs), or what stands for an unknown place as nulls of its"
+        "Declare the right processing.crs (with override_crs), declare the markers of unknown places as nulls of their"
         " columns, or drop the rows in processing.sql"
     )
     if (np.abs(wrong[:, :2]) <= (90.0, 180.0)).all():
         seen = ", and look exchanged (latitude first)"
         remedy = f"Exchange processing.longitude and latitude where they are declared. {remedy}"
     raise UnfitError(
-        f"{int(bad.sum())} coordinates {what}, for example ({float(x)!r}, {float(y)!r}){seen}",
+        f"{int(bad.sum())} coordinates {fault}, for example ({float(x)!r}, {float(y)!r}){seen}",
         remedy,
         np.unique(owners()[bad]),
     )
@@ -360,7 +360,7 @@ def _refuse(
 
 def _repair(geometries: Geometries, rules: Rules, tally: Tally) -> None:
     rows = np.flatnonzero(~shapely.is_valid(geometries) & ~shapely.is_missing(geometries))
-    # What the antimeridian has cut up is valid, and may be nothing.
+    # The cut at the antimeridian may leave nothing of a geometry.
     lost = shapely.is_empty(geometries)
     if len(rows):
         before = geometries[rows]

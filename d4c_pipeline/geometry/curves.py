@@ -1,7 +1,7 @@
-"""Geometry that GEOS can't work with, out of its WKB: curves straightened, triangles as areas, surfaces as footprints.
+"""Reads WKB that GEOS cannot process: straightens curves, turns triangles into areas and surfaces into footprints.
 
-Only the rows that `geometry` could not read come here. Type codes are those of ISO 13249-3 (SQL/MM) and of PostGIS's
-EWKB. How a geometry is cleaned afterwards belongs to `geometry`.
+`cleaning` passes only the rows that GEOS cannot read, and cleans the result. Type codes are those of ISO 13249-3
+(SQL/MM) and of PostGIS's EWKB.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-# No chord is further from its arc than this, in units of the source's CRS: a centimetre, be it of metres or of degrees.
+# The greatest distance of a chord from its arc, in units of the source's CRS: a centimetre, in metres and in degrees.
 TOLERANCE_PLANE = 0.01
 TOLERANCE_DEGREES = 1e-7
-# What GDAL takes at most between two vertices of an arc, so that small circles stay round.
+# GDAL's greatest angle between two vertices of an arc, which keeps small circles round.
 _STEP = math.radians(4.0)
 _NAMES = {
     1: "Point", 2: "LineString", 3: "Polygon", 4: "MultiPoint", 5: "MultiLineString", 6: "MultiPolygon",
@@ -31,10 +31,10 @@ _POINT, _LINE, _POLYGON, _COLLECTION, _ARC, _COMPOUND, _CURVE_POLYGON, _TRIANGLE
 _SURFACES = (15, 16)
 _PARTS_OF = {4: 4, 5: 5, 6: 6, 7: 7, 11: 5, 12: 6}
 _DEEPEST = 32
-# The flags of EWKB, and the one that old GDAL sets for heights.
+# The flags of EWKB; old GDAL sets the first for heights.
 _EWKB_Z, _EWKB_M, _EWKB_SRID = 0x80000000, 0x40000000, 0x20000000
 
-# The header of a type from 8 to 17 in bytes, of either byte order, with whichever dimensions; or what looks like it.
+# The bytes of a header of type 8 to 17 in either byte order with any dimensions, and bytes that look like it.
 _FLAGS = rb"[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
 _FOREIGN = re.compile(
     rb"\x01(?:[\x08-\x11]\x00|[\xf0-\xf9]\x03|[\xd8-\xe1]\x07|[\xc0-\xc9]\x0b)\x00" + _FLAGS
@@ -46,24 +46,24 @@ Floats = npt.NDArray[np.float64]
 
 
 def may_hide_in(wkb: bytes) -> bool:
-    """Whether the WKB of a collection may hold curves or surfaces; surely not where it is False."""
+    """Whether the WKB of a collection may hold curves or surfaces; False is certain."""
     return _FOREIGN.search(wkb, 1) is not None
 
 
 class CurveError(ValueError):
-    """WKB that is broken, of a type that is not known, or a surface that was not asked to become its footprint."""
+    """WKB that is broken or of an unknown type, or a surface without the option `footprint`."""
 
 
 class SurfaceError(CurveError):
-    """A TIN or polyhedral surface (a multipatch), and footprints were not asked for."""
+    """A TIN or polyhedral surface (a multipatch) without the option `footprint`."""
 
 
 @dataclass
 class Reading:
-    """How WKB is read, and what was noticed: `straightened` and `footprints` count what has become something else.
+    """The options of reading WKB, and its counts: `straightened` curves and `footprints` of surfaces.
 
-    `tolerance`: how far a chord may be from its arc, in units of the coordinates. `footprint`: whether surfaces in
-    space become the area that they cover on the ground; else they are refused.
+    `tolerance`: the greatest distance of a chord from its arc, in units of the coordinates. `footprint`: replaces
+    surfaces in space by the area that they cover on the ground; without it they raise SurfaceError.
     """
 
     tolerance: float
@@ -73,9 +73,9 @@ class Reading:
     with_measures: bool = field(default=False, repr=False)
 
     def geometry(self, wkb: bytes) -> Any:
-        """Return the geometry that `wkb` (ISO or EWKB) means, of lines and areas alone; measures are dropped.
+        """Return the geometry of `wkb` (ISO or EWKB) without curves and surfaces; measures are dropped.
 
-        Raises CurveError when it can't be read so.
+        Raises CurveError for WKB that cannot be read.
         """
         cursor = _Cursor(wkb)
         self._curved = self._covered = self.with_measures = False
@@ -128,7 +128,7 @@ class Reading:
             case 6:
                 return shapely.multipolygons(parts)
             case _:
-                # A multipatch of strips and rings comes as a collection of surfaces and areas.
+                # GDAL writes a multipatch of strips and rings as a collection of surfaces and areas.
                 areas = all(shapely.get_type_id(part) in (3, 6) for part in parts)
                 return _united(parts) if self._covered and areas else shapely.GeometryCollection(parts)
 
@@ -139,7 +139,7 @@ class Reading:
         return _united(parts)
 
     def _arcs(self, controls: Floats) -> Floats:
-        # Start, any point of the arc, end, any point of the next arc, end, ...
+        # The control points: start, a point of the arc, end, a point of the next arc, end, ...
         self._curved = True
         if len(controls) < 3:
             return controls
@@ -153,7 +153,7 @@ class Reading:
 
 
 class _Cursor:
-    """A place in the bytes of WKB that moves on as they are read."""
+    """A position in the bytes of WKB that advances with each read."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -161,7 +161,7 @@ class _Cursor:
         self._order = "<"
 
     def header(self) -> tuple[int, int, bool]:
-        """Return the type's number, how many numbers a coordinate has, and whether the last of them is a measure."""
+        """Return the type, the number of values of a coordinate, and whether the last value is a measure."""
         self._order = "<" if self._data[self._at] == 1 else ">"
         (code,) = struct.unpack_from(f"{self._order}I", self._data, self._at + 1)
         self._at += 9 if code & _EWKB_SRID else 5
@@ -178,7 +178,7 @@ class _Cursor:
         return count
 
     def coordinates(self, count: int, axes: int) -> Floats:
-        # Nested geometry has an order of its own, so it is that of the header read last, which these belong to.
+        # Nested geometry has its own byte order: the coordinates belong to the header read last.
         end = self._at + 8 * count * axes
         if end > len(self._data):
             raise CurveError("it is broken (cut off)")
@@ -188,7 +188,7 @@ class _Cursor:
 
 
 def _joined(parts: list[Any]) -> Any:
-    # Each part begins where the one before it ends.
+    # Each part begins at the end of the previous part.
     lines = [shapely.get_coordinates(part, include_z=bool(shapely.has_z(part))) for part in parts]
     lines = [line for line in lines if len(line)]
     for before, after in itertools.pairwise(lines):
@@ -200,15 +200,15 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def _united(parts: list[Any]) -> Any:
-    # Walls stand on no ground; faces above each other cover it once.
+    # Walls cover no ground; faces above each other cover it once.
     flat = shapely.force_2d(np.array(parts, object))
     covered = shapely.union_all(shapely.make_valid(flat, method="structure", keep_collapsed=False))
-    # Of walls alone nothing is left, which is for repair to find out.
+    # Nothing is left of walls only; repair reports that.
     return flat[0] if len(flat) and covered.is_empty else covered
 
 
 def _arc(start: Floats, middle: Floats, end: Floats, tolerance: float) -> Floats:
-    # The same vertices whichever way the arc is run, so that neighbours still share it; further dimensions in step.
+    # Both directions of the arc give the same vertices, so that neighbours share them; heights are interpolated.
     if tuple(start) > tuple(end):
         return _arc(end, middle, start, tolerance)[::-1]
     circle = (start[:2] == end[:2]).all()
@@ -219,7 +219,7 @@ def _arc(start: Floats, middle: Floats, end: Floats, tolerance: float) -> Floats
     else:
         chord, leg = end[:2] - start[:2], middle[:2] - start[:2]
         cross = float(chord[0] * leg[1] - chord[1] * leg[0])
-        if abs(cross) <= tolerance * math.hypot(*chord):  # as far from the chord as is allowed anyway
+        if abs(cross) <= tolerance * math.hypot(*chord):  # the chord is within the tolerance
             return np.vstack([start, middle, end])
         chord2, leg2 = float(chord @ chord), float(leg @ leg)
         offset = np.array([leg[1] * chord2 - chord[1] * leg2, chord[0] * leg2 - leg[0] * chord2]) / (-2 * cross)

@@ -1,6 +1,6 @@
-"""Where a feature lies on a Hilbert curve over a fixed box.
+"""Computes the position of a feature on a Hilbert curve over a fixed box.
 
-Sorting by it belongs to `order`.
+Sorting by the position belongs to `geoparquet`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# 24 bits an axis over the whole world are cells of 2.4 m at most: a fixed box, so that a feature's place in the order
-# does not depend on the others of its dataset or vintage.
+# 24 bits per axis give cells of at most 2.4 m over the world. The box is fixed, so that the position of a feature does
+# not depend on other features of its dataset or vintage.
 BITS = 24
 NOWHERE = 1 << 62
-# So many rows at a time stay in the processor's cache, and so does the table for so many bits of an axis at a time.
+# A block of this many rows, and a table for this many bits of an axis, fit into the processor's cache.
 _BLOCK = 16_384
 _STEP = 6
 
 
 def places(bounds: npt.NDArray[np.float64], box: tuple[float, float, float, float]) -> npt.NDArray[np.int64]:
-    """Return the Hilbert index of the centres of `bounds` (n, 4) in `box`; rows of NaN get `NOWHERE`, behind all.
+    """Return the Hilbert index of the centres of `bounds` (n, 4) in `box`; rows of NaN get `NOWHERE`, the last.
 
-    The curve is that of https://en.wikipedia.org/wiki/Hilbert_curve (xy2d), several bits at a time by a table.
+    The curve is that of https://en.wikipedia.org/wiki/Hilbert_curve (xy2d), computed by a table of several bits.
     """
     out = np.empty(len(bounds), np.int64)
     for start in range(0, len(bounds), _BLOCK):
@@ -54,18 +54,18 @@ _DIGITS = (1 << 2 * _STEP) - 1
 
 
 def _steps() -> npt.NDArray[np.int32]:
-    # For each way in which the curve may lie in a square, and each cell of it: the way it lies in the cell, and the
-    # cell's place on the curve. A way is whether axes are mirrored, and whether they are exchanged (both may be done in
-    # either order); it stands above the bits of the cell.
+    # For each orientation of the curve in a square and each cell: the orientation in the cell, and the position of the
+    # cell on the curve. An orientation is two bits above those of the cell: axes mirrored, and axes exchanged (their
+    # order does not matter).
     cell = np.arange(4 << 2 * _STEP, dtype=np.int32)
     x, y = (cell >> _STEP) & _MASK, cell & _MASK
     mirrored, exchanged = (cell >> 2 * _STEP) & 1, cell >> (2 * _STEP + 1)
     place = np.zeros_like(cell)
     for bit in range(_STEP - 1, -1, -1):
-        one, other = ((x >> bit) & 1) ^ mirrored, ((y >> bit) & 1) ^ mirrored
-        x_high, y_high = np.where(exchanged, other, one), np.where(exchanged, one, other)
+        x_bit, y_bit = ((x >> bit) & 1) ^ mirrored, ((y >> bit) & 1) ^ mirrored
+        x_high, y_high = np.where(exchanged, y_bit, x_bit), np.where(exchanged, x_bit, y_bit)
         place = (place << 2) | ((3 * x_high) ^ y_high)
-        # The quadrant is turned so that the curve inside it begins where it enters.
+        # The quadrant is turned so that its curve begins at the entry point.
         mirrored = mirrored ^ (x_high & (1 - y_high))
         exchanged = exchanged ^ (1 - y_high)
     return (exchanged << (2 * _STEP + 1)) | (mirrored << 2 * _STEP) | place

@@ -1,7 +1,7 @@
-"""How deep geometry is nested, found out before GEOS reads it by recursion, which ends the process with its stack.
+"""Finds deeply nested geometry before GEOS reads it: GEOS recurses, and a full stack ends the process.
 
-Only what can be nested at all, and has the bytes for it, is gone through; the rest costs a comparison of numbers. What
-is read of a geometry belongs to `geometry` and to `readers.geometry_text`.
+Only geometry of a nestable type and sufficient length is parsed; the rest costs a comparison of numbers. Reading the
+geometry belongs to `cleaning` and to `readers`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-# A collection takes 9 bytes at least: byte order, type, number of parts.
+# A collection takes at least 9 bytes: byte order, type, number of parts.
 _LEAST = 9
-# GEOS 3.13 ends at 10,000 multipolygons in one another, and at 20,000 collections, on a stack of 8 MiB. Parts of one
-# type are never nested, so only where they could be half of that are they gone through.
+# On a stack of 8 MiB, GEOS 3.13 fails at 10,000 nested multipolygons and at 20,000 nested collections. Valid multi
+# geometries are not nested, so they are parsed only if their bytes allow half of that.
 _UNMIXED_BYTES = 5_000 * _LEAST
 _SRID = 0x20000000
 _LITTLE, _BIG = struct.Struct("<I"), struct.Struct(">I")
@@ -24,7 +24,7 @@ _LINES, _AREAS = frozenset({2, 8}), frozenset({3, 17})
 _UNMIXED, _MIXED = frozenset({4, 5, 6}), frozenset({7, 9, 10, 11, 12, 13, 14, 15, 16})
 _OPENS = re.compile(r"[()\[\]{}]|\"(?:[^\"\\]|\\.)*\"")
 _LETTERS_A_LEVEL = 2
-# Types of text that have parts with names of their own, or JSON.
+# Types of text whose parts have their own type names, or JSON.
 _NESTS = re.compile(r"\s*(?:SRID\s*=\s*\d+\s*;)?\s*(?:GEOMETRYCOLL|COMPOUND|CURVEP|MULTIC|MULTIS|\{)", re.IGNORECASE)
 
 
@@ -40,11 +40,11 @@ def deep_rows(chunk: pa.Array, depth: int) -> npt.NDArray[np.int64]:
     rows = np.flatnonzero(np.diff(offsets) > _LEAST * depth)
     if not len(rows):
         return rows
-    whole = np.frombuffer(data, np.uint8)
+    content = np.frombuffer(data, np.uint8)
     starts = offsets[rows].astype(np.int64)
-    # The low byte of the type, and with it the number below 1000 that is left of 1007, 2007, 3007 (ISO 13249-3).
-    heads = whole[starts[:, None] + np.arange(1, 5)].astype(np.uint32)
-    little = whole[starts] == 1
+    # The type code; modulo 1000 it is the type without dimensions, 7 for 1007, 2007, 3007 (ISO 13249-3).
+    heads = content[starts[:, None] + np.arange(1, 5)].astype(np.uint32)
+    little = content[starts] == 1
     codes = np.where(
         little,
         heads[:, 0] | heads[:, 1] << 8 | heads[:, 2] << 16 | heads[:, 3] << 24,
@@ -63,8 +63,8 @@ def deep_rows(chunk: pa.Array, depth: int) -> npt.NDArray[np.int64]:
 
 
 def is_deep(wkb: bytes | memoryview, depth: int) -> bool:
-    """Say whether `wkb` (ISO or EWKB) is nested more than `depth` deep; what is broken is not, as far as it goes."""
-    at, left = 0, [1]  # how many parts are still to come, of each geometry that is open
+    """Whether `wkb` (ISO or EWKB) is nested more than `depth` deep; broken WKB counts up to its fault."""
+    at, left = 0, [1]  # remaining parts of each open geometry
     numbers, kinds = (_BIG.unpack_from, _LITTLE.unpack_from), _KINDS
     try:
         while left:
@@ -99,7 +99,7 @@ def is_deep(wkb: bytes | memoryview, depth: int) -> bool:
 
 
 def _kind(code: int) -> tuple[int, int]:
-    # The type below 1000, and the bytes of a coordinate (ISO 13249-3, and the flags of PostGIS's EWKB).
+    # The type without dimensions and the bytes of a coordinate (ISO 13249-3, flags of PostGIS's EWKB).
     plain = code & 0x0FFFFFFF
     thousands = plain // 1000
     heights, measures = bool(code & 0x80000000) or thousands in (1, 3), bool(code & 0x40000000) or thousands > 1
@@ -110,14 +110,14 @@ _KINDS = {kind: _kind(kind) for kind in (1, 2, 3, 1001, 1002, 1003)}
 
 
 def is_deep_text(text: str, depth: int) -> bool:
-    """Say whether Well-Known Text or GeoJSON is nested more than `depth` deep."""
+    """Whether Well-Known Text or GeoJSON is nested more than `depth` deep."""
     if len(text) <= _LETTERS_A_LEVEL * depth or _NESTS.match(text) is None:
         return False
     now = 0
     for found in _OPENS.finditer(text):
         mark = found[0]
         now += 1 if mark in "([{" else -1 if mark in ")]}" else 0
-        # Within the innermost geometry there are three brackets more, and two for each level of GeoJSON.
+        # The innermost geometry has up to three more brackets; each level of GeoJSON has two.
         if now > 2 * depth + 4:
             return True
     return False

@@ -1,6 +1,6 @@
-"""Points between WKB and arrays of coordinates, without a geometry object for each: a point is 21 bytes of one layout.
+"""Converts points between WKB and arrays of coordinates without geometry objects: every point is 21 bytes.
 
-What is done to the coordinates belongs to `geometry`.
+Transforming the coordinates belongs to `cleaning`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _POINT = np.dtype([("order", "u1"), ("type", "<u4"), ("x", "<f8"), ("y", "<f8")]
 
 
 class Counts(Protocol):
-    """Where empty points are counted."""
+    """Counts empty points."""
 
     empty_geometries: int
 
@@ -35,7 +35,7 @@ def read(chunk: pa.Array, tally: Counts) -> npt.NDArray[np.float64] | None:
     else:
         xy = np.stack([records["x"], records["y"]])
     nothing = np.isnan(xy)
-    # Half a point is no point: who looks for it finds it in the general way.
+    # A point with one NaN is invalid; the general path reports it.
     if (nothing[0] != nothing[1]).any():
         return None
     tally.empty_geometries += int(nothing[0].sum()) - chunk.null_count
@@ -51,13 +51,13 @@ def coordinates(chunk: pa.Array) -> npt.NDArray[np.float64] | None:
 
 def write(xy: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> pa.Array:
     """Return points at `xy` (2, n) as little-endian WKB, null where not `known`."""
-    whole = bool(known.all())
-    records = np.empty(len(known) if whole else int(known.sum()), _POINT)
+    complete = bool(known.all())
+    records = np.empty(len(known) if complete else int(known.sum()), _POINT)
     records["order"], records["type"] = 1, 1
-    records["x"], records["y"] = xy if whole else xy[:, known]
+    records["x"], records["y"] = xy if complete else xy[:, known]
     offsets = np.zeros(len(known) + 1, np.int32)
     np.cumsum(np.where(known, _POINT.itemsize, 0), out=offsets[1:])
-    valid = None if whole else pa.array(known).buffers()[1]
+    valid = None if complete else pa.array(known).buffers()[1]
     return pa.Array.from_buffers(
         pa.binary(), len(known), [valid, pa.py_buffer(offsets), pa.py_buffer(records)],
         null_count=len(known) - len(records),
@@ -69,7 +69,7 @@ def _known(chunk: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _records(chunk: pa.Array) -> npt.NDArray[np.void] | None:
-    # Those of the rows that are not null, None where any is something else than a point.
+    # The records of the rows that are not null; None if any of them is not a point.
     count = len(chunk) - chunk.null_count
     if not pa.types.is_binary(chunk.type) or not count:
         return None

@@ -1,6 +1,6 @@
-"""From the CRS of the source to the one that is published: one operation for a whole dataset, the same everywhere.
+"""Selects the operation from the CRS of the source to the published CRS: one per dataset, the same on every machine.
 
-What happens to coordinates besides belongs to `geometry`.
+Other changes of coordinates belong to `cleaning`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pyproj.transformer import AreaOfInterest, TransformerGroup
 from d4c_pipeline.model.errors import DataError, DefinitionError
 
 WGS84 = "EPSG:4326"
-# Boxes of the Hilbert curve: the whole world; and in length units, whatever any projection of the world reaches.
+# Boxes of the Hilbert curve: the world in degrees, and in length units the range of every projection of the world.
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _PLANE = (-(2.0**25), -(2.0**25), 2.0**25, 2.0**25)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The CRS that is published: `crs` as `EPSG:n`, whether it is longitude and latitude, the Hilbert curve's box."""
+    """The published CRS: `crs` as `EPSG:n`, whether it is longitude and latitude, the box of the Hilbert curve."""
 
     crs: str
     geographic: bool
@@ -35,19 +35,19 @@ class Target:
 
     @classmethod
     def of(cls, crs: str) -> Target:
-        """Return what is to be known of `crs`; raises DefinitionError when PROJ does not know it."""
+        """Return the target for `crs`. Raises DefinitionError for an unknown CRS and for a CRS not of maps."""
         try:
             known = pyproj.CRS.from_user_input(crs)
         except pyproj.exceptions.CRSError as error:
             raise DefinitionError(f"crs_out '{crs}' is not known", "Declare it as EPSG:n") from error
         if not (known.is_geographic or known.is_projected):
             raise DefinitionError(
-                f"crs_out '{crs}' is a {known.type_name}, not one of maps", "Declare a geographic or projected one"
+                f"crs_out '{crs}' is a {known.type_name}, not a CRS of maps", "Declare a geographic or projected CRS"
             )
         return cls(crs, known.is_geographic, _WORLD if known.is_geographic else _PLANE)
 
     def degrees(self, bounds: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
-        """Return `bounds` (in this CRS) as west, south, east, north in EPSG:4326, with room for bent edges."""
+        """Return `bounds` (in this CRS) as west, south, east, north in EPSG:4326, including curved edges."""
         if bounds is None or self.crs == WGS84:
             return bounds
         way = _best(pyproj.CRS.from_user_input(self.crs), pyproj.CRS.from_user_input(WGS84)).transformers[0]
@@ -55,16 +55,16 @@ class Target:
         return float(west), float(south), float(east), float(north)
 
     def as_projjson(self) -> dict[str, Any]:
-        """Return the CRS as GeoParquet states it."""
+        """Return the CRS as PROJJSON, as in GeoParquet."""
         return pyproj.CRS.from_user_input(self.crs).to_json_dict()
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The one operation that takes `source` to `target` (x first both times). Threads may use it side by side.
+    """The operation from `source` to `target`, with x first in both. Several threads may use it.
 
-    `accuracy`: in metres as its authority states it, None where it does not. `better`: the most accurate operation of
-    those that need a grid file, where that is more accurate.
+    `accuracy`: metres, as stated by its authority, or None. `better`: the most accurate operation with a grid file, if
+    it is more accurate.
     """
 
     source: pyproj.CRS
@@ -80,14 +80,14 @@ class Operation:
         return self.source.is_geocentric
 
     def transform(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return `coordinates` in the target, (n, 2), or (n, 3) where `geocentric`; what can't be is infinite."""
+        """Return `coordinates` in the target, (n, 2), or (n, 3) if `geocentric`; infinite if the operation fails."""
         if not hasattr(self._own, "transformer"):
-            # PROJ's objects belong to the thread that made them.
+            # A PROJ object belongs to the thread that created it.
             self._own.transformer = _best(self.source, self.target).transformers[0]
         return np.column_stack(self._own.transformer.transform(*coordinates.T, errcheck=False))
 
     def report(self) -> dict[str, Any]:
-        """Return what people should know of it: description, accuracies, and the operation that a grid would give."""
+        """Return the facts for the report: description, accuracy, and the better operation with a grid."""
         out: dict[str, Any] = {"operation": self.description}
         if self.accuracy is not None:
             out["operation_accuracy_m"] = self.accuracy
@@ -100,7 +100,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class BetterOperation:
-    """An operation that is more accurate (`accuracy`, metres) than the one taken, but needs the files `grids`."""
+    """An operation that is more accurate (`accuracy`, metres) than the selected one, but needs the files `grids`."""
 
     name: str
     accuracy: float
@@ -108,11 +108,11 @@ class BetterOperation:
 
 
 def operation(source: pyproj.CRS, target: Target) -> Operation | None:
-    """Return the operation from `source` to `target`, None when coordinates stay as they are.
+    """Return the operation from `source` to `target`, None for the same CRS.
 
-    One operation for the whole dataset, the best over the CRS's own area of use among those that need no grid file:
-    it depends neither on the rows nor on what a machine has downloaded. Heights have no part in it, except in a
-    geocentric CRS: they stay as the source has them. Raises DataError when there is none.
+    The dataset has one operation, the best over the area of use of the CRS among those without a grid file: it depends
+    neither on the rows nor on the grids of a machine. Heights stay unchanged, except in a geocentric CRS. Raises
+    DataError when no operation exists.
     """
     source, wanted = horizontal(source), pyproj.CRS.from_user_input(target.crs)
     if same_crs(source, wanted):
@@ -133,25 +133,25 @@ def operation(source: pyproj.CRS, target: Target) -> Operation | None:
 
 
 def horizontal(crs: pyproj.CRS) -> pyproj.CRS:
-    """Return the part of `crs` that says where on the Earth something is; a geocentric one is returned as it is."""
+    """Return the horizontal part of `crs`; a geocentric CRS is returned unchanged."""
     if crs.is_compound:
         return horizontal(crs.sub_crs_list[0])
     return crs.to_2d() if len(crs.axis_info) == 3 and not crs.is_geocentric else crs
 
 
 def vertical_name(crs: pyproj.CRS) -> str | None:
-    """Return what heights in `crs` refer to, None where it does not say."""
+    """Return the vertical reference of heights in `crs`, None without one."""
     if crs.is_compound:
         return ", ".join(part.name for part in crs.sub_crs_list[1:])
     return "ellipsoid" if len(crs.axis_info) == 3 else None
 
 
-def same_crs(one: pyproj.CRS, other: pyproj.CRS) -> bool:
-    """Whether both give a place the same coordinates, x first: OGC:CRS84, EPSG:4326 and Esri's spelling of it do."""
-    if one.equals(other, ignore_axis_order=True):
+def same_crs(first: pyproj.CRS, second: pyproj.CRS) -> bool:
+    """Whether both give the same coordinates, x first, as OGC:CRS84, EPSG:4326 and Esri's spelling of it do."""
+    if first.equals(second, ignore_axis_order=True):
         return True
-    # Spelt without an identifier, another producer's names may hide which one it is.
-    codes = [crs.to_authority(min_confidence=70) for crs in (one, other)]
+    # Without an identifier, another producer's names may hide the authority's code.
+    codes = [crs.to_authority(min_confidence=70) for crs in (first, second)]
     return codes[0] is not None and codes[0] == codes[1]
 
 
@@ -161,13 +161,13 @@ def crs_of(target: Target) -> pyproj.CRS:
 
 
 def crs_name(crs: pyproj.CRS) -> str:
-    """Return `authority:code` where the CRS is known to be one, else its name."""
+    """Return `authority:code` of a CRS with a known code, else its name."""
     authority = crs.to_authority()
     return ":".join(authority) if authority else crs.name
 
 
 def _best(source: pyproj.CRS, target: pyproj.CRS) -> TransformerGroup:
-    # Its first transformer is the one to take.
+    # The first transformer of the group is the best.
     pyproj.network.set_network_enabled(active=False)  # pyright: ignore[reportPrivateImportUsage]
     area = source.area_of_use
     interest = AreaOfInterest(*area.bounds) if area else None
@@ -186,7 +186,7 @@ def _no_operation(source: pyproj.CRS, target: pyproj.CRS, group: TransformerGrou
     grids = sorted({grid.short_name for each in (group.unavailable_operations if group else []) for grid in each.grids})
     why = f" without a grid file ({', '.join(grids[:5])})" if grids else ""
     return DataError(
-        f"There is no known way from {source.name} to {crs_name(target)}{why}",
-        "Have the publisher deliver another coordinate reference system, or declare the right processing.crs with"
-        " override_crs where the stated one is wrong",
+        f"No operation is known from {source.name} to {crs_name(target)}{why}",
+        "Request the data in another coordinate reference system from the publisher; if the stated one is wrong,"
+        " declare the right processing.crs with override_crs",
     )

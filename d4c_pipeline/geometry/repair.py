@@ -1,9 +1,9 @@
-"""Invalid geometry made valid: by GEOS's structure method, or by its linework method where the former loses an area.
+"""Repairs invalid geometry by GEOS's structure method, or by its linework method if the former loses an area.
 
-Structure takes the first ring of an area for its shell and all others for holes, unites what overlaps and drops what
-collapses. Where a "hole" lies outside of its shell it is an area of its own, and where it lies around it the rings
-stand in the wrong order: there the linework method is right, which fills what an odd number of rings surrounds. What
-is invalid, and what happens to geometry of which nothing is left, is decided in `geometry`.
+The structure method treats the first ring of an area as its shell and all others as holes, unites overlaps and drops
+collapsed parts. A "hole" outside of its shell is a separate area, and a "hole" around its shell means that the rings
+are in the wrong order: there the linework method is right, which fills areas inside an odd number of rings. Finding
+invalid geometry, and geometry of which nothing is left, belongs to `cleaning`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Geometries = npt.NDArray[np.object_]
 
 
 def repaired(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.bool_]]:
-    """Return invalid `geometries` made valid, and which of them by the linework method; empty where nothing is left.
+    """Return the repaired `geometries`, empty where nothing is left, and the mask of those repaired by linework.
 
-    The linework method is taken where more than half of a ring that is said to be a hole lies outside of its shell, or
-    more than half of the shell within a greater "hole".
+    The linework method applies if more than half of a hole lies outside of its shell, or more than half of the shell
+    lies inside a greater hole.
     """
     after: Geometries = shapely.make_valid(geometries, method="structure", keep_collapsed=False)
     by_lines = np.zeros(len(geometries), np.bool_)
@@ -37,16 +37,16 @@ def repaired(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.bool_]]
 
 
 def with_nested_parts(geometries: Geometries) -> int:
-    """Return how many of these invalid geometries are areas with a part within another part.
+    """Return the number of these invalid geometries that are areas with a part within another part.
 
-    Repair unites them, as a multi-geometry is the union of its parts; a publisher may have meant a hole.
+    Repair unites the parts, since a multi-geometry is the union of its parts; the publisher may have intended a hole.
     """
     several = geometries[shapely.get_type_id(geometries) == _MULTI_POLYGON]
     return sum(str(reason).startswith("Nested shells") for reason in shapely.is_valid_reason(several))
 
 
 def collapsed_parts(geometries: Geometries) -> int:
-    """Return how many parts of these invalid multi-geometries have no extent, which repair therefore drops."""
+    """Return the number of parts without extent in these invalid multi-geometries; repair drops them."""
     several = geometries[shapely.get_num_geometries(geometries) > 1]
     parts = shapely.get_parts(several)
     kinds = shapely.get_type_id(parts)
@@ -55,7 +55,7 @@ def collapsed_parts(geometries: Geometries) -> int:
 
 
 def _suspected(before: Geometries, after: Geometries) -> npt.NDArray[np.bool_]:
-    # Those with holes whose area did not become shells less holes, as it does where holes lie within their shells.
+    # Geometries with holes whose area is not shells minus holes, as it is if holes lie inside their shells.
     parts, owners = shapely.get_parts(before, return_index=True)
     kinds = shapely.get_type_id(parts)
     with_holes = np.zeros(len(before), np.bool_)
@@ -66,7 +66,7 @@ def _suspected(before: Geometries, after: Geometries) -> npt.NDArray[np.bool_]:
 
 
 def _by_lines(geometry: Any) -> Any:
-    # None where the structure method reads the rings as they are meant.
+    # None if the structure method interprets the rings correctly.
     kind = shapely.get_type_id(geometry)
     if kind == _COLLECTION:
         parts = shapely.get_parts(geometry)
@@ -79,7 +79,7 @@ def _by_lines(geometry: Any) -> Any:
     swapped = [_holes_are_areas(part) for part in parts]
     if not any(swapped):
         return None
-    # Each part for itself: by their lines, parts that overlap would cut holes into each other.
+    # Each part is repaired separately: with linework, overlapping parts cut holes into each other.
     made = [
         _areas(shapely.make_valid(part, method="linework")) if lines else shapely.make_valid(
             part, method="structure", keep_collapsed=False
@@ -94,9 +94,9 @@ def _holes_are_areas(polygon: Any) -> bool:
     if not holes:
         return False
     common = shapely.area(shapely.intersection(np.array(holes, object), shell))
-    sizes, whole = shapely.area(np.array(holes, object)), shapely.area(shell)
+    sizes, size = shapely.area(np.array(holes, object)), shapely.area(shell)
     outside = common < sizes / 2
-    around = (sizes > whole * (1 + _ROUNDING)) & (common > whole / 2)
+    around = (sizes > size * (1 + _ROUNDING)) & (common > size / 2)
     return bool((outside & (sizes > 0) | around).any())
 
 
@@ -105,6 +105,6 @@ def _ring_area(ring: Any) -> Any:
 
 
 def _areas(geometry: Any) -> Any:
-    # The linework method keeps what collapsed as lines.
+    # The linework method keeps collapsed areas as lines.
     parts = shapely.get_parts(shapely.get_parts(geometry))
     return shapely.multipolygons(parts[shapely.get_type_id(parts) == _POLYGON])

@@ -1,7 +1,7 @@
-"""Areas of one ring between WKB and arrays of coordinates, without a geometry object for most: buildings, parcels.
+"""Converts areas of one ring (buildings, parcels) between WKB and arrays of coordinates, mostly without objects.
 
-Only what is sure to come out as the general way would have it is done here: areas that are convex, or valid as GEOS
-says. Everything else is left to `geometry`, which also decides what happens to coordinates.
+This path handles only areas for which it gives the result of the general path: convex areas, and areas that GEOS finds
+valid. All others, and changes of coordinates, belong to `cleaning`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -20,10 +20,10 @@ import shapely
 # Byte order, type, number of rings, number of coordinates of the one ring.
 _HEADER = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("count", "<u4")])
 _COORDINATE = 16
-# Headers and pairs of coordinates lie anywhere among bytes: so many of them, whatever they are.
+# Opaque types of the same size, to read headers and coordinate pairs at any byte offset.
 _HEADER_BYTES, _COORDINATE_BYTES = np.dtype(f"V{_HEADER.itemsize}"), np.dtype(f"V{_COORDINATE}")
 _LEAST = 4
-# A turn of less (relative to its edges) may be none, seen with the precision of floating point numbers.
+# A smaller turn (relative to its edges) may be a rounding error.
 _SURE_TURN = 1e-9
 _NOTHING = pa.scalar(b"", pa.binary())
 
@@ -33,9 +33,9 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Rings:
-    """The rows of a batch that are areas of one ring. `coordinates` (m, 2): those of all rings, one after the other.
+    """The rows of a batch that are areas of one ring. `coordinates` (m, 2): the coordinates of all rings in sequence.
 
-    `rows`: positions in the batch. `counts`: of the coordinates of each ring, its first repeated at its end.
+    `rows`: positions in the batch. `counts`: coordinates of each ring, including the repeated first one at its end.
     """
 
     rows: npt.NDArray[np.int64]
@@ -44,7 +44,7 @@ class Rings:
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
-        """Where each ring begins in `coordinates`."""
+        """The position of the first coordinate of each ring."""
         return np.cumsum(self.counts) - self.counts
 
     def bounds(self) -> Floats:
@@ -56,13 +56,13 @@ class Rings:
         ]).T  # fmt: skip
 
     def some(self, wanted: Booleans) -> Rings:
-        """Return the rings that are `wanted`."""
+        """Return the `wanted` rings."""
         return Rings(self.rows[wanted], self.coordinates[np.repeat(wanted, self.counts)], self.counts[wanted])
 
     def ways(self) -> npt.NDArray[np.int8]:
-        """Return which way each ring runs, 1 counterclockwise and -1 clockwise, 0 for one that is no valid area.
+        """Return the direction of each ring: 1 counterclockwise, -1 clockwise, 0 for an invalid area.
 
-        Those are valid that are closed and convex, or of which GEOS says so.
+        A closed ring is valid if it is convex or GEOS finds it valid.
         """
         closed = (self.coordinates[self.starts] == self.coordinates[self.starts + self.counts - 1]).all(axis=1)
         ways = self._convex()
@@ -75,7 +75,7 @@ class Rings:
         return ways
 
     def reversed(self, wanted: Booleans) -> Rings:
-        """Return the rings, those that are `wanted` run the other way; the first coordinate stays the first."""
+        """Return the rings with the `wanted` ones reversed; the first coordinate of each ring stays the first."""
         if not wanted.any():
             return self
         place = np.arange(len(self.coordinates))
@@ -89,15 +89,15 @@ class Rings:
         """Return the areas as ISO WKB, little-endian."""
         headers = np.empty(len(self.counts), _HEADER)
         headers["order"], headers["type"], headers["rings"], headers["count"] = 1, 3, 1, self.counts
-        whole = np.arange(len(headers) + 1, dtype=np.int32) * _HEADER.itemsize
+        header_offsets = np.arange(len(headers) + 1, dtype=np.int32) * _HEADER.itemsize
         offsets = np.zeros(len(headers) + 1, np.int32)
         np.cumsum(_COORDINATE * self.counts, out=offsets[1:])
         return pc.binary_join_element_wise(
-            _binary(whole, headers), _binary(offsets, np.ascontiguousarray(self.coordinates)), _NOTHING
+            _binary(header_offsets, headers), _binary(offsets, np.ascontiguousarray(self.coordinates)), _NOTHING
         )
 
     def twice_area(self) -> Floats:
-        """Return twice the area of each ring, less than 0 for those that run clockwise."""
+        """Return twice the area of each ring, negative for clockwise rings."""
         local = self.coordinates - np.repeat(self.coordinates[self.starts], self.counts, axis=0)
         cross = local[:-1, 0] * local[1:, 1] - local[1:, 0] * local[:-1, 1]
         cross = np.append(cross, 0.0)
@@ -105,8 +105,8 @@ class Rings:
         return np.add.reduceat(cross, self.starts)
 
     def _edges(self) -> tuple[Floats, Floats, Booleans]:
-        # Steps from each coordinate to the next, and which of them lie in a ring; the step out of a ring is replaced by
-        # its first, so that the turn at its first corner stands at its end.
+        # The steps between consecutive coordinates, and the mask of steps inside a ring. The step out of a ring is
+        # replaced by its first step, so that the turn at its first corner is at its end.
         x, y = (np.diff(self.coordinates[:, axis], append=0.0) for axis in (0, 1))
         ends = self.starts + self.counts - 1
         x[ends], y[ends] = x[self.starts], y[self.starts]
@@ -115,14 +115,14 @@ class Rings:
         return x, y, inside
 
     def _convex(self) -> npt.NDArray[np.int8]:
-        # Which way the rings run that are surely convex, 0 for the others.
+        # The direction of the certainly convex rings, 0 for others.
         x, y, inside = self._edges()
         ahead_x, ahead_y = np.append(x[1:], 0.0), np.append(y[1:], 0.0)
         turn = x * ahead_y - y * ahead_x
         length = np.sqrt(x * x + y * y)
         sure = np.abs(turn) > _SURE_TURN * (length * np.append(length[1:], 0.0))
         ways = np.add.reduceat(np.where(inside & sure, np.where(turn > 0, 1, -1), 0), self.starts)
-        # Turning the same way at every corner, and once around: to the east and back again only once.
+        # A convex ring turns in the same direction at every corner, and goes east and back only once.
         east = x > 0
         back = np.add.reduceat((inside & (east != np.append(east[1:], False))).astype(np.int64), self.starts)
         convex = (np.abs(ways) == self.counts - 1) & (back == 2)
@@ -130,7 +130,7 @@ class Rings:
 
 
 def read(chunk: pa.Array) -> Rings | None:
-    """Return the areas of one ring in a batch of WKB, None when there is none in it."""
+    """Return the areas of one ring in a batch of WKB, None without such areas."""
     if not pa.types.is_binary(chunk.type) or not len(chunk):
         return None
     _, offset_buffer, data = chunk.buffers()

@@ -1,6 +1,6 @@
-"""Clean geometry as it goes from batch to batch, what was noticed of it, and single types made multi ones.
+"""Types of clean geometry: the shapes of a batch, rules and counts of cleaning, facts of a dataset, promotion to multi.
 
-How geometry is cleaned stands in `geometry`.
+Cleaning belongs to `cleaning`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -32,11 +32,11 @@ TYPE_NAMES = (
     "MultiPolygon",
     "GeometryCollection",
 )
-# Added to the id of a type whose coordinates have heights; GeoParquet calls it "Point Z".
+# Added to the id of a type with heights, "Point Z" in GeoParquet.
 WITH_Z = 16
 _MULTI_OF = {0: 4, 1: 5, 3: 6}
 
-# Counts that stand in the report where there is something to count.
+# Counts that the report omits if they are 0.
 _SELDOM = (
     "antimeridian_split",
     "repaired_by_linework",
@@ -52,7 +52,7 @@ Geometries = npt.NDArray[np.object_]
 
 @dataclass
 class Tally:
-    """What cleaning noticed; the tallies of all batches are added up in their order."""
+    """The counts of cleaning; those of all batches are added in order."""
 
     invalid_repaired: int = 0
     repaired_to_nothing: int = 0
@@ -71,19 +71,19 @@ class Tally:
     _area_changed: float = field(default=0.0, repr=False)
 
     def repaired(self, before: Geometries, after: Geometries) -> None:
-        """Count repairs and the area they changed; an invalid ring's area is what its signed formula gives."""
+        """Count repairs and the area that they change; the area of an invalid ring is that of the signed formula."""
         self.invalid_repaired += len(before)
         areas = np.abs(shapely.area(before)), shapely.area(after)
         self._area += float(np.maximum(*areas).sum())
         self._area_changed += float(np.abs(areas[1] - areas[0]).sum())
 
     def add(self, other: Tally) -> None:
-        """Add what another batch noticed."""
+        """Add the counts of another batch."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
     def report(self) -> dict[str, Any]:
-        """Return the counts; `repaired_area_change` is relative to the area of what was repaired, from 0 to 1."""
+        """Return the counts; `repaired_area_change` is relative to the area of the repaired geometry, from 0 to 1."""
         counts: dict[str, Any] = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         for name in _SELDOM:
             if not counts[name]:
@@ -92,17 +92,17 @@ class Tally:
             counts["curve_tolerance"] = f"{TOLERANCE_PLANE} of the source's unit, {TOLERANCE_DEGREES:.7f} of degrees"
         if self.invalid_repaired:
             change = self._area_changed / self._area if self._area else 0.0
-            # What is below this is rounding, and would depend on the order in which it was added up.
+            # Smaller digits are rounding errors, which depend on the order of addition.
             counts["repaired_area_change"] = round(change, 9)
         return counts
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is done to geometry, as declared: the CRS it ends in, whether heights stay, whether it is cut at 180.
+    """The declared rules of cleaning: target CRS, whether heights stay, whether geometry is cut at 180 degrees.
 
-    `accept_lost`: whether a geometry that repair leaves nothing of becomes null. `footprints`: whether surfaces in
-    space become the area that they cover. Both are refused otherwise.
+    `accept_lost`: geometry of which repair leaves nothing becomes null. `footprints`: surfaces in space become the area
+    that they cover. Without these rules such geometry is rejected.
     """
 
     target: Target
@@ -114,7 +114,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Clean geometry of one batch with what is known of each row. All arrays are of one length.
+    """The clean geometry of one batch with the facts of each row. All arrays have the same length.
 
     `wkb`: ISO WKB, little-endian. `bounds`: float64 (n, 4) of xmin, ymin, xmax, ymax, NaN where null. `types`: ids of
     `TYPE_NAMES`, plus `WITH_Z` for heights, -1 where null. `vertices`: number of coordinates. `places`: positions on
@@ -131,7 +131,7 @@ class Shapes:
 
 @dataclass
 class Facts:
-    """What is known of all geometry of a dataset, batch after batch; `promote_mixed` decides at the end."""
+    """The facts of all geometry of a dataset, collected by batch; `promote_mixed` completes them."""
 
     types: Counter[int] = field(default_factory=Counter[int])
     nulls: int = 0
@@ -140,17 +140,17 @@ class Facts:
     total_bounds: tuple[float, float, float, float] | None = None
 
     def add(self, shapes: Shapes) -> None:
-        """Take a batch into account."""
+        """Add a batch."""
         known = shapes.types >= 0
         self.nulls += int((~known).sum())
         if not known.any():
             return
-        whole = bool(known.all())
-        counts = np.bincount(shapes.types if whole else shapes.types[known])
+        complete = bool(known.all())
+        counts = np.bincount(shapes.types if complete else shapes.types[known])
         self.types.update({kind: int(counts[kind]) for kind in np.flatnonzero(counts).tolist()})
         self.vertices += int(shapes.vertices.sum())
         self.most_vertices = max(self.most_vertices, int(shapes.vertices.max()))
-        west, south, east, north = shapes.bounds.T if whole else shapes.bounds[known].T
+        west, south, east, north = shapes.bounds.T if complete else shapes.bounds[known].T
         box = (float(west.min()), float(south.min()), float(east.max()), float(north.max()))
         if (total := self.total_bounds) is not None:
             box = (min(box[0], total[0]), min(box[1], total[1]), max(box[2], total[2]), max(box[3], total[3]))
@@ -162,7 +162,7 @@ class Facts:
         return tuple(sorted(map(type_name, self.types)))
 
     def promote_mixed(self, tally: Tally) -> tuple[int, ...]:
-        """Return the types to be made multi ones: those whose multi type (of the same dimension) occurs too."""
+        """Return the types to promote: those whose multi type (of the same dimension) occurs too."""
         mixed = tuple(
             single + z
             for z in (0, WITH_Z)
@@ -182,11 +182,11 @@ def type_name(type_id: int) -> str:
 
 
 def promote(wkb: pa.Array, types: npt.NDArray[np.int8], singles: tuple[int, ...]) -> pa.Array:
-    """Return `wkb` with the geometries of the types `singles` made multi ones of one part."""
+    """Return `wkb` with the geometries of the types `singles` as multi geometries of one part."""
     chosen = np.isin(types, singles)
     if not chosen.any():
         return wkb
-    # A multi geometry of one part is a header, the number 1, and the part as it is.
+    # A multi geometry of one part is a header, the number 1, and the unchanged part.
     headers = {
         single: pa.scalar(struct.pack("<BII", 1, _iso(promoted_type(single)), 1), pa.binary()) for single in singles
     }
@@ -197,7 +197,7 @@ def promote(wkb: pa.Array, types: npt.NDArray[np.int8], singles: tuple[int, ...]
 
 
 def promoted_type(single: int) -> int:
-    """Return the multi type of a type that has one."""
+    """Return the multi type of a single type."""
     return _MULTI_OF[single % WITH_Z] + single - single % WITH_Z
 
 

@@ -1,6 +1,6 @@
-"""Rows on their way from the reader to the shelf, and what is known of their geometry by then; rows that are unfit.
+"""Streams of rows between reader and shelf, with the facts of their geometry, and errors of unfit rows.
 
-Where they come from and what is done to them belongs to `prepare` and `own_code`.
+The steps that a stream goes through belong to `processing`.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ import pyarrow as pa
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.tables.native import GEOMETRY_COLUMN, GEOMETRY_FIELD
 
-if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
+if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both are slow to load
     from d4c_pipeline.geometry import projection
     from d4c_pipeline.geometry.shapes import Facts, Rules, Tally
 
-# So much of a batch of features is cleaned at a time: enough for each thread to have some, too little to fill memory.
+# The size of a piece of features to clean: enough pieces for all threads, small enough for memory.
 _PIECE_ROWS = 16_384
 _PIECE_BYTES = 8 << 20
-# Of a table there may be more: it is cleaned faster, and repeats itself more.
+# Batches of tables are larger: they are faster to clean and more repetitive.
 _ROWS = 32_768
 _BYTES = 16 << 20
 _NAMED_ROWS, _NAMED_COLUMNS, _NAMED_CHARACTERS = 3, 3, 40
 
 
 class UnfitError(DataError):
-    """Geometry that can't be published as it is. `rows`: positions in the batch at hand, ascending."""
+    """Geometry that cannot be published. `rows`: positions in the current batch, ascending."""
 
     def __init__(self, cause: str, remedy: str, rows: npt.NDArray[np.int64]) -> None:
         super().__init__(cause, remedy)
         self.rows = np.asarray(rows, np.int64)
 
     def located(self, batch: pa.RecordBatch, first: int) -> DataError:
-        """Return the error with some rows by their numbers and attributes; `first`: the number before `batch`."""
+        """Return the error with the numbers and attributes of some rows; `first`: the number of rows before `batch`."""
         return DataError(f"{self.cause}: {row_names(batch, self.rows, first)}", self.remedy)
 
 
 def row_names(batch: pa.RecordBatch, rows: npt.NDArray[np.int64], first: int) -> str:
-    """Return what tells people which rows of `batch` those at the positions `rows` are (counted from 1)."""
+    """Return the numbers (from 1) and first attributes of the rows of `batch` at the positions `rows`, as text."""
     names = [name for name in batch.schema.names if name != GEOMETRY_COLUMN][:_NAMED_COLUMNS]
-    told: list[str] = []
+    named: list[str] = []
     for row in rows[:_NAMED_ROWS].tolist():
         values = [f"{name} {str(batch.column(name)[row].as_py())[:_NAMED_CHARACTERS]}" for name in names]
-        told.append(f"row {first + row + 1}" + (f" ({', '.join(values)})" if values else ""))
+        named.append(f"row {first + row + 1}" + (f" ({', '.join(values)})" if values else ""))
     more = len(rows) - _NAMED_ROWS
-    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def coalesced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of `batches` in fewer, bigger ones: each costs every step some time, and big ones pack better."""
+    """Yield the rows of `batches` in fewer, larger batches, which take less time and pack better."""
     held: list[pa.RecordBatch] = []
     count = size = 0
     for batch in batches:
@@ -68,7 +68,7 @@ def coalesced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 @dataclass
 class Features:
-    """What is known of all geometry. `promoted`: the types to be made multi ones when it is written."""
+    """The facts of all geometry. `promoted`: the types to promote to multi types when writing."""
 
     rules: Rules
     facts: Facts
@@ -78,9 +78,10 @@ class Features:
 
 @dataclass
 class Stream:
-    """Batches of `attributes` and, where `geometry`, of WKB in `GEOMETRY_COLUMN`, not clean yet.
+    """Batches of `attributes` and, if `geometry`, of WKB in `GEOMETRY_COLUMN` before cleaning.
 
-    `operation` takes it to the CRS it is wanted in. `steps`: what the rows have gone through, each with its `report`.
+    `operation` transforms the geometry to the required CRS. `steps`: the steps applied to the rows, each with its
+    `report`.
     """
 
     attributes: pa.Schema
@@ -95,7 +96,7 @@ class Stream:
         return self.attributes.append(GEOMETRY_FIELD) if self.geometry else self.attributes
 
     def pieces(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the batches, those with geometry in pieces of a size to work on, with the number of their first row."""
+        """Yield the batches with the number of their first row; batches with geometry are cut into pieces."""
         done = 0
         for batch in self.batches:
             first = done

@@ -1,6 +1,6 @@
-"""One row group as a Parquet file in memory: compression, statistics, and for each column what makes it small.
+"""Encodes one row group as a Parquet file in memory: compression, statistics, and the smallest encoding per column.
 
-What the rows are and how they fall into groups is decided in `write`, which stitches the groups together.
+Cutting rows into groups belongs to `groups`, joining the groups to `stitch`.
 https://parquet.apache.org/docs/file-format/data-pages/encodings/
 """
 
@@ -22,8 +22,8 @@ COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
 # The covering of those points at levels 1, 2, 3, 5: 11.2 0.11, 10.9 0.12, 10.8 0.13, 10.3 0.16
 COVERING_LEVEL = 3
-# Geometry is compressed at the first of these levels if that makes it so much smaller than level 1 does; at the second
-# or third by how much smaller the third makes it than the first.
+# Pairs of level and size ratio. Geometry gets the first level if its size is at most the ratio of that at level 1; it
+# gets the second or third level by the ratio of the size at the third to that at the first.
 # At levels 1, 3, 4, 5, 7, 9 (conversions of boundaries take 8 to 9 CPU seconds in all):
 # 1.5 M points: 19.5 0.12, 19.0 0.18, 18.8 0.31, 18.8 0.39, -, 18.6 0.67
 # 500 k buildings: 41.2 0.26, 30.8 0.36, 30.5 0.45, 29.7 0.66, 29.7 0.94, 29.4 1.39
@@ -32,32 +32,32 @@ GEOMETRY_LEVELS = ((3, 0.975), (4, 0.975), (5, 0.95))
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BBOX_TYPE = pa.struct([pa.field(corner, pa.float32(), nullable=False) for corner in CORNERS])
 DICTIONARY = "DICTIONARY"
-# What is tried besides a dictionary, all of it known to readers for years: texts without their lengths between them,
-# whole numbers by their steps, the bytes of floating point numbers apart (good for coordinates that are neighbours).
+# Encodings to try besides a dictionary, all supported by readers for years: lengths of texts stored apart, differences
+# of integers, bytes of floating point numbers split (good for neighbouring coordinates).
 _TEXT = ("DELTA_LENGTH_BYTE_ARRAY",)
 _WHOLE = ("PLAIN", "DELTA_BINARY_PACKED")
 _FLOATING = ("PLAIN", "BYTE_STREAM_SPLIT")
-# Another encoding than the usual one has to be worth it: so much smaller, and not of a few bytes.
+# Another encoding than the default must reach this size ratio and save this many bytes.
 _WORTH, _WORTH_BYTES = 0.95, 1_024
-# Of the geometry of a group so much is tried.
+# Bytes of geometry in a group that are tried.
 _SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How columns are written: the encoding of each attribute, and the level at which geometry is compressed."""
+    """The encoding of each attribute and the compression level of geometry."""
 
     encodings: Mapping[str, str]
     geometry_level: int = COMPRESSION_LEVEL
 
     @classmethod
     def usual(cls, names: Iterable[str]) -> Choice:
-        """What columns are written with that nobody looked at."""
+        """Return the default encodings of columns."""
         return cls(dict.fromkeys(names, DICTIONARY))
 
 
 def choose(table: pa.Table, threads: int | None = None) -> Choice:
-    """Return what makes the columns of `table` (plain ones) smallest, by trying; `threads` changes the speed alone."""
+    """Return the smallest encodings of the plain columns of `table`, by trial; `threads` changes only the speed."""
     tried = [
         field for field in table.schema if field.name not in (GEOMETRY, BBOX) and not pa.types.is_nested(field.type)
     ]
@@ -80,10 +80,10 @@ def _size(table: pa.Table, name: str, encoding: str) -> int:
 def _geometry_level(table: pa.Table) -> int:
     if GEOMETRY not in table.schema.names or not table.num_rows:
         return COMPRESSION_LEVEL
-    alone = table.select([GEOMETRY])
-    alone = alone.slice(0, max(1, alone.num_rows * _SAMPLE_BYTES // max(alone.nbytes, _SAMPLE_BYTES)))
+    sample = table.select([GEOMETRY])
+    sample = sample.slice(0, max(1, sample.num_rows * _SAMPLE_BYTES // max(sample.nbytes, _SAMPLE_BYTES)))
     (usual, worth), (harder, pays), (hardest, pays_well) = GEOMETRY_LEVELS
-    sizes = {level: len(encoded(alone, Choice({}, level))) for level in (COMPRESSION_LEVEL, usual, hardest)}
+    sizes = {level: len(encoded(sample, Choice({}, level))) for level in (COMPRESSION_LEVEL, usual, hardest)}
     if sizes[usual] > sizes[COMPRESSION_LEVEL] * worth:
         return COMPRESSION_LEVEL
     share = sizes[hardest] / sizes[usual]
@@ -91,9 +91,9 @@ def _geometry_level(table: pa.Table) -> int:
 
 
 def encoded(table: pa.Table, choice: Choice, *, arrow_schema: bool = False) -> pa.Buffer:
-    """Return `table` as a Parquet file of one row group, none if it has no rows.
+    """Return `table` as a Parquet file of one row group, or of no row group if it has no rows.
 
-    `arrow_schema`: keep Arrow's schema in the file, too.
+    `arrow_schema`: also store Arrow's schema in the file.
     """
     encodings = choice.encodings
     kinds = {field.name: field.type for field in table.schema}
@@ -101,7 +101,7 @@ def encoded(table: pa.Table, choice: Choice, *, arrow_schema: bool = False) -> p
     native = [name for name, kind in kinds.items() if isinstance(kind, pa.BaseExtensionType)]
     own = [name for name, kind in kinds.items() if name in encodings and not pa.types.is_nested(kind)]
     others = {name: encodings[name] for name in own if encodings[name] != DICTIONARY}
-    # Neighbours share their high bytes: splitting them by byte makes the covering a fifth of its plain size.
+    # Neighbours share their high bytes: split by byte, the covering takes a fifth of its plain size.
     others |= dict.fromkeys(covering, "BYTE_STREAM_SPLIT")
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -117,7 +117,7 @@ def encoded(table: pa.Table, choice: Choice, *, arrow_schema: bool = False) -> p
         ),
         use_dictionary=[name for name in own if name not in others],  # pyright: ignore[reportArgumentType]
         column_encoding=others or None,
-        # Least and greatest WKB say nothing and would stand in every page header; Parquet's own type has boxes.
+        # The minimum and maximum of WKB mean nothing and fill every page header; Parquet's own type has boxes.
         write_statistics=[*own, *covering, *native],  # pyright: ignore[reportArgumentType]
         write_page_index=True,
         store_schema=arrow_schema,
@@ -128,7 +128,7 @@ def encoded(table: pa.Table, choice: Choice, *, arrow_schema: bool = False) -> p
 
 
 def _paths(kind: pa.DataType, path: str) -> list[str]:
-    # Of a column's leaves, as Parquet names them: a level has to be said for each.
+    # Parquet's paths of the leaves of a column: each leaf needs a compression level.
     if pa.types.is_struct(kind):
         return [leaf for child in kind for leaf in _paths(child.type, f"{path}.{child.name}")]
     if pa.types.is_map(kind):

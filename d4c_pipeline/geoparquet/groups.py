@@ -1,7 +1,7 @@
-"""Cutting ordered rows into row groups: what a reader fetches at once, so the fewer of them a query touches the better.
+"""Cuts sorted rows into row groups. A reader fetches complete row groups, so a query should touch few of them.
 
-Groups of features end where the Hilbert curve leaves a big quadrant, since boxes that follow quadrants overlap less.
-The order itself is decided by `order` and `merge`, and how a group is encoded by `encode`.
+Groups of features end where the Hilbert curve leaves a large quadrant: boxes that follow quadrants overlap less.
+Sorting belongs to `order` and `merge`, encoding a group to `encode`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -20,27 +20,27 @@ from d4c_pipeline.geoparquet import staged
 from d4c_pipeline.geoparquet.merge import Sorted
 from d4c_pipeline.geoparquet.rows import Coded
 
-# Groups of features have so many rows on average, never fewer (unless their geometry has more bytes than a group may),
-# and each of them between the least and the most.
+# Groups of features have FEATURE_ROWS rows on average and never fewer, each between the least and the most, unless
+# their geometry exceeds FEATURE_BYTES.
 # Measured on 1.5 M points, 500 k buildings and 5 k boundaries: groups of 10,000 rows read two fifths of the bytes of
-# 50,000 for a 1 % query at 1 to 7 % more size, cutting at quadrants a tenth less than cutting at equal lengths; big
+# 50,000 for a 1 % query at 1 to 7 % more size, cutting at quadrants a tenth less than cutting at equal lengths; large
 # features are cut by bytes instead. See benchmarks/RESULTS.md.
 FEATURE_ROWS = 10_000
 FEATURE_LEAST_ROWS = 5_000
 FEATURE_MOST_ROWS = 16_000
 FEATURE_BYTES = 8 << 20
 TABLE_ROWS = 100_000
-# Long texts count as bytes as well: a column of Arrow holds no more than 2 GiB of them. Shorter ones can't come near.
+# Long texts count as bytes too: an Arrow column holds at most 2 GiB, which shorter texts cannot reach.
 TABLE_BYTES = 128 << 20
 _LONG_TEXT = 4 << 10
 
-# A row group, as pieces of parts.
+# A row group: pieces of sorted parts.
 Group = list[Sorted]
 _Numbers = npt.NDArray[np.int64]
 
 
 def groups(parts: Iterable[Sorted], rows: int, *, features: bool) -> Iterator[Group]:
-    """Yield the rows of `parts`, `rows` in all, in groups; `features`: they have the columns of `staged`."""
+    """Yield the rows of `parts` in groups. `rows`: the total; `features`: the rows have the columns of `staged`."""
     if not features:
         yield from _equal(parts)
         return
@@ -70,7 +70,7 @@ def _equal(parts: Iterable[Sorted]) -> Iterator[Group]:
         while start < len(part.positions):
             length = wanted
             if sizes is not None:
-                # A row that is bigger than a group is one by itself.
+                # A row that exceeds a group is a group.
                 fitting = int(np.searchsorted(np.cumsum(sizes[start : start + wanted]), room, side="right"))
                 length = min(wanted, fitting if begun else max(1, fitting))
             some = part.positions[start : start + length]
@@ -87,7 +87,7 @@ def _equal(parts: Iterable[Sorted]) -> Iterator[Group]:
 
 @dataclass
 class _Held:
-    # Rows that are in no group yet, with their places and the bytes of their geometry.
+    # Rows that are in no group yet, with their positions on the curve and the bytes of their geometry.
     pieces: list[Sorted] = field(default_factory=list[Sorted])
     places: _Numbers = field(default_factory=lambda: np.empty(0, np.int64))
     sizes: _Numbers = field(default_factory=lambda: np.empty(0, np.int64))
@@ -98,7 +98,7 @@ class _Held:
 
     @property
     def decided(self) -> bool:
-        """Whether no row to come can change what the next group is."""
+        """Whether later rows cannot change the next group."""
         return self.rows > 2 * FEATURE_ROWS or self.sizes.sum() > FEATURE_BYTES
 
     def add(self, part: Sorted, places: _Numbers, sizes: _Numbers) -> None:
@@ -107,15 +107,15 @@ class _Held:
         self.sizes = np.concatenate([self.sizes, sizes])
 
     def cut(self, left: int, credit: int) -> tuple[Group, int]:
-        """Take the next group; `left`: rows in no group yet, here or to come; `credit`: rows above the average so far.
+        """Take the next group. `left`: rows in no group yet, held or later; `credit`: rows above the average so far.
 
-        It is `decided`, or these are all that are left.
+        The group is `decided`, or no later rows exist.
         """
         ahead = min(self.rows, 2 * FEATURE_ROWS)
-        # A feature that is bigger than a group is one by itself.
+        # A feature that exceeds a group is a group.
         fitting = max(1, int(np.searchsorted(np.cumsum(self.sizes[:ahead]), FEATURE_BYTES, side="right")))
         least = max(FEATURE_LEAST_ROWS, FEATURE_ROWS - credit)
-        if left < 2 * FEATURE_ROWS - credit:  # any two groups of them would be too small
+        if left < 2 * FEATURE_ROWS - credit:  # two groups would be too small
             count = min(fitting, left)
         elif fitting < least:
             count = fitting
@@ -125,7 +125,7 @@ class _Held:
         return self._take(count), credit if by_bytes else max(0, credit + count - FEATURE_ROWS)
 
     def _quadrant(self, least: int, most: int) -> int:
-        # Where, between so many rows, the curve leaves the biggest quadrant: the highest digit (of two bits) changes.
+        # The row in this range where the curve leaves the largest quadrant: the highest base-4 digit changes.
         if most <= least:
             return least
         window = self.places[least - 1 : most + 1]
@@ -161,7 +161,7 @@ def _sizes(part: Sorted) -> _Numbers:
 
 
 def _long_texts(part: Sorted) -> _Numbers | None:
-    # Bytes of long texts in each row, None where there are none; the same however rows come in parts and are packed.
+    # Bytes of long texts in each row, None without long texts; independent of parts and packing.
     total: _Numbers | None = None
     for column in part.rows.columns.values():
         texts = column.texts if isinstance(column, Coded) else column

@@ -1,7 +1,7 @@
-"""Sorting more than fits into memory: sorted runs on disk, then one range of the order after the other.
+"""Sorts rows in memory or, beyond memory, externally: sorted runs on disk, then one range of the order after another.
 
-Every range is small enough to be sorted in memory by `order`, which makes the result the same as if all had been
-sorted there at once. What is done with the ranges belongs to `write`.
+`order` sorts every range in memory, so that the result equals a sort of all rows in memory. Writing the ranges belongs
+to `single_file`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from d4c_pipeline.geoparquet.rows import Coded, Positions, Rows, as_array, compa
 from d4c_pipeline.geoparquet.spill import Spill
 from d4c_pipeline.tables.parallel import in_order
 
-# Of what may lie in memory a run or a range is a quarter: each thread works on one, in two copies.
+# Each run and each range may use a quarter of the memory limit: each thread sorts one, in two copies.
 _SHARE = 4
-# Of each run one block is in memory while the ranges are read: small ones, since there are as many runs as it takes.
+# While ranges are read, one block of each run is in memory. Blocks are small, because the number of runs is unlimited.
 _BLOCK_BYTES = 1 << 20
 
 Key = tuple[tuple[int, Any], ...]
@@ -30,7 +30,7 @@ Key = tuple[tuple[int, Any], ...]
 
 @dataclass(frozen=True)
 class Sorted:
-    """A part of all rows in order: `rows` at `positions`. Everything in an earlier part comes before it."""
+    """A sorted part of all rows: `rows` at `positions`. All rows of earlier parts precede it."""
 
     rows: Rows
     positions: Positions
@@ -38,7 +38,7 @@ class Sorted:
 
 @dataclass
 class Sorting:
-    """What a sort noticed; complete when its parts are exhausted."""
+    """The counts of a sort, complete when its parts are exhausted."""
 
     duplicates: int = 0
 
@@ -46,7 +46,7 @@ class Sorting:
 def in_memory(
     batches: Iterable[pa.RecordBatch], columns: Sequence[str], noticed: Sorting, *, threads: int | None = None
 ) -> Iterator[Sorted]:
-    """Sort `batches` by `columns` in one go."""
+    """Sort `batches` by `columns` in memory; yield one part."""
     rows = gather(batches, first=columns, threads=threads)
     done = order.total(rows, columns)
     noticed.duplicates += done.duplicates
@@ -62,10 +62,10 @@ def on_disk(
     limit: int,
     threads: int | None = None,
 ) -> Iterator[Sorted]:
-    """Sort `batches` by `columns` with files in `folder`, about `limit` bytes at a time in memory.
+    """Sort `batches` by `columns` with files in `folder` and about `limit` bytes in memory.
 
-    Rows that are equal in all plain columns of the order stay in one part, however many there are. Raises OSError when
-    the disk takes no more.
+    Rows that are equal in all plain columns of the order stay in one part of any size. Raises OSError when a write
+    fails.
     """
     with Spill(folder / "runs") as spill:
         sorted_runs = in_order(lambda held: _sorted_blocks(held, columns), _filled(batches, limit // _SHARE), threads)
@@ -100,7 +100,7 @@ def _filled(batches: Iterable[pa.RecordBatch], limit: int) -> Iterator[list[pa.R
 def _sorted_blocks(
     held: list[pa.RecordBatch], columns: Sequence[str]
 ) -> list[tuple[pa.RecordBatch, dict[str, tuple[int, Any]]]]:
-    # Each block with the values of its first row.
+    # The blocks of a sorted run, each with the values of its first row.
     size = sum(batch.nbytes for batch in held)
     rows = gather(held)
     held.clear()  # the rows are a copy
@@ -138,7 +138,7 @@ def _is_plain(column: Any) -> bool:
 
 
 def _splitting(runs: Sequence[list[_Block]], columns: Sequence[str]) -> tuple[str, ...]:
-    # The first columns of the order up to one whose values are too big to keep or of no order in Python.
+    # The first columns of the order, up to a column whose values are too large to keep or have no order in Python.
     names: list[str] = []
     for name in columns:
         if not all(name in block.first for run in runs for block in run):
@@ -148,7 +148,7 @@ def _splitting(runs: Sequence[list[_Block]], columns: Sequence[str]) -> tuple[st
 
 
 def _ranges(runs: Sequence[list[_Block]], splitting: tuple[str, ...], limit: int) -> list[Key]:
-    # Where ranges begin: at first rows of blocks, so that each has about `limit` bytes.
+    # The starts of ranges: first rows of blocks, so that each range has about `limit` bytes.
     blocks = [(tuple(block.first[name] for name in splitting), block.bytes) for run in runs for block in run]
     if not splitting:
         return []
@@ -164,7 +164,7 @@ def _ranges(runs: Sequence[list[_Block]], splitting: tuple[str, ...], limit: int
 
 
 class _RunReader:
-    """Goes through one run, range by range."""
+    """Reads one run, range by range."""
 
     def __init__(self, spill: Spill, run: list[_Block], splitting: tuple[str, ...]) -> None:
         self._spill = spill
@@ -174,7 +174,7 @@ class _RunReader:
         self._rest: pa.RecordBatch | None = None
 
     def until(self, end: Key | None) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that come before `end` and were not yielded yet; all of them without an `end`."""
+        """Yield the remaining rows before `end`, or all remaining rows without an `end`."""
         while True:
             batch = self._rest
             if batch is None:
@@ -182,7 +182,7 @@ class _RunReader:
                     return
                 batch = self._spill.fetch(self._blocks[self._next].number)
                 self._next += 1
-            # No need to look when the next block begins before the end as well: rows equal to the end belong behind it.
+            # A next block that begins before the end proves it for this block: rows equal to the end belong behind it.
             if end is None or (self._next < len(self._blocks) and self._first(self._next) < end):
                 cut = batch.num_rows
             else:

@@ -1,7 +1,7 @@
-"""The order of rows: along the Hilbert curve for features, by key for tables, and total: nothing else decides it.
+"""Sorts rows in memory by a total order: equal rows are identical, so nothing else decides the order.
 
-Rows that do not fit into memory are sorted by `merge`, which comes here with a part of them at a time. Cutting the
-ordered rows into row groups belongs to `write`.
+`layout` defines the columns of the order. `merge` sorts rows beyond memory in parts. Cutting rows into groups belongs
+to `groups`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ _BIGGEST = 1 << 62
 
 @dataclass(frozen=True)
 class Order:
-    """`positions`: the rows in the order they are to be written. `duplicates`: rows equal to an earlier one."""
+    """`positions`: the rows in sorted order. `duplicates`: the number of rows equal to an earlier row."""
 
     positions: Positions
     duplicates: int
 
 
 def total(rows: Rows, columns: Sequence[str]) -> Order:
-    """Order `rows` by `columns` one after the other; a column is only looked at for rows that the earlier ones tie.
+    """Sort `rows` by `columns`; a column is compared only for rows with ties in the earlier columns.
 
-    Nulls come last. Rows equal in all `columns` are duplicates, in any order among each other.
+    Nulls come last. Rows equal in all `columns` are duplicates, in any order.
     """
     if not rows.count:
         return Order(np.empty(0, np.int64), 0)
     last, keys = _together(rows, columns)
     positions = np.argsort(keys)
     keys = keys[positions]
-    # Rows with the same number of group are not told apart yet; groups stand side by side.
+    # Rows with the same group number are still tied; tied rows are adjacent.
     again, group = _ties(keys[1:] == keys[:-1])
     tied = np.flatnonzero(again)
     for name in columns[last + 1 :]:
@@ -51,8 +51,8 @@ def total(rows: Rows, columns: Sequence[str]) -> Order:
 
 
 def _ties(same: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    # Which rows are the same as a neighbour, given which are the same as the one before (the first is not asked), and
-    # of those the number of their group.
+    # The mask of rows equal to a neighbour and the group numbers of these rows, from the mask of rows equal to their
+    # predecessor (without the first row).
     again = np.zeros(len(same) + 1, np.bool_)
     again[1:] = same
     again[:-1] |= same
@@ -64,8 +64,8 @@ def _ties(same: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArr
 
 
 def _together(rows: Rows, columns: Sequence[str]) -> tuple[int, npt.NDArray[np.int64]]:
-    # The ranks of all rows by the first column, or by the first few at once where they are repeated texts: mostly a key
-    # is such, and sorting once is quicker. Besides, the number of the last of them.
+    # The index of the last column used, and the ranks of all rows by the first columns together: several if they are
+    # packed texts, as most keys are, because one sort is quicker.
     keys = ranks(rows.columns[columns[0]])
     last, column = 0, rows.columns[columns[0]]
     span = len(column.texts) + 1 if isinstance(column, Coded) else _BIGGEST
@@ -80,7 +80,7 @@ def _together(rows: Rows, columns: Sequence[str]) -> tuple[int, npt.NDArray[np.i
 
 
 def _sorted(group: npt.NDArray[np.int64], keys: npt.NDArray[np.int64]) -> Positions:
-    # How equal keys fall does not matter: what makes a difference is told apart by the next column.
+    # The order of equal keys does not matter: the next column decides.
     groups = int(group[-1]) + 1
     if groups == 1:
         return np.argsort(keys)

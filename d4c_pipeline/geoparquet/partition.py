@@ -1,8 +1,8 @@
-"""One file of all rows, or several parts of it where a dataset asks for that and the one file would be too large.
+"""Writes one file of all rows, or several parts if the dataset declares a partition and the file exceeds its limit.
 
-The one file is always written first: its size is what decides. Cut by location, its row groups are copied as they are,
-neighbours on the Hilbert curve together; cut by a column, rows were put aside by value meanwhile and each part is
-written like a file of its own. How a file is written belongs to `write`, what parts are called to `model.parts`.
+The single file is always written first, because its size decides. Parts by location copy its row groups, with
+neighbours on the Hilbert curve together. For parts by a column, rows are stored by value meanwhile, and each part is
+written as a file. Writing a file belongs to `single_file`, the names of parts to `model.parts`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -33,7 +33,7 @@ from d4c_pipeline.tables.columns import GEOMETRY
 from d4c_pipeline.tables.parallel import in_order
 
 _MEGABYTE = 10**6
-# So many rows at a time are put aside.
+# Rows that are stored by value at a time.
 _ROWS = 65_536
 
 Box = tuple[float, float, float, float]
@@ -41,7 +41,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Written:
-    """A data file as it was written: the name of its part, and `bounds` of its geometry in its CRS."""
+    """A written data file: the name of its part, and `bounds` of its geometry in its CRS."""
 
     path: Path
     part: str
@@ -50,21 +50,21 @@ class Written:
 
 
 def write_parts(
-    path: Path, rows: Iterable[Sorted], layout: Layout, asked: Partition | None, *, threads: int | None = None
+    path: Path, rows: Iterable[Sorted], layout: Layout, cut: Partition | None, *, threads: int | None = None
 ) -> tuple[Written, ...]:
-    """Write `rows` to `path`, or to several files beside it as `asked`; return what was written, sorted by part.
+    """Write `rows` to `path`, or to several files beside it if `cut` requires; return the files, sorted by part.
 
-    Files are put aside in the folder of `path` meanwhile. Raises DataError for a column that is not there or of a type
-    without plain values, and for more parts than a record holds with their torrents; OSError when the disk does.
+    Temporary files are in the folder of `path`. Raises DataError for a missing column or a column without plain values,
+    and for more parts than a record holds with their torrents; OSError when a write fails.
     """
-    column = _column(asked, layout)
+    column = _column(cut, layout)
     with Spill(path.with_name("values")) as spill:
         values = _Values(spill, column) if column is not None else None
         single_file.write(path, rows if values is None else values.noticed(rows, layout), layout, threads=threads)
-        if asked is None or path.stat().st_size <= asked.over * _MEGABYTE:
+        if cut is None or path.stat().st_size <= cut.over * _MEGABYTE:
             written = None
-        elif asked.spatial:
-            written = _by_location(path, layout, asked.part_megabytes * _MEGABYTE, threads)
+        elif cut.spatial:
+            written = _by_location(path, layout, cut.part_megabytes * _MEGABYTE, threads)
         else:
             written = values.write(path, layout, threads) if values is not None else None
     if written is None:
@@ -73,11 +73,11 @@ def write_parts(
     return written
 
 
-def _column(asked: Partition | None, layout: Layout) -> str | None:
-    """Return the column that data is to be cut by; None where there is none, or it has no value at all."""
-    if asked is None or asked.spatial:
+def _column(cut: Partition | None, layout: Layout) -> str | None:
+    """Return the column to cut by; None without such a column, or for a column without values."""
+    if cut is None or cut.spatial:
         return None
-    name, kind = asked.by, layout.types.get(asked.by)
+    name, kind = cut.by, layout.types.get(cut.by)
     remedy = "Correct outputs.partition.by, an output column of the dataset"
     if kind is None:
         names = ", ".join([column.name for column in layout.columns if column.name != GEOMETRY][:40])
@@ -96,7 +96,7 @@ def _beside(path: Path, part: str) -> Path:
 
 @dataclass
 class _Value:
-    # Where the rows of one value are put aside, and what is known of them.
+    # The stored rows of one value, and their facts.
     batches: list[int] = field(default_factory=list[int])
     rows: int = 0
     bounds: Box | None = None
@@ -104,7 +104,7 @@ class _Value:
 
 
 class _Values:
-    """The rows of each value of a column, put aside in their order."""
+    """The rows of each value of a column, stored in their order."""
 
     def __init__(self, spill: Spill, column: str) -> None:
         self._spill = spill
@@ -112,7 +112,7 @@ class _Values:
         self._known: dict[str | None, _Value] | None = {}
 
     def noticed(self, parts: Iterable[Sorted], layout: Layout) -> Iterator[Sorted]:
-        """Yield `parts` after their rows were put aside; from more values than there may be parts on, just yield."""
+        """Store the rows of `parts` and yield `parts`; with more values than the limit of parts, only yield."""
         for part in parts:
             if self._known is not None:
                 self._put_aside(part, self._known, layout)
@@ -121,7 +121,7 @@ class _Values:
             yield part
 
     def write(self, path: Path, layout: Layout, threads: int | None) -> tuple[Written, ...] | None:
-        """Write a file for each value beside `path`; None when there is one value only."""
+        """Write a file for each value beside `path`; None for a single value."""
         if self._known is None:
             raise DataError(
                 f"The column {self._column}, by which the data is to be cut, has more than {MOST_PARTS} values;"
@@ -173,13 +173,13 @@ class _Values:
 
 
 def _texts(values: pa.Array) -> list[str]:
-    # What Arrow writes of a value: 24, true, 2021-05-11.
+    # Arrow's text of a value: 24, true, 2021-05-11.
     return values.cast(pa.string()).to_pylist()
 
 
 def _by_location(path: Path, layout: Layout, size: float, threads: int | None) -> tuple[Written, ...] | None:
     if layout.geometry is None:
-        raise DataError("A table is to be cut by location", "Write a column under outputs.partition.by")
+        raise DataError("A table cannot be cut by location", "Write a column under outputs.partition.by")
     runs = _runs(path, size)
     if len(runs) > MOST_PARTS:
         raise DataError(
@@ -189,28 +189,28 @@ def _by_location(path: Path, layout: Layout, size: float, threads: int | None) -
         )
     if len(runs) < 2:
         return None
-    found = list(in_order(_looked_at, _geometries(path), threads))
+    found = list(in_order(_geometry, _geometries(path), threads))
     written: list[Written] = []
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for name, run in zip(numbered(len(runs)), runs, strict=True):
             bounds = _union([found[group].bounds for group in run])
             types = tuple(sorted({kind for group in run for kind in found[group].types}))
             geometry = replace(layout.geometry, bounds=bounds, type_names=types)
             target = _beside(path, name)
-            with target.open("wb") as out, memoryview(whole) as view:
+            with target.open("wb") as out, memoryview(content) as view:
                 rows = excerpt(out, single_file.template(replace(layout, geometry=geometry)), view, run)
             written.append(Written(target, name, rows, bounds))
     return tuple(written)
 
 
 def _runs(path: Path, size: float) -> list[range]:
-    """Return runs of row groups, as many as parts of `size` bytes make up the file, each of about the same bytes."""
+    """Return runs of row groups of about equal bytes, as many as the file has parts of `size` bytes."""
     metadata = pq.read_metadata(path)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     sizes = [sum(group.column(n).total_compressed_size for n in range(group.num_columns)) for group in groups]
     ends = np.cumsum(sizes)
     count = max(1, -(-int(ends[-1]) // int(max(1.0, size))))
-    # Each cut is at the border of groups that lies nearest to where it should be.
+    # Each cut is at the border of row groups nearest to its ideal place.
     wanted = ends[-1] * np.arange(1, count) / count
     cuts = sorted({int(np.abs(ends - place).argmin()) + 1 for place in wanted} - {len(groups)})
     borders = [0, *cuts, len(groups)]
@@ -218,7 +218,7 @@ def _runs(path: Path, size: float) -> list[range]:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _Geometry:
     bounds: Box | None
     types: frozenset[str]
 
@@ -230,8 +230,8 @@ def _geometries(path: Path) -> Iterator[pa.Array]:
             yield table.column(GEOMETRY).combine_chunks()
 
 
-def _looked_at(column: pa.Array) -> _Looked:
-    import shapely  # noqa: PLC0415 - tables do without GEOS
+def _geometry(column: pa.Array) -> _Geometry:
+    import shapely  # noqa: PLC0415 - tables do not need GEOS
 
     from d4c_pipeline.geometry.shapes import WITH_Z, type_name  # noqa: PLC0415
 
@@ -240,11 +240,11 @@ def _looked_at(column: pa.Array) -> _Looked:
     shapes = shapely.from_wkb(column.to_numpy(zero_copy_only=False))
     shapes = shapes[~shapely.is_missing(shapes)]
     ids = np.unique(shapely.get_type_id(shapes) + WITH_Z * shapely.has_z(shapes))
-    return _Looked(_box(shapely.bounds(shapes)), frozenset(type_name(int(number)) for number in ids))
+    return _Geometry(_box(shapely.bounds(shapes)), frozenset(type_name(int(number)) for number in ids))
 
 
 def _type_names(types: set[int], geometry: GeometryLayout) -> tuple[str, ...]:
-    from d4c_pipeline.geometry.shapes import promoted_type, type_name  # noqa: PLC0415 - tables do without GEOS
+    from d4c_pipeline.geometry.shapes import promoted_type, type_name  # noqa: PLC0415 - tables do not need GEOS
 
     kept = {promoted_type(kind) if kind in geometry.promoted else kind for kind in types}
     return tuple(sorted(map(type_name, kept)))

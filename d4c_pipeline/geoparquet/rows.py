@@ -1,7 +1,7 @@
-"""Rows in memory while they are being sorted and written: Arrow columns, repeated text held once and told by number.
+"""Holds rows in memory for sorting and writing: Arrow columns, with repetitive text as codes into a dictionary.
 
-Text of open data repeats itself: codes into a dictionary take a fraction of its memory and are compared as numbers.
-How batches happen to be packed never shows in a result. Sorting belongs to `order`, files to `spill` and `write`.
+Text of open data repeats: codes take a fraction of its memory and compare as numbers. The packing of batches never
+changes a result. Sorting belongs to `order`, files to `spill` and `single_file`.
 """
 
 # pyarrow.compute makes its functions at import, unseen by type checkers.
@@ -22,14 +22,14 @@ import pyarrow.compute as pc
 from d4c_pipeline.tables.arrays import as_arrow
 from d4c_pipeline.tables.parallel import coming
 
-# A column is packed when so many of its first values repeat another.
+# A column is packed if at most one in _PACKED_SHARE of its first _SAMPLE values is distinct.
 _SAMPLE = 1_024
 _PACKED_SHARE = 2
-# What did not repeat itself within a batch may do so among so many rows.
+# Text without repetition in a batch may repeat among this many rows.
 _LONG_SAMPLE = 65_536
-# Texts are few when so many rows stand for each.
+# Rows per text from which a dictionary keeps unused texts.
 _FEW = 16
-# Values of so many bytes on average are not copied to lie side by side: they are fetched from where they are.
+# Columns with a greater average of bytes per value stay in chunks, because copying them is expensive.
 _BIG_BYTES = 4 << 10
 
 Positions = npt.NDArray[np.int64]
@@ -44,16 +44,16 @@ class Coded:
 
     @cached_property
     def is_constant(self) -> bool:
-        """Whether all rows are the same, and there are any: half of the columns of many a table."""
+        """Whether all rows are equal, and there is a row, as in half of the columns of many tables."""
         return bool(len(self.codes)) and bool((self.codes == self.codes[0]).all())
 
     def take(self, positions: Positions, *, exactly: bool = True) -> Coded:
-        """Return the rows at `positions`, with the texts that occur in them (not `exactly`: and a few others)."""
+        """Return the rows at `positions` with their texts; without `exactly`, unused texts may remain."""
         codes = np.full(len(positions), self.codes[0]) if self.is_constant else self.codes[positions]
         if not exactly and len(self.texts) * _FEW <= len(codes):
             return Coded(codes, self.texts)
         used = np.zeros(len(self.texts) + 1, np.bool_)
-        used[codes[:1] if self.is_constant else codes] = True  # null's -1 is the last
+        used[codes[:1] if self.is_constant else codes] = True  # -1, the code of null, is the last entry
         used[-1] = False
         if used[:-1].all():
             return Coded(codes, self.texts)
@@ -87,15 +87,15 @@ class Rows:
 
 
 def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return `batch` with its repetitive text columns as dictionary arrays with the smallest indices that do."""
+    """Return `batch` with its repetitive text columns as dictionary arrays with the smallest possible index type."""
     columns = [_packed(column) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def gather(batches: Iterable[pa.RecordBatch], *, first: Sequence[str] = (), threads: int | None = 1) -> Rows:
-    """Return the rows of `batches` (of the same columns, packed or not) one after the other.
+    """Return the rows of `batches` (of the same columns, packed or not) in sequence.
 
-    With several threads columns are there when they are asked for; those of `first` soonest, in their order.
+    With several threads, columns are joined in the background, those of `first` before others, in order.
     """
     held = list(batches)
     names = held[0].schema.names
@@ -115,15 +115,15 @@ def as_array(column: Column) -> pa.Array:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Return a column unpacked."""
+    """Return a column without dictionary."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def ranks(column: Column) -> npt.NDArray[np.int64]:
-    """Return numbers that order and tell apart the values of a column as they are ordered and told apart; nulls last.
+    """Return numbers with the order and the equality of the values of a column; nulls last.
 
-    Floating point numbers go by their bits: -0.0 and 0.0, or two kinds of NaN, are equal as numbers, but not as bytes
-    of a file. Nested values go by their text.
+    Floating point numbers compare by their bits: -0.0 and 0.0, or two kinds of NaN, are equal as numbers, but not as
+    bytes of a file. Nested values compare by their text.
     """
     if isinstance(column, Coded):
         return np.where(column.codes < 0, len(column.texts), column.codes).astype(np.int64)
@@ -135,10 +135,10 @@ def ranks(column: Column) -> npt.NDArray[np.int64]:
     elif _is_whole(kind) and (numbers := _numbers(column)) is not None:
         return numbers
     elif pa.types.is_string(kind):
-        # Comparing each text once: most keys repeat in a table sorted by several.
+        # Each text is compared once: keys of several columns repeat.
         chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
         return ranks(coded([chunk.dictionary_encode() for chunk in chunks]))
-    # The null of a dense ranking is a rank like any other, the last.
+    # In a dense ranking, null has the last rank.
     return pc.rank(column, sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64)
 
 
@@ -149,22 +149,22 @@ def _is_whole(kind: pa.DataType) -> bool:
 
 
 def _numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64] | None:
-    # Whole numbers rank themselves, unless there is no room for null behind them.
+    # Integers are their own ranks, unless no greater number is left for null.
     if pa.types.is_uint64(column.type):
         return None
     narrow = pa.types.is_date32(column.type) or pa.types.is_time32(column.type)
-    whole = (column.cast(pa.int32()) if narrow else column).cast(pa.int64())
-    if not whole.null_count:
-        return whole.to_numpy(zero_copy_only=False) if isinstance(whole, pa.Array) else whole.to_numpy()
-    greatest = pc.max(whole).as_py() or 0
+    integers = (column.cast(pa.int32()) if narrow else column).cast(pa.int64())
+    if not integers.null_count:
+        return integers.to_numpy(zero_copy_only=False) if isinstance(integers, pa.Array) else integers.to_numpy()
+    greatest = pc.max(integers).as_py() or 0
     if greatest == np.iinfo(np.int64).max:
         return None
-    filled = pc.fill_null(whole, greatest + 1)
+    filled = pc.fill_null(integers, greatest + 1)
     return filled.to_numpy(zero_copy_only=False) if isinstance(filled, pa.Array) else filled.to_numpy()
 
 
 def comparable(column: Column, row: int) -> tuple[int, Any]:
-    """Return what orders one value among those of its column, in any rows: as `ranks` does within some."""
+    """Return a sort key of one value, comparable across all rows of its column, in the order of `ranks`."""
     if isinstance(column, Coded):
         code = int(column.codes[row])
         return (0, column.texts[code].as_py()) if code >= 0 else (1, None)
@@ -203,11 +203,11 @@ def _joined(chunks: Sequence[pa.Array]) -> Column:
     if len(unpacked) == 1:
         return unpacked[0]
     kinds = {chunk.type for chunk in unpacked}
-    if len(kinds) > 1:  # a batch without any value of a column may not know its type
+    if len(kinds) > 1:  # a batch without values of a column may lack its type
         kind = next(kind for kind in kinds if not pa.types.is_null(kind))
         unpacked = [chunk.cast(kind) for chunk in unpacked]
     whole = pa.chunked_array(unpacked)
-    # Positions of Arrow's binary arrays end at 2 GiB; longer columns stay in parts.
+    # Offsets of Arrow's binary arrays end at 2 GiB; longer columns stay in chunks.
     if whole.nbytes > (1 << 31) - 1 or (pa.types.is_binary(whole.type) and whole.nbytes > len(whole) * _BIG_BYTES):
         return whole
     column = whole.combine_chunks()
@@ -218,7 +218,7 @@ def _joined(chunks: Sequence[pa.Array]) -> Column:
 
 
 def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
-    # Arrow itself would put all parts together first, each time it is asked.
+    # Arrow's own `take` concatenates all chunks first, in each call.
     if not len(positions):
         return pa.array([], column.type)
     starts = np.cumsum([0, *map(len, column.chunks)])
@@ -241,9 +241,9 @@ def _fetched(column: pa.ChunkedArray, positions: Positions) -> pa.Array:
 
 
 def coded(chunks: Sequence[pa.DictionaryArray]) -> Coded:
-    """Return dictionary arrays of text, one after the other, with one sorted dictionary."""
+    """Return dictionary arrays of text in sequence, with one sorted dictionary."""
     dictionaries: list[pa.Array] = []
-    for chunk in chunks:  # parts of one batch share theirs
+    for chunk in chunks:  # slices of one batch share a dictionary
         if not any(chunk.dictionary is seen or chunk.dictionary.equals(seen) for seen in dictionaries[-1:]):
             dictionaries.append(chunk.dictionary)
     texts = pc.unique(pa.chunked_array(dictionaries))

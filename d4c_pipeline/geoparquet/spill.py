@@ -1,6 +1,6 @@
-"""Batches put aside in a file and fetched again in any order, so that a build's memory does not grow with its data.
+"""Stores batches in a file and fetches them in any order, so that the memory of a build does not grow with its data.
 
-What is put there and why belongs to `stage` and `merge`. Files lie in the build's workspace and go with it.
+The files are in the build's workspace, which is removed after the build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Spill:
     """A file of batches; each keeps its own schema (dictionaries differ from batch to batch)."""
 
     def __init__(self, path: Path) -> None:
-        """Begin the file `path`; OSError when the disk refuses."""
+        """Create the file `path`. Raises OSError when that fails."""
         self._path = path
         self._out = path.open("wb")
         self._places: list[tuple[int, int]] = []
@@ -35,7 +35,7 @@ class Spill:
         return len(self._places)
 
     def add(self, batch: pa.RecordBatch) -> int:
-        """Append a batch; return its number. Raises OSError when the disk takes no more."""
+        """Append a batch; return its number. Raises OSError when a write fails."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
@@ -45,7 +45,7 @@ class Spill:
         return len(self._places) - 1
 
     def fetch(self, number: int) -> pa.RecordBatch:
-        """Return a batch; what is not referenced any more is freed."""
+        """Return a batch, whose memory is freed with its last reference."""
         self._out.flush()
         start, length = self._places[number]
         with self._path.open("rb") as handle:
@@ -58,10 +58,10 @@ class Spill:
 
 
 class Shelf:
-    """Batches in their order: in memory up to `limit` bytes, all in a file from there on."""
+    """Batches in order: in memory up to `limit` bytes, all in a file beyond."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        """`path`: where the file will be, should there be one."""
+        """`path`: the file, created only beyond `limit` bytes."""
         self._path = path
         self._limit = limit
         self._held: list[pa.RecordBatch] = []
@@ -71,11 +71,11 @@ class Shelf:
 
     @property
     def in_memory(self) -> bool:
-        """Whether all batches still lie in memory."""
+        """Whether all batches are in memory."""
         return self._spill is None
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Append a batch; OSError when the disk takes no more."""
+        """Append a batch. Raises OSError when a write fails."""
         self.bytes += batch.nbytes
         self.rows += batch.num_rows
         if self._spill is None:
@@ -90,7 +90,7 @@ class Shelf:
             self._spill.add(batch)
 
     def drain(self) -> Iterator[pa.RecordBatch]:
-        """Yield the batches once, letting go of each."""
+        """Yield the batches once and free each batch."""
         if self._spill is None:
             while self._held:
                 yield self._held.pop(0)

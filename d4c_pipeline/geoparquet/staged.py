@@ -1,6 +1,6 @@
-"""The columns that accompany features between cleaning and writing: geometry, its box, its type, its place.
+"""The internal columns of features between cleaning and writing: geometry, bounds, type, position on the curve.
 
-Their names can't be those of data: no output name begins with a null byte.
+Their names cannot clash with columns of the data: no output name begins with a null byte.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 from d4c_pipeline.geoparquet.rows import Coded, Column
 from d4c_pipeline.tables.arrays import as_arrow
 
-if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both take their time to load
+if TYPE_CHECKING:  # tables need neither GEOS nor PROJ, and both are slow to load
     from d4c_pipeline.geometry.shapes import Shapes
 
 GEOMETRY = "\0geometry"
@@ -26,7 +26,7 @@ NAMES = (GEOMETRY, PLACE, TYPE, *BOUNDS)
 
 
 def join(attributes: pa.RecordBatch, shapes: Shapes) -> pa.RecordBatch:
-    """Return `attributes` and, behind them, the columns of `shapes`."""
+    """Return `attributes` followed by the columns of `shapes`."""
     arrays = [
         shapes.wkb,
         as_arrow(shapes.places),
@@ -37,7 +37,7 @@ def join(attributes: pa.RecordBatch, shapes: Shapes) -> pa.RecordBatch:
 
 
 def promoted(taken: Mapping[str, Column], singles: tuple[int, ...]) -> pa.Array:
-    """Return the geometry with those of the types `singles` made multi ones."""
+    """Return the geometry with the types `singles` promoted to multi types."""
     wkb = taken[GEOMETRY]
     assert not isinstance(wkb, Coded)  # noqa: S101 - never packed
     if not singles:
@@ -50,7 +50,7 @@ def promoted(taken: Mapping[str, Column], singles: tuple[int, ...]) -> pa.Array:
 
 
 def bounds(taken: Mapping[str, Column], count: int) -> npt.NDArray[np.float64]:
-    """Return the boxes (n, 4), NaN where there is no geometry."""
+    """Return the bounds (n, 4), NaN for rows without geometry."""
     out = np.empty((4, count)).T
     for corner, name in enumerate(BOUNDS):
         column = taken[name]

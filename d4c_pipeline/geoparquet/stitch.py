@@ -1,8 +1,8 @@
-"""One Parquet file out of many that hold one row group each, so that row groups can be encoded side by side; and
-several files out of one, each of some of its row groups.
+"""Joins Parquet files of one row group each into one file, and copies row groups of a file into several files.
 
-The pages are copied as they are; only the positions in footers and offset indexes are shifted. The metadata are read
-and written in Thrift's compact protocol, all fields kept, known or not. What is in the row groups belongs to `write`.
+This lets threads encode row groups in parallel. Pages are copied unchanged; only the positions in footers and offset
+indexes shift. The metadata are read and written in Thrift's compact protocol, with unknown fields preserved. Encoding
+row groups belongs to `encode`.
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift,
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -28,7 +28,7 @@ _META_PAGES = (9, 10, 11)  # the first data, index and dictionary page
 _INDEX_LOCATIONS, _LOCATION_OFFSET = 1, 1
 _LAST_ORDINAL = (1 << 15) - 1
 
-# Which fields of a structure are to be taken apart: structures and lists of them, all else is kept as it stands.
+# The fields of a structure to parse: structures and lists of structures. All other fields stay bytes.
 _Parts = dict[int, "_Parts"]
 _OF_FILE: _Parts = {_FILE_GROUPS: {_GROUP_CHUNKS: {_CHUNK_META: {}}}}
 _OF_INDEX: _Parts = {_INDEX_LOCATIONS: {}}
@@ -36,8 +36,7 @@ _OF_INDEX: _Parts = {_INDEX_LOCATIONS: {}}
 
 @dataclass
 class _Struct:
-    # Field number -> (type, value): the bytes of a value, or the structure or list of structures they were taken apart
-    # into.
+    # Field number -> (type, value): the bytes of a value, or the parsed structure or list of structures.
     fields: dict[int, tuple[int, Any]]
 
     def structs(self, field: int) -> list[_Struct]:
@@ -47,7 +46,7 @@ class _Struct:
         return self.fields[field][1]
 
     def number(self, field: int) -> int:
-        """Return a number, 0 if it is not there."""
+        """Return a number, 0 if the field is missing."""
         return _signed(self.fields[field][1], 0)[0] if field in self.fields else 0
 
     def put(self, field: int, value: int) -> None:
@@ -61,8 +60,8 @@ class _Struct:
 def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
     """Write to `out` the row groups of `parts`, Parquet files of one row group each; return the number of rows.
 
-    `template` is a Parquet file without rows: the schema, key-value metadata and `created_by` are its. The result has
-    the page indexes of the parts behind all data, as Arrow itself would put them. Raises OSError when the disk does.
+    `template`: a file without rows, the source of schema, key-value metadata and `created_by`. The page indexes
+    of the parts follow all data, as Arrow writes them. Raises OSError when a write fails.
     """
     stitched = _Stitched(out)
     for part in parts:
@@ -73,24 +72,24 @@ def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
     return stitched.finish(template)
 
 
-def excerpt(out: BinaryIO, template: bytes, whole: memoryview, groups: range) -> int:
-    """Write to `out` the row groups number `groups` of the Parquet file `whole`; return the number of rows.
+def excerpt(out: BinaryIO, template: bytes, source: memoryview, groups: range) -> int:
+    """Write to `out` the row groups `groups` of the Parquet file `source`; return the number of rows.
 
-    `template`, the result and the errors are as those of `stitch`.
+    `template`, the result and the errors are those of `stitch`.
     """
     stitched = _Stitched(out)
-    meta, end = _footer(whole)
+    meta, end = _footer(source)
     every = meta.structs(_FILE_GROUPS)
-    # Data of all groups come first, one after the other, then the indexes.
+    # The data of all groups come first, then the indexes.
     data_end = min([start for group in every for start in _index_starts(group)] + [end])
     starts = [*map(_data_start, every), data_end]
     for number in groups:
-        stitched.add(whole, every[number], starts[number], starts[number + 1])
+        stitched.add(source, every[number], starts[number], starts[number + 1])
     return stitched.finish(template)
 
 
 class _Stitched:
-    """A Parquet file that grows by row groups of other files."""
+    """A Parquet file to which row groups of other files are appended."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -101,7 +100,7 @@ class _Stitched:
         self._position = len(magic.PARQUET)
 
     def add(self, part: memoryview, group: _Struct, start: int, end: int) -> None:
-        """Append `group`, the data of which lie from `start` to `end` of the file `part`."""
+        """Append `group`, whose data is at `start` to `end` of the file `part`."""
         chunks = group.structs(_GROUP_CHUNKS)
         shift = self._position - start
         self._indexes.append([_indexes(part, chunk, shift) for chunk in chunks])
@@ -115,7 +114,7 @@ class _Stitched:
         self._rows += group.number(_GROUP_ROWS)
 
     def finish(self, template: bytes) -> int:
-        """Write the indexes and the footer, the rest of which is that of `template`; return the number of rows."""
+        """Write the indexes and the footer, completed from `template`; return the number of rows."""
         for which, field in ((0, _CHUNK_COLUMN_INDEX), (1, _CHUNK_OFFSET_INDEX)):
             for group, group_indexes in zip(self._groups, self._indexes, strict=True):
                 for chunk, pair in zip(group.structs(_GROUP_CHUNKS), group_indexes, strict=True):
@@ -153,7 +152,7 @@ def _footer(part: memoryview) -> tuple[_Struct, int]:
 
 
 def _indexes(part: memoryview, chunk: _Struct, shift: int) -> tuple[bytes, _Struct | None]:
-    # The column index has no positions in it and is kept as it is.
+    # The column index has no positions and is copied unchanged.
     at, length = chunk.number(_CHUNK_COLUMN_INDEX), chunk.number(_CHUNK_COLUMN_INDEX + 1)
     column_index = bytes(part[at : at + length]) if at else b""
     at, length = chunk.number(_CHUNK_OFFSET_INDEX), chunk.number(_CHUNK_OFFSET_INDEX + 1)
@@ -174,7 +173,7 @@ def _shift(group: _Struct, chunks: list[_Struct], distance: int) -> None:
 
 
 def _structure(data: bytes, at: int, wanted: _Parts) -> tuple[_Struct, int]:
-    """Return the structure that begins at `at`, and where it ends."""
+    """Return the structure at `at`, and its end."""
     fields: dict[int, tuple[int, Any]] = {}
     number = 0
     while header := data[at]:
@@ -201,7 +200,7 @@ def _structure(data: bytes, at: int, wanted: _Parts) -> tuple[_Struct, int]:
 
 
 def _end(data: bytes, at: int, kind: int) -> int:
-    """Return where the value of that type ends that begins at `at`."""
+    """Return the end of the value of type `kind` at `at`."""
     if kind in _INTEGERS:
         while data[at] & _MORE:
             at += 1
@@ -216,7 +215,7 @@ def _end(data: bytes, at: int, kind: int) -> int:
     if kind in _LISTS:
         element, count, at = _list(data, at)
         if element in _BOOLEANS:
-            return at + count  # here each is a byte of its own; elsewhere the type says it
+            return at + count  # in a list each boolean is a byte; in a field the type is the value
         for _ in range(count):
             at = _end(data, at, element)
         return at
@@ -226,11 +225,11 @@ def _end(data: bytes, at: int, kind: int) -> int:
         return at + 1
     if kind == _DOUBLE:
         return at + 8
-    raise ValueError(f"Parquet's metadata have no values of type {kind}")
+    raise ValueError(f"Parquet's metadata has no values of type {kind}")
 
 
 def _list(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return the type and number of the elements of a list, and where the first begins."""
+    """Return the type and number of the elements of a list, and the position of the first."""
     header = data[at]
     count, at = (header >> 4, at + 1) if header >> 4 < 15 else _unsigned(data, at + 1)
     return header & 0x0F, count, at

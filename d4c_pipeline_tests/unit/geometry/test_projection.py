@@ -65,13 +65,13 @@ def test_heights_have_no_part_in_where_a_place_is() -> None:
 
 
 def test_without_its_grid_there_is_no_way_and_the_grid_is_named() -> None:
-    with pytest.raises(DataError, match=r"no known way from NAD27\(CGQ77\).*grid file \(ca_que_mern_cq77na83"):
+    with pytest.raises(DataError, match=r"No operation is known from NAD27\(CGQ77\).*grid file \(ca_que_mern_cq77na83"):
         projection.operation(pyproj.CRS("EPSG:2031"), WGS84)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773"])
 def test_only_systems_of_maps_are_published(crs: str) -> None:
-    with pytest.raises(DefinitionError, match="not one of maps"):
+    with pytest.raises(DefinitionError, match="not a CRS of maps"):
         projection.Target.of(crs)
 
 

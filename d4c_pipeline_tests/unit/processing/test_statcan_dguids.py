@@ -82,7 +82,7 @@ def test_unknown_ones_are_told_from_malformed_ones(tmp_path: Path, suffix: str) 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     derived = {"from": "pruid", "type": "A", "schema": "0002"}
-    with pytest.raises(DataError, match=r"no column pruid for processing\.dguids; there are name"):
+    with pytest.raises(DataError, match=r"processing\.dguids names a missing column: pruid; there are name"):
         run({"name": ["x"]}, derived)
     with pytest.raises(DataError, match="The DGUID column dguid to derive already exists"):
         run({"PRUID": ["10"], "DGUID": ["x"]}, derived)
