@@ -134,7 +134,7 @@ WRONG_SQL = {
     "SELECT id, name FROM source": "geometry",
     "SELECT * FROM source; DROP TABLE source": "not a SELECT",
     "SELECT *, now() AS at FROM source": "whose result changes between runs",
-    "SELECT * FROM source WHERE id > 99": "without rows",
+    "SELECT * FROM source WHERE id > 99": "returns no rows",
     "SELEC * FROM source": "not a SELECT",
 }
 
