@@ -22,7 +22,6 @@ from d4c_pipeline.archives.invenio.publication import Waits
 from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.metadata.record import RecordMetadata, record_metadata
-from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import (
     Artifact,
     ArtifactRole,
@@ -38,26 +37,18 @@ from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 BASE_URL = "http://127.0.0.1:8763"
-DATASET = Dataset.model_validate(
-    {
-        "id": "provinces",
-        "name": {
-            "region": "ca",
-            "source": "statcan",
-            "dguid": "2021A000011124",
-            "package": "d4c-datapkg-statistical",
-            "theme": "provinces_territories_digital",
-        },
-        "title": {"en": "Provinces and territories", "fr": "Provinces et territoires"},
-        "description": {"en": "Thirteen.", "fr": "Treize."},
-        "license": "cc-by-4.0",
-        "creators": [{"name": "Statistics Canada"}],
-        "vintages": ["2016", "2021"],
-        "source": {"kind": "http", "urls": ["https://example.org/lpr_000a{vintage:yy}a_e.zip"]},
-        "processing": {"kind": "vector"},
-    }
+DATASET = a_dataset(
+    "provinces",
+    name={"source": "statcan", "package": "d4c-datapkg-statistical", "theme": "provinces_territories_digital"},
+    title={"en": "Provinces and territories", "fr": "Provinces et territoires"},
+    description={"en": "Thirteen.", "fr": "Treize."},
+    license="cc-by-4.0",
+    creators=[{"name": "Statistics Canada"}],
+    vintages=["2016", "2021"],
+    source={"kind": "http", "urls": ["https://example.org/lpr_000a{vintage:yy}a_e.zip"]},
 )
 VINTAGE = Vintage.parse("2021")
 _ROLES = {"manifest.json": ArtifactRole.MANIFEST, "profile.json": ArtifactRole.PROFILE}

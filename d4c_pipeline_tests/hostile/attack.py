@@ -21,6 +21,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import build
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 SECONDS = 10
 MEMORY = 1_500_000_000
@@ -74,24 +75,8 @@ class Outcome:
 
 def dataset(attack: Attack) -> Dataset:
     """Return a dataset that reads the attack's file."""
-    declared: dict[str, Any] = {
-        "id": "attacked",
-        "name": {
-            "region": "ca",
-            "source": "test",
-            "dguid": "2021A000011124",
-            "package": "d4c-datapkg-test",
-            "theme": "t",
-        },
-        "title": {"en": "Test", "fr": "Essai"},
-        "description": {"en": "Test", "fr": "Essai"},
-        "license": "ogl-canada-2.0",
-        "creators": [{"name": "Somebody"}],
-        "vintages": ["2021"],
-        "source": {"kind": "http", "urls": ["http://127.0.0.1/data.zip"]},
-        "processing": {"kind": attack.kind, **attack.processing},
-    }
-    return Dataset.model_validate(declared | ({"outputs": attack.outputs} if attack.outputs else {}))
+    processing = {"kind": attack.kind, **attack.processing}
+    return a_dataset("attacked", processing=processing, outputs=attack.outputs or None)
 
 
 def tried(attack: Attack, *, seconds: int = SECONDS) -> Outcome:

@@ -25,48 +25,37 @@ from d4c_pipeline.model.release import (
 )
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 STORE = "http://127.0.0.1:8763"
-PROVINCES = Dataset.model_validate(
-    {
-        "id": "provinces",
-        "name": {
-            "region": "ca",
-            "source": "statcan",
-            "dguid": "2021A000011124",
-            "package": "d4c-datapkg-statistical",
-            "theme": "provinces_territories_digital",
-        },
-        "title": {"en": "Provinces and territories", "fr": "Provinces et territoires, Québec compris"},
-        "description": {"en": "Digital boundaries.", "fr": "Limites numériques."},
-        "license": "ogl-canada-2.0",
-        "creators": [{"name": "Statistics Canada", "ror": "05k71ja87"}],
-        "providers": [{"name": "Government of Canada", "url": "https://open.canada.ca/"}],
-        "keywords": {"en": ["boundaries"], "fr": ["limites"]},
-        "vintages": ["2016", "2021"],
-        "source": {
-            "kind": "http",
-            "urls": ["https://www12.statcan.gc.ca/lpr_000a{vintage:yy}a_e.zip"],
-            "homepage": "https://www12.statcan.gc.ca/",
-        },
-        "processing": {"kind": "vector", "key": ["pruid"]},
-    }
+PROVINCES = a_dataset(
+    "provinces",
+    name={"source": "statcan", "package": "d4c-datapkg-statistical", "theme": "provinces_territories_digital"},
+    title={"en": "Provinces and territories", "fr": "Provinces et territoires, Québec compris"},
+    description={"en": "Digital boundaries.", "fr": "Limites numériques."},
+    creators=[{"name": "Statistics Canada", "ror": "05k71ja87"}],
+    providers=[{"name": "Government of Canada", "url": "https://open.canada.ca/"}],
+    keywords={"en": ["boundaries"], "fr": ["limites"]},
+    vintages=["2016", "2021"],
+    source={
+        "kind": "http",
+        "urls": ["https://www12.statcan.gc.ca/lpr_000a{vintage:yy}a_e.zip"],
+        "homepage": "https://www12.statcan.gc.ca/",
+    },
+    processing={"kind": "vector", "key": ["pruid"]},
 )
-RATES = Dataset.model_validate(
-    {
-        "id": "exchange_rates",
-        "name": {"region": "ca", "source": "statcan", "dguid": "2021A000011124", "package": "d4c-datapkg-statistical"}
-        | {"theme": "exchange_rates"},
-        "title": {"en": "Daily exchange rates", "fr": "Taux de change quotidiens"},
-        "description": {"en": "Table 33-10-0036.", "fr": "Tableau 33-10-0036."},
-        "license": "statcan-open-licence",
-        "attribution": {"en": "Adapted from Statistics Canada", "fr": "Adapté de Statistique Canada"},
-        "creators": [{"name": "Statistics Canada"}],
-        "series": "rolling",
-        "vintages": ["2025-06-04"],
-        "source": {"kind": "http", "urls": ["https://www150.statcan.gc.ca/n1/tbl/csv/33100036-eng.zip"]},
-        "processing": {"kind": "table", "key": ["ref_date", "vector"]},
-    }
+RATES = a_dataset(
+    "exchange_rates",
+    name={"source": "statcan", "package": "d4c-datapkg-statistical"},
+    title={"en": "Daily exchange rates", "fr": "Taux de change quotidiens"},
+    description={"en": "Table 33-10-0036.", "fr": "Tableau 33-10-0036."},
+    license="statcan-open-licence",
+    attribution={"en": "Adapted from Statistics Canada", "fr": "Adapté de Statistique Canada"},
+    creators=[{"name": "Statistics Canada"}],
+    series="rolling",
+    vintages=["2025-06-04"],
+    source={"kind": "http", "urls": ["https://www150.statcan.gc.ca/n1/tbl/csv/33100036-eng.zip"]},
+    processing={"kind": "table", "key": ["ref_date", "vector"]},
 )
 _COLUMNS = {
     "provinces": (

@@ -14,9 +14,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from d4c_pipeline.commands.demo import FolderHandler
+from d4c_pipeline_tests.support.declarations import declaration, write_definition
 
 HOST = "https://data.example.ca"
 PLACES_URL = f"{HOST}/places_2021.geojson"
@@ -45,29 +44,22 @@ def geojson(places: Iterable[tuple[int, str, int, float, float]] = PLACES) -> by
 
 def declared(dataset_id: str = "places", **changes: Any) -> dict[str, Any]:
     """The attributes of a valid definition; `changes` replace whole fields, None leaves one out."""
-    attributes: dict[str, Any] = {
-        "id": dataset_id,
-        "name": {
-            "region": "ca",
-            "source": "example",
-            "dguid": "2021A000011124",
-            "package": "d4c-datapkg-foundation",
-            "theme": dataset_id,
+    return declaration(
+        dataset_id,
+        **{
+            "name": {"source": "example", "package": "d4c-datapkg-foundation"},
+            "title": {"en": "Places", "fr": "Lieux"},
+            "description": {"en": "A few places.", "fr": "Quelques lieux."},
+            "creators": [{"name": "Example"}],
+            "series": "editions",
+            "source": {"kind": "http", "urls": [f"{HOST}/{dataset_id}_{{vintage}}.geojson"]},
+            "processing": {"kind": "vector", "key": ["id"]},
+            "publication": {"policy": "automatic", "stage": "beta", "initial_version": "0.1.0"},
+            # Of three places, every change is a large one; the thresholds have tests of their own.
+            "checks": {"skip": ["rows_against_previous", "bounds_against_previous"]},
+            **changes,
         },
-        "title": {"en": "Places", "fr": "Lieux"},
-        "description": {"en": "A few places.", "fr": "Quelques lieux."},
-        "license": "ogl-canada-2.0",
-        "creators": [{"name": "Example"}],
-        "series": "editions",
-        "vintages": ["2021"],
-        "source": {"kind": "http", "urls": [f"{HOST}/{dataset_id}_{{vintage}}.geojson"]},
-        "processing": {"kind": "vector", "key": ["id"]},
-        "publication": {"policy": "automatic", "stage": "beta", "initial_version": "0.1.0"},
-        # Of three places, every change is a large one; the thresholds have tests of their own.
-        "checks": {"skip": ["rows_against_previous", "bounds_against_previous"]},
-        **changes,
-    }
-    return {name: value for name, value in attributes.items() if value is not None}
+    )
 
 
 def define(folder: Path, dataset_id: str = "places", *, sql: str | None = None, **changes: Any) -> Path:
@@ -78,10 +70,7 @@ def define(folder: Path, dataset_id: str = "places", *, sql: str | None = None, 
     if sql is not None:
         (home / "transform.sql").write_text(sql, "utf-8")
         attributes["processing"] = {**attributes["processing"], "sql": "transform.sql"}
-    file = home / "defs.yaml"
-    document = {"type": "d4c_pipeline.PublishedDataset", "attributes": attributes}
-    file.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False), "utf-8")
-    return file
+    return write_definition(home / "defs.yaml", attributes)
 
 
 def corrected() -> bytes:

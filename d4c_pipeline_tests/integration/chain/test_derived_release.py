@@ -26,6 +26,7 @@ from d4c_pipeline.processing import apart
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes import child_work
+from d4c_pipeline_tests.support.declarations import declaration, write_definition
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")
@@ -39,27 +40,26 @@ ROWS = """id,name,opened,longitude,latitude
 4,Iqaluit,1942-01-01,-68.5170,63.7467
 """
 STYLE = "<!DOCTYPE qgis>\n<qgis version='3.40'><renderer-v2 type='singleSymbol'/></qgis>\n"
-YAML = """
-type: d4c_pipeline.PublishedDataset
-attributes:
-  id: derived_stops
-  name: {{region: ca, source: test, dguid: 2021A000011124, package: d4c-datapkg-test, theme: stops}}
-  title: {{en: Stops, fr: Arrêts}}
-  description: {{en: Stops of a test., fr: Arrêts d'un essai.}}
-  license: ogl-canada-2.0
-  creators: [{{name: Somebody}}]
-  vintages: ["2021"]
-  source: {{kind: http, urls: ["https://{host}/stops.csv"]}}
-  processing: {{kind: vector, key: [id], longitude: longitude, latitude: latitude}}
-  outputs:
-    tiles: {{attributes: [name], layer: stops, max_zoom: {max_zoom}}}
-    desktop: [geopackage, flatgeobuf]
-    style: style.qml
-    csv: true
-    thumbnail: true
-"""
 
 Publish = Callable[..., dict[str, Any]]
+
+
+def declared(max_zoom: int, *, csv: bool) -> dict[str, Any]:
+    return declaration(
+        "derived_stops",
+        name={"theme": "stops"},
+        title={"en": "Stops", "fr": "Arrêts"},
+        description={"en": "Stops of a test.", "fr": "Arrêts d'un essai."},
+        source={"kind": "http", "urls": [f"https://{HOST}/stops.csv"]},
+        processing={"kind": "vector", "key": ["id"], "longitude": "longitude", "latitude": "latitude"},
+        outputs={
+            "tiles": {"attributes": ["name"], "layer": "stops", "max_zoom": max_zoom},
+            "desktop": ["geopackage", "flatgeobuf"],
+            "style": "style.qml",
+            "csv": csv,
+            "thumbnail": True,
+        },
+    )
 
 
 def _free_port() -> int:
@@ -74,7 +74,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish
     folder = tmp_path / "defs" / "derived_stops"
     folder.mkdir(parents=True)
     (folder / "style.qml").write_text(STYLE, "utf-8")
-    (folder / "defs.yaml").write_text(YAML.format(host=HOST, max_zoom=6), "utf-8")
+    write_definition(folder / "defs.yaml", declared(6, csv=True))
     (tmp_path / "web" / HOST).mkdir(parents=True)
     (tmp_path / "web" / HOST / "stops.csv").write_text(ROWS, "utf-8")
     monkeypatch.setenv("D4C_PORT", str(_free_port()))
@@ -182,9 +182,7 @@ def test_other_wishes_over_the_same_data_are_a_patch_and_another_tool_is_none(
 ) -> None:
     publish()
     definition = tmp_path / "defs" / "derived_stops"
-    definition.joinpath("defs.yaml").write_text(
-        YAML.format(host=HOST, max_zoom=7).replace("    csv: true\n", ""), "utf-8"
-    )
+    write_definition(definition / "defs.yaml", declared(7, csv=False))
     second = publish()
     assert (second["outcome"], second["version"]) == ("published", "0.1.1-beta")
     assert second["reasons"] == ["derived file .csv.gz is no longer made", "derived file .pmtiles is made otherwise"]

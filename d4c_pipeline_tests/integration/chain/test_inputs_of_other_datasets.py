@@ -16,22 +16,9 @@ from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.publishing import publish_vintage
 from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline_tests.support.declarations import declaration, write_definition
 
 HOST = "data.example.org"
-PARTITION = "  outputs: {partition: {by: name, over: 0}}\n"
-YAML = """
-type: d4c_pipeline.PublishedDataset
-attributes:
-  id: {id}
-  name: {{region: ca, source: test, dguid: 2021A000011124, package: d4c-datapkg-test, theme: {id}}}
-  title: {{en: Of a test, fr: D'un essai}}
-  description: {{en: Of a test., fr: D'un essai.}}
-  license: ogl-canada-2.0
-  creators: [{{name: Somebody}}]
-  vintages: ["2021"]
-  source: {{kind: http, urls: ["https://data.example.org/{id}.csv"]}}
-  processing: {processing}
-"""
 CELL = (
     "import pyarrow.parquet as pq\\n"
     "stops = pq.read_table(inputs['stops']).to_pydict()\\n"
@@ -41,7 +28,19 @@ CELL = (
     "pq.write_table(rows, f'{tables}/rows.parquet')"
 )
 
+PROCESSING: dict[str, dict[str, Any]] = {
+    "stops": {"kind": "table", "key": ["id"]},
+    "counts_sql": {"kind": "table", "sql": "transform.sql", "inputs": {"stops": "stops"}},
+    "counts_notebook": {"kind": "table", "notebook": "transform.ipynb", "inputs": {"stops": "stops"}},
+}
 Publish = Callable[[str], dict[str, Any]]
+
+
+def define(folder: Path, name: str, **fields: Any) -> None:
+    source = {"kind": "http", "urls": [f"https://{HOST}/{name}.csv"]}
+    write_definition(
+        folder / name / "defs.yaml", declaration(name, source=source, processing=PROCESSING[name], **fields)
+    )
 
 
 @pytest.fixture
@@ -51,15 +50,8 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish
     (web / "stops.csv").write_text("id,name\n1,Montréal\n2,Iqaluit\n", "utf-8")
     for name in ("counts_sql", "counts_notebook"):
         (web / f"{name}.csv").write_text("stop,riders\n1,10\n2,20\n1,5\n", "utf-8")
-    processing = {
-        "stops": "{kind: table, key: [id]}",
-        "counts_sql": "{kind: table, sql: transform.sql, inputs: {stops: stops}}",
-        "counts_notebook": "{kind: table, notebook: transform.ipynb, inputs: {stops: stops}}",
-    }
-    for name, declared in processing.items():
-        folder = tmp_path / "defs" / name
-        folder.mkdir(parents=True)
-        (folder / "defs.yaml").write_text(YAML.format(id=name, processing=declared), "utf-8")
+    for name in PROCESSING:
+        define(tmp_path / "defs", name)
     (tmp_path / "defs" / "counts_sql" / "transform.sql").write_text(
         "SELECT stops.name, sum(riders::INTEGER)::INTEGER AS riders FROM source JOIN stops ON stops.id = source.stop"
         " GROUP BY stops.name",
@@ -112,8 +104,7 @@ def test_sql_reads_the_latest_release_of_another_dataset_and_the_manifest_names_
 def test_an_input_in_parts_is_read_as_one_by_sql_and_as_a_folder_by_a_notebook(
     publish: Publish, tmp_path: Path
 ) -> None:
-    stops = tmp_path / "defs" / "stops" / "defs.yaml"
-    stops.write_text(stops.read_text("utf-8") + PARTITION, "utf-8")
+    define(tmp_path / "defs", "stops", outputs={"partition": {"by": "name", "over": 0}})
     released = publish("stops")
     assert [file["part"] for file in released["files"]] == ["name-iqaluit", "name-montreal"]
 

@@ -23,6 +23,7 @@ from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.watch.vintages import served_vintages
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support import origin_server as o
+from d4c_pipeline_tests.support.declarations import a_dataset
 from d4c_pipeline_tests.support.feature_server import LAYER, FeatureServer, ridings
 
 ANALYTICS = "2916fad5-ebcc-4c86-b0f3-4f619b29f412"
@@ -31,18 +32,13 @@ V2024 = Vintage.parse("2024")
 
 
 def dataset(source: dict[str, Any], vintages: Any = ("2024",)) -> Dataset:
-    return Dataset.model_validate(
-        {
-            "id": "stops",
-            "name": {"region": "ca", "source": "x", "dguid": "2021A000011124", "package": "d4c-datapkg-foundation"},
-            "title": {"en": "Stops", "fr": "Arrêts"},
-            "description": {"en": "Stops.", "fr": "Arrêts."},
-            "license": "cc-by-4.0",
-            "creators": [{"name": "X"}],
-            "vintages": vintages,
-            "source": source,
-            "processing": {"kind": "table"},
-        }
+    return a_dataset(
+        "stops",
+        name={"package": "d4c-datapkg-foundation"},
+        license="cc-by-4.0",
+        vintages=vintages,
+        source=source,
+        processing={"kind": "table"},
     )
 
 

@@ -34,6 +34,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import build
 from d4c_pipeline.processing.derived import text, tiles
 from d4c_pipeline.processing.derived.derive import Derived, check, derive, parameters
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 VINTAGE = Vintage.parse("2021-06")
 STYLE = "<!DOCTYPE qgis>\n<qgis version='3.40'><renderer-v2 type='singleSymbol'/></qgis>\n"
@@ -62,20 +63,16 @@ POINTS = [shapely.Point(-73.5878, 45.5088), shapely.Point(-52.7126, 47.5615), No
 def dataset(folder: Path, outputs: dict[str, Any], kind: str = "vector") -> Dataset:
     folder.mkdir(exist_ok=True)
     (folder / "style.qml").write_text(STYLE, "utf-8")
-    declared = {
-        "id": "places_of_test",
-        "name": {"region": "ca", "source": "t", "dguid": "2021A000011124", "package": "d4c-datapkg-t", "theme": "t"},
-        "title": {"en": "Plâces", "fr": "Lieux"},
-        "description": {"en": "What it holds.", "fr": "Ce qu'il contient."},
-        "attribution": {"en": "© Somebody", "fr": "© Quelqu'un"},
-        "license": "ogl-canada-2.0",
-        "creators": [{"name": "Somebody"}],
-        "vintages": ["2021-06"],
-        "source": {"kind": "http", "urls": ["http://127.0.0.1/data.zip"]},
-        "processing": {"kind": kind},
-        "outputs": outputs,
-    }
-    return Dataset.model_validate(declared).model_copy(update={"folder": folder})
+    return a_dataset(
+        "places_of_test",
+        folder=folder,
+        name={"theme": "t"},
+        title={"en": "Plâces", "fr": "Lieux"},
+        attribution={"en": "© Somebody", "fr": "© Quelqu'un"},
+        vintages=["2021-06"],
+        processing={"kind": kind},
+        outputs=outputs,
+    )
 
 
 def finished(

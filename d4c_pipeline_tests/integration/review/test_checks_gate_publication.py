@@ -27,26 +27,25 @@ from d4c_pipeline.processing.checks.run import CHECKS
 from d4c_pipeline.review.verdicts import judge, refuse_failed
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline_tests.support.declarations import declaration, write_definition
 
 # What Dagster says of an attribute that the chain's assets read is not the matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning")
 
 HOST = "data.example.org"
-YAML = """
-type: d4c_pipeline.PublishedDataset
-attributes:
-  id: checked_stops
-  name: {{region: ca, source: test, dguid: 2021A000011124, package: d4c-datapkg-test, theme: stops}}
-  title: {{en: Stops, fr: Arrêts}}
-  description: {{en: Stops of a test., fr: Arrêts d'un essai.}}
-  license: ogl-canada-2.0
-  creators: [{{name: Somebody}}]
-  vintages: ["2021"]
-  source: {{kind: http, urls: ["https://{host}/stops.csv"]}}
-  processing: {{kind: vector, key: [id], longitude: longitude, latitude: latitude}}
-  checks: {checks}
-"""
 Serve = Callable[..., None]
+
+
+def declared(checks: dict[str, Any]) -> dict[str, Any]:
+    return declaration(
+        "checked_stops",
+        name={"theme": "stops"},
+        title={"en": "Stops", "fr": "Arrêts"},
+        description={"en": "Stops of a test.", "fr": "Arrêts d'un essai."},
+        source={"kind": "http", "urls": [f"https://{HOST}/stops.csv"]},
+        processing={"kind": "vector", "key": ["id"], "longitude": "longitude", "latitude": "latitude"},
+        checks=checks,
+    )
 
 
 def rows(count: int, name: str = "Montréal") -> str:
@@ -71,8 +70,8 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setenv("D4C_DEFS", str(tmp_path / "defs"))
     monkeypatch.setenv("D4C_HOME", str(tmp_path / "home"))
 
-    def put(text: str | None = None, checks: str = "{}") -> None:
-        (folder / "defs.yaml").write_text(YAML.format(host=HOST, checks=checks), "utf-8")
+    def put(text: str | None = None, checks: dict[str, Any] | None = None) -> None:
+        write_definition(folder / "defs.yaml", declared(checks or {}))
         if text is not None:
             (tmp_path / "web" / HOST / "stops.csv").write_text(text, "utf-8")
 
@@ -139,7 +138,7 @@ def test_a_build_with_half_the_rows_is_stopped_and_the_earlier_release_stays(sou
             refuse_failed(deployment, dataset, planned)
 
     # What the dataset declares decides: with wider thresholds the same rows are published.
-    source(checks="{rows: {shrink_warning: 0.4, shrink_failure: 0.6}}")
+    source(checks={"rows": {"shrink_warning": 0.4, "shrink_failure": 0.6}})
     second = publish()
     assert (second["outcome"], second["rows"]) == ("published", 100)
     _, results = state()
@@ -151,7 +150,7 @@ def test_a_check_that_was_never_made_refuses(source: Serve) -> None:
     publish_before = dataset_of(settings)
     vintage = publish_before.vintage("2021")
     publish()
-    source(checks="{totals: [{rows: 200}]}")
+    source(checks={"totals": [{"rows": 200}]})
     dataset = dataset_of(settings)
     with Deployment.open(settings) as deployment:
         release = deployment.ledger.releases.newest_published(dataset.id, vintage)
@@ -168,7 +167,7 @@ def test_a_check_that_was_never_made_refuses(source: Serve) -> None:
 
 def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Serve) -> None:
     settings = Settings.from_environment()
-    source(rows(200, "QuÃ©bec"), checks="{mojibake_allowed: 200, totals: [{rows: 201}]}")
+    source(rows(200, "QuÃ©bec"), checks={"mojibake_allowed": 200, "totals": [{"rows": 201}]})
     dataset = dataset_of(settings)
     specs = {spec.name: spec for spec in step_presentations(dataset, dataset.id)["processed"].checks}
     assert list(specs) == [check.name for check in CHECKS if check.name != "dguids_well_formed"]
@@ -201,5 +200,5 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert {name for name, event in found.items() if not event.passed} == {"expected_totals", "encoding_sane"}
 
-    source(checks="{mojibake_allowed: 200}")
+    source(checks={"mojibake_allowed": 200})
     assert {name for name, event in materialize().items() if not event.passed} == {"encoding_sane"}

@@ -17,31 +17,28 @@ from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.release import Change, DataSummary, PlannedRelease
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 NATIVE = "https://example.org/odcaf.zip"
 
 
 def dataset(**changes: Any) -> Dataset:
-    return Dataset.model_validate(
-        {
-            "id": "odcaf",
-            "name": {"region": "ca", "source": "statcan", "dguid": "2021A000011124", "package": "d4c-datapkg-culture"},
-            "title": {"en": "Cultural facilities", "fr": "Installations culturelles"},
-            "description": {"en": "Museums & more.\n\nSecond <b>part</b>.", "fr": "Musées\n  et plus."},
-            "license": "ogl-canada-2.0",
-            "attribution": {"en": "Adapted from Statistics Canada", "fr": "Adapté de Statistique Canada"},
-            "creators": [
-                {"name": "Statistics Canada", "ror": "https://ror.org/04cpxjv19"},
-                {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097"},
-            ],
-            "providers": [{"name": "Data for Canada"}],
-            "keywords": {"en": ["museums", "art"], "fr": ["musées", "art"]},
-            "vintages": ["2020"],
-            "source": {"kind": "http", "urls": [NATIVE]},
-            "processing": {"kind": "table"},
-        }
-        | changes
-    )
+    fields: dict[str, Any] = {
+        "name": {"source": "statcan", "package": "d4c-datapkg-culture", "theme": None},
+        "title": {"en": "Cultural facilities", "fr": "Installations culturelles"},
+        "description": {"en": "Museums & more.\n\nSecond <b>part</b>.", "fr": "Musées\n  et plus."},
+        "attribution": {"en": "Adapted from Statistics Canada", "fr": "Adapté de Statistique Canada"},
+        "creators": [
+            {"name": "Statistics Canada", "ror": "https://ror.org/04cpxjv19"},
+            {"name": "Carberry, Josiah", "orcid": "0000-0002-1825-0097"},
+        ],
+        "providers": [{"name": "Data for Canada"}],
+        "keywords": {"en": ["museums", "art"], "fr": ["musées", "art"]},
+        "vintages": ["2020"],
+        "source": {"kind": "http", "urls": [NATIVE]},
+        "processing": {"kind": "table"},
+    }
+    return a_dataset("odcaf", **(fields | changes))
 
 
 RELEASE = PlannedRelease(

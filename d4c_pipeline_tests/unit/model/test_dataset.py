@@ -12,24 +12,19 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline_tests.support.declarations import declaration
 
-DECLARED: dict[str, Any] = {
-    "id": "statcan_provinces",
-    "name": {
-        "region": "ca",
-        "source": "statcan",
-        "dguid": "2021A000011124",
-        "package": "d4c-datapkg-statistical",
-        "theme": "provinces_territories_digital",
-    },
-    "title": {"en": "Provinces", "fr": "Provinces"},
-    "description": {"en": "Thirteen.", "fr": "Treize."},
-    "license": "OGL-Canada-2.0",
-    "creators": [{"name": "Statistics Canada", "ror": "https://ror.org/04cpxjv19"}],
-    "vintages": [2021, "2016"],
-    "source": {"kind": "http", "urls": ["https://example.org/lpr_000{vintage:yy}a.zip"]},
-    "processing": {"kind": "vector", "key": ["pruid"]},
-}
+DECLARED = declaration(
+    "statcan_provinces",
+    name={"source": "statcan", "package": "d4c-datapkg-statistical", "theme": "provinces_territories_digital"},
+    title={"en": "Provinces", "fr": "Provinces"},
+    description={"en": "Thirteen.", "fr": "Treize."},
+    license="OGL-Canada-2.0",
+    creators=[{"name": "Statistics Canada", "ror": "https://ror.org/04cpxjv19"}],
+    vintages=[2021, "2016"],
+    source={"kind": "http", "urls": ["https://example.org/lpr_000{vintage:yy}a.zip"]},
+    processing={"kind": "vector", "key": ["pruid"]},
+)
 
 
 def declared(**changes: Any) -> dict[str, Any]:

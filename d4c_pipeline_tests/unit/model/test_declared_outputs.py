@@ -9,23 +9,11 @@ from pydantic import ValidationError
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.outputs import Outputs
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 
 def declared(kind: str, outputs: dict[str, Any]) -> Dataset:
-    return Dataset.model_validate(
-        {
-            "id": "t",
-            "name": {"region": "ca", "source": "t", "dguid": "2021A000011124", "package": "d4c-datapkg-t"},
-            "title": {"en": "T", "fr": "T"},
-            "description": {"en": "T", "fr": "T"},
-            "license": "ogl-canada-2.0",
-            "creators": [{"name": "S"}],
-            "vintages": ["2021"],
-            "source": {"kind": "http", "urls": ["http://127.0.0.1/t.csv"]},
-            "processing": {"kind": kind},
-            "outputs": outputs,
-        }
-    )
+    return a_dataset(processing={"kind": kind}, outputs=outputs)
 
 
 def test_nothing_is_asked_for_by_default() -> None:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from d4c_pipeline.model.checks import Checks
-from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import Column, DataSummary
 from d4c_pipeline.model.vintage import Vintage
@@ -27,6 +26,7 @@ from d4c_pipeline.processing.checks import conformance, declared, positions, pre
 from d4c_pipeline.processing.checks.attributes import Attributes
 from d4c_pipeline.processing.checks.run import Check
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 PASS, WARNING, FAILURE = Outcome.PASS, Outcome.WARNING, Outcome.FAILURE
 OTTAWA = (-75.70, 45.40, -75.60, 45.50)
@@ -65,20 +65,8 @@ def make(tmp_path: Path) -> Make:
         )
         profile = tmp_path / "profile.json"
         profile.write_text(json.dumps({"rows": len(content) if profiled is None else profiled}), "utf-8")
-        dataset = Dataset.model_validate(
-            {
-                "id": "dataset_of_test",
-                "name": {"region": "ca", "source": "t", "dguid": "2021A000011124", "package": "d4c-datapkg-test"},
-                "title": {"en": "Test", "fr": "Essai"},
-                "description": {"en": "Test", "fr": "Essai"},
-                "license": "ogl-canada-2.0",
-                "creators": [{"name": "Somebody"}],
-                "vintages": ["2021"],
-                "source": {"kind": "http", "urls": ["http://127.0.0.1/data.zip"]},
-                "processing": {"kind": "vector" if features else "table", **processing},
-                "checks": checks or {},
-                "extent": extent,
-            }
+        dataset = a_dataset(
+            processing={"kind": "vector" if features else "table", **processing}, checks=checks or {}, extent=extent
         )
         work = tmp_path / "work"
         work.mkdir(exist_ok=True)
