@@ -1,8 +1,8 @@
-"""The ledger: the database that remembers native files, releases, deposits, copies, checks, reviews and every event.
+"""The ledger: the database of native files, releases, deposits, copies, checks, reviews and events.
 
-Here belong its schema, its migrations and its queries; every room may read it. Deciding what to do with what it says
-belongs to the rooms and the chain. It is SQLite by default and PostgreSQL where several workers share it; DuckDB is
-the processing engine and never the ledger, since one writer at a time is its nature.
+Its schema, migrations and queries belong here; every room may read it. Decisions belong to the rooms and the chain.
+The ledger is SQLite by default, and PostgreSQL where several workers share it. DuckDB is the processing engine and not
+the ledger, because it allows one writing process at a time.
 """
 
 from d4c_pipeline.ledger.ledger import Ledger

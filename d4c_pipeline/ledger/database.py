@@ -1,6 +1,6 @@
 """Opening the ledger's database: the engine with its safety settings, and the migrations up to today's schema.
 
-Queries belong to the modules named after what they ask for.
+Queries belong to the modules of their tables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MEMORY_CODES = {
     sqlite3.SQLITE_IOERR_SHMMAP,
     sqlite3.SQLITE_IOERR_MMAP,
 }
-# What psycopg2 says without a state when the connection went away.
+# psycopg2's messages without a state for a lost connection.
 _LOST = re.compile(
     r"server closed the connection|connection (?:refused|reset|timed out|already closed|not open)|could not connect"
     r"|terminating connection|starting up|shutting down|no connection to the server|SSL connection has been closed"
@@ -44,16 +44,16 @@ _LOST = re.compile(
 _CHUNK = 500
 _Value = TypeVar("_Value")
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-_UPTIME_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # any fixed day: a column of moments holds it
+_UPTIME_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # any fixed day works
 _MIGRATION_LOCK = 0x643463  # "d4c": PostgreSQL's advisory lock while the schema changes
 
 
 def open_engine(url: str) -> Engine:
     """Return an engine on the ledger at `url`, its schema brought up to date.
 
-    Two processes may open a new ledger at the same moment: one creates it, the other waits. Raises StorageError when
-    the folder can't be written, TransientError when the server can't be reached, PermanentError when `url` names none,
-    NeedsPersonError when the ledger was written by a newer version of this code.
+    If two processes open a new ledger at the same time, one creates it and the other waits. Raises StorageError if the
+    folder can't be written, TransientError if the server is unreachable, PermanentError for an invalid `url`,
+    NeedsPersonError if a newer version of this code wrote the ledger.
     """
     try:
         parsed = make_url(url)
@@ -69,7 +69,7 @@ def open_engine(url: str) -> Engine:
     try:
         if embedded and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        # A connection that waited in the pool while the server was restarted is replaced before it is used.
+        # `pool_pre_ping` replaces a pooled connection that a restart of the server closed.
         engine = create_engine(
             parsed, connect_args={"timeout": _BUSY_SECONDS} if embedded else {}, pool_pre_ping=not embedded
         )
@@ -101,10 +101,10 @@ def open_engine(url: str) -> Engine:
 
 
 def explained(error: BaseException | None) -> D4CError | None:
-    """Return what it means that a database could not do its work now; None when `error` says something else.
+    """Return the error of ours for a database that could not work now; None for any other `error`.
 
-    A full or read-only disk waits for a person; a lock, a server that restarts, too many connections and too little
-    memory pass, so that the same step may be tried again.
+    A full or read-only disk needs a person. A lock, a restart of the server, too many connections and too little
+    memory are transient, so that the step may be retried.
     """
     if not isinstance(error, DBAPIError):
         return None
@@ -113,12 +113,12 @@ def explained(error: BaseException | None) -> D4CError | None:
         return _explained_sqlite(cause)
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
     state = str(getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None) or "")
-    said = " ".join(str(cause).split())
+    message = " ".join(str(cause).split())
     if state == "53100":
-        return StorageError(f"The disk of the database's server is full: {said}", "Free space there, then run again")
-    if state[:2] in ("08", "40", "53", "57") or error.connection_invalidated or (not state and _LOST.search(said)):
+        return StorageError(f"The disk of the database's server is full: {message}", "Free space there, then run again")
+    if state[:2] in ("08", "40", "53", "57") or error.connection_invalidated or (not state and _LOST.search(message)):
         return TransientError(
-            f"The database's server could not do it now: {said}", "Check that it runs, then run again"
+            f"The database's server could not do it now: {message}", "Check that it runs, then run again"
         )
     return None
 
@@ -146,7 +146,7 @@ def _explained_sqlite(cause: sqlite3.Error) -> D4CError | None:
 
 @contextmanager
 def reading(engine: Engine) -> Generator[Connection]:
-    """Open a transaction that only reads: on SQLite it takes no lock, and waits for no writer."""
+    """Open a read-only transaction: on SQLite it takes no lock and waits for no writer."""
     with engine.connect() as opened:
         connection = opened.execution_options(d4c_reading=True)
         with connection.begin():
@@ -154,17 +154,17 @@ def reading(engine: Engine) -> Generator[Connection]:
 
 
 def chunked(values: Iterable[_Value]) -> Iterator[list[_Value]]:
-    """Yield `values` in lists of at most 500: SQLite knows 32,766 parameters of a statement, older ones 999."""
+    """Yield `values` in lists of at most 500: SQLite allows 32,766 parameters in a statement, older versions 999."""
     pending = iter(values)
     while found := list(islice(pending, _CHUNK)):
         yield found
 
 
 def database_now(connection: Connection) -> datetime:
-    """Return this moment by the clock that leases are judged by, the same for everybody who uses the database.
+    """Return the present time of the clock that leases use, the same for every process on the database.
 
-    PostgreSQL's is that of its server. SQLite has none of its own and one machine: there it counts from the start of
-    the machine, which no correction of its clock moves.
+    PostgreSQL uses the clock of its server. SQLite serves one machine and uses the time since its boot, which no
+    correction of the clock moves.
     """
     if connection.dialect.name == "postgresql":
         found = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -177,15 +177,15 @@ def _explain_errors(engine: Engine) -> None:
     def on_error(context: ExceptionContext) -> None:
         if context.is_pre_ping:
             return  # the pool replaces such a connection
-        if (told := explained(context.sqlalchemy_exception)) is not None:
-            raise told from context.original_exception
+        if (ours := explained(context.sqlalchemy_exception)) is not None:
+            raise ours from context.original_exception
 
 
 def _make_sqlite_safe(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: object) -> None:
-        # The driver's own BEGIN comes too late (before the first write only) and would let two readers both decide
-        # to write; SQLAlchemy's recipe: switch it off and begin ourselves.
+        # The driver sends BEGIN before the first write, too late: two readers could both decide to write.
+        # SQLAlchemy's recipe switches it off and sends BEGIN itself.
         connection.isolation_level = None
         cursor = connection.cursor()
         _log_ahead(cursor)
@@ -201,10 +201,10 @@ def _make_sqlite_safe(engine: Engine) -> None:
 
 
 def _log_ahead(cursor: sqlite3.Cursor) -> None:
-    """Switch a database to its write-ahead log; a no-op from the second time on.
+    """Switch a database to its write-ahead log; a no-op if it is switched already.
 
-    The first time SQLite wants it for itself alone, and while another process writes to it answers "busy" at once,
-    whatever the timeout: the busy handler is not asked where waiting could be for ever.
+    The switch needs exclusive access. While another process writes, SQLite answers "busy" at once despite the timeout,
+    because it does not call the busy handler where waiting could deadlock.
     """
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -233,7 +233,7 @@ def _upgrade(engine: Engine) -> None:
             return
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        # Alembic takes a quarter of a second to import: only who has to migrate pays for it.
+        # Alembic takes 0.25 s to import, so it is imported only for a migration.
         from alembic import command  # noqa: PLC0415
         from alembic.config import Config  # noqa: PLC0415
         from alembic.util import CommandError  # noqa: PLC0415
@@ -251,12 +251,12 @@ def _upgrade(engine: Engine) -> None:
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert `rows` (all with the same columns); where the primary key is there already, their values replace its."""
+    """Insert `rows` (all with the same columns); a row with an existing primary key replaces its values."""
     if not rows:
         return
     insert: Any = sqlite.insert
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - not paid for by the embedded ledger
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - the embedded ledger does not need it
 
         insert = postgresql.insert
     keys = [column.name for column in table.primary_key]

@@ -1,4 +1,4 @@
-"""Datasets as they were declared when a release was last planned, so that the catalogue outlives the YAML."""
+"""Declarations of datasets at the time of their last plan, so that the catalogue outlives the YAML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Declarations:
         self._engine = engine
 
     def record(self, dataset: Dataset) -> None:
-        """Record how a dataset is declared now."""
+        """Record the present declaration of a dataset."""
         table = schema.dataset
         declared = dataset.model_dump(mode="json")
         with self._engine.begin() as connection:
@@ -26,7 +26,7 @@ class Declarations:
             connection.execute(insert(table).values(id=dataset.id, declared=declared, updated_at=now()))
 
     def all(self) -> tuple[Dataset, ...]:
-        """Return every dataset that ever had a release planned, by id."""
+        """Return every dataset that had a planned release, by id."""
         table = schema.dataset
         with reading(self._engine) as connection:
             declared = connection.execute(select(table.c.declared).order_by(table.c.id)).scalars().all()

@@ -1,4 +1,4 @@
-"""The event log: what happened, when and to what, appended in the same transaction as the change it tells of."""
+"""The event log. An event is appended in the transaction of the change that it records."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from d4c_pipeline.ledger.database import reading
 
 
 def now() -> datetime:
-    """Return this moment in UTC."""
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the log. `detail` is JSON and holds no secret."""
+    """An entry of the log. `detail` is JSON and contains no secret."""
 
     at: datetime
     kind: str
@@ -47,7 +47,7 @@ def append(
 
 
 class Events:
-    """Reading the event log."""
+    """Events in the ledger."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

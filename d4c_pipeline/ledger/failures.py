@@ -1,6 +1,6 @@
-"""What failed last and was not mended since: one row per step of a partition, gone with the next success of that step.
+"""Present failures: one row per step of a partition, which the next success of the step deletes.
 
-What a failure means belongs to `model.errors`; retrying belongs to Dagster and to the sensors.
+The kinds of failures belong to `model.errors`; retries belong to Dagster and to the sensors.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from d4c_pipeline.ledger.events import append, now
 
 @dataclass(frozen=True)
 class Failed:
-    """A failure that stands: of which step of which partition, why, how often in a row, and in which run last.
+    """A present failure of a step of a partition: cause, number of failures in a row, and the last run.
 
-    `partition` is empty for what is not about one (the listing of a source). `transient`: it may pass by itself.
+    `partition` is empty for the listing of a source. `transient`: a retry may succeed.
     """
 
     subject: str
@@ -54,7 +54,7 @@ class Failures:
         remedy: str,
         run: str | None = None,
     ) -> None:
-        """Record that a step failed; the same run counts once, since a retried step may tell it several times."""
+        """Record a failure of a step; a run counts once, because a retried step may report it several times."""
         table = schema.failure
         moment = now()
         with self._engine.begin() as connection:
@@ -83,12 +83,12 @@ class Failures:
                 append(connection, "step failed", dataset=subject, vintage=partition or None, step=step, cause=cause)
 
     def settle(self, subject: str, partition: str, step: str) -> None:
-        """Record that a step is well again."""
+        """Record that a step succeeded: its failure is deleted."""
         with self._engine.begin() as connection:
             connection.execute(delete(schema.failure).where(_here(subject, partition, step)))
 
     def standing(self, subject: str | None = None) -> tuple[Failed, ...]:
-        """Return the failures that nothing mended yet, the oldest first."""
+        """Return the present failures, oldest first."""
         table = schema.failure
         query = select(table).order_by(table.c.first_at, table.c.subject, table.c.partition)
         if subject is not None:

@@ -1,6 +1,6 @@
-"""Copies that should be there, and what audits found of each; that one was damaged and that it was restored both stay.
+"""Expected copies and the results of their audits. Damage and its repair both stay in the event log.
 
-The newest finding of a copy is its row in `fixity`; every change from one state to another is an event besides.
+The table `fixity` has the newest result for each copy; every change of state is also an event.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Fixity:
         self._engine = engine
 
     def expected(self, primary: str) -> tuple[ExpectedCopy, ...]:
-        """Return every copy of what is published or retained; `primary`: the store that retains native files.
+        """Return every expected copy of published releases and retained files; `primary` is the store of native files.
 
-        Of a plan nothing is expected yet: its copies may be on their way.
+        Copies of a planned release are not expected yet, because a step may still be writing them.
         """
         with reading(self._engine) as connection:
             return (
@@ -40,7 +40,7 @@ class Fixity:
             )
 
     def is_expected(self, copy: ExpectedCopy) -> bool:
-        """Say whether a copy in a store is still expected to be there, with these bytes."""
+        """Return whether a copy in a store is still expected, with these bytes."""
         if copy.kind is CopyKind.NATIVE:
             table = schema.native_file
             query = select(table.c.id).where(table.c.address == copy.address, table.c.sha256 == copy.sha256)
@@ -60,28 +60,28 @@ class Fixity:
             return connection.execute(query.limit(1)).first() is not None
 
     def known(self) -> dict[Key, KnownCopy]:
-        """Return what was found of each copy that was ever looked at, by its key."""
+        """Return the last result of each audited copy, by its key."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(schema.fixity)).mappings()
             return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
 
     def bytes_read_since(self, moment: datetime) -> int:
-        """Return how many bytes audits read in full since `moment`."""
+        """Return the number of bytes that audits read since `moment`."""
         table = schema.fixity
         with reading(self._engine) as connection:
             found = connection.execute(select(func.sum(table.c.read_bytes)).where(table.c.read_at >= moment)).scalar()
         return int(found or 0)
 
     def record(self, verifications: Sequence[Verification], *, restored_from: str | None = None) -> None:
-        """Record what was found, with an event for each copy whose state is another than before.
+        """Record results, with an event for each copy whose state changed.
 
-        `restored_from`: where the right bytes of these copies were just taken from, for the event.
+        `restored_from`: the place that these copies were restored from, for the event.
         """
         table = schema.fixity
         with self._engine.begin() as connection:
             before = _before(connection, verifications)
             for verification in verifications:
-                _tell(connection, verification, before.get(verification.copy.key), restored_from)
+                _append_change(connection, verification, before.get(verification.copy.key), restored_from)
             if verifications:
                 connection.execute(delete(table).where(_THIS), [_key(verification) for verification in verifications])
                 connection.execute(
@@ -92,7 +92,7 @@ class Fixity:
                 _mark_copy(connection, verification)
 
     def record_quarantine(self, copy: ExpectedCopy, found: str, aside: str) -> None:
-        """Record that damaged bytes are about to be moved to `aside` in their store; the same again is no news."""
+        """Record that damaged bytes are about to be moved to `aside` in their store; repeating it adds no event."""
         table = schema.fixity
         with self._engine.begin() as connection:
             here = and_(table.c.kind == copy.kind.value, table.c.place == copy.place, table.c.address == copy.address)
@@ -103,7 +103,7 @@ class Fixity:
                 _append(connection, "copy quarantined", copy, found=found, quarantine=aside)
 
     def forget(self, keys: Sequence[Key]) -> None:
-        """Forget copies that are no longer expected, such as those that retention pruned; their events stay."""
+        """Forget copies that are no longer expected, for example pruned copies; their events stay."""
         if keys:
             with self._engine.begin() as connection:
                 connection.execute(
@@ -130,7 +130,7 @@ def _row(verification: Verification, before: KnownCopy | None) -> dict[str, obje
     if verification.read:
         read_at, read_bytes, etag = moment, verification.cost, verification.etag
     elif before is None:
-        # Until an audit reads it, what was verified when it was put counts; its tag of today is the one to compare.
+        # Until an audit reads the copy, the verification after its upload counts, with the present ETag.
         read_at, read_bytes, etag = copy.verified_at, 0, verification.etag
     else:
         read_at, read_bytes, etag = before.read_at, before.read_bytes, before.etag
@@ -151,7 +151,7 @@ def _row(verification: Verification, before: KnownCopy | None) -> dict[str, obje
     }
 
 
-def _tell(
+def _append_change(
     connection: Connection, verification: Verification, before: KnownCopy | None, restored_from: str | None
 ) -> None:
     was = CopyState.INTACT if before is None else before.state
@@ -188,7 +188,7 @@ def _append(connection: Connection, kind: str, copy: ExpectedCopy, **detail: str
 
 
 def _mark_copy(connection: Connection, verification: Verification) -> None:
-    """Let the row of a copy in a store say the same."""
+    """Update the row of a copy in a store to the same state."""
     lost = verification.state.is_lost
     if verification.copy.kind is not CopyKind.RELEASE or not (verification.read or lost):
         return
@@ -242,9 +242,9 @@ def _in_stores(connection: Connection) -> Iterator[ExpectedCopy]:
 
 
 def _latest(connection: Connection) -> Iterator[ExpectedCopy]:
-    """What the last switch put at `/processed/` addresses, in each store that holds anything of the dataset.
+    """Yield the files of the last switch at `/processed/` addresses, in each store that holds the dataset.
 
-    The index of data in parts is no artifact of the release, and is compared at each switch instead.
+    The index of partitioned data is not an artifact of the release; each switch compares it instead.
     """
     latest, release, artifact, copy = schema.latest, schema.release, schema.artifact, schema.copy
     held = (
@@ -262,7 +262,7 @@ def _latest(connection: Connection) -> Iterator[ExpectedCopy]:
         .join(artifact, and_(artifact.c.release_id == release.c.id, artifact.c.sha256 == latest.c.sha256))
         .order_by(latest.c.address, artifact.c.name)
     )
-    # Two artifacts of a release may have the same bytes, such as two parts without rows.
+    # Two artifacts of a release may have the same bytes, for example two parts without rows.
     for row in {row["address"]: row for row in connection.execute(query).mappings()}.values():
         for store in stores.get(row["dataset"], ()):
             yield ExpectedCopy(
@@ -275,7 +275,7 @@ def _natives(connection: Connection, primary: str) -> Iterator[ExpectedCopy]:
     table = schema.native_file
     seen: set[str] = set()
     for row in connection.execute(select(table).order_by(table.c.id)).mappings():
-        # Several addresses of a source may have served the very same file.
+        # Several addresses of a source may serve the same file.
         if row["address"] not in seen:
             seen.add(row["address"])
             yield ExpectedCopy(

@@ -1,4 +1,4 @@
-"""Judgements on data: results of checks and their overrides, bound to the very bytes, and decisions of reviewers."""
+"""Judgements on data: results of checks and their overrides, bound to a checksum, and decisions of reviewers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Review:
 
 @dataclass(frozen=True)
 class Override:
-    """A person's word that a failed check on certain data is no obstacle: who, when and why."""
+    """A person's decision that a failed check on certain data does not stop a publication: who, when and why."""
 
     check: str
     who: str
@@ -75,7 +75,7 @@ class Judgements:
             )
 
     def checks(self, data_sha256: str) -> tuple[CheckResult, ...]:
-        """Return the verdicts on the data with that checksum, by name of the check."""
+        """Return the verdicts on the data with that checksum, sorted by check."""
         table = schema.check_result
         with reading(self._engine) as connection:
             rows = connection.execute(
@@ -86,7 +86,7 @@ class Judgements:
     def record_override(
         self, dataset: str, vintage: Vintage, data_sha256: str, check: str, *, who: str, reason: str
     ) -> None:
-        """Record that `check` may fail on the data with that checksum, replacing an earlier word on it."""
+        """Record that `check` may fail on the data with that checksum, replacing an earlier override."""
         table = schema.check_override
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.data_sha256 == data_sha256, table.c.check == check))
@@ -113,7 +113,7 @@ class Judgements:
             )
 
     def overrides(self, data_sha256: str) -> tuple[Override, ...]:
-        """Return the overrides for the data with that checksum, by name of the check."""
+        """Return the overrides for the data with that checksum, sorted by check."""
         table = schema.check_override
         with reading(self._engine) as connection:
             rows = connection.execute(

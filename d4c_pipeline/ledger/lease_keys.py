@@ -1,6 +1,6 @@
-"""The keys of leases: one per thing that a single process may work on, each made here and nowhere else.
+"""The keys of all leases: one key for each object that a single process may work on.
 
-Two names for one thing would let two processes work on it. How a lease is held belongs to `leases`.
+Two keys for one object would let two processes work on it. Holding a lease belongs to `leases`.
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 from d4c_pipeline.model.vintage import Vintage
 
 CATALOGUE = "catalogue"
-"""Of the catalogue of all datasets."""
+"""Key of the catalogue of all datasets."""
 
 RETENTION = "retention"
-"""Of pruning the mirrors."""
+"""Key of pushing to mirrors and pruning them."""
 
 FIXITY = "fixity"
-"""Of auditing and repairing copies."""
+"""Key of auditing and repairing copies."""
 
 EMBEDDED_SERVER = "embedded file server"
-"""Of the file server that a step starts for a deployment without a public address."""
+"""Key of the file server that a step starts for a deployment without a public address."""
 
 
 def of_vintage(dataset: str, vintage: Vintage | str) -> str:
-    """Return the key of a vintage of the dataset with that id: of its staging, its plan, its deposit, its copies."""
+    """Return the key of a vintage of a dataset id: its staging, plan, deposit and copies."""
     return f"{dataset}/{vintage}"
 
 
 def of_latest(dataset: str) -> str:
-    """Return the key of the `/processed/` addresses of the dataset with that id."""
+    """Return the key of the `/processed/` addresses of a dataset id."""
     return f"latest/{dataset}"

@@ -1,7 +1,7 @@
-"""Leases: one release is worked on by one process at a time.
+"""Leases: at most one process at a time works on a release.
 
-A lease is a row with a holder and a time of expiry, renewed while its holder lives. It ends by release, by expiry (by
-the database's clock), or at once when the holder was a process of this machine that is gone, so that a run after
+A lease is a row with a holder and an expiry time, which the holder renews. It ends by release, by expiry (by the
+database's clock), or at once if the holder was a process of this machine that has ended, so that a run after
 `kill -9` need not wait.
 """
 
@@ -32,18 +32,18 @@ _log = logging.getLogger(__name__)
 
 
 def _process_start(pid: int) -> str | None:
-    """When a process of this machine started (clock ticks since boot), None when it is gone or can't be told."""
+    """Return the start of a process of this machine (clock ticks since boot); None if it ended or is unreadable."""
     try:
-        # Fields 3 (state) and 22; the command in parentheses before them may hold spaces.
+        # Fields 3 (state) and 22; the command in parentheses before them may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        # A zombie is dead: in a container whose first process never reaps, it stays one for ever.
+        # A zombie has ended: in a container whose first process does not reap, it is never removed.
         return None if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return None
 
 
 def _this_machine() -> str:
-    """The host and the process namespace: containers may share a host's name, but then not its process ids."""
+    """Return host and process namespace: containers that share a host name do not share its process ids."""
     try:
         return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
@@ -52,7 +52,7 @@ def _this_machine() -> str:
 
 @cache
 def _this_start() -> str:
-    """The start of this machine, the same for all its containers; empty where nothing tells it."""
+    """Return the id of this machine's boot, which all its containers share; empty where the kernel has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().partition("-")[0]
     except OSError:
@@ -60,15 +60,15 @@ def _this_start() -> str:
 
 
 def this_process() -> str:
-    """Name this process so that any other can tell when it is gone; a new name at every call."""
+    """Return a name of this process from which other processes detect its end; each call returns a new name."""
     pid = os.getpid()
     return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}.{_this_start()}"
 
 
 def is_gone(process: str, *, one_machine: bool = False) -> bool:
-    """Say whether a process that `this_process` named is known to have ended; of other machines nothing is known.
+    """Return whether a process named by `this_process` has ended; False for a process of another machine.
 
-    `one_machine`: all that use the ledger are of this machine, so that whatever ran before its last start is gone.
+    `one_machine`: every user of the ledger is on this machine, so each process from before its last boot has ended.
     """
     parts = process.split("|")
     if one_machine and _this_start() and process.rpartition(".")[2] != _this_start():
@@ -79,13 +79,16 @@ def is_gone(process: str, *, one_machine: bool = False) -> bool:
 
 
 class Lease:
-    """A lease that is held. `renew` extends it and raises BusyError when somebody else has it by now."""
+    """A lease that this process holds."""
 
     def __init__(self, engine: Engine, key: str, holder: str, ttl: float) -> None:
         self._engine, self._key, self._holder, self._ttl = engine, key, holder, ttl
 
     def renew(self) -> None:
-        """Extend the lease; call it before a step that can't be undone."""
+        """Extend the lease. Call it before a step that can't be undone.
+
+        Raises BusyError if another process holds the lease.
+        """
         with self._engine.begin() as connection:
             renewed = connection.execute(
                 update(schema.lease)
@@ -93,20 +96,20 @@ class Lease:
                 .values(expires_at=database_now(connection) + timedelta(seconds=self._ttl))
             ).rowcount
         if not renewed:
-            raise BusyError(f"The lease on {self._key} went to another process", "Run again when that one is done")
+            raise BusyError(f"The lease on {self._key} went to another process", "Run again when that process is done")
 
 
 class Leases:
-    """Taking leases."""
+    """Leases in the ledger."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @contextmanager
     def hold(self, key: str, *, wait: float = 60.0, ttl: float = _TTL_SECONDS) -> Generator[Lease]:
-        """Hold the lease `key`, waiting up to `wait` seconds for whoever has it.
+        """Hold the lease `key`, after waiting up to `wait` seconds for its holder.
 
-        Raises BusyError when it is still taken then.
+        Raises BusyError if another process still holds it then.
         """
         holder = this_process()
         deadline = time.monotonic() + wait
@@ -124,9 +127,9 @@ class Leases:
                     lease.renew()
                     pause = ttl / 3
                 except BusyError:
-                    return  # whoever works under it learns of it at its own `renew`
+                    return  # the work under the lease detects it at its own `renew`
                 except (D4CError, SQLAlchemyError) as error:
-                    # A lock or a server that restarts passes, and there are two thirds of the time left for it.
+                    # A lock or a restart of the server passes, and two thirds of the time are left.
                     _log.warning("The lease on %s could not be renewed yet: %s", key, error)
                     pause = ttl / 20
 
@@ -147,8 +150,8 @@ class Leases:
                     delete(schema.lease).where(schema.lease.c.key == key, schema.lease.c.holder == holder)
                 )
         except (D4CError, SQLAlchemyError) as error:
-            # What was done under it is done, or has an error of its own; the lease ends by its expiry.
-            _log.warning("The lease on %s could not be given back and expires by itself: %s", key, error)
+            # The work under the lease is done or has raised its own error; the lease expires.
+            _log.warning("The lease on %s could not be released and expires by itself: %s", key, error)
 
     def _try_take(self, key: str, holder: str, ttl: float) -> bool:
         with self._engine.begin() as connection:

@@ -21,7 +21,7 @@ from d4c_pipeline.ledger.torrents import Torrents
 
 
 class Ledger:
-    """What the platform remembers. Every method is its own transaction; safe to share between threads."""
+    """The ledger. Every method is a transaction of its own; threads may share the object."""
 
     def __init__(self, url: str) -> None:
         """Open the ledger at an SQLAlchemy URL, creating or upgrading its schema (errors: see `open_engine`)."""

@@ -1,4 +1,4 @@
-"""Native files as they were fetched and retained, and which of them stand for a vintage now."""
+"""Retained native files, and the newest delivery of each vintage."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Natives:
         self._engine = engine
 
     def record(self, dataset: str, vintage: Vintage, files: Sequence[NativeFile], licence: str) -> None:
-        """Record that `files` (retained, with their address) are what the source serves for `vintage` now.
+        """Record `files` (retained, with their addresses) as the newest delivery of `vintage`.
 
-        Together they are one delivery: all of them, and no other, carry its number, one higher than the last. Which
-        delivery is the newest is told by the number alone: clocks are set back, and two machines differ.
+        A delivery has a number, one higher than the last. The number alone orders deliveries, because clocks are set
+        back and differ between machines.
         """
         table = schema.native_file
         moment = now()
@@ -68,31 +68,28 @@ class Natives:
                         size=file.size,
                     )
 
-    def describe(self, dataset: str, vintage: Vintage, said: Described) -> None:
-        """Record what the source says of a vintage; what it said before is forgotten."""
-        row = {"dataset": dataset, "vintage": str(vintage), "said": asdict(said), "said_at": now()}
+    def describe(self, dataset: str, vintage: Vintage, described: Described) -> None:
+        """Record the source's description of a vintage, replacing the previous one."""
+        row = {"dataset": dataset, "vintage": str(vintage), "said": asdict(described), "said_at": now()}
         with self._engine.begin() as connection:
             upsert(connection, schema.source_description, [row])
 
     def description(self, dataset: str, vintage: Vintage) -> Described | None:
-        """Return what the source said of a vintage when it was fetched last, None when it said nothing."""
+        """Return the source's description at the last fetch of a vintage, None if it had none."""
         table = schema.source_description
         with reading(self._engine) as connection:
-            said = connection.execute(
+            found = connection.execute(
                 select(table.c.said).where(table.c.dataset == dataset, table.c.vintage == str(vintage))
             ).scalar()
-        if said is None:
+        if found is None:
             return None
-        title, description, keywords = said["title"], said["description"], said["keywords"]
+        title, description, keywords = found["title"], found["description"], found["keywords"]
         return Described(
             (title[0], title[1]), (description[0], description[1]), (tuple(keywords[0]), tuple(keywords[1]))
         )
 
     def current(self, dataset: str, vintage: Vintage, urls: Sequence[str] | None = None) -> tuple[NativeFile, ...]:
-        """Return per address of `urls` the file that was seen last, in their order; of None the last delivery.
-
-        A delivery is sorted by address.
-        """
+        """Return the newest file of each address in `urls`, in their order; by default the last delivery by address."""
         table = schema.native_file
         with reading(self._engine) as connection:
             rows = connection.execute(
@@ -109,14 +106,14 @@ class Natives:
         return tuple(NativeFile(**{key: newest[url][key] for key in NativeFile.__dataclass_fields__}) for url in wanted)
 
     def vintages(self, dataset: str) -> tuple[Vintage, ...]:
-        """Return the vintages of a dataset of which native files are retained, oldest first."""
+        """Return the vintages of a dataset with retained native files, oldest first."""
         table = schema.native_file
         with reading(self._engine) as connection:
             found = connection.execute(select(table.c.vintage).where(table.c.dataset == dataset).distinct()).scalars()
             return tuple(sorted(Vintage.parse(text) for text in found))
 
     def record_same(self, dataset: str, vintage: Vintage, same_as: Vintage) -> None:
-        """Record that the source serves for `vintage` what `same_as` holds: it is no vintage of its own."""
+        """Record that the source serves the content of the vintage `same_as` for `vintage`."""
         row = {"dataset": dataset, "vintage": str(vintage), "same_as": str(same_as), "noted_at": now()}
         with self._engine.begin() as connection:
             upsert(connection, schema.same_vintage, [row])
@@ -125,13 +122,13 @@ class Natives:
             )
 
     def record_own(self, dataset: str, vintage: Vintage) -> None:
-        """Record that `vintage` has content of its own, whatever was recorded before."""
+        """Record that `vintage` has its own content, which undoes `record_same`."""
         table = schema.same_vintage
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.dataset == dataset, table.c.vintage == str(vintage)))
 
     def held_by(self, dataset: str, vintage: Vintage) -> Vintage:
-        """Return the vintage that holds what the source served for `vintage`: by default that one itself."""
+        """Return the vintage that holds the content of `vintage`: `same_as` of `record_same`, by default `vintage`."""
         table = schema.same_vintage
         with reading(self._engine) as connection:
             found = connection.execute(

@@ -1,7 +1,7 @@
-"""What is noticed at the sources: fingerprints of partitions, listings, and the members of families.
+"""Observations of sources: fingerprints of partitions, listings, and the members of families.
 
-A partition is a vintage of a dataset or a member of a family, its subject the id of that dataset or family. Deciding
-what to do about a change belongs to the chain and to Dagster's automation.
+A partition is a vintage of a dataset or a member of a family; its subject is the id of the dataset or family. Acting on
+a change belongs to the chain and to Dagster's automation.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from d4c_pipeline.ledger.events import append, now
 
 @dataclass(frozen=True)
 class Observation:
-    """The fingerprints of one partition: `seen` last, `retained` by the last fetch, `settled` when all was published.
+    """The fingerprints of a partition: `seen` last, `retained` by the last fetch, `settled` by the last publication.
 
-    `changed_at` is when the source was first seen to say what it says now.
+    `changed_at`: the time at which `seen` last changed.
     """
 
     partition: str
@@ -35,7 +35,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Listing:
-    """The partitions that a source listed when it was last believed."""
+    """The partitions in the last accepted listing of a source."""
 
     entries: tuple[str, ...]
     listed_at: datetime
@@ -48,14 +48,14 @@ class Observations:
         self._engine = engine
 
     def of(self, subject: str) -> dict[str, Observation]:
-        """Return what is known of the partitions of a dataset or family."""
+        """Return the observations of the partitions of a dataset or family."""
         table = schema.observation
         with reading(self._engine) as connection:
             rows = connection.execute(select(table).where(table.c.subject == subject).order_by(table.c.partition))
             return {row.partition: _observation(row) for row in rows}
 
     def get(self, subject: str, partition: str) -> Observation | None:
-        """Return what is known of one partition."""
+        """Return the observation of a partition."""
         table = schema.observation
         with reading(self._engine) as connection:
             row = connection.execute(
@@ -64,9 +64,9 @@ class Observations:
         return None if row is None else _observation(row)
 
     def due(self, subject: str, *, fetched_before: bool = False) -> dict[str, Observation]:
-        """Return the partitions whose source says something else than what was published of them, or was never used.
+        """Return the partitions whose source differs from their last publication, or that were not published yet.
 
-        `fetched_before`: only those of which something was retained; of a family these may be few of very many.
+        `fetched_before`: only partitions with retained files, which may be few of a family's thousands.
         """
         table = schema.observation
         wanted = [table.c.retained.is_not(None)] if fetched_before else []
@@ -84,7 +84,7 @@ class Observations:
             return {row.partition: _observation(row) for row in rows}
 
     def record_seen(self, subject: str, fingerprints: Mapping[str, str]) -> frozenset[str]:
-        """Record what a source says now of several partitions; return those of which it said something else before."""
+        """Record the present fingerprints of partitions; return the partitions whose fingerprint changed."""
         table = schema.observation
         moment = now()
         with self._engine.begin() as connection:
@@ -111,9 +111,9 @@ class Observations:
         return frozenset(changed)
 
     def record_retained(self, subject: str, partition: str, fingerprint: str, before: str | None) -> None:
-        """Record that 'raw' fetched what the source called `fingerprint`; `before` is what was `seen` when it began.
+        """Record that 'raw' fetched the state `fingerprint`; `before` is the value of `seen` when it began.
 
-        What a sensor saw meanwhile is newer and stays.
+        A value that a sensor recorded meanwhile is newer and stays.
         """
         table = schema.observation
         here = (table.c.subject == subject) & (table.c.partition == partition)
@@ -128,7 +128,7 @@ class Observations:
                 )
 
     def record_settled(self, subject: str, partition: str) -> None:
-        """Record that the chain went all the way with what 'raw' fetched last."""
+        """Record that the chain completed with the files that 'raw' fetched last."""
         table = schema.observation
         with self._engine.begin() as connection:
             connection.execute(
@@ -145,14 +145,14 @@ class Listings:
         self._engine = engine
 
     def of(self, subject: str) -> Listing | None:
-        """Return the listing that was last believed."""
+        """Return the last accepted listing."""
         table = schema.listing
         with reading(self._engine) as connection:
             row = connection.execute(select(table).where(table.c.subject == subject)).first()
         return None if row is None else Listing(tuple(row.entries), row.listed_at)
 
     def record(self, subject: str, entries: Iterable[str]) -> None:
-        """Record a listing that is believed."""
+        """Record an accepted listing."""
         table = schema.listing
         found = list(entries)
         with self._engine.begin() as connection:
@@ -171,13 +171,13 @@ class Listings:
 
 
 class Members:
-    """The members of families in the ledger, with what their source says of each."""
+    """The members of families in the ledger, with the source's facts about each."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def of(self, family: str, key: str) -> Mapping[str, Any] | None:
-        """Return what is known of a member."""
+        """Return the facts about a member."""
         table = schema.member
         with reading(self._engine) as connection:
             return connection.execute(
@@ -185,7 +185,7 @@ class Members:
             ).scalar()
 
     def keys(self, family: str) -> tuple[str, ...]:
-        """Return the keys of all members that were ever listed."""
+        """Return the keys of all members that the source has listed."""
         table = schema.member
         with reading(self._engine) as connection:
             return tuple(
@@ -193,13 +193,13 @@ class Members:
             )
 
     def record(self, family: str, members: Mapping[str, Mapping[str, Any]]) -> None:
-        """Record what the source says of members; others stay as they are."""
+        """Record the source's facts about members; other members stay unchanged."""
         table = schema.member
         moment = now()
         with self._engine.begin() as connection:
             rows = connection.execute(select(table.c.key, table.c.facts).where(table.c.family == family))
             known = {row.key: row.facts for row in rows}
-            # Thousands are listed each day and few differ.
+            # The source lists thousands each day, of which few differ.
             upsert(
                 connection,
                 table,

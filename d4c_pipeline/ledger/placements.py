@@ -1,6 +1,6 @@
-"""What this home put where: written down before a file goes to a store, so that only its own bytes ever give way.
+"""Placements: the bytes that this home put at an address of a store, recorded before the file is written.
 
-Which bytes may be replaced or deleted is decided by `workspace.placing`; what a store holds intact is told by `copy`.
+`workspace.placing` replaces and deletes only recorded bytes. The table `copy` records the intact copies.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from d4c_pipeline.model.vintage import Vintage
 
 @dataclass(frozen=True)
 class Placement:
-    """Bytes that were about to be put at an address of a store. `size` in bytes, `sha256` in hexadecimal.
+    """Bytes that this home put, or was about to put, at an address of a store. `size` in bytes, `sha256` in hex.
 
-    `etag`: the store's tag of them once they lay there, None while that is not known. `unpublished`: they belong to a
-    release that is planned or abandoned.
+    `etag`: the store's tag of these bytes, None until it is known. `unpublished`: the release is planned or abandoned.
     """
 
     store: str
@@ -40,7 +39,7 @@ class Placements:
         self._engine = engine
 
     def intend(self, store: str, address: str, *, sha256: str, size: int, release: LivingRelease | None = None) -> None:
-        """Record, before it is done, that bytes are put at an address for a release (None: for the catalogue)."""
+        """Record the bytes of a release (None: of the catalogue) before they are written to an address."""
         row = {
             "store": store,
             "address": address,
@@ -54,7 +53,7 @@ class Placements:
             upsert(connection, schema.placement, [row])
 
     def settle(self, store: str, address: str, *, sha256: str, etag: str | None) -> None:
-        """Record that these bytes lie at an address now, with the store's tag, and that no earlier ones do."""
+        """Record that an address holds these bytes, with the store's tag, and forget earlier bytes there."""
         table = schema.placement
         here = (table.c.store == store) & (table.c.address == address)
         with self._engine.begin() as connection:
@@ -62,21 +61,21 @@ class Placements:
             connection.execute(update(table).where(here).values(etag=etag))
 
     def forget(self, store: str, address: str) -> None:
-        """Strike an address of a store: nothing of ours lies there."""
+        """Forget an address of a store that holds no bytes of this home."""
         table = schema.placement
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.store == store, table.c.address == address))
 
     def at(self, store: str, address: str) -> tuple[Placement, ...]:
-        """Return what was put, or was about to be put, at an address of a store."""
+        """Return the placements at an address of a store."""
         return self._find(store=store, address=address)
 
     def of(self, release: Release) -> tuple[Placement, ...]:
-        """Return what was put for a release, by address and store."""
+        """Return the placements of a release, by address and store."""
         return self._find(release_id=release.id)
 
     def abandoned(self, dataset: str, vintage: Vintage) -> tuple[Placement, ...]:
-        """Return what abandoned plans of a vintage put at hidden addresses, such as in a mirror that was down then."""
+        """Return the placements of abandoned plans at hidden addresses, such as in a mirror that was unreachable."""
         release = schema.release
         return self._found(
             release.c.dataset == dataset,

@@ -1,6 +1,6 @@
-"""Copies that retention took from a store: given up first, so that nothing names them any more, then deleted.
+"""Copies that retention pruned: recorded as given up first, so that nothing links to them, then deleted.
 
-Which ones belongs to `upkeep.retention`; copies that stores hold are in `publications`.
+Choosing them belongs to `upkeep.retention`; the copies that stores hold belong to `publications`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PUSHED, _FOLLOWED = "mirrors pushed to", "mirrors followed by catalogue"
 
 
 class Pruning:
-    """Pruned copies in the ledger. A copy is a row of `copy` or of `pruned_copy`, never of both."""
+    """Pruned copies in the ledger. A copy is a row of `copy` or of `pruned_copy`, not of both."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,7 +30,7 @@ class Pruning:
             rows = connection.execute(select(*(copy.c[name] for name in shared)).where(*here)).mappings().all()
             moment = now()
             for row in rows:
-                # The row of an earlier pruning, if a step put the file back since.
+                # Replaces the row of an earlier pruning, if a step put the file back since.
                 connection.execute(
                     delete(pruned).where(
                         pruned.c.release_id == release.id,
@@ -51,18 +51,18 @@ class Pruning:
                     artifacts=sorted(row["artifact"] for row in rows),
                 )
 
-    def record_deleted(self, release: PublishedRelease, one: PrunedCopy) -> None:
-        """Record that a copy that was given up is gone."""
+    def record_deleted(self, release: PublishedRelease, copy: PrunedCopy) -> None:
+        """Record the deletion of a copy that was given up."""
         table = schema.pruned_copy
         with self._engine.begin() as connection:
             connection.execute(
                 update(table)
-                .where(table.c.release_id == release.id, table.c.artifact == one.artifact, table.c.store == one.store)
+                .where(table.c.release_id == release.id, table.c.artifact == copy.artifact, table.c.store == copy.store)
                 .values(deleted_at=now())
             )
 
     def want_again(self, release: PublishedRelease, store: str) -> None:
-        """Record that a store is to hold a release again, which retention took from it; a no-op when it did not."""
+        """Record that a store retains a pruned release again; a no-op if no copy of it was pruned there."""
         table = schema.pruned_copy
         with self._engine.begin() as connection:
             gone = connection.execute(
@@ -79,15 +79,15 @@ class Pruning:
                 )
 
     def record_push(self) -> None:
-        """Record that a mirror is about to get releases, which torrents and catalogue do not name there yet."""
+        """Record that releases are about to be pushed to mirrors, which torrents and catalogue do not list yet."""
         self._append(_PUSHED)
 
     def record_followed(self) -> None:
-        """Record that torrents and catalogue name what the mirrors hold."""
+        """Record that torrents and catalogue list the copies in the mirrors."""
         self._append(_FOLLOWED)
 
     def to_follow(self) -> bool:
-        """Whether a push was recorded that torrents and catalogue have not followed: the run that made it died."""
+        """Return whether torrents and catalogue do not list a recorded push yet, because its run was killed."""
         events = schema.event
         newest = select(events.c.kind).where(events.c.kind.in_((_PUSHED, _FOLLOWED))).order_by(events.c.id.desc())
         with reading(self._engine) as connection:
@@ -98,7 +98,7 @@ class Pruning:
             append(connection, kind)
 
     def of(self, release: Release) -> tuple[PrunedCopy, ...]:
-        """Return what retention took of a release, by artifact and store."""
+        """Return the pruned copies of a release, by artifact and store."""
         table = schema.pruned_copy
         with reading(self._engine) as connection:
             rows = connection.execute(

@@ -1,4 +1,4 @@
-"""What publication leaves behind per release: deposit, copies, torrent, catalogue item and the latest switch."""
+"""The records of a release's publication: deposit, copies, torrents, catalogue item and the latest switch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from d4c_pipeline.model.vintage import Vintage
 
 
 class DepositFacts(TypedDict, total=False):
-    """The columns of a deposit that an archive decides; a key that is absent leaves its column as it is."""
+    """The columns of a deposit that an archive decides; an absent key leaves its column unchanged."""
 
     record_id: str | None
     concept_id: str | None
@@ -43,7 +43,7 @@ class Deposits:
         self._engine = engine
 
     def open(self, release: LivingRelease, archive: str, *, test: bool) -> Deposit:
-        """Return the deposit of a release, planned when there is none yet."""
+        """Return the deposit of a release; a new deposit is `planned`."""
         table = schema.deposit
         with self._engine.begin() as connection:
             known = connection.execute(select(table.c.state).where(table.c.release_id == release.id)).first()
@@ -69,9 +69,9 @@ class Deposits:
         return self._written(release)
 
     def advance(self, release: LivingRelease, state: DepositState, **facts: Unpack[DepositFacts]) -> Deposit:
-        """Move a deposit to `state` and record the facts that are known by now.
+        """Move a deposit to `state` and record the given facts.
 
-        Raises IntegrityError for a step back from `published`, which nothing undoes.
+        Raises IntegrityError for a move away from `published`.
         """
         table = schema.deposit
         with self._engine.begin() as connection:
@@ -110,19 +110,19 @@ class Deposits:
             )
 
     def described(self, release: Release) -> dict[str, Any] | None:
-        """Return what is noted of the metadata that were sent last for a release."""
+        """Return the record of the metadata that were sent last for a release."""
         table = schema.deposit
         with self._engine.begin() as connection:
             return connection.execute(select(table.c.described).where(table.c.release_id == release.id)).scalar()
 
     def describe(self, release: PlannedRelease, described: Mapping[str, Any]) -> None:
-        """Note what is sent, or was sent, as the metadata of a release."""
+        """Record the metadata that are sent, or were sent, for a release."""
         table = schema.deposit
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.release_id == release.id).values(described=dict(described)))
 
     def note_edits(self, release: PlannedRelease, fields: Iterable[str]) -> None:
-        """Tell in the event log that what people changed at the archive was kept."""
+        """Append an event: fields that people edited at the archive were kept."""
         with self._engine.begin() as connection:
             append(
                 connection,
@@ -134,7 +134,7 @@ class Deposits:
             )
 
     def record_registration(self, release: PublishedRelease, *, registered: bool) -> None:
-        """Record that the DOI of a published release was looked up, and whether its agency knows it."""
+        """Record a lookup of a published release's DOI, and whether the DOI is registered."""
         table = schema.deposit
         with self._engine.begin() as connection:
             moment = now()
@@ -179,7 +179,7 @@ class Copies:
     def record(
         self, release: LivingRelease, artifact: str, store: str, *, address: str, size: int, sha256: str, intact: bool
     ) -> None:
-        """Record a copy with the result of the verification that was just made."""
+        """Record a copy with the result of its verification."""
         table = schema.copy
         with self._engine.begin() as connection:
             connection.execute(
@@ -201,7 +201,7 @@ class Copies:
             )
 
     def forget_hidden(self, release: PlannedRelease) -> None:
-        """Strike the copies that still lie at hidden addresses: they may be named nowhere once a release is public."""
+        """Forget the copies at hidden addresses, which nothing may list once a release is public."""
         table = schema.copy
         hidden = table.c.address.startswith(HIDDEN, autoescape=True)
         with self._engine.begin() as connection:
@@ -218,13 +218,13 @@ class Copies:
 
 
 class Publications:
-    """Torrents, catalogue items and what `/processed/` serves."""
+    """Torrents, catalogue items and the releases at `/processed/` addresses."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def record_torrents(self, release: LivingRelease, torrents: Mapping[str, Torrent]) -> None:
-        """Record the torrents of a release by the names of their data artifacts, replacing all that stood there."""
+        """Record the torrents of a release by the names of their data artifacts, replacing earlier ones."""
         table = schema.torrent
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.release_id == release.id))
@@ -233,7 +233,7 @@ class Publications:
                 connection.execute(insert(table).values(release_id=release.id, artifact=artifact, **values))
 
     def torrents(self, release: Release) -> dict[str, Torrent]:
-        """Return the torrents of a release by the names of their data artifacts, sorted; none before they are made."""
+        """Return the torrents of a release by the names of their data artifacts, sorted; empty before `torrent` ran."""
         table = schema.torrent
         with reading(self._engine) as connection:
             rows = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().all()
@@ -254,9 +254,9 @@ class Publications:
         return None if row is None else row["item"]
 
     def claim_latest(self, release: PublishedRelease, addresses: Iterable[str]) -> None:
-        """Record the addresses at which files of `release` are about to be put, and which nothing was known of yet.
+        """Record the addresses at which files of `release` are about to be put, unless they are recorded already.
 
-        Whatever dies from here on, what it leaves at them is found again and removed once it is no longer wanted.
+        A later switch finds and removes the files of a killed switch at these addresses.
         """
         table = schema.latest
         with self._engine.begin() as connection:
@@ -267,7 +267,7 @@ class Publications:
                 )
 
     def switch_latest(self, release: PublishedRelease, serving: Mapping[str, str], stale: Iterable[str]) -> None:
-        """Record that the addresses `serving` (address -> sha256) serve `release` from now on, and `stale` nothing."""
+        """Record that the addresses `serving` (address -> sha256) serve `release` now, and `stale` serve nothing."""
         table = schema.latest
         with self._engine.begin() as connection:
             gone = set(stale)
@@ -297,28 +297,28 @@ class Publications:
             )
 
     def latest(self) -> dict[str, int]:
-        """Return which release each `/processed/` address serves."""
+        """Return the id of the release that each `/processed/` address serves."""
         table = schema.latest
         with reading(self._engine) as connection:
             rows = connection.execute(select(table.c.address, table.c.release_id).where(table.c.sha256 != ""))
             return {row.address: row.release_id for row in rows}
 
     def latest_digests(self, dataset: str) -> frozenset[str]:
-        """Return the sha256 of everything that `/processed/` is known to serve of a dataset."""
+        """Return the sha256 of every recorded file of a dataset at `/processed/` addresses."""
         table = schema.latest
         query = select(table.c.sha256).join(schema.release).where(schema.release.c.dataset == dataset)
         with reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars()) - {""}
 
     def latest_owners(self, stem: str) -> frozenset[str]:
-        """Return the ids of the datasets whose files have, or may have, `/processed/` addresses that begin so."""
+        """Return the ids of the datasets with recorded `/processed/` addresses that begin with `stem`."""
         table = schema.latest
         query = select(schema.release.c.dataset).join(table).where(table.c.address.startswith(stem, autoescape=True))
         with reading(self._engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
     def latest_addresses(self, dataset: str, vintage: Vintage | None) -> frozenset[str]:
-        """Return all `/processed/` addresses that releases of a dataset, or of one vintage of it, have or may have."""
+        """Return all recorded `/processed/` addresses of a dataset, or of a vintage of it."""
         table = schema.latest
         query = select(table.c.address).join(schema.release).where(schema.release.c.dataset == dataset)
         if vintage is not None:

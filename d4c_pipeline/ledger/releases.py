@@ -1,4 +1,4 @@
-"""Releases and their artifacts: planned, published or abandoned, and which of them is the newest."""
+"""Releases and their artifacts: planned, published or abandoned."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from d4c_pipeline.model.release import (
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
-_TOKEN_BYTES = 16  # 128 bits: whoever guesses a thousand million times a second needs longer than the world is old
+_TOKEN_BYTES = 16  # 128 bits can't be guessed
 
 
 class Releases:
@@ -88,7 +88,7 @@ class Releases:
         except ConstraintViolated as error:
             raise BusyError(
                 f"Another process planned a release of {dataset} {vintage} meanwhile",
-                "Run again: it goes on from there",
+                "Run again: the run continues from there",
             ) from error
 
     def adopt(
@@ -104,9 +104,9 @@ class Releases:
         artifacts: Iterable[Artifact],
         planned_at: datetime,
     ) -> PublishedRelease:
-        """Record a release that an archive has published and this ledger did not know; one that it knows is returned.
+        """Record a release that an archive has published, or return it if the ledger has it already.
 
-        Raises BusyError when the version is taken by another release.
+        Raises BusyError if another release has the version.
         """
         known = next((release for release in self.published(dataset, vintage) if release.key == key), None)
         if known is not None:
@@ -218,12 +218,12 @@ class Releases:
             )
 
     def get(self, release_id: int) -> Release:
-        """Return a release by the ledger's id. Raises UnknownNameError when there is none."""
+        """Return a release by the ledger's id. Raises UnknownNameError for an unknown id."""
         with reading(self._engine) as connection:
             return _read_row(connection, release_id)
 
     def identified(self, identifier: str) -> Release:
-        """Return the newest release that carries our identifier. Raises UnknownNameError when there is none."""
+        """Return the newest release with an `identifier`. Raises UnknownNameError for an unknown identifier."""
         key = identifier.rpartition(":")[2]
         with reading(self._engine) as connection:
             return _read_one(

@@ -1,4 +1,4 @@
-"""The tables of the ledger, in SQLAlchemy Core. A change here wants a migration beside it (a test compares the two)."""
+"""The tables of the ledger, in SQLAlchemy Core. A change here needs a migration (a test compares the two)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from sqlalchemy import (
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC: refuses naive values going in, gives aware ones coming out (SQLite keeps no time zone)."""
+    """A time in UTC: naive values are refused, results are aware (SQLite keeps no time zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into UTC. Raises ValueError for a naive one."""
+        """Convert an aware time to UTC. Raises ValueError for a naive time."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -39,7 +39,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give the moment back as aware UTC."""
+        """Return the stored time as aware UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -70,7 +70,7 @@ dataset = Table(
     "dataset",
     metadata,
     Column("id", String(120), primary_key=True),
-    # As declared when a release was last planned: the catalogue outlives the YAML.
+    # The declaration at the time of the last plan: the catalogue outlives the YAML.
     Column("declared", JSON, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
@@ -92,12 +92,12 @@ native_file = Table(
     Column("address", Text, nullable=False),
     Column("fetched_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
-    # The number of the vintage's delivery that held it last; moments can't tell which is the newest.
+    # The number of the vintage's last delivery with this file; times can't order deliveries.
     Column("delivery", Integer, nullable=False, server_default=text("0")),
     Index("uq_native_file_content", "dataset", "vintage", "url", "sha256", unique=True),
 )
 
-# What the source itself said of a vintage when it was fetched last.
+# The source's own description of a vintage at the last fetch.
 source_description = Table(
     "source_description",
     metadata,
@@ -122,7 +122,7 @@ release = Table(
     Column("summary", JSON, nullable=False),
     Column("planned_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
-    # Of its hidden addresses (128 bits): nobody can guess where a release lies that is not public yet.
+    # Part of the hidden addresses (128 bits), so that nobody can guess where an unpublished release lies.
     Column("token", String(64)),
     # One living release per version; an abandoned plan leaves its version free.
     Index(
@@ -134,7 +134,7 @@ release = Table(
         sqlite_where=text("state <> 'abandoned'"),
         postgresql_where=text("state <> 'abandoned'"),
     ),
-    # At most one plan per vintage at a time: two workers can't plan two successors of the same release.
+    # At most one plan per vintage at a time: two workers can't plan two successors of a release.
     Index(
         "uq_release_plan",
         "dataset",
@@ -170,10 +170,10 @@ deposit = Table(
     Column("test", Boolean, nullable=False),
     Column("url", Text),
     Column("files", JSON, nullable=False),
-    # The metadata as they were sent last and as the archive kept them: what differs later, a person changed.
+    # The metadata as they were sent last and as the archive kept them: a person made any later difference.
     Column("described", JSON),
     Column("updated_at", UtcDateTime, nullable=False),
-    # Of the DOI: publication succeeds while the DOI agency is down, so it is asked later and apart.
+    # Registration of the DOI: an archive publishes while the DOI agency is down, so it is checked later.
     Column("registered_at", UtcDateTime),
     Column("registration_checked_at", UtcDateTime),
 )
@@ -191,7 +191,7 @@ copy = Table(
     Column("intact", Boolean, nullable=False),
 )
 
-# What retention took from a store: from the moment it is meant to go, the copy is no row of `copy` any more.
+# Pruned copies of a store; a copy that is about to be pruned has no row in `copy`.
 pruned_copy = Table(
     "pruned_copy",
     metadata,
@@ -202,11 +202,11 @@ pruned_copy = Table(
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("given_up_at", UtcDateTime, nullable=False),
-    # When the file was gone; empty from before it is deleted until it is.
+    # The time of deletion; empty until the file is deleted.
     Column("deleted_at", UtcDateTime),
 )
 
-# What this home put where, written before it is put: nothing else is ever replaced or deleted.
+# The bytes that this home put into stores, recorded before: only they are replaced or deleted.
 placement = Table(
     "placement",
     metadata,
@@ -214,7 +214,7 @@ placement = Table(
     Column("address", String(400), primary_key=True),
     Column("sha256", String(64), primary_key=True),
     Column("size", BigInteger, nullable=False),
-    # The store's tag of the bytes once they lay there: while it is the same, they need not be read.
+    # The store's tag of the stored bytes: while it is unchanged, they need not be read.
     Column("etag", Text),
     Column("release_id", Integer, ForeignKey("release.id"), index=True),
     Column("put_at", UtcDateTime, nullable=False),
@@ -233,7 +233,7 @@ fixity = Table(
     Column("detail", Text, nullable=False),
     Column("looked_at", UtcDateTime, nullable=False),
     Column("read_at", UtcDateTime),
-    # Of the last full reading: what counts against the day's budget.
+    # Bytes of the last full reading, which count against the day's budget.
     Column("read_bytes", BigInteger, nullable=False),
     Column("etag", Text),
     Column("quarantine", Text),
@@ -274,7 +274,7 @@ latest = Table(
     metadata,
     Column("address", String(400), primary_key=True),
     Column("release_id", Integer, ForeignKey("release.id"), nullable=False),
-    # Empty from before something is put there until all of the release is.
+    # Empty until all files of the release are at their addresses.
     Column("sha256", String(64), nullable=False),
     Column("switched_at", UtcDateTime, nullable=False),
 )
@@ -322,8 +322,8 @@ lease = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
-# What is known of a source's side of a partition (a vintage of a dataset, a member of a family), as fingerprints.
-# A vintage of which the source served what was retained of another one: it is no release of its own.
+# Fingerprints of the source of a partition (a vintage of a dataset, a member of a family).
+# A vintage whose source served the retained content of another vintage: it has no release.
 same_vintage = Table(
     "same_vintage",
     metadata,
@@ -338,7 +338,7 @@ observation = Table(
     metadata,
     Column("subject", String(120), primary_key=True),
     Column("partition", String(60), primary_key=True),
-    # What the source said last; what it said when 'raw' last fetched; the latter once the chain had gone through.
+    # The source's last state; its state at the last fetch of 'raw'; that state once the chain completed.
     Column("seen", String(64)),
     Column("retained", String(64)),
     Column("settled", String(64)),
@@ -350,7 +350,7 @@ listing = Table(
     "listing",
     metadata,
     Column("subject", String(120), primary_key=True),
-    # The partitions that the source listed last, when that was believed; what an empty or shrunken one is held against.
+    # The last accepted listing, which an empty or shrunken listing is compared with.
     Column("entries", JSON, nullable=False),
     Column("listed_at", UtcDateTime, nullable=False),
 )
@@ -364,7 +364,7 @@ member = Table(
     Column("listed_at", UtcDateTime, nullable=False),
 )
 
-# What failed last and has not been mended since; a success of the same step takes the row away.
+# Present failures; the next success of the step deletes the row.
 failure = Table(
     "failure",
     metadata,

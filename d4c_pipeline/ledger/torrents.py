@@ -1,6 +1,6 @@
-"""What the ledger knows of torrents: those of releases, and those of states of the catalogue.
+"""Reissued torrents of releases, and the snapshots of the catalogue with their torrents.
 
-Making them belongs to `torrents.torrent_files`, deciding on their web seeds to the chain.
+Making torrents belongs to `torrents.torrent_files`, choosing their web seeds to the chain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Torrents:
         self._engine = engine
 
     def reissue(self, release: PublishedRelease, artifact: str, torrent: Torrent) -> None:
-        """Record that the torrent of a data artifact was issued again: same info hash, other addresses."""
+        """Record the reissued torrent of a data artifact: the same info hash with other addresses."""
         table = schema.torrent
         mine = (table.c.release_id == release.id) & (table.c.artifact == artifact)
         with self._engine.begin() as connection:
@@ -43,10 +43,10 @@ class Torrents:
             )
 
     def record_snapshot(self, *, sha256: str, size: int, address: str, torrent: Torrent) -> None:
-        """Record a state of the catalogue as the newest one; the same state again is the newest again."""
+        """Record a snapshot of the catalogue as the newest; recording it again makes it the newest again."""
         table = schema.catalogue_snapshot
         with self._engine.begin() as connection:
-            # The newest of all by its moment too, whatever the clock says: what is not the newest is forgotten.
+            # Later than every other snapshot even if the clock was set back, because older snapshots are deleted.
             last = connection.execute(select(func.max(table.c.made_at))).scalar()
             moment = max(now(), last + timedelta(microseconds=1)) if last is not None else now()
             connection.execute(delete(table).where(table.c.sha256 == sha256))
@@ -57,7 +57,7 @@ class Torrents:
             )
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return the states of the catalogue that stores keep, the newest first."""
+        """Return the snapshots of the catalogue in the stores, newest first."""
         table = schema.catalogue_snapshot
         with reading(self._engine) as connection:
             rows = connection.execute(select(table).order_by(table.c.made_at.desc())).mappings().all()
@@ -67,7 +67,7 @@ class Torrents:
         )
 
     def forget_snapshot(self, snapshot: Snapshot) -> None:
-        """Strike a state of the catalogue whose files are gone."""
+        """Forget a snapshot whose files were deleted."""
         table = schema.catalogue_snapshot
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.sha256 == snapshot.sha256))

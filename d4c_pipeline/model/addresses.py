@@ -1,6 +1,6 @@
-"""Addresses in a store: relative, with forward slashes, the same in every store.
+"""Addresses in a store: relative, with forward slashes, and equal in every store.
 
-Reading and writing them belongs to `stores`.
+Reading and writing files belongs to `stores`.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ CATALOGUE_ROOT = "catalogue/catalog.json"
 FEED_RSS = "catalogue/torrents.rss"
 FEED_ATOM = "catalogue/torrents.atom"
 HIDDEN = "hidden/"
-"""Below it lie the releases that nobody approved yet; no server may show it, and no name in it can be guessed."""
+"""Prefix of unapproved releases. No server may list it, and nobody can guess a name below it."""
 
 
 def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
-    """Where a retained native file lies: content-addressed, so an identical re-fetch stores nothing new."""
+    """Return the content address of a retained native file, at which fetching equal bytes stores nothing new."""
     return f"raw/{dataset}/{vintage}/{sha256[:12]}/{file_name}"
 
 
 def release_address(dataset: str, vintage: Vintage, version: Version, file_name: str) -> str:
-    """Where an artifact of a release lies: immutable, what web seeds point at."""
+    """Return the immutable address of an artifact of a release, which web seeds point at."""
     return f"releases/{dataset}/{vintage}/v{version}/{file_name}"
 
 
 def hidden_address(token: str, file_name: str) -> str:
-    """Where an artifact lies until its release may be public. `token` is the plan's; errors and logs mask it."""
+    """Return the address of an artifact of an unapproved release. `token` is the plan's; errors and logs mask it."""
     return f"{HIDDEN}{token}/{file_name}"
 
 
 def is_hidden(address: str) -> bool:
-    """Whether what lies at `address` is not public yet."""
+    """Return whether `address` is a hidden address."""
     return address.startswith(HIDDEN)
 
 
 def latest_address(name: DatasetName, vintage: Vintage | None, suffix: str) -> str:
-    """Where strictly the latest version is served; `vintage` is None for a rolling series, `suffix` has its dot."""
+    """Return the address of the latest version; `vintage` is None for a rolling series, `suffix` includes the dot."""
     return f"processed/{latest_stem(name, vintage)}{suffix}"
 
 
 def latest_part_address(name: DatasetName, vintage: Vintage | None, part: str) -> str:
-    """Where a part of the latest version is served, if its data lies in several files."""
+    """Return the address of a part of the latest version, for partitioned data."""
     return latest_address(name, vintage, f"/{part}{SUFFIX}")
 
 
 def latest_index_address(name: DatasetName, vintage: Vintage | None) -> str:
-    """Where it is said which parts make up the latest version, and at which immutable addresses they lie."""
+    """Return the address of the index of the latest version's parts, with the immutable address of each."""
     return latest_address(name, vintage, f"/{MANIFEST_NAME}")
 
 
 def torrent_address(data_file: str) -> str:
-    """Where the torrent of a data artifact of that file name lies."""
+    """Return the address of the torrent of a data artifact."""
     return f"torrents/{data_file.removesuffix(SUFFIX)}.torrent"
 
 
 def snapshot_address(sha256: str) -> str:
-    """Where a state of the catalogue lies for as long as its torrent is seeded: content-addressed, immutable."""
+    """Return the immutable content address of a snapshot of the catalogue, which stays while its torrent is seeded."""
     return f"snapshots/catalogue-{sha256[:12]}{SUFFIX}"
 
 
 def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> str:
-    """Where the static catalogue keeps a release's item."""
+    """Return the address of a release's item in the static catalogue."""
     return f"catalogue/{dataset}/{vintage}/{version}.json"
 
 
 def catalogue_record_address(dataset: str, vintage: Vintage, version: Version, file_name: str) -> str:
-    """Where the static catalogue keeps a record of a release: beside its item, in a folder of the version's name."""
+    """Return the address of a record of a release in the static catalogue: in a folder named after the version."""
     return f"catalogue/{dataset}/{vintage}/{version}/{file_name}"

@@ -1,4 +1,4 @@
-"""The files that hold one table: one path, or several that are read as one. Whoever takes data takes either."""
+"""The files of a table: one path, or several paths that are read as one table."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ Files = Path | Sequence[Path]
 
 
 def listed(files: Files) -> tuple[Path, ...]:
-    """Return `files` one by one."""
+    """Return `files` as a tuple."""
     return (files,) if isinstance(files, Path) else tuple(files)

@@ -1,6 +1,6 @@
-"""What a source says of its own data, and a dataset whose description says it as well.
+"""The source's own description of its data, and its merge into a dataset's description.
 
-Asking the source belongs to `sources`, keeping the answer to the ledger; what operators declare stands in `dataset.py`.
+Fetching it belongs to `sources`, storing it to the ledger, the operator's description to `dataset.py`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.texts import clean
 
 _LONGEST = 4000
-"""Characters of a source's text that a record repeats; the whole of it is a native file."""
+"""Characters of a source's text that a record repeats; the complete text is a native file."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """What the source itself says a vintage is, in English and French, as plain text; empty where it says nothing."""
+    """The source's description of a vintage in English and French, as plain text; empty where it has none."""
 
     title: tuple[str, str]
     description: tuple[str, str]
@@ -37,7 +37,7 @@ class Described:
 def with_source_words(dataset: Dataset, described: Described | None) -> Dataset:
     """Return `dataset` with the source's title and text as a paragraph of its description, and with its keywords.
 
-    In each language what the source says in it; where it says nothing, nothing is added.
+    Each language gets the source's text in that language, if there is one.
     """
     if not described:
         return dataset
@@ -63,18 +63,18 @@ def with_source_words(dataset: Dataset, described: Described | None) -> Dataset:
 
 
 def _paragraph(lead: str, colon: str, title: str, text: str, known: str) -> str:
-    title, text = (" ".join(one.split()) for one in (title, text))
-    said = [one for one in (title, text) if one and one != known]
-    if not said:
+    title, text = (" ".join(words.split()) for words in (title, text))
+    sentences = [words for words in (title, text) if words and words != known]
+    if not sentences:
         return ""
-    whole = ". ".join(one.rstrip(".") for one in said)
-    shown = whole if len(whole) <= _LONGEST else whole[:_LONGEST].rpartition(" ")[0] + " …"
+    complete = ". ".join(words.rstrip(".") for words in sentences)
+    shown = complete if len(complete) <= _LONGEST else complete[:_LONGEST].rpartition(" ")[0] + " …"
     return f"{lead}{colon} {shown}{'' if shown.endswith('…') else '.'}"
 
 
 def _joined(own: tuple[str, ...], further: tuple[str, ...]) -> tuple[str, ...]:
-    """Both without repetitions, whatever their case; the dataset's own spelling stands."""
+    """Return all words without repetitions in any case; the dataset's own spelling wins."""
     found: dict[str, str] = {}
-    for one in (*own, *(" ".join(word.split()) for word in further)):
-        found.setdefault(one.casefold(), one)
-    return tuple(one for one in found.values() if one)
+    for keyword in (*own, *(" ".join(word.split()) for word in further)):
+        found.setdefault(keyword.casefold(), keyword)
+    return tuple(filter(None, found.values()))

@@ -1,6 +1,6 @@
-"""DGUIDs: Statistics Canada's dissemination geography unique identifiers, derived and judged by their form.
+"""DGUIDs: Statistics Canada's dissemination geography unique identifiers, checked by their form.
 
-Whether an identifier names a geography that exists needs a gazetteer and belongs to `processing`.
+Checking that a geography exists needs a gazetteer and belongs to `processing`.
 Source: https://www12.statcan.gc.ca/census-recensement/2021/ref/dict/az/definition-eng.cfm?ID=geo055
 """
 
@@ -27,7 +27,7 @@ _CODE_DIGITS = {
 
 
 def is_well_formed_dguid(text: str) -> bool:
-    """Say whether `text` has the form of a DGUID, with as many digits of code as its schema has."""
+    """Return whether `text` has the form of a DGUID, with the number of code digits of its schema."""
     if _SHORT_REGION.fullmatch(text):
         return True
     match = _FORM.fullmatch(text)

@@ -1,8 +1,8 @@
-"""The error tree: what a failure means for whoever has to act on it.
+"""The error tree: failures by their remedy.
 
-Every error that a person may see is one sentence of cause and one of remedy. The three branches say what helps:
-trying again (`TransientError`), changing something (`PermanentError`), or asking a person (`NeedsPersonError`).
-Mapping a protocol's status codes onto this tree belongs to the room that speaks the protocol.
+Every error that a person may see has a sentence of cause and a sentence of remedy. Each of the three branches has its
+own remedy: a retry (`TransientError`), a change (`PermanentError`), a decision of a person (`NeedsPersonError`).
+Mapping a protocol's status codes to this tree belongs to the room of the protocol.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _LONGEST = 10_000  # characters
 
 
 class D4CError(Exception):
-    """A failure that is explained: `cause` says what is wrong, `remedy` what to do about it.
+    """An explained failure: its `cause` and its `remedy`.
 
-    `rerun` names the step of the chain that has to run again after what the remedy says. How a step is run differs
-    between the UI and the command line, so each front door words that part (`worded`).
+    `rerun` is the step of the chain to run again after the remedy. The UI and the command line run a step in different
+    ways, so each of them words that part (`worded`).
     """
 
     def __init__(self, cause: str, remedy: str = "", *, rerun: str = "") -> None:
@@ -29,7 +29,7 @@ class D4CError(Exception):
         super().__init__(self.cause, self.remedy)
 
     def worded(self, instruction: str) -> str:
-        """Return the remedy with `instruction` for the step that has to run again, whose name replaces `{step}`."""
+        """Return the remedy with `instruction` for the step to run again, whose name replaces `{step}`."""
         then = instruction.format(step=self.rerun) if self.rerun else ""
         if self._advice and then:
             return f"{self._advice}, then {then}"
@@ -45,21 +45,21 @@ class D4CError(Exception):
 
 
 def _shortened(text: str) -> str:
-    # Foreign bytes may give a name of megabytes, which nobody reads and which takes a minute to search for secrets. A
-    # secret that the first cut goes through is behind the second.
+    # A name from foreign bytes may have megabytes, and searching it for secrets takes a minute. The second cut
+    # removes any secret that the first cut split.
     return sanitise(text) if len(text) <= _LONGEST else f"{sanitise(text[: 2 * _LONGEST])[:_LONGEST]}..."
 
 
 class TransientError(D4CError):
-    """The other side or the network failed; the same call may succeed later."""
+    """The other side or the network failed; a retry may succeed."""
 
 
 class PermanentError(D4CError):
-    """Trying again changes nothing: the input, the request or the definition must change."""
+    """A retry fails again: the input, the request or the definition must change."""
 
 
 class NeedsPersonError(D4CError):
-    """Neither time nor code can decide: a person has to look (full disk, refused access, ambiguous record)."""
+    """A person has to decide (full disk, refused access, ambiguous record)."""
 
 
 class DefinitionError(PermanentError):
@@ -67,11 +67,11 @@ class DefinitionError(PermanentError):
 
 
 class UnknownNameError(PermanentError):
-    """A dataset, vintage or release that is asked for does not exist."""
+    """The requested dataset, vintage or release does not exist."""
 
 
 class SourceError(PermanentError):
-    """What the source delivered is not what was declared (404, an HTML page, a truncated or foreign file)."""
+    """The source's delivery differs from the declaration (404, an HTML page, a truncated or foreign file)."""
 
 
 class DataError(PermanentError):
@@ -79,7 +79,7 @@ class DataError(PermanentError):
 
 
 class AwaitingReviewError(NeedsPersonError):
-    """A release is complete and verified, and waits for a person to approve its publication: nothing went wrong."""
+    """A complete and verified release has a pending review; this is not a failure."""
 
 
 class IntegrityError(NeedsPersonError):
@@ -103,9 +103,9 @@ _SCARCE = {
 
 
 def shortage(error: BaseException) -> TransientError | None:
-    """Return what it means that this process got no memory, thread or file from the system now; None for other errors.
+    """Return the error for a system that has no memory, thread or file for this process; None for other errors.
 
-    That is neither a bug nor a matter of the disk, and passes when less runs at once.
+    The shortage is transient: it ends when fewer processes run at once.
     """
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Releases, artifacts, native files, deposits and copies, as the ledger records them and the rooms pass them on.
+"""Releases, artifacts, native files, deposits and copies, as the ledger returns them.
 
 Storing them belongs to `ledger`; moving a deposit from state to state belongs to `archives`.
 """
@@ -20,7 +20,7 @@ from d4c_pipeline.model.vintage import Vintage
 
 
 class ArtifactRole(StrEnum):
-    """What a file of a release is for."""
+    """The purpose of a file of a release."""
 
     DATA = "data"
     TILES = "tiles"
@@ -43,11 +43,11 @@ ITEM_NAME = "item.json"
 """The file of a release that holds its STAC item."""
 
 CHECKSUMS_NAME = "checksums.sha256"
-"""The list of the files that a release is planned with, which determine its identifier."""
+"""The checksums of the planned files, which determine the release's identifier."""
 CHECKSUMS_REST_NAME = "checksums-rest.sha256"
-"""The list of the files that follow from the plan: the list above, README, torrents, item."""
+"""The checksums of the files that follow from the plan: the list above, README, torrents, item."""
 DERIVED_ROLES = frozenset({ArtifactRole.TILES, ArtifactRole.DESKTOP, ArtifactRole.THUMBNAIL, ArtifactRole.NOTEBOOK})
-"""Roles of the files that are made of the data where a dataset declares them."""
+"""Roles of the files that are derived from the data if the dataset declares them."""
 AFTER_ITEM = frozenset({ArtifactRole.METADATA, ArtifactRole.CHECKSUMS_REST})
 """Roles that the item does not list: the item itself and the list with its checksum."""
 
@@ -61,7 +61,7 @@ class ReleaseState(StrEnum):
 
 
 class DepositState(StrEnum):
-    """Where a deposit stands; the order of the members is the order of the way (see docs/deposits.md)."""
+    """The state of a deposit, in the order of its states (see docs/deposits.md)."""
 
     PLANNED = "planned"
     DRAFT_OPEN = "draft_open"
@@ -75,7 +75,7 @@ class DepositState(StrEnum):
 
     @property
     def rank(self) -> int:
-        """The position on the way from planned (0) to published."""
+        """The position of the state in the order, from planned (0) on."""
         return list(DepositState).index(self)
 
 
@@ -107,7 +107,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a data artifact: its output name and type (Arrow's words), its name at the source, its meaning."""
+    """A column of a data artifact: its output name and Arrow type, its name at the source, its descriptions."""
 
     name: str
     type: str
@@ -117,16 +117,16 @@ class Column:
 
 
 LEFT_OUT = "rows_left_out_of_files"
-"""Key of a summary's report: suffix of a derived file -> rows without geometry, which that format has no place for."""
+"""Key of a summary's report: suffix of a derived file -> rows without geometry, which the format can't store."""
 
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The summary of a release's data, which no reader has to open again; the ledger stores it as JSON.
+    """The summary of a release's data; the ledger stores it as JSON, so that no reader opens the data again.
 
     `bounds` are west, south, east, north in degrees (EPSG:4326) and None for tables; `crs` is `EPSG:n` or None;
     `geometry_types` are GeoParquet's names; `report` holds counts of the processing (repaired, null, duplicates...).
-    `parts` are the files it lies in, sorted by name; `partition` describes the partition, None for one file.
+    `parts` are the files of the data, sorted by name; `partition` describes the partition, None for one file.
     """
 
     rows: int
@@ -164,7 +164,7 @@ class DataSummary:
             bounds=_bounds(value["bounds"]),
             geometry_types=tuple(value["geometry_types"]),
             report=value["report"],
-            # Releases of before there were parts have neither.
+            # Releases from before partitions existed have neither.
             parts=tuple(Part(part["name"], part["rows"], _bounds(part["bounds"])) for part in value.get("parts", ())),
             partition=value.get("partition"),
         )
@@ -206,12 +206,12 @@ class Release(ABC):
 
     @property
     def identifier(self) -> str:
-        """Our own identifier, carried by the record at the archive so that it can be found again."""
+        """Our own identifier, which the archive's record carries, so that a search finds the record."""
         return f"urn:d4c:{self.key}"
 
     @property
     def data_files(self) -> tuple[Artifact, ...]:
-        """The data artifacts, sorted by name: one, or one for each part."""
+        """The data artifacts, sorted by name: one file, or one file per part."""
         found = (artifact for artifact in self.artifacts if artifact.role is ArtifactRole.DATA)
         return tuple(sorted(found, key=lambda artifact: artifact.name))
 
@@ -226,11 +226,11 @@ class Release(ABC):
         return set_digest((self.part(artifact), artifact.sha256) for artifact in self.data_files)
 
     def part(self, artifact: Artifact) -> str:
-        """The name of the part that a data artifact, or its torrent, is of; empty where there is but one."""
+        """Return the part of a data artifact or its torrent; empty for unpartitioned data."""
         return part_of(artifact.name, self.name)
 
     def artifact(self, role: ArtifactRole) -> Artifact | None:
-        """The first artifact of a role, None when there is none."""
+        """Return the first artifact of a role, or None."""
         return next((artifact for artifact in self.artifacts if artifact.role is role), None)
 
 
@@ -277,7 +277,7 @@ def _bounds(value: Any) -> tuple[float, float, float, float] | None:
 def release_key(dataset: str, vintage: Vintage, version: Version, artifacts: Iterable[Artifact]) -> str:
     """Return the sha256 (hex) over dataset, vintage, version and the sorted (name, sha256) of `artifacts`.
 
-    Taken over the artifacts that exist when a release is planned; torrent and catalogue item follow from them.
+    `artifacts` are the planned files; torrent and catalogue item follow from them.
     """
     facts = [dataset, str(vintage), str(version), sorted((artifact.name, artifact.sha256) for artifact in artifacts)]
     return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
@@ -287,7 +287,7 @@ def release_key(dataset: str, vintage: Vintage, version: Version, artifacts: Ite
 class Torrent:
     """The torrent of a data artifact. Info hashes in hexadecimal; `info_hash_v2` only for hybrid torrents.
 
-    `address` is where every store keeps the `.torrent`; `web_seeds` are full file URLs.
+    `address` is the address of the `.torrent` in every store; `web_seeds` are complete file URLs.
     """
 
     info_hash: str
@@ -302,7 +302,7 @@ class Torrent:
 class Snapshot:
     """A state of the catalogue as one file with its torrent. `size` in bytes, `sha256` in hexadecimal.
 
-    `address` is where every store keeps the file; `torrent` says the rest.
+    `address` is the address of the file in every store.
     """
 
     sha256: str
