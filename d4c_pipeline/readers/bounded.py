@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits, beyond
-from d4c_pipeline.readers.member import Member
 from d4c_pipeline.tables.native import Native
 
 _ROWS = 1_000_000  # a view may join tables, and a cycle of SQLite's pages gives rows without end
@@ -23,14 +23,13 @@ _ROWS = 1_000_000  # a view may join tables, and a cycle of SQLite's pages gives
 _LEFT_OPEN: list[Iterator[pa.RecordBatch]] = []
 
 
-def within_limits(native: Native, member: Member, limits: Limits) -> Native:
-    """Return `native` with batches that raise DataError beyond `limits`.
+def within_limits(native: Native, size: int, limits: Limits, *, rows_within_bytes: bool = False) -> Native:
+    """Return `native`, read from a file of `size` bytes, with batches that raise DataError beyond `limits`.
 
-    Raises DataError for too many columns. The batches raise it for a value that is too long, for rows of many times the
-    size of the file `member`, and for errors of the reader (`explained`).
+    Raises DataError for too many columns. The batches raise it for a value that is too long, for rows of many times
+    `size`, for errors of the reader (`explained`) and, with `rows_within_bytes`, for more rows than bytes.
     """
     check_columns(native.name, len(native.attributes), limits)
-    size = size_of(member)
 
     def batches() -> Iterator[pa.RecordBatch]:
         total = rows = 0
@@ -49,7 +48,7 @@ def within_limits(native: Native, member: Member, limits: Limits) -> Native:
             yield batch
 
     def check(batch: pa.RecordBatch, total: int, rows: int) -> None:
-        if member.suffix == ".gpkg" and rows > max(_ROWS, size):
+        if rows_within_bytes and rows > max(_ROWS, size):
             raise DataError(
                 f"{native.name} gives {rows:,} rows, more than the file has bytes ({size:,})",
                 "Have the publisher correct the file, whose pages or views repeat rows",
@@ -83,12 +82,11 @@ def expanded(name: str, total: int, size: int, limits: Limits) -> DataError:
     )
 
 
-def size_of(member: Member) -> int:
-    """Return the size in bytes of a file with its parts (of a shapefile, of a File Geodatabase)."""
-    path = member.path
+def size_of(path: Path, *, companions: bool) -> int:
+    """Return the size in bytes of a folder's files, or of a file; with `companions`, of all files of its stem."""
     if path.is_dir():
         return sum(each.stat().st_size for each in path.iterdir() if each.is_file())
-    beside = path.parent.glob(f"{_plain(path.stem)}.*") if member.suffix == ".shp" else (path,)
+    beside = path.parent.glob(f"{_plain(path.stem)}.*") if companions else (path,)
     return sum(each.stat().st_size for each in beside if each.is_file())
 
 

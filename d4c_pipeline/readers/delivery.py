@@ -60,22 +60,20 @@ def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tupl
 
 
 def _limited(member: Member, processing: Processing, threads: int | None, limits: Limits) -> list[Part]:
+    form = registry.format_of(member.name, member.path)
+    assert form is not None  # noqa: S101 - `inputs` chooses readable files only
+    activity.now(f"opening {member.name}")
     with bounded.explained(member.name):
-        parts = _parts(member, processing, threads)
+        parts = form.open(member, processing, threads)
 
     def opened(part: Part) -> Native:
         activity.now(f"reading {part.member}")
         with bounded.explained(part.member):
-            return bounded.within_limits(part.open(), member, limits)
+            native = part.open()
+            size = bounded.size_of(member.path, companions=form.companions)
+            return bounded.within_limits(native, size, limits, rows_within_bytes=form.rows_within_bytes)
 
     return [replace(part, open=partial(opened, part)) for part in parts]
-
-
-def _parts(member: Member, processing: Processing, threads: int | None) -> list[Part]:
-    activity.now(f"opening {member.name}")
-    form = registry.format_of(member.name, member.path)
-    assert form is not None  # noqa: S101 - `inputs` chooses readable files only
-    return form.open(member, processing, threads)
 
 
 def _origin(part: Part, *, several: bool) -> str:

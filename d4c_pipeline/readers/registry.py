@@ -36,7 +36,8 @@ class Format:
     raises DataError; a format that GDAL reads passes its `LayerRules` there. `recognise`: distinguishes files from
     another format with the same suffix. `check`: raises DataError for a missing companion file; its second argument is
     whether geometry is read. `skip`: returns whether a file holds no data. `packed`: files are zip archives that are
-    not unpacked.
+    not unpacked. `companions`: all files of the same stem are parts of a file. `rows_within_bytes`: a file that gives
+    more rows than it has bytes is corrupt.
     """
 
     beginnings: Mapping[str, tuple[bytes, ...]]
@@ -46,6 +47,8 @@ class Format:
     check: Callable[[Member, bool], None] | None = None
     skip: Callable[[Path], bool] | None = None
     packed: bool = False
+    companions: bool = False
+    rows_within_bytes: bool = False
 
 
 def format_of(name: str, path: Path) -> Format | None:

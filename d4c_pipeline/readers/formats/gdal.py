@@ -76,8 +76,8 @@ _SEQUENCE = (b"{", b"\x1e")
 _XML = (b"<",)
 
 FORMATS = (
-    Format(beginnings={".shp": (magic.SHAPEFILE,)}, group="features", open=_open_shapefile),
-    Format(beginnings={".gpkg": (magic.SQLITE,)}, group="features", open=_open_geopackage),
+    Format(beginnings={".shp": (magic.SHAPEFILE,)}, group="features", open=_open_shapefile, companions=True),
+    Format(beginnings={".gpkg": (magic.SQLITE,)}, group="features", open=_open_geopackage, rows_within_bytes=True),
     Format(beginnings={GDB: ()}, group="features", open=_open_geodatabase),
     Format(
         beginnings={".geojson": (b"{", b"["), ".geojsonl": _SEQUENCE, ".geojsons": _SEQUENCE},
