@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lxml import etree
+from lxml import etree, isoschematron
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / ".venv" / "schemas"
@@ -108,3 +108,12 @@ def schema_errors(name: str, document: bytes) -> list[str]:
     if checker.validate(parsed):
         return []
     return [f"{error.line}: {error.message}" for error in checker.error_log]
+
+
+@cache
+def iso_rules() -> dict[str, isoschematron.Schematron]:
+    """Return the Schematron rules of ISO 19115-3 by file name: conditions that its schemas can't state."""
+    if not SCHEMAS.is_dir():
+        pytest.skip(".venv/schemas does not exist: run `make setup`")
+    files = sorted((SCHEMAS / "ckanext" / "iso19115" / "schematron").glob("*.xml"))
+    return {path.name: isoschematron.Schematron(etree.parse(path)) for path in files}

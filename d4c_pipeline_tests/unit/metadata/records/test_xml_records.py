@@ -26,7 +26,7 @@ from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.licences import DeclaredLicence
 from d4c_pipeline_tests.support.published import HOSTILE_TEXT, SITE, a_published, hostile
-from d4c_pipeline_tests.support.schemas import schema_errors, standards
+from d4c_pipeline_tests.support.schemas import iso_rules, schema_errors, standards
 
 XML = ("datacite_xml", "dif", "fgdc", "iso19115_3", "iso19139", "iso19139_hnap", "oai_dc")
 NAMES = {
@@ -115,6 +115,15 @@ def test_any_text_gives_a_valid_record(name: str, text: str, other: str) -> None
         providers=(Party(name=f"Office {other}"),),
     )
     assert schema_errors(name, record_format(name).render(published)) == []
+
+
+@pytest.mark.parametrize("case", ["plain", "people", "no place", "superseded", "parts"])
+def test_iso_19115_3_keeps_the_conditions_that_its_schemas_cannot_state(case: str) -> None:
+    document = _parsed("iso19115_3", _cases()[case])
+    assert [name for name, rules in iso_rules().items() if not rules.validate(document)] == []
+    for topic in document.findall(".//mri:topicCategory", NAMES):
+        topic.getparent().remove(topic)
+    assert [name for name, rules in iso_rules().items() if not rules.validate(document)] == ["mri.xml"]
 
 
 def test_fgdc_of_a_table_without_place_is_refused_with_a_remedy() -> None:
