@@ -1,47 +1,110 @@
-"""The assets of a release's STAC item: one for each artifact, with its key, roles, size and checksum.
+"""The assets of a release's STAC item: one for each artifact, with its key, titles, roles, size and checksum.
 
-Fields of the item itself belong to `stac_item`, which also lists the fields with the prefix `d4c:`.
+Here belong the fixed set of asset keys and the addresses of a file: `href` at the primary store, all others under
+`alternate`. Fields of the item itself belong to `stac_item`.
+https://github.com/stac-extensions/alternate-assets, https://github.com/stac-extensions/file
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-
-import pystac
-from pystac.extensions.file import FileExtension
+from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.parts import Part
 from d4c_pipeline.model.release import AFTER_ITEM, Artifact, ArtifactRole, Deposit, Release, Torrent
 
-# The roles of an asset; the first is the role that STAC recommends.
-_ASSET_ROLES = {
-    ArtifactRole.DATA: ["data"],
-    ArtifactRole.TILES: ["visual", "tiles"],
-    ArtifactRole.DESKTOP: ["data", "desktop"],
-    ArtifactRole.THUMBNAIL: ["thumbnail"],
-    ArtifactRole.SOURCE: ["source"],
-    ArtifactRole.TORRENT: ["torrent"],
+ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
+FILE_INFO = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an asset key means: its titles in both languages and its roles."""
+
+    en: str
+    fr: str
+    roles: tuple[str, ...]
+
+
+KINDS: dict[str, Kind] = {
+    "data": Kind("Data, GeoParquet", "Données, GeoParquet", ("data",)),
+    "tiles": Kind("Map tiles, PMTiles", "Tuiles cartographiques, PMTiles", ("visual", "tiles")),
+    "thumbnail": Kind("Preview image", "Image d'aperçu", ("thumbnail",)),
+    "geopackage": Kind("Data, GeoPackage", "Données, GeoPackage", ("data", "desktop")),
+    "flatgeobuf": Kind("Data, FlatGeobuf", "Données, FlatGeobuf", ("data", "desktop")),
+    "csv": Kind("Data, CSV (gzip)", "Données, CSV (gzip)", ("data", "desktop")),
+    "torrent": Kind("Torrent of the data", "Torrent des données", ("torrent",)),
+    "profile": Kind("Profile of the columns", "Profil des colonnes", ("metadata", "profile")),
+    "manifest": Kind("Build manifest", "Manifeste de production", ("metadata", "manifest")),
+    "checksums": Kind("Checksums, SHA-256", "Sommes de contrôle, SHA-256", ("metadata", "checksums")),
+    "readme": Kind("Read me", "Lisez-moi", ("metadata", "readme")),
+    "code": Kind("Source code of the build", "Code source de la production", ("metadata", "code")),
+    "notebook": Kind("Executed notebook", "Carnet exécuté", ("metadata", "notebook")),
+    "license": Kind("Text of the licence", "Texte de la licence", ("metadata", "license")),
+    "source": Kind("File of the source", "Fichier de la source", ("source",)),
 }
+"""All asset keys, in the order of the columns. Data in parts has `data-<part>` and `torrent-<part>` instead."""
+
+_TABLE_TITLES = ("Data, Parquet", "Données, Parquet")
 _DESKTOP_KEYS = {".gpkg": "geopackage", ".fgb": "flatgeobuf", ".csv.gz": "csv"}
+ARCHIVE = "archive"
+MIRRORS = ("mirror", "mirror-2")
+"""Keys of the alternate addresses that the Parquet has columns for; the JSON lists further mirrors as well."""
 
 
-def add_assets(
-    item: pystac.Item,
-    release: Release,
-    deposit: Deposit,
-    torrents: Mapping[str, Torrent],
-    asset_urls: Mapping[str, str],
-) -> None:
-    """Add every artifact of `release` to its item. Raises DataError when `asset_urls` lacks the address of one."""
-    for key, artifact in _keyed(release):
-        asset = _asset(artifact, asset_urls, deposit)
-        if artifact.role is ArtifactRole.DATA:
-            asset.extra_fields |= _part_fields(release, artifact, torrents)
-        item.add_asset(key, asset)
-        FileExtension.ext(item.assets[key], add_if_missing=True).apply(
-            size=artifact.size, checksum=multihash_sha256(artifact.sha256)
-        )
+@dataclass(frozen=True)
+class Addresses:
+    """The addresses of a release's files by file name: in the primary store, in mirrors, and of today's torrents.
+
+    `torrents`: by the names of the data files. `mirrors`: file name -> addresses in the mirrors that hold it now.
+    """
+
+    primary: Mapping[str, str]
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    torrents: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def of(self, name: str) -> str:
+        """Return the address of a file in the primary store. Raises DataError when it is unknown."""
+        if (href := self.primary.get(name)) is None:
+            raise DataError(f"No address is known for {name}", "Copy the release to the primary store first")
+        return href
+
+
+def assets_of(
+    release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], addresses: Addresses
+) -> dict[str, dict[str, Any]]:
+    """Return an asset for every artifact of `release` by its key. Raises DataError when an address is missing."""
+    spatial = bool(release.summary.geometry_types or release.summary.bounds)
+    parts = {part.name: part for part in release.summary.parts}
+    assets: dict[str, dict[str, Any]] = {}
+    for key, base, artifact in keyed(release):
+        kind = KINDS.get(base)
+        en, fr = (kind.en, kind.fr) if kind else (base, base)
+        if base == "data" and not spatial:
+            en, fr = _TABLE_TITLES
+        part = key.removeprefix(f"{base}-") if key != base else None
+        asset: dict[str, Any] = {
+            "href": addresses.of(artifact.name),
+            "type": artifact.media_type,
+            "title": f"{en}: {part}" if part else en,
+            "d4c:title_fr": f"{fr} : {part}" if part else fr,
+            "roles": list(kind.roles) if kind else ["metadata"],
+            "file:size": artifact.size,
+            "file:checksum": multihash_sha256(artifact.sha256),
+        }
+        if alternate := _alternate(artifact.name, deposit, addresses):
+            asset["alternate"] = alternate
+        if artifact.role is ArtifactRole.DATA and part is not None:
+            asset |= _part_fields(part, parts.get(part), torrents.get(artifact.name))
+        if artifact.role is ArtifactRole.TORRENT:
+            current = addresses.torrents.get(artifact.name.removesuffix(".torrent"))
+            if current is not None:
+                asset["d4c:current_href"] = current
+        assets[key] = asset
+    return assets
 
 
 def multihash_sha256(digest: str) -> str:
@@ -49,60 +112,65 @@ def multihash_sha256(digest: str) -> str:
     return f"1220{digest}"
 
 
+def listed_checksums(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the checksums of the files that an item lists, by file name, as multihashes."""
+    return {file_of(asset["href"]): asset["file:checksum"] for asset in item["assets"].values()}
+
+
+def file_of(href: str) -> str:
+    """Return the file name in the address of an asset."""
+    return unquote(urlsplit(href).path).rpartition("/")[2]
+
+
 def torrent_fields(torrent: Torrent) -> dict[str, Any]:
     """Return the `d4c:` fields of a torrent, for the item or a data asset."""
-    return {
+    fields = {
         "d4c:info_hash": torrent.info_hash,
         "d4c:info_hash_v2": torrent.info_hash_v2,
         "d4c:magnet": torrent.magnet,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _keyed(release: Release) -> list[tuple[str, Artifact]]:
-    """Return the artifacts under asset keys that do not depend on other files of the release.
+def keyed(release: Release) -> Sequence[tuple[str, str, Artifact]]:
+    """Return the artifacts with their asset keys and the keys of `KINDS`, by file name.
 
-    The key is the role (`data`, `tiles`, `profile`), for data in parts and its torrents with the part (`data-pruid-24`,
-    `torrent-pruid-24`), for desktop GIS the format (`geopackage`). The item itself and the list with its checksum are
-    left out.
+    The keys do not depend on other files of the release: the role (`data`, `tiles`, `profile`), for data in parts and
+    its torrents with the part (`data-pruid-24`, `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Several
+    files of one role are numbered from the second on. The item itself and the list with its checksum are left out.
     """
-    keyed: list[tuple[str, Artifact]] = []
+    found: list[tuple[str, str, Artifact]] = []
+    taken: dict[str, int] = {}
     for artifact in sorted(release.artifacts, key=lambda artifact: artifact.name):
         if artifact.role in AFTER_ITEM:
             continue
-        match artifact.role:
-            case ArtifactRole.DATA | ArtifactRole.TORRENT:
-                part = release.part(artifact)
-                key = f"{artifact.role}-{part}" if part else f"{artifact.role}"
-            case ArtifactRole.DESKTOP:
-                suffix = artifact.name.removeprefix(release.name)
-                key = _DESKTOP_KEYS.get(suffix, suffix.strip("._"))
-            case _:
-                key = f"{artifact.role}"
-        keyed.append((key, artifact))
-    return keyed
+        base, key = str(artifact.role), str(artifact.role)
+        if artifact.role in (ArtifactRole.DATA, ArtifactRole.TORRENT):
+            part = release.part(artifact)
+            key = f"{base}-{part}" if part else base
+        elif artifact.role is ArtifactRole.DESKTOP:
+            suffix = artifact.name.removeprefix(release.name)
+            base = key = _DESKTOP_KEYS.get(suffix, suffix.strip("._"))
+        number = taken[key] = taken.get(key, 0) + 1
+        found.append((key if number == 1 else f"{key}-{number}", base, artifact))
+    return found
 
 
-def _part_fields(release: Release, artifact: Artifact, torrents: Mapping[str, Torrent]) -> dict[str, Any]:
+def _alternate(name: str, deposit: Deposit, addresses: Addresses) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    if (href := deposit.files.get(name)) is not None:
+        found[ARCHIVE] = {"href": href}
+    for number, href in enumerate(addresses.mirrors.get(name, ()), 1):
+        found["mirror" if number == 1 else f"mirror-{number}"] = {"href": href}
+    return found
+
+
+def _part_fields(name: str, part: Part | None, torrent: Torrent | None) -> dict[str, Any]:
     """Return the fields of a part of the data; those of an only file stand in the item."""
-    name, torrent = release.part(artifact), torrents.get(artifact.name)
-    part = next((part for part in release.summary.parts if part.name == name), None)
-    if not name or part is None:
-        return {}
     fields = torrent_fields(torrent) if torrent is not None else {}
-    bounds = [float(side) for side in part.bounds] if part.bounds else None
-    fields |= {"d4c:part": part.name, "d4c:rows": part.rows, "d4c:bounds": bounds}
-    return {field: value for field, value in fields.items() if value is not None}
-
-
-def _asset(artifact: Artifact, asset_urls: Mapping[str, str], deposit: Deposit) -> pystac.Asset:
-    href = asset_urls.get(artifact.name)
-    if href is None:
-        raise DataError(f"No address is known for {artifact.name}", "Copy the release to the primary store first")
-    archived = deposit.files.get(artifact.name)
-    return pystac.Asset(
-        href,
-        title=artifact.name,
-        media_type=artifact.media_type,
-        roles=_ASSET_ROLES.get(artifact.role, ["metadata", str(artifact.role)]),
-        extra_fields={"d4c:archive_href": archived} if archived else {},
-    )
+    fields["d4c:part"] = name
+    if part is not None:
+        fields["d4c:rows"] = part.rows
+        if part.bounds:
+            fields["d4c:bounds"] = [float(side) for side in part.bounds]
+    return fields

@@ -1,134 +1,210 @@
-"""All versions of all datasets in one STAC GeoParquet file, which readers query with one line of SQL.
+"""The catalogue as STAC GeoParquet: all versions of all datasets in one file, and those of a dataset in a file each.
 
-Here belong the Arrow schema and the writer of that file; `stac_item` makes the items, `chain` selects them from the
-ledger. Source of the format: https://stac-utils.github.io/stac-geoparquet, geoparquet.org.
+Here belong the encoding of row groups and the file's metadata. `arrow_schema` has the columns, `row_groups` the
+place of cuts, `chain` selects the releases. Source of the format: https://radiantearth.github.io/stac-geoparquet-spec/,
+https://geoparquet.org
 """
 
 from __future__ import annotations
 
-import copy
 import errno
+import io
 import json
+import mmap
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
+import shapely
+from pyproj import CRS
 
+from d4c_pipeline.catalogue.arrow_schema import CORNERS, SCHEMA, rows_of
+from d4c_pipeline.catalogue.row_groups import GROUP_ROWS, cut, runs
 from d4c_pipeline.catalogue.stac_item import item_place
+from d4c_pipeline.geoparquet import Footer, Stitched
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import DataError, StorageError
 
-# What a person wants to see first when the file is opened as a table; further columns follow by name, then the last.
-_FIRST = (
-    "id",
-    "collection",
-    "d4c:vintage",
-    "version",
-    "d4c:latest",
-    "deprecated",
-    "title",
-    "d4c:title_fr",
-    "sci:doi",
-    "d4c:concept_doi",
-    "d4c:test_doi",
-    "table:row_count",
-    "license",
-    "published",
-    "created",
-    "start_datetime",
-    "end_datetime",
-    "datetime",
-    "proj:code",
-)
-_LAST = ("assets", "links", "stac_extensions", "stac_version", "type", "bbox", "geometry")
-_NOWHERE = {"type": "Polygon", "coordinates": []}
-_ROW_GROUP_ROWS = 4096
-_ZSTD_LEVEL = 9
+STAC_GEOPARQUET = "1.1.0"
+# The types of geometry of each row group: those of the file follow when a row group is replaced.
+_GROUPS_KEY = "d4c:geometry_types"
+_ZSTD_LEVEL = 3
+_COVERING = tuple(f"bbox.{corner}" for corner in CORNERS)
+# Readers prune row groups by these; statistics of the others would only make the footer longer.
+_WITH_STATISTICS = ("dataset", "vintage", "is_latest", "doi", "id", "collection", *_COVERING)
+_TYPES = {0: "Point", 1: "LineString", 3: "Polygon", 6: "MultiPolygon"}
 
 
-def write_catalogue(items: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write `items` (finalised, in any order) as one STAC GeoParquet 1.1 file at `path`, atomically.
+def write_catalogue(items: Iterable[Mapping[str, Any]], path: Path, base_url: str | None = None) -> None:
+    """Write `items` (finalised, in any order) as the STAC GeoParquet of all datasets at `path`, atomically.
 
-    The bytes depend on the items alone. Rows are ordered by dataset, vintage and version; items without geometry have
-    an empty polygon and null in `bbox`; the columns of the base schema are there even without a single item. Raises
-    DataError when two items have one id, an item is none of ours, or items disagree on the type of a field;
+    The bytes depend on the arguments alone. Links are absolute with `base_url`, the public address of the store.
+    Rows are ordered by dataset, vintage and version; row groups end between datasets. Raises DataError when two items
+    have one id, an item is not of this catalogue, or a field has another type than its column;
     StorageError when the disk is full or refuses.
     """
-    table = catalogue_table(items)
-    with _replacing(path) as temporary:
-        # Without rows, only for the metadata that stac-geoparquet writes; it leaves out what only the rows tell.
-        to_parquet(table.slice(0, 0), temporary)
-        metadata = dict(pq.read_schema(temporary).metadata)
-        metadata[b"geo"] = json.dumps(_complete(json.loads(metadata[b"geo"]), items)).encode()
-        pq.write_table(
-            table.replace_schema_metadata(metadata),
-            temporary,
-            compression="zstd",
-            compression_level=_ZSTD_LEVEL,
-            row_group_size=_ROW_GROUP_ROWS,
-        )
-
-
-def catalogue_table(items: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return `items` as an Arrow table in the form of STAC GeoParquet, ordered rows and columns.
-
-    Raises DataError as `write_catalogue` does.
-    """
     ordered = sorted(items, key=item_place)
-    ids = [item["id"] for item in ordered]
-    if len(set(ids)) < len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})
+    if twice := sorted(name for name, count in Counter(item["id"] for item in ordered).items() if count > 1):
         raise DataError(
             f"The catalogue would list {', '.join(twice)} twice", "Give write_catalogue one item per release"
         )
-    # stac-geoparquet infers the schema from the rows: with a prototype among them that fills every field, a column
-    # has its type also where all items leave it empty, and a catalogue without items is a readable file.
-    rows = [_PROTOTYPE, *(_with_geometry(item) for item in ordered)]
-    try:
-        table = parse_stac_items_to_arrow(rows, drop_invalid_properties=False).read_all()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
-        raise DataError(
-            f"The items of the catalogue don't fit into one table: {error}",
-            "A field must have one type in all items: correct the item that differs",
-        ) from error
-    table = table.slice(1)
-    index = table.schema.get_field_index("bbox")
-    located = pa.array([n if _is_located(item) else None for n, item in enumerate(ordered)], pa.int64())
-    # A null index takes a null.
-    table = table.set_column(index, table.schema.field(index), table.column(index).take(located))
-    middle = sorted(set(table.column_names) - {*_FIRST, *_LAST})
-    return table.select([*_FIRST, *middle, *_LAST]).combine_chunks()
+    with writing(path) as file:
+        start = 0
+        for group in cut(runs(item["collection"] for item in ordered)):
+            end = start + sum(rows for _, rows in group)
+            file.add(rows_of(ordered[start:end], CATALOGUE_PARQUET, base_url))
+            start = end
 
 
-def _is_located(item: Mapping[str, Any]) -> bool:
-    return item.get("geometry") is not None
+@contextmanager
+def writing(path: Path, collections: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[CatalogueFile]:
+    """Give a file that row groups are added to, and put it at `path` at the end, flushed to the disk.
 
-
-def _with_geometry(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an item as readers can take it.
-
-    A null geometry fails in stac-geoparquet and makes rustac panic (`geo-types does not support empty point`), so an
-    item without a place has an empty polygon; its `bbox`, a stand-in here, is nulled later.
+    `collections`: documents by id, for the metadata of the file. Raises StorageError when the disk is full or refuses.
     """
-    located = item if _is_located(item) else {**item, "geometry": _NOWHERE, "bbox": _PROTOTYPE["bbox"]}
-    # Fields of structs stand in the order in which Arrow meets them: sorted keys make that the same for equal items.
-    return json.loads(json.dumps(located, sort_keys=True))
+    with _replacing(path) as temporary, temporary.open("wb") as out:
+        file = CatalogueFile(out, collections or {})
+        yield file
+        file.finish()
 
 
-def _complete(geo: dict[str, Any], items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Fill in what stac-geoparquet leaves empty: the box of all geometries and their types."""
-    column = geo["columns"]["geometry"]
-    column["geometry_types"] = sorted({(item.get("geometry") or _NOWHERE)["type"] for item in items})
-    located = [item for item in items if _is_located(item)]
-    if located:
-        west, south, east, north = zip(*(item["bbox"] for item in located), strict=True)
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group of a file that exists: its number, its first and last dataset, its box and its types of geometry."""
+
+    number: int
+    first: str
+    last: str
+    box: tuple[float, float, float, float]
+    types: tuple[str, ...]
+
+
+class ExistingFile:
+    """A catalogue on the disk, the row groups of which are read or copied."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._mapped)))
+        self.footer = Footer(memoryview(self._mapped))
+        metadata = self._parquet.metadata
+        types: list[list[str]] = json.loads(metadata.metadata[_GROUPS_KEY.encode()])
+        names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+        place = [names.index(path) for path in ("dataset", *_COVERING)]
+        self.groups = [_group(metadata.row_group(number), number, place, own) for number, own in enumerate(types)]
+
+    def read(self, number: int) -> pa.Table:
+        """Return the rows of a row group, in the columns of `SCHEMA`."""
+        return self._parquet.read_row_group(number).cast(SCHEMA)
+
+
+def _group(group: pq.RowGroupMetaData, number: int, place: Sequence[int], types: Sequence[str]) -> RowGroup:
+    dataset, west, south, east, north = (group.column(index).statistics for index in place)
+    return RowGroup(number, dataset.min, dataset.max, (west.min, south.min, east.max, north.max), tuple(types))
+
+
+class CatalogueFile:
+    """A STAC GeoParquet file that is being written, row group by row group."""
+
+    def __init__(self, out: BinaryIO, collections: Mapping[str, Mapping[str, Any]]) -> None:
+        self._stitched = Stitched(out, lean=True)
+        self._collections = collections
+        self._boxes: list[Sequence[float]] = []
+        self._types: list[list[str]] = []
+
+    def copy(self, source: ExistingFile, group: RowGroup) -> None:
+        """Append a row group of another file as it is."""
+        self._boxes.append(group.box)
+        self._types.append(list(group.types))
+        self._stitched.add_groups(source.footer, range(group.number, group.number + 1))
+
+    def add(self, rows: pa.Table) -> None:
+        """Append `rows`, in the columns of `SCHEMA`, as one row group."""
+        if not rows.num_rows:
+            return
+        places = shapely.from_wkb(rows.column("geometry").to_numpy())
+        self._boxes.append(shapely.total_bounds(places).tolist())
+        self._types.append(sorted({_TYPES[int(kind)] for kind in set(shapely.get_type_id(places).tolist())}))
+        self._stitched.add_file(memoryview(encoded(rows)))
+
+    def finish(self) -> None:
+        """Write the footer."""
+        self._stitched.finish(_template(_metadata(self._boxes, self._types, self._collections)))
+
+
+def dataset_file(rows: pa.Table, collection: Mapping[str, Any]) -> bytes:
+    """Return the rows of a dataset, in the columns of `SCHEMA`, as a file of their own."""
+    out = io.BytesIO()
+    file = CatalogueFile(out, {collection["id"]: collection})
+    for start in range(0, rows.num_rows, GROUP_ROWS):
+        file.add(rows.slice(start, GROUP_ROWS))
+    file.finish()
+    return out.getvalue()
+
+
+def encoded(rows: pa.Table) -> pa.Buffer:
+    """Return rows in the columns of `SCHEMA` as a Parquet file of one row group."""
+    sink = pa.BufferOutputStream()
+    with _writer(sink) as writer:
+        writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+    return sink.getvalue()
+
+
+def _writer(sink: pa.NativeFile | io.BytesIO) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        sink,
+        SCHEMA,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        write_statistics=list(_WITH_STATISTICS),  # pyright: ignore[reportArgumentType]
+        store_schema=False,
+    )
+
+
+def _template(metadata: Mapping[str, str]) -> bytes:
+    sink = io.BytesIO()
+    with _writer(sink) as writer:
+        writer.add_key_value_metadata(metadata)
+    return sink.getvalue()
+
+
+def _metadata(
+    boxes: Sequence[Sequence[float]], types: Sequence[Sequence[str]], collections: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Return the metadata of a file: GeoParquet 1.1 with covering, and that of STAC GeoParquet."""
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "crs": _crs(),
+        "geometry_types": sorted({kind for group in types for kind in group}),
+        "orientation": "counterclockwise",
+        "covering": {"bbox": {corner: ["bbox", corner] for corner in CORNERS}},
+    }
+    if boxes:
+        west, south, east, north = zip(*boxes, strict=True)
         column["bbox"] = [min(west), min(south), max(east), max(north)]
-    return geo
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    stac: dict[str, Any] = {"version": STAC_GEOPARQUET}
+    if collections:
+        stac["collections"] = dict(collections)
+    return {
+        "geo": json.dumps(geo, sort_keys=True),
+        "stac-geoparquet": json.dumps(stac, sort_keys=True),
+        _GROUPS_KEY: json.dumps(types),
+    }
+
+
+@cache
+def _crs() -> dict[str, Any]:
+    # It has an EPSG code, which the default, OGC:CRS84, lacks; GeoParquet fixes the order to longitude, latitude.
+    return CRS.from_epsg(4326).to_json_dict()
 
 
 @contextmanager
@@ -158,43 +234,3 @@ def _replacing(path: Path) -> Iterator[Path]:
             else "Make the folder writable"
         )
         raise StorageError(f"The catalogue {path.name} can't be written: {reason}", remedy) from error
-
-
-_TEXT = "text"
-_MOMENT = "2021-01-01T00:00:00Z"
-_FILE = {
-    "href": _TEXT,
-    "title": _TEXT,
-    "type": _TEXT,
-    "roles": [_TEXT],
-    "file:size": 1,
-    "file:checksum": _TEXT,
-    "d4c:archive_href": _TEXT,
-    "d4c:mirror_hrefs": [_TEXT],
-}
-_PROTOTYPE: dict[str, Any] = {
-    "type": "Feature",
-    "stac_version": _TEXT,
-    "stac_extensions": [_TEXT],
-    "id": _TEXT,
-    "collection": _TEXT,
-    "geometry": {"type": "Point", "coordinates": [0.0, 0.0]},
-    "bbox": [0.0, 0.0, 0.0, 0.0],
-    "properties": {
-        **dict.fromkeys(("datetime", "start_datetime", "end_datetime", "created", "published"), _MOMENT),
-        **dict.fromkeys(("title", "description", "license", "version", "sci:doi", "sci:citation", "proj:code"), _TEXT),
-        **dict.fromkeys(("deprecated", "experimental", "d4c:latest", "d4c:test_doi"), True),
-        **{name: [_TEXT] for name in ("keywords", "d4c:keywords_fr")},
-        **{name: [_TEXT] for name in ("d4c:change_reasons", "d4c:key", "d4c:geometry_types")},
-        **dict.fromkeys(("d4c:title_fr", "d4c:description_fr", "d4c:attribution", "d4c:attribution_fr"), _TEXT),
-        **dict.fromkeys(("d4c:dataset", "d4c:vintage", "d4c:series", "d4c:identifier", "d4c:change"), _TEXT),
-        **dict.fromkeys(("d4c:info_hash", "d4c:info_hash_v2", "d4c:magnet", "d4c:partition"), _TEXT),
-        **dict.fromkeys(("d4c:archive", "d4c:archive_url", "d4c:concept_doi"), _TEXT),
-        "providers": [{"name": _TEXT, "roles": [_TEXT], "url": _TEXT}],
-        "table:row_count": 1,
-        "table:primary_geometry": _TEXT,
-        "table:columns": [dict.fromkeys(("name", "type", "description", "d4c:description_fr", "d4c:source"), _TEXT)],
-    },
-    "links": [{"rel": _TEXT, "href": _TEXT, "type": _TEXT, "title": _TEXT}],
-    "assets": {key: copy.deepcopy(_FILE) for key in ("data", "manifest", "checksums", "profile", "torrent")},
-}

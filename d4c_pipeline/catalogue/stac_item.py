@@ -1,62 +1,44 @@
 """The STAC 1.1 item of one release: built before publication as an artifact, completed by the catalogue after it.
 
-Here belong the fields of an item and their names. Its assets belong to `item_assets`, validation to `validation`,
-collecting items to `stac_geoparquet` and `static_stac`. Source of the fields: https://github.com/radiantearth/stac-spec
-and the extensions file, projection, scientific, table, timestamps and version.
-
-Fields that STAC lacks have the prefix `d4c:` (a `_fr` field is the French of the English one):
-
-| field | means |
-| --- | --- |
-| `d4c:dataset`, `d4c:vintage`, `d4c:series` | dataset and vintage of the release; `editions` or `rolling` |
-| `d4c:title_fr`, `d4c:description_fr`, `d4c:keywords_fr` | French of `title`, `description`, `keywords` |
-| `d4c:attribution`, `d4c:attribution_fr` | the credit line that the licence requires |
-| `d4c:languages` | the languages of the data, ISO 639-3, the main one first |
-| `d4c:identifier` | our own identifier, also on the record at the archive |
-| `d4c:change`, `d4c:change_reasons` | the bump from the previous version (`none` for a first) and its reasons |
-| `d4c:key`, `d4c:geometry_types` | columns that identify a row; GeoParquet's names of the types |
-| `d4c:info_hash`, `d4c:info_hash_v2`, `d4c:magnet` | of the torrent; where there are several, of a data asset |
-| `d4c:partition` | how the data is divided into several data assets, in words |
-| `d4c:part`, `d4c:rows`, `d4c:bounds` (asset) | of several data assets: name, rows, box (west, south, east, north) |
-| `d4c:archive`, `d4c:archive_url`, `d4c:test_doi` | the archive of the release; true when the DOI never resolves |
-| `d4c:archive_href` (asset) | the same file at the archive; `href` is our own store |
-| `d4c:current_href` (torrent asset) | the torrent with today's web seeds; `href` is the archived one |
-| `d4c:mirror_hrefs` (asset) | the same file in the mirrors that hold it now |
-| `d4c:source`, `d4c:description_fr` (table column) | the column's name at the source; French of its description |
-| `d4c:concept_doi`, `d4c:latest` | added after publication: the all-versions DOI; newest version of its product |
+Here belong the fields of an item and their names. Its assets belong to `item_assets`, its links to `item_links`, its
+place to `places`, validation to `validation`, the Parquet to `arrow_schema` and `stac_geoparquet`. Source of the
+fields: https://github.com/radiantearth/stac-spec and the extensions file, projection, scientific, table, timestamps,
+version and alternate-assets. `docs/catalogue.md` lists the fields that STAC lacks: for SQL, and under `d4c:`.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pystac
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.scientific import ScientificExtension
 from pystac.extensions.table import Column as TableColumn
 from pystac.extensions.table import TableExtension
 from pystac.extensions.timestamps import TimestampsExtension
-from pystac.extensions.version import ItemVersionExtension, VersionRelType
+from pystac.extensions.version import ItemVersionExtension
 
-from d4c_pipeline.catalogue.item_assets import add_assets, torrent_fields
+from d4c_pipeline.catalogue.item_assets import ALTERNATE_ASSETS, FILE_INFO, Addresses, assets_of, torrent_fields
+from d4c_pipeline.catalogue.item_links import Line, deposited_links, final_links
+from d4c_pipeline.catalogue.places import Place, place_of
+from d4c_pipeline.catalogue.validation import STAC_VERSION
 from d4c_pipeline.metadata.citation import citation, required_doi
-from d4c_pipeline.model.addresses import catalogue_item_address
 from d4c_pipeline.model.credits import Party
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError, PermanentError
+from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.release import ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.release import Deposit, PublishedRelease, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
 _GEOMETRY_NAMES = ("geometry", "geom", "wkb_geometry")
+_SEED_FIELDS = frozenset({"d4c:info_hash", "d4c:info_hash_v2", "d4c:magnet"})
 
 
 def build_item(
@@ -76,117 +58,90 @@ def build_item(
     release's folder in a store. Publication changes no input, so the result is the same before and after. Raises
     DataError when an artifact has no address or the bounds are invalid, PermanentError when the deposit has no DOI.
     """
-    bounds = release.summary.bounds or (dataset.extent and dataset.extent.bounds)
+    place = place_of(dataset.name.dguid, release.summary.bounds, dataset.extent and dataset.extent.bounds)
     terms = dataset.terms
     item = pystac.Item(
         id=release.name,
-        geometry=bounds_geometry(bounds) if bounds else None,
-        bbox=[float(value) for value in bounds] if bounds else None,
+        geometry=place.geometry,
+        bbox=place.bbox,
         datetime=None,
         start_datetime=release.vintage.start,
         end_datetime=release.vintage.end,
-        properties=_described(dataset, release, deposit, torrents, terms),
+        properties=_described(dataset, release, deposit, torrents, terms) | {"d4c:place": place.origin},
         collection=dataset.id,
     )
     _extend(item, dataset, release, deposit, publisher)
-    add_assets(item, release, deposit, torrents, asset_urls)
-    up = base_url.rstrip("/") if base_url else "../../../.."
-    item.add_links(
-        [
-            pystac.Link("collection", f"{up}/catalogue/{dataset.id}/collection.json", pystac.MediaType.JSON),
-            pystac.Link("license", terms.url, pystac.MediaType.HTML, terms.title),
-        ]
-    )
-    kept = release.artifact(ArtifactRole.LICENCE)
-    if kept is not None:
-        item.add_link(pystac.Link("license", asset_urls[kept.name], kept.media_type, f"{terms.title}: its text"))
-    if deposit.url:
-        item.add_link(
-            pystac.Link("via", deposit.url, pystac.MediaType.HTML, f"Record at the archive ({deposit.archive})")
-        )
-    if dataset.source.homepage:
-        item.add_link(pystac.Link("derived_from", dataset.source.homepage, pystac.MediaType.HTML, "Source of the data"))
-    item.stac_extensions.sort()
-    return item.to_dict(include_self_link=False, transform_hrefs=False)
+    document = item.to_dict(include_self_link=False, transform_hrefs=False)
+    document["assets"] = assets_of(release, deposit, torrents, Addresses(asset_urls))
+    document["stac_extensions"] = _extensions(document)
+    cited = [link for link in document["links"] if link["rel"] == "cite-as"]
+    document["links"] = [*cited, *deposited_links(dataset, release, deposit, asset_urls, base_url)]
+    return document
 
 
 def finalise_item(
     item: Mapping[str, Any],
-    *,
+    release: PublishedRelease,
     deposit: Deposit,
-    latest: bool,
-    superseded_by: str | None = None,
-    previous: str | None = None,
-    newest: str | None = None,
-    published_at: datetime | None = None,
-    base_url: str | None = None,
-    torrents: Mapping[str, Torrent] | None = None,
-    torrent_urls: Mapping[str, str] | None = None,
-    mirror_urls: Mapping[str, Sequence[str]] | None = None,
+    torrents: Mapping[str, Torrent],
+    *,
+    addresses: Addresses,
+    line: Line,
 ) -> dict[str, Any]:
-    """Return a copy of a built item with the facts that publication adds.
+    """Return the catalogue's item of a published release, computed from its deposited item and today's facts.
 
-    `torrents`, by the names of their data artifacts, are today's: their addresses may have changed, their info hashes
-    never do; `torrent_urls`, likewise, are the addresses of today's `.torrent` files. `superseded_by`, `previous` and
-    `newest` are release names of the same dataset: the next version, the previous version and the version to use
-    instead; they become links between the items of the static tree, relative without `base_url`. `mirror_urls`:
-    artifact name -> its addresses in the mirrors that hold it now. A superseded item is `deprecated`. Raises
-    IntegrityError when item and deposit have different DOIs.
+    `item` gives the words; it may be of an earlier form, without place. `torrents`, by the names of their data
+    artifacts, are today's: their addresses may have changed, their info hashes never do. `line`: the neighbours of the
+    release among the versions of its product. Links within the static tree are relative to the item's address there.
+    Raises IntegrityError when item and deposit have different DOIs.
     """
-    final = copy.deepcopy(dict(item))
-    properties = final["properties"]
-    if properties["sci:doi"] != deposit.doi:
+    before: dict[str, Any] = item["properties"]
+    if before["sci:doi"] != deposit.doi:
         raise IntegrityError(
-            f"Item {final['id']} has DOI {properties['sci:doi']}, its deposit has {deposit.doi}",
+            f"Item {item['id']} has DOI {before['sci:doi']}, its deposit has {deposit.doi}",
             "Compare both with the record at the archive before publishing",
         )
-    properties["d4c:latest"] = latest
-    properties["deprecated"] = superseded_by is not None
+    place = _recorded_place(item, release)
+    final: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": STAC_VERSION,
+        "id": item["id"],
+        "collection": item["collection"],
+        "geometry": place.geometry,
+        "bbox": place.bbox,
+        "assets": assets_of(release, deposit, torrents, addresses),
+        "links": final_links(item, release, deposit, line, addresses),
+    }
+    seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
+    kept = {name: value for name, value in before.items() if name not in _SEED_FIELDS}
+    properties = kept | seeded | _titles(before, release) | _sql_fields(item, release, deposit, torrents, addresses)
+    properties["d4c:place"] = place.origin
+    properties["d4c:latest"] = properties["is_latest"] = line.latest
+    properties["deprecated"] = line.successor is not None
     properties["d4c:test_doi"] = deposit.test
     if deposit.concept_doi:
         properties["d4c:concept_doi"] = deposit.concept_doi
     if deposit.url:
         properties["d4c:archive_url"] = deposit.url
-    if published_at:
-        properties["published"] = utc_text(published_at)
-        uris = {*final["stac_extensions"], TimestampsExtension.get_schema_uri()}
-        final["stac_extensions"] = sorted(uris)
-    for asset in final["assets"].values():
-        if (href := deposit.files.get(asset["title"])) is not None:
-            asset["d4c:archive_href"] = href
-        if urls := (mirror_urls or {}).get(asset["title"]):
-            asset["d4c:mirror_hrefs"] = list(urls)
-    for name, torrent in (torrents or {}).items():
-        seeded = [final["properties"], *(asset for asset in final["assets"].values() if asset["title"] == name)]
-        for fields in seeded:
-            if fields.get("d4c:info_hash") == torrent.info_hash:
-                fields["d4c:magnet"] = torrent.magnet
-    for name, url in (torrent_urls or {}).items():
-        for asset in final["assets"].values():
-            if asset["title"] == f"{name}.torrent":
-                asset["d4c:current_href"] = url
-    relations = {
-        VersionRelType.PREDECESSOR: previous,
-        VersionRelType.SUCCESSOR: superseded_by,
-        VersionRelType.LATEST: newest or (final["id"] if latest else None),
-    }
-    kept = [link for link in final["links"] if link["rel"] not in set(map(str, relations))]
-    final["links"] = kept + [
-        {
-            "rel": str(relation),
-            "href": _item_href(final["collection"], name, base_url),
-            "type": "application/geo+json",
-            "title": name,
-        }
-        for relation, name in relations.items()
-        if name is not None
-    ]
+    properties["published"] = utc_text(release.published_at)
+    final["properties"] = properties
+    final["stac_extensions"] = _extensions({**final, "stac_extensions": item["stac_extensions"]})
     return final
 
 
 def item_bytes(item: Mapping[str, Any]) -> bytes:
-    """Return a STAC document as canonical JSON: UTF-8, sorted keys, indented by two, one final newline."""
-    return (json.dumps(item, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()
+    """Return a STAC document as canonical JSON: UTF-8, `type` first, other keys sorted, indented by two.
+
+    GDAL recognises GeoJSON by a `type` near the beginning of a file. Raises ValueError for a number that JSON lacks.
+    """
+    json.dumps(item, allow_nan=False)  # orjson writes null for NaN
+    head = {"type": item["type"]} if "type" in item else {}
+    rest = {name: value for name, value in item.items() if name != "type"}
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    body = orjson.dumps(rest, option=options)
+    if not head:
+        return body
+    return orjson.dumps(head, option=orjson.OPT_INDENT_2)[: -len(b"\n}")] + b"," + body[1:]
 
 
 def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
@@ -219,26 +174,6 @@ def providers(dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def bounds_geometry(bounds: tuple[float, float, float, float]) -> dict[str, Any]:
-    """Return west, south, east, north (degrees) as GeoJSON: a polygon, or a line or point where the box is flat.
-
-    Raises DataError for anything that is not a box on the globe.
-    """
-    west, south, east, north = (float(value) for value in bounds)
-    if not (all(map(math.isfinite, bounds)) and -180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise DataError(
-            f"The bounds {list(bounds)} are not west, south, east, north in degrees",
-            "Check the CRS of the source, or the extent in the dataset's YAML",
-        )
-    if west == east and south == north:
-        return {"type": "Point", "coordinates": [west, south]}
-    if west == east or south == north:
-        return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
-    # RFC 7946 requires a counter-clockwise outer ring.
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
-
-
 def utc_text(moment: datetime) -> str:
     """Return a time as RFC 3339 in UTC to the second; a time without a zone is taken as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -252,8 +187,8 @@ def _described(
     # With several parts no torrent has all of the release.
     seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     stated = {
-        "title": dataset.title.en,
-        "d4c:title_fr": dataset.title.fr,
+        "title": f"{dataset.title.en}, {release.vintage}, v{release.version}",
+        "d4c:title_fr": f"{dataset.title.fr}, {release.vintage}, v{release.version}",
         "description": dataset.description.en,
         "d4c:description_fr": dataset.description.fr,
         "keywords": list(dataset.keywords.en),
@@ -314,15 +249,69 @@ def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Depo
         table.primary_geometry = next((name for name in _GEOMETRY_NAMES if name in names), None)
 
 
-def _item_href(dataset: str, name: str, base_url: str | None) -> str:
-    try:
-        parsed = ReleaseName.parse(name)
-    except PermanentError as error:
-        raise DataError(f"'{name}' is not the name of a release that can be linked to", error.remedy) from error
-    address = catalogue_item_address(dataset, parsed.vintage, parsed.version)
-    if base_url:
-        return f"{base_url.rstrip('/')}/{address}"
-    return f"../{parsed.vintage}/{address.rpartition('/')[2]}"
+def _titles(properties: Mapping[str, Any], release: Release) -> dict[str, Any]:
+    """Return the titles of an item in both languages, with vintage and version."""
+    en = _plain_title(properties.get("title") or release.dataset, release)
+    fr = _plain_title(properties.get("d4c:title_fr") or en, release)
+    shown = f", {release.vintage}, v{release.version}"
+    return {"title": en + shown, "d4c:title_fr": fr + shown, "title_fr": fr + shown}
+
+
+def _plain_title(title: str, release: Release) -> str:
+    return title.removesuffix(f", {release.vintage}, v{release.version}")
+
+
+def _sql_fields(
+    item: Mapping[str, Any],
+    release: Release,
+    deposit: Deposit,
+    torrents: Mapping[str, Torrent],
+    addresses: Addresses,
+) -> dict[str, Any]:
+    """Return the fields for SQL: short names, one fact each, the same for one file and for data in parts."""
+    files = release.data_files
+    only = torrents.get(files[0].name) if len(files) == 1 else None
+    torrent_url = addresses.torrents.get(files[0].name) if only is not None else None
+    stated = {
+        "dataset": release.dataset,
+        "vintage": str(release.vintage),
+        "doi": deposit.doi,
+        "concept_doi": deposit.concept_doi,
+        "rows": release.summary.rows,
+        "bytes": release.data_size,
+        "data_urls": [addresses.of(file.name) for file in files],
+        "archive_url": deposit.url,
+        "torrent_url": torrent_url,
+        "magnet": only.magnet if only is not None else None,
+        "sha256": files[0].sha256 if len(files) == 1 else None,
+        "licence": item["properties"].get("license"),
+    }
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _recorded_place(item: Mapping[str, Any], release: Release) -> Place:
+    """Return the place of a release that was published, also before items had one."""
+    origin = item["properties"].get("d4c:place")
+    if release.summary.bounds is not None:
+        return place_of("", release.summary.bounds)
+    box = item.get("bbox")
+    if origin != "dguid" and box:
+        west, south, east, north = (float(side) for side in box)
+        if item["geometry"]["type"] == "MultiPolygon":  # across 180 degrees; `bbox` has all longitudes
+            (western,), (eastern,) = item["geometry"]["coordinates"]
+            west, east = western[0][0], eastern[1][0]
+        return Place((west, south, east, north), "declared")
+    return place_of(ReleaseName.parse(item["id"]).dataset.dguid)
+
+
+def _extensions(document: Mapping[str, Any]) -> list[str]:
+    """Return the extensions of an item, sorted: those of its properties and those of its assets."""
+    found = {*document["stac_extensions"], FILE_INFO}
+    if any("alternate" in asset for asset in document["assets"].values()):
+        found.add(ALTERNATE_ASSETS)
+    if "published" in document["properties"]:
+        found.add(TimestampsExtension.get_schema_uri())
+    return sorted(found)
 
 
 def _party_url(party: Party) -> str | None:

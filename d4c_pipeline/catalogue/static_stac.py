@@ -1,146 +1,251 @@
 """The catalogue as a tree of small JSON files that a browser, a crawler or pystac reads without a server.
 
-Here belong the catalog, one collection per dataset and the places of the items; `stac_item` makes the items, `stores`
-keeps the files.
+Here belong the catalog, one collection per dataset, the documents of items and `latest.json`; `stac_item` makes the
+items, `stores` keeps the files.
 Source: https://github.com/radiantearth/stac-spec/blob/master/best-practices.md (self-contained catalogs)
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pystac.extensions.scientific import ScientificExtension
+
+from d4c_pipeline.catalogue.item_assets import KINDS
+from d4c_pipeline.catalogue.item_links import GEOJSON, JSON, link, links_elsewhere, placed
 from d4c_pipeline.catalogue.stac_item import item_bytes, item_place, providers
 from d4c_pipeline.catalogue.validation import STAC_VERSION
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT, catalogue_item_address
+from d4c_pipeline.model.addresses import (
+    CATALOGUE_PARQUET,
+    CATALOGUE_ROOT,
+    catalogue_collection_address,
+    catalogue_item_address,
+    catalogue_items_address,
+    catalogue_latest_address,
+)
 from d4c_pipeline.model.dataset import Dataset
 
-_JSON = "application/json"
-_GEOJSON = "application/geo+json"
-_TREE_RELATIONS = {"root", "parent", "self", "collection", "item", "child"}
-_WORLD = (-180.0, -90.0, 180.0, 90.0)
+PARQUET = "application/vnd.apache.parquet"
+MIRROR = "collection-mirror"
+"""Role of the Parquet that has every item of a catalog: https://radiantearth.github.io/stac-geoparquet-spec/"""
+_TITLE, _TITLE_FR = "Catalogue of published releases", "Catalogue des versions publiées"
+_WORDS = ("description", "d4c:description_fr", "keywords", "d4c:keywords_fr", "license", "providers")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The facts of an item that its collection lists. Times are RFC 3339; `box` is west, south, east, north."""
+
+    id: str
+    title: str
+    vintage: str
+    version: str
+    latest: bool
+    box: tuple[float, float, float, float]
+    start: str
+    end: str
+    code: str | None
+
+    @property
+    def address(self) -> str:
+        """The address of the item's document in a store."""
+        return f"{self.vintage}/{self.version}.json"
 
 
 def static_tree(
-    datasets: Sequence[Dataset], items: Sequence[Mapping[str, Any]], base_url: str | None = None
+    datasets: Sequence[Dataset], items: Iterable[Mapping[str, Any]], base_url: str | None = None
 ) -> dict[str, bytes]:
-    """Return the whole static STAC tree of finalised `items`: address in a store -> bytes of the file.
+    """Return the static STAC tree of finalised `items`: address in a store -> bytes of the file.
 
-    A dataset is shown from its first published release on; one that is no longer declared keeps the words of its
+    A dataset is shown from its first published release on; a dataset that is no longer declared keeps the words of its
     newest item. Links within the tree are relative; with `base_url` (the public address of the store) every document
-    also says its own address. Raises DataError for an item that is none of ours.
+    has `self`. Raises DataError for an item that is not of this catalogue.
     """
     declared = {dataset.id: dataset for dataset in datasets}
     members: dict[str, list[Mapping[str, Any]]] = {}
     for item in sorted(items, key=item_place):
         members.setdefault(item["collection"], []).append(item)
-    tree = {CATALOGUE_ROOT: _catalog(members, declared, base_url)}
-    for dataset, its_items in members.items():
-        tree[_collection_address(dataset)] = _collection(dataset, its_items, declared.get(dataset), base_url)
-        for item in its_items:
-            tree[catalogue_item_address(*item_place(item))] = _placed(item, base_url)
-    return {address: item_bytes(document) for address, document in tree.items()}
-
-
-def _catalog(
-    members: Mapping[str, Sequence[Mapping[str, Any]]], declared: Mapping[str, Dataset], base_url: str | None
-) -> dict[str, Any]:
-    children = [
-        _link(
-            "child",
-            CATALOGUE_ROOT,
-            _collection_address(dataset),
-            _JSON,
-            _words(dataset, its_items, declared.get(dataset))["title"],
+    collections = {
+        dataset: collection(
+            dataset, list(map(entry_of, its_items)), newest_of(its_items), declared.get(dataset), base_url
         )
         for dataset, its_items in members.items()
-    ]
+    }
+    titles = {dataset: document["title"] for dataset, document in collections.items()}
+    tree = {CATALOGUE_ROOT: item_bytes(catalog(titles, base_url))}
+    for dataset, its_items in members.items():
+        tree[catalogue_collection_address(dataset)] = item_bytes(collections[dataset])
+        for item in its_items:
+            tree |= documents(item, base_url)
+    return tree
+
+
+def documents(item: Mapping[str, Any], base_url: str | None) -> dict[str, bytes]:
+    """Return the documents of a finalised item by address: its own, and `latest.json` if it is the latest version."""
+    dataset, vintage, version = item_place(item)
+    own = catalogue_item_address(dataset, vintage, version)
+    links = [*item["links"], *_own(own, GEOJSON, base_url)]
+    found = {own: item_bytes({**item, "links": links})}
+    if item["properties"]["is_latest"]:
+        rolling = item["properties"]["d4c:series"] == "rolling"
+        latest = catalogue_latest_address(dataset, None if rolling else vintage)
+        elsewhere = [each for each in links_elsewhere(item, latest, None) if each["rel"] != "self"]
+        canonical = link("canonical", placed(own, latest), GEOJSON, item["properties"]["title"])
+        found[latest] = item_bytes({**item, "links": [*elsewhere, canonical, *_own(latest, GEOJSON, base_url)]})
+    return found
+
+
+def entry_of(item: Mapping[str, Any]) -> Entry:
+    """Return the facts of a finalised item that its collection lists."""
+    properties = item["properties"]
+    west, south, east, north = item["bbox"]
+    return Entry(
+        id=item["id"],
+        title=properties["title"],
+        vintage=properties["d4c:vintage"],
+        version=properties["version"],
+        latest=properties["is_latest"],
+        box=(west, south, east, north),
+        start=properties["start_datetime"],
+        end=properties["end_datetime"],
+        code=properties.get("proj:code"),
+    )
+
+
+def newest_of(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the newest of items that are ordered by vintage and version: the last that is a latest version."""
+    return next((item for item in reversed(items) if item["properties"]["is_latest"]), items[-1])
+
+
+def catalog(titles: Mapping[str, str], base_url: str | None) -> dict[str, Any]:
+    """Return the root of the tree. `titles`: of the datasets that have a release, by id, in order."""
+    mirror = {
+        "href": placed(CATALOGUE_PARQUET, CATALOGUE_ROOT),
+        "type": PARQUET,
+        "title": "All versions of all datasets, STAC GeoParquet",
+    }
     return {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
         "id": "catalogue",
-        "title": "Catalogue of published releases",
-        "d4c:title_fr": "Catalogue des versions publiées",
+        "title": _TITLE,
+        "d4c:title_fr": _TITLE_FR,
         "description": "Every published version of every dataset, with its DOI, checksums and torrent. "
         "The same as one table: stac.parquet.",
         "d4c:description_fr": "Chaque version publiée de chaque jeu de données, avec son DOI, ses sommes de contrôle "
         "et son torrent. La même chose sous forme de table : stac.parquet.",
+        "assets": {
+            "stac-geoparquet": mirror
+            | {"d4c:title_fr": "Toutes les versions de tous les jeux de données, STAC GeoParquet"}
+            | {"roles": [MIRROR, "metadata"]}
+        },
         "links": [
-            _link("root", CATALOGUE_ROOT, CATALOGUE_ROOT, _JSON),
-            *_own_address(CATALOGUE_ROOT, _JSON, base_url),
-            *children,
+            link("root", placed(CATALOGUE_ROOT, CATALOGUE_ROOT), JSON, _TITLE),
+            *_own(CATALOGUE_ROOT, JSON, base_url, _TITLE),
+            {"rel": MIRROR, **mirror},
+            *(
+                link("child", placed(catalogue_collection_address(dataset), CATALOGUE_ROOT), JSON, title)
+                for dataset, title in titles.items()
+            ),
         ],
     }
 
 
-def _collection(
-    dataset: str, items: Sequence[Mapping[str, Any]], declared: Dataset | None, base_url: str | None
+def collection(
+    dataset: str,
+    entries: Sequence[Entry],
+    newest: Mapping[str, Any],
+    declared: Dataset | None,
+    base_url: str | None,
 ) -> dict[str, Any]:
-    address = _collection_address(dataset)
-    properties = [item["properties"] for item in items]
-    boxes = [item["bbox"] for item in items if item.get("bbox")]
-    west, south, east, north = (
-        (min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes))
-        if boxes
-        else (declared and declared.extent and declared.extent.bounds) or _WORLD
-    )
-    terms = next(link for link in items[-1]["links"] if link["rel"] == "license")
-    return {
+    """Return the collection of a dataset.
+
+    `entries`: its items, ordered by vintage and version. `newest`: the item that gives the words of a dataset that is
+    no longer declared, the assets and the thumbnail.
+    """
+    address = catalogue_collection_address(dataset)
+    west, south, east, north = zip(*(entry.box for entry in entries), strict=True)
+    words = _words(dataset, newest, declared)
+    licences = [each for each in newest["links"] if each["rel"] == "license"]
+    concept, test = newest["properties"].get("concept_doi"), newest["properties"].get("d4c:test_doi")
+    cited = [link("cite-as", f"https://doi.org/{concept}", title="All versions")] if concept and not test else []
+    document: dict[str, Any] = {
         "type": "Collection",
         "stac_version": STAC_VERSION,
         "id": dataset,
-        **_words(dataset, items, declared),
+        **words,
         "extent": {
-            "spatial": {"bbox": [[west, south, east, north]]},
-            "temporal": {
-                "interval": [[min(p["start_datetime"] for p in properties), max(p["end_datetime"] for p in properties)]]
-            },
+            "spatial": {"bbox": [[min(west), min(south), max(east), max(north)]]},
+            "temporal": {"interval": [[min(e.start for e in entries), max(e.end for e in entries)]]},
         },
         "summaries": {
-            "d4c:vintage": list(dict.fromkeys(p["d4c:vintage"] for p in properties)),
-            "version": list(dict.fromkeys(p["version"] for p in properties)),
-            **(
-                {"proj:code": codes}
-                if (codes := sorted({p["proj:code"] for p in properties if "proj:code" in p}))
-                else {}
-            ),
+            "d4c:vintage": list(dict.fromkeys(entry.vintage for entry in entries)),
+            "version": list(dict.fromkeys(entry.version for entry in entries)),
+            **({"proj:code": codes} if (codes := sorted({e.code for e in entries if e.code})) else {}),
         },
-        "assets": {
-            "stac-geoparquet": {
-                "href": posixpath.relpath(CATALOGUE_PARQUET, posixpath.dirname(address)),
-                "title": "All versions of all datasets as one STAC GeoParquet",
-                "type": "application/vnd.apache.parquet",
-                "roles": ["collection-mirror", "metadata"],
-            }
-        },
+        "item_assets": _item_assets(newest["assets"]),
+        "assets": _collection_assets(address, dataset, newest["assets"]),
         "links": [
-            _link("root", address, CATALOGUE_ROOT, _JSON),
-            _link("parent", address, CATALOGUE_ROOT, _JSON),
-            *_own_address(address, _JSON, base_url),
-            dict(terms),
-            *(
-                _link("item", address, catalogue_item_address(*item_place(item)), _GEOJSON, item["id"])
-                for item in items
-            ),
+            link("root", placed(CATALOGUE_ROOT, address), JSON, _TITLE),
+            link("parent", placed(CATALOGUE_ROOT, address), JSON, _TITLE),
+            *_own(address, JSON, base_url, words["title"]),
+            *cited,
+            *map(dict, licences),
+            *(link("item", f"./{entry.address}", GEOJSON, entry.title) for entry in reversed(entries)),
         ],
     }
+    if concept:
+        document["d4c:concept_doi"] = concept
+    if cited:
+        document |= {"stac_extensions": [ScientificExtension.get_schema_uri()], "sci:doi": concept}
+    return document
 
 
-def _words(dataset: str, items: Sequence[Mapping[str, Any]], declared: Dataset | None) -> dict[str, Any]:
+def _item_assets(assets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the assets that items have, without their addresses; `data` and `torrent` stand for those of parts."""
+    found: dict[str, Any] = {}
+    for key, kind in KINDS.items():
+        asset = assets.get(key) or next((assets[name] for name in assets if name.startswith(f"{key}-")), None)
+        if asset is not None:
+            title = kind.en if key not in assets else asset["title"]
+            found[key] = {
+                "type": asset["type"],
+                "title": title,
+                "d4c:title_fr": kind.fr if key not in assets else asset["d4c:title_fr"],
+                "roles": asset["roles"],
+            }
+    return found
+
+
+def _collection_assets(address: str, dataset: str, assets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "stac-geoparquet": {
+            "href": placed(catalogue_items_address(dataset), address),
+            "title": "All versions of this dataset, STAC GeoParquet",
+            "d4c:title_fr": "Toutes les versions de ce jeu de données, STAC GeoParquet",
+            "type": PARQUET,
+            "roles": [MIRROR, "metadata"],
+        }
+    }
+    if thumbnail := assets.get("thumbnail"):
+        found["thumbnail"] = {
+            name: thumbnail[name] for name in ("href", "type", "title", "d4c:title_fr", "roles") if name in thumbnail
+        }
+    return found
+
+
+def _words(dataset: str, newest: Mapping[str, Any], declared: Dataset | None) -> dict[str, Any]:
     """Return title, description, licence and credit: as declared, or as the newest item has them."""
     if declared is None:
-        newest = items[-1]["properties"]
-        names = (
-            "description",
-            "d4c:description_fr",
-            "keywords",
-            "d4c:keywords_fr",
-            "license",
-            "providers",
-            "d4c:title_fr",
-        )
-        return {"title": newest.get("title", dataset)} | {name: newest[name] for name in names if name in newest}
+        properties = newest["properties"]
+        suffix = f", {properties['d4c:vintage']}, v{properties['version']}"
+        titles = {
+            name: str(properties[name]).removesuffix(suffix) for name in ("title", "d4c:title_fr") if name in properties
+        }
+        kept = {name: properties[name] for name in _WORDS if name in properties}
+        return {"title": dataset, "description": dataset} | titles | kept
     stated = {
         "title": declared.title.en,
         "d4c:title_fr": declared.title.fr,
@@ -154,29 +259,5 @@ def _words(dataset: str, items: Sequence[Mapping[str, Any]], declared: Dataset |
     return {name: value for name, value in stated.items() if value}
 
 
-def _placed(item: Mapping[str, Any], base_url: str | None) -> dict[str, Any]:
-    """Return a copy of an item whose links are those of its place in the tree."""
-    address = catalogue_item_address(*item_place(item))
-    collection = _collection_address(item["collection"])
-    links = [
-        _link("root", address, CATALOGUE_ROOT, _JSON),
-        _link("parent", address, collection, _JSON),
-        _link("collection", address, collection, _JSON),
-        *_own_address(address, _GEOJSON, base_url),
-        *(dict(link) for link in item["links"] if link["rel"] not in _TREE_RELATIONS),
-    ]
-    return {**item, "links": links}
-
-
-def _collection_address(dataset: str) -> str:
-    return f"{posixpath.dirname(CATALOGUE_ROOT)}/{dataset}/collection.json"
-
-
-def _link(relation: str, source: str, target: str, media_type: str, title: str | None = None) -> dict[str, Any]:
-    href = posixpath.relpath(target, posixpath.dirname(source))
-    link = {"rel": relation, "href": href if href.startswith(".") else f"./{href}", "type": media_type}
-    return link | ({"title": title} if title else {})
-
-
-def _own_address(address: str, media_type: str, base_url: str | None) -> list[dict[str, Any]]:
-    return [{"rel": "self", "href": f"{base_url.rstrip('/')}/{address}", "type": media_type}] if base_url else []
+def _own(address: str, media_type: str, base_url: str | None, title: str | None = None) -> list[dict[str, Any]]:
+    return [link("self", placed(address, address, base_url), media_type, title)] if base_url else []

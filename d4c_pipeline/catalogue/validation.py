@@ -27,6 +27,7 @@ _CORE = f"https://schemas.stacspec.org/v{STAC_VERSION}/{{0}}-spec/json-schema/{{
 _EXTENSIONS = {
     f"https://stac-extensions.github.io/{name}/v{version}/schema.json": f"{name}-v{version}.json"
     for name, version in (
+        ("alternate-assets", "1.2.0"),
         ("file", "2.1.0"),
         ("projection", "2.0.0"),
         ("scientific", "1.0.0"),
@@ -34,6 +35,10 @@ _EXTENSIONS = {
         ("timestamps", "1.1.0"),
         ("version", "1.2.0"),
     )
+}
+# That of alternate-assets refers to a core schema of STAC 1.0, which pystac no longer ships.
+_CORE_OF_BEFORE = {
+    "https://schemas.stacspec.org/v1.0.0/item-spec/json-schema/basics.json": "stac-basics-v1.0.0.json",
 }
 _SCHEMAS = importlib.resources.files("d4c_pipeline.catalogue") / "schemas"
 _KINDS = {"Feature": "item", "Collection": "collection", "Catalog": "catalog"}
@@ -71,7 +76,7 @@ def mismatches(document: Mapping[str, Any]) -> list[str]:
 def schema_map() -> dict[str, str]:
     """Return schema address -> file on this disk, as other validators (stac-validator) take them to work offline."""
     core = importlib.resources.files("pystac.validation.jsonschemas")
-    stored = {uri: _SCHEMAS.joinpath(name) for uri, name in _EXTENSIONS.items()}
+    stored = {uri: _SCHEMAS.joinpath(name) for uri, name in (_EXTENSIONS | _CORE_OF_BEFORE).items()}
     for uri in get_local_schema_cache():
         folder = "geojson" if "geojson.org" in uri else f"stac-spec/v{STAC_VERSION}"
         stored[uri] = core.joinpath(folder, uri.rpartition("/")[2])
@@ -82,7 +87,8 @@ def schema_map() -> dict[str, str]:
 def _registry() -> Registry[Any]:
     # A registry without a retriever refuses what it does not hold: the network is never asked.
     documents = get_local_schema_cache() | {
-        uri: json.loads(_SCHEMAS.joinpath(name).read_text("utf-8")) for uri, name in _EXTENSIONS.items()
+        uri: json.loads(_SCHEMAS.joinpath(name).read_text("utf-8"))
+        for uri, name in (_EXTENSIONS | _CORE_OF_BEFORE).items()
     }
     return Registry().with_resources([(uri, DRAFT7.create_resource(schema)) for uri, schema in documents.items()])
 

@@ -1,36 +1,46 @@
-"""`catalogue`: rebuilds the STAC GeoParquet and the static STAC tree from the ledger and replaces them atomically.
+"""`catalogue`: builds the STAC GeoParquet and the static STAC tree from the ledger, as far as they changed.
 
-The deposited item is immutable; the catalogue's item adds what publication brought (concept DOI, superseded versions).
+Here belong the shared rebuild, the row groups that are replaced or copied, and the documents in stores.
+`catalogued_datasets` computes the part of a dataset. The deposited item is immutable; the catalogue's item is computed
+from today's facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from d4c_pipeline.catalogue.feed import FeedEntry, torrent_feeds
-from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
-from d4c_pipeline.catalogue.stac_item import finalise_item
-from d4c_pipeline.catalogue.static_stac import static_tree
-from d4c_pipeline.chain.copies import stores_holding
-from d4c_pipeline.chain.latest import rank
+from d4c_pipeline.catalogue.row_groups import ends_group, runs
+from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, writing
+from d4c_pipeline.catalogue.stac_item import item_bytes
+from d4c_pipeline.catalogue.static_stac import catalog
+from d4c_pipeline.chain.catalogued_datasets import Piece, computed
 from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.ledger import lease_keys
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, FEED_RSS, release_address
+from d4c_pipeline.ledger.catalogue import CataloguedDataset, Facts, Listed
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT, FEED_RSS
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError, PermanentError
-from d4c_pipeline.model.release import PublishedRelease
+from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError
 from d4c_pipeline.stores.port import Store
-from d4c_pipeline.workspace.current import deposit_of
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.progress import Progress, report
+
+# The form of rows and documents: another number makes the next rebuild a full one.
+_FORM = 1
+_POLL_SECONDS = 1.0
+_MOST_WAITS = 6 * 3600
+_FEED_RELEASES = 100
 
 
 @dataclass(frozen=True)
@@ -54,82 +64,268 @@ class Catalogued:
 
 
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
-    """Rebuild the catalogue of all published releases in every reachable store.
+    """Bring the catalogue of all published releases up to date in every reachable store.
 
-    `declared` are the datasets that have a definition; for others the ledger has the last declaration. Raises
-    ForeignBytesError when the primary store's catalogue lists releases that this ledger does not know.
+    Only what changed is computed and put. A rebuild that began after this call, in whatever process, satisfies it: the
+    caller waits for it. `declared` are the datasets that have a definition; for others the ledger has the last
+    declaration. Raises ForeignBytesError when the primary store's catalogue lists releases that this ledger does not
+    know.
     """
     report(Progress("all datasets", "", "catalogue"))
-    with deployment.ledger.leases.hold(lease_keys.CATALOGUE):
-        known = latest_declarations(deployment, declared)
-        releases = deployment.ledger.releases.published()
-        refuse_unknown_releases(deployment, deployment.stores[:1])
-        items: list[dict[str, Any]] = []
-        entries: list[FeedEntry] = []
-        left_out: list[LeftOut] = []
-        for dataset_id, group in groupby(releases, key=lambda release: release.dataset):
+    state = deployment.ledger.catalogue
+    ticket = state.request()
+    for _ in range(_MOST_WAITS):
+        with ExitStack() as held:
             try:
-                own = list(group)
-                made = _items(deployment, known[dataset_id], own)
-                _refuse_repeated(made, items)
-                fed = [entry for release in own for entry in _entries(deployment, known[dataset_id], release)]
-            except (PermanentError, IntegrityError) as error:
-                # One faulty dataset must not remove the others from the catalogue.
-                left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
+                held.enter_context(deployment.ledger.leases.hold(lease_keys.CATALOGUE, wait=_POLL_SECONDS))
+            except BusyError:
+                done = state.state()
+                if done is not None and done.satisfied >= ticket:
+                    return _result(deployment, done.result)
                 continue
-            items += made
-            entries += fed
-        releases = tuple(each for each in releases if each.dataset not in {other.dataset for other in left_out})
-        shown = [known[dataset_id] for dataset_id in sorted({release.dataset for release in releases})]
-        parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
+            done = state.state()
+            if done is not None and done.satisfied >= ticket:
+                return _result(deployment, done.result)
+            return _Rebuild(deployment, declared).run()
+    raise BusyError("Another process rebuilds the catalogue for hours", "Run again when it is done")
+
+
+def _result(deployment: Deployment, result: Mapping[str, Any]) -> Catalogued:
+    left_out = tuple(LeftOut(**entry) for entry in result["left_out"])
+    url = deployment.primary.url(CATALOGUE_PARQUET)
+    return Catalogued(result["releases"], result["datasets"], CATALOGUE_PARQUET, url, left_out)
+
+
+class _Rebuild:
+    """One rebuild, under the lease on the catalogue."""
+
+    def __init__(self, deployment: Deployment, declared: Sequence[Dataset]) -> None:
+        self._deployment, self._state = deployment, deployment.ledger.catalogue
+        self._declared = {dataset.id: dataset for dataset in declared}
+        self._known: dict[str, Dataset | None] = dict(self._declared)
+        self._parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
+        self._left_out: list[LeftOut] = []
+        self._entries: list[CataloguedDataset] = []
+
+    def run(self) -> Catalogued:
+        """Compute, put, and record what is catalogued now."""
+        number = self._state.requested()
+        refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
         with storage_errors("write the catalogue"):
-            for dead in parquet.parent.glob(".*.part"):  # of a process that was killed: we hold the lease
+            for dead in self._parquet.parent.glob(".*.part"):  # of a process that was killed: we hold the lease
                 dead.unlink()
-        write_catalogue(items, parquet)
-        tree = static_tree(shown, items, deployment.settings.store_url)
-        keep_snapshot(deployment, parquet, releases)
-        feeds = torrent_feeds(
-            entries,
-            publisher=deployment.settings.publisher,
-            base_url=deployment.primary.url(FEED_RSS).removesuffix(FEED_RSS),
-        )
+        changes, before = self._state.changes(), self._state.datasets()
+        complete = not self._is_known()
+        if complete:
+            self._state.forget_form()  # killed from here on, the next rebuild is complete, too
+        dirty = self._state.datasets_of(changes) | self._redeclared(before)
+        if complete or dirty or not self._parquet.exists():
+            self._write(dirty, changes, complete=complete)
+        catalogued = {entry.dataset for entry in self._entries}
+        gone = (before.keys() if complete else dirty & before.keys()) - catalogued
+        self._state.record_datasets(self._entries, gone)
+        now = self._state.datasets()
+        titles = {entry.dataset: entry.title for entry in now.values()}
+        root = item_bytes(catalog(titles, self._deployment.settings.store_url))
+        published_at = self._state.last_published_at() if now else None
+        snapshot = keep_snapshot(self._deployment, self._parquet, published_at)
+        digest = sha256_of(self._parquet) if snapshot is None else snapshot.sha256
+        feeds = self._feeds(set(now))
 
         def put(store: Store) -> None:
             # The roots come last, so that every link in them leads to an existing file.
-            for address in sorted(tree, key=lambda address: -address.count("/")):
-                store.replace(tree[address], address)
-            _replace_catalogue(deployment, store, parquet)
-            for address, content in feeds.items():
-                store.replace(content, address)
+            self._replace_catalogue(store, digest)
+            self._put_documents({CATALOGUE_ROOT: root, **feeds}, store)
 
-        # An unreachable mirror keeps its complete older catalogue until the next rebuild.
-        deployment.spreading.everywhere(put)
-        return Catalogued(
-            len(releases),
-            len(shown),
-            CATALOGUE_PARQUET,
-            deployment.primary.url(CATALOGUE_PARQUET),
-            tuple(left_out),
+        # An unreachable mirror keeps its complete older catalogue until a later rebuild.
+        self._deployment.spreading.everywhere(put)
+        missed = bool(self._deployment.spreading.missed)
+        result = {
+            "releases": sum(entry.releases for entry in now.values()),
+            "datasets": len(now),
+            "left_out": [asdict(entry) for entry in self._left_out],
+        }
+        faulty = {entry.dataset for entry in self._left_out}
+        again = {entry.id for group in self._state.listed(faulty) for entry in group} if faulty else set[int]()
+        if not missed:  # a mirror that was unreachable gets these documents with the next rebuild
+            self._state.forget_changes({release: mark for release, mark in changes.items() if release not in again})
+        form = "" if complete and missed else self._form()
+        self._state.satisfy(number, form=form, local=self._local(), result=result)
+        return _result(self._deployment, result)
+
+    def _write(self, dirty: Collection[str], changes: Mapping[int, int], *, complete: bool) -> None:
+        if complete:
+            with writing(self._parquet) as file:
+                self._fill(file, self._all(changes))
+            return
+        existing = ExistingFile(self._parquet)
+        with writing(self._parquet) as file:
+            self._grow(file, existing, sorted(dirty), changes)
+
+    def _all(self, changes: Mapping[int, int]) -> Iterator[tuple[str, pa.Table]]:
+        for listed in self._state.listed():
+            rows = self._piece(listed, changes, None)
+            if rows is not None:
+                yield listed[0].dataset, rows
+
+    def _fill(self, file: CatalogueFile, pieces: Iterator[tuple[str, pa.Table]]) -> None:
+        """Write row groups of whole datasets."""
+        pending: list[pa.Table] = []
+        for dataset, rows in pieces:
+            pending.append(rows)
+            if ends_group(dataset, rows.num_rows):
+                file.add(pa.concat_tables(pending).combine_chunks())
+                pending = []
+        if pending:
+            file.add(pa.concat_tables(pending).combine_chunks())
+
+    def _grow(
+        self, file: CatalogueFile, existing: ExistingFile, dirty: Sequence[str], changes: Mapping[int, int]
+    ) -> None:
+        """Copy row groups without a changed dataset, and write the others again."""
+        groups, waiting, at = existing.groups, list(dirty), 0
+        while at < len(groups) or waiting:
+            upto = groups[at].last if at < len(groups) else None
+            mine = [dataset for dataset in waiting if upto is None or dataset <= upto]
+            if at + 1 == len(groups):  # what comes behind the last group may belong to it
+                mine = waiting
+            if at < len(groups) and not mine:
+                file.copy(existing, groups[at])
+                at += 1
+                continue
+            waiting = waiting[len(mine) :]
+            rows = existing.read(at) if at < len(groups) else None
+            at += 1
+            segment = self._segment(rows, mine, changes)
+            # Without its last dataset a group may go on with the next.
+            while at < len(groups) and segment and not ends_group(segment[-1][0], segment[-1][1].num_rows):
+                more = [dataset for dataset in waiting if dataset <= groups[at].last or at + 1 == len(groups)]
+                waiting = waiting[len(more) :]
+                segment += self._segment(existing.read(at), more, changes)
+                at += 1
+            self._fill(file, iter(segment))
+
+    def _segment(
+        self, rows: pa.Table | None, dirty: Sequence[str], changes: Mapping[int, int]
+    ) -> list[tuple[str, pa.Table]]:
+        """Return the datasets of a row group with those of `dirty` computed again, in order."""
+        pieces: dict[str, pa.Table] = {}
+        if rows is not None:
+            start = 0
+            for dataset, count in runs(rows.column("dataset").to_pylist()):
+                pieces[dataset] = rows.slice(start, count)
+                start += count
+        for listed in self._state.listed(dirty):
+            dataset = listed[0].dataset
+            again = self._piece(listed, changes, pieces.pop(dataset, None))
+            if again is not None:
+                pieces[dataset] = again
+        return sorted(pieces.items(), key=lambda piece: piece[0])
+
+    def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None) -> pa.Table | None:
+        """Compute a dataset, put its documents and return its rows; None when it is left out."""
+        dataset_id = listed[0].dataset
+        dataset = self._dataset(dataset_id)
+        try:
+            for found in computed(self._deployment, dataset, listed, changes.keys(), before):
+                documents = found.documents if isinstance(found, Piece) else found
+                self._deployment.spreading.everywhere(lambda store, these=documents: self._put_documents(these, store))
+                if isinstance(found, Piece):
+                    words = _words(self._declared.get(dataset_id))
+                    self._entries.append(CataloguedDataset(dataset_id, found.title, found.rows.num_rows, words))
+                    return found.rows
+        except (PermanentError, IntegrityError) as error:
+            # One faulty dataset must not remove the others from the catalogue.
+            self._left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
+        return None
+
+    def _dataset(self, dataset: str) -> Dataset | None:
+        """Return a dataset as it is declared, else as the ledger recorded it last."""
+        if dataset not in self._known:
+            self._known[dataset] = self._deployment.ledger.declarations.of(dataset)
+        return self._known[dataset]
+
+    def _redeclared(self, before: Mapping[str, CataloguedDataset]) -> set[str]:
+        """Return the datasets whose declared words are others than those in the catalogue."""
+        return {
+            dataset.id
+            for dataset in self._declared.values()
+            if dataset.id in before and before[dataset.id].words != _words(dataset)
+        }
+
+    def _is_known(self) -> bool:
+        """Return whether the catalogue of the last rebuild is in its place, here and in every store."""
+        state = self._state.state()
+        if state is None or state.form != self._form() or state.local != self._local():
+            return False
+        lost: list[str] = []
+
+        def look(store: Store) -> None:
+            facts = store.facts(CATALOGUE_PARQUET)
+            ours = self._deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
+            if facts is None or not any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
+                self._state.forget_documents(store.name)
+                lost.append(store.name)
+
+        self._deployment.spreading.everywhere(look)
+        return not lost
+
+    def _form(self) -> str:
+        stores = [[store.name, store.url("catalogue")] for store in self._deployment.stores]
+        settings = self._deployment.settings
+        facts = [_FORM, stores, settings.store_url, settings.publisher]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _local(self) -> str:
+        """Return what tells the file of the last rebuild from any other, without reading it."""
+        if not self._parquet.exists():
+            return ""
+        facts = self._parquet.stat()
+        return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}"
+
+    def _put_documents(self, documents: Mapping[str, bytes], store: Store) -> None:
+        """Put the documents of which the store holds other bytes."""
+        digests = {address: hashlib.sha256(content).hexdigest() for address, content in documents.items()}
+        held = self._state.documents(store.name, digests)
+        changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
+        for address in sorted(changed, key=lambda address: (-address.count("/"), address)):
+            store.replace(documents[address], address)
+        self._state.remember(store.name, changed)
+
+    def _replace_catalogue(self, store: Store, digest: str) -> None:
+        """Put the file of all datasets into a store, unless the store's lists unknown releases; record its ETag."""
+        if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digest:
+            return
+        refuse_unknown_releases(self._deployment, [store])
+        placements = self._deployment.ledger.placements
+        stored = store.replace(self._parquet, CATALOGUE_PARQUET)
+        facts = store.facts(CATALOGUE_PARQUET)
+        etag = None if facts is None else facts.etag
+        placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
+        placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=etag)
+        self._state.remember(store.name, {CATALOGUE_PARQUET: stored.sha256})
+
+    def _feeds(self, catalogued: Collection[str]) -> dict[str, bytes]:
+        """Return the feeds of torrents of the newest releases."""
+        newest = self._state.newest(_FEED_RELEASES)
+        facts = self._state.facts(newest)
+        entries: list[FeedEntry] = []
+        for number in newest:
+            dataset = facts[number].release.dataset
+            if dataset in catalogued:
+                entries += _entries(self._deployment, self._dataset(dataset), facts[number])
+        return torrent_feeds(
+            entries,
+            publisher=self._deployment.settings.publisher,
+            base_url=self._deployment.primary.url(FEED_RSS).removesuffix(FEED_RSS),
         )
 
 
-def _replace_catalogue(deployment: Deployment, store: Store, parquet: Path) -> None:
-    """Put the catalogue into a store, unless the store's catalogue lists unknown releases, and record its ETag."""
-    refuse_unknown_releases(deployment, [store])
-    stored = store.replace(parquet, CATALOGUE_PARQUET)
-    placements, facts = deployment.ledger.placements, store.facts(CATALOGUE_PARQUET)
-    placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
-    placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=None if facts is None else facts.etag)
-
-
-def _refuse_repeated(made: Sequence[dict[str, Any]], items: Sequence[dict[str, Any]]) -> None:
-    owners = {item["id"]: item["collection"] for item in items}
-    for item in made:
-        if item["id"] in owners:
-            raise PermanentError(
-                f"The release {item['id']} of {item['collection']} has the name of one of {owners[item['id']]}",
-                f"Give {item['collection']} naming parts of its own, then publish it again",
-            )
+def _words(dataset: Dataset | None) -> str:
+    if dataset is None:
+        return ""
+    stated = dataset.model_dump_json(include={"title", "description", "keywords", "license", "providers", "creators"})
+    return hashlib.sha256(stated.encode()).hexdigest()
 
 
 def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
@@ -137,44 +333,11 @@ def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> 
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 
 
-def _items(deployment: Deployment, dataset: Dataset, releases: Sequence[PublishedRelease]) -> list[dict[str, Any]]:
-    """Return the final items of a dataset's published releases, which arrive ordered by vintage and version."""
-    items: list[dict[str, Any]] = []
-    rolling = dataset.series == "rolling"
-    for release in releases:
-        item = deployment.ledger.publications.item(release)
-        if item is None:
-            raise IntegrityError(
-                f"The ledger has no catalogue item of the published release {release.name}",
-                rerun="stac_item",
-            )
-        line = sorted(
-            (other for other in releases if rolling or other.vintage == release.vintage), key=partial(rank, dataset)
-        )
-        place = line.index(release)
-        torrents = deployment.ledger.publications.torrents(release)
-        items.append(
-            finalise_item(
-                item,
-                deposit=deposit_of(deployment, release),
-                latest=release is line[-1],
-                superseded_by=line[place + 1].name if place + 1 < len(line) else None,
-                previous=line[place - 1].name if place else None,
-                newest=line[-1].name,
-                published_at=release.published_at,
-                base_url=deployment.settings.store_url,
-                torrents=torrents,
-                torrent_urls={name: deployment.primary.url(torrent.address) for name, torrent in torrents.items()},
-                mirror_urls=_mirror_urls(deployment, release),
-            )
-        )
-    return items
-
-
-def _entries(deployment: Deployment, dataset: Dataset, release: PublishedRelease) -> list[FeedEntry]:
+def _entries(deployment: Deployment, dataset: Dataset | None, facts: Facts) -> list[FeedEntry]:
     """Return the torrents of a published release as entries of the feeds."""
-    deposit = deposit_of(deployment, release)
-    torrents = deployment.ledger.publications.torrents(release)
+    release, deposit, torrents = facts.release, facts.deposit, facts.torrents
+    if deposit is None or dataset is None:
+        return []
     sizes = {artifact.name: artifact.size for artifact in release.data_files}
     entries: list[FeedEntry] = []
     for file, torrent in published_torrents(release, torrents):
@@ -187,7 +350,7 @@ def _entries(deployment: Deployment, dataset: Dataset, release: PublishedRelease
                 title=f"{dataset.title.en}, {release.vintage}, v{release.version}{f', {part}' if part else ''}",
                 page=deposit.url or url,
                 torrent_url=url,
-                torrent_size=deployment.primary.stat(torrent.address) or file.size,
+                torrent_size=file.size,
                 info_hash=torrent.info_hash,
                 magnet=torrent.magnet,
                 size=sizes[name],
@@ -196,15 +359,3 @@ def _entries(deployment: Deployment, dataset: Dataset, release: PublishedRelease
             )
         )
     return entries
-
-
-def _mirror_urls(deployment: Deployment, release: PublishedRelease) -> dict[str, list[str]]:
-    """Return the mirror URLs of a release's files, by file name."""
-    return {
-        name: [
-            store.url(release_address(release.dataset, release.vintage, release.version, name))
-            for store in stores
-            if store is not deployment.primary
-        ]
-        for name, stores in stores_holding(deployment, release).items()
-    }

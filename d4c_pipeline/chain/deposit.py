@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 
 from d4c_pipeline.archives.deposit import complete, published_deposit
-from d4c_pipeline.catalogue.item_assets import multihash_sha256
+from d4c_pipeline.catalogue.item_assets import listed_checksums, multihash_sha256
 from d4c_pipeline.chain.doi import metadata_of
 from d4c_pipeline.chain.revealing import is_revealed, reveal
 from d4c_pipeline.ledger.leases import Lease
@@ -108,7 +108,7 @@ def _refuse_stale_item(deployment: Deployment, release: PlannedRelease, deposit:
     item = deployment.ledger.publications.item(release)
     if item is None or release.artifact(ArtifactRole.METADATA) is None:
         raise UnknownNameError(f"{release.name} has no catalogue item yet", rerun="stac_item")
-    listed = {asset["title"]: asset["file:checksum"] for asset in item["assets"].values()}
+    listed = listed_checksums(item)
     files = {
         artifact.name: multihash_sha256(artifact.sha256)
         for artifact in release.artifacts

@@ -16,6 +16,7 @@ from functools import cache, partial
 from typing import Any
 
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.ledger.catalogue import Listed
 from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
@@ -128,7 +129,7 @@ def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -
     return max(releases, key=partial(rank, dataset), default=None)
 
 
-def rank(dataset: Dataset, release: PublishedRelease) -> tuple[bool, Vintage, Version]:
+def rank(dataset: Dataset, release: PublishedRelease | Listed) -> tuple[bool, Vintage, Version]:
     """Return the sort key of a release among the releases of its dataset; the newest sorts last.
 
     A discovered vintage in the future comes from a server's wrong clock and sorts first.

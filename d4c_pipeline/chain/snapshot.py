@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.addresses import snapshot_address, torrent_address
-from d4c_pipeline.model.release import PublishedRelease, Snapshot, Torrent
+from d4c_pipeline.model.release import Snapshot, Torrent
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.torrents.pieces import Pieces, piece_hasher
@@ -25,13 +25,13 @@ from d4c_pipeline.workspace.deployment import Deployment
 _KEPT = 5
 
 
-def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[PublishedRelease, ...]) -> Snapshot | None:
+def keep_snapshot(deployment: Deployment, parquet: Path, published_at: datetime | None) -> Snapshot | None:
     """Put the catalogue at `parquet` and its torrent into every store and return the snapshot; None without a release.
 
+    `published_at`: when the newest release was published, None without one.
     The caller holds the lease on the catalogue. An unchanged catalogue changes nothing; old snapshots are pruned.
     """
-    published = [release.published_at for release in releases]
-    if not published:
+    if published_at is None:
         return None
     hasher = piece_hasher(parquet, hybrid=deployment.settings.hybrid_torrents)
     digests = hash_file(parquet, hasher)
@@ -47,14 +47,14 @@ def keep_snapshot(deployment: Deployment, parquet: Path, releases: tuple[Publish
     deployment.spreading.everywhere(put)
     urls = [store.url(address) for store in reached]
     where = torrent_address(name)
-    made = _made(deployment, pieces, name, urls, created=max(published))
+    made = _made(deployment, pieces, name, urls, created=published_at)
     known = deployment.ledger.torrents.snapshots()
     if known and known[0].torrent.magnet == made.magnet and all(store.stat(where) for store in reached):
         return known[0]
     with answering(deployment) as silent:
         own = deployment.settings.embedded_url if silent is not None else None
         seeds = [url for url in urls if not (own and url.startswith(own)) and try_web_seed(url, pieces).ok]
-    made = _made(deployment, pieces, name, seeds, created=max(published))
+    made = _made(deployment, pieces, name, seeds, created=published_at)
     deployment.spreading.everywhere(lambda store: store.replace(made.data, where))
     torrent = Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), where)
     ledger = deployment.ledger.torrents

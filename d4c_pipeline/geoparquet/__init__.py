@@ -1,8 +1,8 @@
 """The GeoParquet and Parquet writer. Other rooms import this package, never its modules.
 
 `write` sorts batches in any order, cuts them into row groups, encodes those and writes one file or several parts.
-`packed` makes the batches that `write` takes; a `Shelf` holds them until their `Layout` is known. Cleaning the rows
-belongs to `processing`.
+`packed` makes the batches that `write` takes; a `Shelf` holds them until their `Layout` is known. A `Stitched` file
+grows by row groups of other files, which are copied as bytes. Cleaning the rows belongs to `processing`.
 """
 
 from d4c_pipeline.geoparquet.engine import Result, packed, write
@@ -10,5 +10,17 @@ from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout
 from d4c_pipeline.geoparquet.partition import Written
 from d4c_pipeline.geoparquet.single_file import parameters
 from d4c_pipeline.geoparquet.spill import Shelf
+from d4c_pipeline.geoparquet.stitch import Footer, Stitched
 
-__all__ = ["GeometryLayout", "Layout", "Result", "Shelf", "Written", "packed", "parameters", "write"]
+__all__ = [
+    "Footer",
+    "GeometryLayout",
+    "Layout",
+    "Result",
+    "Shelf",
+    "Stitched",
+    "Written",
+    "packed",
+    "parameters",
+    "write",
+]

@@ -25,6 +25,7 @@ _FILE_ROWS, _FILE_GROUPS = 3, 4
 _GROUP_CHUNKS, _GROUP_ROWS, _GROUP_OFFSET, _GROUP_ORDINAL = 1, 3, 5, 7
 _CHUNK_FILE_OFFSET, _CHUNK_META, _CHUNK_OFFSET_INDEX, _CHUNK_COLUMN_INDEX = 2, 3, 4, 6
 _META_PAGES = (9, 10, 11)  # the first data, index and dictionary page
+_META_STATISTICS = (13, 16)  # of encodings and of sizes
 _INDEX_LOCATIONS, _LOCATION_OFFSET = 1, 1
 _LAST_ORDINAL = (1 << 15) - 1
 
@@ -63,12 +64,9 @@ def stitch(out: BinaryIO, template: bytes, parts: Iterable[memoryview]) -> int:
     `template`: a file without rows, the source of schema, key-value metadata and `created_by`. The page indexes
     of the parts follow all data, as Arrow writes them. Raises OSError when a write fails.
     """
-    stitched = _Stitched(out)
+    stitched = Stitched(out)
     for part in parts:
-        part = part.cast("B")  # noqa: PLW2901 - Arrow's buffers count in signed bytes
-        meta, end = _footer(part)
-        for group in meta.structs(_FILE_GROUPS):
-            stitched.add(part, group, len(magic.PARQUET), min([*_index_starts(group), end]))
+        stitched.add_file(part)
     return stitched.finish(template)
 
 
@@ -77,27 +75,34 @@ def excerpt(out: BinaryIO, template: bytes, source: memoryview, groups: range) -
 
     `template`, the result and the errors are those of `stitch`.
     """
-    stitched = _Stitched(out)
-    meta, end = _footer(source)
-    every = meta.structs(_FILE_GROUPS)
-    # The data of all groups come first, then the indexes.
-    data_end = min([start for group in every for start in _index_starts(group)] + [end])
-    starts = [*map(_data_start, every), data_end]
-    for number in groups:
-        stitched.add(source, every[number], starts[number], starts[number + 1])
+    stitched = Stitched(out)
+    stitched.add_file(source, groups)
     return stitched.finish(template)
 
 
-class _Stitched:
-    """A Parquet file to which row groups of other files are appended."""
+class Stitched:
+    """A Parquet file that grows by row groups of other files.
 
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
+    `lean`: without the statistics of encodings and sizes, which few readers use and which are a third of a long footer.
+    """
+
+    def __init__(self, out: BinaryIO, *, lean: bool = False) -> None:
+        self._out, self._lean = out, lean
         self._groups: list[_Struct] = []
         self._indexes: list[list[tuple[bytes, _Struct | None]]] = []
         self._rows = 0
         out.write(magic.PARQUET)
         self._position = len(magic.PARQUET)
+
+    def add_file(self, whole: memoryview, groups: range | None = None) -> None:
+        """Append the row groups number `groups` of the Parquet file `whole`, all by default."""
+        whole = whole.cast("B")  # Arrow's buffers count in signed bytes
+        self.add_groups(Footer(whole), groups)
+
+    def add_groups(self, source: Footer, groups: range | None = None) -> None:
+        """Append row groups of a file the footer of which was read; each of them once."""
+        for number in range(len(source.groups)) if groups is None else groups:
+            self.add(source.whole, source.groups[number], source.starts[number], source.starts[number + 1])
 
     def add(self, part: memoryview, group: _Struct, start: int, end: int) -> None:
         """Append `group`, whose data is at `start` to `end` of the file `part`."""
@@ -105,6 +110,10 @@ class _Stitched:
         shift = self._position - start
         self._indexes.append([_indexes(part, chunk, shift) for chunk in chunks])
         _shift(group, chunks, shift)
+        if self._lean:
+            for chunk in chunks:
+                for field in _META_STATISTICS:
+                    chunk.struct(_CHUNK_META).fields.pop(field, None)
         group.fields.pop(_GROUP_ORDINAL, None)
         if len(self._groups) <= _LAST_ORDINAL:
             group.fields[_GROUP_ORDINAL] = (4, _signed_bytes(len(self._groups)))
@@ -132,6 +141,18 @@ class _Stitched:
         raw = _encoded(footer)
         self._out.write(raw + struct.pack("<I", len(raw)) + magic.PARQUET)
         return self._rows
+
+
+class Footer:
+    """The footer of the Parquet file `whole` (bytes), to copy row groups from."""
+
+    def __init__(self, whole: memoryview) -> None:
+        self.whole = whole
+        meta, end = _footer(whole)
+        self.groups = meta.structs(_FILE_GROUPS)
+        # Data of all groups come first, one after the other, then the indexes.
+        data_end = min([start for group in self.groups for start in _index_starts(group)] + [end])
+        self.starts = [*map(_data_start, self.groups), data_end]
 
 
 def _index_starts(group: _Struct) -> list[int]:

@@ -25,6 +25,13 @@ class Declarations:
             connection.execute(delete(table).where(table.c.id == dataset.id))
             connection.execute(insert(table).values(id=dataset.id, declared=declared, updated_at=now()))
 
+    def of(self, dataset: str) -> Dataset | None:
+        """Return a dataset as it was declared last, None when no release of it was ever planned."""
+        table = schema.dataset
+        with reading(self._engine) as connection:
+            declared = connection.execute(select(table.c.declared).where(table.c.id == dataset)).scalar()
+        return None if declared is None else Dataset.model_validate(declared, context=REMEMBERED)
+
     def all(self) -> tuple[Dataset, ...]:
         """Return every dataset that had a planned release, by id."""
         table = schema.dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from d4c_pipeline.ledger.catalogue import CatalogueState
 from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
 from d4c_pipeline.ledger.events import Events
@@ -36,6 +37,7 @@ class Ledger:
         self.pruning = Pruning(self._engine)
         self.publications = Publications(self._engine)
         self.torrents = Torrents(self._engine)
+        self.catalogue = CatalogueState(self._engine)
         self.judgements = Judgements(self._engine)
         self.observations = Observations(self._engine)
         self.listings = Listings(self._engine)

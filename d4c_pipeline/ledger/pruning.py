@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, delete, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import PrunedCopy, PublishedRelease, Release
@@ -40,6 +41,7 @@ class Pruning:
                 )
                 connection.execute(insert(pruned).values(**row, given_up_at=moment))
             connection.execute(delete(copy).where(*here))
+            mark_changed(connection, release.id)
             if rows:
                 append(
                     connection,

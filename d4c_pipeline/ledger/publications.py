@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Engine, RowMapping, Table, delete, insert, select, update
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.addresses import HIDDEN
@@ -83,6 +84,7 @@ class Deposits:
                 .where(table.c.release_id == release.id)
                 .values(state=state.value, updated_at=now(), **facts)
             )
+            mark_changed(connection, release.id)
             if current != state.value:
                 append(
                     connection,
@@ -99,14 +101,14 @@ class Deposits:
         table = schema.deposit
         with reading(self._engine) as connection:
             row = connection.execute(select(table).where(table.c.release_id == release.id)).mappings().first()
-        return None if row is None else _deposit(row)
+        return None if row is None else deposit_from(row)
 
     def all(self) -> tuple[Deposit, ...]:
         """Return every deposit, in the order in which their releases were planned."""
         table = schema.deposit
         with reading(self._engine) as connection:
             return tuple(
-                _deposit(row) for row in connection.execute(select(table).order_by(table.c.release_id)).mappings()
+                deposit_from(row) for row in connection.execute(select(table).order_by(table.c.release_id)).mappings()
             )
 
     def described(self, release: Release) -> dict[str, Any] | None:
@@ -164,7 +166,8 @@ class Deposits:
         return found
 
 
-def _deposit(row: RowMapping) -> Deposit:
+def deposit_from(row: RowMapping) -> Deposit:
+    """Return the deposit in a row of the table."""
     values: dict[str, Any] = {key: row[key] for key in Deposit.__dataclass_fields__}
     values["state"] = DepositState(row["state"])
     return Deposit(**values)
@@ -181,12 +184,10 @@ class Copies:
     ) -> None:
         """Record a copy with the result of its verification."""
         table = schema.copy
+        here = (table.c.release_id == release.id, table.c.artifact == artifact, table.c.store == store)
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(table).where(
-                    table.c.release_id == release.id, table.c.artifact == artifact, table.c.store == store
-                )
-            )
+            known = connection.execute(select(table.c.address, table.c.intact).where(*here)).first()
+            connection.execute(delete(table).where(*here))
             connection.execute(
                 insert(table).values(
                     release_id=release.id,
@@ -199,6 +200,8 @@ class Copies:
                     intact=intact,
                 )
             )
+            if known is None or (known.address, known.intact) != (address, intact):
+                mark_changed(connection, release.id)
 
     def forget_hidden(self, release: PlannedRelease) -> None:
         """Forget the copies at hidden addresses, which nothing may list once a release is public."""
@@ -206,6 +209,7 @@ class Copies:
         hidden = table.c.address.startswith(HIDDEN, autoescape=True)
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.release_id == release.id, hidden))
+            mark_changed(connection, release.id)
 
     def of(self, release: Release) -> tuple[Copy, ...]:
         """Return the copies of a release, by artifact and store."""
@@ -231,6 +235,7 @@ class Publications:
             for artifact, torrent in torrents.items():
                 values = {**vars(torrent), "web_seeds": list(torrent.web_seeds)}
                 connection.execute(insert(table).values(release_id=release.id, artifact=artifact, **values))
+            mark_changed(connection, release.id)
 
     def torrents(self, release: Release) -> dict[str, Torrent]:
         """Return the torrents of a release by the names of their data artifacts, sorted; empty before `torrent` ran."""
@@ -330,6 +335,7 @@ class Publications:
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.release_id == release.id))
             connection.execute(insert(table).values(release_id=release.id, **dict(values)))
+            mark_changed(connection, release.id)
 
     def _row(self, table: Table, release: Release) -> RowMapping | None:
         with reading(self._engine) as connection:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, delete, insert, s
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
@@ -131,6 +132,7 @@ class Releases:
                     .returning(schema.release.c.id)
                 ).scalar_one()
                 _write_artifacts(connection, release_id, artifacts)
+                mark_changed(connection, release_id)
                 append(
                     connection,
                     "release adopted",
@@ -176,6 +178,7 @@ class Releases:
                 .values(state=ReleaseState.PUBLISHED.value, published_at=now())
             ).rowcount
             if changed:
+                mark_changed(connection, release.id)
                 if before is not None:
                     append(
                         connection,
@@ -253,7 +256,7 @@ class Releases:
     def named(self, stem: str) -> tuple[LivingRelease, ...]:
         """Return the planned and published releases of all datasets whose names are `stem` with a version."""
         with reading(self._engine) as connection:
-            found = _read(
+            found = read_releases(
                 connection,
                 select(schema.release).where(
                     schema.release.c.name.startswith(f"{stem}_v", autoescape=True),
@@ -269,7 +272,7 @@ class Releases:
         if vintage is not None:
             query = query.where(schema.release.c.vintage == str(vintage))
         with reading(self._engine) as connection:
-            return _read(connection, query)
+            return read_releases(connection, query)
 
 
 def _write_artifacts(connection: Connection, release_id: int, artifacts: Iterable[Artifact]) -> None:
@@ -284,7 +287,8 @@ def _write_artifacts(connection: Connection, release_id: int, artifacts: Iterabl
         )
 
 
-def _read(connection: Connection, query: Select[Any]) -> list[Release]:
+def read_releases(connection: Connection, query: Select[Any]) -> list[Release]:
+    """Return the releases that `query` of the table `release` selects, with their artifacts."""
     rows = list(connection.execute(query).mappings())
     files: dict[int, list[Artifact]] = {row["id"]: [] for row in rows}
     artifact = schema.artifact
@@ -333,7 +337,7 @@ def _read_row(connection: Connection, release_id: int) -> Release:
 
 
 def _read_one(connection: Connection, query: Select[Any]) -> Release:
-    found = _read(connection, query)
+    found = read_releases(connection, query)
     if not found:
         raise UnknownNameError("The ledger has no such release", "List them with 'd4c releases'")
     return found[0]

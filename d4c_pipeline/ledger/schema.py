@@ -114,7 +114,7 @@ release = Table(
     Column("dataset", String(120), nullable=False),
     Column("vintage", String(20), nullable=False),
     Column("version", String(40), nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, index=True),
     Column("state", String(20), nullable=False),
     Column("key", String(64), nullable=False),
     Column("bump", Integer, nullable=False),
@@ -260,6 +260,45 @@ catalogue_snapshot = Table(
     Column("address", Text, nullable=False),
     Column("torrent", JSON, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
+)
+
+# Releases whose facts changed since the catalogue was built; a mark is new with each change.
+catalogue_change = Table(
+    "catalogue_change",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("mark", BigInteger, nullable=False),
+)
+
+# The documents of the catalogue that a store holds.
+catalogue_document = Table(
+    "catalogue_document",
+    metadata,
+    Column("store", String(60), primary_key=True),
+    Column("address", String(400), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+)
+
+catalogue_dataset = Table(
+    "catalogue_dataset",
+    metadata,
+    Column("dataset", String(120), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("releases", Integer, nullable=False),
+    # A digest of the words that its definition declares.
+    Column("words", String(64), nullable=False),
+)
+
+# One row. Requests are numbered; a rebuild satisfies all that were made before it began.
+catalogue_state = Table(
+    "catalogue_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("requested", Integer, nullable=False),
+    Column("satisfied", Integer, nullable=False),
+    Column("form", String(64), nullable=False),
+    Column("local", Text, nullable=False),
+    Column("result", JSON, nullable=False),
 )
 
 stac_item = Table(

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func, insert, select
 
 from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import reading
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.release import PublishedRelease, Snapshot, Torrent
@@ -31,6 +32,7 @@ class Torrents:
             before = connection.execute(select(table.c.web_seeds).where(mine)).scalar_one()
             connection.execute(delete(table).where(mine))
             connection.execute(insert(table).values(release_id=release.id, artifact=artifact, **_values(torrent)))
+            mark_changed(connection, release.id)
             append(
                 connection,
                 "torrent reissued",

@@ -71,3 +71,18 @@ def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> 
 def catalogue_record_address(dataset: str, vintage: Vintage, version: Version, file_name: str) -> str:
     """Return the address of a record of a release in the static catalogue: in a folder named after the version."""
     return f"catalogue/{dataset}/{vintage}/{version}/{file_name}"
+
+
+def catalogue_latest_address(dataset: str, vintage: Vintage | None) -> str:
+    """Where the static catalogue keeps the item of the newest version; `vintage` is None for a rolling series."""
+    return f"catalogue/{dataset}/{vintage}/latest.json" if vintage else f"catalogue/{dataset}/latest.json"
+
+
+def catalogue_items_address(dataset: str) -> str:
+    """Where a dataset's items lie as one STAC GeoParquet."""
+    return f"catalogue/{dataset}/items.parquet"
+
+
+def catalogue_collection_address(dataset: str) -> str:
+    """Where the static catalogue keeps a dataset's collection."""
+    return f"catalogue/{dataset}/collection.json"

@@ -15,6 +15,7 @@ import libtorrent as lt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from d4c_pipeline.catalogue.item_assets import file_of
 from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
@@ -28,7 +29,8 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.staging import read_artifact
 
-_COLUMNS = ("id", "collection", "d4c:info_hash", "d4c:magnet", "assets")
+_COLUMNS = ("id", "collection", "d4c:info_hash", "d4c:magnet", "d4c:parts", "assets")
+_BY_HASH = "urn:btih:"
 _TIMEOUT_SECONDS = 20.0
 
 
@@ -112,25 +114,28 @@ def seedable_in_catalogue(path: Path) -> list[Seedable]:
 
 def _seedable_of_row(row: dict[str, Any]) -> Iterator[Seedable]:
     assets: dict[str, Any] = {key: asset for key, asset in row["assets"].items() if asset is not None}
-    for key, asset in assets.items():
-        if key != "data" and not key.startswith("data-"):
-            continue
-        # With several files each asset has the field, with one file only the item.
-        info_hash = asset.get("d4c:info_hash") or row["d4c:info_hash"]
-        magnet = asset.get("d4c:magnet") or row["d4c:magnet"]
-        if not info_hash or not magnet:
-            continue
-        torrent = assets.get(f"torrent{key.removeprefix('data')}", {})
-        urls = [torrent.get(field) for field in ("d4c:current_href", "href", "d4c:archive_href")]
-        yield Seedable(
-            info_hash=info_hash,
-            name=asset["title"],
-            dataset=row["collection"],
-            size=asset["file:size"],
-            copies=len(parse_qs(urlsplit(magnet).query).get("ws", [])),
-            magnet=magnet,
-            torrent_urls=tuple(dict.fromkeys(url for url in urls if url and urlsplit(url).scheme in ("http", "https"))),
-        )
+    for part in row["d4c:parts"] or ():
+        if part["magnet"]:
+            yield _seedable(row, part["href"], part["size"], part["magnet"], [part["torrent"]])
+    if (data := assets.get("data")) is not None and row["d4c:magnet"]:
+        torrent: dict[str, Any] = assets.get("torrent", {})
+        archived = ((torrent.get("alternate") or {}).get("archive") or {}).get("href")
+        urls = [torrent.get("d4c:current_href"), torrent.get("href"), archived]
+        yield _seedable(row, data["href"], data["file:size"], row["d4c:magnet"], urls)
+
+
+def _seedable(row: dict[str, Any], href: str, size: int, magnet: str, urls: list[str | None]) -> Seedable:
+    named = parse_qs(urlsplit(magnet).query)
+    hashes = [topic.removeprefix(_BY_HASH) for topic in named.get("xt", []) if topic.startswith(_BY_HASH)]
+    return Seedable(
+        info_hash=hashes[0] if hashes else row["d4c:info_hash"],
+        name=file_of(href),
+        dataset=row["collection"],
+        size=size,
+        copies=len(named.get("ws", [])),
+        magnet=magnet,
+        torrent_urls=tuple(dict.fromkeys(url for url in urls if url and urlsplit(url).scheme in ("http", "https"))),
+    )
 
 
 class Downloads:

@@ -20,7 +20,7 @@ from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
 
-_COLUMNS = ["id", "collection", "sci:doi", "assets"]
+_COLUMNS = ["id", "collection", "sci:doi", "assets", "d4c:parts"]
 _NAMED = 3  # releases in a message
 
 
@@ -69,15 +69,20 @@ def refuse_unknown_releases(deployment: Deployment, stores: Sequence[Store]) -> 
 @lru_cache(maxsize=4)
 def _listed(content: bytes) -> tuple[Listed, ...]:
     try:
-        table: Any = pq.read_table(io.BytesIO(content), columns=_COLUMNS)
+        file = pq.ParquetFile(io.BytesIO(content))
+        names = set(file.schema_arrow.names)
+        table: Any = file.read(columns=[name for name in _COLUMNS if name in names])
     except (pa.ArrowException, OSError):
         return ()  # damaged; the next rebuild replaces it
     return tuple(
-        Listed(row["id"], row["collection"], str(row["sci:doi"]), frozenset(_checksums(row["assets"])))
+        Listed(row["id"], row["collection"], str(row["sci:doi"]), frozenset(_checksums(row)))
         for row in table.to_pylist()
         if row["sci:doi"]
     )
 
 
-def _checksums(assets: dict[str, Any] | None) -> list[str]:
-    return [str(each["file:checksum"]) for each in (assets or {}).values() if each and each.get("file:checksum")]
+def _checksums(row: dict[str, Any]) -> list[str]:
+    listed = [asset for asset in (row["assets"] or {}).values() if asset and asset.get("file:checksum")]
+    # A catalogue of an earlier form has the parts of the data among the assets.
+    parts = [multihash_sha256(part["sha256"]) for part in row.get("d4c:parts") or ()]
+    return [str(asset["file:checksum"]) for asset in listed] + parts

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from d4c_pipeline.catalogue.item_assets import Addresses
+from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_item import build_item, finalise_item
 from d4c_pipeline.model.dataset import Dataset, Extent
 from d4c_pipeline.model.release import (
@@ -19,6 +21,7 @@ from d4c_pipeline.model.release import (
     Deposit,
     DepositState,
     PlannedRelease,
+    PublishedRelease,
     Release,
     Torrent,
     release_key,
@@ -170,18 +173,23 @@ def published(
 ) -> dict[str, Any]:
     """The finalised item of a release; `previous` and `after` are versions of the same vintage."""
     dataset = dataset.model_copy(update={"extent": dataset_extent}) if dataset_extent else dataset
-    release = a_release(dataset, vintage, version)
+    published_at = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
+    release = PublishedRelease(**vars(a_release(dataset, vintage, version)), published_at=published_at)
     deposit = replace(a_deposit(release), state=DepositState.PUBLISHED)
 
-    def name(text: str | None) -> str | None:
-        return text and str(dataset.release_name(release.vintage, Version.read(text)))
+    def other(text: str | None) -> Release | None:
+        return a_release(dataset, vintage, text) if text else None
 
     return finalise_item(
         an_item(dataset, release),
-        deposit=deposit,
-        latest=after is None,
-        superseded_by=name(after),
-        previous=name(previous),
-        newest=name(after or version),
-        published_at=datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC),
+        release,
+        deposit,
+        torrents(release),
+        addresses=Addresses(urls(release), torrents=torrent_urls(release)),
+        line=Line(after is None, dataset.series == "rolling", other(previous), other(after)),
     )
+
+
+def torrent_urls(release: Release) -> dict[str, str]:
+    """The addresses of today's torrents, by the names of the data artifacts."""
+    return {name: f"{STORE}/{torrent.address}" for name, torrent in torrents(release).items()}

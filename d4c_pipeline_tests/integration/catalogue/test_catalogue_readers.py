@@ -39,6 +39,7 @@ ITEMS = [
     published(PROVINCES, "2021", "0.9.0-beta", after="0.10.0-beta"),
 ]
 # Dataset first, then SemVer: 0.9.0 comes before 0.10.0, which text order turns round.
+MOMENTS = ("created", "published", "start_datetime", "end_datetime")
 ORDER = [("exchange_rates", "1.0.0"), ("provinces", "0.9.0-beta"), ("provinces", "0.10.0-beta")]
 
 
@@ -94,14 +95,18 @@ def test_plain_duckdb_finds_versions_and_dois(catalogue: Path) -> None:
     assert [row[:2] for row in rows] == ORDER
     assert rows[1][2:] == ("10.5072/d4c.2021.0.9.0-beta", 13, 1004, True)
     assert rows[0][3] == 90_086
-    assert first == ["id", "collection", "d4c:vintage", "version"]
+    assert first == ["dataset", "vintage", "version", "is_latest"]
+    facts = query(catalogue, "SELECT doi, rows, bytes, data_urls[1], licence, title_fr FROM catalogue WHERE is_latest")
+    assert facts[1][:3] == ("10.5072/d4c.2021.0.10.0-beta", 13, 1004)
+    assert facts[1][3].endswith("_v0.10.0-beta.parquet")
+    assert facts[1][4:] == ("OGL-Canada-2.0", "Provinces et territoires, Québec compris, 2021, v0.10.0-beta")
 
 
 def test_duckdb_spatial_finds_what_covers_a_place(catalogue: Path) -> None:
     covers = "SELECT version FROM catalogue WHERE ST_Contains(geometry, ST_Point(-79.38, 43.65))"
-    assert query(catalogue, covers, spatial=True) == [("0.9.0-beta",), ("0.10.0-beta",)]
-    nowhere = "SELECT collection FROM catalogue WHERE bbox IS NULL AND ST_IsEmpty(geometry)"
-    assert query(catalogue, nowhere, spatial=True) == [("exchange_rates",)]
+    assert query(catalogue, covers, spatial=True) == [("1.0.0",), ("0.9.0-beta",), ("0.10.0-beta",)]
+    nowhere = "SELECT collection FROM catalogue WHERE bbox IS NULL OR ST_IsEmpty(geometry)"
+    assert query(catalogue, nowhere, spatial=True) == []
 
 
 def test_geopandas_reads_values_and_filters_by_the_covering(catalogue: Path) -> None:
@@ -109,10 +114,11 @@ def test_geopandas_reads_values_and_filters_by_the_covering(catalogue: Path) -> 
     assert list(zip(frame["collection"], frame["version"], strict=True)) == ORDER
     assert frame.crs is not None
     assert frame.crs.to_epsg() == 4326
-    assert frame.total_bounds.tolist() == [-141.02, 41.68, -52.62, 83.14]
+    assert frame.total_bounds.tolist() == [-141.03, 41.66, -52.6, 83.15]
     assert frame["published"].dt.strftime("%Y-%m-%dT%H:%M:%S%z").tolist() == ["2026-11-22T01:02:03+0000"] * 3
-    assert frame.loc[2, "d4c:title_fr"] == "Provinces et territoires, Québec compris"
-    assert len(geopandas.read_parquet(catalogue, bbox=(-80, 43, -79, 44))) == 2
+    assert frame.loc[2, "d4c:title_fr"] == "Provinces et territoires, Québec compris, 2021, v0.10.0-beta"
+    assert len(geopandas.read_parquet(catalogue, bbox=(-80, 43, -79, 44))) == 3
+    assert len(geopandas.read_parquet(catalogue, bbox=(0, 43, 1, 44))) == 0
 
 
 def test_rustac_reads_items_back(catalogue: Path) -> None:
@@ -121,17 +127,30 @@ def test_rustac_reads_items_back(catalogue: Path) -> None:
     newest = features[2]
     assert newest["geometry"] == ITEMS[0]["geometry"]
     assert newest["properties"]["table:columns"] == ITEMS[0]["properties"]["table:columns"]
-    assert newest["assets"] == ITEMS[0]["assets"]
+    assert without_nulls(newest["assets"]) == ITEMS[0]["assets"]
     assert newest["properties"]["d4c:latest"] is True
     assert "d4c:attribution" not in newest["properties"]
+
+
+def without_nulls(value: Any) -> Any:
+    """Fields of structs that a row lacks are null in Parquet, and structs without any are empty."""
+    if isinstance(value, dict):
+        kept = {name: without_nulls(each) for name, each in value.items() if each is not None}
+        return {name: each for name, each in kept.items() if each != {}}
+    return [without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def test_stac_geoparquet_reads_items_back(catalogue: Path) -> None:
     table = pq.read_table(catalogue).filter([False, False, True])
     (item,) = stac_table_to_items(table)
     assert item["bbox"] == ITEMS[0]["bbox"]
-    data = {name: value for name, value in item["assets"]["data"].items() if value is not None}
-    assert data == ITEMS[0]["assets"]["data"]
+    assert without_nulls(item["assets"]) == ITEMS[0]["assets"]
+    moments = {name: f"{value[:-1]}.000Z" for name, value in ITEMS[0]["properties"].items() if name in MOMENTS}
+    known = {name: value for name, value in ITEMS[0]["properties"].items() if value is not None}
+    assert without_nulls(item["properties"]) == known | moments
+    assert without_nulls(
+        {name: item[name] for name in ("id", "collection", "geometry", "bbox", "stac_extensions")}
+    ) == {name: ITEMS[0][name] for name in ("id", "collection", "geometry", "bbox", "stac_extensions")}
 
 
 @pytest.mark.parametrize("items", [[], [ITEMS[1]], [ITEMS[0]]], ids=["none", "only a table", "only a map"])
@@ -152,11 +171,12 @@ def test_the_schema_does_not_depend_on_what_is_published(tmp_path: Path) -> None
     assert not [field.name for field in some if str(field.type) == "null"]
 
 
-def test_points_lines_and_foreign_properties_and_assets_share_a_file(tmp_path: Path) -> None:
+def test_points_and_polygons_share_a_file_and_what_has_no_column_is_left_out(tmp_path: Path) -> None:
     point = json.loads(item_bytes(ITEMS[0]))
     point |= {"geometry": {"type": "Point", "coordinates": [-79.4, 43.7]}, "bbox": [-79.4, 43.7, -79.4, 43.7]}
     point["properties"]["d4c:later"] = {"new": [1, 2]}
     point["assets"]["tiles"] = {"href": "http://127.0.0.1/t.pmtiles", "file:size": 5}
+    point["assets"]["hologram"] = {"href": "http://127.0.0.1/t.holo"}
     path = tmp_path / "stac.parquet"
     write_catalogue([ITEMS[1], ITEMS[2], point], path)
     features = read_with_rustac(path)["features"]
@@ -164,12 +184,13 @@ def test_points_lines_and_foreign_properties_and_assets_share_a_file(tmp_path: P
     assert [sorted(item["assets"])[-1] for item in features] == ["torrent", "torrent", "torrent"]
     assert features[2]["assets"]["tiles"]["file:size"] == 5
     assert "tiles" not in features[1]["assets"]
-    later = query(path, 'SELECT "d4c:later".new FROM catalogue')
-    assert later == [(None,), (None,), ([1, 2],)]
+    columns = {row[0] for row in query(path, "DESCRIBE catalogue")}
+    assert "d4c:later" not in columns
+    assert "hologram" not in features[2]["assets"]
     geo = json.loads(pq.read_schema(path).metadata[b"geo"])
     assert geo["version"] == "1.1.0"
     assert geo["columns"]["geometry"]["geometry_types"] == ["Point", "Polygon"]
-    assert geo["columns"]["geometry"]["bbox"] == [-141.02, 41.68, -52.62, 83.14]
+    assert geo["columns"]["geometry"]["bbox"] == [-141.03, 41.66, -52.6, 83.15]
     assert geo["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
 
 
@@ -245,12 +266,14 @@ def test_pystac_walks_the_static_tree(tree: Path) -> None:
     catalog = pystac.Catalog.from_file(str(tree / "catalogue" / "catalog.json"))
     with pytest.warns(DeprecatedWarning):
         items = list(catalog.get_items(recursive=True))
-    assert [(item.collection_id, item.properties["version"]) for item in items] == ORDER
-    collection = items[2].get_collection()
+    newest_first = [("exchange_rates", "1.0.0"), ("provinces", "0.10.0-beta"), ("provinces", "0.9.0-beta")]
+    assert [(item.collection_id, item.properties["version"]) for item in items] == newest_first
+    collection = items[1].get_collection()
     assert collection is not None
     assert collection.title == "Provinces and territories"
-    assert items[1].get_single_link("latest-version") is not None
-    previous = items[2].get_single_link("predecessor-version")
+    assert items[2].get_single_link("latest-version") is not None
+    assert items[1].get_single_link("latest-version") is None
+    previous = items[1].get_single_link("predecessor-version")
     assert previous is not None
     assert str(previous.get_absolute_href()).endswith("/catalogue/provinces/2021/0.9.0-beta.json")
 
@@ -265,7 +288,7 @@ def independently_valid(path: Path) -> bool:
 
 def test_stac_validator_agrees_offline(tree: Path) -> None:
     documents = sorted((tree / "catalogue").rglob("*.json"))
-    assert len(documents) == 6
+    assert len(documents) == 8
     assert [path.name for path in documents if not independently_valid(path)] == []
     path = tree / "catalogue" / "provinces" / "2021" / "0.9.0-beta.json"
     item = json.loads(path.read_bytes())

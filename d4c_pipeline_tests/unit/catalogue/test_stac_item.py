@@ -6,16 +6,20 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
-from d4c_pipeline.catalogue.stac_item import bounds_geometry, build_item, finalise_item, item_bytes, utc_text
+from d4c_pipeline.catalogue.item_assets import Addresses
+from d4c_pipeline.catalogue.item_links import Line
+from d4c_pipeline.catalogue.places import bounds_geometry
+from d4c_pipeline.catalogue.stac_item import build_item, finalise_item, item_bytes, utc_text
 from d4c_pipeline.catalogue.validation import validate_item
 from d4c_pipeline.metadata.citation import citation
 from d4c_pipeline.model.dataset import Extent
 from d4c_pipeline.model.errors import DataError, IntegrityError, PermanentError
 from d4c_pipeline.model.parts import Part
-from d4c_pipeline.model.release import Artifact, ArtifactRole, DepositState, PublishedRelease
+from d4c_pipeline.model.release import Artifact, ArtifactRole, Deposit, DepositState, PublishedRelease, Release
 from d4c_pipeline_tests.support.releases import (
     PROVINCES,
     RATES,
@@ -44,8 +48,9 @@ def test_item_says_what_the_release_is() -> None:
         "2021-01-01T00:00:00Z",
         "2021-12-31T23:59:59Z",
     )
-    assert properties["title"] == "Provinces and territories"
-    assert properties["d4c:title_fr"] == "Provinces et territoires, Québec compris"
+    assert properties["title"] == "Provinces and territories, 2021, v0.1.0-beta"
+    assert properties["d4c:title_fr"] == "Provinces et territoires, Québec compris, 2021, v0.1.0-beta"
+    assert properties["d4c:place"] == "data"
     assert properties["license"] == "OGL-Canada-2.0"
     assert properties["created"] == "2026-11-21T20:30:15Z"
     assert (properties["version"], properties["experimental"], properties["deprecated"]) == ("0.1.0-beta", True, False)
@@ -77,8 +82,9 @@ def test_assets_carry_address_size_and_multihash() -> None:
     assert data["file:size"] == release.data_files[0].size
     assert data["type"] == "application/vnd.apache.parquet"
     assert data["roles"] == ["data"]
-    assert data["d4c:archive_href"].endswith(f"/records/7/files/{NAME}.parquet")
-    assert "d4c:archive_href" not in assets["manifest"]
+    assert (data["title"], data["d4c:title_fr"]) == ("Data, GeoParquet", "Données, GeoParquet")
+    assert data["alternate"]["archive"]["href"].endswith(f"/records/7/files/{NAME}.parquet")
+    assert "alternate" not in assets["manifest"]
 
 
 def test_data_in_parts_has_an_asset_for_each_and_desktop_files_one_by_format() -> None:
@@ -95,7 +101,7 @@ def test_data_in_parts_has_an_asset_for_each_and_desktop_files_one_by_format() -
     item = an_item(PROVINCES, release)
 
     validate_item(item)
-    assert {key: asset["title"].removeprefix(NAME) for key, asset in item["assets"].items()} == {
+    assert {key: asset["href"].partition(NAME)[2] for key, asset in item["assets"].items()} == {
         "data-pruid-24": "_pruid-24.parquet",
         "data-pruid-null": "_pruid-null.parquet",
         "torrent-pruid-24": "_pruid-24.parquet.torrent",
@@ -126,10 +132,12 @@ def test_test_doi_is_not_linked_to_the_resolver_and_a_real_one_is() -> None:
     assert not [link for link in links[True] if link["rel"] == "cite-as"]
 
 
-def test_table_without_extent_has_neither_geometry_nor_box_nor_projection() -> None:
+def test_table_without_extent_lies_in_the_geography_of_its_dguid_and_has_no_projection() -> None:
     item = an_item(RATES, a_release(RATES, "2025-06-04", "1.0.0"))
-    assert item["geometry"] is None
-    assert "bbox" not in item
+    assert item["geometry"]["type"] == "Polygon"
+    assert item["bbox"] == [-141.03, 41.66, -52.6, 83.15]
+    assert item["properties"]["d4c:place"] == "dguid"
+    assert item["assets"]["data"]["title"] == "Data, Parquet"
     assert "proj:code" not in item["properties"]
     assert not [uri for uri in item["stac_extensions"] if "projection" in uri]
     assert item["properties"]["license"] == "other"
@@ -141,6 +149,7 @@ def test_table_with_declared_extent_lies_there() -> None:
     canada = RATES.model_copy(update={"extent": Extent(west=-141.0, south=41.0, east=-52.0, north=84.0)})
     item = an_item(canada, a_release(canada, "2025-06-04", "1.0.0"))
     assert item["bbox"] == [-141.0, 41.0, -52.0, 84.0]
+    assert item["properties"]["d4c:place"] == "declared"
 
 
 def test_building_again_after_publication_gives_the_same_bytes() -> None:
@@ -152,7 +161,8 @@ def test_building_again_after_publication_gives_the_same_bytes() -> None:
     assert item_bytes(an_item(PROVINCES, later)) == before
 
 
-def test_canonical_bytes_keep_accents_and_sort_keys() -> None:
+def test_canonical_bytes_keep_accents_and_sort_keys_after_the_type() -> None:
+    assert item_bytes({"b": 1, "type": "Feature", "a": 2}) == b'{\n  "type": "Feature",\n  "a": 2,\n  "b": 1\n}\n'
     assert item_bytes({"b": "é", "a": 1}) == '{\n  "a": 1,\n  "b": "é"\n}\n'.encode()
     with pytest.raises(ValueError, match="Out of range"):
         item_bytes({"a": math.nan})
@@ -189,7 +199,7 @@ def test_flat_boxes_are_lines_and_points(bounds: tuple[float, float, float, floa
 
 
 @pytest.mark.parametrize(
-    "bounds", [(3_000_000.0, 600_000.0, 9_000_000.0, 4_000_000.0), (10.0, 0.0, -10.0, 1.0), (math.nan, 0.0, 1.0, 1.0)]
+    "bounds", [(3_000_000.0, 600_000.0, 9_000_000.0, 4_000_000.0), (10.0, 1.0, 20.0, 0.0), (math.nan, 0.0, 1.0, 1.0)]
 )
 def test_bounds_that_are_not_degrees_are_refused(bounds: tuple[float, float, float, float]) -> None:
     with pytest.raises(DataError, match="not west, south, east, north in degrees"):
@@ -205,40 +215,78 @@ def test_times_are_written_in_utc() -> None:
 def test_publication_adds_concept_doi_dates_and_version_links() -> None:
     old = published(PROVINCES, "2021", "0.9.0-beta", previous="0.8.0-beta", after="0.10.0-beta")
     properties = old["properties"]
-    assert (properties["d4c:latest"], properties["deprecated"]) == (False, True)
+    assert (properties["d4c:latest"], properties["is_latest"], properties["deprecated"]) == (False, False, True)
     assert properties["d4c:concept_doi"] == "10.5072/d4c.2021"
     assert properties["published"] == "2026-11-22T01:02:03Z"
     assert {link["rel"]: link["href"] for link in old["links"] if link["rel"].endswith("-version")} == {
-        "predecessor-version": "../2021/0.8.0-beta.json",
-        "successor-version": "../2021/0.10.0-beta.json",
-        "latest-version": "../2021/0.10.0-beta.json",
+        "predecessor-version": "./0.8.0-beta.json",
+        "successor-version": "./0.10.0-beta.json",
+        "latest-version": "./latest.json",
     }
+    assert "latest-version" not in {link["rel"] for link in published(PROVINCES, "2021", "0.10.0-beta")["links"]}
 
 
-def test_finalising_twice_or_with_a_base_leaves_one_set_of_links_and_the_built_item_alone() -> None:
+def finalised(item: dict[str, Any], release: Release, deposit: Deposit, **addresses: Any) -> dict[str, Any]:
+    known = Addresses(**{"primary": urls(release), **addresses})
+    published_at = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
+    release = PublishedRelease(**vars(release), published_at=published_at)
+    return finalise_item(item, release, deposit, torrents(release), addresses=known, line=Line(latest=True))
+
+
+def test_finalising_twice_changes_nothing_more_and_leaves_the_built_item_alone() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0")
     built = an_item(PROVINCES, release)
     before = item_bytes(built)
     deposit = replace(a_deposit(release), state=DepositState.PUBLISHED)
-    once = finalise_item(built, deposit=deposit, latest=True, base_url=f"{STORE}/")
-    assert finalise_item(once, deposit=deposit, latest=True, base_url=f"{STORE}/") == once
+    once = finalised(built, release, deposit)
+    assert finalised(once, release, deposit) == once
     assert item_bytes(built) == before
-    assert [link["href"] for link in once["links"] if link["rel"] == "latest-version"] == [
-        f"{STORE}/catalogue/provinces/2021/0.1.0.json"
-    ]
+
+
+def test_addresses_are_those_of_todays_stores_and_others_are_alternates() -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    moved = {name: url.replace(STORE, "https://data.example.ca") for name, url in urls(release).items()}
+    file = release.data_files[0].name
+    mirrors = {file: ["https://mirror.example.org/a.parquet", "https://other.example.org/a.parquet"]}
+    item = finalised(an_item(PROVINCES, release), release, a_deposit(release), primary=moved, mirrors=mirrors)
+    validate_item(item)
+    data = item["assets"]["data"]
+    assert data["href"] == f"https://data.example.ca/releases/provinces/2021/v0.1.0/{file}"
+    assert {key: value["href"] for key, value in data["alternate"].items()} == {
+        "archive": f"{STORE}/archive/records/7/files/{file}",
+        "mirror": "https://mirror.example.org/a.parquet",
+        "mirror-2": "https://other.example.org/a.parquet",
+    }
+    assert item["properties"]["data_urls"] == [data["href"]]
+
+
+def test_an_item_that_was_deposited_without_a_place_gets_one() -> None:
+    release = a_release(RATES, "2025-06-04", "1.0.0")
+    early = an_item(RATES, release) | {"geometry": None}
+    del early["bbox"], early["properties"]["d4c:place"]
+    early["properties"]["title"] = "Daily exchange rates"
+    item = finalised(early, release, a_deposit(release))
+    assert (item["bbox"], item["properties"]["d4c:place"]) == ([-141.03, 41.66, -52.6, 83.15], "dguid")
+    assert item["properties"]["title"] == "Daily exchange rates, 2025-06-04, v1.0.0"
+
+
+def test_an_extent_across_the_antimeridian_is_two_polygons_and_keeps_its_place() -> None:
+    pacific = RATES.model_copy(update={"extent": Extent(west=170.0, south=40.0, east=-120.0, north=60.0)})
+    release = a_release(pacific, "2025-06-04", "1.0.0")
+    built = an_item(pacific, release)
+    validate_item(built)
+    assert built["bbox"] == [-180.0, 40.0, 180.0, 60.0]
+    assert built["geometry"]["type"] == "MultiPolygon"
+    assert [half[0][0][0] for half in built["geometry"]["coordinates"]] == [170.0, -180.0]
+    item = finalised(built, release, a_deposit(release))
+    assert (item["geometry"], item["properties"]["d4c:place"]) == (built["geometry"], "declared")
 
 
 def test_another_doi_than_the_deposits_is_refused() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0")
     other = replace(a_deposit(release), doi="10.5072/other")
     with pytest.raises(IntegrityError, match=r"its deposit has 10\.5072/other"):
-        finalise_item(an_item(PROVINCES, release), deposit=other, latest=True)
-
-
-def test_a_name_that_is_no_release_is_not_linked_to() -> None:
-    release = a_release(PROVINCES, "2021", "0.1.0")
-    with pytest.raises(DataError, match="'nonsense' is not the name of a release"):
-        finalise_item(an_item(PROVINCES, release), deposit=a_deposit(release), latest=False, superseded_by="nonsense")
+        finalised(an_item(PROVINCES, release), release, other)
 
 
 def test_citation_is_datacites_and_marks_test_dois() -> None:

@@ -66,9 +66,11 @@ def test_schemas_are_those_of_their_addresses_unchanged() -> None:
     folder = Path(validation_module.__file__).parent / "schemas"
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in folder.glob("*.json")}
     assert digests == {
+        "alternate-assets-v1.2.0.json": "30abedc36e8489b8",
         "file-v2.1.0.json": "03567215bb1402f5",
         "projection-v2.0.0.json": "77dd829eb10f5ea8",
         "scientific-v1.0.0.json": "fab3f50346dab2cb",
+        "stac-basics-v1.0.0.json": "a60358449683e91c",
         "table-v1.2.0.json": "f31b81a6a5d64e56",
         "timestamps-v1.1.0.json": "ed076c154da7f419",
         "version-v1.2.0.json": "b1590d8c9599db82",

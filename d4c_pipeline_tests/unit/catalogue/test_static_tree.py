@@ -31,14 +31,18 @@ def test_every_document_of_the_tree_validates_and_lies_at_its_address(base_url: 
         "catalogue/catalog.json",
         "catalogue/exchange_rates/collection.json",
         "catalogue/exchange_rates/2025-06-04/1.0.0.json",
+        "catalogue/exchange_rates/latest.json",
         "catalogue/provinces/collection.json",
         "catalogue/provinces/2016/0.1.0.json",
+        "catalogue/provinces/2016/latest.json",
         "catalogue/provinces/2021/0.9.0.json",
         "catalogue/provinces/2021/0.10.0.json",
+        "catalogue/provinces/2021/latest.json",
     ]
     for address in tree:
         document = read(tree, address)
         assert mismatches(document) == []
+        assert tree[address].startswith(b'{\n  "type": "')
         own = [link["href"] for link in document["links"] if link["rel"] == "self"]
         assert own == ([f"{STORE}/{address}"] if base_url else [])
 
@@ -54,7 +58,16 @@ def test_collection_tells_extent_words_and_versions() -> None:
     }
     assert collection["summaries"]["d4c:vintage"] == ["2016", "2021"]
     assert collection["summaries"]["version"] == ["0.1.0", "0.9.0", "0.10.0"]
-    assert collection["assets"]["stac-geoparquet"]["href"] == "../stac.parquet"
+    assert collection["assets"]["stac-geoparquet"]["href"] == "./items.parquet"
+    assert [link["title"] for link in collection["links"] if link["rel"] == "item"][:2] == [
+        "Provinces and territories, 2021, v0.10.0",
+        "Provinces and territories, 2021, v0.9.0",
+    ]
+    assert collection["item_assets"]["torrent"]["d4c:title_fr"] == "Torrent des données"
+    assert collection["d4c:concept_doi"] == "10.5072/d4c.2021"
+    root = read(static_tree([PROVINCES, RATES], ITEMS), "catalogue/catalog.json")
+    mirrors = [link["href"] for link in root["links"] if link["rel"] == "collection-mirror"]
+    assert [*mirrors, root["assets"]["stac-geoparquet"]["href"]] == ["./stac.parquet", "./stac.parquet"]
     assert [link["href"] for link in collection["links"] if link["rel"] == "license"] == [
         "https://open.canada.ca/en/open-government-licence-canada"
     ]
@@ -69,9 +82,20 @@ def test_items_in_the_tree_link_relatively_and_once() -> None:
         ("root", "../../catalog.json"),
         ("parent", "../collection.json"),
         ("collection", "../collection.json"),
-        ("predecessor-version", "../2021/0.9.0.json"),
-        ("latest-version", "../2021/0.10.0.json"),
+        ("predecessor-version", "./0.9.0.json"),
     ]
+
+
+def test_latest_json_is_the_newest_item_at_a_stable_address() -> None:
+    tree = static_tree([PROVINCES, RATES], ITEMS, STORE)
+    latest = read(tree, "catalogue/provinces/2021/latest.json")
+    newest = read(tree, "catalogue/provinces/2021/0.10.0.json")
+    assert {**latest, "links": []} == {**newest, "links": []}
+    links = {link["rel"]: link["href"] for link in latest["links"]}
+    assert links["self"] == f"{STORE}/catalogue/provinces/2021/latest.json"
+    assert (links["canonical"], links["predecessor-version"]) == ("./0.10.0.json", "./0.9.0.json")
+    rates = read(tree, "catalogue/exchange_rates/latest.json")
+    assert {link["rel"]: link["href"] for link in rates["links"]}["canonical"] == "./2025-06-04/1.0.0.json"
 
 
 def test_a_dataset_no_longer_declared_stays_and_an_unpublished_one_is_not_shown() -> None:
@@ -80,6 +104,7 @@ def test_a_dataset_no_longer_declared_stays_and_an_unpublished_one_is_not_shown(
         "catalogue/catalog.json",
         "catalogue/provinces/collection.json",
         "catalogue/provinces/2021/0.10.0.json",
+        "catalogue/provinces/2021/latest.json",
     ]
     collection = read(tree, "catalogue/provinces/collection.json")
     assert mismatches(collection) == []

@@ -165,6 +165,7 @@ def on_west(chain: Chain) -> dict[str, int]:
 def named(home: Path, version: str) -> set[str]:
     """The mirrors that the catalogue names for the files of a release."""
     item = json.loads((home / "store" / "catalogue" / "places" / "2021" / f"{version}.json").read_text("utf-8"))
-    urls = {url for asset in item["assets"].values() for url in asset.get("d4c:mirror_hrefs", ())}
+    alternates = [asset.get("alternate", {}) for asset in item["assets"].values()]
+    urls = {other["href"] for each in alternates for key, other in each.items() if key.startswith("mirror")}
     assert all(f"/releases/places/2021/v{version}/" in url for url in urls)
     return {url.split("/")[3] for url in urls}

@@ -1,0 +1,220 @@
+"""What the catalogue costs: a complete build, a release more, a query over HTTP; rustac and stac-geoparquet beside it.
+
+Run `.venv/bin/python benchmarks/catalogue.py [--items N] [--quick]`. A ledger of N published releases is made (20 of a
+dataset, a tenth in parts, a tenth of all but at most 10,000 as vintages of one rolling dataset). Each measurement is a
+process of its own. The last line is one JSON object: ratios of time (lower is better), seconds, requests, kilobytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from d4c_pipeline.chain.catalogue import rebuild
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline_tests.support.catalogued import fill, publish
+
+_REQUESTS = ("replace", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--quick", action="store_true", help="300 items")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    count = 300 if options.quick else options.items
+    if options.part:
+        print(json.dumps(PARTS[options.part](options.home, count)))
+        return
+    with tempfile.TemporaryDirectory(prefix="d4c-catalogue-") as folder:
+        home = Path(folder) / "home"
+        with Deployment.open(Settings(home=home), archive=False) as deployment:
+            fill(deployment.ledger, count, rolling=min(10_000, count // 10))
+        found: dict[str, Any] = {}
+        for part in PARTS:
+            command = [sys.executable, __file__, "--part", part, "--home", str(home), "--items", str(count)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found |= json.loads(done.stdout.splitlines()[-1])
+            print(part, {name: found[name] for name in json.loads(done.stdout.splitlines()[-1])}, flush=True)
+        print(
+            json.dumps(
+                {
+                    "items": count,
+                    "vs_rustac": round(found["build_cpu"] / found["rustac_cpu"], 2),
+                    "vs_stac_geoparquet": round(found["build_cpu"] / found["stac_geoparquet_cpu"], 2),
+                    "append_s": found["append_s"],
+                    "append_vs_rewrite": round(found["append_s"] / found["rewrite_s"], 3),
+                    "append_requests": found["append_requests"],
+                    "peak_mb": found["peak_mb"],
+                    "footer_kb": found["footer_kb"],
+                    "latest_requests": found["latest_requests"],
+                    "latest_kb": found["latest_kb"],
+                }
+            )
+        )
+
+
+def _build(home: Path, count: int) -> dict[str, Any]:
+    with Deployment.open(Settings(home=home), archive=False) as deployment:
+        began = time.process_time()
+        done = rebuild(deployment)
+        spent = time.process_time() - began
+    assert done.releases == count
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with _catalogue(home).open("rb") as file:
+        file.seek(-8, 2)
+        (footer,) = struct.unpack("<I", file.read(4))
+    return {"build_cpu": round(spent, 2), "peak_mb": round(peak), "footer_kb": round(footer / 1000, 1)}
+
+
+def _append(home: Path, count: int) -> dict[str, Any]:
+    with Deployment.open(Settings(home=home), archive=False) as deployment:
+        publish(deployment.ledger, count + 1, "set_000001", "2021", "1.9.0")
+        with _counted_store() as calls:
+            began = time.perf_counter()
+            done = rebuild(deployment)
+            spent = time.perf_counter() - began
+    assert done.releases == count + 1
+    return {"append_s": round(spent, 2), "append_requests": len(calls)}
+
+
+def _rewrite(home: Path, _count: int) -> dict[str, Any]:
+    out = home / "rewritten.parquet"
+    began = time.perf_counter()
+    duckdb.sql(
+        f"COPY (SELECT * FROM '{_catalogue(home)}' UNION ALL (SELECT * FROM '{_catalogue(home)}' LIMIT 1))"  # noqa: S608
+        f" TO '{out}' (FORMAT parquet, COMPRESSION zstd)"
+    )
+    return {"rewrite_s": round(time.perf_counter() - began, 2)}
+
+
+def _rustac(home: Path, _count: int) -> dict[str, Any]:
+    import rustac  # noqa: PLC0415 - the peer of this part alone
+
+    items = _items(home)
+    began = time.process_time()
+    asyncio.run(_awaited(lambda: rustac.write(str(home / "rustac.parquet"), items)))
+    return {"rustac_cpu": round(time.process_time() - began, 2)}
+
+
+async def _awaited(make: Callable[[], Any]) -> None:
+    await make()
+
+
+def _stac_geoparquet(home: Path, _count: int) -> dict[str, Any]:
+    from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet  # noqa: PLC0415
+
+    items = _items(home)
+    began = time.process_time()
+    to_parquet(parse_stac_items_to_arrow(items, drop_invalid_properties=False), home / "stac-geoparquet.parquet")
+    return {"stac_geoparquet_cpu": round(time.process_time() - began, 2)}
+
+
+def _latest(home: Path, _count: int) -> dict[str, Any]:
+    content = _catalogue(home).read_bytes()
+    requests: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self._answer(0, len(content), body=False)
+
+        def do_GET(self) -> None:
+            start, _, end = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+            first = int(start) if start else len(content) - int(end)
+            self._answer(first, min(int(end) + 1, len(content)) if start and end else len(content), body=True)
+
+        def _answer(self, first: int, end: int, *, body: bool) -> None:
+            self.send_response(206 if self.headers.get("Range") else 200)
+            self.send_header("Content-Length", str(end - first))
+            self.send_header("Accept-Ranges", "bytes")
+            if self.headers.get("Range"):
+                self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(content)}")
+            self.end_headers()
+            if body:
+                requests.append(end - first)
+                self.wfile.write(content[first:end])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with duckdb.connect() as connection:
+        _load_httpfs(connection)
+        url = f"http://127.0.0.1:{server.server_port}/stac.parquet"
+        query = f"SELECT version, data_urls FROM '{url}' WHERE dataset = 'set_000003' AND is_latest"  # noqa: S608
+        assert connection.sql(query).fetchall()
+    server.shutdown()
+    return {"latest_requests": len(requests), "latest_kb": round(sum(requests) / 1000, 1)}
+
+
+def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
+    import duckdb_extension_httpfs  # noqa: PLC0415
+
+    folder = Path(duckdb_extension_httpfs.__file__).parent
+    connection.load_extension(str(next(folder.rglob("httpfs.duckdb_extension"))))
+
+
+@contextmanager
+def _counted_store() -> Any:
+    calls: list[str] = []
+    kept = {name: getattr(FolderStore, name) for name in _REQUESTS}
+
+    def counting(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(name)
+            return kept[name](*arguments, **options)
+
+        return call
+
+    for name in kept:
+        setattr(FolderStore, name, counting(name))
+    try:
+        yield calls
+    finally:
+        for name, method in kept.items():
+            setattr(FolderStore, name, method)
+
+
+def _items(home: Path) -> list[dict[str, Any]]:
+    paths = sorted((home / "store" / "catalogue").glob("*/*/[0-9]*.json"))
+    return [json.loads(path.read_bytes()) for path in paths]
+
+
+def _catalogue(home: Path) -> Path:
+    return home / "store" / "catalogue" / "stac.parquet"
+
+
+PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    "build": _build,
+    "rustac": _rustac,
+    "stac-geoparquet": _stac_geoparquet,
+    "rewrite": _rewrite,
+    "append": _append,
+    "latest": _latest,
+}
+
+
+if __name__ == "__main__":
+    main()

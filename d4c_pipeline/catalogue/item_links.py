@@ -1,0 +1,156 @@
+"""The links of an item: to the archive's record, the licence, the source, its collection, and other versions.
+
+Here belong the relations and the addresses that they lead to. Assets belong to `item_assets`, the documents of the
+static tree to `static_stac`.
+https://github.com/stac-extensions/version, https://www.iana.org/assignments/link-relations
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from d4c_pipeline.catalogue.item_assets import Addresses
+from d4c_pipeline.model.addresses import (
+    CATALOGUE_ROOT,
+    catalogue_collection_address,
+    catalogue_item_address,
+    catalogue_latest_address,
+)
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.release import ArtifactRole, Deposit, Release
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
+
+HTML = "text/html"
+JSON = "application/json"
+GEOJSON = "application/geo+json"
+_RESOLVER = "https://doi.org/"
+_RECORD_TITLE = "Record at the archive"
+_SOURCE_TITLE = "Source of the data"
+_TEXT_OF = ": its text"
+# Relations that the catalogue computes itself; the others of a deposited item are kept.
+_COMPUTED = frozenset({"root", "parent", "self", "collection", "item", "child", "via", "cite-as"}) | frozenset(
+    {"predecessor-version", "successor-version", "latest-version", "canonical", "alternate", "describedby"}
+)
+
+
+class Versioned(Protocol):
+    """A release, by what its address is made of."""
+
+    @property
+    def dataset(self) -> str: ...  # noqa: D102
+    @property
+    def vintage(self) -> Vintage: ...  # noqa: D102
+    @property
+    def version(self) -> Version: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Line:
+    """The place of a release among the versions of its product; a rolling series is one product.
+
+    `predecessor` and `successor` are its neighbours, None at the ends; `latest`: it is the version to use.
+    """
+
+    latest: bool
+    rolling: bool = False
+    predecessor: Versioned | None = None
+    successor: Versioned | None = None
+
+
+def deposited_links(
+    dataset: Dataset, release: Release, deposit: Deposit, asset_urls: Mapping[str, str], base_url: str | None
+) -> list[dict[str, Any]]:
+    """Return the links of an item before publication, without those that the catalogue adds."""
+    up = base_url.rstrip("/") if base_url else "../../../.."
+    terms = dataset.terms
+    links = [
+        link("collection", f"{up}/catalogue/{dataset.id}/collection.json", JSON),
+        link("license", terms.url, HTML, terms.title),
+    ]
+    text = release.artifact(ArtifactRole.LICENCE)
+    if text is not None:
+        links.append(link("license", asset_urls[text.name], text.media_type, terms.title + _TEXT_OF))
+    if deposit.url:
+        links.append(_record(deposit, deposit.url))
+    if dataset.source.homepage:
+        links.append(link("derived_from", dataset.source.homepage, HTML, _SOURCE_TITLE))
+    return links
+
+
+def final_links(
+    item: Mapping[str, Any], release: Release, deposit: Deposit, line: Line, addresses: Addresses
+) -> list[dict[str, Any]]:
+    """Return the links of the catalogue's item; those within the static tree are relative to the item's address."""
+    own = catalogue_item_address(release.dataset, release.vintage, release.version)
+    collection = catalogue_collection_address(release.dataset)
+    links = [
+        link("root", placed(CATALOGUE_ROOT, own), JSON),
+        link("parent", placed(collection, own), JSON),
+        link("collection", placed(collection, own), JSON),
+    ]
+    if deposit.doi and not deposit.test:
+        links.append(link("cite-as", _RESOLVER + deposit.doi))
+    text = release.artifact(ArtifactRole.LICENCE)
+    for kept in item["links"]:
+        if kept["rel"] in _COMPUTED:
+            continue
+        if text is not None and kept["rel"] == "license" and str(kept.get("title", "")).endswith(_TEXT_OF):
+            kept = {**kept, "href": addresses.of(text.name)}  # noqa: PLW2901 - the same link, of today's store
+        links.append(dict(kept))
+    if deposit.url:
+        links.append(_record(deposit, deposit.url))
+    for relation, other in (("predecessor-version", line.predecessor), ("successor-version", line.successor)):
+        if other is not None:
+            address = catalogue_item_address(other.dataset, other.vintage, other.version)
+            links.append(link(relation, placed(address, own), GEOJSON, _version_title(other)))
+    if not line.latest:
+        latest = catalogue_latest_address(release.dataset, None if line.rolling else release.vintage)
+        links.append(link("latest-version", placed(latest, own), GEOJSON, "The version to use"))
+    return links
+
+
+def links_elsewhere(item: Mapping[str, Any], address: str, base_url: str | None) -> list[dict[str, Any]]:
+    """Return the links of an item that stands in the document or file at `address` of a store, with `self`.
+
+    Links within the store are absolute with `base_url`, its public address, else relative to `address`. `self` is the
+    item's own document.
+    """
+    properties = item["properties"]
+    own = f"catalogue/{item['collection']}/{properties['d4c:vintage']}/{properties['version']}.json"
+    folder = posixpath.dirname(own)
+    links = [link("self", placed(own, address, base_url), GEOJSON)]
+    for each in item["links"]:
+        if each["rel"] == "self":
+            continue
+        href = each["href"]
+        inside = href.startswith(("./", "../"))
+        target = placed(posixpath.normpath(posixpath.join(folder, href)), address, base_url) if inside else href
+        links.append({**each, "href": target})
+    return links
+
+
+def link(relation: str, href: str, media_type: str | None = None, title: str | None = None) -> dict[str, Any]:
+    """Return a link of STAC."""
+    stated = {"rel": relation, "href": href, "type": media_type, "title": title}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def placed(target: str, source: str, base_url: str | None = None) -> str:
+    """Return the href from the address `source` to `target`: absolute with `base_url`, else relative."""
+    if base_url:
+        return f"{base_url.rstrip('/')}/{target}"
+    href = posixpath.relpath(target, posixpath.dirname(source))
+    return href if href.startswith(".") else f"./{href}"
+
+
+def _version_title(release: Versioned) -> str:
+    return f"{release.vintage}, v{release.version}"
+
+
+def _record(deposit: Deposit, url: str) -> dict[str, Any]:
+    """Return the link to the record: a page of a repository, or the JSON that the local archive keeps."""
+    return link("via", url, JSON if url.endswith(".json") else HTML, f"{_RECORD_TITLE} ({deposit.archive})")

@@ -1,0 +1,260 @@
+"""What the catalogue reads in bulk, and what it remembers: changed releases, documents in stores, shared rebuilds.
+
+Reads take read transactions, which wait for no writer and block none. The documents themselves belong to `catalogue`,
+their selection to `chain.catalogue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, delete, func, insert, select, update
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import chunked, reading, upsert
+from d4c_pipeline.ledger.publications import deposit_from
+from d4c_pipeline.ledger.releases import read_releases
+from d4c_pipeline.model.release import Deposit, PublishedRelease, ReleaseState, Torrent
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
+
+_FETCHED = 2_000  # rows of a stream at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A published release, by what orders it among the versions of its product."""
+
+    id: int
+    dataset: str
+    vintage: Vintage
+    version: Version
+    name: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the catalogue says of a published release. `copies`: (artifact, store) of intact copies."""
+
+    release: PublishedRelease
+    deposit: Deposit | None
+    item: dict[str, Any] | None
+    torrents: dict[str, Torrent]
+    copies: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The state of the catalogue. `form`: a digest of settings and form; `result`: the outcome of the last rebuild."""
+
+    form: str
+    local: str
+    satisfied: int
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CataloguedDataset:
+    """A dataset in the catalogue: its title, its number of releases, and a digest of its declared words."""
+
+    dataset: str
+    title: str
+    releases: int
+    words: str
+
+
+class CatalogueState:
+    """Queries of the catalogue."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def request(self) -> int:
+        """Record that somebody needs a rebuild that begins from now on; return the number of the request."""
+        table = schema.catalogue_state
+        with self._engine.begin() as connection:
+            number = connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar()
+            if number is None:
+                connection.execute(insert(table).values(id=1, requested=1, satisfied=0, form="", local="", result={}))
+                return 1
+            connection.execute(update(table).where(table.c.id == 1).values(requested=table.c.requested + 1))
+            return connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar_one()
+
+    def requested(self) -> int:
+        """Return the number of the newest request: what a rebuild that begins now satisfies."""
+        table = schema.catalogue_state
+        with reading(self._engine) as connection:
+            return connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar() or 0
+
+    def state(self) -> Catalogue | None:
+        """Return the state after the last rebuild, None before the first."""
+        table = schema.catalogue_state
+        with reading(self._engine) as connection:
+            row = connection.execute(select(table).where(table.c.id == 1)).mappings().first()
+        return None if row is None else Catalogue(row["form"], row["local"], row["satisfied"], row["result"])
+
+    def satisfy(self, number: int, *, form: str, local: str, result: Mapping[str, Any]) -> None:
+        """Record that a rebuild ended, which satisfies the requests up to `number`."""
+        table = schema.catalogue_state
+        values = {"satisfied": number, "form": form, "local": local, "result": dict(result)}
+        with self._engine.begin() as connection:
+            connection.execute(update(table).where(table.c.id == 1).values(**values))
+
+    def forget_form(self) -> None:
+        """Make the next rebuild a full one: this one may end anywhere."""
+        with self._engine.begin() as connection:
+            connection.execute(update(schema.catalogue_state).values(form="", local=""))
+
+    def changes(self) -> dict[int, int]:
+        """Return the releases that changed since they were catalogued, each with the mark of its last change."""
+        table = schema.catalogue_change
+        with reading(self._engine) as connection:
+            return {row.release_id: row.mark for row in connection.execute(select(table))}
+
+    def forget_changes(self, seen: Mapping[int, int]) -> None:
+        """Strike changes that are catalogued now; a release that changed again meanwhile keeps its mark."""
+        table = schema.catalogue_change
+        with self._engine.begin() as connection:
+            for some in chunked(seen.items()):
+                for release_id, mark in some:
+                    connection.execute(delete(table).where(table.c.release_id == release_id, table.c.mark == mark))
+
+    def datasets_of(self, releases: Collection[int]) -> set[str]:
+        """Return the ids of the datasets of releases."""
+        table, found = schema.release, set[str]()
+        with reading(self._engine) as connection:
+            for some in chunked(releases):
+                found |= set(connection.execute(select(table.c.dataset).where(table.c.id.in_(some))).scalars())
+        return found
+
+    def listed(self, datasets: Collection[str] | None = None) -> Iterator[list[Listed]]:
+        """Yield the published releases of each dataset, by its id; of all datasets by default."""
+        table = schema.release
+        query = select(table.c.id, table.c.dataset, table.c.vintage, table.c.version, table.c.name).where(
+            table.c.state == ReleaseState.PUBLISHED.value
+        )
+        if datasets is None:
+            yield from self._grouped([query])
+        else:
+            yield from self._grouped(query.where(table.c.dataset == dataset) for dataset in sorted(datasets))
+
+    def _grouped(self, queries: Iterable[Any]) -> Iterator[list[Listed]]:
+        table = schema.release
+        with reading(self._engine) as connection:
+            group: list[Listed] = []
+            for query in queries:
+                ordered = query.order_by(table.c.dataset, table.c.id).execution_options(yield_per=_FETCHED)
+                for row in connection.execute(ordered):
+                    entry = Listed(row[0], row[1], Vintage.parse(row[2]), Version.read(row[3]), row[4])
+                    if group and group[-1].dataset != entry.dataset:
+                        yield group
+                        group = []
+                    group.append(entry)
+            if group:
+                yield group
+
+    def facts(self, releases: Sequence[int]) -> dict[int, Facts]:
+        """Return what the catalogue says of releases, by id. The caller asks for as many as fit into memory."""
+        torrents: dict[int, dict[str, Torrent]] = {}
+        copies: dict[int, set[tuple[str, str]]] = {}
+        deposits: dict[int, Deposit] = {}
+        items: dict[int, dict[str, Any]] = {}
+        found: list[PublishedRelease] = []
+        copy, torrent, item = schema.copy, schema.torrent, schema.stac_item
+        with reading(self._engine) as connection:
+            for some in chunked(releases):
+                read = read_releases(connection, select(schema.release).where(schema.release.c.id.in_(some)))
+                found += [release for release in read if isinstance(release, PublishedRelease)]
+                of_deposits = select(schema.deposit).where(schema.deposit.c.release_id.in_(some))
+                for row in connection.execute(of_deposits).mappings():
+                    deposits[row["release_id"]] = deposit_from(row)
+                for row in connection.execute(select(item).where(item.c.release_id.in_(some))):
+                    items[row.release_id] = row.item
+                held = select(copy.c.release_id, copy.c.artifact, copy.c.store).where(
+                    copy.c.release_id.in_(some), copy.c.intact
+                )
+                for number, artifact, store in connection.execute(held):
+                    copies.setdefault(number, set()).add((artifact, store))
+                of_torrents = select(torrent).where(torrent.c.release_id.in_(some)).order_by(torrent.c.artifact)
+                for row in connection.execute(of_torrents).mappings():
+                    values: dict[str, Any] = {key: row[key] for key in Torrent.__dataclass_fields__}
+                    values["web_seeds"] = tuple(row["web_seeds"])
+                    torrents.setdefault(row["release_id"], {})[row["artifact"]] = Torrent(**values)
+        return {
+            release.id: Facts(
+                release,
+                deposits.get(release.id),
+                items.get(release.id),
+                torrents.get(release.id, {}),
+                frozenset(copies.get(release.id, ())),
+            )
+            for release in found
+        }
+
+    def newest(self, limit: int) -> tuple[int, ...]:
+        """Return the releases that were published last, the newest first."""
+        table = schema.release
+        query = select(table.c.id).where(table.c.state == ReleaseState.PUBLISHED.value)
+        with reading(self._engine) as connection:
+            ordered = query.order_by(table.c.published_at.desc(), table.c.id.desc()).limit(limit)
+            return tuple(connection.execute(ordered).scalars())
+
+    def last_published_at(self) -> datetime | None:
+        """Return when the newest release was published."""
+        table = schema.release
+        query = select(func.max(table.c.published_at)).where(table.c.state == ReleaseState.PUBLISHED.value)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar()
+
+    def owners(self, names: Collection[str]) -> dict[str, str]:
+        """Return, for release names, the first dataset by id that published a release of that name."""
+        table = schema.release
+        found: dict[str, str] = {}
+        with reading(self._engine) as connection:
+            for some in chunked(names):
+                query = select(table.c.name, func.min(table.c.dataset)).where(
+                    table.c.name.in_(some), table.c.state == ReleaseState.PUBLISHED.value
+                )
+                found |= {row[0]: row[1] for row in connection.execute(query.group_by(table.c.name))}
+        return found
+
+    def documents(self, store: str, addresses: Collection[str]) -> dict[str, str]:
+        """Return the sha256 of what a store holds, for those of `addresses` that are known."""
+        table = schema.catalogue_document
+        found: dict[str, str] = {}
+        with reading(self._engine) as connection:
+            for some in chunked(addresses):
+                query = select(table.c.address, table.c.sha256).where(table.c.store == store, table.c.address.in_(some))
+                found |= {row[0]: row[1] for row in connection.execute(query)}
+        return found
+
+    def remember(self, store: str, documents: Mapping[str, str]) -> None:
+        """Record the sha256 of documents that a store holds now, by address."""
+        rows = [{"store": store, "address": address, "sha256": sha256} for address, sha256 in documents.items()]
+        with self._engine.begin() as connection:
+            upsert(connection, schema.catalogue_document, rows)
+
+    def forget_documents(self, store: str) -> None:
+        """Strike all documents of a store: it may hold others."""
+        table = schema.catalogue_document
+        with self._engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.store == store))
+
+    def datasets(self) -> dict[str, CataloguedDataset]:
+        """Return the datasets in the catalogue, by id in order."""
+        table = schema.catalogue_dataset
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(table).order_by(table.c.dataset))
+            found = [CataloguedDataset(row.dataset, row.title, row.releases, row.words) for row in rows]
+        return {entry.dataset: entry for entry in sorted(found, key=lambda entry: entry.dataset)}
+
+    def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:
+        """Record datasets as they are in the catalogue now; `gone` are no longer in it."""
+        table = schema.catalogue_dataset
+        with self._engine.begin() as connection:
+            upsert(connection, table, [vars(entry) for entry in entries])
+            for some in chunked(gone):
+                connection.execute(delete(table).where(table.c.dataset.in_(some)))

@@ -1,0 +1,18 @@
+"""Marks of releases whose catalogue entry is out of date: set in the transaction that changes a fact of a release.
+
+Reading and striking them belongs to `catalogue`.
+"""
+
+from __future__ import annotations
+
+from secrets import randbits
+
+from sqlalchemy import Connection
+
+from d4c_pipeline.ledger import schema
+from d4c_pipeline.ledger.database import upsert
+
+
+def mark_changed(connection: Connection, release_id: int) -> None:
+    """Mark a release as changed; a new mark each time, so that a rebuild in progress strikes only marks that it saw."""
+    upsert(connection, schema.catalogue_change, [{"release_id": release_id, "mark": randbits(62)}])

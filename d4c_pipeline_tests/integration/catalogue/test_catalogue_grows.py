@@ -1,0 +1,144 @@
+"""The catalogue grows by what changed, and is byte for byte the catalogue that a complete rebuild writes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from d4c_pipeline.catalogue import row_groups
+from d4c_pipeline.chain import catalogue
+from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline_tests.support.catalogued import ROLLING, fill, publish
+from d4c_pipeline_tests.support.inspection import tree
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """A deployment with 90 published releases, and row groups of 20 rows on average."""
+    monkeypatch.setattr(row_groups, "GROUP_ROWS", 20)
+    with Deployment.open(Settings(home=tmp_path / "home"), archive=False) as opened:
+        fill(opened.ledger, 90, rolling=10)
+        yield opened
+
+
+def files(deployment: Deployment) -> dict[str, str]:
+    return tree(deployment.settings.home / "store" / "catalogue")
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were put into stores."""
+    addresses: list[str] = []
+    put = FolderStore.replace
+
+    def counted(store: FolderStore, source: Path | bytes, address: str, **options: Any) -> Any:
+        addresses.append(address)
+        return put(store, source, address, **options)
+
+    monkeypatch.setattr(FolderStore, "replace", counted)
+    return addresses
+
+
+def rebuilt(deployment: Deployment) -> dict[str, str]:
+    deployment.ledger.catalogue.forget_form()
+    catalogue.rebuild(deployment)
+    return files(deployment)
+
+
+def test_one_release_more_touches_little_and_ends_in_the_bytes_of_a_rebuild(
+    deployment: Deployment, replaced: list[str]
+) -> None:
+    first = catalogue.rebuild(deployment)
+    assert (first.releases, first.datasets, first.left_out) == (90, 5, ())
+    replaced.clear()
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    assert catalogue.rebuild(deployment).releases == 91
+    assert sorted(address for address in replaced if address.startswith("catalogue/")) == [
+        "catalogue/set_000001/2021/1.3.0.json",
+        "catalogue/set_000001/2021/1.4.0.json",
+        "catalogue/set_000001/2021/latest.json",
+        "catalogue/set_000001/collection.json",
+        "catalogue/set_000001/items.parquet",
+        "catalogue/stac.parquet",
+        "catalogue/torrents.atom",
+        "catalogue/torrents.rss",
+    ]
+    grown = files(deployment)
+    assert rebuilt(deployment) == grown
+
+
+def test_a_day_more_of_a_rolling_series_and_a_new_dataset_do_the_same(
+    deployment: Deployment, replaced: list[str]
+) -> None:
+    catalogue.rebuild(deployment)
+    replaced.clear()
+    publish(deployment.ledger, 91, ROLLING, "2020-05-05", "1.0.0")
+    publish(deployment.ledger, 92, "another", "2020", "1.0.0")
+    publish(deployment.ledger, 93, "zebra", "2020", "1.0.0")
+    catalogue.rebuild(deployment)
+    assert len([address for address in replaced if address.startswith(f"catalogue/{ROLLING}/")]) == 5
+    grown = files(deployment)
+    rows = duckdb.sql(
+        f"SELECT vintage, is_latest FROM '{deployment.settings.home}/store/catalogue/stac.parquet'"
+        f" WHERE dataset = '{ROLLING}' ORDER BY vintage DESC LIMIT 2"
+    ).fetchall()
+    assert rows == [("2020-05-05", True), ("1990-01-10", False)]
+    latest = deployment.settings.home / "store" / "catalogue" / ROLLING / "latest.json"
+    assert json.loads(latest.read_bytes())["properties"]["vintage"] == "2020-05-05"
+    assert rebuilt(deployment) == grown
+
+
+def test_nothing_is_put_when_nothing_changed(deployment: Deployment, replaced: list[str]) -> None:
+    catalogue.rebuild(deployment)
+    before = files(deployment)
+    replaced.clear()
+    catalogue.rebuild(deployment)
+    assert [address for address in replaced if address.startswith("catalogue/")] == []
+    (deployment.settings.home / "store" / "catalogue" / "stac.parquet").unlink()
+    catalogue.rebuild(deployment)
+    assert files(deployment) == before
+
+
+def test_row_groups_end_between_datasets(deployment: Deployment) -> None:
+    catalogue.rebuild(deployment)
+    file = pq.ParquetFile(deployment.settings.home / "store" / "catalogue" / "stac.parquet")
+    assert file.num_row_groups > 1
+    groups = [set(file.read_row_group(n).column("dataset").to_pylist()) for n in range(file.num_row_groups)]
+    assert sum(map(len, groups)) == 5
+
+
+def test_publications_that_end_together_share_a_rebuild(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    run = catalogue._Rebuild.run
+
+    def counted(rebuild: Any) -> Any:
+        runs.append(1)
+        return run(rebuild)
+
+    monkeypatch.setattr(catalogue._Rebuild, "run", counted)
+    results: list[catalogue.Catalogued] = []
+    with deployment.ledger.leases.hold(lease_keys.CATALOGUE):
+        callers = [
+            threading.Thread(target=lambda: results.append(catalogue.rebuild(deployment)), daemon=True)
+            for _ in range(3)
+        ]
+        for caller in callers:
+            caller.start()
+        while deployment.ledger.catalogue.requested() < 3:
+            pass
+    for caller in callers:
+        caller.join(60)
+    assert len(results) == 3
+    assert len(runs) == 1
