@@ -77,7 +77,7 @@ def test_a_wrong_crs_is_overridden_only_when_asked(declare: Declare, shapefile: 
         declare(crs="EPSG:2953", override_crs=True, sql_text="SELECT * FROM source WHERE ST_Y(geometry) > 80"),
         parts,
         tmp_path / "b",
-        "without rows",
+        "returns no rows",
     )
 
 
