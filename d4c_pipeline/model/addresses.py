@@ -19,7 +19,7 @@ HIDDEN = "hidden/"
 
 
 def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
-    """Return the content address of a retained native file, at which fetching equal bytes stores nothing new."""
+    """Return the content address of a retained native file; fetching equal bytes again stores nothing new."""
     return f"raw/{dataset}/{vintage}/{sha256[:12]}/{file_name}"
 
 
@@ -29,7 +29,7 @@ def release_address(dataset: str, vintage: Vintage, version: Version, file_name:
 
 
 def hidden_address(token: str, file_name: str) -> str:
-    """Return the address of an artifact of an unapproved release. `token` is the plan's; errors and logs mask it."""
+    """Return the address of an artifact of an unapproved release. Errors and logs mask `token`, the plan's token."""
     return f"{HIDDEN}{token}/{file_name}"
 
 
@@ -59,7 +59,7 @@ def torrent_address(data_file: str) -> str:
 
 
 def snapshot_address(sha256: str) -> str:
-    """Return the immutable content address of a snapshot of the catalogue, which stays while its torrent is seeded."""
+    """Return the immutable content address of a catalogue snapshot, which is kept while its torrent is seeded."""
     return f"snapshots/catalogue-{sha256[:12]}{SUFFIX}"
 
 
@@ -74,15 +74,15 @@ def catalogue_record_address(dataset: str, vintage: Vintage, version: Version, f
 
 
 def catalogue_latest_address(dataset: str, vintage: Vintage | None) -> str:
-    """Where the static catalogue keeps the item of the newest version; `vintage` is None for a rolling series."""
+    """Return the address of the latest item in the static catalogue; `vintage` is None for a rolling series."""
     return f"catalogue/{dataset}/{vintage}/latest.json" if vintage else f"catalogue/{dataset}/latest.json"
 
 
 def catalogue_items_address(dataset: str) -> str:
-    """Where a dataset's items lie as one STAC GeoParquet."""
+    """Return the address of the STAC GeoParquet file of a dataset's items."""
     return f"catalogue/{dataset}/items.parquet"
 
 
 def catalogue_collection_address(dataset: str) -> str:
-    """Where the static catalogue keeps a dataset's collection."""
+    """Return the address of a dataset's collection in the static catalogue."""
     return f"catalogue/{dataset}/collection.json"

@@ -61,7 +61,7 @@ def change_of(differences: Iterable[Difference], at_least: Bump = Bump.NONE) -> 
     `at_least` is the smallest bump that an operator accepts. Where it raises the bump of a later release, the reasons
     say so.
     """
-    found = sorted(differences, key=bump_of, reverse=True)  # stable: among equals the order of the differences
+    found = sorted(differences, key=bump_of, reverse=True)  # stable: equal bumps keep the order of the differences
     largest = Bump.largest(map(bump_of, found))
     reasons = tuple(map(str, found))
     if largest >= at_least:

@@ -1,6 +1,6 @@
-"""What is asked of a dataset's data before it is published, as its YAML declares it under `checks`.
+"""The checks on a dataset's data before publication, as its YAML declares them under `checks`.
 
-How it is found out belongs to `processing.checks`.
+Running the checks belongs to `processing.checks`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from d4c_pipeline.model.declared import Declared, VintageText
 
 
 class RowChecks(Declared):
-    """How far the number of rows may move from the newest published release, as shares of its rows (0.05 is 5 %).
+    """Allowed change in the number of rows since the newest published release, as shares of its rows (0.05 is 5 %).
 
-    Above a `_warning` the check warns, above a `_failure` it fails and nothing is published.
+    A change above a `_warning` threshold warns. A change above a `_failure` threshold fails, and nothing is published.
     """
 
     shrink_warning: float = Field(default=0.05, ge=0, le=1)
@@ -31,9 +31,9 @@ class RowChecks(Declared):
 
 
 class BoundsChecks(Declared):
-    """How far a side of the bounds may move from the newest published release, as a share of their longer side.
+    """Allowed move of a side of the bounds since the newest published release, as a share of the bounds' longer side.
 
-    Above `move_warning` the check warns, above `move_failure` it fails and nothing is published.
+    A move above `move_warning` warns. A move above `move_failure` fails, and nothing is published.
     """
 
     move_warning: float = Field(default=0.01, ge=0)
@@ -47,9 +47,9 @@ class BoundsChecks(Declared):
 
 
 class DguidChecks(Declared):
-    """Which share of the DGUIDs of a column may be malformed, or unknown to its gazetteer, before the check fails.
+    """Share of a column's DGUIDs that may be malformed, or missing from its gazetteer, before the check fails.
 
-    Up to the share, but above zero, the check warns: publishers' own mistakes are published as they are.
+    A share above zero and up to this limit warns: the publisher's own mistakes are published unchanged.
     """
 
     malformed_failure: float = Field(default=0.0, ge=0, le=1)
@@ -57,11 +57,11 @@ class DguidChecks(Declared):
 
 
 class Total(Declared):
-    """A figure that the publisher of the data states and the data must give: one of `rows`, `sum`, `count`, `distinct`.
+    """A figure that the publisher states and the data must match: one of `rows`, `sum`, `count`, `distinct`.
 
-    `column`: the output column of a `sum`, of a `count` (values that are not null) or of `distinct` ones. `tolerance`:
-    how far the actual figure may lie from it, in its own unit; sums of floating-point numbers besides to nine digits.
-    `vintage`: the only one that the figure is of; left out, it holds for all.
+    `column`: the output column of `sum`, `count` (values that are not null) or `distinct`. `tolerance`: the largest
+    allowed difference, in the unit of the figure; sums of floating-point numbers may also differ after the ninth digit.
+    `vintage`: the vintage that the figure describes, by default every vintage.
     """
 
     column: str | None = None
@@ -83,13 +83,13 @@ class Total(Declared):
 
 
 class Checks(Declared):
-    """What is asked of the data before it is published; a check that fails, or can't run, stops the publication.
+    """The checks on the data before publication; a check that fails or can't run stops the publication.
 
-    `rows`, `bounds`: against the newest published release (of the vintage; in a rolling series, else of the vintage
-    before). `totals`: figures that the data must give. `dguids`: of the columns under `processing.dguids`.
-    `mojibake_allowed`: so many values are known to be garbled at the source; up to it the check on encoding warns.
-    `invalid_allowed`: so many geometries may be invalid (what the repair could not mend); up to it that check warns.
-    `skip`: checks that make no sense for this data.
+    `rows`, `bounds`: allowed changes since the newest published release of the vintage; a rolling series falls back to
+    the vintage before. `totals`: figures that the data must match. `dguids`: limits for the columns under
+    `processing.dguids`. `mojibake_allowed`: the number of values known to be garbled at the source; up to it the
+    encoding check warns. `invalid_allowed`: the number of geometries that may stay invalid after repair; up to it the
+    validity check warns. `skip`: checks that do not apply to this data.
     """
 
     rows: RowChecks = RowChecks()

@@ -1,6 +1,6 @@
-"""Who made, keeps and paid for the data, as a dataset's YAML declares it: parties, their roles, funding.
+"""The parties that made, provide and paid for the data, as a dataset's YAML declares them: names, roles, funding.
 
-How a record or a STAC item spells a party belongs to the rooms that write them.
+Writing a party into a record or a STAC item belongs to `metadata` and `catalogue`.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ Ror = Annotated[str, full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d
 class Party(Declared):
     """A person or organisation that made or provides the data. `ror` is the id or address at ror.org.
 
-    `type`: `person` (written "Family, Given") or `organization`; left out, whoever has an `orcid` is a person and all
-    others are organisations. `affiliation`: where a person works, by name; a person's `ror` is that of the affiliation.
+    `type`: `person` (written "Family, Given") or `organization`; by default a party with an `orcid` is a person and any
+    other party is an organisation. `affiliation`: the name of the organisation where a person works; a person's `ror`
+    identifies that organisation.
     """
 
     name: str = Field(min_length=1)
@@ -72,14 +73,15 @@ class Party(Declared):
 
     @property
     def is_person(self) -> bool:
-        """Whether it is a person, as declared or told by an ORCID."""
+        """Whether the party is a person, by its declared type or its ORCID."""
         return self.type == "person" or self.orcid is not None
 
 
 class Contributor(Party):
-    """A party with its role. `role`: DataCite's contributor type, in any case (`ContactPerson`, `contactperson`).
+    """A party with its role. `role`: a DataCite contributor type in any case (`ContactPerson`, `contactperson`).
 
-    `email` stands in the README of every release, for ever: an address of an office, not of a person who may leave.
+    `email` is part of the README of every release and can't be removed later. Declare the address of an office, not of
+    a person who may leave.
     """
 
     role: Role
@@ -87,7 +89,7 @@ class Contributor(Party):
 
 
 class Funding(Declared):
-    """A grant that paid for the data. `ror` is the funder's; `number`, `title` and `url` are the grant's."""
+    """A grant that paid for the data. `ror` identifies the funder; `number`, `title` and `url` identify the grant."""
 
     funder: str = Field(min_length=1)
     ror: Ror | None = None

@@ -1,7 +1,7 @@
-"""A dataset as its YAML declares it: typed, frozen, every wrong field refused by name.
+"""A dataset as its YAML declares it: typed and frozen, with an error that names each wrong field.
 
-The YAML file itself is found and read by `orchestration.definitions_folder`; how the declared source is fetched, the
-data processed and the record described belongs to the rooms of those names.
+Finding and reading the YAML file belongs to `orchestration.definitions_folder`. Fetching the source, processing the
+data and describing the record belong to `sources`, `processing` and `metadata`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BilingualKeywords(Declared):
 
 
 class Name(Declared):
-    """The naming parts of a dataset, see docs/versions.md for the file names they make."""
+    """The naming parts of a dataset; docs/versions.md shows the resulting file names."""
 
     region: Annotated[str, full_match(naming.REGION_PATTERN, "a region (ca or ca-ab)")]
     source: Annotated[str, full_match(naming.PART_PATTERN, "a naming part")]
@@ -58,16 +58,17 @@ class Name(Declared):
         return text
 
     def as_dataset_name(self) -> naming.DatasetName:
-        """Return the naming parts as the writer of names wants them."""
+        """Return the naming parts as a `DatasetName`."""
         return naming.DatasetName(self.region, self.source, self.dguid, self.package, self.theme, self.variant)
 
 
 class Noticing(Declared):
-    """How often the source is looked at for what is new, and whether that goes on by itself.
+    """How often the source is checked for new and changed vintages, and whether these checks run automatically.
 
-    `enabled`: the sensors are on from the start; left out, an operator turns them on in the UI. `discover_hours`: at
-    least so long between two listings of the vintages, `observe_hours` between two looks at each vintage.
-    `shrink_allowed`: the share of the vintages last listed that may be missing; a listing that lost more is refused.
+    `enabled`: the sensors start switched on; by default an operator switches them on in the UI. `discover_hours`: the
+    minimum time between two listings of the vintages. `observe_hours`: the minimum time between two checks of a
+    vintage. `shrink_allowed`: the share of the last listed vintages that may be missing; a listing that lacks more is
+    refused.
     """
 
     enabled: bool = False
@@ -77,7 +78,7 @@ class Noticing(Declared):
 
 
 class Extent(Declared):
-    """A box in degrees (EPSG:4326): where data without geometry lies, and what geometry must not leave.
+    """A box in degrees (EPSG:4326): the place of data without geometry, and the limits of any geometry.
 
     A `west` greater than `east` means a box across the antimeridian.
     """
@@ -94,12 +95,12 @@ class Extent(Declared):
 
 
 class Dataset(Declared):
-    """One product: where it comes from, how it is processed, who is credited.
+    """One product: its source, its processing and its credits.
 
-    `vintages` is a list, or `discovered` where the source tells which exist. `series`: with `editions` every vintage
-    stays a product of its own, with `rolling` a newer vintage supersedes the older ones. `extent` says where
-    the data lies when it has no geometry; geometry must lie within. `languages`: of the data's own texts (ISO 639-3),
-    the main one first. `folder` is set by whoever read the YAML.
+    `vintages` is a list, or `discovered` if the source lists its vintages. `series`: with `editions` every vintage
+    stays a separate product, with `rolling` a newer vintage supersedes the older vintages. `extent` is the place of
+    data without geometry; any geometry must lie within it. `languages`: the languages of the data's own texts (ISO
+    639-3), the main language first. The reader of the YAML sets `folder`.
     """
 
     id: Identifier
@@ -167,22 +168,22 @@ class Dataset(Declared):
 
     @property
     def terms(self) -> Licence:
-        """The licence: one that is known here, or as declared."""
+        """The licence: a known licence, or the declared licence."""
         return licence(self.license) if isinstance(self.license, str) else self.license.licence
 
     @property
     def licence_words(self) -> str:
-        """The licence in one text: its id, or its title where the definition declares it in full."""
+        """The licence in one text: its id, or its title if the definition declares it in full."""
         return self.license if isinstance(self.license, str) else self.license.title.en
 
     @property
     def contacts(self) -> tuple[Contributor, ...]:
-        """Whom readers may ask about the data."""
+        """The parties that answer readers' questions about the data."""
         return tuple(one for one in self.contributors if one.role == CONTACT)
 
     @property
     def fixed_vintages(self) -> tuple[Vintage, ...] | None:
-        """The declared vintages, oldest first; None when they are discovered."""
+        """The declared vintages, oldest first; None for discovered vintages."""
         if self.vintages == "discovered":
             return None
         return tuple(sorted(Vintage.parse(text) for text in self.vintages))
@@ -190,7 +191,7 @@ class Dataset(Declared):
     def vintage(self, text: str) -> Vintage:
         """Return the declared vintage that `text` names.
 
-        Raises UnknownNameError for one that is not declared; of discovered vintages the ledger knows more.
+        Raises UnknownNameError for a vintage that is not declared. The ledger stores discovered vintages.
         """
         found = Vintage.parse(text)
         fixed = self.fixed_vintages

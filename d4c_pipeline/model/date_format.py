@@ -1,6 +1,6 @@
-"""Forms of dates as strptime writes them (`%d/%m/%Y %H:%M`): which parts are known, and which make a date or moment.
+"""Date formats of strptime (`%d/%m/%Y %H:%M`): the known directives, and those that make a date or a moment.
 
-Reading text by them belongs to the room `readers`.
+Parsing text by a format belongs to the room `readers`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _TIME = frozenset("HIMSfpz")
 
 
 def parts(date_format: str) -> list[str]:
-    """Return the directives of a form by their letters (`["d", "m", "Y"]`), `%%` left out.
+    """Return the directives of a format by their letters (`["d", "m", "Y"]`), without `%%`.
 
-    Raises ValueError for one that is not known, or that comes twice.
+    Raises ValueError for an unknown or repeated directive.
     """
     found: list[str] = []
     for match in _DIRECTIVE.finditer(date_format):
@@ -32,7 +32,7 @@ def parts(date_format: str) -> list[str]:
 
 
 def check(date_format: str, kind: str | None) -> None:
-    """Raise ValueError for a form that does not make the `kind` of a column, `date` or `timestamp`."""
+    """Raise ValueError for a format that does not make the `kind` of a column, `date` or `timestamp`."""
     if kind not in ("date", "timestamp"):
         raise ValueError("date_format wants type: date or timestamp")
     found = set(parts(date_format))

@@ -1,6 +1,6 @@
-"""What every declaration in YAML is built on: the frozen base that refuses unknown fields, and the kinds of text.
+"""The base of all declarations in YAML: a frozen model that refuses unknown fields, and the kinds of text.
 
-What is declared with them stands in `dataset`, `processing`, `sources` and the like.
+The declarations themselves belong to `dataset`, `processing`, `sources` and the other modules of this room.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from d4c_pipeline.model.secrets import mask, secret_in_address
 from d4c_pipeline.model.vintage import Vintage
 
 REMEMBERED = "remembered"
-"""Context of validation for what was declared once and is shown, not done: a rule that is new must not hide it."""
+"""Validation context of a stored declaration that is only displayed: a rule added later must not hide it."""
 
 
 def full_match(pattern: str, meaning: str) -> AfterValidator:
-    """Return the validator of a text that has to match all of `pattern`; `meaning` says what such a text is."""
+    """Return the validator of a text that must match `pattern` completely; `meaning` names the text in the error."""
 
     def check(text: str) -> str:
         if re.fullmatch(pattern, text, re.ASCII) is None:
@@ -30,8 +30,8 @@ def full_match(pattern: str, meaning: str) -> AfterValidator:
 
 
 def text_of_number(value: object) -> object:
-    """Take a whole number for the text that it is written as."""
-    # YAML reads an unquoted 2021 as a number; a vintage written so is still that vintage.
+    """Return a whole number as text, any other value unchanged."""
+    # YAML reads an unquoted 2021 as a number; it still names the vintage 2021.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -64,7 +64,7 @@ HttpUrl = Annotated[WebUrl, AfterValidator(_without_secrets)]
 
 
 class Declared(BaseModel):
-    """The base of everything that is declared in YAML: frozen, and unknown fields are errors."""
+    """Base of all declarations in YAML: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 

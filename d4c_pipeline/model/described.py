@@ -17,7 +17,7 @@ _LONGEST = 4000
 
 @dataclass(frozen=True)
 class Described:
-    """The source's description of a vintage in English and French, as plain text; empty where it has none."""
+    """The source's description of a vintage in English and French, as plain text; empty if the source has none."""
 
     title: tuple[str, str]
     description: tuple[str, str]
@@ -73,7 +73,7 @@ def _paragraph(lead: str, colon: str, title: str, text: str, known: str) -> str:
 
 
 def _joined(own: tuple[str, ...], further: tuple[str, ...]) -> tuple[str, ...]:
-    """Return all words without repetitions in any case; the dataset's own spelling wins."""
+    """Return all words without duplicates, ignoring case; the dataset's own spelling wins."""
     found: dict[str, str] = {}
     for keyword in (*own, *(" ".join(word.split()) for word in further)):
         found.setdefault(keyword.casefold(), keyword)

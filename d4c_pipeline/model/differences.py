@@ -53,7 +53,7 @@ class ColumnAdded:
 
 @dataclass(frozen=True)
 class CrsChanged:
-    """The geometry has another CRS; None where there is no geometry."""
+    """The geometry has another CRS; None means no geometry."""
 
     before: str | None
     now: str | None
@@ -97,7 +97,7 @@ class RowsRemoved:
 
 @dataclass(frozen=True)
 class RowsAdded:
-    """Rows are new; `earlier_stay`: every row of the release, by its key where there is one, is still there."""
+    """Rows are new; `earlier_stay`: every row of the release is still present, compared by key if there is one."""
 
     count: int
     example: str | None = None
@@ -132,7 +132,7 @@ class ValuesChanged:
 
 @dataclass(frozen=True)
 class PartitionChanged:
-    """The same rows fall into files in another way; `now` describes the partition, None for one file."""
+    """The same rows are divided into files differently; `now` describes the partition, None for one file."""
 
     now: str | None
     files: int
@@ -163,7 +163,7 @@ class DerivedFileRemoved:
 
 @dataclass(frozen=True)
 class DerivedFileOptionsChanged:
-    """A derived file is made with other options of the dataset, to other bytes."""
+    """A derived file has other bytes because the dataset declares other options."""
 
     suffix: str
 

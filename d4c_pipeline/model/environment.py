@@ -1,6 +1,6 @@
 """The base of all settings: each field is one environment variable with its parser, default, unit and description.
 
-The settings themselves stand in `settings`, `limits`, `seeding` and `ui_access`; their table, in `settings_table`.
+The settings themselves belong to `settings`, `limits`, `seeding` and `ui_access`, their table to `settings_table`.
 Concept: https://docs.pydantic.dev/latest/concepts/pydantic_settings/
 """
 
@@ -24,7 +24,7 @@ _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]?)(i?)B", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Parser:
-    """How the text of a variable becomes the value of its field: `parse(variable, text)` raises PermanentError."""
+    """Converts the text of a variable to the value of its field: `parse(variable, text)` raises PermanentError."""
 
     parse: Callable[[str, str], Any]
 
@@ -34,8 +34,8 @@ def variable(
 ) -> Any:
     """Return the field of the environment variable `name`.
 
-    `unit`: of a number. `unset`: the value that applies where the default is computed elsewhere, for the documentation.
-    `factory` computes the default when the settings are made.
+    `unit`: the unit of a number. `unset`: for the documentation, the value that applies if the default is computed
+    elsewhere. `factory` computes the default when the settings are created.
     """
     extra: Any = {"unit": unit, "unset": unset}
     if factory is not None:
@@ -44,10 +44,10 @@ def variable(
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings that `from_environment` reads; made by their constructor, they read no environment.
+    """Settings that `from_environment` reads; the constructor reads no environment.
 
-    An empty variable counts as unset. A value that the parser of its field refuses raises PermanentError, which names
-    the variable and a correct form.
+    An empty variable counts as unset. A value that the field's parser refuses raises PermanentError, which names the
+    variable and a correct form.
     """
 
     model_config = SettingsConfigDict(
@@ -69,12 +69,12 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take values from the constructor alone: no file and no variable changes a test or a run behind its back."""
+        """Take values from the constructor alone: no file or variable changes a test or a run unnoticed."""
         return (init_settings,)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the settings from `environment` (the process's own by default).
+        """Read the settings from `environment`, by default the environment of the process.
 
         Raises PermanentError when a variable has a wrong value.
         """
@@ -97,17 +97,17 @@ class EnvironmentSettings(BaseSettings):
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a list with commas, without empty ones."""
+    """Return the words of a comma-separated list, without empty words."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def path(_variable: str, text: str) -> Path:
-    """Return the absolute path of `text`; `~` is the home of the user."""
+    """Return the absolute path of `text`; `~` is the user's home folder."""
     return Path(text.strip()).expanduser().absolute()
 
 
 def amount(text: str) -> int | None:
-    """Return the bytes of an amount such as `500GB` or `5 MiB`, None for any other text."""
+    """Return the number of bytes in an amount such as `500GB` or `5 MiB`, None for any other text."""
     found = _BYTES.fullmatch(text.strip())
     if found is None:
         return None

@@ -1,8 +1,8 @@
 """The error tree: failures by their remedy.
 
 Every error that a person may see has a sentence of cause and a sentence of remedy. Each of the three branches has its
-own remedy: a retry (`TransientError`), a change (`PermanentError`), a decision of a person (`NeedsPersonError`).
-Mapping a protocol's status codes to this tree belongs to the room of the protocol.
+own remedy: a retry (`TransientError`), a change (`PermanentError`), a person's decision (`NeedsPersonError`). Mapping a
+protocol's status codes to this tree belongs to the room of the protocol.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A family as its YAML declares it: many datasets of one shape, of which a template declares each member.
+"""A family as its YAML declares it: many datasets of one shape, which one template declares.
 
-Which members there are is told by their source and remembered by the ledger; how a member is then fetched and processed
-is what `dataset.py` declares, as of any other dataset.
+The source lists the members, and the ledger stores them. `dataset.py` declares how a member is fetched and processed,
+as for any other dataset.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SAMPLE_FACTS = {"title_en": "Title", "title_fr": "Titre"}
 
 
 class StatCanTables(Declared):
-    """The tables of Statistics Canada's Web Data Service; a member's key is the product id, eight digits.
+    """The tables of Statistics Canada's Web Data Service; the key of a member is its product id of eight digits.
 
     `include`, `exclude`: globs over the keys. `archived`: whether tables that are no longer updated are members too.
     Facts of a member: `title_en`, `title_fr`.
@@ -37,17 +37,17 @@ class StatCanTables(Declared):
 
     @property
     def sample_key(self) -> str:
-        """A key of the right form, for checking a template."""
+        """A key of the right form, used to check a template."""
         return "10100001"
 
     @staticmethod
     def is_key(text: str) -> bool:
-        """Whether `text` has the form of a key."""
+        """Return whether `text` has the form of a key."""
         return len(text) == 8 and text.isascii() and text.isdigit()
 
 
 class FamilyNoticing(Noticing):
-    """As of a dataset. `new_members`: whether one that was never published waits for a person, or is published."""
+    """Checks of the source, as for a dataset. `new_members`: whether a member's first release waits for a person."""
 
     shrink_allowed: float = Field(default=0.05, ge=0, lt=1)
     new_members: Literal["wait", "publish"] = "wait"
@@ -56,9 +56,9 @@ class FamilyNoticing(Noticing):
 class Family(Declared):
     """Many datasets of one shape under one chain of assets, with a partition per member.
 
-    `members` says where they are listed. `dataset` is a definition without `id` and `vintages`, in whose texts
-    `{member}` is the member's key and `{title_en}`, `{title_fr}` are what the source calls it. A member's id is that
-    of the family, an underscore and its key; its vintage is the one that the source serves at the time.
+    `members` declares where the members are listed. `dataset` is a definition without `id` and `vintages`; in its texts
+    `{member}` is the member's key, and `{title_en}` and `{title_fr}` are the source's titles. A member's id is the
+    family's id, an underscore and the member's key; its vintage is the vintage that the source serves at the time.
     """
 
     id: Identifier
@@ -85,27 +85,27 @@ class Family(Declared):
 
     @cached_property
     def sample(self) -> Dataset:
-        """A made-up member, which has the shape of all."""
+        """A made-up member, which has the shape of every member."""
         return self.member(self.members.sample_key, _SAMPLE_FACTS)
 
     def key_of(self, dataset: str) -> str | None:
-        """The key of the member with that dataset id, None for the id of anything else."""
+        """Return the key of the member with that dataset id, None for any other id."""
         family, _, key = dataset.rpartition("_")
         return key if family == self.id and self.members.is_key(key) else None
 
     def member(self, key: str, facts: Mapping[str, str]) -> Dataset:
-        """Return the dataset of a member by what its source says of it."""
+        """Return the dataset of a member, filled with the source's facts about it."""
         return _declare(self.id, self.dataset, key, facts).model_copy(update={"folder": self.folder})
 
 
 def _declare(family: str, template: Mapping[str, Any], key: str, facts: Mapping[str, str]) -> Dataset:
-    cleaned = {name: clean(text) for name, text in facts.items()}  # a source's words
+    cleaned = {name: clean(text) for name, text in facts.items()}  # texts of the source
     filled = _filled(dict(template), {**cleaned, "member": key})
     return Dataset.model_validate({**filled, "id": f"{family}_{key}", "vintages": "discovered"})
 
 
 def _filled(value: Any, facts: Mapping[str, str]) -> Any:
-    """The template with its placeholders replaced; names that are no facts (such as `{vintage}`) stay."""
+    """Return the template with its placeholders replaced; unknown names (such as `{vintage}`) stay."""
     if isinstance(value, str):
         return _PLACEHOLDER.sub(lambda found: facts.get(found["name"], found[0]), value)
     if isinstance(value, dict):

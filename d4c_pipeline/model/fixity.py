@@ -1,7 +1,7 @@
-"""Fixity: which copies there should be, what is known of each, and how often they are looked at.
+"""Fixity: the expected copies, the known state of each copy, and how often copies are verified.
 
-A copy is wherever the bytes of an artifact or of a native file are kept for others: a store, the archive, a web seed.
-Looking at them belongs to `upkeep.fixity`, mending them to `upkeep.repair`, remembering to `ledger.fixity`.
+A copy is an artifact or native file in a store, at the archive or at a web seed. Verifying copies belongs to
+`upkeep.fixity`, repairing them to `upkeep.repair`, storing the results to `ledger.fixity`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import StrEnum
 from d4c_pipeline.model.settings import Settings
 
 WEB = "web"
-"""The place of web seeds, which are addresses of the whole web."""
+"""The place of all web seeds, which are addresses anywhere on the web."""
 
 
 class CopyKind(StrEnum):
-    """What a copy is of, and where; only the first three are ours to mend. `LATEST` is what `/processed/` serves."""
+    """The kind of a copy. Only the first three kinds can be repaired. `LATEST` is a file under `/processed/`."""
 
     RELEASE = "release"
     NATIVE = "native"
@@ -27,12 +27,12 @@ class CopyKind(StrEnum):
 
     @property
     def is_stored(self) -> bool:
-        """Whether it lies in one of our stores."""
+        """Whether the copy lies in a store of the deployment."""
         return self in (CopyKind.RELEASE, CopyKind.NATIVE, CopyKind.LATEST)
 
 
 class CopyState(StrEnum):
-    """What the last look at a copy found. Of an unreachable one nothing is known but that it could not be asked."""
+    """The result of the last verification. The bytes of an unreachable copy are unknown."""
 
     INTACT = "intact"
     DAMAGED = "damaged"
@@ -41,18 +41,19 @@ class CopyState(StrEnum):
 
     @property
     def is_lost(self) -> bool:
-        """Whether the right bytes are known not to be there."""
+        """Whether the right bytes are known to be absent."""
         return self in (CopyState.DAMAGED, CopyState.MISSING)
 
 
 @dataclass(frozen=True)
 class ExpectedCopy:
-    """A copy that should be there, as the ledger has it.
+    """A copy that should exist, as the ledger has it.
 
-    `place`: name of the store or archive, or `WEB`. `address`: in the store; `<record id>/<file name>` in an archive;
-    a web seed's URL. `name`: of the file. `size` in bytes; `md5` only where an archive is compared by it.
-    `verified_at`: when it was last read and found right by what put it there (None: never). `since`: when these bytes
-    became the expected ones at an address that is switched; what was read before says nothing of them.
+    `place`: the name of the store or archive, or `WEB`. `address`: the address in the store, `<record id>/<file name>`
+    in an archive, or the URL of a web seed. `name`: the file name. `size` in bytes; `md5` only if the archive is
+    compared by MD5. `verified_at`: when the process that wrote the copy last read and verified it (None: never).
+    `since`: when these bytes became the expected bytes at an address that is switched; earlier readings do not cover
+    them.
     """
 
     kind: CopyKind
@@ -70,7 +71,7 @@ class ExpectedCopy:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from all others."""
+        """The key that identifies the copy."""
         return self.kind.value, self.place, self.address
 
     def __str__(self) -> str:
@@ -79,9 +80,9 @@ class ExpectedCopy:
 
 @dataclass(frozen=True)
 class KnownCopy:
-    """What was found of a copy: when it was looked at last, when read in full, its tag then, and where rot was put.
+    """The recorded state of a copy: times of the last check and the last full reading, its ETag, and its quarantine.
 
-    `read_bytes`: what the last reading by an audit took.
+    `read_bytes`: the number of bytes that the last reading by an audit took.
     """
 
     state: CopyState
@@ -95,9 +96,10 @@ class KnownCopy:
 
 @dataclass(frozen=True)
 class Verification:
-    """One look at a copy: what was found, with words for it.
+    """The result of one verification of a copy, with an explanation.
 
-    `read`: in full (of a web seed: its sampled pieces; of a record: the archive's checksums), which took `cost` bytes.
+    `read`: the copy was read in full (a web seed: its sampled pieces; a record: the archive's checksums), which took
+    `cost` bytes.
     """
 
     copy: ExpectedCopy
@@ -110,11 +112,11 @@ class Verification:
 
 @dataclass(frozen=True)
 class FixityPolicy:
-    """How often copies are looked at. Sizes and tags in stores: at each audit.
+    """How often copies are verified. Every audit checks sizes and tags in stores.
 
-    `cycle`: each copy in a store is read in full once in that time. `bytes_per_day`: how much an audit may read per day
-    (UTC), None for no limit; a file that is begun is read to its end. `remote`: how often archives and web seeds are
-    asked.
+    `cycle`: the time in which each copy in a store is read in full once. `bytes_per_day`: the number of bytes that
+    audits may read per day (UTC), None for no limit; an audit finishes a file that it began. `remote`: the time between
+    two checks of archives and web seeds.
     """
 
     cycle: timedelta = timedelta(days=30)
@@ -123,10 +125,10 @@ class FixityPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> FixityPolicy:
-        """Return what a deployment's settings say."""
+        """Return the policy of a deployment's settings."""
         return cls(cycle=timedelta(days=settings.fixity_days), bytes_per_day=settings.fixity_bytes)
 
 
 def day_of(moment: datetime) -> datetime:
-    """Return when the day (UTC) of `moment` began, from which its budget counts."""
+    """Return the start of the day (UTC) of `moment`; the daily budget counts from it."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

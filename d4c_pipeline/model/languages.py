@@ -1,6 +1,6 @@
-"""The languages that data may be in: ISO 639-3 as declared, the tag of BCP 47 where a standard wants that.
+"""The languages of the data: ISO 639-3 as declared, and the BCP 47 tag for standards that require it.
 
-Titles and descriptions are always in English and French; that is no language of the data.
+Titles and descriptions are always in English and French, independently of the data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 
 def _code(text: str) -> str:
-    # Loading its 8,000 languages takes 0.17 s, which only a definition that declares some should cost.
+    # Loading its 8,000 languages takes 0.17 s, so only a definition that declares languages loads them.
     from iso639 import Lang  # noqa: PLC0415
     from iso639.exceptions import DeprecatedLanguageValue, InvalidLanguageValue  # noqa: PLC0415
 
@@ -22,7 +22,7 @@ def _code(text: str) -> str:
     except InvalidLanguageValue as error:
         raise ValueError(f"'{text}' is not a language of ISO 639-3 (eng, fra, iku)") from error
     if language.pt3 != text:
-        # `Lang` takes en, fre and French too; an archive's vocabulary knows the three letters of part 3 alone.
+        # `Lang` accepts en, fre and French too; an archive's vocabulary has only the three letters of part 3.
         raise ValueError(f"'{text}' is not a language of ISO 639-3: write {language.pt3 or 'a language, not a group'}")
     return text
 
@@ -31,7 +31,7 @@ Language = Annotated[str, AfterValidator(_code)]
 
 
 def bcp47(code: str) -> str:
-    """Return the BCP 47 tag of an ISO 639-3 code: `en` of `eng`; the three letters where there are no two.
+    """Return the BCP 47 tag of an ISO 639-3 code: `en` of `eng`; the three letters if no two-letter code exists.
 
     Source: https://www.rfc-editor.org/rfc/rfc5646#section-2.2.1 (the shortest code).
     """

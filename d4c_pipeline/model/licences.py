@@ -1,8 +1,8 @@
-"""The licences that a dataset may declare: by the ids that Zenodo's and InvenioRDM's vocabulary uses, or in full.
+"""The licences that a dataset may declare: by an id of the vocabulary of Zenodo and InvenioRDM, or in full.
 
-That vocabulary is SPDX in lower case plus a few national ones. Canadian cities have licences of their own, which a
-definition declares with title, address and text. How a record or a STAC item spells a licence belongs to the rooms
-that write them.
+That vocabulary is SPDX in lower case plus a few national licences. Canadian cities have their own licences, which a
+definition declares with title, address and text. Writing a licence into a record or a STAC item belongs to `metadata`
+and `catalogue`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from d4c_pipeline.model.errors import D4CError, DefinitionError, PermanentError
 from d4c_pipeline.model.texts import unfit
 
 LICENCE_NAME = "LICENSE"
-"""The artifact with a declared licence's text."""
+"""The name of the artifact with the text of a declared licence."""
 DECLARED = "declared"
 """The id of a licence that the definition declares in full."""
 _LARGEST = 1_000_000  # bytes; the longest licence of SPDX has 120,000
@@ -26,9 +26,9 @@ _LARGEST = 1_000_000  # bytes; the longest licence of SPDX has 120,000
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence: vocabulary id, SPDX id (None where SPDX has none), title and address of its text.
+    """A licence: vocabulary id, SPDX id (None if SPDX has none), title and address of its text.
 
-    `title_fr` is None where a licence has one title for all.
+    `title_fr` is None if the licence has one title for all languages.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Licence:
     title_fr: str | None = None
 
     def titled(self, language: Literal["en", "fr"]) -> str:
-        """The title in a language."""
+        """Return the title in a language."""
         return self.title_fr or self.title if language == "fr" else self.title
 
 
@@ -87,9 +87,9 @@ _LICENCES = {
 
 
 def licence(identifier: str) -> Licence:
-    """Look a licence up by vocabulary id or SPDX id, in any case.
+    """Return the licence with a vocabulary id or SPDX id, in any case.
 
-    Raises PermanentError when it is not known here.
+    Raises PermanentError for an unknown licence.
     """
     found = _LICENCES.get(identifier.lower())
     if found is None:
@@ -101,9 +101,9 @@ def licence(identifier: str) -> Licence:
 
 
 class DeclaredLicence(Declared):
-    """A licence that no vocabulary has. Its text stands in every release as `LICENSE`: pages of cities go away.
+    """A licence outside the vocabulary. Every release contains its text as `LICENSE`, because cities remove pages.
 
-    `url`: where the publisher has it. `text`, or `text_file`: a file of UTF-8 text beside the YAML.
+    `url`: the publisher's address of the licence. `text`, or `text_file`: a file of UTF-8 text beside the YAML.
     """
 
     title: Bilingual
@@ -126,11 +126,11 @@ class DeclaredLicence(Declared):
 
     @property
     def licence(self) -> Licence:
-        """What records and items say of it."""
+        """The licence as records and items show it."""
         return Licence(DECLARED, None, self.title.en, self.url, self.title.fr)
 
     def content(self, folder: Path | None) -> bytes:
-        """Return the text as it is published. `folder` is the dataset's own.
+        """Return the text as it is published. `folder`: the dataset's own folder.
 
         Raises DefinitionError when the file is missing, empty, larger than a megabyte or not plain UTF-8 text.
         """
@@ -144,7 +144,7 @@ class DeclaredLicence(Declared):
             raise DefinitionError(
                 f"The text of the licence, {path}, can't be read: {error}", "Save it there as UTF-8 text"
             ) from error
-        # Pages of licences are parted by form feeds, and Notepad begins a file with a byte order mark.
+        # Form feeds separate the pages of licences, and Notepad begins a file with a byte order mark.
         what = unfit(text.removeprefix("\ufeff").replace("\f", ""), markup=False)
         if not text.strip() or len(content) > _LARGEST or what is not None:
             wrong = what or ("no text" if not text.strip() else f"{len(content):,} bytes")
@@ -178,4 +178,4 @@ AnyLicence = Annotated[
     ),
     BeforeValidator(_known),
 ]
-"""The id of a known licence, or one that is declared in full."""
+"""The id of a known licence, or a licence declared in full."""

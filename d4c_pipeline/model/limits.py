@@ -1,7 +1,7 @@
 """Limits on foreign bytes, beyond which a file is refused: the `D4C_UNPACK_` and `D4C_READ_` settings.
 
-The defaults leave room for the largest tables of Statistics Canada; a refusal names the setting that allows more. The
-limits are applied by `files.unpack` and `readers`. The memory and time of the process are limited from outside.
+The defaults admit the largest tables of Statistics Canada; a refusal names the setting that allows more. `files.unpack`
+and `readers` apply the limits. The memory and time of the process are limited outside this code.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _Ratio = Annotated[float, Parser(_above_zero)]
 
 
 class Limits(EnvironmentSettings):
-    """Limits on one delivery: of archives, over all levels, and of files.
+    """Limits on one delivery: on its archives, over all levels of nesting, and on its files.
 
-    The largest table of Statistics Canada has about 20 GB, packed 40 times.
+    The largest table of Statistics Canada has about 20 GB and a compression ratio of 40.
     """
 
     members: _Whole = variable(
@@ -74,7 +74,7 @@ class Limits(EnvironmentSettings):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the limits from `environment` (the process's own by default).
+        """Read the limits from `environment`, by default the environment of the process.
 
         Raises PermanentError when a value is neither a number nor an amount.
         """
@@ -97,7 +97,7 @@ def setting(name: str) -> str:
 
 
 def beyond(file: str, what: str, name: str) -> DataError:
-    """Return the error for `file`, which `what` (has ..., more than ...); `name`: the field of the limit."""
+    """Return the error for `file`, which `what` describes (has ..., more than ...); `name`: the field of the limit."""
     return DataError(
         f"{file} {what}",
         f"Look at the file: if that is right, raise {setting(name)} (a setting); if not, tell the publisher",

@@ -1,6 +1,6 @@
 """The manifest of a release, `manifest.json`: its native files, parameters, code, libraries and output files.
 
-It is the one type that writes and reads the document; docs/manifest.schema.json is its JSON Schema. The index under
+The type `Manifest` writes and reads the document; docs/manifest.schema.json is its JSON Schema. The index under
 `/processed/`, which has the same file name, belongs to `chain.latest`.
 """
 

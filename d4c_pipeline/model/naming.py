@@ -1,6 +1,6 @@
 """Names of releases and their files, by the Data for Canada naming convention: one writer, one lenient parser.
 
-Where a file of that name lies belongs to `addresses.py`.
+The addresses of files belong to `addresses.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ REGION_PATTERN = r"[a-z]{2}(?:-[a-z]{2})?"
 VARIANT_PATTERN = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 DGUID_PATTERN = r"\d{4}[A-Z]\d[0-9A-Z]*"
 
-# The vintage is the last date-like token before the version, since themes hold years too
-# (`federal_electoral_districts_2013_representation_order_digital_2021`): hence the greedy `subject`.
+# The vintage is the last date-like token before the version, because themes contain years too
+# (`federal_electoral_districts_2013_representation_order_digital_2021`); so `subject` is greedy.
 _RELEASE = re.compile(
     rf"(?P<region>{REGION_PATTERN})_(?P<source>{PART_PATTERN})[-_](?P<dguid>{DGUID_PATTERN})"
     rf"_(?P<subject>{PART_PATTERN})_(?P<vintage>{VINTAGE_PATTERN})(?:_(?P<variant>{VARIANT_PATTERN}))?"
@@ -57,7 +57,7 @@ class ReleaseName:
         """Read a release name as written here or as published earlier.
 
         Published names also join source and DGUID by a hyphen, lack the theme, or have a theme in place of the
-        package. Raises PermanentError when `text` is no release name.
+        package. Raises PermanentError when `text` is not a release name.
         """
         match = _RELEASE.fullmatch(text)
         if match is None:
@@ -81,9 +81,9 @@ class ReleaseName:
 
 
 def latest_stem(name: DatasetName, vintage: Vintage | None) -> str:
-    """Return the name without its version, the stem of the address that serves strictly the latest.
+    """Return the name without its version: the stem of the address that serves only the latest version.
 
-    `vintage` is None for a rolling series, whose newest vintage supersedes the older ones at one address.
+    `vintage` is None for a rolling series, whose newest vintage supersedes the older vintages at one address.
     """
     parts = [name.region, name.source, name.dguid, name.package, name.theme, vintage and str(vintage), name.variant]
     return "_".join(part for part in parts if part)

@@ -1,6 +1,6 @@
-"""What files a dataset's rows become, as its YAML declares it under `outputs`.
+"""The files made from a dataset's rows, as its YAML declares them under `outputs`.
 
-How they are made belongs to `geoparquet.partition` and `processing.derived`.
+Making the files belongs to `geoparquet.partition` and `processing.derived`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from d4c_pipeline.model.declared import Declared
 class Tiles(Declared):
     """Vector tiles for web maps: one PMTiles file with one layer.
 
-    `attributes`: the output columns that the tiles carry; all of them when left out, none for an empty list. `layer`:
-    its name, by default the dataset's id. `min_zoom`, `max_zoom`: Web Mercator zoom levels; a `max_zoom` that is left
-    out is chosen by how close the features lie, and is 8 at least.
+    `attributes`: the output columns in the tiles; by default all columns, none for an empty list. `layer`: its name, by
+    default the dataset's id. `min_zoom`, `max_zoom`: Web Mercator zoom levels; the default of `max_zoom` follows from
+    the distance between features and is at least 8.
     """
 
     attributes: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
@@ -34,11 +34,11 @@ class Tiles(Declared):
 
 
 class Partition(Declared):
-    """How data that would be one too large file is cut into several, its parts; what is smaller stays one file.
+    """How data that is too large for one file is divided into several files, its parts; smaller data stays one file.
 
-    `by`: an output column of text, whole numbers, dates or booleans (a part for each of its values), or `spatial`:
-    neighbours along the Hilbert curve stay together in parts of about `part` megabytes. `over`: the size in megabytes
-    (of 10^6 bytes) that one file may have; 0 cuts always.
+    `by`: an output column of text, whole numbers, dates or booleans (one part per value), or `spatial`: neighbours
+    along the Hilbert curve stay together in parts of about `part` megabytes. `over`: the largest size of one file in
+    megabytes (10^6 bytes); 0 always divides.
     """
 
     by: Annotated[str, Field(min_length=1)]
@@ -55,26 +55,26 @@ class Partition(Declared):
 
     @property
     def spatial(self) -> bool:
-        """Whether the data is cut by location."""
+        """Whether the data is divided by location."""
         return self.by == "spatial"
 
     @property
     def part_megabytes(self) -> float:
-        """About how large a part is that is cut by location: as declared, else half of what one file may have."""
+        """The approximate size of a part by location: as declared, by default half the largest size of one file."""
         return self.part or (self.over / 2 if self.over else 500.0)
 
     @property
     def words(self) -> str:
-        """How the data is cut, for people and to tell one way from another."""
+        """The partition in words, for people and for comparing two partitions."""
         return f"by location into parts of about {self.part_megabytes:g} MB" if self.spatial else f"by {self.by}"
 
 
 class Outputs(Declared):
-    """What files the data becomes, and what is made of it beside them; every file becomes an artifact of the release.
+    """The files of the data, and the files derived from it; every file becomes an artifact of the release.
 
-    `partition`: of large data, how it is cut into several (Geo)Parquet files. `tiles`: PMTiles. `desktop`: files for
+    `partition`: how large data is divided into several (Geo)Parquet files. `tiles`: PMTiles. `desktop`: files for
     desktop GIS. `style`: a QGIS style (`.qml`) beside the YAML, the default style of the GeoPackage. `csv`: a gzipped
-    CSV for spreadsheets, of data that a spreadsheet can open. `thumbnail`: a PNG map.
+    CSV for spreadsheets, if a spreadsheet can open the data. `thumbnail`: a PNG map.
     """
 
     partition: Partition | None = None

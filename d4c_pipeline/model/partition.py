@@ -1,6 +1,6 @@
-"""Partitions: the unit that is noticed, published and recovered on its own.
+"""Partitions: the unit that is observed, published and recovered separately.
 
-Which dataset and vintage a partition stands for belongs to whoever declares it.
+Mapping a partition to a dataset and vintage belongs to the module that declares it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class Partition:
     """A vintage of the dataset `subject`, or a member of the family `subject`; `key` is Dagster's partition key.
 
-    The key is empty for what is about the subject as a whole.
+    The key is empty for facts about the complete subject.
     """
 
     subject: str

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_PARTS = 45
-"""Of the 100 files that a record at the archive holds each part takes two, with its torrent; ten are for the rest."""
+"""A record at the archive holds 100 files: each part takes two, with its torrent; ten remain for other files."""
 
 SUFFIX = ".parquet"
 MANIFEST_NAME = "manifest.json"
-"""Lists the files: of a release with all that made them, under `/processed/` those that data in parts lies in."""
+"""Name of the manifest of a release, and of the index of partitioned data under `/processed/`."""
 _NULL = "null"
 _LONGEST = 40
 _DIGITS = 8
@@ -36,27 +36,27 @@ class Part:
 
 
 def file_name(release_name: str, part: str) -> str:
-    """Return the name of a data file in a release: the release's, then the part's where there are several."""
+    """Return the name of a data file in a release: the release's name, then the part's name if there are several."""
     return f"{release_name}_{part}{SUFFIX}" if part else f"{release_name}{SUFFIX}"
 
 
 def part_of(file_name: str, release_name: str) -> str:
-    """Return the name of the part that a data file of a release, or its torrent, is of."""
+    """Return the name of the part that a data file of a release, or its torrent, belongs to."""
     return file_name.removeprefix(release_name).partition(SUFFIX)[0].removeprefix("_")
 
 
 def numbered(count: int) -> list[str]:
-    """Return the names of `count` parts that lie one after the other: `part-01`, `part-02`, ..."""
+    """Return the names of `count` consecutive parts: `part-01`, `part-02`, ..."""
     return [f"part-{number:02}" for number in range(1, count + 1)]
 
 
 def named_by_value(column: str, values: Sequence[str | None]) -> dict[str | None, str]:
-    """Return the name of the part of each of the distinct `values` of `column`: `pruid-24`, `pruid-null`.
+    """Return the part names of the distinct `values` of `column`: `pruid-24`, `pruid-null`.
 
-    A value becomes lower-case ASCII: letters lose their accents, everything else becomes hyphens, 40 characters at
-    most, as does the column. Where that leaves nothing, means null, or is the same for another value, the first eight
-    digits of the value's sha256 follow; so a name depends on its value alone, but for values that would be taken for
-    each other.
+    A value becomes lower-case ASCII of at most 40 characters, as does the column: letters lose their accents, all other
+    characters become hyphens. If the result is empty, `null`, or equals the result of another value, the first
+    eight digits of the value's sha256 follow. So a name depends on its value alone, except for values with equal
+    results.
     """
     plain = {value: _plain(value) for value in values if value is not None}
     often = Counter(plain.values())
@@ -73,7 +73,8 @@ def named_by_value(column: str, values: Sequence[str | None]) -> dict[str | None
 def set_digest(files: Iterable[tuple[str, str]]) -> str:
     """Return one sha256 (hex) over data files, given as (name of the part, sha256 of its bytes) in any order.
 
-    Of one file it is the file's own; of several that of the lines `sha256  part`, sorted by part.
+    The digest of one file is the file's own sha256. The digest of several files is the sha256 of the lines `sha256
+    part`, sorted by part.
     """
     known = sorted(files)
     if len(known) == 1:

@@ -1,6 +1,6 @@
 """How a dataset's native files become rows, as its YAML declares it under `processing`.
 
-How it is done belongs to the room of that name; what is made of the rows besides, to `outputs`.
+The work itself belongs to the room `processing`, the files derived from the rows to `outputs`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Marker = Annotated[str, BeforeValidator(_text_of_marker)]
 
 
 class Column(Declared):
-    """What is declared of an output column: its name at the source, its type, what it means.
+    """The declaration of an output column: its name at the source, its type, its meaning.
 
-    `date_format`: the form of a date or moment in text, as strptime has it (`%d/%m/%Y %H:%M`); a value in another form
-    is refused. `nulls`: texts (or numbers) that mean "no value" in this column, beside those of the whole dataset.
+    `date_format`: the format of a date or moment in text, as in strptime (`%d/%m/%Y %H:%M`); a value in another format
+    is refused. `nulls`: texts (or numbers) that mean "no value" in this column, in addition to those of the dataset.
     """
 
     source: str | None = None
@@ -45,11 +45,11 @@ class Column(Declared):
 class Dguid(Declared):
     """A column of DGUIDs, Statistics Canada's identifiers of geographies: derived and checked, or only checked.
 
-    `column`: its output name. With `from` it is made of that column's codes as vintage + `type` + `schema` + code
-    (`{from: pruid, type: A, schema: "0002"}`: 35 becomes 2021A000235); without, it is there already. `vintage`: four
-    digits, by default the year of the dataset's vintage. `width`: digits of the code, where the source delivers it as
-    a number. `gazetteer`: a CSV, Parquet or SQL file beside the YAML, or a name of `inputs`, with all that exist.
-    Malformed and unknown ones are reported, never dropped.
+    `column`: its output name. `from`: the column with the codes; the DGUID is vintage + `type` + `schema` + code
+    (`{from: pruid, type: A, schema: "0002"}`: 35 becomes 2021A000235). Without `from` the column exists already.
+    `vintage`: four digits, by default the year of the dataset's vintage. `width`: digits of the code, if the source
+    delivers it as a number. `gazetteer`: a CSV, Parquet or SQL file beside the YAML, or a name of `inputs`, that lists
+    all existing DGUIDs. Malformed and unknown DGUIDs are reported, never dropped.
     """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -75,11 +75,11 @@ class Dguid(Declared):
 class Wds(Declared):
     """Marks a table as a full table of Statistics Canada's Web Data Service (`33100036-eng.zip`).
 
-    REF_DATE gets `ref_start_date` and `ref_end_date`, dimensions become `<dimension>_en` and `<dimension>_fr`, VALUE a
-    number, STATUS and SYMBOL get their meaning in both languages. `metadata`: the file with the answer of
-    getCubeMetadata, in the delivery or beside the YAML; not needed when the delivery has just one (or none: then names
-    are English only). `fiscal_year_start`: the month in which a year written 2023/2024 begins (4 government, 8 crops,
-    9 schools; 1: it is two calendar years); by default 4 for an annual table, 1 for others.
+    REF_DATE gets `ref_start_date` and `ref_end_date`. Dimensions become `<dimension>_en` and `<dimension>_fr`. VALUE
+    becomes a number. STATUS and SYMBOL get their meaning in both languages. `metadata`: the file with the response of
+    getCubeMetadata, in the delivery or beside the YAML; optional if the delivery has exactly one, or none (the names
+    are then English only). `fiscal_year_start`: the month in which a year written 2023/2024 begins (4 government, 8
+    crops, 9 schools; 1: two calendar years); by default 4 for an annual table, 1 for others.
     """
 
     metadata: str | None = None
@@ -87,11 +87,11 @@ class Wds(Declared):
 
 
 class Census(Declared):
-    """Marks a table as one of Statistics Canada's census files, in which symbols stand beside values or in their place.
+    """Marks a table as a census file of Statistics Canada, which has symbols beside values or in place of values.
 
     `layout`: `profile` (one row per geography and characteristic; 98-401-X2021, 98-401-X2016, 98-316-XWE2011) or
     `semi_wide` (a column per member of the last dimension; 98-10-xxxx, 98-400-X2016xxx), in English or French. Values
-    become numbers, the symbol of column `c` stands in `c_symbol`.
+    become numbers; the symbol of column `c` becomes `c_symbol`.
     """
 
     layout: Literal["profile", "semi_wide"]
@@ -154,16 +154,15 @@ class _Processing(Declared):
 class VectorProcessing(_Processing):
     """Features with geometry, to GeoParquet.
 
-    `crs`: of the source where it states none (or a wrong one, with `override_crs`). `longitude`/`latitude`: columns of
-    a table with coordinates, as numbers or as degrees, minutes and seconds; `o_means`: of the letter O in them (west in
-    French, east in German). `geometry_wkt`: a table's column with Well-Known Text, hexadecimal WKB or GeoJSON.
-    `geometry_column`: of a source with several geometry columns, the one to take (default: what the file calls its
-    primary one). `crs_out`: of what is published. `z`: whether heights are dropped or kept (measures are always
-    dropped). `antimeridian`: whether lines and areas across it are cut in two there (longitudes and latitudes only).
-    `lost_geometry`: whether a geometry that repair leaves nothing of (no extent) stops the build or becomes null.
-    `surfaces`: whether surfaces in space (TIN, multipatch) stop the build or become the area that each covers on the
-    ground. `geoparquet`: version to write; 2.0 has Parquet's own geometry type, which fewer readers know yet. The rest
-    is as in `TableProcessing`.
+    `crs`: the CRS of a source that states none (or a wrong CRS, with `override_crs`). `longitude`/`latitude`: columns
+    of a table with coordinates, as numbers or as degrees, minutes and seconds; `o_means`: the meaning of the letter O
+    in them (west in French, east in German). `geometry_wkt`: a table's column with Well-Known Text, hexadecimal WKB or
+    GeoJSON. `geometry_column`: the geometry column to read (default: the file's primary geometry column). `crs_out`:
+    the published CRS. `z`: whether heights are dropped or kept (measures are always dropped). `antimeridian`: whether
+    lines and areas across the antimeridian are split there (longitudes and latitudes only). `lost_geometry`: whether a
+    geometry that is empty after repair (no extent) stops the build or becomes null. `surfaces`: whether surfaces in
+    space (TIN, multipatch) stop the build or become their footprints on the ground. `geoparquet`: the version to write;
+    2.0 has Parquet's own geometry type, which fewer readers support. The other fields are those of `TableProcessing`.
     """
 
     kind: Literal["vector"]
@@ -197,29 +196,29 @@ class TableProcessing(_Processing):
     """Rows without geometry, to Parquet sorted by `key`.
 
     `key`: output columns that identify a row. `sql`: a file beside the YAML with DuckDB SQL over the table `source`.
-    `nulls`: texts that mean "no value"; "" stands for blank ones; of columns of numbers and dates, the same number
-    (-9999 is -9999.00 too) or date. `drop`: columns of the source (or of what
-    SQL makes of it) to leave out. `types`: `narrow` gives columns of text the
-    narrowest type that loses nothing (7 an int8, 2021-05-07 a date, 007 stays text), `keep` leaves them; by default
-    delimited text is narrowed, other formats know their types. What `columns` declare goes first.
-    `notebook`: a Jupyter notebook beside the YAML instead of `sql`. `inputs`: name -> id of another dataset, whose
-    latest release SQL and notebook find under that name. `dguids`: columns of DGUIDs to derive and to check.
-    `wds`, `census`: the table is one of Statistics Canada's in that layout.
-    `member`: glob over the paths in an archive, or over file names; `layer`: name of a layer or sheet, or a glob.
-    Either is needed where there are several, of which one is read. With `append` all that match are read, one after the
-    other, into one dataset (columns by name, missing ones null); `origin_column` names an additional column
-    with the file or layer that a row comes from.
-    `records`: of a JSON document, the path to the list of rows (`result.records`); `.` if the document is the one row.
-    `feature_id`: whether the column by which a GeoPackage or a geodatabase numbers its features is kept: `named` keeps
-    it where somebody chose its name (`parcel_id`, not `fid` or `OBJECTID`), `keep` always, `drop` never.
-    Of a text file, where it can't be detected: `encoding`, `delimiter`, `header_row` (number of the line or row with
-    the names, from 1), `header` (names for a file that has no such line), `footer_rows` (how many lines at the end,
-    blank ones not counted, are no rows; 0 says that all are), `quote` (the character around values, by default `"`; ''
-    for text in which quotes mean nothing) and `escape` (the character that makes the next one a plain letter).
-    `decimal`, `thousands`: the marks
-    in its numbers; a value that is a number by them is rewritten plainly (`1 234,5` to `1234.5`), but not in columns
-    declared as strings. `ragged`: whether lines with too few fields are refused or padded with nulls.
-    `merged`: whether merged cells in the data of a workbook stop the reading, or give their value to each of them.
+    `nulls`: texts that mean "no value"; "" stands for blank values; in columns of numbers and dates, the same number
+    (-9999 is -9999.00 too) or date. `drop`: columns of the source (or of the result of the SQL) to leave out. `types`:
+    `narrow` gives columns of text the narrowest type that loses nothing (7 an int8, 2021-05-07 a date, 007 stays text),
+    `keep` leaves them unchanged; by default delimited text is narrowed, because other formats have types. `columns`
+    takes precedence. `notebook`: a Jupyter notebook beside the YAML instead of `sql`. `inputs`: name -> id of another
+    dataset, whose latest release SQL and notebook find under that name. `dguids`: columns of DGUIDs to derive and to
+    check. `wds`, `census`: the table has that layout of Statistics Canada.
+
+    `member`: a glob over the paths in an archive, or over file names. `layer`: the name of a layer or sheet, or a glob.
+    They select one file or layer of several. With `append` all matches are read, one after the other, into one dataset
+    (columns by name, missing columns null); `origin_column` names an additional column with the file or layer of each
+    row. `records`: the path to the list of rows in a JSON document (`result.records`); `.` if the document is the only
+    row. `feature_id`: whether the column that numbers the features of a GeoPackage or a geodatabase is kept: `named`
+    keeps it if a person chose its name (`parcel_id`, not `fid` or `OBJECTID`), `keep` always, `drop` never.
+
+    For a text file whose form can't be detected: `encoding`, `delimiter`, `header_row` (the number of the line or row
+    with the names, from 1), `header` (names for a file without a header line), `footer_rows` (the number of lines at
+    the end, without blank lines, that are not rows; 0: all lines are rows), `quote` (the character around values, by
+    default `"`; '' for text without quoting) and `escape` (the character that makes the next character literal).
+    `decimal`, `thousands`: the marks in its numbers; a value that is a number with these marks is rewritten plainly (`1
+    234,5` to `1234.5`), except in columns declared as strings. `ragged`: whether lines with too few fields are refused
+    or padded with nulls. `merged`: whether merged cells in the data of a workbook stop the reading or give their value
+    to each cell.
     """
 
     kind: Literal["table"]

@@ -1,6 +1,6 @@
 """How releases of a dataset are published, as its YAML declares it under `publication`.
 
-What that means for a release at hand is decided in `chain`.
+Applying the declaration to a release belongs to `chain`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ HowMany = Annotated[int | Literal["all"], BeforeValidator(_how_many)]
 
 
 class ReviewThresholds(Declared):
-    """How far a release may differ from the one before it and still be published without a person.
+    """How far a release may differ from the release before it and still be published without a review.
 
-    `rows`, `size`: shares of its rows and of the bytes of its data (0.05 is 5 %). `bounds`: how far a side may move, as
-    a share of their longer side. `schema`: whether columns may come, go or change their type. `warnings`: how many
-    checks may warn.
+    `rows`, `size`: shares of its rows and of the bytes of its data (0.05 is 5 %). `bounds`: the allowed move of a side,
+    as a share of the longer side. `schema`: whether columns may be added, removed or retyped. `warnings`: the number of
+    checks that may warn.
     """
 
     rows: float = Field(default=0.05, ge=0)
@@ -57,13 +57,12 @@ class ReviewThresholds(Declared):
 class Publication(Declared):
     """How releases of a dataset are published. `stage` is the pre-release tag of its versions until it is stable.
 
-    `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (one beyond them does).
-    `first_release`, `major`: whether the first release and every MAJOR wait for a person all the same; left out, they
-    do, but for the local archive, whose test DOIs bind nobody. `copies`: in how many places each release should lie,
-    the archive being one; left out, what the deployment says.
-    `concept_doi`: the DOI of all versions of a record that the archive has already, which the first release joins as a
-    new version; for several vintages, a DOI for each.
-    `retention`: how many of the newest releases a mirror keeps, by its name, or `all`, which others do; see `keeps`.
+    `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (a release beyond the thresholds
+    waits). `first_release`, `major`: whether the first release and every MAJOR wait for a person in any case; by
+    default they do, except with the local archive, whose test DOIs have no effect. `copies`: the number of copies of
+    each release, including the archive; by default the deployment's setting. `concept_doi`: the DOI of all versions of
+    a record that the archive has already, which the first release joins as a new version; for several vintages, a DOI
+    for each. `retention`: mirror -> the number of newest releases that it keeps, or `all` (the default); see `keeps`.
     """
 
     policy: Literal["automatic", "review", "thresholds"] = "automatic"
@@ -84,7 +83,7 @@ class Publication(Declared):
         return retention
 
     def concept_of(self, vintage: Vintage) -> str | None:
-        """Return the concept DOI that releases of a vintage join, None where they begin one."""
+        """Return the concept DOI that releases of a vintage join, None if they begin a new record."""
         if isinstance(self.concept_doi, Mapping):
             return self.concept_doi.get(str(vintage))
         return self.concept_doi
@@ -92,8 +91,8 @@ class Publication(Declared):
     def keeps(self, mirror: str) -> int | None:
         """Return how many releases of a product `mirror` keeps, None for all of them.
 
-        A product has its own latest address: each vintage of a dataset whose series is `editions`, a `rolling` one as
-        a whole.
+        A product has its own latest address: each vintage of an `editions` series is a product, a `rolling` series is
+        one product.
         """
         wanted = self.retention.get(mirror, "all")
         return None if wanted == "all" else wanted

@@ -53,7 +53,7 @@ AFTER_ITEM = frozenset({ArtifactRole.METADATA, ArtifactRole.CHECKSUMS_REST})
 
 
 class ReleaseState(StrEnum):
-    """A release is planned, then published; a plan is abandoned when a newer build replaces it."""
+    """The state of a release: planned, then published; a plan is abandoned when a newer build replaces it."""
 
     PLANNED = "planned"
     PUBLISHED = "published"
@@ -164,7 +164,7 @@ class DataSummary:
             bounds=_bounds(value["bounds"]),
             geometry_types=tuple(value["geometry_types"]),
             report=value["report"],
-            # Releases from before partitions existed have neither.
+            # Releases older than partitions have neither.
             parts=tuple(Part(part["name"], part["rows"], _bounds(part["bounds"])) for part in value.get("parts", ())),
             partition=value.get("partition"),
         )
@@ -314,12 +314,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Deposit:
-    """Our record of putting one release into an archive, as the ledger has it.
+    """The record of depositing one release in an archive, as the ledger has it.
 
-    `draft_id`/`record_id`: the archive's ids. `doi` is reserved from `doi_reserved` on and registered from
-    `published` on. `concept_doi` resolves to the newest version of the vintage. `test` marks DOIs that never resolve.
-    `files`: artifact name -> public address at the archive. `registered_at`: when the published DOI was first seen to
-    be registered with its agency, `updated_at`: when the deposit last moved.
+    `draft_id`/`record_id`: the archive's ids. `doi` is reserved from `doi_reserved` on and registered from `published`
+    on. `concept_doi` resolves to the newest version of the vintage. `test` marks DOIs that never resolve. `files`:
+    artifact name -> public address at the archive. `registered_at`: when the DOI agency first reported the published
+    DOI as registered. `updated_at`: when the deposit last changed.
     """
 
     release_id: int

@@ -1,6 +1,6 @@
-"""Secrets in texts: finding them, and masking them before a text reaches a person, a record or a log.
+"""Secrets in texts: finding and masking them before a text reaches a person, a record or a log.
 
-This is the one place that knows what a secret looks like. Reading secrets belongs to `settings` and `stores`.
+Only this module defines the forms of secrets. Reading secrets belongs to `settings` and `stores`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 MASK = "***"
 
 _SCHEME = r"(?P<scheme>[a-z][a-z0-9+.-]*://)"
-# A password may hold what a URL would want encoded, `/` and `@` among it, so it ends at the last @ of the word. Digits
-# and a slash after the colon are a port; `https://example.org:8080/@user` holds no secret.
+# A password may contain characters that a URL encodes, such as `/` and `@`, so it ends at the last @ of the word.
+# Digits and a slash after the colon are a port; `https://example.org:8080/@user` has no secret.
 _USER_INFO = re.compile(
     rf"{_SCHEME}(?:[^/\s@\"<>]+@|(?:[^\s/:@\"<>?#]*:(?![0-9]{{1,5}}(?:[/?#\s]|$))[^\s\"<>]*@))", re.IGNORECASE
 )
-# Names of parameters that are secret whatever they hold: those of Azure (sig), Azure API Management (subscription-key),
+# Parameters that are secret with any value: Azure (sig), Azure API Management (subscription-key),
 # AWS and Google signatures, CloudFront, and the common ones.
 _NAMES = (
     r"(?:[a-z0-9]+[_.-]){0,4}?(?:(?:access|refresh|auth|id|api|user|session|sas)?[_-]?token|jwt|"
@@ -28,23 +28,23 @@ _NAMES = (
     r"sas|hmac|awsaccesskeyid|googleaccessid|x-amz-[a-z-]+|x-goog-(?:signature|credential)|key-pair-id)"
 )
 _SECRET_PARAMETER = re.compile(rf"(?P<name>(?<![a-z0-9]){_NAMES}(?:=|%3d))(?P<value>[^&\s\"'<>;#]+)", re.IGNORECASE)
-# Names that are secret when what they hold looks made by a machine: ?key=population is a question, ?key=AIzaSy... none.
+# Parameters that are secret if the value looks random: ?key=population is a query, ?key=AIzaSy... a secret.
 _MAYBE_PARAMETER = re.compile(
     r"(?P<name>[?&](?:key|code|auth|session|sessionid|sid|hash|policy)=)(?P<value>[^&\s\"'<>;#]{16,})", re.IGNORECASE
 )
 _JSON_MEMBER = re.compile(rf"(?P<name>[\"']{_NAMES}[\"']\s*:\s*[\"'])(?P<value>[^\"']+)", re.IGNORECASE)
 _SCHEMED = re.compile(r"(?P<name>\b(?:bearer|basic|token)\s+)(?P<value>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
 _BEARER = re.compile(r"(?P<name>\bbearer\s+)\S+", re.IGNORECASE)
-# The token of a release that nobody approved yet (`addresses.hidden_address`): by its address alone it would be public.
+# The token of an unapproved release (`addresses.hidden_address`): anybody with the address can read the release.
 _HIDDEN = re.compile(r"(?P<name>\bhidden/)[0-9a-f]{32}(?![0-9a-f])")
-# C0 and C1, halves of characters, and what turns the direction of a line around in a terminal or a page.
+# C0 and C1 controls, lone surrogates, and bidirectional controls, which reverse a line in a terminal or a page.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _declared: set[str] = set()
-_SHORTEST = 6  # characters; a shorter value would blank half of every text
+_SHORTEST = 6  # characters; masking a shorter value would mask half of every text
 
 
-# Variables whose values nobody but their reader should see; PGPASSWORD and D4C_ARCHIVE_TOKEN among them.
+# Variables with secret values, such as PGPASSWORD and D4C_ARCHIVE_TOKEN.
 _SECRET_VARIABLE = re.compile(
     r"(?:TOKEN|SECRET|PASSW)(?!.*_(?:FILE|PATH|DIR|URL|ENV)$)|(?:^|_)(?:KEY|AUTH|CREDENTIALS?|AUTHORIZATION)$|_PWD$",
     re.IGNORECASE,
@@ -52,13 +52,13 @@ _SECRET_VARIABLE = re.compile(
 
 
 class Secret(NamedTuple):
-    """A secret in a text: the number of its line, from 1, and what it is, without repeating it."""
+    """A secret in a text: its line number, from 1, and its kind, without its value."""
 
     line: int
     kind: str
 
 
-# Keys that are recognised by their form alone, as their makers describe it.
+# Keys with a form of their own, as their issuers document it.
 _KEYS = (
     ("a private key", re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-")),
     ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
@@ -80,7 +80,7 @@ _KEY_FILES = re.compile(
 
 
 def declare(*values: str | None) -> None:
-    """Declare values secret for this process: from now on `sanitise` masks them, as they are and percent-encoded."""
+    """Declare values secret for this process: `sanitise` masks them from now on, plain and percent-encoded."""
     for value in values:
         if value and len(value) >= _SHORTEST:
             _declared.update((value, quote(value, safe=""), quote(value)))
@@ -92,21 +92,21 @@ def declare_environment(environment: Mapping[str, str]) -> None:
 
 
 def holds_declared(text: str) -> bool:
-    """Say whether a declared secret stands in `text`, as it is or percent-encoded."""
+    """Return whether `text` contains a declared secret, plain or percent-encoded."""
     return any(value in text for value in _declared)
 
 
 def sanitise(text: str) -> str:
     """Return `text` without credentials and control characters.
 
-    Masked are declared secrets, user info in addresses, parameters with secret names, and tokens after Bearer. What a
-    server answered may end up in a log or a terminal, so it passes here first.
+    It masks declared secrets, user info in addresses, parameters with secret names, and tokens after Bearer. A server's
+    response may reach a log or a terminal, so it is sanitised first.
     """
     return _CONTROL.sub(" ", mask(text))
 
 
 def mask(text: str) -> str:
-    """Return `text` without credentials, otherwise as it is."""
+    """Return `text` without credentials, otherwise unchanged."""
     for value in sorted(_declared, key=len, reverse=True):
         text = text.replace(value, MASK)
     text = _HIDDEN.sub(rf"\g<name>{MASK}", text)
@@ -119,14 +119,14 @@ def mask(text: str) -> str:
 
 
 def public_address(url: str) -> str:
-    """Return an address as records may name it: without secrets; of a file of this machine, its name alone."""
+    """Return an address as records may name it: without secrets; for a file of this machine, its name alone."""
     if url.lower().startswith("file:"):
         return PurePosixPath(unquote(urlsplit(url).path)).name
     return mask(url)
 
 
 def secret_in_address(url: str) -> str | None:
-    """Return which part of an address is secret (`user info`, `the parameter sig`); None when nothing is."""
+    """Return which part of an address is secret (`user info`, `the parameter sig`); None without a secret."""
     if _USER_INFO.search(url):
         return "user info"
     for pattern in (_SECRET_PARAMETER, _MAYBE_PARAMETER):
@@ -138,7 +138,7 @@ def secret_in_address(url: str) -> str | None:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield what looks like a secret in the text of a definition, of SQL or of a notebook."""
+    """Yield the possible secrets in the text of a definition, of SQL or of a notebook."""
     for number, line in enumerate(text.splitlines(), 1):
         for kind, pattern in _KEYS:
             if pattern.search(line):
@@ -155,7 +155,7 @@ def secrets_in(text: str) -> Iterator[Secret]:
 
 
 def is_key_file(name: str) -> bool:
-    """Say whether a file of that name holds keys by custom (`.env`, `id_rsa`, `*.pem`)."""
+    """Return whether a file with that name contains keys by convention (`.env`, `id_rsa`, `*.pem`)."""
     return _KEY_FILES.search(name) is not None
 
 
@@ -164,14 +164,14 @@ def _is_masked(value: str) -> bool:
 
 
 def _is_random(value: str) -> bool:
-    """Say whether a text looks made by a machine: 12 characters or more of one word with letters and digits mixed."""
+    """Return whether a text looks random: one word of 12 characters or more with letters and digits mixed."""
     word = unquote(value)
     return (
         len(word) >= 12
         and re.fullmatch(r"[A-Za-z0-9+/=_.~!@#$%^*-]+", word) is not None
         and re.search(r"[0-9]", word) is not None
         and re.search(r"[A-Za-z]", word) is not None
-        # An identifier in one case, the name of a variable, a time.
+        # Not random: an identifier in one case, the name of a variable, a time.
         and not re.fullmatch(r"[0-9a-z_]*[a-z]_[0-9a-z_]*|[0-9A-Z_]*[A-Z]_[0-9A-Z_]*|[0-9-]+T[0-9:Z-]+", word)
         and "://" not in word
     )

@@ -1,6 +1,6 @@
 """The settings of the seeder: how it reaches its peers, and which files it fetches.
 
-The operator's private key is not a setting: only the file that holds it is named here. `torrents.seeder` applies them.
+The operator's private key is not a setting; a setting names only its file. `torrents.seeder` applies the settings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _METRICS_PORT = 8764
 class FetchPolicy:
     """The files that a seeder fetches when they are not in a local store.
 
-    `everything`: all files on offer; else those of `datasets`. With a `budget` (bytes), as many of them as fit, those
-    with the fewest copies first. The catalogue is always fetched and does not count against the budget.
+    `everything`: all published files; otherwise the files of `datasets`. With a `budget` (bytes) the seeder fetches the
+    files that fit, those with the fewest copies first. It always fetches the catalogue, which does not count against
+    the budget.
     """
 
     everything: bool = False
@@ -144,17 +145,17 @@ class SeedingSettings(EnvironmentSettings):
 
     @property
     def fetch(self) -> FetchPolicy:
-        """The policy that the three settings of fetching make together."""
+        """The policy of the three fetch settings."""
         return fetch_policy(everything=self.fetch_everything, datasets=self.fetch_datasets, budget=self.fetch_budget)
 
     @property
     def ports(self) -> frozenset[int]:
-        """The ports to listen on; 0 stands for any."""
+        """The ports to listen on; 0 means any port."""
         return frozenset(int(match[2]) for match in _INTERFACE.finditer(self.listen))
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the seeder listens to this machine alone: a swarm of tests, or behind a proxy."""
+        """Whether the seeder listens on loopback only: in a test swarm or behind a proxy."""
         hosts = [match[1].strip("[]") for match in _INTERFACE.finditer(self.listen)]
         return all(host == "lo" or (_is_address(host) and ip_address(host).is_loopback) for host in hosts)
 

@@ -1,8 +1,8 @@
-"""The settings of a deployment: where data lies, what runs where, and the archive that mints DOIs.
+"""The settings of a deployment: its folders, its servers, its limits, and the archive that mints DOIs.
 
 A command or a step reads them from the environment once, when it starts. The settings of limits, the seeder and the UI
-stand in `limits`, `seeding` and `ui_access`. The archive's secret is read by `archive_token` where it is used, so that
-nothing that prints settings can print it.
+belong to `limits`, `seeding` and `ui_access`. `archive_token` reads the archive's secret at the point of use, so that
+code that prints settings can't print it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _stores(_variable: str, text: str) -> Stores:
 
 
 def _address(variable: str, text: str) -> str:
-    # The value is not repeated: it may hold a password.
+    # The message omits the value, because it may contain a password.
     try:
         return base_url(text.strip())
     except ValueError as error:
@@ -167,7 +167,7 @@ class Settings(EnvironmentSettings):
     ledger_url: str | None = Field(
         None,
         validation_alias="D4C_LEDGER_URL",
-        repr=False,  # it may hold a password
+        repr=False,  # it may contain a password
         description="The SQLAlchemy URL of the ledger, such as `postgresql+psycopg2://user@host/database`; give the "
         "password by `PGPASSWORD`.",
         json_schema_extra={"unit": "", "unset": "SQLite in the home"},
@@ -240,15 +240,15 @@ class Settings(EnvironmentSettings):
 
     @property
     def embedded_url(self) -> str:
-        """The loopback address that `d4c serve` answers on."""
+        """The loopback address of `d4c serve`."""
         return f"http://127.0.0.1:{self.port}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the settings from `environment` (the process's own by default).
+        """Read the settings from `environment`, by default the environment of the process.
 
-        Raises PermanentError when a variable has a wrong value, those of `Limits` included: a command refuses them when
-        it starts, not in the middle of a build.
+        Raises PermanentError when a variable has a wrong value, including the variables of `Limits`: a command refuses
+        them when it starts, not during a build.
         """
         Limits.from_environment(environment)
         settings = super().from_environment(environment)
@@ -265,7 +265,7 @@ class Settings(EnvironmentSettings):
 
 
 class ArchiveSecret(EnvironmentSettings):
-    """The secret of the archive, or the file that holds it."""
+    """The secret of the archive, or the file that contains it."""
 
     token: SecretStr | None = variable(
         "D4C_ARCHIVE_TOKEN", "The archive's token, or DataCite's password; never shown, never stored."
@@ -276,7 +276,7 @@ class ArchiveSecret(EnvironmentSettings):
 def archive_token(environment: Mapping[str, str] | None = None) -> str:
     """Return the archive's secret: D4C_ARCHIVE_TOKEN, or the content of the file D4C_ARCHIVE_TOKEN_FILE.
 
-    Raises PermanentError when there is none, or the file can't be read.
+    Raises PermanentError when no secret is set, or the file can't be read.
     """
     secret = ArchiveSecret.from_environment(environment)
     token = secret.token.get_secret_value().strip() if secret.token is not None else ""
@@ -297,6 +297,6 @@ def archive_token(environment: Mapping[str, str] | None = None) -> str:
 
 
 def has_archive_token(environment: Mapping[str, str] | None = None) -> bool:
-    """Return whether a secret of the archive is set; nothing more of it is ever shown."""
+    """Return whether a secret of the archive is set; only this fact is ever shown."""
     secret = ArchiveSecret.from_environment(environment)
     return secret.token is not None or secret.token_file is not None

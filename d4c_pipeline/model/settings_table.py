@@ -1,4 +1,4 @@
-"""The table of all settings, made from their fields: for `d4c settings` and for docs/settings.md."""
+"""The table of all settings, generated from their fields, for `d4c settings` and docs/settings.md."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ GROUPS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
     ("Seeder", SeedingSettings),
     ("Access to the UI", UiAccess),
 )
-"""The groups of settings, in the order in which they are shown."""
+"""The groups of settings, in the order of their display."""
 
 
 class Setting(NamedTuple):
-    """A setting as it is documented; `value`: the present one, its secrets masked, empty where none is documented."""
+    """A setting as documented; `value`: the present value, its secrets masked, empty if none is documented."""
 
     variable: str
     default: str
@@ -57,7 +57,7 @@ def _setting(field: FieldInfo, value: str) -> Setting:
 
 
 def _shown(value: Any) -> str:
-    return sanitise(_text(value, ""))  # an address may hold a password
+    return sanitise(_text(value, ""))  # an address may contain a password
 
 
 def _text(value: Any, unit: str) -> str:

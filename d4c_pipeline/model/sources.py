@@ -1,6 +1,6 @@
-"""Where the native files of a dataset come from, as its YAML declares it: one class per protocol, told apart by `kind`.
+"""Where the native files of a dataset come from, as its YAML declares it: one class per protocol, selected by `kind`.
 
-What is common to all declarations is in `declared.py`; speaking the protocols belongs to the room `sources`.
+The base of all declarations belongs to `declared.py`, speaking the protocols to the room `sources`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def _table_number(value: object) -> object:
 
 Template = Annotated[str, AfterValidator(_template)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_template)]
-# Addresses are pasted with the spaces that a browser shows.
+# People paste addresses with the spaces that a browser displays.
 FileUrl = Annotated[
     HttpUrl, BeforeValidator(lambda text: text.strip().replace(" ", "%20") if isinstance(text, str) else text)
 ]
 UrlTemplate = Annotated[FileUrl, AfterValidator(_template)]
-# Told apart before validation, so that what is wrong is said of the one form that was written. Brackets: of no YAML.
+# The form is selected before validation, so that errors concern only the written form. The tags have brackets,
+# because they are not keys of the YAML.
 Mirrors = Annotated[
     Annotated[UrlTemplate, Tag("[address]")]
     | Annotated[tuple[UrlTemplate, ...], Field(min_length=1), Tag("[mirrors]")],
@@ -49,7 +50,7 @@ Sha256 = Annotated[str, full_match(r"[0-9a-f]{64}", "a sha256 (64 hexadecimal di
 
 
 class Timeouts(Declared):
-    """How long to wait, in seconds: for a connection, for the next byte, and for a whole file with all its attempts."""
+    """Time limits in seconds: for a connection, for the next byte, and for a complete file with all its attempts."""
 
     connect: float = Field(default=15.0, gt=0)
     read: float = Field(default=60.0, gt=0)
@@ -63,36 +64,35 @@ class _Declared(Declared):
 
     @property
     def names_vintage(self) -> bool:
-        """Whether what is asked for differs by vintage; if not, the source only ever serves its current one."""
+        """Whether the request differs by vintage; if not, the source serves only its current vintage."""
         return False
 
     @property
     def lists_vintages(self) -> bool:
-        """Whether the source can be asked which vintages exist, though the declaration names a {vintage}."""
+        """Whether the source can list its vintages although the declaration names a {vintage}."""
         return False
 
     @property
     def own_vintages(self) -> frozenset[str]:
-        """The vintages that the source has declarations of their own for."""
+        """The vintages that have declarations of their own."""
         return frozenset()
 
     def addresses(self, vintage: Vintage) -> tuple[str, ...] | None:
-        """Return the addresses of one vintage's native files; None where only the source knows them."""
+        """Return the addresses of one vintage's native files; None if only the source knows them."""
         return None
 
     def derived_from(self, vintage: Vintage) -> tuple[str, ...]:
-        """Return the public addresses that a record of the vintage names as what it was made from."""
+        """Return the public addresses that a record of the vintage names as its origin."""
         return self.addresses(vintage) or ()
 
 
 class _Web(_Declared):
-    """`per_host`: requests at once to one host. `timeouts`: in seconds.
+    """`per_host`: simultaneous requests to one host. `timeouts`: in seconds.
 
-    `authorization`: the name of an environment variable with the value of the Authorization header. It is sent to the
-    declared hosts alone, never to where they redirect. `user_agent`: what stands before ours in that header, for a
-    server that refuses ours.
-    `private_addresses`: whether redirects and documents of the source may lead to private or loopback addresses; those
-    that are declared may lie anywhere.
+    `authorization`: the name of an environment variable with the value of the Authorization header. Only the declared
+    hosts receive it, never the targets of redirects. `user_agent`: text before ours in that header, for a server that
+    refuses ours. `private_addresses`: whether redirects and documents of the source may lead to private or loopback
+    addresses; declared addresses may lie anywhere.
     """
 
     per_host: int = Field(default=4, ge=1, le=16)
@@ -103,7 +103,7 @@ class _Web(_Declared):
 
 
 class _Files(_Web):
-    """`format`: of the files, as the suffix that stands for it, where their addresses have no suffix that says it."""
+    """`format`: the format of the files, as its suffix, if their addresses have no suffix that shows it."""
 
     format: Format | None = None
 
@@ -112,10 +112,10 @@ class HttpSource(_Files):
     """Native files behind HTTP(S) addresses.
 
     `urls` are templates: `{vintage}` is the vintage, `{vintage:yy}`, `{vintage:yyyy-mm}` and so on are parts of it; a
-    list in place of an address is one file at several mirrors. `vintage_urls` are the addresses of those vintages that
-    lie elsewhere than the templates say. `mirror_list`: instead of `urls`, a file beside the YAML in the layout of
-    aria2c's input files: a line per file, its mirrors separated by tabs, `out=` and `checksum=sha-256=` below it
-    indented. `sha256`: of files whose digest is known, by file name.
+    list in place of an address is one file at several mirrors. `vintage_urls` are the addresses of vintages that lie
+    elsewhere. `mirror_list`: instead of `urls`, a file beside the YAML in the layout of aria2c's input files: a line
+    per file, its mirrors separated by tabs, `out=` and `checksum=sha-256=` below it indented. `sha256`: file name ->
+    known digest.
     """
 
     kind: Literal["http"]
@@ -146,7 +146,7 @@ class HttpSource(_Files):
         return tuple(mirrors[0] for mirrors in self.mirrors(vintage))
 
     def mirrors(self, vintage: Vintage) -> tuple[tuple[str, ...], ...]:
-        """Return per native file of `urls` its addresses, the first declared one first."""
+        """Return the addresses of each native file of `urls`, the first declared address first."""
         if declared := self.vintage_urls.get(str(vintage)):
             return tuple((url,) for url in declared)
         files = ((one,) if isinstance(one, str) else one for one in self.urls)
@@ -154,23 +154,23 @@ class HttpSource(_Files):
 
     @property
     def names_vintage(self) -> bool:
-        """Whether an address differs by vintage; if not, the source only ever serves its current one."""
+        """Whether an address differs by vintage; if not, the source serves only its current vintage."""
         return bool(self.vintage_urls) or any(
             "{vintage" in url for one in self.urls for url in ((one,) if isinstance(one, str) else one)
         )
 
     @property
     def own_vintages(self) -> frozenset[str]:
-        """The vintages that lie elsewhere than the templates say."""
+        """The vintages at addresses of their own."""
         return frozenset(self.vintage_urls)
 
 
 class StatCanTableSource(_Web):
     """A table of Statistics Canada by its Web Data Service: the full CSV and the bilingual metadata.
 
-    `table`: its number, `33-10-0036-01`, `33-10-0036` or 33100036. `languages`: of the CSV; the metadata is in both.
-    The vintage is the time of release in UTC (`2025-06-11T1230`): write `vintages: discovered`. `fewer_rows: accept`
-    takes a file with fewer rows than the metadata state, for a table of which that is right.
+    `table`: its number, `33-10-0036-01`, `33-10-0036` or 33100036. `languages`: the languages of the CSV; the metadata
+    is in both. The vintage is the time of release in UTC (`2025-06-11T1230`): write `vintages: discovered`.
+    `fewer_rows: accept` accepts a file with fewer rows than the metadata state, for a table whose file is right.
     """
 
     kind: Literal["statcan_table"]
@@ -185,12 +185,12 @@ class StatCanTableSource(_Web):
 
 
 class CkanSource(_Files):
-    """Resources of a CKAN package, such as open.canada.ca's.
+    """Resources of a CKAN package, such as the packages of open.canada.ca.
 
-    `portal`: the address before `/api/3/action`. `package`: id or name. Chosen are resources whose format is one of
-    `formats`, whose language is one of `languages` and whose name (in any language), file name or id is matched by
-    the glob `name` (a template over {vintage}); upper and lower case are one, and what is left out chooses all. The
-    vintage is when the package was last modified: write `vintages: discovered`, or list the one it stands for.
+    `portal`: the address before `/api/3/action`. `package`: id or name. The source selects resources whose format is in
+    `formats`, whose language is in `languages` and whose name (in any language), file name or id matches the glob
+    `name` (a template over {vintage}). Case does not matter, and an omitted field selects all. The vintage is the time
+    of the package's last change: write `vintages: discovered`, or list the vintage that it stands for.
     """
 
     kind: Literal["ckan"]
@@ -206,15 +206,16 @@ class CkanSource(_Files):
 
     @property
     def names_vintage(self) -> bool:
-        """Whether the resources are chosen by vintage."""
+        """Whether the selection of resources differs by vintage."""
         return self.name is not None and "{vintage" in self.name
 
 
 class ArcGisSource(_Web):
     """A layer or table of an ArcGIS FeatureServer or MapServer, fetched by object id into one Esri JSON file.
 
-    `layer`: its address, with the number at the end. `where`: which rows. `fields`: by default all. `page_size`: rows
-    per request, as far as the server allows. A discovered vintage is the UTC day of the layer's last edit.
+    `layer`: its address, with the number at the end. `where`: a filter of the rows. `fields`: by default all.
+    `page_size`: rows per request, up to the server's limit. A discovered vintage is the UTC day of the layer's last
+    edit.
     """
 
     kind: Literal["arcgis"]
@@ -238,12 +239,12 @@ class _Listed(_Declared):
 
 
 class S3Source(_Files, _Listed):
-    """The objects under a prefix of a bucket, in Amazon S3 or whatever speaks its protocol.
+    """The objects under a prefix of a bucket, in Amazon S3 or another server with its protocol.
 
-    `prefix`: a template; with {vintage} in it, `vintages: discovered` takes every vintage that the listing shows,
-    without it the UTC day of the newest object. `endpoint`: of a service that is not Amazon's. `anonymous: false`
-    signs with the credentials that boto3 finds (environment, ~/.aws, instance), or those of `profile`.
-    `requester_pays`: of a bucket whose readers pay for what they read; the account of the credentials is charged.
+    `prefix`: a template. With {vintage} in it, `vintages: discovered` finds every vintage in the listing; without it,
+    the UTC day of the newest object. `endpoint`: the address of a service other than Amazon's. `anonymous: false` signs
+    with the credentials that boto3 finds (environment, ~/.aws, instance), or with those of `profile`. `requester_pays`:
+    for a bucket whose readers pay; the account of the credentials is charged.
     """
 
     kind: Literal["s3"]
@@ -272,15 +273,15 @@ class S3Source(_Files, _Listed):
 
     @property
     def lists_vintages(self) -> bool:
-        """Whether the listing shows which vintages there are."""
+        """Whether the listing shows the vintages."""
         return self.names_vintage
 
 
 class FolderSource(_Listed):
     """Files in a folder: a drop folder, a network disk.
 
-    `path`: absolute, a template; with {vintage} in it, `vintages: discovered` takes every vintage that is there,
-    without it the UTC day of the newest file. A file counts when it has not been written to for `stable_seconds`.
+    `path`: absolute, a template. With {vintage} in it, `vintages: discovered` finds every existing vintage; without it,
+    the UTC day of the newest file. A file counts if nothing wrote to it for `stable_seconds`.
     """
 
     kind: Literal["folder"]
@@ -301,7 +302,7 @@ class FolderSource(_Listed):
 
     @property
     def lists_vintages(self) -> bool:
-        """Whether the folders show which vintages there are."""
+        """Whether the folders show the vintages."""
         return self.names_vintage
 
 

@@ -1,7 +1,7 @@
-"""The stores of a deployment, as the document that D4C_STORES names declares them: one primary, any number of mirrors.
+"""The stores of a deployment, as the document at D4C_STORES declares them: one primary, any number of mirrors.
 
-A secret never stands in the document: it says in which environment variable or file one is found, and `secret` reads it
-where it is used. Opening a store belongs to `workspace.stores`; what stores can do, to the room `stores`.
+The document contains no secret: it names an environment variable or a file, and `secret` reads the secret at the point
+of use. Opening a store belongs to `workspace.stores`, the operations of stores to the room `stores`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ StoreName = Annotated[str, full_match(r"[a-z0-9][a-z0-9-]{0,59}", "a name (small
 
 
 def base_url(url: str) -> str:
-    """Return `url`, an address that others are put behind, without slashes at its end.
+    """Return `url`, the address in front of other addresses, without slashes at its end.
 
-    Raises ValueError for one that is not http(s) or has a user, a password, a query or a fragment: it stands in public
-    records, and `url/address` must be an address again.
+    Raises ValueError for an address that is not http(s) or has a user, a password, a query or a fragment: it appears in
+    public records, and `url/address` must be an address too.
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # a port that is no number raises
+        host, _ = parts.hostname, parts.port  # a port that is not a number raises
     except ValueError as error:
         raise ValueError(f"it is not an address ({error})") from error
     if parts.scheme not in ("http", "https") or not host:
@@ -57,16 +57,16 @@ def _no_slashes_around(text: str) -> str:
 
 
 class _Store(Declared):
-    """`name`: in the ledger and in what is said of the store. `url`: what a reader puts before an address."""
+    """`name`: the store's name in the ledger and in messages. `url`: the public address in front of each address."""
 
     name: StoreName = PRIMARY
     url: BaseUrl | None = None
 
 
 class FolderPlace(_Store):
-    """A folder that somebody serves at `url`; the primary without one is served by `d4c serve`, on loopback.
+    """A folder that a server publishes at `url`; `d4c serve` serves a primary without `url`, on loopback.
 
-    `path` is absolute, or relative to the document; `~` is the home of the user.
+    `path` is absolute, or relative to the document; `~` is the user's home folder.
     """
 
     kind: Literal["folder"]
@@ -74,11 +74,11 @@ class FolderPlace(_Store):
 
 
 class S3Place(_Store):
-    """A bucket at AWS or, with `endpoint`, at any other server of its kind. Without `prefix`, all of the bucket.
+    """A bucket at AWS or, with `endpoint`, at another S3 server. Without `prefix`, the complete bucket.
 
-    `addressing`: the bucket's name in the path or the host's name. The key stands in what `access_key_env` and
-    `secret_key_env` (variables) or `access_key_file` and `secret_key_file` name; without, it is looked for where every
-    AWS tool looks, in `profile` if there is one.
+    `addressing`: whether the bucket's name is in the path or in the host name. `access_key_env` and `secret_key_env`
+    (variables) or `access_key_file` and `secret_key_file` name the key; without them the key comes from the usual
+    places of AWS tools, from `profile` if it is declared.
     """
 
     kind: Literal["s3"]
@@ -139,7 +139,7 @@ StorePlace = Annotated[FolderPlace | S3Place, Field(discriminator="kind")]
 
 
 class Stores(Declared):
-    """The document: `primary` (unset, the folder `store` of the home), and `mirrors`, each with its own name."""
+    """The document: `primary` (by default the folder `store` of the home), and `mirrors`, each with its own name."""
 
     primary: StorePlace | None = None
     mirrors: tuple[StorePlace, ...] = ()
@@ -173,9 +173,9 @@ class Stores(Declared):
 
 
 def read_stores(file: Path) -> Stores:
-    """Return the stores that the YAML document `file` declares, paths made absolute.
+    """Return the stores that the YAML document `file` declares, with absolute paths.
 
-    Raises PermanentError naming each key that is wrong; what stands at it is not repeated, since it may be a secret.
+    Raises PermanentError that names each wrong key; the message omits its value, because it may be a secret.
     """
     import yaml  # noqa: PLC0415 - a conversion reads none, and a cold process should not wait for it
 
@@ -205,7 +205,7 @@ def _absolute(place: FolderPlace | S3Place, folder: Path) -> FolderPlace | S3Pla
 def _problems(error: ValidationError) -> list[str]:
     problems: list[str] = []
     for problem in error.errors(include_url=False, include_input=False):
-        # The tag of the union stands in the place as well, which the document does not know.
+        # pydantic's place includes the tag of the union, which is not in the document.
         keys = [str(part) for part in problem["loc"] if part not in ("folder", "s3")]
         message: str = problem["msg"].removeprefix("Value error, ").rstrip(".")
         if problem["type"].startswith("union_tag"):

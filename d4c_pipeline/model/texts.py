@@ -1,6 +1,7 @@
-"""Texts that go into records, feeds and pages: what may stand in them, and what is made of those from elsewhere.
+"""Texts in records, feeds and pages: the characters that they may contain, and the cleaning of foreign texts.
 
-What an operator declares is refused (`unfit`), since they can correct it; what a source says is cleaned (`clean`).
+A declared text with an unfit character is refused (`unfit`), because its operator can correct it. A source's text is
+cleaned (`clean`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-# Controls but for tab and line end, halves of characters, what is no character, and what turns the direction of a line.
+# Controls except tab and line end, lone surrogates, noncharacters, and bidirectional controls.
 _UNFIT = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufeff\ufffe\uffff]"
 )
@@ -28,7 +29,7 @@ _NAMES = {
 
 
 def unfit(text: str, *, markup: bool = True) -> str | None:
-    """Return what in a declared text may not stand in a record, None when nothing; `markup`: whether HTML may not."""
+    """Return the unfit part of a declared text in words, None if the text is fit; `markup`: whether HTML is unfit."""
     if (found := _UNFIT.search(text)) is not None:
         number = ord(found[0])
         if 0xD800 <= number <= 0xDFFF:
@@ -44,9 +45,9 @@ def unfit(text: str, *, markup: bool = True) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Return a text of a source as plain text: without controls and markup, its character references resolved."""
+    """Return a source's text as plain text: without controls and markup, its character references resolved."""
     if "<" in text or "&" in text:
         text = _TAG.sub(" ", text)
-        # What was escaped may be markup in its turn; once is what publishers mean, so tags that appear now go too.
+        # Escaped text may be markup too. Publishers escape once, so tags that appear now are removed as well.
         text = _TAG.sub(" ", html.unescape(text))
     return _UNFIT.sub(" ", text)

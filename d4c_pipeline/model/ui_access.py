@@ -35,7 +35,7 @@ def _origins(variable: str, text: str) -> frozenset[str]:
 
 
 def _origin(variable: str, text: str) -> str:
-    # The value is not repeated: it may hold a password.
+    # The message omits the value, because it may contain a password.
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.query:
         raise PermanentError(f"{variable} is no address of a page", "Write it as https://d4c.example.ca")
@@ -43,7 +43,7 @@ def _origin(variable: str, text: str) -> str:
 
 
 class UiAccess(EnvironmentSettings):
-    """How requests to the UI are judged. Without header and operator the UI is read-only."""
+    """Which requests to the UI may change something. Without a header and an operator the UI is read-only."""
 
     origins: Annotated[frozenset[str], Parser(_origins)] = variable(
         "D4C_UI_URL",

@@ -1,6 +1,6 @@
-"""Versions of our processing of one vintage, by SemVer: parsing, order, the version that follows a bump.
+"""Versions of our processing of one vintage, by SemVer: parsing, order, and the version that follows a bump.
 
-Which bump a difference requires is decided in `model.bumps`. Source of the rules: https://semver.org.
+`model.bumps` decides which bump a difference requires. Source of the rules: https://semver.org.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STAGES = ("alpha", "beta", "rc", "stable")
 
 
 class Bump(IntEnum):
-    """How much a new build differs from the newest published release, ordered: a greater bump includes the smaller."""
+    """The size of the change since the newest published release, ordered: a greater bump includes the smaller."""
 
     NONE = 0
     PATCH = 1
@@ -25,7 +25,7 @@ class Bump(IntEnum):
 
     @classmethod
     def largest(cls, bumps: Iterable[Bump]) -> Bump:
-        """Return the greatest of `bumps`, NONE when there are none."""
+        """Return the greatest of `bumps`, NONE for no bumps."""
         return max(bumps, default=cls.NONE)
 
 
@@ -36,7 +36,7 @@ class Version(semver.Version):
     def read(cls, text: str) -> Version:
         """Read a version with or without a leading `v`.
 
-        Raises PermanentError when `text` is no semantic version.
+        Raises PermanentError when `text` is not a semantic version.
         """
         try:
             return cls.parse(text.removeprefix("v"))
@@ -52,8 +52,8 @@ def first_version(initial: str, stage: str) -> Version:
 def next_version(newest: Version, bump: Bump, stage: str) -> Version:
     """Return the version that follows `newest` after a change of size `bump`.
 
-    The pre-release tag does not count as a step of its own: 0.1.0-beta and a PATCH give 0.1.1-beta (stage beta) or
-    0.1.1 (stage stable). Raises ValueError for `Bump.NONE`: without a change there is no version.
+    The pre-release tag is not a step of its own: 0.1.0-beta and a PATCH give 0.1.1-beta (stage beta) or 0.1.1 (stage
+    stable). Raises ValueError for `Bump.NONE`, because no change means no version.
     """
     core = Version(newest.major, newest.minor, newest.patch)
     match bump:

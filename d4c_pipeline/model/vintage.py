@@ -1,6 +1,6 @@
-"""Vintages: the source's own date of the data, ISO 8601 of any precision, and how addresses spell it.
+"""Vintages: the source's own date of the data, ISO 8601 of any precision, and its spelling in addresses.
 
-What a vintage means for a release (its version, what it supersedes) belongs to `release.py` and the ledger.
+The meaning of a vintage for a release (its version, what it supersedes) belongs to `release.py` and the ledger.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from d4c_pipeline.model.errors import PermanentError
 
-# Seconds are left out on purpose: no source dates its data finer than the minute. The colon of ISO 8601's extended
-# form may stand in neither a file name nor a partition key that ends up in one, so times are written `T0830`.
+# There are no seconds: no source dates its data more finely than the minute. The colon of ISO 8601's extended
+# form is not allowed in a file name or in a partition key that becomes one, so times are written `T0830`.
 _FORM = re.compile(
     r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2})(?:T(?P<hour>\d{2}):?(?P<minute>\d{2})Z?)?)?)?",
     re.ASCII,
@@ -22,7 +22,7 @@ VINTAGE_PATTERN = r"\d{4}(?:-\d{2}(?:-\d{2}(?:T\d{4})?)?)?"
 
 @dataclass(frozen=True, order=True)
 class Vintage:
-    """A date of the data, ordered by the moment it begins (UTC); of two that begin together, the finer is the later.
+    """A date of the data, ordered by its start (UTC); of two dates with the same start, the finer date is later.
 
     `str(vintage)` is its canonical text (`2021`, `2024-06`, `2025-04-15`, `2025-06-04T1230`) and the partition key.
     """
@@ -59,7 +59,7 @@ class Vintage:
 
     @property
     def end(self) -> datetime:
-        """The last second of the interval the vintage names, in UTC."""
+        """The last second of the vintage's interval, in UTC."""
         begin = self.start
         match self._precision:
             case 1:
@@ -76,9 +76,9 @@ class Vintage:
         return self.text
 
     def __format__(self, spec: str) -> str:
-        """Format for URL templates: `yyyy`, `yy`, `mm`, `dd` in `spec` are replaced; an empty spec is the text.
+        """Format for URL templates: `yyyy`, `yy`, `mm`, `dd` in `spec` are replaced; an empty spec gives the text.
 
-        Raises ValueError for letters that are none of these, so that a typing error in a template is found.
+        Raises ValueError for other letters, so that a typing error in a template is found.
         """
         if not spec:
             return self.text
