@@ -1,6 +1,6 @@
 """DataCite's recommended citation of a release.
 
-Here belong pure mappings of a dataset and its release; `archives` makes the record of an archive.
+Pure mappings of a dataset and its release belong here; `archives` makes the record of an archive.
 Source of the form: https://support.datacite.org/docs/data-citation
 """
 
@@ -24,9 +24,9 @@ def citation(
 ) -> str:
     """Return `Creators (year). Title, vintage (Version v) [Data set]. Publisher. https://doi.org/...` in `language`.
 
-    The year is that in which the release was planned (UTC): it is known before publication and never changes after, so
-    the citation in the item is the same whenever the item is built. A test DOI is not written as a link and says so,
-    since it never resolves. Raises PermanentError when the deposit has no DOI yet.
+    The year is the year of the plan (UTC): it is known before publication and never changes, so the citation in the
+    item is the same in every build of the item. A test DOI is not a link and is marked as a test, because it never
+    resolves. Raises PermanentError when the deposit has no DOI yet.
     """
     doi = required_doi(release, deposit)
     creators = "; ".join(party.name for party in dataset.creators)
@@ -42,7 +42,7 @@ def citation(
 def required_doi(release: Release, deposit: Deposit) -> str:
     """Return the deposit's DOI, reserved or registered.
 
-    Raises PermanentError when there is none yet.
+    Raises PermanentError when the deposit has no DOI yet.
     """
     if deposit.doi is None:
         raise PermanentError(f"Release {release.name} has no DOI yet", "Reserve one first: run the asset doi")

@@ -1,6 +1,6 @@
 """Maps a record's metadata to DataCite's schema and validates them before any call to an archive.
 
-The schema ships with the package `datacite`; nothing is fetched.
+The schema ships with the package `datacite`; this module fetches nothing.
 Reference: https://datacite-metadata-schema.readthedocs.io/en/4.5/
 """
 
@@ -26,7 +26,7 @@ SCHEMA_VERSION = "http://datacite.org/schema/kernel-4"
 _SCHEMA_FILE = "schemas/datacite-v4.5.json"
 _TAG = re.compile(r"<[^>]+>")
 
-# DataCite's field -> where a person changes it.
+# DataCite's field -> the place to change its value.
 _CHANGED_BY = {
     "titles": "'title' in the dataset's YAML",
     "descriptions": "'description' in the dataset's YAML",
@@ -79,7 +79,7 @@ _RESOURCE_TYPES = {"dataset": "Dataset", "software": "Software"}
 
 
 def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
-    """Return the attributes of a DOI in DataCite's JSON (schema 4.5), but for `doi` and `url`."""
+    """Return the attributes of a DOI in DataCite's JSON (schema 4.5), without `doi` and `url`."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "types": {"resourceTypeGeneral": _RESOURCE_TYPES.get(metadata.resource_type, "Other")},
@@ -106,7 +106,7 @@ def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
         **({"sizes": list(metadata.sizes)} if metadata.sizes else {}),
         **({"geoLocations": [_box(metadata.bounds)]} if metadata.bounds else {}),
         "subjects": [{"subject": subject} for subject in metadata.subjects],
-        # DataCite has room for one, "the primary language of the resource".
+        # DataCite accepts one language, "the primary language of the resource".
         **({"language": bcp47(metadata.languages[0])} if metadata.languages else {}),
         **({"fundingReferences": [_funding(grant) for grant in metadata.funding]} if metadata.funding else {}),
         "version": metadata.version,
@@ -119,9 +119,9 @@ def to_datacite(metadata: RecordMetadata) -> dict[str, Any]:
 
 
 def require_valid(metadata: RecordMetadata) -> RecordMetadata:
-    """Return `metadata` when DataCite would take them.
+    """Return `metadata` if they are valid for DataCite.
 
-    Raises PermanentError that names every wrong field and where it is changed.
+    Raises PermanentError that names every wrong field and the place to change it.
     """
     wrong = [
         f"{'.'.join(str(part) for part in error.absolute_path) or 'the whole'}: {error.message}"
@@ -138,7 +138,7 @@ def require_valid(metadata: RecordMetadata) -> RecordMetadata:
 
 @cache
 def _validator() -> Validator:
-    # Found without importing the package: that would bring an HTTP client and an XML library with it.
+    # Found without importing the package, which would import an HTTP client and an XML library.
     spec = find_spec("datacite")
     if spec is None or not spec.submodule_search_locations:
         raise PermanentError("The package 'datacite', which ships DataCite's schema, is not installed", "Install d4c")
@@ -147,7 +147,7 @@ def _validator() -> Validator:
 
 
 def _text(html: str) -> str:
-    """The text of our own HTML: paragraphs apart, nothing escaped (DataCite keeps plain text)."""
+    """Return the plain text of our own HTML, paragraphs separated and nothing escaped: DataCite stores plain text."""
     return unescape(_TAG.sub("", html.replace("</p>\n<p>", "\n\n")))
 
 
@@ -199,7 +199,7 @@ def _descriptions(texts: Mapping[str, str], kind: str) -> list[dict[str, str]]:
 
 
 def _rights(metadata: RecordMetadata) -> list[dict[str, str]]:
-    """The licence; one with a French title of its own stands there in both languages."""
+    """Return the licence; a licence with a French title of its own appears in both languages."""
     terms = metadata.licence
     rights = {"rights": terms.title, "rightsUri": terms.url}
     if terms.title_fr is not None:

@@ -1,7 +1,7 @@
 """The README of a release, for readers who have only its record: content, how to open it, how to cite it.
 
-English comes first, then French, both complete. It has only facts known before publication, so the same release gives
-the same bytes.
+English comes first, then French, both complete. The README contains only facts known before publication, so the same
+release gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ README_NAME = "README.md"
 
 @dataclass(frozen=True)
 class _Words:
-    """The fixed words of one language; `file_roles` say what the files are."""
+    """The fixed words of one language; `file_roles` describe the files."""
 
     language: Literal["en", "fr"]
     what: str
@@ -128,8 +128,8 @@ def readme(
 ) -> bytes:
     """Return the README of a release as Markdown in UTF-8.
 
-    `torrents`: data artifact name -> its torrent. `contact`: an address of mail or web. `sources`: where the native
-    files came from. Raises PermanentError when the deposit has no DOI yet.
+    `torrents`: data artifact name -> its torrent. `contact`: a mail or web address. `sources`: the sources of the
+    native files. Raises PermanentError when the deposit has no DOI yet.
     """
     lines: list[str] = []
     for words in (_ENGLISH, _FRENCH):
@@ -170,7 +170,7 @@ def _part(words: _Words, dataset: Dataset, release: Release, cited: str) -> Iter
 
 
 def _opening(release: Release) -> Iterator[str]:
-    """One line for each common reader; they are the same in every language."""
+    """Yield one example for each common reader, the same in every language."""
     files = release.data_files
     name = files[0].name if len(files) == 1 else f"{release.name}_*{SUFFIX}"
     reader = "geopandas" if release.summary.geometry_types else "pandas"
@@ -184,7 +184,7 @@ def _opening(release: Release) -> Iterator[str]:
 
 
 def _files(words: _Words, release: Release, torrents: Mapping[str, Torrent]) -> Iterator[str]:
-    """The files that exist when the README is written; itself and the catalogue item are not among them."""
+    """Yield the files that exist when the README is written, so not the README itself or the catalogue item."""
     yield from (f"## {words.files}", "", words.file_heads, "| --- | --- | --- |")
     listed = [artifact for artifact in release.artifacts if artifact.role in words.file_roles]
     for artifact in sorted(listed, key=lambda artifact: artifact.name):
@@ -212,7 +212,7 @@ def _funding(words: _Words, dataset: Dataset) -> Iterator[str]:
 
 
 def _contact(words: _Words, dataset: Dataset, publisher: str, contact: str | None) -> Iterator[str]:
-    """Whom to ask: those whom the dataset names, then the publisher."""
+    """Yield the contacts of the dataset, then the publisher."""
     lines = [_address(one) for one in dataset.contacts] + ([f"{publisher}: {contact}"] if contact else [])
     if lines:
         yield from (f"## {words.contact}", "")
@@ -227,5 +227,5 @@ def _address(party: Contributor) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text as it may stand in a cell of a table."""
+    """Return a text in the form of a table cell."""
     return " ".join(clean(text).split()).replace("|", "\\|")

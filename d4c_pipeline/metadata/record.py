@@ -1,7 +1,7 @@
 """The metadata of a record, mapped from a dataset's declaration and a release, and validated before any call.
 
-Here belong their meaning and their JSON form, which the local archive keeps. The schema of another archive belongs to
-its client.
+The meaning of the metadata and their JSON form, which the local archive keeps, belong here. The schema of another
+archive belongs to its client.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ RESOURCE_TYPE = "dataset"
 
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 _URL = re.compile(r"https?://\S+")
-_URN = re.compile(r"urn:bt[im]h:[0-9a-f]{40,68}")  # of a torrent: BEP 9 and BEP 52
+_URN = re.compile(r"urn:bt[im]h:[0-9a-f]{40,68}")  # a torrent, by BEP 9 and BEP 52
 _ROR = re.compile(r"0[a-hj-km-np-tv-z0-9]{6}\d{2}")  # https://ror.readme.io/docs/identifier
 _ADDRESS = re.compile(r"https?://[^\s<>]+[^\s<>.,;:!?)\]»]")  # in escaped text
-_SHORTEST = 3  # characters of a title: InvenioRDM refuses less
-_MOST_COLUMNS = 200  # whose meaning a record repeats; README and item have all of them
+_SHORTEST = 3  # characters of a title: InvenioRDM refuses shorter titles
+_MOST_COLUMNS = 200  # columns described in a record; README and item describe all
 
 
 @dataclass(frozen=True)
 class Creator:
-    """Who made the data. `ror` is the bare id: an organisation's own, a person's that of the `affiliation`.
+    """A creator of the data. `ror` is the bare id: an organisation's own id, for a person the id of the `affiliation`.
 
-    `role`: what a contributor did, as a DataCite contributor type in lower case; None of a creator.
+    `role`: a contributor's DataCite contributor type in lower case; None for a creator.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Creator:
     role: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values; what follows from the others is left out."""
+        """Return JSON-ready values, without values that follow from others."""
         said: dict[str, Any] = {"name": self.name, "orcid": self.orcid, "ror": self.ror}
         if self.person and self.orcid is None:
             said["person"] = True
@@ -62,7 +62,7 @@ class Creator:
 
 @dataclass(frozen=True)
 class Grant:
-    """Who paid for the data. `ror` is the funder's bare id; `number`, `title` and `url` are the grant's."""
+    """A grant that paid for the data. `ror` is the funder's bare id; `number`, `title` and `url` identify the grant."""
 
     funder: str
     ror: str | None = None
@@ -71,16 +71,16 @@ class Grant:
     url: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values, without what is not known."""
+        """Return JSON-ready values, without unknown values."""
         said = {**vars(self), "title": self.title and self.title.model_dump()}
         return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class RelatedIdentifier:
-    """Another thing and what this record is to it; `relation` is DataCite's relation type in lower case.
+    """A related resource and the record's relation to it; `relation` is DataCite's relation type in lower case.
 
-    `resource_type` says what the other thing is (`dataset`, `software`), None where that is not known.
+    `resource_type` is the type of the resource (`dataset`, `software`), None if it is unknown.
     """
 
     identifier: str
@@ -97,13 +97,13 @@ class RelatedIdentifier:
 
 @dataclass(frozen=True)
 class RecordMetadata:
-    """What a record says about itself. Raises PermanentError for what an archive or DataCite would refuse.
+    """The metadata of a record. Raises PermanentError for values that an archive or DataCite would refuse.
 
-    `description` is HTML, made of escaped text only, and so is `columns`, which says in
-    `en` and `fr`, where it is known, what they mean. `contributors` have
-    a role. `identifier` is our own alternate identifier. `languages` are those of the data (ISO 639-3), the main one
-    first. `formats` are media types, `sizes` words, `bounds` west, south, east, north in degrees, `valid` the date of
-    the data (ISO 8601, to the year at least). `licence_file`: the file of the release with the licence's text.
+    `description` is HTML of escaped text only. So is `columns`, which describes the columns in `en` and `fr` as far as
+    known. `contributors` have a role. `identifier` is our own alternate identifier. `languages` are the languages of
+    the data (ISO 639-3), the main language first. `formats` are media types, `sizes` texts, `bounds` west, south, east,
+    north in degrees, `valid` the date of the data (ISO 8601, to the year at least). `licence_file`: the file of the
+    release with the licence's text.
     """
 
     identifier: str
@@ -161,7 +161,7 @@ class RecordMetadata:
                 raise PermanentError(f"The ROR id {party.ror} of {party.name} is malformed", where)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the metadata as JSON-ready values; what may be left out is left out where nothing is known."""
+        """Return the metadata as JSON-ready values, without optional values that are unknown."""
         known = {
             "languages": list(self.languages),
             "formats": list(self.formats),
@@ -210,10 +210,10 @@ def record_metadata(
 ) -> RecordMetadata:
     """Return the metadata of a release's record; the same release gives the same metadata on every run.
 
-    `native_urls`: where its native files came from. `code_url`: the code that made it. `previous_vintage_doi`: the
-    vintage before it, which it continues. `page_url`: its page in the portal. `published_on`: the day on which it is
-    made public, by default that of the plan. `elsewhere`: where else its files can be had. Raises PermanentError when
-    something in them can't stand in a record.
+    `native_urls`: the sources of its native files. `code_url`: the code that built it. `previous_vintage_doi`: the DOI
+    of the vintage before it. `page_url`: its page in the portal. `published_on`: the day of publication, by default the
+    day of the plan. `elsewhere`: other places of its files. Raises PermanentError for a value that a record can't
+    contain.
     """
     homepage = [dataset.source.homepage] if dataset.source.homepage else []
     origins = dict.fromkeys([*native_urls, *homepage])
@@ -250,7 +250,7 @@ def record_metadata(
 
 
 def is_valid_orcid(text: str) -> bool:
-    """Say whether the last character of an ORCID is its ISO 7064 11-2 check digit.
+    """Return whether the last character of an ORCID is its ISO 7064 11-2 check digit.
 
     Source: https://support.orcid.org/hc/en-us/articles/360006897674
     """
@@ -273,7 +273,7 @@ def _creator(party: Party) -> Creator:
 
 
 def _contributors(dataset: Dataset) -> tuple[Creator, ...]:
-    """Who provides the data, then the others; one party in one role stands there once."""
+    """Return the providers, then the other contributors, without duplicates of a party in one role."""
     provide = (replace(_creator(party), role=DISTRIBUTOR) for party in dataset.providers)
     return tuple(dict.fromkeys((*provide, *map(_creator, dataset.contributors))))
 
@@ -310,7 +310,7 @@ def _description(dataset: Dataset, release: Release) -> Bilingual:
 
 
 def _columns(columns: Sequence[Column]) -> dict[str, str]:
-    """What the columns mean, in HTML by language: a paragraph for each whose meaning is known in it."""
+    """Return the descriptions of the columns as HTML by language: one paragraph per described column."""
     told: dict[str, str] = {}
     for language, lead, rest in (
         ("en", "Columns:", "README.md has {} more."),
@@ -325,11 +325,11 @@ def _columns(columns: Sequence[Column]) -> dict[str, str]:
 
 
 def _html(text: str, *further: str) -> str:
-    # Everything is escaped: what a YAML or a source says is text, never markup.
+    # Everything is escaped: values of a YAML or a source are text, never markup.
     parts = (" ".join(part.split()) for part in (*re.split(r"\n\s*\n", text.strip()), *further))
     return "\n".join(f"<p>{_linked(part)}</p>" for part in parts if part)
 
 
 def _linked(text: str) -> str:
-    """The text escaped, its http(s) addresses as links; a sentence's full stop or bracket is not of the address."""
+    """Return the text escaped, with its http(s) addresses as links; the punctuation after an address is not linked."""
     return _ADDRESS.sub(r'<a href="\g<0>">\g<0></a>', escape(text))
