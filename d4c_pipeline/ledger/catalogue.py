@@ -1,7 +1,7 @@
-"""What the catalogue reads in bulk, and what it remembers: changed releases, documents in stores, shared rebuilds.
+"""Bulk reads for the catalogue, and its state: changed releases, documents in stores, shared rebuilds.
 
-Reads take read transactions, which wait for no writer and block none. The documents themselves belong to `catalogue`,
-their selection to `chain.catalogue`.
+Read transactions wait for no writer and block none. The documents themselves belong to `catalogue`, their selection to
+`chain.catalogue`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from d4c_pipeline.model.release import Deposit, PublishedRelease, ReleaseState, 
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
-_FETCHED = 2_000  # rows of a stream at a time
+_FETCHED = 2_000  # rows per fetch
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A published release, by what orders it among the versions of its product."""
+    """A published release, by the facts that order it among the versions of its product."""
 
     id: int
     dataset: str
@@ -37,7 +37,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the catalogue says of a published release. `copies`: (artifact, store) of intact copies."""
+    """All facts of a published release for the catalogue. `copies`: (artifact, store) of intact copies."""
 
     release: PublishedRelease
     deposit: Deposit | None
@@ -58,7 +58,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class CataloguedDataset:
-    """A dataset in the catalogue: its title, its number of releases, and a digest of its declared words."""
+    """A dataset in the catalogue: its title, its number of releases, and a digest of its declared texts."""
 
     dataset: str
     title: str
@@ -73,7 +73,7 @@ class CatalogueState:
         self._engine = engine
 
     def request(self) -> int:
-        """Record that somebody needs a rebuild that begins from now on; return the number of the request."""
+        """Record a request for a rebuild that begins after it; return the number of the request."""
         table = schema.catalogue_state
         with self._engine.begin() as connection:
             number = connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar()
@@ -84,7 +84,7 @@ class CatalogueState:
             return connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar_one()
 
     def requested(self) -> int:
-        """Return the number of the newest request: what a rebuild that begins now satisfies."""
+        """Return the number of the newest request; a rebuild that begins now satisfies all requests up to it."""
         table = schema.catalogue_state
         with reading(self._engine) as connection:
             return connection.execute(select(table.c.requested).where(table.c.id == 1)).scalar() or 0
@@ -97,14 +97,14 @@ class CatalogueState:
         return None if row is None else Catalogue(row["form"], row["local"], row["satisfied"], row["result"])
 
     def satisfy(self, number: int, *, form: str, local: str, result: Mapping[str, Any]) -> None:
-        """Record that a rebuild ended, which satisfies the requests up to `number`."""
+        """Record the end of a rebuild, which satisfies the requests up to `number`."""
         table = schema.catalogue_state
         values = {"satisfied": number, "form": form, "local": local, "result": dict(result)}
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == 1).values(**values))
 
     def forget_form(self) -> None:
-        """Make the next rebuild a full one: this one may end anywhere."""
+        """Make the next rebuild a full rebuild, because the present rebuild may be interrupted."""
         with self._engine.begin() as connection:
             connection.execute(update(schema.catalogue_state).values(form="", local=""))
 
@@ -115,7 +115,7 @@ class CatalogueState:
             return {row.release_id: row.mark for row in connection.execute(select(table))}
 
     def forget_changes(self, seen: Mapping[int, int]) -> None:
-        """Strike changes that are catalogued now; a release that changed again meanwhile keeps its mark."""
+        """Delete changes that are in the catalogue now; a release that changed again meanwhile keeps its mark."""
         table = schema.catalogue_change
         with self._engine.begin() as connection:
             for some in chunked(seen.items()):
@@ -157,7 +157,7 @@ class CatalogueState:
                 yield group
 
     def facts(self, releases: Sequence[int]) -> dict[int, Facts]:
-        """Return what the catalogue says of releases, by id. The caller asks for as many as fit into memory."""
+        """Return the facts of releases, by id. The caller requests as many as fit into memory."""
         torrents: dict[int, dict[str, Torrent]] = {}
         copies: dict[int, set[tuple[str, str]]] = {}
         deposits: dict[int, Deposit] = {}
@@ -195,7 +195,7 @@ class CatalogueState:
         }
 
     def newest(self, limit: int) -> tuple[int, ...]:
-        """Return the releases that were published last, the newest first."""
+        """Return the last published releases, the newest first."""
         table = schema.release
         query = select(table.c.id).where(table.c.state == ReleaseState.PUBLISHED.value)
         with reading(self._engine) as connection:
@@ -203,14 +203,14 @@ class CatalogueState:
             return tuple(connection.execute(ordered).scalars())
 
     def last_published_at(self) -> datetime | None:
-        """Return when the newest release was published."""
+        """Return the time of the last publication."""
         table = schema.release
         query = select(func.max(table.c.published_at)).where(table.c.state == ReleaseState.PUBLISHED.value)
         with reading(self._engine) as connection:
             return connection.execute(query).scalar()
 
     def owners(self, names: Collection[str]) -> dict[str, str]:
-        """Return, for release names, the first dataset by id that published a release of that name."""
+        """Return, for release names, the first dataset by id that published a release with that name."""
         table = schema.release
         found: dict[str, str] = {}
         with reading(self._engine) as connection:
@@ -222,7 +222,7 @@ class CatalogueState:
         return found
 
     def documents(self, store: str, addresses: Collection[str]) -> dict[str, str]:
-        """Return the sha256 of what a store holds, for those of `addresses` that are known."""
+        """Return the sha256 of the documents that a store holds, for the known addresses among `addresses`."""
         table = schema.catalogue_document
         found: dict[str, str] = {}
         with reading(self._engine) as connection:
@@ -238,7 +238,7 @@ class CatalogueState:
             upsert(connection, schema.catalogue_document, rows)
 
     def forget_documents(self, store: str) -> None:
-        """Strike all documents of a store: it may hold others."""
+        """Delete all documents of a store, because it may hold others."""
         table = schema.catalogue_document
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.store == store))
@@ -252,7 +252,7 @@ class CatalogueState:
         return {entry.dataset: entry for entry in sorted(found, key=lambda entry: entry.dataset)}
 
     def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:
-        """Record datasets as they are in the catalogue now; `gone` are no longer in it."""
+        """Record the datasets in the catalogue now; `gone` are no longer in it."""
         table = schema.catalogue_dataset
         with self._engine.begin() as connection:
             upsert(connection, table, [vars(entry) for entry in entries])

@@ -1,6 +1,6 @@
 """Marks of releases whose catalogue entry is out of date: set in the transaction that changes a fact of a release.
 
-Reading and striking them belongs to `catalogue`.
+Reading and deleting the marks belongs to `catalogue`.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ from d4c_pipeline.ledger.database import upsert
 
 
 def mark_changed(connection: Connection, release_id: int) -> None:
-    """Mark a release as changed; a new mark each time, so that a rebuild in progress strikes only marks that it saw."""
+    """Mark a release as changed, with a new mark each time: a rebuild in progress deletes only marks that it read."""
     upsert(connection, schema.catalogue_change, [{"release_id": release_id, "mark": randbits(62)}])

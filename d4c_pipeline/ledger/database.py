@@ -1,4 +1,4 @@
-"""Opening the ledger's database: the engine with its safety settings, and the migrations up to today's schema.
+"""Opening the ledger's database: the engine with its safety settings, and the migrations to the present schema.
 
 Queries belong to the modules of their tables.
 """
@@ -101,10 +101,10 @@ def open_engine(url: str) -> Engine:
 
 
 def explained(error: BaseException | None) -> D4CError | None:
-    """Return the error of ours for a database that could not work now; None for any other `error`.
+    """Return the platform's error for a database that is unavailable now; None for any other `error`.
 
-    A full or read-only disk needs a person. A lock, a restart of the server, too many connections and too little
-    memory are transient, so that the step may be retried.
+    A full or read-only disk needs a person. A lock, a restart of the server, too many connections and too little memory
+    are transient, so that the step may be retried.
     """
     if not isinstance(error, DBAPIError):
         return None

@@ -26,7 +26,7 @@ class Declarations:
             connection.execute(insert(table).values(id=dataset.id, declared=declared, updated_at=now()))
 
     def of(self, dataset: str) -> Dataset | None:
-        """Return a dataset as it was declared last, None when no release of it was ever planned."""
+        """Return the last declaration of a dataset, None if no release of it was ever planned."""
         table = schema.dataset
         with reading(self._engine) as connection:
             declared = connection.execute(select(table.c.declared).where(table.c.id == dataset)).scalar()

@@ -1,4 +1,4 @@
-"""Expected copies and the results of their audits. Damage and its repair both stay in the event log.
+"""Expected copies and the results of their audits. The event log keeps every damage and every repair.
 
 The table `fixity` has the newest result for each copy; every change of state is also an event.
 """

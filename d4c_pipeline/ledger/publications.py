@@ -112,13 +112,13 @@ class Deposits:
             )
 
     def described(self, release: Release) -> dict[str, Any] | None:
-        """Return the record of the metadata that were sent last for a release."""
+        """Return the record of the last metadata sent for a release."""
         table = schema.deposit
         with self._engine.begin() as connection:
             return connection.execute(select(table.c.described).where(table.c.release_id == release.id)).scalar()
 
     def describe(self, release: PlannedRelease, described: Mapping[str, Any]) -> None:
-        """Record the metadata that are sent, or were sent, for a release."""
+        """Record the metadata of a release before or after sending them."""
         table = schema.deposit
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.release_id == release.id).values(described=dict(described)))

@@ -148,7 +148,7 @@ class Releases:
             ) from error
 
     def add_artifacts(self, release: PlannedRelease, artifacts: Sequence[Artifact]) -> PlannedRelease:
-        """Add artifacts that follow from the plan (torrent, catalogue item), or replace those of the same names.
+        """Add artifacts that follow from the plan (torrent, catalogue item), or replace artifacts with the same names.
 
         Raises IntegrityError when another process published or abandoned the release.
         """

@@ -170,10 +170,10 @@ deposit = Table(
     Column("test", Boolean, nullable=False),
     Column("url", Text),
     Column("files", JSON, nullable=False),
-    # The metadata as they were sent last and as the archive kept them: a person made any later difference.
+    # The metadata as last sent and as the archive kept them: any later difference is a person's edit.
     Column("described", JSON),
     Column("updated_at", UtcDateTime, nullable=False),
-    # Registration of the DOI: an archive publishes while the DOI agency is down, so it is checked later.
+    # Registration of the DOI: an archive publishes even if the DOI agency is down, so it is checked later.
     Column("registered_at", UtcDateTime),
     Column("registration_checked_at", UtcDateTime),
 )
@@ -285,11 +285,11 @@ catalogue_dataset = Table(
     Column("dataset", String(120), primary_key=True),
     Column("title", Text, nullable=False),
     Column("releases", Integer, nullable=False),
-    # A digest of the words that its definition declares.
+    # A digest of the texts that its definition declares.
     Column("words", String(64), nullable=False),
 )
 
-# One row. Requests are numbered; a rebuild satisfies all that were made before it began.
+# One row. Requests are numbered; a rebuild satisfies all requests from before its start.
 catalogue_state = Table(
     "catalogue_state",
     metadata,
@@ -361,7 +361,6 @@ lease = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
-# Fingerprints of the source of a partition (a vintage of a dataset, a member of a family).
 # A vintage whose source served the retained content of another vintage: it has no release.
 same_vintage = Table(
     "same_vintage",
@@ -372,6 +371,7 @@ same_vintage = Table(
     Column("noted_at", UtcDateTime, nullable=False),
 )
 
+# Fingerprints of the source of a partition (a vintage of a dataset, a member of a family).
 observation = Table(
     "observation",
     metadata,

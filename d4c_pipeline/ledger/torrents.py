@@ -1,6 +1,6 @@
 """Reissued torrents of releases, and the snapshots of the catalogue with their torrents.
 
-Making torrents belongs to `torrents.torrent_files`, choosing their web seeds to the chain.
+Making torrents belongs to `torrents.torrent_files`, choosing their web seeds to `chain`.
 """
 
 from __future__ import annotations
