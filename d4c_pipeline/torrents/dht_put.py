@@ -1,8 +1,9 @@
-"""Putting a mutable item whose value is a dictionary into the DHT (BEP 44), which libtorrent's Python binding can't.
+"""Puts a mutable item with a dictionary as its value into the DHT (BEP 44), which libtorrent's Python binding can't.
 
-Its `dht_put_mutable_item` takes strings alone, and BEP 46 wants `{"ih": ...}`. So the lookup and the `put` of it
-are made here, over a socket of their own, as a read-only node (BEP 43) that leaves no trace in routing tables.
-What is pointed at belongs to `dht_pointer`. Sources: https://www.bittorrent.org/beps/bep_0005.html, 0043, 0044.
+The binding's `dht_put_mutable_item` accepts only strings, and BEP 46 requires `{"ih": ...}`. So this module makes the
+lookup and the `put` itself, over its own socket, as a read-only node (BEP 43) that routing tables do not keep. The
+content of the item belongs to `dht_pointer`.
+Sources: https://www.bittorrent.org/beps/bep_0005.html, 0043, 0044.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from d4c_pipeline.torrents.operator_key import OperatorKey
 
 Endpoint = tuple[str, int]
-_NEAREST = 8  # Kademlia's k: that many nodes keep an item
+_NEAREST = 8  # Kademlia's k: the number of nodes that keep an item
 _AT_ONCE = 16
 _QUERY_SECONDS = 2.0
 _DATAGRAM = 4096  # an answer has at most 1,000 bytes of value and eight nodes
@@ -32,7 +33,7 @@ _COMPACT = 26
 
 @dataclass(frozen=True)
 class Placed:
-    """What a put came to: the item's sequence number, and how many nodes took it."""
+    """The result of a put: the item's sequence number, and the number of nodes that accepted it."""
 
     seq: int
     nodes: int
@@ -40,7 +41,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A node's answer to `get`: its distance to the target, the token it wants back, and the item if it has it."""
+    """A node's answer to `get`: its distance to the target, its write token, and the item if the node has it."""
 
     distance: int
     token: bytes
@@ -54,7 +55,7 @@ def target(public: bytes, salt: bytes) -> bytes:
 
 
 def signed_text(salt: bytes, seq: int, value: bytes) -> bytes:
-    """Return what an item's signature is over; `value` is bencoded."""
+    """Return the text that an item's signature signs; `value` is bencoded."""
     return b"4:salt%d:%b3:seqi%de1:v%b" % (len(salt), salt, seq, value)
 
 
@@ -67,12 +68,12 @@ def put(
     name: bytes | None = None,
     seconds: float = 15.0,
 ) -> Placed:
-    """Put `value` under the key's address at the nodes nearest to it, beginning the search at the nodes `start`.
+    """Put `value` under the key's address at the nearest nodes; the search begins at the nodes `start`.
 
-    The sequence number is one more than the highest that is found there, or the same when the value is the same, so
-    that nodes keep what they would else forget. `name`: the id of a node that others know already, for which they don't
-    take this socket as well (they do so after a `put`, read-only or not, and then wait 15 s for a node that is gone).
-    It takes at most `seconds`; nodes that don't answer are passed over.
+    The sequence number is one more than the highest sequence number found, or the same for the same value, so that
+    nodes do not expire the item. `name`: the id of a node that others know already, so that they do not add this socket
+    as another node (they add nodes after a `put`, read-only or not, and then wait 15 s for a node that is gone). A put
+    takes at most `seconds` and skips nodes that don't answer.
     """
     body = lt.bencode(value)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -99,7 +100,7 @@ def put(
 
 
 def _resolved(nodes: Iterable[Endpoint]) -> Iterator[Endpoint]:
-    """Yield the IPv4 addresses of nodes; one whose name nobody knows is passed over, like one that is gone."""
+    """Yield the IPv4 addresses of nodes; a node whose name does not resolve is skipped."""
     for host, port in nodes:
         try:
             found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)
@@ -109,10 +110,10 @@ def _resolved(nodes: Iterable[Endpoint]) -> Iterator[Endpoint]:
 
 
 def _lookup(queries: _Queries, start: Iterable[Endpoint], public: bytes, salt: bytes) -> dict[Endpoint, _Answer]:
-    """Ask ever nearer nodes for the item until the nearest have all answered or stayed silent; return the answers."""
+    """Query ever nearer nodes for the item until the nearest have all answered or timed out; return the answers."""
     where = target(public, salt)
     goal = int.from_bytes(where)
-    # The nodes to begin with are nearest of all, so that they are asked whatever their place.
+    # The first nodes count as the nearest, so that they are queried at any distance.
     known: dict[Endpoint, int] = dict.fromkeys(start, -1)
     done: set[Endpoint] = set()
     found: dict[Endpoint, _Answer] = {}
@@ -144,13 +145,13 @@ def _lookup(queries: _Queries, start: Iterable[Endpoint], public: bytes, salt: b
 
 
 def _may_help(node: Endpoint, nearest: list[Endpoint], found: dict[Endpoint, _Answer]) -> bool:
-    # A node behind eight that have answered can't be among the nearest eight.
+    # A node behind eight nodes that have answered can't be among the nearest eight.
     before = nearest[: nearest.index(node)]
     return sum(other in found for other in before) < _NEAREST
 
 
 def _item(answer: dict[bytes, Any], public: bytes, salt: bytes) -> tuple[int, bytes]:
-    """The sequence number and bencoded value of a validly signed item, (0, b"") without one."""
+    """Return the sequence number and bencoded value of a validly signed item, else (0, b"")."""
     seq, signature = answer.get(b"seq"), answer.get(b"sig")
     if not isinstance(seq, int) or not isinstance(signature, bytes) or b"v" not in answer:
         return 0, b""
@@ -163,7 +164,7 @@ def _item(answer: dict[bytes, Any], public: bytes, salt: bytes) -> tuple[int, by
 
 
 class _Queries:
-    """Queries that are under way over one socket (KRPC, BEP 5). `waiting`: node -> when its answer is due."""
+    """Pending queries over one socket (KRPC, BEP 5). `waiting`: node -> when its answer is due."""
 
     def __init__(self, udp: socket.socket, name: bytes, deadline: float) -> None:
         self._udp, self._name, self._deadline = udp, name, deadline
@@ -171,18 +172,18 @@ class _Queries:
         self.waiting: dict[Endpoint, float] = {}
 
     def send(self, node: Endpoint, query: bytes, arguments: dict[bytes, Any]) -> None:
-        """Send a query; a node that the network can't reach stays silent."""
+        """Send a query; an unreachable node counts as a node without an answer."""
         number = len(self._numbers).to_bytes(2)
         words = {b"t": number, b"y": b"q", b"q": query, b"ro": 1, b"a": {b"id": self._name} | arguments}
         try:
             self._udp.sendto(lt.bencode(words), node)
         except OSError:
-            return  # no route there, or not from this machine: like a node that is gone
+            return  # no route from this machine: the same as a node that is gone
         self._numbers[number] = node
         self.waiting[node] = time.monotonic() + _QUERY_SECONDS
 
     def hear(self) -> tuple[Endpoint, dict[bytes, Any]] | None:
-        """Return the next answer and its node; one without words when a node stays silent; None when time is up."""
+        """Return the next answer and its node; an empty answer for a node that timed out; None at the deadline."""
         while True:
             now = time.monotonic()
             due = min(*self.waiting.values(), self._deadline)
@@ -195,9 +196,9 @@ class _Queries:
             try:
                 data, node = self._udp.recvfrom(_DATAGRAM)
             except OSError:
-                continue  # "connection refused" by a node that is gone, which its deadline tells as well
+                continue  # "connection refused" by a node that is gone: its own deadline ends the wait
             message = _decoded(data)
-            # Only an answer of the very node that was asked counts.
+            # Only an answer of the queried node counts.
             number = message.get(b"t")
             if node in self.waiting and isinstance(number, bytes) and self._numbers.get(number) == node:
                 del self.waiting[node]
@@ -207,7 +208,7 @@ class _Queries:
 def _decoded(data: bytes) -> dict[bytes, Any]:
     try:
         message = lt.bdecode(data)
-    except RuntimeError:  # what the binding makes of bytes that are no bencoding
+    except RuntimeError:  # the binding's error for bytes that are not bencoded
         return {}
     return (
         {name: value for name, value in message.items() if isinstance(name, bytes)} if isinstance(message, dict) else {}

@@ -1,8 +1,8 @@
-"""The pieces of a single-file torrent, hashed while somebody else reads the file.
+"""The pieces of a single-file torrent, hashed while other code reads the file.
 
-`PieceHasher` takes part in `hashing.hash_file`'s one read and knows the v1 pieces (BEP 3) and, for hybrids, the v2
-hash tree (BEP 52), which libtorrent's Python binding can't be handed. Writing a torrent from them belongs to
-`torrents`.
+`PieceHasher` takes part in the single read of `hashing.hash_file` and computes the v1 pieces (BEP 3) and, for hybrids,
+the v2 hash tree (BEP 52), which libtorrent's Python binding does not accept from outside. Writing a torrent from the
+pieces belongs to `torrent_files`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_PIECE_SIZE = 16 * _KIB
 MAX_PIECE_SIZE = 16 * _MIB
 _MOST_PIECES = 2048
 _LARGE_FILE = 10**9
-# Some clients ask a web seed once per piece: a gigabyte in small pieces would be thousands of requests.
+# Some clients send a web seed one request per piece: a gigabyte in small pieces would take thousands of requests.
 _LARGE_FILE_PIECE_SIZE = 4 * _MIB
 _BLOCK_SIZE = 16 * _KIB
 _EMPTY_LEAF = bytes(32)
@@ -30,8 +30,8 @@ _EMPTY_LEAF = bytes(32)
 class Pieces:
     """The hashes of one file. `sha1`: 20 bytes per piece.
 
-    Only for hybrids: `root` of the SHA-256 tree (32 bytes) and `layer`, 32 bytes per piece (empty when one piece
-    holds the whole file, as BEP 52 wants it).
+    Only for hybrids: `root` of the SHA-256 tree (32 bytes) and `layer`, 32 bytes per piece (empty if one piece holds
+    the complete file, as BEP 52 requires).
     """
 
     size: int
@@ -42,16 +42,16 @@ class Pieces:
 
     @property
     def count(self) -> int:
-        """How many pieces there are."""
+        """The number of pieces."""
         return -(-self.size // self.piece_size)
 
     def span(self, piece: int) -> tuple[int, int]:
-        """The bytes [start, end) of the file that the piece of that number is."""
+        """Return the range of bytes [start, end) of a piece in the file."""
         start = piece * self.piece_size
         return start, min(start + self.piece_size, self.size)
 
     def sha1_of(self, piece: int) -> bytes:
-        """The SHA-1 of the piece of that number, 20 bytes."""
+        """Return the SHA-1 of a piece, 20 bytes."""
         return self.sha1[piece * 20 : piece * 20 + 20]
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Pieces:
 def piece_size_for(size: int) -> int:
     """Return the piece size for a file of `size` bytes: a power of two, 16 KiB to 16 MiB, for 1,025 to 2,048 pieces.
 
-    Small files have fewer; from 1 GB on a piece has at least 4 MiB, beyond 32 GiB there are more pieces instead.
+    Small files have fewer pieces. From 1 GB on a piece has at least 4 MiB. Beyond 32 GiB there are more pieces instead.
     """
     smallest = _LARGE_FILE_PIECE_SIZE if size >= _LARGE_FILE else MIN_PIECE_SIZE
     wanted = -(-size // _MOST_PIECES)
@@ -88,9 +88,9 @@ def piece_size_for(size: int) -> int:
 
 
 def piece_hasher(path: Path, *, hybrid: bool) -> PieceHasher:
-    """Return what takes part in the read of the file at `path` and knows its pieces then, with a v2 tree if `hybrid`.
+    """Return a hasher that takes part in the read of the file at `path`, with a v2 tree if `hybrid`.
 
-    Raises StorageError when the file can't be looked at.
+    Raises StorageError when the file's size can't be read.
     """
     with storage_errors(f"read {path.name}"):
         size = path.stat().st_size
@@ -109,7 +109,7 @@ def hash_pieces(path: Path, *, hybrid: bool) -> Pieces:
 
 
 class PieceHasher:
-    """Collects the pieces of the bytes it is fed; memory grows by 20 (hybrid: 52) bytes per piece."""
+    """Collects the pieces of the bytes that it receives; memory grows by 20 (hybrid: 52) bytes per piece."""
 
     def __init__(self, piece_size: int, *, hybrid: bool = False) -> None:
         self._piece_size = piece_size
@@ -119,7 +119,7 @@ class PieceHasher:
         self._layer = bytearray()
 
     def update(self, data: memoryview) -> None:
-        """Take the next bytes of the file."""
+        """Hash the next bytes of the file."""
         self._size += len(data)
         self._v1.update(data)
         if self._v2 is not None:
@@ -131,7 +131,7 @@ class PieceHasher:
                 del self._v2.digests[:whole]
 
     def finish(self) -> Pieces:
-        """Return the pieces of all bytes fed; feed nothing afterwards."""
+        """Return the pieces of all bytes; `update` must not be called afterwards."""
         sha1 = bytes(self._v1.finish())
         if self._v2 is None:
             return Pieces(self._size, self._piece_size, sha1)
@@ -184,12 +184,12 @@ class _Cutter:
 
 
 def _power_of_two(length: int) -> int:
-    """The bytes of the smallest whole level of a tree that has room for `length` bytes of hashes."""
+    """Return the bytes of the smallest complete tree level with room for `length` bytes of hashes."""
     return 32 << (length // 32 - 1).bit_length()
 
 
 def _tree_root(level: bytes, width: int, padding: bytes = _EMPTY_LEAF) -> bytes:
-    """The root over a level of 32-byte hashes, filled up to `width` bytes (32 times a power of two) with `padding`."""
+    """Return the root over a level of 32-byte hashes, padded to `width` bytes (32 times a power of two)."""
     level += padding * ((width - len(level)) // 32)
     while len(level) > 32:
         level = b"".join(hashlib.sha256(level[at : at + 64]).digest() for at in range(0, len(level), 64))

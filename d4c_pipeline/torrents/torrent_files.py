@@ -1,7 +1,7 @@
 """Torrents of data artifacts: single-file, v1 or hybrid v1+v2, reproducible to the byte, with web seeds.
 
-The info dictionary depends on the file alone, so a torrent that is issued again with other seeds or trackers keeps
-its info hash. Trying a web seed before it is written belongs to `web_seeds`. Formats: BEP 3, 9, 12, 19, 52, 53.
+The info dictionary depends on the file alone, so a torrent reissued with other seeds or trackers keeps its info hash.
+Verifying a web seed belongs to `web_seeds`. Formats: BEP 3, 9, 12, 19, 52, 53.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import libtorrent as lt
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.torrents.pieces import Pieces
 
-# Without a version: an upgrade of ours must not change the bytes of a torrent that is made again.
+# Without a version: an upgrade of this package must not change the bytes of a rebuilt torrent.
 _CREATED_BY = b"d4c_pipeline"
 _ADDRESSES = (b"announce", b"announce-list", b"url-list")
 _TRACKER_SCHEMES = ("http", "https", "udp", "ws", "wss")
@@ -43,11 +43,11 @@ def torrent_of(
     comment: str,
     created: datetime,
 ) -> TorrentFile:
-    """Return the torrent of the file that has these `pieces`, in which it is called `name`; hybrid with a v2 tree.
+    """Return the torrent of the file with these `pieces` and this `name`; a hybrid if the pieces have a v2 tree.
 
-    `web_seeds` are full file URLs, best first; `trackers` announce URLs, each a tier of its own; `created` (time-zone
-    aware) comes from the release, so that making it again gives the same bytes. Raises PermanentError for an empty
-    file or a name or URL that no client takes.
+    `web_seeds` are full file URLs, best first. `trackers` are announce URLs, each a tier of its own. `created`
+    (time-zone aware) comes from the release, so that a rebuilt torrent has the same bytes. Raises PermanentError for an
+    empty file, or for a name or URL that clients do not accept.
     """
     if created.tzinfo is None:
         raise ValueError("created must be time-zone aware: a naive time gives other bytes elsewhere")
@@ -67,7 +67,7 @@ def torrent_of(
 def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
     """Return the torrent `data` with other web seeds and trackers; its info hash and all else stay.
 
-    Raises IntegrityError when `data` is no single-file torrent, PermanentError for a URL that no client takes.
+    Raises IntegrityError when `data` is not a single-file torrent, PermanentError for a URL that clients do not accept.
     """
     return _announced(_decoded(data), web_seeds, trackers)
 
@@ -84,12 +84,12 @@ def same_torrent(first: bytes, other: bytes) -> bool:
 
 
 def web_seeds_of(data: bytes) -> list[str]:
-    """Return the web seeds that a torrent names. Raises IntegrityError when `data` is no single-file torrent."""
+    """Return the web seeds of a torrent. Raises IntegrityError when `data` is not a single-file torrent."""
     return [url.decode() for url in _decoded(data).get(b"url-list", [])]
 
 
 def pieces_of(data: bytes) -> Pieces:
-    """Return the piece hashes that a single-file torrent holds. Raises IntegrityError when `data` is none."""
+    """Return the piece hashes of a torrent. Raises IntegrityError when `data` is not a single-file torrent."""
     torrent = _decoded(data)
     info = torrent[b"info"]
     (tree,) = info.get(b"file tree", {b"": {}}).values()
@@ -101,7 +101,7 @@ def pieces_of(data: bytes) -> Pieces:
 def _decoded(data: bytes) -> dict[bytes, Any]:
     try:
         torrent: Any = lt.bdecode(data)
-    except RuntimeError:  # what the binding makes of every error of its parser
+    except RuntimeError:  # the binding's error for every failure of its parser
         torrent = None
     info = torrent.get(b"info") if isinstance(torrent, dict) else None
     wanted = {b"length": int, b"piece length": int, b"pieces": bytes, b"name": bytes}
@@ -111,7 +111,7 @@ def _decoded(data: bytes) -> dict[bytes, Any]:
 
 
 def _announced(known: Mapping[bytes, Any], web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
-    """The torrent `known` with these addresses instead of those it has."""
+    """Return the torrent `known` with these addresses in place of its own."""
     _check_addresses(web_seeds, trackers)
     torrent = {key: value for key, value in known.items() if key not in _ADDRESSES}
     info = torrent[b"info"]
@@ -119,10 +119,10 @@ def _announced(known: Mapping[bytes, Any], web_seeds: Sequence[str], trackers: S
         torrent[b"announce"] = trackers[0].encode()
         torrent[b"announce-list"] = [[tracker.encode()] for tracker in trackers]
     if web_seeds:
-        # Always a list: a single string is allowed by BEP 19 but not read by everyone.
+        # Always a list: BEP 19 allows a single string, but not every client reads it.
         torrent[b"url-list"] = [url.encode() for url in web_seeds]
     data = lt.bencode(torrent)
-    # libtorrent reads it back, so what we publish is what the reference implementation accepts.
+    # libtorrent reads the torrent back, so the reference implementation accepts every published torrent.
     hashes = lt.load_torrent_buffer(data).info_hashes
     v1, v2 = str(hashes.v1), str(hashes.v2) if hashes.has_v2() else None
     magnet = _magnet(v1, v2, info[b"name"].decode(), info[b"length"], web_seeds, trackers)

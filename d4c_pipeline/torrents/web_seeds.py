@@ -1,6 +1,6 @@
-"""Whether an HTTP address may stand in a torrent as a web seed: tried by fetching pieces and comparing their hashes.
+"""Verifies an HTTP address as a web seed: it fetches pieces and compares their hashes.
 
-A seed that ignores Range or serves other bytes costs every downloader time, so it is left out before it is written.
+A seed that ignores Range or serves other bytes costs every downloader time, so the chain leaves it out of the torrent.
 The chain chooses the addresses; this module writes no torrent.
 """
 
@@ -23,9 +23,9 @@ _TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class SeedVerdict:
-    """Whether a seed serves the very bytes; `reason` says in words what was tried or what was wrong.
+    """Whether a seed serves the right bytes; `reason` describes the check or the failure.
 
-    `silent`: it gave no answer, or a server's excuse (429, 5xx): nothing is known of its bytes; it may be back soon.
+    `silent`: the seed gave no answer or a temporary error (429, 5xx). Its bytes are unknown, and it may recover soon.
     """
 
     ok: bool
@@ -34,11 +34,11 @@ class SeedVerdict:
 
 
 class _BadSeedError(Exception):
-    """What the seed did wrong; never leaves this module."""
+    """A failure of the seed; never leaves this module."""
 
 
 class _SilentSeedError(Exception):
-    """The seed gave no answer that says anything of its bytes; never leaves this module."""
+    """An answer of the seed that says nothing about its bytes, or none; never leaves this module."""
 
 
 def try_web_seed(
@@ -52,7 +52,7 @@ def try_web_seed(
 ) -> SeedVerdict:
     """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare their hashes.
 
-    With `vary` the other pieces are drawn at random each time, so that repeated checks cover all of them. `timeout` in
+    With `vary` the other pieces are chosen at random each time, so that repeated checks cover all of them. `timeout`:
     seconds for each complete piece. Every failure of the seed or the network ends in a verdict.
     """
     tried = (_drawn if vary else _sample)(pieces.count, samples)
@@ -77,19 +77,19 @@ def try_web_seed(
 
 
 def _sample(count: int, samples: int) -> list[int]:
-    """First, last and evenly spread pieces of `count`: the same ones each time, so that a verdict can be repeated."""
+    """Return the first, the last and evenly spread pieces of `count`, always the same: a verdict is repeatable."""
     if count == 0:
         return []
     return sorted({(count - 1) * step // (samples + 1) for step in range(samples + 2)})
 
 
 def _drawn(count: int, samples: int) -> list[int]:
-    """First, last and any others of `count` pieces."""
+    """Return the first, the last and random other pieces of `count`."""
     return sorted({0, count - 1, *random.sample(range(count), min(samples, count))}) if count else []
 
 
 def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeout: float) -> bytes:
-    """SHA-1 of the bytes that the seed serves for [start, end)."""
+    """Return the SHA-1 of the bytes that the seed serves for [start, end)."""
     deadline = time.monotonic() + timeout
     headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-{end - 1}"}
     with http.stream("GET", url, headers=headers, follow_redirects=True) as answer:
@@ -111,7 +111,7 @@ def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeou
             left -= len(block)
             if left < 0:
                 raise _BadSeedError("sends more bytes than were asked for")
-            # httpx's own timeout restarts with every block; a slow trickle must not delay a publication.
+            # httpx's own timeout restarts with every block; a slow response must not delay a publication.
             if time.monotonic() > deadline:
                 raise _SilentSeedError(f"did not send a piece within {timeout:g} seconds")
         if left:
