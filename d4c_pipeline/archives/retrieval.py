@@ -1,4 +1,4 @@
-"""A file of a published record, downloaded from its archive: the last resort when every store has lost it.
+"""Downloads a file of a published record from its archive: the last resort when every store has lost the file.
 
 The caller verifies the bytes.
 """
@@ -28,10 +28,10 @@ def retrieve(
     patience: Patience | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Path | None:
-    """Return a local file with what the archive has under `name`: its own, or `target`, downloaded in constant memory.
+    """Return the archive's file `name` as a local file: the archive's own, or `target`, downloaded in constant memory.
 
-    None when the archive has no address for it, or nothing at it (404, 410). Raises TransientError when it can't be
-    had now, SourceError when it is refused, StorageError when `target` can't be written.
+    None if the archive has no address for the file, or no file at it (404, 410). Raises TransientError when the file is
+    unavailable now, SourceError when the archive refuses it, StorageError when `target` can't be written.
     """
     local = archive.local_path(record_id, name)
     address = None if local is not None else archive.file_url(record_id, name)
