@@ -1,5 +1,5 @@
-"""The catalogue: the STAC item of a release, the one STAC GeoParquet file of all releases, the static STAC tree.
+"""The catalogue: the STAC item of a release, the STAC GeoParquet file of all releases, the static STAC tree.
 
-Here belong the documents and their validation. `chain` selects the releases from the ledger; `stores` serves the files.
+The documents and their validation belong here. `chain` selects the releases from the ledger; `stores` keeps the files.
 https://stacspec.org
 """

@@ -1,10 +1,11 @@
-"""The fixed Arrow schema of the catalogue's Parquet files, and the rows of items in it.
+"""The fixed Arrow schema of the catalogue's Parquet files, and the conversion of items to its rows.
 
-Here belong the columns and their types, the same for every catalogue. Writing files belongs to `stac_geoparquet`, the
-fields of items to `stac_item`. Source of the form: https://radiantearth.github.io/stac-geoparquet-spec/
+The columns and their types, the same for every catalogue, belong here. Writing files belongs to `stac_geoparquet`, the
+fields of items to `stac_item`.
+Source of the form: https://radiantearth.github.io/stac-geoparquet-spec/
 """
 
-# pyarrow.compute makes its functions at import, unseen by type checkers.
+# pyarrow.compute creates its functions at import, so type checkers do not see them.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ SQL_COLUMNS = (
     ("title", _TEXT),
     ("title_fr", _TEXT),
 )
-"""The columns that stand first, with one fact each."""
+"""The first columns, one fact each."""
 
 _PROPERTIES = (
     *((name, _MOMENT) for name in _MOMENTS),
@@ -147,8 +148,8 @@ _OF_PROPERTIES = tuple(name for name, _ in (*SQL_COLUMNS, *_PROPERTIES))
 def rows_of(items: Iterable[Mapping[str, Any]], address: str, base_url: str | None) -> pa.Table:
     """Return finalised `items` as rows of `SCHEMA`, in the same order, for the file at `address` of a store.
 
-    Links are absolute with `base_url`, the public address of the store, else relative to that file.
-    Data in parts is the column `d4c:parts`; properties without a column are left out. Raises DataError when a field has
+    Links are absolute with `base_url`, the public address of the store, else relative to that file. The column
+    `d4c:parts` has the parts of data; properties without a column are left out. Raises DataError when a field has
     another type than its column.
     """
     rows = [_row(item, address, base_url) for item in items]
@@ -164,9 +165,9 @@ def rows_of(items: Iterable[Mapping[str, Any]], address: str, base_url: str | No
 
 
 def rows_of_dataset(rows: pa.Table, dataset: str) -> pa.Table:
-    """Return rows of a dataset from the file of all datasets as they stand in the file of that dataset.
+    """Return rows of a dataset from the file of all datasets in the form for the dataset's own file.
 
-    Relative links resolve from there; absolute ones stay.
+    Relative links resolve from that file; absolute links stay.
     """
     index = rows.schema.get_field_index("links")
     links = rows.column(index).combine_chunks()
@@ -180,7 +181,7 @@ def rows_of_dataset(rows: pa.Table, dataset: str) -> pa.Table:
 
 
 def entries_of(rows: pa.Table) -> list[Entry]:
-    """Return the facts of items that their collection lists, from rows in the columns of `SCHEMA`."""
+    """Return the facts of items for their collection, from rows in the columns of `SCHEMA`."""
     names = ["id", "title", "vintage", "version", "is_latest", "bbox", "start_datetime", "end_datetime", "proj:code"]
     return [
         Entry(
@@ -213,7 +214,7 @@ def _row(item: Mapping[str, Any], address: str, base_url: str | None) -> dict[st
 
 
 def _parts(assets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the parts of the data, by name; none where the data is one file."""
+    """Return the parts of the data, by name; an empty list for data in one file."""
     found: list[dict[str, Any]] = []
     for asset in assets.values():
         name = asset.get("d4c:part")

@@ -1,6 +1,6 @@
-"""What the catalogue says of one dataset beside its collection: `versions.json` and `README.md`, in both languages.
+"""The pages of one dataset beside its collection: `versions.json` and `README.md`, in both languages.
 
-Both list releases, newest first; the README shows the newest release as readers open it.
+Both list releases, newest first. The README shows how to open the newest release.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from d4c_pipeline.catalogue import feeds
 from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMetadata, Site, Tongue
 from d4c_pipeline.metadata.records.documents import in_language, json_document, known, plain
 
-_SHOWN = 20  # releases in a README; `versions.json` has all
+_SHOWN = 20  # releases in a README; `versions.json` lists all
 _WORDS = {
     "en": ("Newest release", "How to open it", "Licence", "How to cite it", "Versions", "All versions", "more"),
     "fr": ("Version récente", "Comment l'ouvrir", "Licence", "Comment la citer", "Versions", "Toutes", "de plus"),
@@ -19,17 +19,17 @@ _WORDS = {
 
 
 def versions_address(dataset: str) -> str:
-    """Return where the list of a dataset's releases lies in a store."""
+    """Return the address of the list of a dataset's releases."""
     return f"catalogue/{dataset}/versions.json"
 
 
 def readme_address(dataset: str) -> str:
-    """Return where the README of a dataset lies in a store."""
+    """Return the address of a dataset's README."""
     return f"catalogue/{dataset}/README.md"
 
 
 def documents(newest: PublishedMetadata, released: Sequence[ListedRelease], site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield list, README and feeds of a dataset. `newest`: its newest release; `released`: all, in any order."""
+    """Yield the list, README and feeds of a dataset. `newest`: its newest release; `released`: all, in any order."""
     ordered = sorted(released, key=lambda release: (release.vintage, release.version), reverse=True)
     yield versions_address(newest.dataset), versions(newest, ordered, site)
     yield readme_address(newest.dataset), readme(newest, ordered, site)
@@ -84,7 +84,7 @@ def _readme(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: S
     yield from (f"# {markdown(in_language(newest.title, language))}", "")
     yield from (markdown(in_language(newest.description, language), lines=True), "")
     yield from (f"## {head}", "", f"{newest.vintage}, v{newest.version}: <{_landing(newest, own)}>", "")
-    # Over HTTP a glob is no address: the parts are listed.
+    # HTTP has no globs, so the parts are listed.
     files = [site.href(file.address, own) for file in data] if "://" in target else [target]
     names = ", ".join(f"'{name}'" for name in files)
     source = names if len(files) == 1 else f"read_parquet([{names}])"
@@ -108,7 +108,7 @@ def _landing(newest: PublishedMetadata, document: str) -> str:
 
 
 def markdown(text: str, *, lines: bool = False) -> str:
-    """Return a plain text as Markdown that shows it: what Markdown or HTML would read as markup is escaped."""
+    """Return a plain text as Markdown with all Markdown and HTML markup in it escaped."""
     cleaned = plain(text)
     for character in "\\`*_[]<>#|":
         cleaned = cleaned.replace(character, f"\\{character}")

@@ -1,7 +1,7 @@
 """The catalogue as DCAT 3 in Hydra pages, which CKAN and udata harvest, and as the DCAT-US 3 profile.
 
-A page holds the newest releases of a run of datasets. Pages are cut by the datasets' ids alone, and a page is called by
-its first dataset: a new dataset changes one page and its neighbours' links. The form of a dataset belongs to
+A page has the newest releases of consecutive datasets. The ids of the datasets alone determine the cuts, and the first
+dataset names its page: a new dataset changes one page and the links of its neighbours. The form of a dataset belongs to
 `metadata.records.dcat`.
 Source: https://www.hydra-cg.com/spec/latest/core/#collections
 """
@@ -20,8 +20,8 @@ from d4c_pipeline.metadata.records.documents import json_document, plain
 
 DCAT_ROOT = "catalogue/dcat.jsonld"
 DCAT_US_ROOT = "catalogue/dcat-us.json"
-_ONE_IN = 64  # datasets: the average of a page
-_MOST = 200  # datasets of a page, whatever their ids
+_ONE_IN = 64  # average datasets per page
+_MOST = 200  # the most datasets of a page, with any ids
 _TITLES = {"en": "Catalogue of published releases", "fr": "Catalogue des versions publiées"}
 _DESCRIPTIONS = {
     "en": "The newest release of every dataset, with its files, DOI and licence.",
@@ -31,7 +31,7 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the catalogue: its datasets and the addresses of itself and its neighbours in a store."""
+    """A page of the catalogue: its datasets, its address in a store, and the addresses of its neighbours."""
 
     datasets: tuple[str, ...]
     address: str
@@ -42,7 +42,7 @@ class Page:
 
 
 def pages(datasets: Iterable[str]) -> tuple[Page, ...]:
-    """Return the pages of a catalogue of these datasets; the first is the root. Without a dataset there is one page."""
+    """Return the pages of a catalogue of these datasets; the first is the root, which exists without datasets too."""
     runs: list[list[str]] = [[]]
     for dataset in sorted(set(datasets)):
         if runs[-1] and (len(runs[-1]) == _MOST or _begins_page(dataset)):
@@ -95,7 +95,7 @@ def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict
         "hydra:first": {"@id": site.href(DCAT_ROOT, page.address)},
         "hydra:last": {"@id": site.href(page.last, page.address)},
     }
-    # Both vocabularies of Hydra: CKAN reads either, older udata the second.
+    # Both vocabularies of Hydra: CKAN reads either, older versions of udata only the second.
     for names, address in (
         (("hydra:next", "hydra:nextPage"), page.next),
         (("hydra:previous", "hydra:previousPage"), page.previous),

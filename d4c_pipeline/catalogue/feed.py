@@ -1,7 +1,7 @@
 """RSS and Atom feeds of the torrents, from which a torrent client downloads every new release.
 
-Here belongs the content of a feed; `chain` selects the torrents from the ledger. Formats: RSS 2.0
-(https://www.rssboard.org/rss-specification) and Atom (RFC 4287), the `.torrent` as the enclosure of each entry.
+The content of a feed belongs here; `chain` selects the torrents from the ledger. Formats: RSS 2.0
+(https://www.rssboard.org/rss-specification) and Atom (RFC 4287), with the `.torrent` as the enclosure of each entry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TORRENT_TYPE = "application/x-bittorrent"
 class FeedEntry:
     """A torrent in a feed: `name` of the file, `title` in words, addresses, `torrent_size` in bytes of the `.torrent`.
 
-    `page` is where a person reads on (the archive's record, or the torrent itself); `size` is that of the data.
+    `page` is the page for readers (the archive's record, or the torrent itself); `size` is the size of the data.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FeedEntry:
 
 
 def torrent_feeds(entries: Sequence[FeedEntry], *, publisher: str, base_url: str) -> dict[str, bytes]:
-    """Return the feeds by their addresses in a store, newest entry first; none without an entry.
+    """Return the feeds by their addresses in a store, newest entry first; no feeds without an entry.
 
     `base_url`: the public address of the store. The bytes depend on the arguments alone.
     """

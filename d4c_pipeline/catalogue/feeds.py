@@ -1,7 +1,7 @@
 """Feeds of releases and of their torrents: Atom (RFC 4287) and JSON Feed 1.1, per language, for all and for a dataset.
 
-A feed has its newest 100 releases and leads to archive pages (RFC 5005), which are cut by the order of publication: a
-new release changes the feed and, once in a hundred, adds a page. Torrent clients also get RSS, an item per torrent.
+A feed has its newest 100 releases and links to archive pages (RFC 5005), which follow the order of publication: a new
+release changes the feed and, once in a hundred, adds a page. Torrent clients also get RSS, with an item per torrent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BUMPS = {"none": "première version", "patch": "correctif", "minor": "mineur", 
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed: its kind, language and dataset (None for all), which make its title and its addresses."""
+    """A feed: its kind, language and dataset (None for all), which determine its title and its addresses."""
 
     kind: Kind
     language: Tongue
@@ -43,7 +43,7 @@ class Feed:
     dataset: str | None = None
 
     def address(self, suffix: str, page: int | None = None) -> str:
-        """Return where the feed, or a page of its archive, lies in a store."""
+        """Return the address of the feed, or of a page of its archive, in a store."""
         if self.kind == "torrents" and self.dataset is None and page is None and (self.language, suffix) == _KNOWN:
             return FEED_ATOM
         folder = f"catalogue/{self.dataset}" if self.dataset else "catalogue/feeds"
@@ -51,18 +51,17 @@ class Feed:
         return f"{folder}/{name}{suffix}" if page is None else f"{folder}/{name}.{page}{suffix}"
 
 
-_KNOWN = ("en", ".atom")  # the torrents' feed that stood there before
+_KNOWN = ("en", ".atom")  # the torrents' feed that existed first, at FEED_ATOM
 
 
 def documents(
     released: Iterable[ListedRelease], site: Site, *, skipped: int = 0, dataset: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the feeds of `released`: address in a store, bytes. Nothing is yielded without a release.
+    """Yield the feeds of `released`: address in a store, bytes. Without a release there are no feeds.
 
-    `dataset`: the releases are those of one dataset. `skipped`: a multiple of 100, the number of older releases
-    that are left out; their archive pages are not made again. With the newest of `n` releases two full pages change
-    at most: `n // 100 * 100 - 200` may be skipped. A release without a torrent counts in the torrents' feed, without
-    an entry.
+    `dataset`: the releases belong to this dataset. `skipped`: the number of older releases that are left out, a
+    multiple of 100; their archive pages are not rebuilt. Of `n` releases the newest changes at most two full pages, so
+    `n // 100 * 100 - 200` may be skipped. A release without a torrent counts in the torrents' feed, without an entry.
     """
     if skipped % PAGE:
         raise ValueError(f"{skipped} older releases are no full pages of {PAGE}")
@@ -98,7 +97,7 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
     own = feed.address(".atom", page)
     root = Xml.Element("feed", {"xmlns": _ATOM, "xmlns:fh": _HISTORY, "xml:lang": feed.language})
     _text(root, "title", feed.title)
-    # RFC 5005: the pages of an archive are one feed. The id outlives a move of the store.
+    # RFC 5005: the pages of an archive are one feed. The id stays when the store moves.
     _text(root, "id", ":".join(filter(None, ("urn:d4c:feed", feed.kind, feed.language, feed.dataset))))
     _text(root, "updated", _time(entries[-1].published_at))
     _text(Xml.SubElement(root, "author"), "name", plain(site.publisher))
@@ -173,7 +172,7 @@ def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
 
 
 def _rss(entries: Sequence[ListedRelease], site: Site) -> bytes:
-    """The torrents as RSS 2.0, one item for each: torrent clients take one enclosure of an item."""
+    """Return the torrents as RSS 2.0, one item for each: torrent clients read one enclosure per item."""
     root = Xml.Element("rss", {"version": "2.0", "xmlns:atom": _ATOM})
     channel = Xml.SubElement(root, "channel")
     _text(channel, "title", _TITLES["torrents", "en"].format(plain(site.publisher)))
@@ -197,7 +196,7 @@ def _rss(entries: Sequence[ListedRelease], site: Site) -> bytes:
 
 
 def landing_page(release: ListedRelease, site: Site, document: str) -> str:
-    """Return the address for people: the DOI, else the portal's page, the archive's record or the STAC item."""
+    """Return the page for readers: the DOI, else the portal's page, the archive's record or the STAC item."""
     page = site.page(release.dataset, release.vintage, release.version)
     return release.doi_url or page or release.archive_url or site.href(release.item_address, document)
 
@@ -232,7 +231,7 @@ def _magnets(release: ListedRelease) -> str:
 
 
 def _magnet(torrent: PublishedTorrent) -> str:
-    """A torrent as HTML with its magnet link."""
+    """Return HTML with the magnet link of a torrent."""
     return f'<a href="{escape(torrent.magnet)}">{escape(plain(torrent.file))}</a>, {torrent.data_size} bytes'
 
 

@@ -1,6 +1,6 @@
 """The assets of a release's STAC item: one for each artifact, with its key, titles, roles, size and checksum.
 
-Here belong the fixed set of asset keys and the addresses of a file: `href` at the primary store, all others under
+The fixed set of asset keys and the addresses of a file belong here: `href` at the primary store, all others under
 `alternate`. Fields of the item itself belong to `stac_item`.
 https://github.com/stac-extensions/alternate-assets, https://github.com/stac-extensions/file
 """
@@ -22,7 +22,7 @@ FILE_INFO = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 @dataclass(frozen=True)
 class Kind:
-    """What an asset key means: its titles in both languages and its roles."""
+    """The kind of an asset key: its titles in both languages and its roles."""
 
     en: str
     fr: str
@@ -46,20 +46,20 @@ KINDS: dict[str, Kind] = {
     "license": Kind("Text of the licence", "Texte de la licence", ("metadata", "license")),
     "source": Kind("File of the source", "Fichier de la source", ("source",)),
 }
-"""All asset keys, in the order of the columns. Data in parts has `data-<part>` and `torrent-<part>` instead."""
+"""All asset keys, in the order of the columns. Partitioned data has `data-<part>` and `torrent-<part>` instead."""
 
 _TABLE_TITLES = ("Data, Parquet", "Données, Parquet")
 _DESKTOP_KEYS = {".gpkg": "geopackage", ".fgb": "flatgeobuf", ".csv.gz": "csv"}
 ARCHIVE = "archive"
 MIRRORS = ("mirror", "mirror-2")
-"""Keys of the alternate addresses that the Parquet has columns for; the JSON lists further mirrors as well."""
+"""Keys of the alternate addresses with columns in the Parquet; the JSON lists further mirrors as well."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of a release's files by file name: in the primary store, in mirrors, and of today's torrents.
+    """The addresses of a release's files by file name: in the primary store, in mirrors, and of the present torrents.
 
-    `torrents`: by the names of the data files. `mirrors`: file name -> addresses in the mirrors that hold it now.
+    `torrents`: data file name -> address. `mirrors`: file name -> addresses in the mirrors that hold it now.
     """
 
     primary: Mapping[str, str]
@@ -135,9 +135,10 @@ def torrent_fields(torrent: Torrent) -> dict[str, Any]:
 def keyed(release: Release) -> Sequence[tuple[str, str, Artifact]]:
     """Return the artifacts with their asset keys and the keys of `KINDS`, by file name.
 
-    The keys do not depend on other files of the release: the role (`data`, `tiles`, `profile`), for data in parts and
-    its torrents with the part (`data-pruid-24`, `torrent-pruid-24`), for desktop GIS the format (`geopackage`). Several
-    files of one role are numbered from the second on. The item itself and the list with its checksum are left out.
+    A key does not depend on other files of the release. It is the role (`data`, `tiles`, `profile`), for partitioned
+    data and its torrents with the part (`data-pruid-24`, `torrent-pruid-24`), for desktop GIS the format
+    (`geopackage`). Further files of one role have numbers from 2 on. The item itself and the list with its checksum
+    have no asset.
     """
     found: list[tuple[str, str, Artifact]] = []
     taken: dict[str, int] = {}
@@ -166,7 +167,7 @@ def _alternate(name: str, deposit: Deposit, addresses: Addresses) -> dict[str, d
 
 
 def _part_fields(name: str, part: Part | None, torrent: Torrent | None) -> dict[str, Any]:
-    """Return the fields of a part of the data; those of an only file stand in the item."""
+    """Return the fields of a part of the data; the item has the fields of a single data file."""
     fields = torrent_fields(torrent) if torrent is not None else {}
     fields["d4c:part"] = name
     if part is not None:

@@ -1,7 +1,7 @@
 """The links of an item: to the archive's record, the licence, the source, its collection, and other versions.
 
-Here belong the relations and the addresses that they lead to. Assets belong to `item_assets`, the documents of the
-static tree to `static_stac`.
+The relations and their target addresses belong here. Assets belong to `item_assets`, the documents of the static tree
+to `static_stac`.
 https://github.com/stac-extensions/version, https://www.iana.org/assignments/link-relations
 """
 
@@ -31,14 +31,14 @@ _RESOLVER = "https://doi.org/"
 _RECORD_TITLE = "Record at the archive"
 _SOURCE_TITLE = "Source of the data"
 _TEXT_OF = ": its text"
-# Relations that the catalogue computes itself; the others of a deposited item are kept.
+# Relations that the catalogue computes itself; other relations of a deposited item stay.
 _COMPUTED = frozenset({"root", "parent", "self", "collection", "item", "child", "via", "cite-as"}) | frozenset(
     {"predecessor-version", "successor-version", "latest-version", "canonical", "alternate", "describedby"}
 )
 
 
 class Versioned(Protocol):
-    """A release, by what its address is made of."""
+    """A release, by the parts of its address."""
 
     @property
     def dataset(self) -> str: ...  # noqa: D102
@@ -52,7 +52,7 @@ class Versioned(Protocol):
 class Line:
     """The place of a release among the versions of its product; a rolling series is one product.
 
-    `predecessor` and `successor` are its neighbours, None at the ends; `latest`: it is the version to use.
+    `predecessor` and `successor` are its neighbours, None at the ends. `latest`: the release is the version to use.
     """
 
     latest: bool
@@ -64,7 +64,7 @@ class Line:
 def deposited_links(
     dataset: Dataset, release: Release, deposit: Deposit, asset_urls: Mapping[str, str], base_url: str | None
 ) -> list[dict[str, Any]]:
-    """Return the links of an item before publication, without those that the catalogue adds."""
+    """Return the links of an item before publication, without the links that the catalogue adds."""
     up = base_url.rstrip("/") if base_url else "../../../.."
     terms = dataset.terms
     links = [
@@ -84,7 +84,7 @@ def deposited_links(
 def final_links(
     item: Mapping[str, Any], release: Release, deposit: Deposit, line: Line, addresses: Addresses
 ) -> list[dict[str, Any]]:
-    """Return the links of the catalogue's item; those within the static tree are relative to the item's address."""
+    """Return the links of the catalogue's item; links within the static tree are relative to the item's address."""
     own = catalogue_item_address(release.dataset, release.vintage, release.version)
     collection = catalogue_collection_address(release.dataset)
     links = [
@@ -114,7 +114,7 @@ def final_links(
 
 
 def links_elsewhere(item: Mapping[str, Any], address: str, base_url: str | None) -> list[dict[str, Any]]:
-    """Return the links of an item that stands in the document or file at `address` of a store, with `self`.
+    """Return the links of an item in the document or file at `address` of a store, with `self`.
 
     Links within the store are absolute with `base_url`, its public address, else relative to `address`. `self` is the
     item's own document.
@@ -134,7 +134,7 @@ def links_elsewhere(item: Mapping[str, Any], address: str, base_url: str | None)
 
 
 def link(relation: str, href: str, media_type: str | None = None, title: str | None = None) -> dict[str, Any]:
-    """Return a link of STAC."""
+    """Return a STAC link."""
     stated = {"rel": relation, "href": href, "type": media_type, "title": title}
     return {name: value for name, value in stated.items() if value is not None}
 
@@ -152,5 +152,5 @@ def _version_title(release: Versioned) -> str:
 
 
 def _record(deposit: Deposit, url: str) -> dict[str, Any]:
-    """Return the link to the record: a page of a repository, or the JSON that the local archive keeps."""
+    """Return the link to the record: a page of a repository, or the JSON of the local archive."""
     return link("via", url, JSON if url.endswith(".json") else HTML, f"{_RECORD_TITLE} ({deposit.archive})")

@@ -1,8 +1,8 @@
-"""`lake.ducklake`: a DuckLake whose tables are the released files; nothing is copied.
+"""`lake.ducklake`: a DuckLake whose tables are the released files, without a copy of the data.
 
-A table holds the newest release of a product, a snapshot is made for each release in the order of publication, and its
-time is that of the publication: `AT (VERSION => n)` and `AT (TIMESTAMP => ...)` read earlier releases. Geometry stays
-WKB, since DuckLake takes no GeoParquet 1 as geometry. Source: https://ducklake.select/docs/stable/
+A table has the newest release of a product. Each release has a snapshot, in the order and with the time of publication:
+`AT (VERSION => n)` and `AT (TIMESTAMP => ...)` read earlier releases. Geometry stays WKB, because DuckLake does not
+accept GeoParquet 1 as geometry. Source: https://ducklake.select/docs/stable/
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TICK = timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class Lake:
-    """The lake that was written: its file, and table -> the snapshots (number, release) that it has."""
+    """The written lake: its file, and table -> its snapshots (number, release)."""
 
     path: Path
     tables: dict[str, tuple[tuple[int, str], ...]]
@@ -42,11 +42,11 @@ def write_lake(
     readable: Callable[[PublishedMetadata, PublishedFile], str],
     address: Callable[[PublishedMetadata, PublishedFile], str],
 ) -> Lake:
-    """Write the lake of `published` to `path`, replacing what is there in one step.
+    """Write the lake of `published` to `path`, replacing an existing file atomically.
 
-    `connection`: in memory, with the extensions ducklake and httpfs. `readable`: where a data file is read now (only
-    its footer is); `address`: where readers of the lake find it. Raises PermanentError that names the release whose
-    files can't be read or have columns that DuckLake can't hold.
+    `connection`: in memory, with the extensions ducklake and httpfs. `readable`: the present place of a data file,
+    whose footer is read; `address`: the place where readers of the lake find it. Raises PermanentError that names the
+    release whose files can't be read or have columns that DuckLake does not support.
     """
     ordered = sorted(published, key=lambda release: (release.published_at, release.name))
     new = path.with_name(f".{path.name}.part")
@@ -54,7 +54,7 @@ def write_lake(
         dead.unlink(missing_ok=True)
     tables: dict[str, list[tuple[int, str]]] = {}
     moved: dict[str, str] = {}
-    # DuckLake makes empty folders for the rows that it would write.
+    # DuckLake creates empty folders for rows that it might write.
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as rows:
         connection.execute(f"ATTACH {_text(f'ducklake:{new}')} AS lake (DATA_PATH {_text(rows)})")
         try:
@@ -84,7 +84,7 @@ def table_name(release: PublishedMetadata) -> str:
 
 
 def _add(connection: duckdb.DuckDBPyConnection, release: PublishedMetadata, files: list[str]) -> int:
-    """Make the files of a release the content of its table in one snapshot; return its number."""
+    """Make the files of a release the content of its table in one snapshot; return the snapshot's number."""
     table = f'lake."{table_name(release)}"'
     listed = ", ".join(map(_text, files))
     connection.execute("BEGIN")
@@ -117,9 +117,9 @@ def _correct(connection: duckdb.DuckDBPyConnection, ordered: list[PublishedMetad
                 f"UPDATE {_METADATA}.ducklake_data_file SET path = ?, path_is_relative = false WHERE path = ?",  # noqa: S608
                 [new, old],
             )
-    # A folder of this machine says nothing to readers, who write no rows.
+    # Readers have no use for a folder of this machine, because they write no rows.
     connection.execute(f"UPDATE {_METADATA}.ducklake_metadata SET value = 'rows/' WHERE key = 'data_path'")  # noqa: S608
-    # Two snapshots of one time would be no order: the empty first one, and releases of one moment, differ by a tick.
+    # Snapshots at the same time have no order: the empty first snapshot and simultaneous releases differ by a tick.
     moment = ordered[0].published_at - _TICK if ordered else None
     for release in (None, *ordered):
         if moment is None:

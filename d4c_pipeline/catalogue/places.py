@@ -1,7 +1,7 @@
 """The place of a release: its bounds, its declared extent, or the box of the geography that its DGUID names.
 
-Here belong the table of boxes and the GeoJSON of a box. The other fields of an item belong to `stac_item`. Boxes across
-180 degrees follow RFC 7946, section 3.1.9: https://datatracker.ietf.org/doc/html/rfc7946#section-3.1.9
+The table of boxes and the GeoJSON of a box belong here, the other fields of an item to `stac_item`. Boxes across 180
+degrees follow RFC 7946, section 3.1.9: https://datatracker.ietf.org/doc/html/rfc7946#section-3.1.9
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Origin = Literal["data", "declared", "dguid"]
 _CANADA: Box = (-141.03, 41.66, -52.6, 83.15)
 # West, south, east, north in degrees, rounded outward to 0.01, by the code of the province or territory. Computed from
 # Statistics Canada's boundaries of provinces and territories of 2016, simplified (Open Government Licence -
-# Canada 2.0); Ontario reaches south to Middle Island, which they lack.
+# Canada 2.0); Ontario extends south to Middle Island, which they lack.
 _PROVINCES: dict[str, Box] = {
     "10": (-67.83, 46.61, -52.6, 60.38),  # Newfoundland and Labrador
     "11": (-64.42, 45.95, -61.97, 47.07),  # Prince Edward Island
@@ -53,7 +53,7 @@ _SHORT_REGION = re.compile(r"\d{4}A(?P<region>[1-6])", re.ASCII)
 
 @dataclass(frozen=True)
 class Place:
-    """A box in degrees (west, south, east, north; `west` > `east`: across 180 degrees) and the origin of it."""
+    """A box in degrees (west, south, east, north; `west` > `east`: across 180 degrees) and its origin."""
 
     box: Box
     origin: Origin
@@ -65,17 +65,17 @@ class Place:
 
     @property
     def bbox(self) -> list[float]:
-        """The `bbox` of an item: of a box across 180 degrees, all longitudes.
+        """The `bbox` of an item; a box across 180 degrees has all longitudes.
 
         Readers compare `bbox` with a query's box side by side, in Parquet by the covering; a `west` greater than `east`
-        never matches there. The geometry says the exact place.
+        never matches there. The geometry has the exact place.
         """
         west, south, east, north = (float(side) for side in self.box)
         return [west, south, east, north] if west <= east else [-180.0, south, 180.0, north]
 
 
 def place_of(dguid: str, bounds: Box | None = None, extent: Box | None = None) -> Place:
-    """Return the place of a release: the `bounds` of its data, else its declared `extent`, else that of its DGUID."""
+    """Return the place of a release: the `bounds` of its data, else its declared `extent`, else its DGUID's box."""
     if bounds is not None:
         return Place(bounds, "data")
     if extent is not None:
@@ -86,7 +86,7 @@ def place_of(dguid: str, bounds: Box | None = None, extent: Box | None = None) -
 def dguid_box(dguid: str) -> Box:
     """Return the box of the geography that a DGUID names.
 
-    A geography inside a province has the box of the province; any other has that of Canada.
+    A geography inside a province has the box of the province; any other geography has the box of Canada.
     """
     if (short := _SHORT_REGION.fullmatch(dguid)) is not None:
         return _around(_REGIONS[short["region"]])

@@ -1,7 +1,7 @@
-"""Where row groups of the catalogue end: between datasets, decided by each dataset alone.
+"""The ends of the catalogue's row groups: between datasets, decided by each dataset alone.
 
 A cut depends on the id of the dataset before it and on its number of rows, never on other datasets. So a new release
-changes the row group of its dataset and no other, and a file that was appended to has the row groups of a rebuilt one.
+changes only the row group of its dataset, and an appended file has the row groups of a rebuilt file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-# Rows of a row group on average. A footer entry of a row group has about 17 kB (some 200 columns), so that fewer rows
-# make readers fetch more of the footer; a new release encodes one row group again, which more rows make slower.
+# Average rows of a row group. The footer has about 17 kB per row group (some 200 columns), so with fewer rows readers
+# fetch a longer footer. A new release encodes one row group again, which takes longer with more rows.
 GROUP_ROWS = 8_192
 _ALL = 1 << 64
 
@@ -18,14 +18,14 @@ _ALL = 1 << 64
 def ends_group(dataset: str, rows: int) -> bool:
     """Return whether a row group ends after a dataset of `rows` rows.
 
-    The probability is its share of a row group: groups have `GROUP_ROWS` rows on average.
+    The probability is the dataset's share of a row group: groups have `GROUP_ROWS` rows on average.
     """
     digest = hashlib.sha256(dataset.encode()).digest()
     return int.from_bytes(digest[:8]) * GROUP_ROWS < rows * _ALL
 
 
 def cut(datasets: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    """Yield datasets with their number of rows, in order of the file, as row groups."""
+    """Yield datasets with their number of rows, in the order of the file, as row groups."""
     group: list[tuple[str, int]] = []
     for dataset, rows in datasets:
         group.append((dataset, rows))

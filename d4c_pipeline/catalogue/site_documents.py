@@ -1,7 +1,7 @@
 """The documents over all datasets: DCAT pages, feeds, `llms.txt` and the sitemap, with the documents of each dataset.
 
-`documents` makes all of them from the releases that are passed; each group is also a function of its own, for a caller
-that knows what changed. `chain` selects the releases and replaces the documents in the stores.
+`documents` builds all of them from the given releases. Each group also has its own function, for a caller that knows
+the changes. `chain` selects the releases and replaces the documents in the stores.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ LLMS = "llms.txt"
 SITEMAP = "sitemap.xml"
 """At the root of a store: a sitemap may name addresses below its own folder only."""
 _SITEMAP_XML = "http://www.sitemaps.org/schemas/sitemap/0.9"
-_MOST_URLS = 50_000  # of a sitemap, by its protocol
-_MOST_LISTED = 1_000  # datasets in llms.txt, which is to be read whole
+_MOST_URLS = 50_000  # the protocol's limit per sitemap
+_MOST_LISTED = 1_000  # datasets in llms.txt, which readers load completely
 
 
 def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tuple[str, bytes]]:
@@ -79,10 +79,10 @@ def llms(newest: Sequence[ListedRelease], site: Site) -> bytes:
 
 
 def sitemap(released: Iterable[ListedRelease], site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield the index and its sitemaps, cut between datasets as the pages of DCAT are.
+    """Yield the index and its sitemaps, cut between datasets like the DCAT pages.
 
-    A sitemap names the portal's pages, or the schema.org documents without a portal. Without a public address of the
-    store there is none: its addresses are absolute. Source: https://www.sitemaps.org/protocol.html
+    A sitemap names the portal's pages, or without a portal the schema.org documents. Its addresses are absolute, so a
+    store without a public address has no sitemap. Source: https://www.sitemaps.org/protocol.html
     """
     if site.base_url is None:
         return
@@ -104,7 +104,7 @@ def sitemap(released: Iterable[ListedRelease], site: Site) -> Iterator[tuple[str
 
 def _page(release: ListedRelease, site: Site) -> str:
     page = site.page(release.dataset, release.vintage, release.version)
-    # The protocol takes pages of the sitemap's own host only.
+    # The protocol allows only pages of the sitemap's own host.
     if page is not None and site.base_url is not None and page.startswith(site.base_url.rstrip("/") + "/"):
         return page
     return site.href(release.record_address("schema.jsonld"), SITEMAP)

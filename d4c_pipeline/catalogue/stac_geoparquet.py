@@ -1,8 +1,8 @@
-"""The catalogue as STAC GeoParquet: all versions of all datasets in one file, and those of a dataset in a file each.
+"""The catalogue as STAC GeoParquet: all versions of all datasets in one file, and each dataset in its own file.
 
-Here belong the encoding of row groups and the file's metadata. `arrow_schema` has the columns, `row_groups` the
-place of cuts, `chain` selects the releases. Source of the format: https://radiantearth.github.io/stac-geoparquet-spec/,
-https://geoparquet.org
+The encoding of row groups and the file's metadata belong here, the columns to `arrow_schema`, the place of cuts to
+`row_groups`. `chain` selects the releases.
+Source of the format: https://radiantearth.github.io/stac-geoparquet-spec/, https://geoparquet.org
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import DataError, StorageError
 
 STAC_GEOPARQUET = "1.1.0"
-# The types of geometry of each row group: those of the file follow when a row group is replaced.
+# The geometry types of each row group: the file's types follow from them when a row group is replaced.
 _GROUPS_KEY = "d4c:geometry_types"
 _ZSTD_LEVEL = 3
 _COVERING = tuple(f"bbox.{corner}" for corner in CORNERS)
-# Readers prune row groups by these; statistics of the others would only make the footer longer.
+# Readers prune row groups by these columns; statistics of other columns would only lengthen the footer.
 _WITH_STATISTICS = ("dataset", "vintage", "is_latest", "doi", "id", "collection", *_COVERING)
 _TYPES = {0: "Point", 1: "LineString", 3: "Polygon", 6: "MultiPolygon"}
 
@@ -46,10 +46,10 @@ _TYPES = {0: "Point", 1: "LineString", 3: "Polygon", 6: "MultiPolygon"}
 def write_catalogue(items: Iterable[Mapping[str, Any]], path: Path, base_url: str | None = None) -> None:
     """Write `items` (finalised, in any order) as the STAC GeoParquet of all datasets at `path`, atomically.
 
-    The bytes depend on the arguments alone. Links are absolute with `base_url`, the public address of the store.
-    Rows are ordered by dataset, vintage and version; row groups end between datasets. Raises DataError when two items
-    have one id, an item is not of this catalogue, or a field has another type than its column;
-    StorageError when the disk is full or refuses.
+    The bytes depend on the arguments alone. Links are absolute with `base_url`, the public address of the store. Rows
+    are ordered by dataset, vintage and version; row groups end between datasets. Raises DataError when two items have
+    the same id, an item is not from this catalogue, or a field has another type than its column; StorageError when the
+    disk is full or refuses access.
     """
     ordered = sorted(items, key=item_place)
     if twice := sorted(name for name, count in Counter(item["id"] for item in ordered).items() if count > 1):
@@ -66,9 +66,10 @@ def write_catalogue(items: Iterable[Mapping[str, Any]], path: Path, base_url: st
 
 @contextmanager
 def writing(path: Path, collections: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[CatalogueFile]:
-    """Give a file that row groups are added to, and put it at `path` at the end, flushed to the disk.
+    """Yield a file that accepts row groups; at the end, move it to `path`, flushed to the disk.
 
-    `collections`: documents by id, for the metadata of the file. Raises StorageError when the disk is full or refuses.
+    `collections`: documents by id, for the metadata of the file. Raises StorageError when the disk is full or refuses
+    access.
     """
     with _replacing(path) as temporary, temporary.open("wb") as out:
         file = CatalogueFile(out, collections or {})
@@ -78,7 +79,7 @@ def writing(path: Path, collections: Mapping[str, Mapping[str, Any]] | None = No
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group of a file that exists: its number, its first and last dataset, its box and its types of geometry."""
+    """A row group of an existing file: its number, its first and last dataset, its box and its geometry types."""
 
     number: int
     first: str
@@ -88,7 +89,7 @@ class RowGroup:
 
 
 class ExistingFile:
-    """A catalogue on the disk, the row groups of which are read or copied."""
+    """A catalogue on the disk whose row groups are read or copied."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -112,7 +113,7 @@ def _group(group: pq.RowGroupMetaData, number: int, place: Sequence[int], types:
 
 
 class CatalogueFile:
-    """A STAC GeoParquet file that is being written, row group by row group."""
+    """A STAC GeoParquet file in progress, written row group by row group."""
 
     def __init__(self, out: BinaryIO, collections: Mapping[str, Mapping[str, Any]]) -> None:
         self._stitched = Stitched(out, lean=True)
@@ -121,7 +122,7 @@ class CatalogueFile:
         self._types: list[list[str]] = []
 
     def copy(self, source: ExistingFile, group: RowGroup) -> None:
-        """Append a row group of another file as it is."""
+        """Append a row group of another file unchanged."""
         self._boxes.append(group.box)
         self._types.append(list(group.types))
         self._stitched.add_groups(source.footer, range(group.number, group.number + 1))
@@ -141,7 +142,7 @@ class CatalogueFile:
 
 
 def dataset_file(rows: pa.Table, collection: Mapping[str, Any]) -> bytes:
-    """Return the rows of a dataset, in the columns of `SCHEMA`, as a file of their own."""
+    """Return the rows of a dataset, in the columns of `SCHEMA`, as a file of its own."""
     out = io.BytesIO()
     file = CatalogueFile(out, {collection["id"]: collection})
     for start in range(0, rows.num_rows, GROUP_ROWS):
@@ -151,7 +152,7 @@ def dataset_file(rows: pa.Table, collection: Mapping[str, Any]) -> bytes:
 
 
 def encoded(rows: pa.Table) -> pa.Buffer:
-    """Return rows in the columns of `SCHEMA` as a Parquet file of one row group."""
+    """Return rows in the columns of `SCHEMA` as a Parquet file with one row group."""
     sink = pa.BufferOutputStream()
     with _writer(sink) as writer:
         writer.write_table(rows, row_group_size=max(1, rows.num_rows))
@@ -179,7 +180,7 @@ def _template(metadata: Mapping[str, str]) -> bytes:
 def _metadata(
     boxes: Sequence[Sequence[float]], types: Sequence[Sequence[str]], collections: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Return the metadata of a file: GeoParquet 1.1 with covering, and that of STAC GeoParquet."""
+    """Return the metadata of a file: GeoParquet 1.1 with covering, and STAC GeoParquet."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "crs": _crs(),
@@ -203,13 +204,13 @@ def _metadata(
 
 @cache
 def _crs() -> dict[str, Any]:
-    # It has an EPSG code, which the default, OGC:CRS84, lacks; GeoParquet fixes the order to longitude, latitude.
+    # EPSG:4326 has an EPSG code, unlike the default OGC:CRS84; GeoParquet fixes the order to longitude, latitude.
     return CRS.from_epsg(4326).to_json_dict()
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` and put what was written there in its place, flushed to the disk."""
+    """Yield a temporary path beside `path`; at the end, move its file to `path`, flushed to the disk."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +227,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         finally:
             os.close(folder)
     except OSError as error:
-        # Arrow raises OSError without a number where it fails in its own code.
+        # Arrow raises OSError without a number for failures in its own code.
         reason = os.strerror(error.errno) if error.errno else str(error)
         remedy = (
             "Free space on the disk"

@@ -1,9 +1,10 @@
 """The STAC 1.1 item of one release: built before publication as an artifact, completed by the catalogue after it.
 
-Here belong the fields of an item and their names. Its assets belong to `item_assets`, its links to `item_links`, its
-place to `places`, validation to `validation`, the Parquet to `arrow_schema` and `stac_geoparquet`. Source of the
-fields: https://github.com/radiantearth/stac-spec and the extensions file, projection, scientific, table, timestamps,
-version and alternate-assets. `docs/catalogue.md` lists the fields that STAC lacks: for SQL, and under `d4c:`.
+The fields of an item and their names belong here, its assets to `item_assets`, its links to `item_links`, its place to
+`places`, validation to `validation`, the Parquet to `arrow_schema` and `stac_geoparquet`. `docs/catalogue.md` lists the
+fields that STAC lacks: the fields for SQL, and those under `d4c:`.
+Source of the fields: https://github.com/radiantearth/stac-spec and the extensions file, projection, scientific, table,
+timestamps, version and alternate-assets.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def build_item(
 ) -> dict[str, Any]:
     """Return the item of a release before publication, with its reserved DOI, addresses and torrents.
 
-    `torrents`: by the names of their data artifacts. `asset_urls`: artifact name -> its address in the primary store.
+    `torrents`: data artifact name -> torrent. `asset_urls`: artifact name -> its address in the primary store.
     `base_url`: the public address of that store for the link to the collection; without it the link is relative to the
     release's folder in a store. Publication changes no input, so the result is the same before and after. Raises
     DataError when an artifact has no address or the bounds are invalid, PermanentError when the deposit has no DOI.
@@ -88,12 +89,12 @@ def finalise_item(
     addresses: Addresses,
     line: Line,
 ) -> dict[str, Any]:
-    """Return the catalogue's item of a published release, computed from its deposited item and today's facts.
+    """Return the catalogue's item of a published release, computed from its deposited item and the present facts.
 
-    `item` gives the words; it may be of an earlier form, without place. `torrents`, by the names of their data
-    artifacts, are today's: their addresses may have changed, their info hashes never do. `line`: the neighbours of the
-    release among the versions of its product. Links within the static tree are relative to the item's address there.
-    Raises IntegrityError when item and deposit have different DOIs.
+    `item` provides the texts; it may have an earlier form, without a place. `torrents`: data artifact name -> present
+    torrent; its addresses may have changed, its info hashes never do. `line`: the neighbours of the release among the
+    versions of its product. Links within the static tree are relative to the item's address there. Raises
+    IntegrityError when item and deposit have different DOIs.
     """
     before: dict[str, Any] = item["properties"]
     if before["sci:doi"] != deposit.doi:
@@ -132,7 +133,8 @@ def finalise_item(
 def item_bytes(item: Mapping[str, Any]) -> bytes:
     """Return a STAC document as canonical JSON: UTF-8, `type` first, other keys sorted, indented by two.
 
-    GDAL recognises GeoJSON by a `type` near the beginning of a file. Raises ValueError for a number that JSON lacks.
+    GDAL recognises GeoJSON by a `type` near the beginning of a file. Raises ValueError for a number that JSON does not
+    support.
     """
     json.dumps(item, allow_nan=False)  # orjson writes null for NaN
     head = {"type": item["type"]} if "type" in item else {}
@@ -145,9 +147,9 @@ def item_bytes(item: Mapping[str, Any]) -> bytes:
 
 
 def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
-    """Return dataset, vintage and version of an item of ours; they order a catalogue and name its files.
+    """Return dataset, vintage and version of an item; they order a catalogue and name its files.
 
-    Raises DataError when the item lacks one of them.
+    Raises DataError when the item lacks a part of them.
     """
     try:
         properties = item["properties"]
@@ -164,7 +166,7 @@ def item_place(item: Mapping[str, Any]) -> tuple[str, Vintage, Version]:
 
 
 def providers(dataset: Dataset) -> list[dict[str, Any]]:
-    """Return STAC's providers: creators produce, declared providers (else the creators too) are the licensors."""
+    """Return STAC's providers: creators are producers; declared providers, else the creators, are licensors."""
     roles: dict[Party, list[str]] = {party: ["producer"] for party in dataset.creators}
     for party in dataset.providers or dataset.creators:
         roles.setdefault(party, []).append("licensor")
@@ -175,7 +177,7 @@ def providers(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def utc_text(moment: datetime) -> str:
-    """Return a time as RFC 3339 in UTC to the second; a time without a zone is taken as UTC."""
+    """Return a time as RFC 3339 in UTC to the second; a time without a zone counts as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -184,7 +186,7 @@ def _described(
     dataset: Dataset, release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], terms: Licence
 ) -> dict[str, Any]:
     credit = dataset.attribution
-    # With several parts no torrent has all of the release.
+    # With several parts, no single torrent has the complete release.
     seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     stated = {
         "title": f"{dataset.title.en}, {release.vintage}, v{release.version}",
@@ -225,7 +227,7 @@ def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Depo
     science = ScientificExtension.ext(item, add_if_missing=True)
     science.apply(doi=required_doi(release, deposit), citation=citation(dataset, release, deposit, publisher=publisher))
     if deposit.test:
-        # pystac links to the resolver of DOIs, which does not know test DOIs.
+        # pystac links to the DOI resolver, which does not resolve test DOIs.
         item.clear_links("cite-as")
     if summary.crs:
         ProjectionExtension.ext(item, add_if_missing=True).apply(code=summary.crs)
@@ -268,7 +270,7 @@ def _sql_fields(
     torrents: Mapping[str, Torrent],
     addresses: Addresses,
 ) -> dict[str, Any]:
-    """Return the fields for SQL: short names, one fact each, the same for one file and for data in parts."""
+    """Return the fields for SQL: short names, one fact each, the same for one file and for partitioned data."""
     files = release.data_files
     only = torrents.get(files[0].name) if len(files) == 1 else None
     torrent_url = addresses.torrents.get(files[0].name) if only is not None else None
@@ -290,7 +292,7 @@ def _sql_fields(
 
 
 def _recorded_place(item: Mapping[str, Any], release: Release) -> Place:
-    """Return the place of a release that was published, also before items had one."""
+    """Return the place of a published release, also of a release whose item has an earlier form without a place."""
     origin = item["properties"].get("d4c:place")
     if release.summary.bounds is not None:
         return place_of("", release.summary.bounds)
@@ -305,7 +307,7 @@ def _recorded_place(item: Mapping[str, Any], release: Release) -> Place:
 
 
 def _extensions(document: Mapping[str, Any]) -> list[str]:
-    """Return the extensions of an item, sorted: those of its properties and those of its assets."""
+    """Return the extensions of an item's properties and assets, sorted."""
     found = {*document["stac_extensions"], FILE_INFO}
     if any("alternate" in asset for asset in document["assets"].values()):
         found.add(ALTERNATE_ASSETS)

@@ -1,6 +1,6 @@
 """The catalogue as a tree of small JSON files that a browser, a crawler or pystac reads without a server.
 
-Here belong the catalog, one collection per dataset, the documents of items and `latest.json`; `stac_item` makes the
+The catalog, one collection per dataset, the documents of items and `latest.json` belong here; `stac_item` makes the
 items, `stores` keeps the files.
 Source: https://github.com/radiantearth/stac-spec/blob/master/best-practices.md (self-contained catalogs)
 """
@@ -29,14 +29,14 @@ from d4c_pipeline.model.dataset import Dataset
 
 PARQUET = "application/vnd.apache.parquet"
 MIRROR = "collection-mirror"
-"""Role of the Parquet that has every item of a catalog: https://radiantearth.github.io/stac-geoparquet-spec/"""
+"""Role of the Parquet with every item of a catalog: https://radiantearth.github.io/stac-geoparquet-spec/"""
 _TITLE, _TITLE_FR = "Catalogue of published releases", "Catalogue des versions publiées"
 _WORDS = ("description", "d4c:description_fr", "keywords", "d4c:keywords_fr", "license", "providers")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The facts of an item that its collection lists. Times are RFC 3339; `box` is west, south, east, north."""
+    """The facts of an item for its collection. Times are RFC 3339; `box` is west, south, east, north."""
 
     id: str
     title: str
@@ -59,9 +59,9 @@ def static_tree(
 ) -> dict[str, bytes]:
     """Return the static STAC tree of finalised `items`: address in a store -> bytes of the file.
 
-    A dataset is shown from its first published release on; a dataset that is no longer declared keeps the words of its
+    A dataset appears with its first published release; a dataset that is no longer declared keeps the texts of its
     newest item. Links within the tree are relative; with `base_url` (the public address of the store) every document
-    has `self`. Raises DataError for an item that is not of this catalogue.
+    has `self`. Raises DataError for an item that is not from this catalogue.
     """
     declared = {dataset.id: dataset for dataset in datasets}
     members: dict[str, list[Mapping[str, Any]]] = {}
@@ -83,7 +83,7 @@ def static_tree(
 
 
 def documents(item: Mapping[str, Any], base_url: str | None) -> dict[str, bytes]:
-    """Return the documents of a finalised item by address: its own, and `latest.json` if it is the latest version."""
+    """Return the documents of a finalised item by address: the item, and `latest.json` if it is the latest version."""
     dataset, vintage, version = item_place(item)
     own = catalogue_item_address(dataset, vintage, version)
     links = [*item["links"], *_own(own, GEOJSON, base_url)]
@@ -98,7 +98,7 @@ def documents(item: Mapping[str, Any], base_url: str | None) -> dict[str, bytes]
 
 
 def entry_of(item: Mapping[str, Any]) -> Entry:
-    """Return the facts of a finalised item that its collection lists."""
+    """Return the facts of a finalised item for its collection."""
     properties = item["properties"]
     west, south, east, north = item["bbox"]
     return Entry(
@@ -115,12 +115,12 @@ def entry_of(item: Mapping[str, Any]) -> Entry:
 
 
 def newest_of(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the newest of items that are ordered by vintage and version: the last that is a latest version."""
+    """Return the newest of items ordered by vintage and version: the last item that is a latest version."""
     return next((item for item in reversed(items) if item["properties"]["is_latest"]), items[-1])
 
 
 def catalog(titles: Mapping[str, str], base_url: str | None) -> dict[str, Any]:
-    """Return the root of the tree. `titles`: of the datasets that have a release, by id, in order."""
+    """Return the root of the tree. `titles`: id -> title of each dataset with a release, in order."""
     mirror = {
         "href": placed(CATALOGUE_PARQUET, CATALOGUE_ROOT),
         "type": PARQUET,
@@ -162,8 +162,8 @@ def collection(
 ) -> dict[str, Any]:
     """Return the collection of a dataset.
 
-    `entries`: its items, ordered by vintage and version. `newest`: the item that gives the words of a dataset that is
-    no longer declared, the assets and the thumbnail.
+    `entries`: its items, ordered by vintage and version. `newest`: the item that provides the assets, the thumbnail,
+    and the texts of a dataset that is no longer declared.
     """
     address = catalogue_collection_address(dataset)
     west, south, east, north = zip(*(entry.box for entry in entries), strict=True)
@@ -204,7 +204,7 @@ def collection(
 
 
 def _item_assets(assets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the assets that items have, without their addresses; `data` and `torrent` stand for those of parts."""
+    """Return the assets of items without their addresses; `data` and `torrent` stand for the assets of parts."""
     found: dict[str, Any] = {}
     for key, kind in KINDS.items():
         asset = assets.get(key) or next((assets[name] for name in assets if name.startswith(f"{key}-")), None)
@@ -237,7 +237,7 @@ def _collection_assets(address: str, dataset: str, assets: Mapping[str, Mapping[
 
 
 def _words(dataset: str, newest: Mapping[str, Any], declared: Dataset | None) -> dict[str, Any]:
-    """Return title, description, licence and credit: as declared, or as the newest item has them."""
+    """Return title, description, licence and credit, from the declaration or else from the newest item."""
     if declared is None:
         properties = newest["properties"]
         suffix = f", {properties['d4c:vintage']}, v{properties['version']}"

@@ -1,7 +1,7 @@
-"""Validates our STAC documents against JSON Schemas on the disk, without the network.
+"""Validates STAC documents against JSON Schemas on the disk, without the network.
 
-Here belong the places of the schemas and the validation; `stac_item` and `static_stac` decide the content. The core
-schemas are pystac's; the schemas of extensions lie in `schemas/` (its README names their origin).
+The places of the schemas and the validation belong here; `stac_item` and `static_stac` decide the content. pystac ships
+the core schemas; the schemas of extensions lie in `schemas/` (its README names their origin).
 Source: https://github.com/radiantearth/stac-spec and https://stac-extensions.github.io
 """
 
@@ -36,7 +36,7 @@ _EXTENSIONS = {
         ("version", "1.2.0"),
     )
 }
-# That of alternate-assets refers to a core schema of STAC 1.0, which pystac no longer ships.
+# The schema of alternate-assets refers to a core schema of STAC 1.0, which pystac no longer ships.
 _CORE_OF_BEFORE = {
     "https://schemas.stacspec.org/v1.0.0/item-spec/json-schema/basics.json": "stac-basics-v1.0.0.json",
 }
@@ -45,7 +45,7 @@ _KINDS = {"Feature": "item", "Collection": "collection", "Catalog": "catalog"}
 
 
 def validate_item(item: Mapping[str, Any]) -> None:
-    """Check an item against STAC 1.1 and every extension that it declares.
+    """Validate an item against STAC 1.1 and every extension that it declares.
 
     Raises DataError that lists all mismatches at once.
     """
@@ -60,7 +60,7 @@ def validate_item(item: Mapping[str, Any]) -> None:
 
 
 def mismatches(document: Mapping[str, Any]) -> list[str]:
-    """Return every way in which a STAC document differs from its schemas, as `place: what` with the schema's name."""
+    """Return every mismatch between a STAC document and its schemas, as `place: message` with the schema's name."""
     kind = _KINDS.get(str(document.get("type")))
     if kind is None:
         return [f"type: {document.get('type')!r} is none of {', '.join(_KINDS)}"]
@@ -74,7 +74,7 @@ def mismatches(document: Mapping[str, Any]) -> list[str]:
 
 
 def schema_map() -> dict[str, str]:
-    """Return schema address -> file on this disk, as other validators (stac-validator) take them to work offline."""
+    """Return schema address -> local file, the form in which other validators (stac-validator) work offline."""
     core = importlib.resources.files("pystac.validation.jsonschemas")
     stored = {uri: _SCHEMAS.joinpath(name) for uri, name in (_EXTENSIONS | _CORE_OF_BEFORE).items()}
     for uri in get_local_schema_cache():
@@ -85,7 +85,7 @@ def schema_map() -> dict[str, str]:
 
 @functools.cache
 def _registry() -> Registry[Any]:
-    # A registry without a retriever refuses what it does not hold: the network is never asked.
+    # A registry without a retriever refuses unknown schemas: it never uses the network.
     documents = get_local_schema_cache() | {
         uri: json.loads(_SCHEMAS.joinpath(name).read_text("utf-8"))
         for uri, name in (_EXTENSIONS | _CORE_OF_BEFORE).items()
@@ -107,9 +107,9 @@ def _errors(uri: str, document: Mapping[str, Any], schema: str) -> Iterator[str]
 
 
 def _leaves(error: ValidationError) -> Iterator[ValidationError]:
-    """Give what is really wrong behind "fits none of these": the errors of the alternative that was meant.
+    """Yield the actual errors behind an `anyOf` or `oneOf` mismatch: the errors of the intended alternative.
 
-    That is the one for our kind of document (its `type` fits), and among such the one that got furthest.
+    The intended alternative has the document's `type`; of several such alternatives it has the deepest error.
     """
     if not error.context:
         yield error
