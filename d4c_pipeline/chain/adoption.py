@@ -75,16 +75,16 @@ def adopt_published(
         if listed.doi in known or not is_of(listed, dataset, vintage):
             continue
         if planned is not None and planned.identifier == listed.identifier:
-            continue  # the deposit of the plan goes on from there
+            continue  # the deposit of the plan continues from there
         found = _Found(deployment, dataset, vintage, listed)
-        if found.is_of:  # else of another dataset, which had these names before
+        if found.is_of:  # otherwise a release of another dataset that used these names earlier
             found.check()
             records.append((found.version, found))
     return tuple(_adopt(deployment, dataset, found, lease) for _, found in sorted(records, key=lambda each: each[0]))
 
 
 def is_of(listed: Listed, dataset: Dataset, vintage: Vintage) -> bool:
-    """Return whether a record has our identifier and files named as those of this vintage of the dataset."""
+    """Return whether a record has our identifier and file names of this vintage of the dataset."""
     stem = f"{latest_stem(dataset.name.as_dataset_name(), vintage)}_v"
     ours = (listed.identifier or "").startswith(IDENTIFIER_SCHEME)
     return ours and MANIFEST_NAME in listed.names and any(name.startswith(stem) for name in listed.names)
@@ -169,7 +169,7 @@ def _adopt(deployment: Deployment, dataset: Dataset, found: _Found, lease: Lease
     ledger, vintage = deployment.ledger, Vintage.parse(found.manifest.vintage)
     planned = ledger.releases.planned(dataset.id, vintage)
     if planned is not None and planned.version == found.version:
-        # Its files may be those of the published release at the same addresses, so none is deleted.
+        # Its files may be the files of the published release at the same addresses, so none is deleted.
         abandon(ledger, deployment.archive, planned, lease=lease)
         deployment.spreading.everywhere(partial(remove_hidden, deployment, release=planned))
         for placed in ledger.placements.of(planned):

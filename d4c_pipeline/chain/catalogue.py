@@ -1,8 +1,8 @@
-"""`catalogue`: builds the STAC GeoParquet and the static STAC tree from the ledger, as far as they changed.
+"""`catalogue`: updates the STAC GeoParquet and the static STAC tree from the ledger, only where they changed.
 
-Here belong the shared rebuild, the row groups that are replaced or copied, and the documents in stores.
-`catalogued_datasets` computes the part of a dataset. The deposited item is immutable; the catalogue's item is computed
-from today's facts.
+Here belong the shared rebuild, the selection of row groups to encode or copy, and the documents in stores.
+`catalogued_datasets` computes the rows and documents of a dataset. The deposited item is immutable; the catalogue's
+item is computed from the current facts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.progress import Progress, report
 
-# The form of rows and documents: another number makes the next rebuild a full one.
+# The form of rows and documents; a new number makes the next rebuild complete.
 _FORM = 1
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
@@ -66,10 +66,10 @@ class Catalogued:
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
     """Bring the catalogue of all published releases up to date in every reachable store.
 
-    Only what changed is computed and put. A rebuild that began after this call, in whatever process, satisfies it: the
-    caller waits for it. `declared` are the datasets that have a definition; for others the ledger has the last
-    declaration. Raises ForeignBytesError when the primary store's catalogue lists releases that this ledger does not
-    know.
+    Only changed rows and documents are computed and put. A rebuild that begins after this call, in any process,
+    satisfies the call; the caller waits for it. `declared` are the datasets with a definition; the ledger has the last
+    declaration of all others. Raises ForeignBytesError when the primary store's catalogue lists releases that this
+    ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
     state = deployment.ledger.catalogue
@@ -108,16 +108,16 @@ class _Rebuild:
         self._entries: list[CataloguedDataset] = []
 
     def run(self) -> Catalogued:
-        """Compute, put, and record what is catalogued now."""
+        """Compute and put the changed rows and documents, and record the catalogued datasets."""
         number = self._state.requested()
         refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
         with storage_errors("write the catalogue"):
-            for dead in self._parquet.parent.glob(".*.part"):  # of a process that was killed: we hold the lease
+            for dead in self._parquet.parent.glob(".*.part"):  # left by a killed process: we hold the lease
                 dead.unlink()
         changes, before = self._state.changes(), self._state.datasets()
         complete = not self._is_known()
         if complete:
-            self._state.forget_form()  # killed from here on, the next rebuild is complete, too
+            self._state.forget_form()  # after a kill from here on, the next rebuild is complete too
         dirty = self._state.datasets_of(changes) | self._redeclared(before)
         if complete or dirty or not self._parquet.exists():
             self._write(dirty, changes, complete=complete)
@@ -169,7 +169,7 @@ class _Rebuild:
                 yield listed[0].dataset, rows
 
     def _fill(self, file: CatalogueFile, pieces: Iterator[tuple[str, pa.Table]]) -> None:
-        """Write row groups of whole datasets."""
+        """Write row groups that end between datasets."""
         pending: list[pa.Table] = []
         for dataset, rows in pieces:
             pending.append(rows)
@@ -182,12 +182,12 @@ class _Rebuild:
     def _grow(
         self, file: CatalogueFile, existing: ExistingFile, dirty: Sequence[str], changes: Mapping[int, int]
     ) -> None:
-        """Copy row groups without a changed dataset, and write the others again."""
+        """Copy the row groups without a changed dataset, and encode the others."""
         groups, waiting, at = existing.groups, list(dirty), 0
         while at < len(groups) or waiting:
             upto = groups[at].last if at < len(groups) else None
             mine = [dataset for dataset in waiting if upto is None or dataset <= upto]
-            if at + 1 == len(groups):  # what comes behind the last group may belong to it
+            if at + 1 == len(groups):  # datasets after the last group may belong to it
                 mine = waiting
             if at < len(groups) and not mine:
                 file.copy(existing, groups[at])
@@ -197,7 +197,7 @@ class _Rebuild:
             rows = existing.read(at) if at < len(groups) else None
             at += 1
             segment = self._segment(rows, mine, changes)
-            # Without its last dataset a group may go on with the next.
+            # A group that lost its last dataset may continue into the next group.
             while at < len(groups) and segment and not ends_group(segment[-1][0], segment[-1][1].num_rows):
                 more = [dataset for dataset in waiting if dataset <= groups[at].last or at + 1 == len(groups)]
                 waiting = waiting[len(more) :]
@@ -208,7 +208,7 @@ class _Rebuild:
     def _segment(
         self, rows: pa.Table | None, dirty: Sequence[str], changes: Mapping[int, int]
     ) -> list[tuple[str, pa.Table]]:
-        """Return the datasets of a row group with those of `dirty` computed again, in order."""
+        """Return the datasets of a row group in order, with the datasets of `dirty` recomputed."""
         pieces: dict[str, pa.Table] = {}
         if rows is not None:
             start = 0
@@ -223,7 +223,7 @@ class _Rebuild:
         return sorted(pieces.items(), key=lambda piece: piece[0])
 
     def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None) -> pa.Table | None:
-        """Compute a dataset, put its documents and return its rows; None when it is left out."""
+        """Compute a dataset, put its documents and return its rows; None when the dataset is left out."""
         dataset_id = listed[0].dataset
         dataset = self._dataset(dataset_id)
         try:
@@ -240,13 +240,13 @@ class _Rebuild:
         return None
 
     def _dataset(self, dataset: str) -> Dataset | None:
-        """Return a dataset as it is declared, else as the ledger recorded it last."""
+        """Return a dataset as declared, else as last recorded in the ledger."""
         if dataset not in self._known:
             self._known[dataset] = self._deployment.ledger.declarations.of(dataset)
         return self._known[dataset]
 
     def _redeclared(self, before: Mapping[str, CataloguedDataset]) -> set[str]:
-        """Return the datasets whose declared words are others than those in the catalogue."""
+        """Return the datasets whose declared texts differ from the texts in the catalogue."""
         return {
             dataset.id
             for dataset in self._declared.values()
@@ -254,7 +254,7 @@ class _Rebuild:
         }
 
     def _is_known(self) -> bool:
-        """Return whether the catalogue of the last rebuild is in its place, here and in every store."""
+        """Return whether this machine and every store still have the catalogue of the last rebuild."""
         state = self._state.state()
         if state is None or state.form != self._form() or state.local != self._local():
             return False
@@ -277,14 +277,14 @@ class _Rebuild:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _local(self) -> str:
-        """Return what tells the file of the last rebuild from any other, without reading it."""
+        """Return size, time and inode, which identify the file of the last rebuild without a read."""
         if not self._parquet.exists():
             return ""
         facts = self._parquet.stat()
         return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}"
 
     def _put_documents(self, documents: Mapping[str, bytes], store: Store) -> None:
-        """Put the documents of which the store holds other bytes."""
+        """Put the documents whose bytes differ from those in the store."""
         digests = {address: hashlib.sha256(content).hexdigest() for address, content in documents.items()}
         held = self._state.documents(store.name, digests)
         changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
@@ -293,7 +293,7 @@ class _Rebuild:
         self._state.remember(store.name, changed)
 
     def _replace_catalogue(self, store: Store, digest: str) -> None:
-        """Put the file of all datasets into a store, unless the store's lists unknown releases; record its ETag."""
+        """Put the file of all datasets into a store and record its ETag. Raises as `refuse_unknown_releases`."""
         if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digest:
             return
         refuse_unknown_releases(self._deployment, [store])
@@ -329,7 +329,7 @@ def _words(dataset: Dataset | None) -> str:
 
 
 def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
-    """Return the datasets by id: as `declared`, else as the ledger last recorded them."""
+    """Return the datasets by id: as `declared`, else as last recorded in the ledger."""
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
 
 

@@ -1,4 +1,4 @@
-"""The part of a dataset in the catalogue: its rows and documents, computed from the ledger for what changed.
+"""A dataset in the catalogue: its rows and documents, recomputed from the ledger for changed releases.
 
 Here belong the order of versions, the items to compute, and the documents of a dataset. Row groups, stores and the
 lease belong to `catalogue`.
@@ -33,12 +33,12 @@ from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNam
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.workspace.deployment import Deployment
 
-_AT_ONCE = 500  # releases in memory with all their facts, some 40 kB each
+_AT_ONCE = 500  # releases in memory with all their facts, about 40 kB each
 
 
 @dataclass
 class Piece:
-    """A dataset that is computed anew: its rows for the file of all datasets, its documents, its title."""
+    """A recomputed dataset: its rows for the file of all datasets, its documents, its title."""
 
     dataset: str
     rows: pa.Table
@@ -72,11 +72,11 @@ def computed(
     changed: Collection[int],
     before: pa.Table | None,
 ) -> Iterator[Piece | dict[str, bytes]]:
-    """Yield documents of a dataset's items, some at a time, and at last the piece with its rows.
+    """Yield the documents of a dataset's items in batches, and last the piece with its rows.
 
-    `changed`: the releases whose facts changed; the neighbours among their versions change with them. `before`: the
-    rows of the dataset that were catalogued, None to compute all. Raises PermanentError or IntegrityError when a
-    release can't be catalogued.
+    `changed`: the releases whose facts changed; the neighbouring versions change with them. `before`: the catalogued
+    rows of the dataset, None to compute all. Raises PermanentError or IntegrityError when a release can't be
+    catalogued.
     """
     dataset_id = listed[0].dataset
     if dataset is None:
@@ -130,7 +130,7 @@ def _neighbours(line: Line) -> Iterator[Listed]:
 def _merged(
     ordered: Sequence[Listed], tables: Sequence[pa.Table], fresh: Sequence[str], before: pa.Table | None, known: Any
 ) -> pa.Table:
-    """Return the rows of a dataset in order: those that were computed, else those of before."""
+    """Return the rows of a dataset in order: recomputed rows, else the previous rows."""
     together = pa.concat_tables([*tables, *([] if before is None else [before])])
     places = {name: len(fresh) + place for name, place in known.items()}
     places |= {name: place for place, name in enumerate(fresh)}

@@ -60,12 +60,12 @@ from d4c_pipeline.workspace.staging import (
     release_folder,
 )
 
-_ALIKE = 3  # vintages that are compared: a source that goes back goes back by a few
+_ALIKE = 3  # vintages to compare: a source that returns to earlier data returns to one of the last few
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What came of the comparison: `release` is the planned one, or the newest published when `unchanged`."""
+    """The result of the comparison: `release` is the planned release, or the newest published if `unchanged`."""
 
     release: LivingRelease
     change: Change
@@ -73,20 +73,20 @@ class Plan:
 
 
 def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: Bump = Bump.NONE) -> Plan:
-    """Plan the release of the staged build, or find that nothing changed.
+    """Plan the release of the staged build, unless nothing changed.
 
-    `at_least` is the smallest bump an operator wants; a greater measured one wins. A plan for the same data is kept,
-    one for other data or by another definition is abandoned with its draft and its copies, which nothing linked to yet.
-    Before anything is planned, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
-    DefinitionError when another dataset has the same naming parts, and what the archive raises.
-    Where the source dates its vintages by its files, data of another date that are those of a published vintage are no
-    release: the ledger then says which vintage holds them (`natives.held_by`).
+    `at_least` is the smallest bump that an operator accepts; a greater measured bump wins. A plan for the same data is
+    kept. A plan for other data or with another definition is abandoned with its draft and its copies, which nothing
+    links to yet. First, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
+    DefinitionError when another dataset has the same naming parts, and the errors of the archive. If the source dates
+    its vintages by its files, a build with the data of another published vintage makes no release: the ledger records
+    which vintage holds the data (`natives.held_by`).
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
         planned = ledger.releases.planned(dataset.id, vintage)
         if planned is not None and is_settled(deployment, planned):
-            # The archive may have published it already: that must be settled before anything else is planned.
+            # The archive may have published it already: settle that before planning another release.
             return Plan(planned, planned.change, unchanged=False)
         refuse_shared_name(deployment, dataset)
         refuse_taken_name(deployment, dataset, vintage)
@@ -106,7 +106,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             why = "the data is that of the published release again" if same else "a newer build took its place"
             abandon_plan(deployment, planned, lease, why)
         if isinstance(result, str) and adopt_published(deployment, dataset, vintage, lease):
-            # The ledger was lost or restored: the archive knows more, and its versions go on.
+            # The ledger was lost or restored: the archive has more releases, and their versions continue.
             change, result = _next(deployment, dataset, vintage, staged, at_least)
         if isinstance(result, PublishedRelease):
             return Plan(result, change, unchanged=True)
@@ -160,7 +160,7 @@ def _published_alike(
     summary = staged.summary
     for found in sorted(newest, reverse=True)[:_ALIKE]:
         published = newest[found].summary
-        # What the ledger tells apart needs no file to be read.
+        # If the ledger shows a difference, no file is read.
         if (published.rows, published.columns, published.key, published.crs, published.bounds) != (
             summary.rows,
             summary.columns,
@@ -200,9 +200,9 @@ def _change(deployment: Deployment, newest: PublishedRelease | None, staged: Sta
 
 
 def _partition_differences(newest: PublishedRelease, staged: StagedBuild) -> tuple[Difference, ...]:
-    """Return whether the rows are cut into files in another way, which gives the files other names.
+    """Return whether the declared partition changed, which changes the names of the files.
 
-    Other parts of the same partition (from more data, or another writer) are no difference.
+    Different parts of the same partition (from more data, or another writer) are not a difference.
     """
     now = staged.summary.partition
     return () if newest.summary.partition == now else (PartitionChanged(now, len(staged.data)),)
@@ -271,7 +271,7 @@ def _manifest(
 
 
 def _license(dataset: Dataset) -> str | LicenceTerms:
-    """Return the id of the licence, or title and address where the definition declares it in full."""
+    """Return the id of the licence, or title and address of a fully declared licence."""
     terms = dataset.terms
     return dataset.license if isinstance(dataset.license, str) else LicenceTerms(title=terms.title, url=terms.url)
 
@@ -287,7 +287,7 @@ def _native(file: NativeFile) -> NativeFacts:
 
 
 def _linked_data(deployment: Deployment, file: StagedData, target: Path) -> Artifact:
-    """Put a data file among those of the release; its pieces come of the same read and are kept beside it."""
+    """Add a data file to the release; the same read computes its pieces, which are kept beside it."""
     hasher = piece_hasher(file.path, hybrid=deployment.settings.hybrid_torrents)
     artifact = _linked(file.path, target, ArtifactRole.DATA, file.sha256, hasher)
     keep_pieces(target, artifact, hasher.finish())
@@ -295,7 +295,7 @@ def _linked_data(deployment: Deployment, file: StagedData, target: Path) -> Arti
 
 
 def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None = None, *others: Hasher) -> Artifact:
-    """Put a staged file among those of the release; `recorded` is the sha256 that 'processed' left of it."""
+    """Add a staged file to the release; `recorded` is the sha256 that 'processed' recorded."""
     link_file(source, target)
     artifact = as_artifact(target, role, *others)
     if recorded is not None and artifact.sha256 != recorded:
@@ -304,11 +304,11 @@ def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None
 
 
 def _stands(deployment: Deployment, dataset: Dataset, planned: PlannedRelease, staged: StagedBuild) -> bool:
-    """Whether a plan is still the one to publish: same data, derived files and definition, whole, not rejected."""
+    """Return whether a plan is still valid: same data, derived files and definition, complete, not rejected."""
     made = {made.suffix: made.sha256 for made in staged.derived}
     if planned.data_sha256 != staged.sha256 or derived_artifacts(planned) != made:
         return False
-    # A rejection that was interrupted before the plan was given up.
+    # A rejection was interrupted before the plan was abandoned.
     if any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(planned)):
         return False
     if not _is_whole(deployment, planned):

@@ -1,7 +1,7 @@
 """`copies`: puts the files of a release into every store and verifies them, hidden until the release is approved.
 
-A hidden file has an address that nobody can guess and no server lists. Moving the files to the immutable address after
-the approval belongs to `revealing`.
+A hidden file has an address that can't be guessed and that no server lists. Moving the files to the immutable address
+after the approval belongs to `revealing`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def put_artifacts(
     public: bool = False,
     guard: Callable[[], object] = lambda: None,
 ) -> None:
-    """Put artifacts of a release into every store, read them back and record them; verify those that are there.
+    """Put artifacts of a release into every store, read them back and record them; verify present copies.
 
     `public` is as in `hold`; `guard` runs before each artifact and may raise. An unreachable mirror is skipped
     (`Deployment.spreading`), and so is a mirror from which retention pruned the file. Raises IntegrityError when a
@@ -81,7 +81,7 @@ def put_artifacts(
 def stores_holding(deployment: Deployment, release: Release) -> dict[str, tuple[Store, ...]]:
     """Return, for each artifact of a release, the configured stores with an intact copy, the primary store first.
 
-    A store from which retention pruned the file is not among them.
+    Stores from which retention pruned the file are left out.
     """
     held = {(copy.artifact, copy.store) for copy in deployment.ledger.copies.of(release) if copy.intact}
     return {
@@ -99,7 +99,7 @@ def hold(
     *,
     public: bool = False,
 ) -> None:
-    """Make sure that `store` holds an artifact, and record the copy. `local` returns a file with its bytes if needed.
+    """Ensure that `store` holds an artifact, and record the copy. `local` returns a file with its bytes if needed.
 
     The file goes to the immutable address if the release is `public` or settled, else to the hidden address. Equal
     bytes at the immutable address are adopted. Raises ForeignBytesError when that address holds bytes that no
@@ -135,7 +135,7 @@ def hold(
 
 
 def _sweep_abandoned(deployment: Deployment, dataset: Dataset, vintage: Vintage, store: Store) -> None:
-    """Delete the files of abandoned plans from the hidden addresses of a store that was unreachable at the time."""
+    """Delete the hidden files of plans that were abandoned while the store was unreachable."""
     for placed in deployment.ledger.placements.abandoned(dataset.id, vintage):
         if placed.store == store.name:
             store.delete(placed.address)

@@ -1,4 +1,4 @@
-"""`deposit`: uploads every artifact to the archive, verifies them there and publishes. Nothing undoes this step.
+"""`deposit`: uploads every artifact to the archive, verifies them there and publishes. The step can't be undone.
 
 Between verification and publication the release needs its approval and leaves its hidden addresses (`revealing`).
 """
@@ -66,7 +66,7 @@ def _publish_planned(
     def make_public() -> None:
         if approved is not None:
             approved()
-        # Before the archive publishes, so that the addresses in its record serve from the first moment.
+        # Before the archive publishes, so that the addresses in its record work from the beginning.
         reveal(deployment, release, lease)
 
     if not is_settled(deployment, release):
@@ -87,7 +87,7 @@ def _publish_planned(
 
 
 def _archive_seed(deployment: Deployment, release: PublishedRelease, deposit: Deposit) -> SeedVerdict | None:
-    """Try the archive's address of every data artifact and return the first failure; None without public addresses."""
+    """Test the archive's address of every data artifact and return the first failure; None without public addresses."""
     pieces = published_pieces(deployment, release)
     verdict: SeedVerdict | None = None
     with answering(deployment) as silent:

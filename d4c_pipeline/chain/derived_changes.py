@@ -1,7 +1,7 @@
 """Finds the differences between a build and a release in derived files (tiles, desktop formats, CSV, thumbnail).
 
-A derived file that differs in bytes alone is no difference: a new tippecanoe or GDAL must not mint a DOI for every
-dataset. `processing.compare` compares the data; `model.bumps` decides which version follows.
+Different bytes of a derived file are not a difference: a new tippecanoe or GDAL must not mint a DOI for every dataset.
+`processing.compare` compares the data; `model.bumps` decides the next version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def derived_differences(
 ) -> tuple[Difference, ...]:
     """Return how the derived files of a build differ from those of `release`, by presence and options.
 
-    Raises IntegrityError when no intact manifest of the release, which records the options, is left.
+    The manifest of the release records the options. Raises IntegrityError without an intact copy of the manifest.
     """
     before = derived_artifacts(release)
     now = {made.suffix: made for made in staged.derived}

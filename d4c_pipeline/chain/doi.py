@@ -1,6 +1,7 @@
 """`doi`: reserves the DOI of a planned release in the archive, in a draft that can still be undone.
 
-Metadata or sizes that an archive refuses, and stores that readers can't read, are refused here, before the first call.
+Before the first call, this step refuses metadata or sizes that the archive would refuse, and stores that readers can't
+read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def reserve_doi(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Deposit:
-    """Reserve the DOI of the vintage's planned release, or return the deposit it has.
+    """Reserve the DOI of the vintage's planned release, or return its existing deposit.
 
     Raises PermanentError, before any call, when the release can't be a record (too many or too large files, metadata
     that DataCite refuses) or readers can't read a store; TransientError when the primary store's address is

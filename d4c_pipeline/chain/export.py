@@ -1,4 +1,4 @@
-"""Records and the DuckLake of published releases on demand, out of the ledger; no store and no ledger changes."""
+"""Writes records and the DuckLake of published releases on demand from the ledger; changes no store and no ledger."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def export_record(deployment: Deployment, name: str, release_name: str, declared
 
 
 def export_lake(deployment: Deployment, path: Path, declared: Sequence[Dataset] = ()) -> Lake:
-    """Write the DuckLake of all published releases to `path`; of the data files only footers are read.
+    """Write the DuckLake of all published releases to `path`; reads only the footers of the data files.
 
-    The lake names the files at the public address of the primary store. Without one it names the files of its folder,
-    and serves this machine. Raises PermanentError that names a release whose files can't be read.
+    The lake names the files at the public address of the primary store. Without one it names the files of its folder
+    and works on this machine only. Raises PermanentError that names a release whose files can't be read.
     """
     root, public = store_root(deployment.settings), deployment.settings.store_url is not None
 

@@ -1,9 +1,9 @@
 """`latest`: switches `/processed/` to the newest release, never backwards.
 
-Each run computes the newest release from the ledger, under a lease on the dataset, so the order in which workers arrive
-does not matter: each of them leaves the newest release in place. The lease is renewed right before each change; a
-process that lost its lease stops before changing anything. An address is recorded before a file is put there and
-removed from the ledger after the file is deleted, so a killed switch leaves nothing behind.
+Each run computes the newest release from the ledger, under a lease on the dataset, so the order of concurrent workers
+does not matter: each leaves the newest release in place. The lease is renewed right before each change; a process that
+lost its lease stops before changing anything. An address is recorded before a file is put there and removed from the
+ledger after the file is deleted, so a killed switch leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
 
 
 def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], bool]:
-    """Return a predicate: whether a sha256 is of bytes that `/processed/` serves or served of a known release."""
+    """Return a predicate: whether `/processed/` serves or served bytes with a sha256, of a known release."""
 
     @cache
     def known() -> frozenset[str]:
@@ -192,10 +192,10 @@ def _index(deployment: Deployment, dataset: Dataset, release: PublishedRelease) 
 
 
 def _is_whole(release: PublishedRelease) -> bool:
-    """Whether the data lies in one file."""
+    """Return whether the data is a single file."""
     return len(release.data_files) == 1
 
 
 def _product(dataset: Dataset, release: PublishedRelease) -> Vintage | None:
-    """The vintage whose addresses a release has; None for a rolling series, which has one set of them."""
+    """The vintage in the release's latest addresses; None for a rolling series, which has one set of addresses."""
     return None if dataset.series == "rolling" else release.vintage

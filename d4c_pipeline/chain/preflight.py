@@ -1,7 +1,7 @@
 """Tests of every store before a DOI is reserved: an object is written and read back through the public address.
 
-A bucket that answers 403 to readers, or an address that serves another folder, is a wrong setting: a release published
-with it is cited and can't be read. A store that refuses a write is reported by `copies`. The embedded default has no
+A bucket that answers 403 to readers, or an address that serves another folder, is a wrong setting: it would make a
+published and cited release unreadable. `copies` reports a store that refuses a write. The embedded default has no
 public address and is not tested. The same object shows `torrent` whether a store serves ranges while the file is
 hidden; an object below the hidden prefix shows whether the prefix is hidden.
 """
@@ -69,7 +69,7 @@ def try_ranges(store: Store) -> SeedVerdict:
 
 
 def try_hidden(deployment: Deployment) -> None:
-    """Make sure that no store lists the files below its hidden prefix, where a release waits for approval.
+    """Verify that no store lists the files below its hidden prefix, where a release awaits approval.
 
     A readable file is hidden as long as its random name is unknown, so only a store that also lists names is refused.
     Raises PermanentError for such a store, and what the primary store raises. An unreachable mirror is skipped.

@@ -1,4 +1,4 @@
-"""Published releases with the facts of the ledger and the stores, as records and the catalogue's documents want them.
+"""Published releases with the facts of the ledger and the stores, in the form that records and documents need.
 
 The mapping itself belongs to `metadata.published`; this module only collects its arguments.
 """
@@ -59,7 +59,7 @@ def dataset_published(
 ) -> Iterator[PublishedMetadata]:
     """Yield the published releases of a dataset. `releases`: all of them; `place_of`: as the catalogue finds places.
 
-    Raises PermanentError for a release whose facts can't stand in a record.
+    Raises PermanentError for a release whose facts don't fit a record.
     """
     site = site_of(deployment)
     deposits = {release.id: deposit_of(deployment, release) for release in releases}
@@ -114,7 +114,7 @@ def _mirrors(deployment: Deployment, release: Release) -> dict[str, list[str]]:
 def _previous_vintage_doi(
     release: Release, releases: Sequence[PublishedRelease], deposits: Mapping[int, Deposit]
 ) -> str | None:
-    """The all-versions DOI of the vintage before, as the archive's record names it."""
+    """The all-versions DOI of the previous vintage, as in the archive's record."""
     earlier = [other for other in releases if other.vintage < release.vintage]
     if not earlier:
         return None

@@ -26,7 +26,7 @@ _LICENCE = 60  # characters: the width of the ledger's column
 
 @dataclass(frozen=True)
 class Retained:
-    """The native files of the vintage; `fetched` counts those that came over the network.
+    """The native files of the vintage; `fetched` counts the files fetched over the network.
 
     `fingerprint` is the state of the source before the fetch, which noticing compares with later states; None when the
     source no longer serves the vintage. `vintage` is the vintage that the files are retained under: an earlier one
@@ -52,7 +52,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
     with deployment.working_on(dataset, vintage), ExitStack() as leases:
         source = open_source(dataset, deployment.settings.origins)
         current = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
-        # Only a file that the store still holds saves a fetch; a lost native file is fetched again.
+        # A fetch is skipped only for a file that the store still holds; a lost native file is fetched again.
         known = _present(deployment, current)
         complete = bool(known) and len(known) == len(dataset.source.addresses(vintage) or current)
         if complete and dataset.fixed_vintages is None and vintage not in source.discover():

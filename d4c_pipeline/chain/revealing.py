@@ -29,11 +29,11 @@ def is_revealed(deployment: Deployment, release: Release) -> bool:
 def reveal(deployment: Deployment, release: PlannedRelease, lease: Lease) -> None:
     """Move a release to its immutable addresses in every reachable store, then publish its torrents.
 
-    The web seeds in the torrents are tried last. An unreachable mirror counts as a store without the release until
+    The web seeds in the torrents are tested last. An unreachable mirror counts as a store without the release until
     `copies` reaches it. Raises what `copies.hold` raises, PermanentError when a web seed serves other bytes,
     TransientError when the primary store's web seed does not answer.
     """
-    # A process that lost its lease must not make anything public.
+    # A process that lost its lease must not publish any file.
     put_artifacts(deployment, release, release.artifacts, public=True, guard=lease.renew)
     deployment.ledger.copies.forget_hidden(release)
     torrents = deployment.ledger.publications.torrents(release)
@@ -45,7 +45,7 @@ def reveal(deployment: Deployment, release: PlannedRelease, lease: Lease) -> Non
 
 
 def _try_web_seeds(deployment: Deployment, release: PlannedRelease) -> None:
-    """Try the web seeds with the released bytes, which no server showed while the release was hidden."""
+    """Test the web seeds with the released bytes, which no server showed while the release was hidden."""
     torrents = deployment.ledger.publications.torrents(release)
     own = deployment.settings.embedded_url
     with answering(deployment) as silent:

@@ -1,7 +1,7 @@
 """The ordered table of the ten steps, with every effect that running a step has.
 
-Assets, the review job, commands and tests run a step through `run` or `catalogue` and nowhere else, so that a step does
-the same everywhere. What a step does in detail belongs to its module; how a front door shows a result belongs to it.
+Assets, the review job, commands and tests run steps only through `run` and `catalogue`, so that a step has the same
+effects everywhere. The work of a step belongs to its module, the presentation of a result to the caller.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 @dataclass(frozen=True)
 class Unit:
-    """What a step works on: a partition as Dagster and the ledger name it, and the dataset and vintage behind it.
+    """The object of a step: a partition as named in Dagster and the ledger, with its dataset and vintage.
 
-    `listed_as` is the state of the source as the listing of a family names it; None for a dataset of its own.
+    `listed_as` is the state of the source in the listing of a family; None for a dataset outside a family.
     """
 
     partition: Partition
@@ -47,7 +47,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Judged:
-    """A build with the verdicts of its checks; `overridden` says by check who let a failure pass, and why."""
+    """A build with the verdicts of its checks; `overridden` has by check the reviewer and reason of an override."""
 
     build: StagedBuild
     verdicts: tuple[Verdict, ...]
@@ -63,7 +63,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A complete release whose publication waits for an approval: why, and how it goes on."""
+    """A complete release whose publication awaits an approval: the reasons, and how to continue."""
 
     cause: str
     remedy: str
@@ -71,7 +71,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Step:
-    """One of the nine steps of a vintage: its name, a description for people, and its work with all effects."""
+    """One of the nine steps of a vintage: its name, a description, and its work with all effects."""
 
     name: str
     description: str
@@ -79,20 +79,20 @@ class Step:
 
 
 def _raw(deployment: Deployment, unit: Unit, _: Bump) -> raw.Retained:
-    """Retain the native files, and record the state of the source that they are of."""
+    """Retain the native files, and record the state of the source at the fetch."""
     observations, where = deployment.ledger.observations, unit.partition
     known = observations.get(where.subject, where.key)
     result = raw.retain(deployment, unit.dataset, unit.vintage)
     before = known.seen if known else None
     if result.fingerprint is not None:
-        # For a member the listing decides what is due; its date may differ from the date that the table states.
+        # The listing decides whether a member is due; its date may differ from the date in the table's metadata.
         listed = None if unit.listed_as is None else before or unit.listed_as
         observations.record_retained(where.subject, where.key, listed or result.fingerprint, before)
     return result
 
 
 def _processed(deployment: Deployment, unit: Unit, _: Bump) -> Judged:
-    """Build the data and judge the build by every check that applies."""
+    """Build the data and run every check that applies."""
     build = processed.process(deployment, unit.dataset, unit.vintage)
     judged = verdicts.judge(deployment, unit.dataset, unit.vintage, build)
     return Judged(build, judged, verdicts.overridden(deployment, build.sha256))
@@ -103,7 +103,7 @@ def _checksums(deployment: Deployment, unit: Unit, at_least: Bump) -> checksums.
 
 
 def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited | Waiting:
-    """Publish the release, unless a person has to approve it first: a wait is a result, not a failure."""
+    """Publish the release, unless it awaits an approval: a pending review is a result, not a failure."""
     try:
         return deposit.publish(deployment, unit.dataset, unit.vintage)
     except AwaitingReviewError as error:
@@ -111,7 +111,7 @@ def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited |
 
 
 def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:
-    """Switch `/processed/`, and record that what was noticed of this partition is settled."""
+    """Switch `/processed/`, and record that the noticed change of this partition is settled."""
     result = latest.switch(deployment, unit.dataset, unit.vintage)
     deployment.ledger.observations.record_settled(unit.partition.subject, unit.partition.key)
     return result
@@ -170,11 +170,11 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         )
     }
 )
-"""The steps of a vintage, in their order. The tenth, `catalogue`, is of all datasets and has a function of its own."""
+"""The steps of a vintage in order. The tenth, `catalogue`, covers all datasets and has its own function."""
 
 FIRST_STEP, PLANNING_STEP, LAST_STEP = "raw", "checksums", "latest"
 AFTER_APPROVAL = ("deposit", "latest")
-"""The steps that an approval lets go on; the catalogue follows."""
+"""The steps that continue after an approval; the catalogue follows."""
 
 
 def run(
@@ -189,11 +189,10 @@ def run(
 ) -> Any:
     """Run the step of that name on a partition with all its effects, and return the result of the step.
 
-    `find` returns the unit behind the partition. It runs here because it may ask the source, whose failure is a failure
-    of the step.
-    `at_least` is the smallest bump that `checksums` may plan. `by` is the id of the run that a failure is recorded
-    with. `passing` says of which errors the caller tries again, so that the ledger does not record them as failures.
-    Raises what the step raises.
+    `find` returns the unit of the partition. It is called here because it may query the source, and its failure is a
+    failure of the step. `at_least` is the smallest bump that `checksums` may plan. `by` is the id of the run, recorded
+    with a failure. `passing` returns whether the caller retries an error, which the ledger then does not record as a
+    failure. Raises the errors of the step.
     """
     with remembered(deployment, partition, step, run=by, unless=passing):
         unit = find()
@@ -212,7 +211,7 @@ def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> all_datase
 def _record_blocking(
     deployment: Deployment, partition: Partition, step: str, blocking: Sequence[Verdict], by: str | None
 ) -> None:
-    """Record that checks stop the chain after a step that itself did not fail."""
+    """Record that checks stop the chain after a successful step."""
     deployment.ledger.failures.record(
         partition.subject,
         partition.key,

@@ -1,7 +1,7 @@
-"""Snapshots: the catalogue in a torrent of its own, so that readers get it when the site is gone.
+"""Snapshots: the catalogue as a torrent, so that readers can get it after the site is gone.
 
 A snapshot has a content address, because a torrent's bytes can't change; the newest few are kept.
-`torrents.dht_pointer` publishes which one is the newest.
+`torrents.dht_pointer` publishes the newest snapshot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
 from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline.workspace.deployment import Deployment
 
-# A client that is fetching an earlier snapshot, or got its info hash from the DHT, must still find it.
+# A client that fetches an earlier snapshot, or got its info hash from the DHT, must still find that snapshot.
 _KEPT = 5
 
 

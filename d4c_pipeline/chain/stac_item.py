@@ -38,8 +38,8 @@ _REST = frozenset({ArtifactRole.CHECKSUMS, ArtifactRole.TORRENT, ArtifactRole.RE
 def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict[str, Any]:
     """Write the README, then build, validate and store the item of the vintage's planned release.
 
-    Returns the item; for a published release, the item that it was published with. Raises DataError that names every
-    mismatch when the item is not valid STAC.
+    Returns the item; for a published release, its published item. Raises DataError that names every mismatch when the
+    item is not valid STAC.
     """
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage):
@@ -86,7 +86,7 @@ def describe(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> dict
 
 
 def _published_item(deployment: Deployment, release: PublishedRelease) -> dict[str, Any]:
-    """Return the item of a published release; where the ledger lost it, it is restored from the release's file."""
+    """Return the item of a published release; an item missing from the ledger is restored from the release's file."""
     publications = deployment.ledger.publications
     known = publications.item(release)
     if known is not None:

@@ -1,7 +1,7 @@
 """`torrent`: one single-file torrent per data artifact, with the addresses of stores that serve ranges as web seeds.
 
-A release that waits for approval is hidden. After the approval, `revealing` tries the web seeds with the file's own
-bytes and publishes the torrents.
+A release that awaits approval is hidden. After the approval, `revealing` tests the web seeds with the file's own bytes
+and publishes the torrents.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def put_torrent(deployment: Deployment, release: LivingRelease, data: bytes, add
 
 
 def replace_torrent(deployment: Deployment, store: Store, release: LivingRelease, data: bytes, address: str) -> Stored:
-    """Replace a torrent that this home put there, or that differs only in web seeds and trackers.
+    """Replace a torrent that this home put there, or one that differs only in web seeds and trackers.
 
     Raises ForeignBytesError when the address holds the torrent of another file, or of another home's release.
     """

@@ -1,4 +1,4 @@
-"""Shared by all commands: options, settings, output for people and for machines, the exit by an error.
+"""Shared by all commands: options, settings, output as text and as JSON, the exit after an error.
 
 The commands are in the other modules of this room. `d4c --help` imports no settings and no pydantic.
 """

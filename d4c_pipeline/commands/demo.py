@@ -106,7 +106,7 @@ def _write_zip(target: Path, members: Mapping[str, bytes], changed: datetime) ->
 
 @contextmanager
 def serve(folder: Path) -> Generator[dict[str, str]]:
-    """Serve `folder/<host>/<path>` as `https://<host>/<path>` until the block ends; yield the map of origins.
+    """Serve `folder/<host>/<path>` as `https://<host>/<path>` during the block; yield the map of origins.
 
     Each host gets its own server on a free port of the loopback, since two hosts may have equal paths.
     """
@@ -117,7 +117,7 @@ def serve(folder: Path) -> Generator[dict[str, str]]:
 
 @contextmanager
 def serve_folder(folder: Path) -> Generator[str]:
-    """Serve the files of one folder until the block ends; yield the origin (`http://127.0.0.1:<port>`)."""
+    """Serve the files of one folder during the block; yield the origin (`http://127.0.0.1:<port>`)."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(FolderHandler, folder)) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -1,4 +1,4 @@
-"""`d4c export`: a record of a release in any format, and the DuckLake over all releases; both change nothing else."""
+"""`d4c export`: a record of a release in any format, and the DuckLake of all releases; changes no store and no ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`d4c verify` and `d4c repair`: the audit of copies and their repair by hand. `upkeep` does the work."""
+"""`d4c verify` and `d4c repair`: the audit of copies and their repair on request. `upkeep` does the work."""
 
 from __future__ import annotations
 

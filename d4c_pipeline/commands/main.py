@@ -1,4 +1,4 @@
-"""The application `d4c`: its commands in the order of a day's work, and the exit by an error.
+"""The application `d4c`: its commands in the order of a day's work, and the exit after an error.
 
 Each group of commands has its own module. Exit codes: 0 when the command is done, 1 for an error (one sentence with its
 remedy), 2 for wrong usage.

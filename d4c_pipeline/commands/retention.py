@@ -1,4 +1,4 @@
-"""`d4c prune`: retention by hand. `upkeep.retention` decides which releases a mirror keeps."""
+"""`d4c prune`: retention on request. `upkeep.retention` decides which releases a mirror keeps."""
 
 from __future__ import annotations
 

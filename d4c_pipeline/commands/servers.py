@@ -63,7 +63,7 @@ def _stop(child: subprocess.Popen[bytes]) -> int:
         child.terminate()
         child.wait(timeout=60)
         # A run in progress keeps its code server alive. After an interrupt Dagster records its end; a killed run would
-        # show as running until somebody cancels it.
+        # show as running until an operator cancels it.
         os.killpg(child.pid, signal.SIGTERM)
         for _ in range(300):
             time.sleep(0.1)

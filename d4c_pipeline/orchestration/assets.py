@@ -140,7 +140,7 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
 
 
 def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPresentation]:
-    """Return the presentation of each step, by name, of the product with that id; `dataset` is of its shape."""
+    """Return the presentation of each step, by name, of the product with that id; `dataset` is a sample of its form."""
 
     def spec(name: str, step: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
         return dg.AssetCheckSpec(name, asset=dg.AssetKey([product, step]), description=description, blocking=blocking)
@@ -201,7 +201,7 @@ def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPrese
 
 
 def dataset_assets(dataset: Dataset, *, pooled: bool = True) -> list[dg.AssetsDefinition]:
-    """The chain of one dataset; without pools for a run that must not wait for slots of other runs."""
+    """The chain of one dataset; without pools, a run does not wait for the slots of other runs."""
     return chain_assets(of_dataset(dataset), pooled=pooled)
 
 

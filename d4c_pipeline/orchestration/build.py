@@ -32,7 +32,7 @@ from d4c_pipeline.workspace.shared_names import refuse_shared_names
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
     target=dg.AssetSelection.assets(CATALOGUE_KEY),
-    # On from the start, so that the catalogue follows a backfill without an operator.
+    # Started by default, so that the catalogue follows a backfill without an operator.
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
     description="Rebuilds the catalogue after a release becomes the latest.",

@@ -27,7 +27,7 @@ def tries_again(error: BaseException, *, retries: bool, attempt: int) -> bool:
 
 
 MATERIALIZE = "materialize '{step}' of this partition"
-"""The words for rerunning a step in the UI."""
+"""The instruction for rerunning a step in the UI."""
 BY_COMMAND = ""
 """Empty: the command line names its own command, which reruns every step."""
 
@@ -36,8 +36,8 @@ BY_COMMAND = ""
 def as_dagster_failure(*, retries: bool, attempt: int = 1, rerun: str = MATERIALIZE) -> Iterator[None]:
     """Convert a D4CError into a Dagster failure with cause and remedy; a transient one requests a retry.
 
-    `attempt` counts from 1. `rerun` words how to rerun a step (`D4CError.worded`). Raises
-    dg.RetryRequested (its cause is the failure) or dg.Failure.
+    `attempt` counts from 1. `rerun` names the way to rerun a step (`D4CError.worded`). Raises dg.RetryRequested (its
+    cause is the failure) or dg.Failure.
     """
     try:
         with outages_explained():

@@ -31,10 +31,10 @@ DAEMON_ENVIRONMENT = {"DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "1"}
 
 
 def dagster_home(settings: Settings) -> Path:
-    """Return the folder of the embedded instance, made with `dagster.yaml` and `workspace.yaml` when it is new.
+    """Return the folder of the embedded instance; a new folder gets `dagster.yaml` and `workspace.yaml`.
 
-    DAGSTER_HOME wins where it is set, as in a container of docker-compose.yml: the UI of that instance shows what is
-    published here. An operator's own changes to the copies stay. Raises StorageError when the home can't be written.
+    DAGSTER_HOME takes precedence, as in a container of docker-compose.yml: the UI of that instance shows the runs of
+    this home. An operator's own changes to the copies stay. Raises StorageError when the home can't be written.
     """
     named = os.environ.get("DAGSTER_HOME")
     home = Path(named).expanduser().absolute() if named else settings.home / "dagster"
@@ -100,9 +100,9 @@ def ui_command(settings: Settings, port: int, *, read_only: bool = False) -> tup
         "D4C_HOME": str(settings.home),
         "D4C_DEFS": os.pathsep.join(map(str, settings.definitions)),
         "D4C_UI_OPERATOR": "" if read_only else system_user(),
-        # On the loopback no proxy signs anybody in.
+        # On the loopback no proxy signs users in.
         "D4C_UI_USER_HEADER": "",
-        # `dg dev`, which it recommends instead, wants a project folder, and an installed package has none.
+        # `dg dev`, which it recommends instead, requires a project folder, and an installed package has none.
         "PYTHONWARNINGS": ",".join(filter(None, ["ignore:Function `dev_command`", os.environ.get("PYTHONWARNINGS")])),
     }
     return [*command, "-h", "127.0.0.1", "-p", str(port)], environment
@@ -112,4 +112,4 @@ def _settings_file() -> Path:
     packaged = Path(str(files("d4c_pipeline.orchestration") / "dagster.yaml"))
     if packaged.is_file():
         return packaged
-    return Path(__file__).parent.parent.parent / "dagster.yaml"  # a checkout, where the file lies at the top
+    return Path(__file__).parent.parent.parent / "dagster.yaml"  # a checkout has the file at the top

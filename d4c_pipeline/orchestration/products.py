@@ -23,10 +23,10 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 @dataclass(frozen=True)
 class Product:
-    """One chain of assets. `sample` is a dataset of its shape, `partitions_name` is None where partitions are fixed.
+    """One chain of assets. `sample` is a dataset of its form, `partitions_name` is None if partitions are fixed.
 
     `unit` resolves a partition key for a step. `discover` lists the partitions at the source, `observe` checks known
-    partitions for changes, starting at a cursor. `new_partitions_wait`: partitions never published wait for a person.
+    partitions for changes, starting at a cursor. `new_partitions_wait`: an operator publishes a new partition first.
     """
 
     id: str
@@ -105,5 +105,5 @@ def discovered_partitions_name(dataset: Dataset) -> str:
 
 
 def source_words(dataset: Dataset) -> str:
-    """The source of a dataset in words: its home page, else the kind of source."""
+    """The source of a dataset as text: its home page, else the kind of source."""
     return dataset.source.homepage or dataset.source.kind

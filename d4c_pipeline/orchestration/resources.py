@@ -36,7 +36,7 @@ class ProcessingDuckDB(DuckDBResource):
     )
 
     def applied_to(self, settings: Settings) -> Settings:
-        """Return `settings` with what is set here. Raises PermanentError for what can't be understood."""
+        """Return `settings` with the values of this resource. Raises PermanentError for an invalid value."""
         if self.connection_config or self.database != ":memory:":
             raise PermanentError(
                 "The resource duckdb has a database or a connection_config, of which the processing knows nothing",
@@ -51,7 +51,7 @@ class ProcessingDuckDB(DuckDBResource):
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open DuckDB with spatial out of its wheel and the settings of the processing; nothing is downloaded."""
+        """Open DuckDB with the extension spatial from its wheel and the settings of the processing; downloads nothing."""
         settings = self.applied_to(Settings.from_environment())
         with duckdb_engine.connect(
             extensions=("spatial",), threads=settings.threads, memory_limit=settings.memory_limit, spill=settings.temp
@@ -60,7 +60,7 @@ class ProcessingDuckDB(DuckDBResource):
 
 
 PROCESS = "d4c/process"
-"""The tag of runs that go in the process of a command: which one that is (`ledger.leases.this_process`)."""
+"""The tag of runs in the process of a command, with that process (`ledger.leases.this_process`)."""
 
 
 class DeploymentResource(dg.ConfigurableResource):
@@ -74,20 +74,20 @@ class DeploymentResource(dg.ConfigurableResource):
     retries: bool = True
 
     def settings(self) -> Settings:
-        """Return the settings. Raises PermanentError when a variable can't be understood."""
+        """Return the settings. Raises PermanentError for an invalid variable."""
         changed = {"D4C_HOME": self.home} if self.home else {}
         return Settings.from_environment({**os.environ, **changed})
 
     @classmethod
     def of(cls, settings: Settings, *, retries: bool) -> dg.ResourceDefinition:
-        """Return the resource of a run in the caller's process: it has these settings and reads no environment."""
+        """Return the resource of a run in the caller's process, with these settings and without the environment."""
         given = _Given(retries=retries)
-        given._settings = settings  # noqa: SLF001 - Dagster's constructor takes values of its configuration alone
+        given._settings = settings  # noqa: SLF001 - Dagster's constructor accepts only configuration values
         return dg.ResourceDefinition.hardcoded_resource(given)
 
     @contextmanager
     def opened(self, engine: ProcessingDuckDB | None = None) -> Iterator[Deployment]:
-        """Open the deployment for one step; `engine` says what the step's processing may take."""
+        """Open the deployment for one step; `engine` has the limits of the step's processing."""
         settings = self.settings()
         with Deployment.open(engine.applied_to(settings) if engine is not None else settings) as deployment:
             yield deployment

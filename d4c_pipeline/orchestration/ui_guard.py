@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from d4c_pipeline.model.ui_access import UiAccess
 
 SIGNED_IN: ContextVar[str | None] = ContextVar("d4c_signed_in", default=None)
-"""The user who sent the present request."""
+"""The user who sent the current request."""
 
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _BODY_LIMIT = 16 << 20  # bytes; the largest request of the UI, a backfill over 8,000 partitions, has under 1 MB
@@ -41,7 +41,7 @@ class Guard:
         self._hosts = frozenset(urlsplit(origin).netloc for origin in access.origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one connection."""
+        """Apply the rules to one connection."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

@@ -1,7 +1,8 @@
 """Decisions of reviewers: approving or rejecting a release, and overriding a failed check on certain data.
 
-A decision applies to one planned release and an override to the checksum of its data, so that neither lets anything
-else pass. The ledger records who decided, when and why. Whether a release needs a review belongs to `policy`.
+A decision applies to one planned release and an override to the checksum of its data, so that neither applies to other
+data. The ledger records the reviewer, the time and the reason of a decision. Whether a release needs a review belongs
+to `policy`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Pending:
     """A release with a pending review: the reasons, and the facts for the decision.
 
     `previous` is the published release that it is compared with; `checks` and `overrides` are those of its data.
-    `folder` has its files on this machine, which no address serves yet; None where another machine made them.
+    `folder` has its files on this machine, which no address serves yet; None if another machine made them.
     """
 
     release: PlannedRelease

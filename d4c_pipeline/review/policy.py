@@ -1,7 +1,7 @@
-"""The review policy of a dataset: whether a release may be published without an approval, and if not, why.
+"""The review policy of a dataset: whether a release may be published without an approval, and the reasons if not.
 
 The policy is decided from the ledger; a reviewer's decision belongs to `decisions`. A failed check stops a publication
-whatever the policy says (`verdicts`).
+whatever the policy (`verdicts`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from d4c_pipeline.workspace.current import previous_release
 from d4c_pipeline.workspace.deployment import Deployment
 
 _SIDES = ("west", "south", "east", "north")
-_SMALLEST_SIDE = 0.001  # degrees; for a shorter side a relative change means nothing
+_SMALLEST_SIDE = 0.001  # degrees; a relative change of a shorter side is meaningless
 
 
 def reasons_for_review(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> tuple[str, ...]:
-    """Return the reasons for which a planned release needs an approval; empty when it needs none."""
+    """Return the reasons why a planned release needs an approval; empty if it needs none."""
     declared = dataset.publication
-    # The local archive's test DOI commits nobody, so a first release waits there only where the YAML says so.
+    # A test DOI of the local archive is no commitment: a first release needs an approval only if the YAML requires it.
     careful = "automatic" if deployment.settings.archive == LOCAL_ARCHIVE else "review"
     # A rolling series is one product whose newer vintages supersede the older ones; each edition is a product.
     rolling = dataset.series == "rolling"
@@ -88,7 +88,7 @@ def _share(before: int, now: int) -> float:
 
 
 def _moved(before: DataSummary, now: DataSummary) -> tuple[str, float]:
-    """The side of the bounds that moved most, and by what share of the longer one; geometry that came or went is 1."""
+    """The side of the bounds that moved most, and its move as a share of the longer side; new or lost bounds are 1."""
     if before.bounds is None or now.bounds is None:
         return "whole", 0.0 if before.bounds == now.bounds else 1.0
     longer = max(before.bounds[2] - before.bounds[0], before.bounds[3] - before.bounds[1], _SMALLEST_SIDE)

@@ -18,7 +18,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild) -> tuple[Verdict, ...]:
-    """Judge a build by all checks that apply to its dataset, and record the verdicts in the ledger.
+    """Run all checks that apply to the dataset of a build, and record the verdicts in the ledger.
 
     Raises BusyError when another process replaced the build in staging.
     """
@@ -56,7 +56,7 @@ def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:
 def refuse_failed(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> None:
     """Raise NeedsPersonError when a check of the release's bytes failed without an override, or never ran.
 
-    The present declaration of the dataset decides which checks are due.
+    The current declaration of the dataset determines the required checks.
     """
     passed = overridden(deployment, release.data_sha256)
     results = {result.check: result for result in deployment.ledger.judgements.checks(release.data_sha256)}

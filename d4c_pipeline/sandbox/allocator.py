@@ -9,11 +9,11 @@ _KEPT, _LARGEST = 256 << 20, 32 << 20  # bytes
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep up to 256 MiB that are freed, for blocks below 32 MiB.
+    """Let the allocator keep up to 256 MiB of freed memory, for blocks below 32 MiB.
 
-    By default each block from 128 KiB comes from the kernel and goes back to it, page by page. Batches of geometry are
-    such blocks: builds of GeoPackages, shapefiles and CSV took 6 to 10 % longer. Other C libraries than glibc have no
-    such setting and stay as they are.
+    By default the allocator gets each block from 128 KiB from the kernel and returns it, page by page. Batches of
+    geometry are such blocks: builds of GeoPackages, shapefiles and CSV took 6 to 10 % longer. Other C libraries than
+    glibc have no such setting and stay as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

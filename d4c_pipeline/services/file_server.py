@@ -53,7 +53,7 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
     def identity(_: Request) -> Response:
         return JSONResponse({"serves": identities}, headers={"Cache-Control": "no-store"})
 
-    # The longest path first, so that `/archive` is not matched as a folder of `/`.
+    # The longest path first, so that `/archive` does not match as a folder of `/`.
     folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in sorted(mounts, key=len, reverse=True)]
     cors = Middleware(
         CORSMiddleware,
@@ -73,7 +73,7 @@ def serving(
     *,
     protocol: type[LimitedProtocol] | None = None,
 ) -> Iterator[str]:
-    """Serve `mounts` in a thread for as long as the block runs; yields the base URL without a trailing slash.
+    """Serve `mounts` in a thread during the block; yield the base URL without a trailing slash.
 
     If a d4c server already serves the same folders at that address, it is used and left running. `protocol`: other
     connection limits (`http_limits.limited`). Raises PermanentError when another program has the port.
@@ -118,12 +118,12 @@ def serve_forever(
         try:
             uvicorn.Server(_config(mounts)).run([listener])
         except KeyboardInterrupt:
-            # uvicorn has closed its connections and passes the interrupt on: that is how this service ends.
+            # uvicorn has closed its connections and passes the interrupt on: the normal end of this service.
             return
 
 
 class _Folder(StaticFiles):
-    """Static files with the headers of an open-data store. `mount`: the path that the folder is served below."""
+    """Static files with the headers of an open-data store. `mount`: the path below which the folder is served."""
 
     def __init__(self, folder: Path, mount: str) -> None:
         super().__init__(directory=folder, html=True, check_dir=False)
@@ -149,7 +149,7 @@ class _Folder(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        # Opened before its size is taken: a file that is switched meanwhile is served whole, old or new.
+        # Opened before its size is read: a file that is switched meanwhile is served completely, old or new.
         descriptor = os.open(full_path, os.O_RDONLY)
         address = self._address(os.fspath(full_path))
         response = _OpenedFileResponse(descriptor, media_type(address), status_code)
@@ -168,10 +168,10 @@ class _Folder(StaticFiles):
 
 
 def _charset(address: str, descriptor: int) -> str:
-    """Return what the beginning of a native text shows of its encoding, as a parameter of Content-Type.
+    """Return the detected encoding of a native text as a parameter of Content-Type, from its beginning.
 
-    A byte order mark says it; letters beyond ASCII that are UTF-8 say it as well. Otherwise nothing is said: browsers
-    look for themselves, and a wrong label is worse than none.
+    A byte order mark states the encoding; non-ASCII letters in valid UTF-8 show it too. Otherwise the result is empty:
+    browsers detect the encoding themselves, and a wrong label is worse than no label.
     """
     if not address.startswith("raw/") or not media_type(address).startswith("text/"):
         return ""

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 16 << 10
-# A reader must take what fills the buffer of its connection, 64 KiB, in this time: 0.5 kB/s.
+# A reader must read a full buffer of its connection, 64 KiB, in this time: 0.5 kB/s.
 WRITE_SECONDS = 120.0
 # Each connection needs up to two descriptors (its socket, the file it reads); the rest is for the server itself.
 _DESCRIPTORS_A_CONNECTION, _DESCRIPTORS_KEPT = 2, 64
@@ -40,15 +40,15 @@ def most_connections() -> int:
 class LimitedProtocol(H11Protocol):
     """HTTP/1.1 of uvicorn with a deadline for each request's head, and a cap on connections.
 
-    A connection without a complete head after `head_seconds` is closed, and so is one whose reader takes nothing for
-    `write_seconds`. When there are more connections than `most`, the one that has waited longest without a request is
-    closed; when all are busy, the new one is.
+    A connection without a complete head after `head_seconds` is closed, and so is a connection whose reader reads
+    nothing for `write_seconds`. With more connections than `most`, the connection that has waited longest without a
+    request is closed; if all are busy, the new connection is closed.
     """
 
     head_seconds = HEAD_SECONDS
     write_seconds = WRITE_SECONDS
     most = _MOST_CONNECTIONS
-    # Connections that owe us a head, the longest wait first. One per class: `limited` makes a class per server.
+    # Connections without a complete head, the longest wait first. One per class: `limited` makes a class per server.
     waiting: OrderedDict[LimitedProtocol, None]
 
     def __init__(
@@ -67,7 +67,7 @@ class LimitedProtocol(H11Protocol):
         super().connection_made(transport)
         self._await_head()
         if len(self.connections) > self.most:
-            oldest = next(iter(self.waiting))  # at least this one
+            oldest = next(iter(self.waiting))  # at least this connection
             oldest.close_waiting()
 
     def data_received(self, data: bytes) -> None:
@@ -81,7 +81,7 @@ class LimitedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        # Between two requests uvicorn closes by its own timer; until then it may make room for others.
+        # Between two requests uvicorn's own timer closes it; until then it may be closed for other connections.
         if not self.transport.is_closing():
             self.waiting[self] = None
 
@@ -127,7 +127,7 @@ class LimitedProtocol(H11Protocol):
 def limited(
     *, head_seconds: float = HEAD_SECONDS, write_seconds: float = WRITE_SECONDS, most: int | None = None
 ) -> type[LimitedProtocol]:
-    """Return the protocol class of one server. `most`: connections at once, by default what the open files allow."""
+    """Return the protocol class of one server. `most`: concurrent connections, by default from the open file limit."""
     return type(
         "LimitedProtocol",
         (LimitedProtocol,),

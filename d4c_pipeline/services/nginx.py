@@ -1,9 +1,9 @@
-"""The configuration of nginx that serves a store as `d4c serve` does, for a deployment with many readers.
+"""The configuration of nginx for serving a store like `d4c serve`, for a deployment with many readers.
 
-`d4c serve` reaches 0.64 of nginx on one file and 0.39 on ranges, so Compose serves files by nginx. Types, caching and
-what protects the store's origin come from the same tables as in `headers`; the file `nginx.conf` of the repository is
-what `configuration` returns for the containers. Two things differ: nginx neither looks into a native text for its
-charset, nor names a file in Content-Disposition (browsers then take the name from the address).
+`d4c serve` reaches 0.64 of nginx on one file and 0.39 on ranges, so Compose serves files by nginx. Media types, cache
+lifetimes and the headers that protect the store's origin come from the tables of `headers`; the repository's
+`nginx.conf` is the result of `configuration` for the containers. There are two differences: nginx does not detect the
+charset of a native text, and does not name a file in Content-Disposition (browsers use the name in the address).
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class FolderStore:
             with storage_errors(f"move {source} to {target} in store {self.name}"):
                 _make_folder(new.parent, self.root)
                 if not _place_new(old, new):
-                    self._holds(new, target, digests)  # another process was first: with these bytes, or this raises
+                    self._holds(new, target, digests)  # another process was first: other bytes raise here
                 sync_folder(new.parent)
         self.delete(source)
         return True

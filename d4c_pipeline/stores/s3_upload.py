@@ -31,7 +31,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Sent:
-    """An accepted object: its tag, and the sha256 that the server verified (None: none).
+    """An accepted object: its tag, and the sha256 that the server verified, or None.
 
     `resumed`: an earlier attempt started the upload and set its metadata.
     """
@@ -154,7 +154,7 @@ class Upload:
         return [upload["UploadId"] for upload in open_uploads(self.client, self.bucket, self.bucket.key(self.address))]
 
     def _resumed(self, source: Path, digests: Digests) -> tuple[str, list[dict[str, Any]]] | None:
-        """Resume the open upload; None unless there is exactly one, and it is of this file."""
+        """Resume the open upload; None unless exactly one is open, for this file."""
         numbers = self._open()
         if len(numbers) != 1:
             return None

@@ -34,8 +34,8 @@ def shortfalls(
     """Return the releases of `datasets` (all by default) with fewer complete copies than required.
 
     A store or archive counts if it should hold every file of the release and the last audit found none lost there; an
-    unreachable one does not count. `declared`: datasets and families as declared now, which may require another number
-    than the deployment.
+    unreachable store or archive does not count. `declared`: the current datasets and families, which may require a
+    different number than the deployment.
     """
     known = deployment.ledger.fixity.known()
     usable = {*(store.name for store in deployment.stores), deployment.archive.name}

@@ -108,7 +108,7 @@ class _Auditor:
         )  # fmt: skip
 
     def _is_remote(self, copy: ExpectedCopy) -> bool:
-        """Whether a copy lies outside our stores: a web seed, or a file in the configured archive."""
+        """Whether a copy is outside our stores: a web seed, or a file in the configured archive."""
         return copy.kind is CopyKind.WEB_SEED or (
             copy.kind is CopyKind.ARCHIVE and copy.place == self.deployment.archive.name
         )
@@ -170,7 +170,7 @@ class _Auditor:
         return copy.kind is CopyKind.ARCHIVE and self._verifier.cost(copy) > 0
 
     def _read_due(self, queue: Iterable[ExpectedCopy]) -> None:
-        """Read copies within the budget: first those not intact, then those read longest ago."""
+        """Read copies within the budget: copies that are not intact first, then the copies read longest ago."""
         ordered = sorted(queue, key=lambda copy: (self._state(copy) is CopyState.INTACT, self._last(copy) or _NEVER))
         left = self.policy.bytes_per_day
         if left is not None:
@@ -203,7 +203,7 @@ class _Auditor:
         except BusyError:
             self.busy.append(copy)
 
-    # What is known
+    # Facts in the ledger
 
     def _state(self, copy: ExpectedCopy) -> CopyState:
         known = self._known.get(copy.key)

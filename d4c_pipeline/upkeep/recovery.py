@@ -1,4 +1,4 @@
-"""Manual recovery when the archive and the ledger differ: adopt records, forget lost ones, restart or merge a draft.
+"""Manual recovery when the archive and the ledger differ: adopt or forget records, restart or merge a draft.
 
 A command calls each function; afterwards `d4c publish` continues. `inventory` finds the differences.
 """
@@ -62,7 +62,7 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
 
 
 def edits(deployment: Deployment, release: PlannedRelease) -> tuple[str, ...]:
-    """Return the fields of a planned release's draft that people edited in the archive. Raises what it raises."""
+    """Return the fields of a planned release's draft that people edited in the archive. Raises the archive's errors."""
     draft = _draft(deployment, release)
     last = LastSent.from_json(deployment.ledger.deposits.described(release))
     return last.edited(deployment.archive.described(draft), deployment.archive.own_fields)

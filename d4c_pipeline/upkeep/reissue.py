@@ -1,4 +1,4 @@
-"""Reissue of torrents: the same info hash, with the web seeds that serve its bytes today.
+"""Reissue of torrents: the same info hash, with the web seeds that serve its bytes now.
 
 The `.torrent` among a release's files is archived and immutable; the one at its `/torrents/...` address is current and
 lists the present seeds. The ledger knows the copies, `torrents.web_seeds` tests each address.
@@ -52,12 +52,12 @@ def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> t
 
 
 def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissued, ...]:
-    """Test the addresses of every published data file and reissue its torrent where they changed.
+    """Test the addresses of every published data file and reissue its torrent if they changed.
 
     Candidates are the stores with an intact copy by the ledger, in their order, then the archive. An address that
     serves other bytes or ignores Range is removed. An unreachable address stays if it was listed, since torrent clients
-    skip it, and is not added otherwise. Idempotent. A release without an intact `.torrent`, or that another process
-    works on, does not stop the others: its IntegrityError or BusyError is raised at the end.
+    skip it, and is not added otherwise. Idempotent. A release without an intact `.torrent`, or in use by another
+    process, does not stop the others: its IntegrityError or BusyError is raised at the end.
     """
     done: list[Reissued] = []
     failures: list[D4CError] = []

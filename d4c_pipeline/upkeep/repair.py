@@ -33,7 +33,7 @@ from d4c_pipeline.upkeep.verification import Verifier
 from d4c_pipeline.workspace.deployment import Deployment
 
 _UNREADABLE = "unreadable"
-_WAIT_SECONDS = 60.0  # for a vintage that another process works on
+_WAIT_SECONDS = 60.0  # for a vintage in use by another process
 
 
 class Outcome(StrEnum):
@@ -65,8 +65,8 @@ def repair(
 ) -> tuple[RepairResult, ...]:
     """Repair every stored copy that the ledger records as lost: of `datasets`, or of all.
 
-    `refill`: names of empty stores that an audit skipped and that a person decided to fill again. Raises BusyError
-    while an audit or another repair runs.
+    `refill`: names of empty stores that an audit skipped and an operator wants to refill. Raises BusyError while an
+    audit or another repair runs.
     """
     done: dict[Key, RepairResult] = {}
     with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
@@ -217,7 +217,7 @@ class _Repairer:
 
     @contextmanager
     def _right_bytes(self, copy: ExpectedCopy) -> Iterator[tuple[Path, Digests, ExpectedCopy] | None]:
-        """A verified local file with the right bytes and its source; None if no copy has them."""
+        """A verified local file with the right bytes, and its source; None without an intact copy."""
         folder = self._deployment.settings.home / "staging" / ".repair" / copy.sha256[:16]
         try:
             yield self._found(copy, folder)
@@ -236,12 +236,12 @@ class _Repairer:
                 continue
             if path is not None and digests is not None and (digests.size, digests.sha256) == (copy.size, copy.sha256):
                 return path, digests, source
-            # The source is lost as well: recorded here, repaired in its turn.
+            # The source is lost as well: recorded here, repaired later.
             self._fixity.record([self._verifier.verify(source)])
         return None
 
     def _fetched(self, source: ExpectedCopy, target: Path) -> Path | None:
-        """A local file with the present bytes of `source`; None if it is missing."""
+        """A local file with the current bytes of `source`; None if it is missing."""
         if source.kind is CopyKind.ARCHIVE:
             record_id, _, name = source.address.partition("/")
             return retrieve(self._deployment.archive, record_id, name, target)

@@ -2,7 +2,7 @@
 
 A pruned release stays in the primary store and in the archive, and both are verified first. Pruning marks the copy in
 the ledger, removes it from torrents and the catalogue, then deletes it; after a crash the next run continues there.
-Native files lie in the primary only and `/processed/` serves the newest release: neither is ever pruned.
+Native files are only in the primary and `/processed/` serves the newest release: neither is ever pruned.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import artifact_path
 
 REFUSED = ("held back", "missed")
-"""Actions that changed nothing: they were due, and failed."""
+"""Actions that were due and failed: they changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def apply(
 ) -> tuple[RetentionAction, ...]:
     """Push missing releases to each mirror and prune those past their retention; return the actions.
 
-    `declared` and `families` are the present YAML; the ledger has the last declaration of other datasets. `dry_run`
+    `declared` and `families` are the current YAML; the ledger has the last declaration of other datasets. `dry_run`
     changes nothing. An unreachable mirror stops nothing: its action is `missed`. Raises PermanentError when a dataset
     would prune the primary store, BusyError while another retention runs.
     """

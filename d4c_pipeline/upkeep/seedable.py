@@ -229,5 +229,5 @@ class Downloads:
 def _info_hash(torrent: bytes) -> str | None:
     try:
         return str(lt.load_torrent_buffer(torrent).info_hashes.v1)
-    except RuntimeError:  # raised by the binding for every parser error
+    except RuntimeError:  # the binding raises it for every parser error
         return None

@@ -1,4 +1,4 @@
-"""Verification of one copy of any kind: its size in a store, or all of its bytes, with the difference in words.
+"""Verification of one copy of any kind: its size in a store, or all of its bytes, with a description of the difference.
 
 The schedule of verifications belongs to `fixity`, repair to `repair`. This module changes and records nothing.
 """
@@ -149,7 +149,7 @@ class Verifier:
 
 
 def _difference(copy: ExpectedCopy, size: int | None, sha256: str | None) -> str:
-    """The difference from the expected size and sha256 in words; empty if there is none."""
+    """A description of the difference from the expected size and sha256; empty if equal."""
     if size is None or sha256 is None:
         return "the disk can't read it"
     if size != copy.size:

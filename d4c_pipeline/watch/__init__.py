@@ -1,4 +1,4 @@
-"""Noticing new source data: vintages, families, and the failures that stay.
+"""Noticing new source data: vintages, families, and standing failures.
 
 Fetching a vintage belongs to `chain.raw`.
 """

@@ -45,9 +45,9 @@ def remembered(
     run: str | None = None,
     unless: Callable[[D4CError], bool] = lambda _: False,
 ) -> Iterator[None]:
-    """Record a failure of `step` of `partition`, or settle it after a success; errors pass unchanged.
+    """Record a failure of `step` of `partition`, or settle it after a success; errors are raised unchanged.
 
-    `run` is Dagster's id. `unless` says which errors the caller retries, so that they are not recorded.
+    `run` is Dagster's id. `unless` returns whether the caller retries an error, which is then not recorded.
     """
     failures = deployment.ledger.failures
     try:
@@ -66,7 +66,7 @@ def remembered(
                 run=run,
             )
         raise
-    except Exception as error:  # recorded and raised again: a bug must show itself
+    except Exception as error:  # recorded and raised again: a bug must stay visible
         failures.record(
             partition.subject,
             partition.key,
@@ -84,7 +84,7 @@ def remembered(
 def describe_failures(deployment: Deployment, subjects: Collection[str]) -> list[dict[str, Any]]:
     """Return the standing failures of the datasets and families with these ids, the oldest first, in stable keys.
 
-    `command` recovers the step after `remedy` is done; `transient` says that the failure may pass by itself.
+    `command` recovers the step after `remedy`; `transient` means that the failure may resolve itself.
     """
     return [
         {

@@ -22,7 +22,7 @@ from d4c_pipeline.watch.noticing import GLANCE, Observed, named, record_listing
 from d4c_pipeline.workspace.deployment import Deployment
 
 _MOST_DAYS = 7
-"""After a longer pause one listing of everything is cheaper than a list of changes for each day."""
+"""After a longer pause, one complete listing is cheaper than a list of changes per day."""
 
 
 def discover(deployment: Deployment, family: Family, *, accept: bool = False) -> tuple[str, ...]:

@@ -26,14 +26,14 @@ from d4c_pipeline.watch.vintages import Seen, Served, observed, served
 from d4c_pipeline.workspace.deployment import Deployment
 
 BUDGET_SECONDS = 25.0
-"""How long one tick starts new requests. Dagster stops a sensor after 60 seconds, and the last request may take all of
+"""The time in which one tick starts requests. Dagster stops a sensor after 60 seconds, and the last request may take
 `GLANCE`."""
 
 GLANCE = Patience(attempts=2, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0)
 """The time limit of a request; the next observation follows within hours."""
 
 REPORTS = 5
-"""How often a change is reported to the automation before it is left to an operator."""
+"""The number of reports of a change to the automation before it is left to an operator."""
 
 _FIRST_WAIT = timedelta(hours=2)
 _AT_ONCE = 4  # concurrent requests to one source
@@ -78,8 +78,8 @@ class Round:
 class Observed:
     """The result of one observation, summarised in `words`. `cursor` is for the next one.
 
-    `current` are the partitions that the source serves; others are not worth a run. `remark` is a statement of the
-    source that is not trusted, or a limit, such as edits of a file without ETag and date.
+    `current` are the partitions that the source serves; a run of others is useless. `remark` is an implausible
+    statement of the source, or a limit, such as edits of a file without ETag and date.
     """
 
     words: str
@@ -154,7 +154,7 @@ def observe(
     turn = Round.now_or_next(cursor, timedelta(hours=dataset.noticing.observe_hours), moment)
     current, restated = frozenset(partitions), None
     if dataset.fixed_vintages is None:
-        # A source that serves only its newest vintage would answer with that one for any older vintage.
+        # A source that serves only its newest vintage would return it for any older vintage.
         if turn == Round(moment):
             now_served = list_served(deployment, dataset)
             restated = now_served.words
@@ -213,12 +213,12 @@ def report(
     reported_at: Callable[[], datetime],
     now: datetime | None = None,
 ) -> str | None:
-    """Return the data version to report to the automation for a partition that is due, None when it is not time.
+    """Return the data version to report to the automation for a due partition, None if no report is due.
 
     `reported` is the version of the last report, `reported_at` its time. A change is reported at once. While the chain
     does not succeed, the change is reported again under a new number after 2, 4, 8 and 16 hours, which repeats a run
-    that was lost or failed for a transient reason. `hopeless`: the failure is permanent, so only another change of the
-    source or an operator helps.
+    that was lost or failed for a transient reason. `hopeless`: the failure is permanent, so only an operator or another
+    change of the source helps.
     """
     token = (observation.seen or "")[:_TOKEN]
     base, _, number = (reported or "").partition(".")

@@ -1,4 +1,4 @@
-"""Checks a source on request: what it lists, what is due, or why it is unreachable.
+"""Checks a source on request: its listing, the due partitions, or the reason why it is unreachable.
 
 The scheduled observation belongs to `noticing` and `orchestration`.
 """
@@ -15,11 +15,11 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def ask_now(deployment: Deployment, declared: Dataset | Family, *, accept: bool = False) -> dict[str, Any]:
-    """Check the source of a dataset or family, and describe the answer in stable keys.
+    """Check the source of a dataset or family, and return the result in stable keys.
 
     `listed` is the number of vintages or members. `due` are those whose state differs from the published one; for a
-    family only members that were fetched before, since all others are due. `failed` says why the source is unreachable.
-    `remark`, where there is one, is a statement of the source that is not trusted, or a limit, such as edits of a file
+    family only members that were fetched before, since all others are due. `failed` is the reason why the source is
+    unreachable. `remark`, if any, is an implausible statement of the source, or a limit, such as edits of a file
     without ETag and date.
     """
     row: dict[str, Any] = {"dataset": declared.id, "listed": None, "due": [], "failed": None}

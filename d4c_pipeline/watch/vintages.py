@@ -30,7 +30,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import native_path
 
 TRIAL_BYTES = 64 << 20
-"""Files up to this total size (bytes) are fetched and compared where nothing else shows a change."""
+"""Files up to this total size (bytes) are fetched and compared if nothing else shows a change."""
 
 _TRIAL = Patience(
     attempts=2, first_wait=0.5, longest_wait=2.0, connect_timeout=5.0, read_timeout=8.0, whole_timeout=10.0
@@ -279,7 +279,7 @@ class _Trial:
     def _fetch(self) -> None:
         source = open_source(self._dataset, self._deployment.settings.origins, patience=_TRIAL)
         try:
-            # A source that dates its files serves them under their present date only.
+            # A source that dates its files serves them only under their current date.
             at = source.discover()[-1] if is_dated_by_its_files(self._dataset) else self._at
             fetched = source.fetch(at, Path(self._folder.name))
         except StorageError:

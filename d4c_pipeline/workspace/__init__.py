@@ -1,1 +1,1 @@
-"""What every step works on: the deployment, staging, plans, lease keys, provenance. Steps belong to `chain`."""
+"""The objects that every step uses: the deployment, staging, plans, lease keys, provenance. Steps belong to `chain`."""

@@ -40,7 +40,7 @@ def opened_archive(settings: Settings, locate: Callable[[str], str]) -> Iterator
 
 @contextmanager
 def no_archive() -> Iterator[Archive]:
-    """Stand in for the archive where only the ledger is read, so that no token is needed."""
+    """Replaces the archive if only the ledger is read, so that no token is required."""
     yield cast("Archive", _NoArchive())
 
 

@@ -111,7 +111,7 @@ class StagedBuild:
 def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> StagedBuild:
     """Return the finished build of a vintage.
 
-    Raises UnknownNameError when there is none, IntegrityError when its data is not what the build left.
+    Raises UnknownNameError without a finished build, IntegrityError when its data changed since.
     """
     folder = deployment.staging(dataset, vintage) / "build"
     try:

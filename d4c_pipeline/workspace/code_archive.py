@@ -1,4 +1,4 @@
-"""The code that made a release as one zip: this package, the dataset's own definition, the lock of the libraries.
+"""The code that made a release, as a zip: this package, the dataset's own definition, the lock of the libraries.
 
 Of a dataset's folder it holds only `defs.yaml` and the files named there, because a release can't be withdrawn. The
 same code gives the same bytes on any machine (`files.stable_zip`). The versions that made a build belong to
@@ -37,8 +37,8 @@ _OPERATORS_FOLDER = "/folder-of-the-operator"  # in place of the path of a drop 
 def code_archive(dataset: Dataset) -> bytes:
     """Return the zip: `d4c_pipeline/...` without other datasets, `d4c_pipeline/defs/<id>/...`, `requirements.lock`.
 
-    Raises StorageError when a file can't be read, DefinitionError when a file of the dataset lies outside its folder or
-    holds something like a key.
+    Raises StorageError when a file can't be read, DefinitionError when a file of the dataset is outside its folder or
+    appears to contain a secret.
     """
     with storage_errors("read the code"):
         content = {f"d4c_pipeline/{name}": path.read_bytes() for name, path in _package() if _is_code(name)}
@@ -55,11 +55,11 @@ def code_archive(dataset: Dataset) -> bytes:
 def definition_digest(dataset: Dataset) -> str:
     """Return the sha256 (hex) of the parts of a definition that determine data and record.
 
-    Publication policy and checks are not among them: they don't change a release.
+    Publication policy and checks are left out: they don't change a release.
     """
     fields = dataset.model_dump(mode="json", exclude={"publication", "checks"})
     if isinstance(dataset.license, DeclaredLicence):
-        # The text is a file of the release, wherever the definition keeps it.
+        # The text is a file of the release, whether the definition has it inline or in a file.
         fields["license"]["sha256"] = hashlib.sha256(dataset.license.content(dataset.folder)).hexdigest()
     return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -10,9 +10,9 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 
 def current_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> LivingRelease:
-    """Return the planned release of a vintage, else its newest published release, which a step only verifies.
+    """Return the planned release of a vintage, else its newest published release, which steps only verify.
 
-    Raises UnknownNameError when the vintage has neither.
+    Raises UnknownNameError if the vintage has no release.
     """
     releases = deployment.ledger.releases
     found = releases.planned(dataset.id, vintage) or releases.newest_published(dataset.id, vintage)

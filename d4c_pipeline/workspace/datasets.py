@@ -97,7 +97,7 @@ def unknown_id(known: Collection[str], identifier: str) -> UnknownNameError:
 def read_definitions(file: Path) -> Iterator[Dataset]:
     """Yield the datasets that a `defs.yaml` declares; documents of other components are skipped.
 
-    Raises DefinitionError naming file, line and field of everything that is wrong.
+    Raises DefinitionError with file, line and field of every error.
     """
     return (each for each in _read(file) if isinstance(each, Dataset))
 

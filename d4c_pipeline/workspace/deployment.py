@@ -1,6 +1,6 @@
 """A deployment: the settings with their ledger, stores and archive, opened for work.
 
-The steps decide what they use; reading settings from the environment belongs to `model.settings`.
+Each step selects the parts that it uses; reading settings from the environment belongs to `model.settings`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Deployment:
         return Spreading(self.stores)
 
     def staging(self, dataset: Dataset, vintage: Vintage) -> Path:
-        """Return the staging folder of a vintage; its files can be made again."""
+        """Return the staging folder of a vintage; its files can be rebuilt."""
         return self.settings.home / "staging" / dataset.id / str(vintage)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Finds the releases in a store's catalogue that this ledger does not know: another home published them.
+"""Finds the releases of another home: a store's catalogue lists them, and this ledger does not know them.
 
 A ledger restored from a backup lacks releases in the same way. Nothing is changed here.
 """
@@ -26,7 +26,7 @@ _NAMED = 3  # releases in a message
 
 @dataclass(frozen=True)
 class Listed:
-    """A release in a store's catalogue. `checksums` are those of its files, as multihashes."""
+    """A release in a store's catalogue. `checksums`: the checksums of its files, as multihashes."""
 
     name: str
     dataset: str

@@ -18,12 +18,12 @@ from d4c_pipeline.workspace.staging import artifact_path, read_artifact, release
 
 
 def keep_pieces(path: Path, artifact: Artifact, pieces: Pieces) -> None:
-    """Write the pieces of the staged file at `path` beside it, with the sha256 of the bytes they are of."""
+    """Write the pieces of the staged file at `path` beside it, with the sha256 of the hashed bytes."""
     write_json(_beside(path), {"sha256": artifact.sha256, **pieces.to_json()})
 
 
 def staged_pieces(deployment: Deployment, release: Release, artifact: Artifact) -> Pieces:
-    """Return the pieces of a data artifact; they are hashed again only where no fitting pieces are staged.
+    """Return the pieces of a data artifact; they are hashed again only if no matching pieces are staged.
 
     That is the case after staging was lost, or after a change to or from hybrid torrents. Raises what `artifact_path`
     raises.

@@ -1,7 +1,8 @@
-"""Puts files at addresses that may be occupied: only bytes that this home recorded to have put there are replaced.
+"""Puts files at addresses that may be occupied: only recorded bytes of this home are replaced.
 
 After a restored backup, or with two homes on one store, an address can hold bytes of a publication that this ledger
-does not know. Equal bytes are adopted; other bytes stop the step for a person, whatever the ledger says of the release.
+does not know. Equal bytes are adopted; other bytes stop the step until a person decides, whatever the ledger states of
+the release.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def put_release_file(
             raise
         placements.forget(store.name, address)
         raise foreign_bytes(store, address, release.dataset) from error
-    # Another process put the same bytes meanwhile, so they must stay. A hidden address belongs to this plan alone.
+    # Another process put the same bytes meanwhile, so they must stay. A hidden address belongs only to this plan.
     if not stored.changed and not is_hidden(address):
         placements.forget(store.name, address)
 
@@ -90,7 +91,7 @@ def make_way(deployment: Deployment, store: Store, release: PlannedRelease, addr
 def remove_hidden(deployment: Deployment, store: Store, release: PlannedRelease) -> None:
     """Delete the recorded hidden files of a release from a store.
 
-    Nobody else knows the token in their addresses, so their bytes need not be read first.
+    No other home knows the token in their addresses, so their bytes are not read first.
     """
     for placed in deployment.ledger.placements.of(release):
         if placed.store == store.name and is_hidden(placed.address):
@@ -127,9 +128,9 @@ def replace_ours(
 ) -> Stored:
     """Put a file or bytes at a mutable address, replacing what this home put there.
 
-    `known` says whether bytes with a sha256, put before placements were recorded, are ours; `published` whether another
-    home published them. Bytes that are neither are damaged and are moved aside. Raises ForeignBytesError for another
-    home's publication.
+    `known` returns whether bytes with a sha256, put before placements were recorded, are ours; `published` returns
+    whether another home published them. All other bytes are damaged and are moved aside. Raises ForeignBytesError for
+    another home's publication.
     """
     placements = deployment.ledger.placements
     wanted, size = _digest(source)
@@ -172,9 +173,9 @@ def make_room(
     known: Callable[[str], bool],
     published: Callable[[str], bool],
 ) -> None:
-    """Make sure that a mutable address holds only bytes of this home.
+    """Ensure that a mutable address holds only bytes of this home.
 
-    The recorded ETag and checksum decide where they can; otherwise the file is read.
+    The recorded ETag and checksum decide if available; otherwise the file is read.
     """
     facts = store.facts(address)
     if facts is None:

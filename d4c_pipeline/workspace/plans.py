@@ -1,6 +1,6 @@
-"""Planned releases: what their manifest says, and giving one up with its draft, copies and torrent.
+"""Planned releases: reading their manifest, and abandoning a plan with its draft, copies and torrent.
 
-When a plan is given up is decided by `checksums` (a newer build) and by `review` (a person).
+`checksums` (a newer build) and `review` (a person) decide when to abandon a plan.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_pipeline.workspace.staging import read_artifact
 
 
 def manifest_of(deployment: Deployment, release: Release) -> Manifest:
-    """Return the manifest of a release. Raises IntegrityError when no intact copy is left."""
+    """Return the manifest of a release. Raises IntegrityError without an intact copy."""
     artifact = release.artifact(ArtifactRole.MANIFEST)
     if artifact is None:
         raise IntegrityError(f"{release.name} has no manifest", "Compare its artifacts with the record at the archive")

@@ -1,7 +1,7 @@
-"""Opens the stores that the settings name, and runs an action in all of them although a mirror is unreachable.
+"""Opens the stores that the settings name, and runs an action in all of them even if a mirror is unreachable.
 
-The primary store must hold what a step puts. An unreachable or full mirror stops no publication: it is skipped and
-reported with the reason, and the next run repairs it. Other bytes at an immutable address always stop the step. The
+The primary store must accept every file of a step. An unreachable or full mirror stops no publication: it is skipped
+and reported with the reason, and the next run repairs it. Other bytes at an immutable address always stop the step. The
 declaration of stores belongs to `model.stores`, their code to `stores`.
 """
 
@@ -30,7 +30,7 @@ class Missed:
 
 
 def opened_stores(settings: Settings) -> tuple[Store, ...]:
-    """Return the primary store and then the mirrors, without any call to them.
+    """Return the primary store, then the mirrors, without any call to them.
 
     Raises PermanentError when a store's secret is not set.
     """
@@ -41,7 +41,7 @@ def opened_stores(settings: Settings) -> tuple[Store, ...]:
 
 
 def store_root(settings: Settings) -> Path | None:
-    """Return the folder of the primary store, None where it lies in a bucket."""
+    """Return the folder of the primary store, None if it is a bucket."""
     place = settings.stores.primary
     if place is None:
         return settings.home / "store"

@@ -1,4 +1,4 @@
-"""The asset `fixity` and its checks: once a day, an audit of all copies and the repair of lost ones.
+"""The asset `fixity` and its checks: once a day, an audit of all copies and the repair of lost copies.
 
 An asset rather than a check of `copies`, so that a publication never waits for an audit of everything. The audit
 belongs to `upkeep.fixity`, repair to `upkeep.repair`.

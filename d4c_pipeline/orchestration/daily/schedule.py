@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def daily(job: UnresolvedAssetJobDefinition, cron: str, description: str) -> dg.ScheduleDefinition:
-    """Return the schedule `<job>_daily`, in UTC, on from the start."""
+    """Return the schedule `<job>_daily`, in UTC, started by default."""
     return dg.ScheduleDefinition(
         name=f"{job.name}_daily",
         job=job,

@@ -41,7 +41,7 @@ def condition_of(upstream: str) -> dg.AutomationCondition:
 
 
 def changes_are_published(groups: Iterable[str]) -> dg.AutomationConditionSensorDefinition:
-    """The sensor that requests runs for observed changes of these products; on from the start."""
+    """The sensor that requests runs for observed changes of these products; started by default."""
     return dg.AutomationConditionSensorDefinition(
         "changes_are_published",
         target=dg.AssetSelection.groups(*groups),

@@ -35,7 +35,7 @@ _UNFINISHED = (
     dg.DagsterRunStatus.CANCELING,
 )
 _REPORTS_AT_ONCE = 200  # Dagster stores the events of a tick one by one
-_HOUR = timedelta(hours=1)  # so that a source that was down is checked again today
+_HOUR = timedelta(hours=1)  # a source that was down is checked again on the same day
 _LONGEST_INTERVAL = 600  # seconds: an unfinished round continues in the next tick
 
 
