@@ -1,4 +1,4 @@
-"""`d4c export`: a record of a release in any format, and the DuckLake of all releases; changes no store and no ledger."""
+"""`d4c export`: a record of a release in any format, and the DuckLake of all releases. Changes no ledger."""
 
 from __future__ import annotations
 

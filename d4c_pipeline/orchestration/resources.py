@@ -51,7 +51,7 @@ class ProcessingDuckDB(DuckDBResource):
 
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open DuckDB with the extension spatial from its wheel and the settings of the processing; downloads nothing."""
+        """Open DuckDB with spatial from its wheel and the settings of the processing; downloads nothing."""
         settings = self.applied_to(Settings.from_environment())
         with duckdb_engine.connect(
             extensions=("spatial",), threads=settings.threads, memory_limit=settings.memory_limit, spill=settings.temp

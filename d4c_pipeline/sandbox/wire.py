@@ -22,7 +22,7 @@ _TOO_LONG = "the answer exceeds its maximum length"
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of work: `memory` bytes in all its processes, `seconds` since its start. Exceeding one ends the work."""
+    """The limits that end the work: `memory` bytes in all its processes, `seconds` since its start."""
 
     memory: int
     seconds: float
