@@ -1,7 +1,7 @@
 """Adopts releases that the archive has published and this ledger lacks, after the ledger was lost or restored.
 
 Records are found by our identifier (`urn:d4c:...`) and by the names of their files. A record is accepted when its own
-manifest gives the release key in the identifier. Nothing changes at the archive.
+manifest yields the release key in the identifier. The archive is not changed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _Found:
         self.is_of = (self.manifest.dataset, self.manifest.vintage) == (dataset.id, str(vintage))
 
     def check(self) -> None:
-        """Read the artifacts. Raises IntegrityError when they don't give the record's identifier."""
+        """Read the artifacts. Raises IntegrityError when they contradict the record's identifier."""
         record, dataset, vintage = self.record, self.manifest.dataset, Vintage.parse(self.manifest.vintage)
         self.artifacts = self._artifacts()
         planned = [

@@ -30,7 +30,7 @@ from d4c_pipeline.workspace.stores import store_root
 
 @dataclass(frozen=True)
 class Deposited:
-    """The published release with its deposit; `archive_seed` says whether the archive's address works as a web seed."""
+    """The published release with its deposit; `archive_seed`: whether the archive's address works as a web seed."""
 
     release: PublishedRelease
     deposit: Deposit

@@ -41,7 +41,7 @@ _SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}
 class Switched:
     """The state of `/processed/`: the address where a reader begins, its public `url`, and whether it changed.
 
-    `addresses` are those of the data and of every derived file.
+    `addresses`: the addresses of the data and of every derived file.
     """
 
     address: str

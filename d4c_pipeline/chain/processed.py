@@ -134,7 +134,7 @@ def _built(
         )
         built = apart.made(answer, folder, derived.parameters(dataset))
         if built.notebook is not None:
-            # This process knows the secrets of the environment; the sandbox does not.
+            # This process has the secrets of the environment; the sandbox does not.
             secrets.declare_environment(os.environ)
             refuse_secrets(built.notebook, f"The notebook {dataset.processing.notebook}")
     except BaseException:

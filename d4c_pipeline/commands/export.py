@@ -1,4 +1,4 @@
-"""`d4c export`: a record of a release in any format, and the DuckLake of all releases. Changes no ledger."""
+"""`d4c export`: a record of a release in any format, and the DuckLake of all releases, read from the ledger."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def repair(
 
 
 def _chosen(deployment: Deployment, known: dict[str, Dataset], datasets: Sequence[str] | None) -> frozenset[str] | None:
-    """Return the ids of the named datasets: declared, or known only to the ledger."""
+    """Return the ids of the named datasets: declared, or only in the ledger."""
     if not datasets:
         return None
     from d4c_pipeline.workspace.datasets import pick

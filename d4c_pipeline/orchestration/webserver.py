@@ -1,7 +1,7 @@
 """Dagster's webserver behind our guard, with Dagster's own options: `python -m d4c_pipeline.orchestration.webserver`.
 
 `dev` as the first argument runs `dagster dev` with this webserver in place of Dagster's. `ui_guard` decides which
-requests pass. The patched functions are those of the pinned Dagster; a test starts the real webserver.
+requests pass. The patched functions belong to the pinned Dagster; a test starts the real webserver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OURS = "d4c_pipeline.orchestration.webserver"
 
 
 def serve_ui() -> None:
-    """Run the webserver with the options of `dagster-webserver`; read-only when nobody can sign in.
+    """Run the webserver with the options of `dagster-webserver`; read-only if sign-in is not configured.
 
     Raises PermanentError when a setting of the UI can't be understood.
     """

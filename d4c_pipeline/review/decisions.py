@@ -31,7 +31,7 @@ from d4c_pipeline.workspace.staging import release_folder
 class Pending:
     """A release with a pending review: the reasons, and the facts for the decision.
 
-    `previous` is the published release that it is compared with; `checks` and `overrides` are those of its data.
+    `previous` is the published release in the comparison; `checks` and `overrides` apply to the data of the release.
     `folder` has its files on this machine, which no address serves yet; None if another machine made them.
     """
 

@@ -1,4 +1,4 @@
-"""The files that a working process may read besides those of its request: Python, its packages, system libraries.
+"""The files that a working process may read besides the files of its request: Python, its packages, system libraries.
 
 Of /etc and /proc it may read only files that libraries need: /etc also holds an operator's settings, /proc the
 environments of other processes.

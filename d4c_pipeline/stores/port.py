@@ -40,7 +40,7 @@ class Stored:
 class Facts:
     """The facts that a store states of a file without reading it: `size` in bytes, and a tag of the content, if any.
 
-    An unchanged `etag` means that the store knows of no write since; only reading detects bit rot. `sha256`: the digest
+    An unchanged `etag` means that the store recorded no write since; only reading detects bit rot. `sha256`: the digest
     that the writer stated, if the store keeps it.
     """
 

@@ -1,7 +1,7 @@
 """The connection to a bucket: endpoint, region, form of the address, key, and the detected abilities of its server.
 
-A key comes from the store's settings, else from the usual places of AWS tools (environment, profile, role). Operations
-in the bucket belong to `s3.py` and `s3_upload.py`.
+A key comes from the store's settings, else from the defaults of AWS tools (environment, profile, role). Operations in
+the bucket belong to `s3.py` and `s3_upload.py`.
 """
 
 from __future__ import annotations

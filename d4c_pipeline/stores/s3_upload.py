@@ -160,7 +160,7 @@ class Upload:
             return None
         pages = self.client.get_paginator("list_parts").paginate(**self._at, UploadId=numbers[0])
         there = {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
-        # An empty upload saves nothing, and an upload with more parts than this file is of another file.
+        # An empty upload saves nothing, and an upload with more parts than this file belongs to another file.
         if not there or max(there) > -(-digests.size // self._size_for(digests.size)):
             return None
         try:

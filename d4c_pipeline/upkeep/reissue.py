@@ -1,7 +1,7 @@
 """Reissue of torrents: the same info hash, with the web seeds that serve its bytes now.
 
-The `.torrent` among a release's files is archived and immutable; the one at its `/torrents/...` address is current and
-lists the present seeds. The ledger knows the copies, `torrents.web_seeds` tests each address.
+The `.torrent` among a release's files is archived and immutable; the `.torrent` at its `/torrents/...` address is
+current and lists the present seeds. The ledger lists the copies, `torrents.web_seeds` tests each address.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class RepairResult:
-    """The repair of one lost copy: `source` gave the right bytes, `quarantine` holds the damaged ones.
+    """The repair of one lost copy: `source` had the right bytes, `quarantine` holds the damaged bytes.
 
     For a copy in `/processed/`, `source` is the name of a release. `reason` explains a repair that did not succeed.
     """
@@ -74,7 +74,7 @@ def repair(
         while copies := [copy for copy in _lost(deployment, datasets, refill) if copy.key not in done]:
             repairer = _Repairer(deployment)
             done |= {copy.key: repairer.repair(copy) for copy in copies}
-        # A copy without a source may have one by now, such as a file that a person restored.
+        # A copy without a source may have a source by now, such as a file that a person restored.
         good = {each.copy.sha256 for each in done.values() if each.outcome in (Outcome.RESTORED, Outcome.INTACT)}
         repairer = _Repairer(deployment)
         for key, each in done.items():

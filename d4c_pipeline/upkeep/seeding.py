@@ -63,7 +63,7 @@ class CatalogueSource:
         self._seen = False
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
-        """Return the files of the catalogue; until its first download, seed those of the last known catalogue."""
+        """Return the files of the catalogue; until its first download, the files of the last known catalogue."""
         self._downloads.forgive()
         try:
             seedable = self._downloads.catalogue(self._url)

@@ -1,4 +1,4 @@
-"""Noticing: the vintages that a source lists, the changed ones, and the changes to report to the automation.
+"""Noticing: the listed vintages of a source, the changed vintages, and the changes to report to the automation.
 
 Nothing here fetches data or starts a run. Protocols belong to `sources`, schedules and runs to `orchestration`. The
 ledger keeps the observations, so that any process can continue.
@@ -44,7 +44,7 @@ _TOKEN = 16  # hex digits of a fingerprint in a message
 class Round:
     """A round over all partitions of a dataset, spread over several ticks.
 
-    `after` is the partition that was observed last ("" at the start); `complete` says that all were observed.
+    `after` is the partition that was observed last ("" at the start); `complete`: all were observed.
     """
 
     began: datetime

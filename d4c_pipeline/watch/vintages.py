@@ -1,8 +1,8 @@
 """The vintages that a source serves, compared by content with the retained files.
 
-Dates and validators mislead: an export is always "modified now", a portal touches its records, two servers behind one
-address give the same file different ETags. Noticing, 'd4c publish' and `raw` all decide here, so that they agree. The
-consequences of a new vintage belong to `noticing.py`.
+Dates and validators mislead: an export is always "modified now", a portal touches its records, two servers behind an
+address send different ETags for the same file. Noticing, 'd4c publish' and `raw` all decide here, so that they agree.
+The consequences of a new vintage belong to `noticing.py`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def served(deployment: Deployment, dataset: Dataset, source: Source) -> Served:
 def observed(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, source: Source, known: Observation | None
 ) -> Seen:
-    """Return the fingerprint of a vintage at its source; that of the last fetch where the content is the same.
+    """Return the fingerprint of a vintage at its source; for unchanged content, the fingerprint of the last fetch.
 
     `known` is the ledger's observation of the partition. Raises what the source raises.
     """

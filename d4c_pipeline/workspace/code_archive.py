@@ -1,7 +1,7 @@
 """The code that made a release, as a zip: this package, the dataset's own definition, the lock of the libraries.
 
 Of a dataset's folder it holds only `defs.yaml` and the files named there, because a release can't be withdrawn. The
-same code gives the same bytes on any machine (`files.stable_zip`). The versions that made a build belong to
+same code gives the same bytes on any machine (`files.stable_zip`). The versions of code and libraries belong to
 `provenance`.
 """
 

@@ -38,7 +38,7 @@ def previous_release(deployment: Deployment, dataset: Dataset, vintage: Vintage)
 def deposit_of(deployment: Deployment, release: Release) -> Deposit:
     """Return the deposit of a release. Raises UnknownNameError when no DOI was reserved yet."""
     deposit = deployment.ledger.deposits.of(release)
-    # A published deposit without a record is of a test archive that was reset (`d4c archive forget`); it keeps its DOI.
+    # A published deposit without a record: its test archive was reset (`d4c archive forget`). It keeps its DOI.
     begun = deposit is not None and (deposit.record_id is not None or deposit.state is DepositState.PUBLISHED)
     if deposit is None or deposit.doi is None or not begun:
         raise UnknownNameError(f"No DOI is reserved for {release.name}", rerun="doi")

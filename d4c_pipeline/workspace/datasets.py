@@ -79,7 +79,7 @@ def _load(folders: Sequence[Path]) -> dict[str, Dataset | Family]:
 
 
 def pick(datasets: dict[str, Dataset], identifier: str) -> Dataset:
-    """Return the dataset of that id. Raises UnknownNameError naming the closest ones."""
+    """Return the dataset of that id. Raises UnknownNameError with the closest ids."""
     if identifier in datasets:
         return datasets[identifier]
     raise unknown_id(datasets, identifier)
@@ -179,9 +179,9 @@ def _problems(error: ValidationError) -> list[tuple[tuple[str | int, ...], str]]
     """Return place and message of each error in terms of the YAML, without type names and follow-up errors."""
     problems: dict[tuple[str | int, ...], str] = {}
     for problem in error.errors(include_url=False):
-        # A part with a bracket names a branch of a union, which the YAML does not know.
+        # A part with a bracket names a branch of a union, which does not exist in the YAML.
         location = tuple(part for part in problem["loc"] if not (isinstance(part, str) and "[" in part))
-        if location[:1] and location[0] in _UNIONS:  # next comes the kind by which pydantic chose the branch
+        if location[:1] and location[0] in _UNIONS:  # the next part is the kind by which pydantic chose the branch
             location = (location[0], *location[2:])
         inside = [known for known in problems if known[: len(location)] == location]
         if inside and problem["type"] in ("too_short", "literal_error"):

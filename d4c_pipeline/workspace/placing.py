@@ -102,7 +102,7 @@ def remove_hidden(deployment: Deployment, store: Store, release: PlannedRelease)
 def remove_unpublished(deployment: Deployment, store: Store, address: str) -> bool:
     """Delete the file at an address if an unpublished plan of this ledger put it; return whether the address is free.
 
-    The file is read first: bytes that differ from the recorded ones stay.
+    The file is read first: bytes that differ from the recorded bytes stay.
     """
     placements = deployment.ledger.placements
     found = store.facts(address)

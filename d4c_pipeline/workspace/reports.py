@@ -36,9 +36,9 @@ def describe_release(deployment: Deployment, release: LivingRelease) -> dict[str
     """Return a release in the stable keys: its identity, the place of its data, its citation.
 
     `state` is `published`, or the state of a planned release's deposit. `files` are the data artifacts. For a single
-    file, `path`, `url` and `info_hash` are those of the file. For several files, `path` is their folder, `url` is that
-    of the manifest, `info_hash` is None and `sha256` is over all of them (`model.parts.set_digest`). `path` is None
-    where the primary store has no local folder. For a planned release, `path` is in staging and `url` is None.
+    file, `path`, `url` and `info_hash` belong to the file. For several files, `path` is their folder, `url` is that of
+    the manifest, `info_hash` is None and `sha256` is over all of them (`model.parts.set_digest`). `path` is None where
+    the primary store has no local folder. For a planned release, `path` is in staging and `url` is None.
     """
     deposit = deployment.ledger.deposits.of(release)
     files = _files(deployment, release)

@@ -1,4 +1,4 @@
-"""Detects datasets whose naming parts give the same names, so that they would write to the same addresses.
+"""Detects datasets with naming parts that result in the same names, which would write to the same addresses.
 
 Definitions are compared by their declarations; a step compares with the published releases in the ledger: the dataset
 that published first continues, the other stops. Other datasets are not affected.
@@ -20,7 +20,7 @@ from d4c_pipeline.workspace.datasets import load_definitions
 from d4c_pipeline.workspace.deployment import Deployment
 
 _VINTAGE = re.compile(rf"(?:{VINTAGE_PATTERN})", re.ASCII)
-_ANY = "9999"  # stands for every vintage of a discovered dataset
+_ANY = "9999"  # represents every vintage of a discovered dataset
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SharedName:
 
 
 def shared_names(definitions: Iterable[Dataset | Family]) -> tuple[SharedName, ...]:
-    """Return the names that more than one definition would publish under, by name; a family stands for its members."""
+    """Return the names that more than one definition would publish under, by name; a family represents its members."""
     datasets = [
         each.sample.model_copy(update={"id": each.id}) if isinstance(each, Family) else each for each in definitions
     ]

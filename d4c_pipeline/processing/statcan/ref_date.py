@@ -15,7 +15,7 @@ from d4c_pipeline.processing.statcan.codes import Frequency
 _POINT = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CALENDAR_YEARS = 1
 _GOVERNMENT_YEAR = 4
-# In cubes of these frequencies a month stands for the period that it begins.
+# In cubes of these frequencies a month means the period that it begins.
 _MONTHS_SPANNED = {
     Frequency.EVERY_TWO_MONTHS: 2,
     Frequency.QUARTERLY: 3,

@@ -33,8 +33,8 @@ def plain(column: pa.Array) -> pa.Array:
 def numbers(column: pa.Array, name: str) -> tuple[pa.Array, pa.Array | None]:
     """Return the texts of `column` as float64, and the symbols in place of values (None without symbols).
 
-    float64 gives every text back as the same decimal number. Raises DataError with the column `name` for a text that is
-    neither a number nor a known symbol, and for a number with more digits than float64 gives back.
+    float64 represents every text as the same decimal number. Raises DataError with the column `name` for a text that is
+    neither a number nor a known symbol, and for a number with more digits than float64 keeps.
     """
     symbols: pa.Array | None = None
     try:
