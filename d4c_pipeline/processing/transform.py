@@ -19,7 +19,8 @@ from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import D4CError, DataError
 from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.tables.columns import GEOMETRY
-from d4c_pipeline.tables.duckdb_engine import literal_pattern, parquet, text_literal
+from d4c_pipeline.tables.duckdb_engine import parquet, text_literal
+from d4c_pipeline.tables.limited_sql import confine, foreign_function, parsed_select
 from d4c_pipeline.tables.native import GEOMETRY_COLUMN, UNFIT_FIELD, exactly_unique
 from d4c_pipeline.tables.parallel import in_own_thread
 from d4c_pipeline.tables.sql_names import identifier
@@ -28,12 +29,6 @@ from d4c_pipeline.tables.sql_names import identifier
 _MOMENT_WORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "today"})
 _MOMENT_TEXTS = frozenset({"now", "today", "yesterday", "tomorrow"})
 _UNFIT = identifier(UNFIT_FIELD.name)
-# Table functions whose result depends on their arguments only. Others run text as SQL or show this process.
-_TABLE_FUNCTIONS = frozenset(
-    {"unnest", "range", "generate_series", "repeat", "repeat_row", "json_each", "json_tree", "histogram",
-     "histogram_values", "summary"}
-)  # fmt: skip
-_FILE_READERS = re.compile(r"(read_|parquet_|st_read|shapefile|sniff_csv$|glob$)")  # DuckDB rejects them by file name
 # DuckDB marks these as stable, but they depend on the time or the machine, or draw a sample.
 _SESSION = frozenset({"stats", "reservoir_quantile", "transaction_timestamp"})
 _ROWS_A_BATCH = 1 << 16
@@ -86,14 +81,7 @@ def stream(
             _load_input(connection, name, listed(files))
         for name, value in variables.items():
             connection.execute(f"SET VARIABLE {identifier(name)} = {text_literal(value)}")
-        # After access is disabled, the SQL can read only these files. DuckDB also compares the pattern of a name with
-        # brackets with this list.
-        files_of_inputs = [path for files in (inputs or {}).values() for path in listed(files)]
-        paths = [spelling for path in files_of_inputs for spelling in (str(path), literal_pattern(path))]
-        allowed = ", ".join(text_literal(path) for path in paths)
-        connection.execute(f"SET allowed_paths = [{allowed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        confine(connection, [path for files in (inputs or {}).values() for path in listed(files)])
         _check(connection, sql, sql_file.name, tuple(inputs or {}))
         if unfit:
             _without_unfit(connection, sql, sql_file.name, unfit[0])
@@ -212,14 +200,7 @@ def _load_input(connection: duckdb.DuckDBPyConnection, name: str, files: Sequenc
 
 def _check(connection: duckdb.DuckDBPyConnection, sql: str, name: str, inputs: Sequence[str]) -> None:
     remedy = f"Write one SELECT over {', '.join(('the table source', *inputs))} into {name}"
-    answer = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    parsed = json.loads(answer[0]) if answer else {}
-    if parsed.get("error"):
-        raise DataError(
-            f"The SQL of {name} is not a SELECT that DuckDB understands: {parsed.get('error_message')}", remedy
-        )
-    if len(parsed["statements"]) != 1:
-        raise DataError(f"The SQL of {name} has {len(parsed['statements'])} statements", remedy)
+    parsed = parsed_select(connection, sql, f"The SQL of {name}", remedy)
     stable = (
         "(stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY') OR regexp_matches(function_name, '^(get_)?current_'))"
     )
@@ -256,11 +237,9 @@ def _unstable(node: Any, functions: set[str], words: frozenset[str]) -> set[str]
         return found
     if node.get("sample"):
         found.add("SAMPLE")
+    if (foreign := foreign_function(node)) is not None:
+        found.add(foreign)
     match node:
-        case {"type": "TABLE_FUNCTION", "function": {"function_name": str(name)}} if (
-            name.lower() not in _TABLE_FUNCTIONS and _FILE_READERS.match(name.lower()) is None
-        ):
-            found.add(name.lower())
         case {"type": "BASE_TABLE", "table_name": str(name), "schema_name": str(schema)} if (
             schema.lower() in _CATALOGUES or name.lower().startswith(("duckdb_", "pragma_", "sqlite_"))
         ):
