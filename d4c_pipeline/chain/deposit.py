@@ -16,6 +16,7 @@ from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
 from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, PlannedRelease, PublishedRelease
+from d4c_pipeline.model.settings import store_root
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.review.verdicts import refuse_failed
@@ -25,7 +26,6 @@ from d4c_pipeline.workspace.current import current_release, deposit_of, is_settl
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.pieces import published_pieces
 from d4c_pipeline.workspace.staging import artifact_path, release_folder
-from d4c_pipeline.workspace.stores import store_root
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,29 @@
-"""Writes records and the DuckLake of published releases on demand from the ledger; changes no store and no ledger."""
+"""Writes records, site documents and the DuckLake of published releases on demand from the ledger.
+
+No store and no ledger changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from d4c_pipeline.catalogue.lake import Lake, write_lake
+from d4c_pipeline.catalogue.site_documents import documents
 from d4c_pipeline.chain.catalogue import latest_declarations
-from d4c_pipeline.chain.published import all_published, dataset_published
-from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.chain.published import all_published, dataset_published, site_of
+from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.metadata.published import PublishedFile, PublishedMetadata
-from d4c_pipeline.metadata.records.registry import record_format
+from d4c_pipeline.metadata.records.registry import RecordFormat, record_format
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.errors import D4CError, UnknownNameError
+from d4c_pipeline.model.settings import store_root
 from d4c_pipeline.tables.duckdb_engine import connect
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline.workspace.stores import store_root
+
+SITE = "site"
+"""The name of the documents over all datasets and of each dataset, beside the names of formats."""
 
 
 def export_record(deployment: Deployment, name: str, release_name: str, declared: Sequence[Dataset] = ()) -> bytes:
@@ -31,6 +39,47 @@ def export_record(deployment: Deployment, name: str, release_name: str, declared
     own = tuple(release for release in releases if release.dataset == found.dataset)
     dataset = latest_declarations(deployment, declared)[found.dataset]
     return form.render(next(each for each in dataset_published(deployment, dataset, own) if each.name == release_name))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files in a folder: their number and size in bytes, and release -> error of the releases without a record."""
+
+    folder: Path
+    files: int
+    bytes: int
+    failed: dict[str, D4CError]
+
+
+def export_folder(deployment: Deployment, name: str, folder: Path, declared: Sequence[Dataset] = ()) -> Exported:
+    """Write the records of all published releases in the format `name`, or the site documents (`SITE`), to `folder`.
+
+    Each file has its address in a store below `folder`; an existing file is replaced. A release that the format can't
+    hold is left out. Raises UnknownNameError for an unknown format.
+    """
+    failed: dict[str, D4CError] = {}
+    published = all_published(deployment, latest_declarations(deployment, declared))
+    if name == SITE:
+        made = documents(published, site_of(deployment))
+    else:
+        made = _records(record_format(name), published, failed)
+    files = size = 0
+    for address, content in made:
+        write_file(folder / address, content)
+        files, size = files + 1, size + len(content)
+    return Exported(folder, files, size, failed)
+
+
+def _records(
+    form: RecordFormat, published: Iterator[PublishedMetadata], failed: dict[str, D4CError]
+) -> Iterator[tuple[str, bytes]]:
+    for release in published:
+        try:
+            content = form.render(release)
+        except D4CError as error:
+            failed[release.name] = error
+            continue
+        yield release.record_address(form.file_name), content
 
 
 def export_lake(deployment: Deployment, path: Path, declared: Sequence[Dataset] = ()) -> Lake:

@@ -22,6 +22,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, PublishedRelease
+from d4c_pipeline.model.settings import store_root
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sources.dating import is_ahead
@@ -31,7 +32,6 @@ from d4c_pipeline.workspace.other_homes import is_of_another_home
 from d4c_pipeline.workspace.placing import delete_ours, replace_ours
 from d4c_pipeline.workspace.shared_names import refuse_taken_name
 from d4c_pipeline.workspace.staging import artifact_path, sweep
-from d4c_pipeline.workspace.stores import store_root
 
 # A notebook is the provenance of one release; readers don't open it at a latest address.
 _SERVED = (DERIVED_ROLES | {ArtifactRole.DATA}) - {ArtifactRole.NOTEBOOK}

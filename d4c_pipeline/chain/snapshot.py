@@ -6,13 +6,17 @@ A snapshot has a content address, because a torrent's bytes can't change; the ne
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from d4c_pipeline.catalogue.query import is_address, located
+from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import hash_file
-from d4c_pipeline.model.addresses import snapshot_address, torrent_address
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
+from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.release import Snapshot, Torrent
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store
@@ -23,6 +27,8 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 # A client that fetches an earlier snapshot, or got its info hash from the DHT, must still find that snapshot.
 _KEPT = 5
+CURRENT, PREVIOUS = "current", "previous"
+_DIGITS = 6  # of a digest that names a snapshot
 
 
 def keep_snapshot(deployment: Deployment, parquet: Path, published_at: datetime | None) -> Snapshot | None:
@@ -65,6 +71,47 @@ def keep_snapshot(deployment: Deployment, parquet: Path, published_at: datetime 
         if not deployment.spreading.missed:  # an unreachable mirror still has it, so it stays recorded
             ledger.forget_snapshot(old)
     return newest
+
+
+def catalogue_file(deployment: Deployment, name: str, folder: Path) -> str:
+    """Return the path or address of the file of a catalogue or snapshot; a file of a bucket is copied to `folder`.
+
+    `name`: `current` (the catalogue of the primary store), `previous` (the snapshot before the newest), the first
+    digits of a snapshot's sha256, as in its file name, or a path or address. Raises UnknownNameError that lists the
+    snapshots.
+    """
+    known = deployment.ledger.torrents.snapshots()
+    if name == CURRENT:
+        return str(_local(deployment, CATALOGUE_PARQUET, folder))
+    if name == PREVIOUS and len(known) > 1:
+        return str(_local(deployment, known[1].address, folder))
+    if is_address(name) or Path(name).expanduser().exists():
+        return located(name)
+    found = [each for each in known if len(name) >= _DIGITS and each.sha256.startswith(name.lower())]
+    if len(found) == 1:
+        return str(_local(deployment, found[0].address, folder))
+    listed = ", ".join(f"{each.sha256[:12]} ({each.made_at:%Y-%m-%d %H:%M})" for each in known)
+    raise UnknownNameError(
+        f"'{name}' names no catalogue and no snapshot" + (f"; snapshots are {listed}" if listed else ""),
+        f"Write {CURRENT}, {PREVIOUS}, a snapshot, a path or an address",
+    )
+
+
+def _local(deployment: Deployment, address: str, folder: Path) -> Path:
+    """Return the path of a file of the primary store, copied to `folder` where the store is no local folder."""
+    path = deployment.primary.local_path(address)
+    if path is not None:
+        return path
+    copy = folder / PurePosixPath(address).name
+    try:
+        source = deployment.primary.open(address)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"The primary store has no {address}", "Publish a release with 'd4c publish', which writes the catalogue"
+        ) from error
+    with source, storage_errors(f"copy {address}"), copy.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    return copy
 
 
 def _delete(old: Snapshot, store: Store) -> None:

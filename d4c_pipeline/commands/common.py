@@ -69,11 +69,11 @@ def print_facts(facts: dict[str, Any]) -> None:
         out.print(f"  [dim]{name:<{width}}[/dim]{escape(str(value))}")
 
 
-def print_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Print `columns` of rows as a table."""
+def print_table(rows: list[dict[str, Any]], columns: Sequence[str], *, headers: Sequence[str] | None = None) -> None:
+    """Print `columns` of rows as a table; `headers` are their names unless given."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for name in headers or columns:
+        table.add_column(escape(name), overflow="fold")
     for row in rows:
         table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in columns))
     out.print(table)

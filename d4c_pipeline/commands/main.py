@@ -9,12 +9,12 @@ from __future__ import annotations
 import typer
 
 from d4c_pipeline.commands.archive import archive_app
+from d4c_pipeline.commands.catalogue import catalogue_app
 from d4c_pipeline.commands.common import end_with
-from d4c_pipeline.commands.export import export
 from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import failed, notice
 from d4c_pipeline.commands.publish import demo, publish
-from d4c_pipeline.commands.reports import catalogue, datasets, releases, settings, status
+from d4c_pipeline.commands.reports import datasets, releases, settings, status
 from d4c_pipeline.commands.retention import prune
 from d4c_pipeline.commands.review import review_app
 from d4c_pipeline.commands.seed import keys, seed, torrents_app
@@ -31,7 +31,7 @@ app = typer.Typer(
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed)),
-    ("Look", (datasets, status, releases, catalogue, export, settings)),
+    ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Serve", (serve, seed, ui)),
 ):

@@ -1,4 +1,4 @@
-"""`d4c datasets`, `status`, `releases`, `catalogue` and `settings`: reports that change nothing."""
+"""`d4c datasets`, `status`, `releases` and `settings`: reports that change nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
-    out,
-    print_facts,
     print_json,
     print_table,
     read_settings,
@@ -92,22 +90,6 @@ def releases(
         if not found and dataset is not None:
             pick(load_datasets(settings.definitions), dataset)
         _print_releases([describe_release(deployment, release) for release in found], as_json=as_json)
-
-
-def catalogue(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show the catalogue's releases, its address and a query."""
-    from d4c_pipeline.workspace.deployment import Deployment
-    from d4c_pipeline.workspace.reports import describe_catalogue
-
-    settings = read_settings(home, None, debug)
-    with Deployment.open(settings, archive=False) as deployment:
-        found = describe_catalogue(deployment)
-    if as_json:
-        print_json(found)
-        return
-    _print_releases(found["releases"], as_json=False)
-    out.print()
-    print_facts({"catalogue": found["path"], "address": found["url"], "query": found["query"]})
 
 
 def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:

@@ -30,7 +30,7 @@ from d4c_pipeline.model.environment import (
 )
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.limits import Limits
-from d4c_pipeline.model.stores import Stores, base_url, read_stores
+from d4c_pipeline.model.stores import FolderPlace, Stores, base_url, read_stores
 
 DEFAULT_PORT = 8763
 DEFAULT_COPIES = 3
@@ -39,6 +39,8 @@ DEFAULT_FIXITY_DAYS = 30
 DEFAULT_BUILD_SECONDS = 6 * 3600
 """The largest tables of Statistics Canada take an hour on two cores."""
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?[KMGT]i?B", re.IGNORECASE)
+OWN_STORE = "store"
+"""The folder in the home that is the primary store, unless the document of stores declares another."""
 LOCAL_ARCHIVE = "local"
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
 PUBLISHER = "Data for Canada"
@@ -262,6 +264,14 @@ class Settings(EnvironmentSettings):
                 "Leave D4C_STORE_URL unset",
             )
         return settings.model_copy(update={"store_url": primary.url})
+
+
+def store_root(settings: Settings) -> Path | None:
+    """Return the folder of the primary store, None if it is a bucket."""
+    place = settings.stores.primary
+    if place is None:
+        return settings.home / OWN_STORE
+    return place.path if isinstance(place, FolderPlace) else None
 
 
 class ArchiveSecret(EnvironmentSettings):

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.settings import Settings, store_root
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.workspace.archive import archive_root
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline.workspace.stores import store_root
 
 
 @contextmanager

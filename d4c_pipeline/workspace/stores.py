@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from d4c_pipeline.model.errors import BusyError, StorageError, TransientError
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.settings import OWN_STORE, Settings
 from d4c_pipeline.model.stores import FolderPlace, S3Place
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.stores.port import Store
@@ -36,16 +35,10 @@ def opened_stores(settings: Settings) -> tuple[Store, ...]:
     """
     declared = settings.stores
     url = settings.store_url or settings.embedded_url
-    primary = FolderStore(settings.home / "store", url) if declared.primary is None else _opened(declared.primary, url)
+    primary = (
+        FolderStore(settings.home / OWN_STORE, url) if declared.primary is None else _opened(declared.primary, url)
+    )
     return (primary, *(_opened(mirror, str(mirror.url)) for mirror in declared.mirrors))
-
-
-def store_root(settings: Settings) -> Path | None:
-    """Return the folder of the primary store, None if it is a bucket."""
-    place = settings.stores.primary
-    if place is None:
-        return settings.home / "store"
-    return place.path if isinstance(place, FolderPlace) else None
 
 
 def _opened(place: FolderPlace | S3Place, url: str) -> Store:

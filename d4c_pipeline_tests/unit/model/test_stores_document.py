@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.model.errors import PermanentError
-from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.settings import Settings, store_root
 from d4c_pipeline.model.stores import FolderPlace, S3Place, Stores, read_stores
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.stores.s3 import S3Store
-from d4c_pipeline.workspace.stores import opened_stores, store_root
+from d4c_pipeline.workspace.stores import opened_stores
 
 BUCKET = """
 primary:
