@@ -102,7 +102,9 @@ def _without_identity(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     entries = cast("list[Any]", value)
-    return [one for one in entries if not (isinstance(one, Mapping) and _relation(cast("Fields", one)) in _OF_FILES)]
+    return [
+        entry for entry in entries if not (isinstance(entry, Mapping) and _relation(cast("Fields", entry)) in _OF_FILES)
+    ]
 
 
 def _relation(entry: Fields) -> str:
@@ -115,12 +117,12 @@ def _added(before: Any, now: Any) -> list[Any] | None:
     if not isinstance(now, list) or not isinstance(before, list | None):
         return None
     old, new = cast("list[Any]", before or []), cast("list[Any]", now)
-    return [one for one in new if one not in old] if all(one in new for one in old) else None
+    return [entry for entry in new if entry not in old] if all(entry in new for entry in old) else None
 
 
 def _holds(sent: Fields, there: Fields) -> bool:
     return all(_same(value, there.get(name)) for name, value in sent.items() if value)
 
 
-def _same(one: Any, other: Any) -> bool:
-    return next(differences(one, other), None) is None
+def _same(entry: Any, other: Any) -> bool:
+    return next(differences(entry, other), None) is None

@@ -20,7 +20,7 @@ from d4c_pipeline.metadata.records.documents import json_document, plain
 
 DCAT_ROOT = "catalogue/dcat.jsonld"
 DCAT_US_ROOT = "catalogue/dcat-us.json"
-_ONE_IN = 64  # average datasets per page
+_DATASETS_PER_PAGE = 64  # average datasets per page
 _MOST = 200  # the most datasets of a page, with any ids
 _TITLES = {"en": "Catalogue of published releases", "fr": "Catalogue des versions publiées"}
 _DESCRIPTIONS = {
@@ -151,4 +151,4 @@ def _tagged(texts: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _begins_page(dataset: str) -> bool:
-    return int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:4]) % _ONE_IN == 0
+    return int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:4]) % _DATASETS_PER_PAGE == 0

@@ -97,7 +97,9 @@ def sitemap(released: Iterable[ListedRelease], site: Site) -> Iterator[tuple[str
             root = Xml.Element("urlset", xmlns=_SITEMAP_XML)
             for release in part:
                 _location(root, "url", _page(release, site), release)
-            _location(index, "sitemap", site.href(address, SITEMAP), max(part, key=lambda one: one.published_at))
+            _location(
+                index, "sitemap", site.href(address, SITEMAP), max(part, key=lambda release: release.published_at)
+            )
             yield address, _xml(root)
     yield SITEMAP, _xml(index)
 

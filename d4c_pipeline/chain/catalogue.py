@@ -260,14 +260,14 @@ class _Rebuild:
             return False
         lost: list[str] = []
 
-        def look(store: Store) -> None:
+        def compare(store: Store) -> None:
             facts = store.facts(CATALOGUE_PARQUET)
             ours = self._deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
             if facts is None or not any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
                 self._state.forget_documents(store.name)
                 lost.append(store.name)
 
-        self._deployment.spreading.everywhere(look)
+        self._deployment.spreading.everywhere(compare)
         return not lost
 
     def _form(self) -> str:

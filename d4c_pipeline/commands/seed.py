@@ -77,7 +77,7 @@ def seed(
             closing(Downloads(place)) as downloads,
             opened_source(settings, seeding_settings, place, downloads, catalogue=catalogue, public=public) as source,
         ):
-            seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_refresh=_say)
+            seeding(source, seeding_settings, place, downloads, stopped=lambda: False, on_refresh=_report_progress)
     except KeyboardInterrupt:
         return  # the normal end of this service
 
@@ -145,7 +145,7 @@ def reissue(
                 out.print(f"{row['torrent']}: {'' if word == 'remarks' else f'{word} '}{line}", markup=False)
 
 
-def _say(status: SeederStatus) -> None:
+def _report_progress(status: SeederStatus) -> None:
     states = [torrent.state for torrent in status.torrents]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
     out.print(f"{status.updated_at} {status.offered} offered; torrents: {counted}", markup=False)

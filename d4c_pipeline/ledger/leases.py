@@ -65,13 +65,13 @@ def this_process() -> str:
     return f"{_this_machine()}|{pid}|{_process_start(pid) or ''}|{uuid.uuid4().hex[:12]}.{_this_start()}"
 
 
-def is_gone(process: str, *, one_machine: bool = False) -> bool:
+def is_gone(process: str, *, single_machine: bool = False) -> bool:
     """Return whether a process named by `this_process` has ended; False for a process of another machine.
 
-    `one_machine`: every user of the ledger is on this machine, so each process from before its last boot has ended.
+    `single_machine`: every user of the ledger is on this machine, so each process from before its last boot has ended.
     """
     parts = process.split("|")
-    if one_machine and _this_start() and process.rpartition(".")[2] != _this_start():
+    if single_machine and _this_start() and process.rpartition(".")[2] != _this_start():
         return True
     if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
         return False
@@ -157,7 +157,7 @@ class Leases:
         with self._engine.begin() as connection:
             moment = database_now(connection)
             expires = moment + timedelta(seconds=ttl)
-            one_machine = connection.dialect.name == "sqlite"
+            single_machine = connection.dialect.name == "sqlite"
             row = connection.execute(
                 select(schema.lease.c.holder, schema.lease.c.expires_at)
                 .where(schema.lease.c.key == key)
@@ -174,7 +174,7 @@ class Leases:
                 return True
             # Waiting for the row may have taken a while.
             moment = database_now(connection)
-            if row.expires_at > moment and not is_gone(row.holder, one_machine=one_machine):
+            if row.expires_at > moment and not is_gone(row.holder, single_machine=single_machine):
                 return False
             connection.execute(
                 update(schema.lease)

@@ -229,7 +229,7 @@ class Releases:
         """Return the newest release with an `identifier`. Raises UnknownNameError for an unknown identifier."""
         key = identifier.rpartition(":")[2]
         with reading(self._engine) as connection:
-            return _read_one(
+            return _read_single(
                 connection,
                 select(schema.release).where(schema.release.c.key == key).order_by(schema.release.c.id.desc()).limit(1),
             )
@@ -333,10 +333,10 @@ def _release(row: RowMapping, artifacts: tuple[Artifact, ...]) -> Release:
 
 
 def _read_row(connection: Connection, release_id: int) -> Release:
-    return _read_one(connection, select(schema.release).where(schema.release.c.id == release_id))
+    return _read_single(connection, select(schema.release).where(schema.release.c.id == release_id))
 
 
-def _read_one(connection: Connection, query: Select[Any]) -> Release:
+def _read_single(connection: Connection, query: Select[Any]) -> Release:
     found = read_releases(connection, query)
     if not found:
         raise UnknownNameError("The ledger has no such release", "List them with 'd4c releases'")

@@ -211,11 +211,11 @@ def _rights(metadata: RecordMetadata) -> list[dict[str, str]]:
 
 
 def _funding(grant: Grant) -> dict[str, str]:
-    said = {"funderName": grant.funder}
+    funding = {"funderName": grant.funder}
     if grant.ror is not None:
-        said |= {"funderIdentifier": f"https://ror.org/{grant.ror}", "funderIdentifierType": "ROR"}
+        funding |= {"funderIdentifier": f"https://ror.org/{grant.ror}", "funderIdentifierType": "ROR"}
     award = {"awardNumber": grant.number, "awardUri": grant.url, "awardTitle": grant.title and grant.title.en}
-    return said | {name: value for name, value in award.items() if value is not None}
+    return funding | {name: value for name, value in award.items() if value is not None}
 
 
 def _related(related: RelatedIdentifier) -> dict[str, str]:

@@ -191,8 +191,8 @@ def _files(words: _Words, release: Release, torrents: Mapping[str, Torrent]) -> 
         yield f"| `{artifact.name}` | {artifact.size} | {words.file_roles[artifact.role]} |"
     yield ""
     for suffix, rows in sorted(release.summary.report.get(LEFT_OUT, {}).items()):
-        said = words.left_out.format(name=f"{release.name}{suffix}", rows=rows, all=release.summary.rows)
-        yield from (said, "")
+        text = words.left_out.format(name=f"{release.name}{suffix}", rows=rows, all=release.summary.rows)
+        yield from (text, "")
     checksums = release.artifact(ArtifactRole.CHECKSUMS)
     if checksums is not None:
         yield from (words.checking.format(checksums=f"{checksums.name} {CHECKSUMS_REST_NAME}"), "")
@@ -204,16 +204,16 @@ def _funding(words: _Words, dataset: Dataset) -> Iterator[str]:
     if not dataset.funding:
         return
     yield from (f"## {words.funding}", "")
-    for one in dataset.funding:
-        title = one.title and (one.title.en if words.language == "en" else one.title.fr)
-        grant = words.grant.format(number=one.number) if one.number else None
-        yield f"- {', '.join(filter(None, (one.funder, grant, title, one.url)))}"
+    for funding in dataset.funding:
+        title = funding.title and (funding.title.en if words.language == "en" else funding.title.fr)
+        grant = words.grant.format(number=funding.number) if funding.number else None
+        yield f"- {', '.join(filter(None, (funding.funder, grant, title, funding.url)))}"
     yield ""
 
 
 def _contact(words: _Words, dataset: Dataset, publisher: str, contact: str | None) -> Iterator[str]:
     """Yield the contacts of the dataset, then the publisher."""
-    lines = [_address(one) for one in dataset.contacts] + ([f"{publisher}: {contact}"] if contact else [])
+    lines = [_address(party) for party in dataset.contacts] + ([f"{publisher}: {contact}"] if contact else [])
     if lines:
         yield from (f"## {words.contact}", "")
         yield from (f"- {line}" for line in lines) if len(lines) > 1 else lines
@@ -221,9 +221,9 @@ def _contact(words: _Words, dataset: Dataset, publisher: str, contact: str | Non
 
 
 def _address(party: Contributor) -> str:
-    said = ", ".join(filter(None, (party.name, party.affiliation)))
+    text = ", ".join(filter(None, (party.name, party.affiliation)))
     where = ", ".join(filter(None, (party.email, party.url)))
-    return f"{said}: {where}" if where else said
+    return f"{text}: {where}" if where else text
 
 
 def _cell(text: str) -> str:

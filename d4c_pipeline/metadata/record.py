@@ -50,14 +50,14 @@ class Creator:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values, without values that follow from others."""
-        said: dict[str, Any] = {"name": self.name, "orcid": self.orcid, "ror": self.ror}
+        values: dict[str, Any] = {"name": self.name, "orcid": self.orcid, "ror": self.ror}
         if self.person and self.orcid is None:
-            said["person"] = True
+            values["person"] = True
         if self.affiliation is not None:
-            said["affiliation"] = self.affiliation
+            values["affiliation"] = self.affiliation
         if self.role is not None:
-            said["role"] = self.role
-        return said
+            values["role"] = self.role
+        return values
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Grant:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values, without unknown values."""
-        said = {**vars(self), "title": self.title and self.title.model_dump()}
-        return {name: value for name, value in said.items() if value is not None}
+        values = {**vars(self), "title": self.title and self.title.model_dump()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,9 @@ class RecordMetadata:
         }
 
     def _licence(self) -> dict[str, str]:
-        said = {"id": self.licence.id, "title": self.licence.title, "title_fr": self.licence.title_fr}
-        said |= {"url": self.licence.url, "file": self.licence_file}
-        return {name: value for name, value in said.items() if value is not None}
+        licence = {"id": self.licence.id, "title": self.licence.title, "title_fr": self.licence.title_fr}
+        licence |= {"url": self.licence.url, "file": self.licence_file}
+        return {name: value for name, value in licence.items() if value is not None}
 
 
 def record_metadata(
@@ -311,7 +311,7 @@ def _description(dataset: Dataset, release: Release) -> Bilingual:
 
 def _columns(columns: Sequence[Column]) -> dict[str, str]:
     """Return the descriptions of the columns as HTML by language: one paragraph per described column."""
-    told: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for language, lead, rest in (
         ("en", "Columns:", "README.md has {} more."),
         ("fr", "Colonnes :", "README.md en a {} de plus."),
@@ -320,8 +320,8 @@ def _columns(columns: Sequence[Column]) -> dict[str, str]:
         lines = [f"{column.name} ({column.type}): {text}" for column, text in texts if text]
         more = [rest.format(len(lines) - _MOST_COLUMNS)] if len(lines) > _MOST_COLUMNS else []
         if lines:
-            told[language] = _html("", lead, *lines[:_MOST_COLUMNS], *more)
-    return told
+            meanings[language] = _html("", lead, *lines[:_MOST_COLUMNS], *more)
+    return meanings
 
 
 def _html(text: str, *further: str) -> str:

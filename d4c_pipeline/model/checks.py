@@ -73,7 +73,7 @@ class Total(Declared):
     vintage: VintageText | None = None
 
     @model_validator(mode="after")
-    def _one_figure(self) -> Self:
+    def _single_figure(self) -> Self:
         stated = [name for name in ("rows", "sum", "count", "distinct") if getattr(self, name) is not None]
         if len(stated) != 1:
             raise ValueError("a total is one of rows, sum, count and distinct")

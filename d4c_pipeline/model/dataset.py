@@ -149,14 +149,14 @@ class Dataset(Declared):
     def _outputs_have_geometry(self) -> Self:
         if self.processing.kind == "table":
             partition = self.outputs.partition
-            asked = {
+            required = {
                 "partition by spatial": partition is not None and partition.spatial,
                 "tiles": self.outputs.tiles is not None,
                 "thumbnail": self.outputs.thumbnail,
                 "style": self.outputs.style is not None,
                 "desktop flatgeobuf": "flatgeobuf" in self.outputs.desktop,
             }
-            if wrong := [name for name, wanted in asked.items() if wanted]:
+            if wrong := [name for name, wanted in required.items() if wanted]:
                 raise ValueError(f"outputs: {', '.join(wrong)} can't be made of a table, which has no geometry")
         return self
 
@@ -179,7 +179,7 @@ class Dataset(Declared):
     @property
     def contacts(self) -> tuple[Contributor, ...]:
         """The parties that answer readers' questions about the data."""
-        return tuple(one for one in self.contributors if one.role == CONTACT)
+        return tuple(party for party in self.contributors if party.role == CONTACT)
 
     @property
     def fixed_vintages(self) -> tuple[Vintage, ...] | None:

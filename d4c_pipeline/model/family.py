@@ -79,7 +79,7 @@ class Family(Declared):
         try:
             _declare("family", template, "10100001", _SAMPLE_FACTS)
         except ValidationError as error:
-            wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+            wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
             raise ValueError("; ".join(wrong)) from error
         return template
 
@@ -109,7 +109,7 @@ def _filled(value: Any, facts: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _PLACEHOLDER.sub(lambda found: facts.get(found["name"], found[0]), value)
     if isinstance(value, dict):
-        return {name: _filled(one, facts) for name, one in cast("dict[str, Any]", value).items()}
+        return {name: _filled(item, facts) for name, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_filled(one, facts) for one in cast("list[Any]", value)]
+        return [_filled(item, facts) for item in cast("list[Any]", value)]
     return value

@@ -119,7 +119,7 @@ class DeclaredLicence(Declared):
         return name
 
     @model_validator(mode="after")
-    def _one_text(self) -> Self:
+    def _single_text(self) -> Self:
         if (self.text is None) == (self.text_file is None):
             raise ValueError("a licence of one's own wants its text: declare either text or text_file")
         return self

@@ -141,7 +141,7 @@ class _Processing(Declared):
         return self
 
     @model_validator(mode="after")
-    def _one_transform(self) -> Self:
+    def _single_transform(self) -> Self:
         if self.sql is not None and self.notebook is not None:
             raise ValueError("declare sql or notebook, not both")
         if self.inputs and self.sql is None and self.notebook is None:
@@ -226,7 +226,7 @@ class TableProcessing(_Processing):
     census: Census | None = None
 
     @model_validator(mode="after")
-    def _one_layout(self) -> Self:
+    def _single_layout(self) -> Self:
         if self.wds is not None and self.census is not None:
             raise ValueError("declare wds or census, not both")
         if (self.wds or self.census) and set(self.nulls) - {""}:

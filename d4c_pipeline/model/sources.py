@@ -125,7 +125,7 @@ class HttpSource(_Files):
     sha256: dict[str, Sha256] = Field(default_factory=dict[str, str])
 
     @model_validator(mode="after")
-    def _one_list_of_files(self) -> Self:
+    def _single_file_list(self) -> Self:
         if bool(self.urls) == (self.mirror_list is not None):
             raise ValueError("declare urls, at least one, or mirror_list")
         if self.mirror_list is not None and self.vintage_urls:
@@ -149,7 +149,7 @@ class HttpSource(_Files):
         """Return the addresses of each native file of `urls`, the first declared address first."""
         if declared := self.vintage_urls.get(str(vintage)):
             return tuple((url,) for url in declared)
-        files = ((one,) if isinstance(one, str) else one for one in self.urls)
+        files = ((url,) if isinstance(url, str) else url for url in self.urls)
         return tuple(tuple(url.format(vintage=vintage) for url in mirrors) for mirrors in files)
 
     @property

@@ -94,7 +94,7 @@ class S3Place(_Store):
     secret_key_file: Path | None = None
 
     @model_validator(mode="after")
-    def _one_key_in_one_place(self) -> Self:
+    def _single_key(self) -> Self:
         given = [self._place(name) is not None for name in _SECRETS]
         if given[0] != given[1]:
             raise ValueError("access_key and secret_key are wanted both, or neither")
@@ -120,15 +120,15 @@ class S3Place(_Store):
             return None
         variable, file = place
         if file is None:
-            said, found = (
+            stated, found = (
                 f"variable {variable}",
                 (os.environ if environment is None else environment).get(str(variable), ""),
             )
         else:
-            said, found = f"file {file}", _content(file, f"{name}_file of store {self.name}")
+            stated, found = f"file {file}", _content(file, f"{name}_file of store {self.name}")
         if not found.strip():
             raise PermanentError(
-                f"Store {self.name} has its {name} in the {said}, which is empty or not set",
+                f"Store {self.name} has its {name} in the {stated}, which is empty or not set",
                 f"Set it, or correct {name}_{'env' if file is None else 'file'} in the document of stores",
             )
         secrets.declare(found.strip())
@@ -162,11 +162,11 @@ class Stores(Declared):
         return mirrors
 
     @model_validator(mode="after")
-    def _each_is_told_from_the_others(self) -> Self:
+    def _names_and_urls_differ(self) -> Self:
         names = [self.primary.name if self.primary else PRIMARY, *(mirror.name for mirror in self.mirrors)]
         urls = [place.url for place in (self.primary, *self.mirrors) if place is not None and place.url is not None]
-        for what, said in (("name", names), ("url", urls)):
-            twice = sorted({one for one in said if said.count(one) > 1})
+        for what, stated in (("name", names), ("url", urls)):
+            twice = sorted({value for value in stated if stated.count(value) > 1})
             if twice:
                 raise ValueError(f"two stores have the {what} {twice[0]}")
         return self
@@ -216,9 +216,9 @@ def _problems(error: ValidationError) -> list[str]:
     return problems
 
 
-def _content(file: Path, said: str) -> str:
+def _content(file: Path, stated: str) -> str:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason: Any = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise PermanentError(f"The file {file} ({said}) can't be read: {reason}", "Check path and rights") from error
+        raise PermanentError(f"The file {file} ({stated}) can't be read: {reason}", "Check path and rights") from error

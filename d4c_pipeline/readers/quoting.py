@@ -227,12 +227,12 @@ def _rows_within(
     within = np.searchsorted(lines, closes) - np.searchsorted(lines, opens)
     for number in np.flatnonzero(within >= 1).tolist():
         start, end = int(opens[number]) - 1, int(closes[number]) - 1
-        if _looks_like_rows(block[start + 1 : end], marks):
+        if _is_likely_rows(block[start + 1 : end], marks):
             return Problem(ROWS, start, end)
     return None
 
 
-def _looks_like_rows(value: bytes, marks: Marks) -> bool:
+def _is_likely_rows(value: bytes, marks: Marks) -> bool:
     value = value[:_SEARCHED]
     lines = [line for line in value.replace(b"\r", b"\n").split(b"\n")[1:] if line.strip()]
     if lines and lines[-1].count(marks.delimiter) != marks.width - 1:

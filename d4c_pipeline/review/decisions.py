@@ -90,7 +90,7 @@ def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) 
     or its definition changed after it was planned.
     """
 
-    def ask() -> None:
+    def approve() -> None:
         if manifest_of(deployment, release).definition_sha256 != definition_digest(dataset):
             raise NeedsPersonError(
                 f"The definition of {dataset.id} changed after {release.name} was planned",
@@ -113,7 +113,7 @@ def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) 
                 "'review' of the UI",
             )
 
-    return ask
+    return approve
 
 
 def approve(deployment: Deployment, release: PlannedRelease, *, who: str, reason: str = "") -> None:

@@ -57,17 +57,17 @@ def content_of_marks(web: Web, named: Sequence[tuple[str, str]]) -> str | None:
     return _digest(members)
 
 
-def same_members(one: BinaryIO, other: BinaryIO) -> bool:
+def same_members(first: BinaryIO, other: BinaryIO) -> bool:
     """Return whether two zips hold the same files, byte for byte; False if either is not a zip.
 
     Members are read only if the central directories are equal.
     """
     try:
-        if _members(one) != _members(other):
+        if _members(first) != _members(other):
             return False
-        with zipfile.ZipFile(one) as first, zipfile.ZipFile(other) as second:
+        with zipfile.ZipFile(first) as own, zipfile.ZipFile(other) as second:
             names = {info.filename: info for info in second.infolist()}
-            return all(_same(first, info, second, names[info.filename]) for info in first.infolist())
+            return all(_same(own, info, second, names[info.filename]) for info in own.infolist())
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError):
         return False  # broken, encrypted or in an unsupported compression: the bytes decide
 

@@ -169,13 +169,13 @@ def observe(
 
     recorded = deployment.ledger.observations.of(dataset.id)
 
-    def ask(key: str) -> Seen:
+    def request(key: str) -> Seen:
         with remembered(deployment, Partition(dataset.id, key), OBSERVE):
             return observed(deployment, dataset, dataset.vintage(key), source, recorded.get(key))
 
     waiting = sorted(key for key in current if key > turn.after)
     answers = ask_all(
-        {key: partial(ask, key) for key in waiting},
+        {key: partial(request, key) for key in waiting},
         seconds=max(1.0, deadline - time.monotonic()),
         at_once=_AT_ONCE,
     )

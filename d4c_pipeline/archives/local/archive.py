@@ -46,7 +46,7 @@ from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNam
 
 _DOI_PREFIX = "10.5072/d4c-local."
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
-_OF_ONE_VERSION = ("version", "publication_date")
+_VERSION_FIELDS = ("version", "publication_date")
 
 
 class LocalArchive:
@@ -151,14 +151,14 @@ class LocalArchive:
                 if entry.concept_id == concept:
                     return self._as_draft(entry)
             newest = self._newest(concept)
-            kept = {key: value for key, value in newest.metadata.items() if key not in _OF_ONE_VERSION}
+            kept = {key: value for key, value in newest.metadata.items() if key not in _VERSION_FIELDS}
             entry = Entry(record_id=_new_id(), concept_id=concept, index=newest.index + 1, metadata=kept)
             return self._as_draft(self._add(entry))
 
     @property
     def own_fields(self) -> frozenset[str]:
         """The fields that follow only from the release."""
-        return frozenset({"identifier", *_OF_ONE_VERSION})
+        return frozenset({"identifier", *_VERSION_FIELDS})
 
     def spelled(self, metadata: RecordMetadata) -> Mapping[str, Any]:
         """Return metadata as stored fields."""
@@ -284,7 +284,7 @@ class LocalArchive:
             )
         if not files:
             raise PermanentError(f"Draft {entry.record_id} has no files", "Upload the release's files first")
-        missing = [key for key in _OF_ONE_VERSION if key not in entry.metadata]
+        missing = [key for key in _VERSION_FIELDS if key not in entry.metadata]
         if missing:
             raise PermanentError(f"Draft {entry.record_id} has no {missing[0]}", "Put its metadata first")
 

@@ -199,8 +199,8 @@ def _citation(published: PublishedMetadata) -> Element:
 def _keywords(published: PublishedMetadata) -> list[Element]:
     english, french = published.keywords.en, published.keywords.fr
     if len(english) == len(french):
-        pairs = ((plain(one), plain(other)) for one, other in zip(english, french, strict=True))
-        return [_text("mri:keyword", Bilingual(en=one, fr=other)) for one, other in pairs if one and other]
+        pairs = ((plain(en), plain(fr)) for en, fr in zip(english, french, strict=True))
+        return [_text("mri:keyword", Bilingual(en=en, fr=fr)) for en, fr in pairs if en and fr]
     return [_characters("mri:keyword", word) for word in map(plain, (*english, *french)) if word]
 
 

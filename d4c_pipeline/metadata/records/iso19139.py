@@ -193,8 +193,8 @@ def _keywords(published: PublishedMetadata) -> list[Element | None]:
     """Return each pair of the two lists as one keyword where they are as long as each other; else all apart."""
     english, french = published.keywords.en, published.keywords.fr
     if len(english) == len(french):
-        pairs = ((plain(one), plain(other)) for one, other in zip(english, french, strict=True))
-        return [_text("gmd:keyword", Bilingual(en=one, fr=other)) for one, other in pairs if one and other]
+        pairs = ((plain(en), plain(fr)) for en, fr in zip(english, french, strict=True))
+        return [_text("gmd:keyword", Bilingual(en=en, fr=fr)) for en, fr in pairs if en and fr]
     return [_characters("gmd:keyword", word) for word in map(plain, (*english, *french)) if word]
 
 

@@ -14,11 +14,11 @@ SOURCE = "source"
 
 # An observation stored during Dagster's first evaluation of an asset counts in that evaluation and in the second: the
 # second must not request the same run again.
-_ASKED_AT_FIRST_LOOK = (
+_REQUESTED_AT_FIRST_TICK = (
     (~dg.AutomationCondition.initial_evaluation()).newly_true() & dg.AutomationCondition.newly_requested()
 ).with_label("second evaluation of a run requested at the first")
 _CHANGED = (
-    ~_ASKED_AT_FIRST_LOOK & dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    ~_REQUESTED_AT_FIRST_TICK & dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
 ).with_label("source changed")
 # Dagster ignores observations older than its first evaluation of an asset.
 _REPORTED_BEFORE = (
