@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from d4c_pipeline.archives import deposit_errors
 from d4c_pipeline.archives.deposit_files import RecordFiles
 from d4c_pipeline.archives.edits import LastSent, merge
 from d4c_pipeline.archives.port import (
@@ -21,7 +22,6 @@ from d4c_pipeline.archives.port import (
     Draft,
     PublishedRecord,
     conflict,
-    draft_names,
     several_drafts,
 )
 from d4c_pipeline.ledger import Ledger, lease_keys
@@ -115,7 +115,7 @@ def abandon(
     with _held(ledger, release, lease) as held:
         current = ledger.releases.get(release.id)
         if isinstance(current, PublishedRelease):
-            raise _is_published(current, published_deposit(ledger, archive, current).doi)
+            raise deposit_errors.is_published(current, published_deposit(ledger, archive, current).doi)
         if isinstance(current, PlannedRelease):
             _Depositing(ledger, archive, current, held).abandon(careful=careful)
 
@@ -149,12 +149,6 @@ def _of_archive(archive: Archive, release: Release, deposit: Deposit) -> Deposit
             "Configure that archive to complete or abandon the deposit",
         )
     return deposit
-
-
-def _is_published(release: Release, doi: str | None) -> IntegrityError:
-    return IntegrityError(
-        f"Release {release.name} is published as {doi} and can't be abandoned", "Publish a new version"
-    )
 
 
 @contextmanager
@@ -216,7 +210,7 @@ class _Depositing:
         found = self._locate(deposit) or self._archive.find_published(self._release.identifier)
         if isinstance(found, PublishedRecord):
             self._record_published(found)
-            raise _is_published(self._release, found.doi)
+            raise deposit_errors.is_published(self._release, found.doi)
         if careful and isinstance(found, Draft):
             self._refuse_edited(found)
         # Also drafts of a crash between the creation of a draft and the record of its id.
@@ -228,12 +222,7 @@ class _Depositing:
         last = LastSent.from_json(self._ledger.deposits.described(self._release))
         edited = last.edited(self._archive.described(draft), self._archive.own_fields)
         if edited and last.decided != "ours":
-            raise NeedsPersonError(
-                f"The draft of {self._release.name} was edited at the archive ({draft_names([draft])}: "
-                f"{', '.join(edited)}), and a newer build replaces it",
-                "Copy the edits to keep into the dataset's YAML, confirm with 'd4c archive edits "
-                f"{self._release.name} --keep ours', then run again",
-            )
+            raise deposit_errors.edited(self._release, draft, edited)
 
     # Steps
 
@@ -270,7 +259,7 @@ class _Depositing:
         there_before = not own and later is not None and self._archive.has_open_version(later)
         if there_before and later is not None and not draft_requested:
             # Before the ledger records our request for a draft: the next run must not mistake this draft for ours.
-            raise self._foreign_draft(self._archive.new_version(later))
+            raise deposit_errors.foreign_draft(self._release, self._archive.new_version(later))
         self._lease.renew()
         self._advance(DepositState.DRAFT_OPEN, **_NO_RECORD)
         if own:
@@ -300,22 +289,16 @@ class _Depositing:
         try:
             draft = self._archive.new_version(record_id)
         except UnknownNameError as error:
-            raise self._record_gone(error.cause) from error
+            raise deposit_errors.record_gone(self._archive, self._release, error.cause) from error
         # A new draft carries the identifier of the previous version, and no files.
         before = None if previous is None else self._ledger.releases.get(previous.release_id).identifier
         foreign = draft.identifier not in (None, self._release.identifier, before) and not self._is_published(draft)
         if foreign or (there_before and self._archive.list_files(draft)):
-            raise self._foreign_draft(draft)
+            raise deposit_errors.foreign_draft(self._release, draft)
         if previous is not None:
             known = LastSent.from_json(self._ledger.deposits.described(self._ledger.releases.get(previous.release_id)))
             self._ledger.deposits.describe(self._release, vars(LastSent(known.sent, known.base, known.kept)))
         return draft
-
-    def _foreign_draft(self, draft: Draft) -> NeedsPersonError:
-        return NeedsPersonError(
-            f"The concept of {self._release.name} has an open foreign draft: {draft_names([draft])}",
-            "Publish or delete that draft at the archive, then run again",
-        )
 
     def _is_published(self, draft: Draft) -> bool:
         """Return whether the identifier of a new version belongs to a published record, its origin."""
@@ -392,18 +375,6 @@ class _Depositing:
         known = self._ledger.deposits.of(self._release)
         if known is None or known.state.rank < state.rank:
             self._advance(state)
-
-    def _record_gone(self, cause: str) -> PermanentError:
-        """Return the error for a missing record of the previous version."""
-        if self._archive.test:
-            return PermanentError(
-                cause,
-                "If the test archive was reset, delete its records from the ledger: "
-                f"'d4c archive forget {self._release.dataset}'",
-            )
-        return PermanentError(
-            cause, "Compare D4C_ARCHIVE_URL with the archive of the publication, and ask the archive's managers"
-        )
 
     def _lost(self, deposit: Deposit, draft: Draft | None) -> PermanentError:
         """Return the error for a deposit without a usable draft, and reset it so that `reserve` opens another draft."""

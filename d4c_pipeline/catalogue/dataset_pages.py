@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from d4c_pipeline.catalogue import feeds
-from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMetadata, Site, Tongue
+from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMetadata, Tongue
 from d4c_pipeline.metadata.records.documents import in_language, json_document, known, plain
+from d4c_pipeline.metadata.site import Site
 
 _SHOWN = 20  # releases in a README; `versions.json` lists all
 _WORDS = {

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from d4c_pipeline.metadata.published import PublishedMetadata, Site
+from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.dcat import CONTEXT, dcat_dataset, language_node
 from d4c_pipeline.metadata.records.dcat_us import PROFILE, dcat_us_dataset
 from d4c_pipeline.metadata.records.documents import json_document, plain
+from d4c_pipeline.metadata.site import Site
 
 DCAT_ROOT = "catalogue/dcat.jsonld"
 DCAT_US_ROOT = "catalogue/dcat-us.json"

@@ -14,8 +14,9 @@ from html import escape
 from typing import Any, Literal
 from xml.etree import ElementTree as Xml
 
-from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTorrent, Site, Tongue
+from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTorrent, Tongue
 from d4c_pipeline.metadata.records.documents import plain
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
 
 PAGE = 100

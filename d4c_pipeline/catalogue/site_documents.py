@@ -12,7 +12,8 @@ from xml.etree import ElementTree as Xml
 
 from d4c_pipeline.catalogue import dataset_pages, dcat_pages, feeds
 from d4c_pipeline.catalogue.dataset_pages import markdown, readme_address
-from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata, Site
+from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT
 
 LLMS = "llms.txt"

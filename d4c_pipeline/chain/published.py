@@ -12,14 +12,8 @@ from itertools import groupby
 from d4c_pipeline.chain.copies import stores_holding
 from d4c_pipeline.chain.elsewhere import elsewhere
 from d4c_pipeline.chain.latest import rank
-from d4c_pipeline.metadata.published import (
-    Place,
-    PublishedMetadata,
-    Site,
-    VersionLine,
-    VersionLink,
-    published_metadata,
-)
+from d4c_pipeline.metadata.published import Place, PublishedMetadata, VersionLine, VersionLink, published_metadata
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import with_source_words

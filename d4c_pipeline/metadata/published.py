@@ -6,15 +6,14 @@ form of a record belongs to `metadata.records`, the site-wide documents belong t
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
-from urllib.parse import quote
 
 from d4c_pipeline.metadata.citation import citation, required_doi
 from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import catalogue_item_address, catalogue_record_address, release_address
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
@@ -22,7 +21,6 @@ from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.release import ArtifactRole, Change, Column, Deposit, PublishedRelease, Release, Torrent
 from d4c_pipeline.model.secrets import public_address
-from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -30,31 +28,6 @@ Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees (EPSG:4326)."""
 Tongue = Literal["en", "fr"]
 TONGUES: tuple[Tongue, ...] = ("en", "fr")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """The deployment that publishes. `base_url`: the public address of the primary store, None without one.
-
-    `page_url`: template of a dataset's page (`{dataset}`, `{vintage}`, `{version}`). `contact`: address of mail or web.
-    """
-
-    publisher: str = PUBLISHER
-    base_url: str | None = None
-    contact: str | None = None
-    code_url: str | None = None
-    page_url: str | None = None
-
-    def href(self, address: str, document: str) -> str:
-        """Return the URL of a store's `address`; without a public address, the path relative to `document`."""
-        if self.base_url is not None:
-            return f"{self.base_url.rstrip('/')}/{quote(address, safe='/~')}"
-        return quote(posixpath.relpath(address, posixpath.dirname(document)), safe="/~")
-
-    def page(self, dataset: str, vintage: Vintage, version: Version) -> str | None:
-        """Return the page of a release in the portal, None without a portal."""
-        place = {"dataset": dataset, "vintage": str(vintage), "version": str(version)}
-        return self.page_url.format(**place) if self.page_url else None
 
 
 @dataclass(frozen=True, kw_only=True)

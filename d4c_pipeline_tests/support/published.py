@@ -7,14 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from d4c_pipeline.metadata.published import (
-    Place,
-    PublishedMetadata,
-    Site,
-    VersionLine,
-    VersionLink,
-    published_metadata,
-)
+from d4c_pipeline.metadata.published import Place, PublishedMetadata, VersionLine, VersionLink, published_metadata
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import Part, file_name
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Column, DepositState, PublishedRelease

@@ -13,7 +13,8 @@ import pytest
 
 from d4c_pipeline.catalogue import feeds
 from d4c_pipeline.catalogue.feeds import Feed
-from d4c_pipeline.metadata.published import ListedRelease, Site
+from d4c_pipeline.metadata.published import ListedRelease
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
 from d4c_pipeline_tests.support.published import SITE, a_published, hostile
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from d4c_pipeline.metadata.published import Site
 from d4c_pipeline.metadata.records.registry import record_documents, record_format, record_formats
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline_tests.support.published import a_published, hostile
 from d4c_pipeline_tests.support.releases import RATES

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from d4c_pipeline.metadata.published import Place, PublishedMetadata, Site
+from d4c_pipeline.metadata.published import Place, PublishedMetadata
 from d4c_pipeline.metadata.records import topics as topics_module
 from d4c_pipeline.metadata.records.registry import record_format
 from d4c_pipeline.metadata.records.topics import topics
 from d4c_pipeline.metadata.records.xml_document import element, xml_document
 from d4c_pipeline.metadata.records.xml_document import given as given_element
+from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import BilingualKeywords
 from d4c_pipeline.model.declared import Bilingual
