@@ -190,7 +190,7 @@ def test_errors_beside_metadata_name_the_field(fake: FakeInvenio, archive: Inven
         archive.put_metadata(draft, metadata(version="0.2.0"))
     assert str(caught.value) == (
         f"The archive answered the metadata of record {draft.record_id} with errors: metadata.injected: Something is "
-        "wrong. Correct the named fields in the dataset's YAML and run again: the draft stays and takes the correction."
+        "wrong. Correct the named fields in the dataset's YAML and run again: the draft stays and is corrected."
     )
 
 
@@ -306,7 +306,7 @@ def test_a_record_is_submitted_to_the_community_once(fake: FakeInvenio, metadata
             archive.upload(draft, "data.parquet", hello)
             archive.publish(draft)
             if community == "no-such":
-                with pytest.raises(PermanentError, match=r"4 is published, but the community 'no-such' does not"):
+                with pytest.raises(PermanentError, match=r"4 is published, but the community 'no-such' refuses it"):
                     archive.join_community(draft.record_id)
             else:
                 archive.join_community(draft.record_id)

@@ -99,7 +99,7 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path, there: bool) -> N
 
 
 def test_a_listing_of_vintages_that_is_gone_is_never_empty(tmp_path: Path) -> None:
-    with pytest.raises(TransientError, match="is gone"):
+    with pytest.raises(TransientError, match="disappeared"):
         folder(f"{tmp_path}/drop/{{vintage}}").discover()
     (tmp_path / "drop").mkdir()
     with pytest.raises(SourceError, match="No vintage found at"):

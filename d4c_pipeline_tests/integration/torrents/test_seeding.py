@@ -206,13 +206,13 @@ import sys
 import libtorrent as lt
 from pathlib import Path
 from d4c_pipeline.torrents import seeder as seeding
-from d4c_pipeline.torrents.seeding_policy import Offer
+from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.model.seeding import FetchPolicy, SeedingSettings
 seeding._RESUME_SECONDS = 0.3
 folder, torrent, node = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 settings = SeedingSettings(listen="127.0.0.1:0", lsd=False, dht=False, fetch_everything=True)
 seeder = seeding.Seeder(settings, folder)
-seeder.follow([Offer(sys.argv[4], "a", "places", 1, 1, "", torrent.read_bytes())])
+seeder.follow([Seedable(sys.argv[4], "a", "places", 1, 1, "", torrent.read_bytes())])
 handle = seeder._held[sys.argv[4]].handle
 handle.connect_peer(("127.0.0.1", node))
 handle.set_download_limit(10_000_000)  # the session's limits spare the local network
