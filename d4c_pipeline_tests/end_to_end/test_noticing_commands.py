@@ -42,7 +42,7 @@ def test_what_failed_is_listed_with_the_command_that_recovers_it(d4c: D4C, origi
     assert row["remedy"] == "Correct the address or the vintage"
     shown = d4c("failed").stdout
     assert "places 2021 failed at 'raw'" in shown
-    assert f"then    {row['command']}" in shown
+    assert f"recovery  {row['command']}" in shown
     assert "1 failed partitions" in shown
 
     origin.put(PLACES_URL, geojson())

@@ -226,6 +226,6 @@ def test_reissue_by_hand(chain: Chain) -> None:
     assert (row["changed"], row["added"], row["removed"], row["remarks"]) == (True, [], [], [])
     assert len(row["web_seeds"]) == 2
     again = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    assert again.stdout == "0 of 1 torrents issued again.\n"
+    assert again.stdout == "0 of 1 torrents reissued.\n"
     magnet = next(iter(chain.opened.ledger.publications.torrents(chain.newest()).values())).magnet
     assert "tr=http%3A%2F%2F127.0.0.1%3A1%2Fannounce" in magnet
