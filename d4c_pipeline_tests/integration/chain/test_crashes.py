@@ -19,7 +19,7 @@ from d4c_pipeline_tests.support.inspection import ask_ledger, drafts, records, s
 from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected
 from d4c_pipeline_tests.support.strides import stride
 
-STRIDE = stride(29)  # of some 190 acts; each costs two runs, about 9 s
+STRIDE = stride(61)  # of some 190 acts; each costs two runs, about 9 s
 RUN = "d4c_pipeline_tests.support.steps:run_all"
 
 
