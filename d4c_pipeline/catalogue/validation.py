@@ -63,7 +63,7 @@ def mismatches(document: Mapping[str, Any]) -> list[str]:
     """Return every mismatch between a STAC document and its schemas, as `place: message` with the schema's name."""
     kind = _KINDS.get(str(document.get("type")))
     if kind is None:
-        return [f"type: {document.get('type')!r} is none of {', '.join(_KINDS)}"]
+        return [f"type: {document.get('type')!r} is not one of {', '.join(_KINDS)}"]
     found = list(_errors(_CORE.format(kind), document, f"STAC {STAC_VERSION}"))
     for uri in document.get("stac_extensions") or []:
         if uri in _EXTENSIONS:

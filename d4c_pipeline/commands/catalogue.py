@@ -153,7 +153,7 @@ def export(
 
     known = (*record_formats(), SITE, _LAKE)
     if form not in known:
-        raise typer.BadParameter(f"'{form}' is none of {', '.join(known)}")
+        raise typer.BadParameter(f"'{form}' is not one of {', '.join(known)}")
     if release is not None and form in (SITE, _LAKE):
         raise typer.BadParameter(f"'{form}' has all releases: leave out the release")
     if release is None and form != _LAKE and to is None:

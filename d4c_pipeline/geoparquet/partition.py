@@ -81,7 +81,7 @@ def _column(cut: Partition | None, layout: Layout) -> str | None:
     remedy = "Correct outputs.partition.by, an output column of the dataset"
     if kind is None:
         names = ", ".join([column.name for column in layout.columns if column.name != GEOMETRY][:40])
-        raise DataError(f"The data is to be cut by {name}, which is none of its columns: {names}", remedy)
+        raise DataError(f"The data can't be partitioned by {name}, which is not a column: {names}", remedy)
     types = pa.types
     if types.is_null(kind):
         return None

@@ -73,7 +73,7 @@ class Family(Declared):
     @classmethod
     def _template_is_valid(cls, template: dict[str, Any]) -> dict[str, Any]:
         if given := {"id", "vintages", "noticing"} & set(template):
-            raise ValueError(f"{', '.join(sorted(given))}: said by the family, leave it out")
+            raise ValueError(f"{', '.join(sorted(given))}: set by the family; remove it")
         if "{member}" not in str(template.get("name")):
             raise ValueError("name: no part of it names the {member}, so that all members would have one name")
         try:

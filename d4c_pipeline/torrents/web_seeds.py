@@ -110,10 +110,10 @@ def _fetch(http: httpx.Client, url: str, start: int, end: int, size: int, timeou
             sha1.update(block)
             left -= len(block)
             if left < 0:
-                raise _BadSeedError("sends more bytes than were asked for")
+                raise _BadSeedError("sends more bytes than requested")
             # httpx's own timeout restarts with every block; a slow response must not delay a publication.
             if time.monotonic() > deadline:
                 raise _SilentSeedError(f"did not send a piece within {timeout:g} seconds")
         if left:
-            raise _BadSeedError(f"sends {left} bytes less than were asked for")
+            raise _BadSeedError(f"sends {left} bytes fewer than requested")
         return sha1.digest()

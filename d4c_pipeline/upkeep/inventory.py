@@ -75,7 +75,7 @@ def verify(deployment: Deployment, doi: str) -> tuple[FileState, ...]:
         )
     if deposit.record_id is None:
         raise NeedsPersonError(
-            f"The record of {doi} was lost by the archive, and the ledger was told to forget it",
+            f"The record of {doi} was lost by the archive; an operator deleted it from the ledger",
             "The files of the release are in the stores: 'd4c verify' checks them",
         )
     record = deployment.archive.read(deposit.record_id)

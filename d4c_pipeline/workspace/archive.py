@@ -46,7 +46,7 @@ def no_archive() -> Iterator[Archive]:
 
 class _NoArchive:
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"this deployment was opened without its archive, and is asked for its {name}")
+        raise AttributeError(f"this deployment was opened without its archive and has no {name}")
 
 
 def archive_root(settings: Settings) -> Path:

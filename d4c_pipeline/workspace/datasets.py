@@ -119,7 +119,7 @@ def _read(file: Path) -> Iterator[Dataset | Family]:
             yield _declared(file, node, document, Family)
         elif not isinstance(kind, str) or kind.startswith(_OUR_TYPES):
             # Dagster loads other components; a misspelled type must not hide a dataset.
-            wrong = f"'{kind}' is none of our components" if kind else "is missing"
+            wrong = f"'{kind}' is not a component of d4c_pipeline" if kind else "is missing"
             raise DefinitionError(f"{file}:{_line(node, ('type',))}: type: {wrong}", f"Write 'type: {COMPONENT_TYPE}'")
 
 

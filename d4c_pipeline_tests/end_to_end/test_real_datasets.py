@@ -115,7 +115,10 @@ def test_provinces_of_2016(d4c: D4C, origin: Origin, fixtures: Path) -> None:
     assert item["bbox"] == [west, south, east, north]
     assert item["properties"]["proj:code"] == "EPSG:4326"
     assert item["properties"]["start_datetime"] == "2016-01-01T00:00:00Z"
-    assert item["properties"]["d4c:title_fr"] == "Provinces et territoires du Canada, limites numériques, 2016, v0.1.0-beta"
+    assert (
+        item["properties"]["d4c:title_fr"]
+        == "Provinces et territoires du Canada, limites numériques, 2016, v0.1.0-beta"
+    )
     metadata = json.loads(pq.read_schema(row["path"]).metadata[b"geo"])
     assert metadata["version"] == "1.1.0"
     assert set(metadata["columns"]["geometry"]["covering"]["bbox"]) == {"xmin", "ymin", "xmax", "ymax"}

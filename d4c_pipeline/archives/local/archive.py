@@ -312,7 +312,7 @@ class LocalArchive:
                 f"Record {draft.record_id} is published and can't change"
                 if published
                 else f"The archive has no draft {draft.record_id}",
-                "Make a new version of it" if published else "Reserve a DOI anew",
+                "Make a new version of it" if published else "Reserve a DOI again",
             )
         return entry
 

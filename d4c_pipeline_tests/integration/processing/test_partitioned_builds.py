@@ -228,7 +228,7 @@ def test_more_parts_than_a_record_holds_are_refused_in_one_sentence(
         cut({"by": "id", "over": 0})
     # What stays one file may have as many values as it likes.
     assert list(cut({"by": "id", "over": 100}).files) == [""]
-    with pytest.raises(DataError, match=r"cut by nowhere, which is none of its columns: id, prov.*partition\.by"):
+    with pytest.raises(DataError, match=r"partitioned by nowhere, which is not a column: id, prov.*partition\.by"):
         cut({"by": "nowhere"})
     (tmp_path / "f.csv").write_text("k,v\n1,0.5\n2,1.5\n", "utf-8")
     dataset = declare(kind="table").model_copy(update={"outputs": Outputs.model_validate({"partition": {"by": "v"}})})

@@ -55,7 +55,7 @@ def test_item_wants_an_item_and_document_takes_a_catalog() -> None:
     assert mismatches(catalog) == []
     with pytest.raises(DataError, match="'Catalog' is not 'Feature'"):
         validate_item(catalog)
-    assert mismatches({"type": "Nothing"}) == ["type: 'Nothing' is none of Feature, Collection, Catalog"]
+    assert mismatches({"type": "Nothing"}) == ["type: 'Nothing' is not one of Feature, Collection, Catalog"]
 
 
 def test_schemas_are_those_of_their_addresses_unchanged() -> None:

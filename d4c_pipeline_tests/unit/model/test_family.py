@@ -70,8 +70,8 @@ def test_new_members_wait_unless_told_otherwise() -> None:
     [
         ({"license": "ogl-moon"}, "dataset: Value error, license: Value error, 'ogl-moon' is not a known licence"),
         ({"creators": None}, "creators: Field required"),
-        ({"vintages": ["2021"]}, "vintages: said by the family, leave it out"),
-        ({"id": "mine"}, "id: said by the family, leave it out"),
+        ({"vintages": ["2021"]}, "vintages: set by the family; remove it"),
+        ({"id": "mine"}, "id: set by the family; remove it"),
         ({"source": {"kind": "statcan_table"}}, "source.statcan_table.table: Field required"),
         (
             {"name": {"region": "ca", "source": "x", "dguid": "2021A000011124", "package": "d4c-datapkg-a"}},

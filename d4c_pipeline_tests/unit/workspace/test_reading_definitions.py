@@ -91,7 +91,10 @@ def test_other_components_and_empty_documents_are_passed_over(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("type: d4c_pipeline.PublishDataset\n", ":1: type: 'd4c_pipeline.PublishDataset' is none of our components"),
+        (
+            "type: d4c_pipeline.PublishDataset\n",
+            ":1: type: 'd4c_pipeline.PublishDataset' is not a component of d4c_pipeline",
+        ),
         ("\nattributes: {}\n", ":2: type: is missing"),
         ("- 1\n", ":1: type: is missing"),
         (f"type: {COMPONENT_TYPE}\nattributes: [1]\n", ":2: attributes: "),
