@@ -154,7 +154,7 @@ def test_an_error_status_is_in_the_reason(data: Path, status: int) -> None:
     ("headers", "body", "reason"),
     [
         ({}, b"", "answered Content-Range ''"),
-        ({"Content-Range": f"bytes 0-16383/{SIZE}"}, b"short", "sends 16379 bytes less"),
+        ({"Content-Range": f"bytes 0-16383/{SIZE}"}, b"short", "sends 16379 bytes fewer"),
         ({"Content-Range": f"bytes 0-16383/{SIZE}"}, bytes(PIECE + 1), "sends more bytes than requested"),
         ({"Content-Range": f"bytes 0-16383/{SIZE}", "Content-Encoding": "gzip"}, b"", "sends the file compressed"),
     ],
