@@ -5,8 +5,9 @@ Source: https://schemas.isotc211.org/19115/-3/
 
 from __future__ import annotations
 
-from d4c_pipeline.metadata.published import Bounds, PublishedMetadata
+from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.documents import plain
+from d4c_pipeline.metadata.records.iso_extents import bounding_box, temporal_element
 from d4c_pipeline.metadata.records.iso_facts import (
     OnlineFile,
     Responsible,
@@ -216,33 +217,8 @@ def _extent(published: PublishedMetadata) -> Element:
                 element("gex:geographicIdentifier", _identifier(published.dguid, "DGUID")),
             ),
         ),
-        [element("gex:geographicElement", _box(box)) for box in (place.boxes if place else ())],
-        element(
-            "gex:temporalElement",
-            element(
-                "gex:EX_TemporalExtent",
-                element(
-                    "gex:extent",
-                    element(
-                        "gml:TimePeriod",
-                        element("gml:beginPosition", f"{period.start:%Y-%m-%dT%H:%M:%SZ}"),
-                        element("gml:endPosition", f"{period.end:%Y-%m-%dT%H:%M:%SZ}"),
-                        attributes={"gml:id": "vintage"},
-                    ),
-                ),
-            ),
-        ),
-    )
-
-
-def _box(box: Bounds) -> Element:
-    west, south, east, north = (element("gco:Decimal", f"{side:.8f}".rstrip("0").rstrip(".")) for side in box)
-    return element(
-        "gex:EX_GeographicBoundingBox",
-        element("gex:westBoundLongitude", west),
-        element("gex:eastBoundLongitude", east),
-        element("gex:southBoundLatitude", south),
-        element("gex:northBoundLatitude", north),
+        [element("gex:geographicElement", bounding_box("gex", box)) for box in (place.boxes if place else ())],
+        temporal_element("gex", period),
     )
 
 

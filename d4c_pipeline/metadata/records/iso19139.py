@@ -9,9 +9,10 @@ from __future__ import annotations
 import uuid
 from functools import partial
 
-from d4c_pipeline.metadata.published import Bounds, PublishedMetadata
+from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.documents import plain
 from d4c_pipeline.metadata.records.iso_codes import CodeLists
+from d4c_pipeline.metadata.records.iso_extents import bounding_box, temporal_element
 from d4c_pipeline.metadata.records.iso_facts import (
     OnlineFile,
     Responsible,
@@ -215,33 +216,8 @@ def _extent(published: PublishedMetadata) -> Element:
                 ),
             )
         ],
-        [element("gmd:geographicElement", _box(box)) for box in (place.boxes if place else ())],
-        element(
-            "gmd:temporalElement",
-            element(
-                "gmd:EX_TemporalExtent",
-                element(
-                    "gmd:extent",
-                    element(
-                        "gml:TimePeriod",
-                        element("gml:beginPosition", f"{period.start:%Y-%m-%dT%H:%M:%SZ}"),
-                        element("gml:endPosition", f"{period.end:%Y-%m-%dT%H:%M:%SZ}"),
-                        attributes={"gml:id": "vintage"},
-                    ),
-                ),
-            ),
-        ),
-    )
-
-
-def _box(box: Bounds) -> Element:
-    west, south, east, north = (element("gco:Decimal", f"{side:.8f}".rstrip("0").rstrip(".")) for side in box)
-    return element(
-        "gmd:EX_GeographicBoundingBox",
-        element("gmd:westBoundLongitude", west),
-        element("gmd:eastBoundLongitude", east),
-        element("gmd:southBoundLatitude", south),
-        element("gmd:northBoundLatitude", north),
+        [element("gmd:geographicElement", bounding_box("gmd", box)) for box in (place.boxes if place else ())],
+        temporal_element("gmd", period),
     )
 
 
