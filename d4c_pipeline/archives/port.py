@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +58,10 @@ class Draft:
 
 @dataclass(frozen=True)
 class PublishedRecord:
-    """A published record, its files by name. It never changes."""
+    """A published record, its files by name. It never changes.
+
+    `published_at` (time-zone aware) is by the archive's clock, None if the archive does not state it.
+    """
 
     record_id: str
     concept_id: str
@@ -66,6 +70,7 @@ class PublishedRecord:
     concept_doi: str
     url: str | None
     files: tuple[RemoteFile, ...]
+    published_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -249,6 +254,15 @@ def check_files(sizes: Mapping[str, int], *, max_files: int = MAX_FILES, max_byt
             f"Files of {total / 1e9:.1f} GB are more than the {max_bytes / 1e9:.1f} GB that a record holds",
             "Split the dataset (by region, for example), or request a larger quota from the archive",
         )
+
+
+def moment(text: object) -> datetime | None:
+    """Return an archive's ISO 8601 time, UTC without an offset; None for anything else."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def several_drafts(what: str, drafts: Sequence[Draft]) -> NeedsPersonError:

@@ -63,13 +63,13 @@ class Catalogued:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalogued:
+def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complete: bool = False) -> Catalogued:
     """Bring the catalogue of all published releases up to date in every reachable store.
 
     Only changed rows and documents are computed and put. A rebuild that begins after this call, in any process,
     satisfies the call; the caller waits for it. `declared` are the datasets with a definition; the ledger has the last
-    declaration of all others. Raises ForeignBytesError when the primary store's catalogue lists releases that this
-    ledger does not know.
+    declaration of all others. `complete`: every row and document is computed and put again. Raises ForeignBytesError
+    when the primary store's catalogue lists releases that this ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
     state = deployment.ledger.catalogue
@@ -80,12 +80,16 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = ()) -> Catalog
                 held.enter_context(deployment.ledger.leases.hold(lease_keys.CATALOGUE, wait=_POLL_SECONDS))
             except BusyError:
                 done = state.state()
-                if done is not None and done.satisfied >= ticket:
+                if not complete and done is not None and done.satisfied >= ticket:
                     return _result(deployment, done.result)
                 continue
             done = state.state()
-            if done is not None and done.satisfied >= ticket:
+            if not complete and done is not None and done.satisfied >= ticket:
                 return _result(deployment, done.result)
+            if complete:
+                state.forget_form()
+                for store in deployment.stores:
+                    state.forget_documents(store.name)
             return _Rebuild(deployment, declared).run()
     raise BusyError("Another process rebuilds the catalogue for hours", "Run again when it is done")
 

@@ -72,7 +72,7 @@ def _publish_planned(
     if not is_settled(deployment, release):
         _refuse_stale_item(deployment, release, deposit)
         refuse_failed(deployment, dataset, release)
-    complete(
+    deposit = complete(
         deployment.ledger,
         deployment.archive,
         release,
@@ -83,7 +83,9 @@ def _publish_planned(
     )
     if not is_revealed(deployment, release):  # a curator published the draft at the archive
         reveal(deployment, release, lease)
-    return deployment.ledger.releases.mark_published(release)
+    # By the archive's clock, so that a ledger made again from the archive has the same time.
+    record = None if deposit.record_id is None else deployment.archive.read(deposit.record_id)
+    return deployment.ledger.releases.mark_published(release, None if record is None else record.published_at)
 
 
 def _archive_seed(deployment: Deployment, release: PublishedRelease, deposit: Deposit) -> SeedVerdict | None:

@@ -57,7 +57,7 @@ def make(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Seeded:
         release = current_release(deployment, dataset, vintage)
         known = deployment.ledger.publications.torrents(release)
         if isinstance(release, PublishedRelease) or (known and is_settled(deployment, release)):
-            _mend(deployment, release, known)
+            mend(deployment, release, known)
             return Seeded(known, ())
         deposit = deposit_of(deployment, release)
         torrents: dict[str, Torrent] = {}
@@ -168,8 +168,8 @@ def put_current(deployment: Deployment, release: PlannedRelease, file: Artifact,
     put_torrent(deployment, release, _current(deployment, release, file, torrent), torrent.address)
 
 
-def _mend(deployment: Deployment, release: LivingRelease, torrents: Mapping[str, Torrent]) -> None:
-    """Put the torrents into each store that lost them."""
+def mend(deployment: Deployment, release: LivingRelease, torrents: Mapping[str, Torrent]) -> None:
+    """Put the torrents of a release into each store that lacks them."""
 
     def put_back(file: Artifact, torrent: Torrent, store: Store) -> None:
         if store.stat(torrent.address) is None:

@@ -1,4 +1,7 @@
-"""`d4c catalogue`: the releases in the catalogue, SQL over it, the difference of two, and exports. Nothing changes."""
+"""`d4c catalogue`: the releases in the catalogue, SQL over it, the difference of two, exports, and its rebuild.
+
+Only `rebuild` changes anything.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -189,6 +193,54 @@ def export(
     if failed:
         name, error = next(iter(failed.items()))
         raise PermanentError(f"{len(failed)} releases have no record in {form}: {name}: {error.cause}", error.remedy)
+
+
+@catalogue_app.command()
+def rebuild(
+    from_archive: Annotated[
+        bool,
+        typer.Option("--from-archive", help="First adopt every release that the archive has and the ledger lacks."),
+    ] = False,
+    home: Home = None,
+    defs: Defs = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write the complete catalogue again: from the ledger, or after a loss of ledger and stores from the archive."""
+    from d4c_pipeline.chain.catalogue import rebuild as rebuild_catalogue
+    from d4c_pipeline.model.errors import PermanentError
+    from d4c_pipeline.upkeep import recovery
+    from d4c_pipeline.workspace.datasets import load_datasets, load_families
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    settings = read_settings(home, defs, debug)
+    declared = load_datasets(settings.definitions)
+    with Deployment.open(settings, archive=from_archive) as deployment:
+        if from_archive:
+            families = tuple(load_families(settings.definitions).values())
+            found = recovery.from_archive(deployment, declared, families)
+        else:
+            catalogued = rebuild_catalogue(deployment, tuple(declared.values()), complete=True)
+            found = recovery.Recovered((), (), catalogued)
+    done = found.catalogued
+    missing = [asdict(each) for each in found.left_out]
+    facts: dict[str, Any] = {"adopted": [asdict(each) for each in found.adopted]}
+    if done is not None:
+        missing += [{"record": each.dataset, "cause": each.cause, "remedy": each.remedy} for each in done.left_out]
+        facts |= {"releases": done.releases, "datasets": done.datasets, "url": done.url}
+    facts["left_out"] = missing
+    if as_json:
+        print_json(facts)
+    else:
+        if found.adopted:
+            print_table(facts["adopted"], ("release", "doi"))
+            out.print()
+        print_facts({**facts, "adopted": len(found.adopted), "left_out": len(missing)})
+        for each in missing:
+            err.print(f"{each['record']}: {each['cause']}. {each['remedy']}", markup=False)
+    if missing:
+        first = missing[0]
+        raise PermanentError(f"{len(missing)} are left out: {first['record']}: {first['cause']}", first["remedy"])
 
 
 @contextmanager

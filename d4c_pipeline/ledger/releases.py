@@ -104,9 +104,11 @@ class Releases:
         summary: DataSummary,
         artifacts: Iterable[Artifact],
         planned_at: datetime,
+        published_at: datetime | None = None,
     ) -> PublishedRelease:
         """Record a release that an archive has published, or return it if the ledger has it already.
 
+        `published_at`: when the archive published it, `planned_at` for an archive that does not state it.
         Raises BusyError if another release has the version.
         """
         known = next((release for release in self.published(dataset, vintage) if release.key == key), None)
@@ -127,7 +129,7 @@ class Releases:
                         reasons=list(change.reasons),
                         summary=summary.to_json(),
                         planned_at=planned_at,
-                        published_at=planned_at,
+                        published_at=published_at or planned_at,
                     )
                     .returning(schema.release.c.id)
                 ).scalar_one()
@@ -165,17 +167,18 @@ class Releases:
             )
             return _planned(_read_row(connection, release.id))
 
-    def mark_published(self, release: PlannedRelease) -> PublishedRelease:
+    def mark_published(self, release: PlannedRelease, at: datetime | None = None) -> PublishedRelease:
         """Record that a release is published and supersedes its predecessor; a no-op if the ledger has it published.
 
-        Raises IntegrityError for an abandoned release.
+        `at`: when the archive published it (time-zone aware), now by default. Raises IntegrityError for an abandoned
+        release.
         """
         before = self.newest_published(release.dataset, release.vintage)
         with self._engine.begin() as connection:
             changed = connection.execute(
                 update(schema.release)
                 .where(schema.release.c.id == release.id, schema.release.c.state == ReleaseState.PLANNED.value)
-                .values(state=ReleaseState.PUBLISHED.value, published_at=now())
+                .values(state=ReleaseState.PUBLISHED.value, published_at=at or now())
             ).rowcount
             if changed:
                 mark_changed(connection, release.id)

@@ -5,7 +5,9 @@ Fetching it belongs to `sources`, storing it to the ledger, the operator's descr
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
@@ -13,6 +15,7 @@ from d4c_pipeline.model.texts import clean
 
 _LONGEST = 4000
 """Characters of a source's text that a record repeats; the complete text is a native file."""
+_LEADS = ("As the source describes it:", "Selon la source :")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ def with_source_words(dataset: Dataset, described: Described | None) -> Dataset:
     english, french = (
         _paragraph(*words)
         for words in (
-            ("As the source describes it", ":", described.title[0], described.description[0], dataset.title.en),
-            ("Selon la source", " :", described.title[1], described.description[1], dataset.title.fr),
+            (_LEADS[0], described.title[0], described.description[0], dataset.title.en),
+            (_LEADS[1], described.title[1], described.description[1], dataset.title.fr),
         )
     )
     return dataset.model_copy(
@@ -62,14 +65,41 @@ def with_source_words(dataset: Dataset, described: Described | None) -> Dataset:
     )
 
 
-def _paragraph(lead: str, colon: str, title: str, text: str, known: str) -> str:
+def source_words(dataset: Dataset, properties: Mapping[str, Any]) -> Described | None:
+    """Return the source's description out of an item of the dataset, None if the item has none.
+
+    `properties`: of an item made with `with_source_words`, which gives the same words again for the result.
+    """
+    texts = [str(properties.get(name, "")) for name in ("description", "d4c:description_fr")]
+    english, french = (_said(text, lead) for text, lead in zip(texts, _LEADS, strict=True))
+    if not english and not french:
+        return None
+    further = [
+        _further(properties.get(name, ()), own)
+        for name, own in (("keywords", dataset.keywords.en), ("d4c:keywords_fr", dataset.keywords.fr))
+    ]
+    return Described(("", ""), (english, french), (further[0], further[1]))
+
+
+def _further(stated: Iterable[Any], own: Iterable[str]) -> tuple[str, ...]:
+    known = {word.casefold() for word in own}
+    return tuple(str(word) for word in stated if str(word).casefold() not in known)
+
+
+def _said(text: str, lead: str) -> str:
+    """Return the source's words in a description: the rest of its last paragraph after `lead`."""
+    before, found, said = text.rpartition(lead)
+    return said.strip() if found and "\n" not in said and (not before or before.endswith("\n\n")) else ""
+
+
+def _paragraph(lead: str, title: str, text: str, known: str) -> str:
     title, text = (" ".join(words.split()) for words in (title, text))
     sentences = [words for words in (title, text) if words and words != known]
     if not sentences:
         return ""
     complete = ". ".join(words.rstrip(".") for words in sentences)
     shown = complete if len(complete) <= _LONGEST else complete[:_LONGEST].rpartition(" ")[0] + " …"
-    return f"{lead}{colon} {shown}{'' if shown.endswith('…') else '.'}"
+    return f"{lead} {shown}{'' if shown.endswith('…') else '.'}"
 
 
 def _joined(own: tuple[str, ...], further: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Manual recovery when the archive and the ledger differ: adopt or forget records, restart or merge a draft.
+"""Recovery when the archive and the ledger differ: adopt or forget records, restart or merge a draft, make all again.
 
 A command calls each function; afterwards `d4c publish` continues. `inventory` finds the differences.
 """
@@ -6,22 +6,38 @@ A command calls each function; afterwards `d4c publish` continues. `inventory` f
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from d4c_pipeline.archives import deposit as deposits
 from d4c_pipeline.archives.edits import LastSent
-from d4c_pipeline.archives.port import Draft
-from d4c_pipeline.chain.adoption import adopt_published, is_of
-from d4c_pipeline.chain.catalogue import rebuild
+from d4c_pipeline.archives.port import Draft, Listed
+from d4c_pipeline.chain.adoption import ArchivedRelease, adopt_published, adopt_records, is_of, unadopted
+from d4c_pipeline.chain.archived_definitions import archived_definition
+from d4c_pipeline.chain.catalogue import Catalogued, rebuild
 from d4c_pipeline.chain.latest import switch
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import PermanentError, UnknownNameError
+from d4c_pipeline.model.errors import (
+    DefinitionError,
+    IntegrityError,
+    NeedsPersonError,
+    PermanentError,
+    StorageError,
+    UnknownNameError,
+)
+from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.naming import ReleaseName
 from d4c_pipeline.model.release import DepositState, PlannedRelease, PublishedRelease
+from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.watch.families import member
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import ForeignBytesError
+from d4c_pipeline.workspace.progress import Progress, report
 
 # A data file: the release's name, then the name of its part if there are several.
 _DATA = re.compile(r"(?P<release>.+_v\d+\.\d+\.\d+(?:-[0-9a-z.]+)?)(?:_[^/]+)?\.parquet")
@@ -33,6 +49,37 @@ class Adopted:
 
     release: str
     doi: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record (its DOI) or release that the recovery could not restore, with the cause and the remedy."""
+
+    record: str
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The adopted releases, the records without one, and the rebuilt catalogue.
+
+    `catalogued` is None where a store's catalogue lists a release that is left out: it stays as it is.
+    """
+
+    adopted: tuple[Adopted, ...]
+    left_out: tuple[LeftOut, ...]
+    catalogued: Catalogued | None
+
+
+@dataclass(frozen=True)
+class _Lacking:
+    """A record that the ledger lacks, with the release that its manifest names."""
+
+    dataset: str
+    vintage: Vintage
+    version: Version
+    listed: Listed
 
 
 def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
@@ -55,10 +102,88 @@ def adopt(deployment: Deployment, dataset: Dataset) -> tuple[Adopted, ...]:
             switch(deployment, dataset, vintage)
     if adopted:
         rebuild(deployment, [dataset])
-    return tuple(
-        Adopted(release.name, str((known := deployment.ledger.deposits.of(release)) and known.doi))
-        for release in adopted
-    )
+    return _described(deployment, adopted)
+
+
+def _described(deployment: Deployment, adopted: Iterable[PublishedRelease]) -> tuple[Adopted, ...]:
+    deposits = deployment.ledger.deposits
+    return tuple(Adopted(release.name, str((known := deposits.of(release)) and known.doi)) for release in adopted)
+
+
+def from_archive(deployment: Deployment, declared: Mapping[str, Dataset], families: Sequence[Family] = ()) -> Recovered:
+    """Make ledger, stores and catalogue again from the archive's records: adopt each release that the ledger lacks.
+
+    Safe to repeat and to kill. A dataset is declared as in `declared`, a member as its family declares it, any other
+    dataset as the code in its newest record does. A record that can't be adopted is reported in the result and
+    prevents no other. Raises TransientError and StorageError, after which the next call continues.
+    """
+    left_out: list[LeftOut] = []
+    adopted: list[PublishedRelease] = []
+    known: dict[str, Dataset] = {**{each.id: each for each in deployment.ledger.declarations.all()}, **declared}
+    for dataset_id, records in groupby(_lacking(deployment, left_out), key=lambda each: each.dataset):
+        records = list(records)  # noqa: PLW2901 - read twice
+        try:
+            dataset = known.get(dataset_id) or _declaration(deployment, records[-1], families)
+        except (PermanentError, NeedsPersonError) as error:
+            left_out += [LeftOut(each.listed.doi, error.cause, error.remedy) for each in records]
+            continue
+        known[dataset_id] = dataset
+        for each in records:
+            report(Progress(dataset_id, str(each.vintage), "adopt"))
+            try:
+                with deployment.working_on(dataset, each.vintage) as lease:
+                    adopted += adopt_records(deployment, dataset, [each.listed], lease, each.vintage)
+            except StorageError:
+                raise
+            except (PermanentError, NeedsPersonError) as error:
+                left_out.append(LeftOut(each.listed.doi, error.cause, error.remedy))
+    for release in _newest(deployment, known):
+        report(Progress(release.dataset, str(release.vintage), "latest"))
+        try:
+            switch(deployment, known[release.dataset], release.vintage)
+        except (DefinitionError, IntegrityError) as error:
+            left_out.append(LeftOut(release.name, error.cause, error.remedy))
+    catalogued = None
+    try:
+        catalogued = rebuild(deployment, list(known.values()))
+    except ForeignBytesError as error:
+        if not left_out:  # otherwise the reason stands there
+            raise
+        left_out.append(LeftOut(CATALOGUE_PARQUET, error.cause, error.remedy))
+    return Recovered(_described(deployment, adopted), tuple(left_out), catalogued)
+
+
+def _lacking(deployment: Deployment, left_out: list[LeftOut]) -> list[_Lacking]:
+    """Return the records that the ledger lacks, by dataset, vintage and version."""
+    found: list[_Lacking] = []
+    for listed in unadopted(deployment):
+        try:
+            record = ArchivedRelease(deployment, listed)
+        except StorageError:
+            raise
+        except (PermanentError, NeedsPersonError) as error:
+            left_out.append(LeftOut(listed.doi, error.cause, error.remedy))
+            continue
+        found.append(_Lacking(record.dataset, record.vintage, record.version, listed))
+    return sorted(found, key=lambda each: (each.dataset, each.vintage, each.version))
+
+
+def _declaration(deployment: Deployment, newest: _Lacking, families: Sequence[Family]) -> Dataset:
+    for family in families:
+        if (key := family.key_of(newest.dataset)) is not None:
+            return member(deployment, family, key)
+    record = ArchivedRelease(deployment, newest.listed)
+    record.check()
+    return archived_definition(record)
+
+
+def _newest(deployment: Deployment, known: Mapping[str, Dataset]) -> Iterator[PublishedRelease]:
+    """Yield a release of each product that `/processed/` serves."""
+    products: dict[tuple[str, Vintage | None], PublishedRelease] = {}
+    for release in deployment.ledger.releases.published():
+        if (dataset := known.get(release.dataset)) is not None:
+            products[release.dataset, None if dataset.series == "rolling" else release.vintage] = release
+    yield from products.values()
 
 
 def edits(deployment: Deployment, release: PlannedRelease) -> tuple[str, ...]:

@@ -52,6 +52,11 @@ def code_archive(dataset: Dataset) -> bytes:
     return stable_zip(content)
 
 
+def definition_folder(unpacked: Path, dataset: str) -> Path:
+    """Return the folder of a dataset's definition in an unpacked archive."""
+    return unpacked / "d4c_pipeline" / _DEFINITIONS / dataset
+
+
 def definition_digest(dataset: Dataset) -> str:
     """Return the sha256 (hex) of the parts of a definition that determine data and record.
 

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -64,6 +65,7 @@ class FakeDataCite:
             if wrong:
                 return 422, {"errors": wrong}
             wanted["state"] = "findable" if event == "publish" else "registered"
+            wanted.setdefault("registered", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"))
         self.dois[doi] = wanted
         return 200, document(wanted)
 

@@ -398,6 +398,8 @@ class State:
         if any(not file.committed for file in record.files.values()):
             raise _invalid("files", "One or more files have not completed their transfer, please wait.")
         record.doi = record.doi or f"{_PREFIX}{record.id}"
+        if not record.published:
+            record.born = datetime.now(UTC).isoformat()  # of the record; its draft was born earlier
         record.published, record.editing = True, False
         self._index(record)
         return Reply(202, self._shown(record, base))

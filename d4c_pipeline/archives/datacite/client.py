@@ -24,7 +24,15 @@ from d4c_pipeline.archives.datacite.answers import (
 )
 from d4c_pipeline.archives.datacite.dois import Dois
 from d4c_pipeline.archives.datacite.served_files import ServedFiles
-from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile, check_file_name, check_files
+from d4c_pipeline.archives.port import (
+    Draft,
+    Listed,
+    PublishedRecord,
+    RemoteFile,
+    check_file_name,
+    check_files,
+    moment,
+)
 from d4c_pipeline.metadata.datacite import to_datacite
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, UnknownNameError
@@ -144,6 +152,7 @@ class DataCiteArchive:
             concept_doi=concept,
             url=self.record_url(doi.name),
             files=self._measured(doi),
+            published_at=moment(doi.attributes.get("registered")),
         )
 
     def list_files(self, draft: Draft) -> tuple[RemoteFile, ...]:

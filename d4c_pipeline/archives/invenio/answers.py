@@ -13,7 +13,7 @@ from html import unescape
 from typing import Any, cast
 
 from d4c_pipeline.archives.invenio.metadata import identifier_of
-from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile
+from d4c_pipeline.archives.port import Draft, Listed, PublishedRecord, RemoteFile, moment
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError
 from d4c_pipeline.transport.rest import Refusal
 
@@ -54,6 +54,7 @@ def record_of(body: Mapping[str, Any], url: str | None) -> PublishedRecord:
         concept_doi=concept_doi,
         url=url,
         files=tuple(_file({"key": name, **entries[name]}) for name in sorted(entries)),
+        published_at=moment(body.get("created")),  # publication creates the record, beside its draft
     )
 
 

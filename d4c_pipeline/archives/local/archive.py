@@ -40,6 +40,7 @@ from d4c_pipeline.archives.port import (
     RemoteFile,
     check_file_name,
     check_files,
+    moment,
 )
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
@@ -373,6 +374,7 @@ class LocalArchive:
             concept_doi=_DOI_PREFIX + entry.concept_id,
             url=self.record_url(entry.record_id),
             files=self._files(self._records, entry),
+            published_at=moment(entry.published_at),
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.described import Described, with_source_words
+from d4c_pipeline.model.described import Described, source_words, with_source_words
 from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline_tests.support.declarations import a_dataset
 
 
 @pytest.fixture
@@ -43,3 +44,32 @@ def test_a_novel_is_cut_between_words(dataset: Dataset) -> None:
     assert paragraph.endswith("word …")
     assert len(paragraph) < 4050
     assert told.description.fr == dataset.description.fr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Described(("Roads", "Routes"), ("All roads. Since 1990", "Toutes les routes"), (("road", "Own"), ("route",))),
+        Described(("", ""), ("Only English", ""), ((), ())),
+        Described(("", "Titre"), ("word " * 2000, "mot"), (("a", "b"), ())),
+    ],
+    ids=["both", "one language", "shortened"],
+)
+def test_the_words_of_the_source_are_found_again_in_an_item(said: Described) -> None:
+    dataset = a_dataset(keywords={"en": ["own"], "fr": ["propre"]}, description={"en": "Ours.", "fr": "À nous."})
+    told = with_source_words(dataset, said)
+    properties = {
+        "description": told.description.en,
+        "d4c:description_fr": told.description.fr,
+        "keywords": list(told.keywords.en),
+        "d4c:keywords_fr": list(told.keywords.fr),
+    }
+    found = source_words(dataset, properties)
+    assert found is not None
+    again = with_source_words(dataset, found)
+    assert (again.description, again.keywords) == (told.description, told.keywords)
+
+
+def test_an_item_without_words_of_a_source_has_none() -> None:
+    dataset = a_dataset()
+    assert source_words(dataset, {"description": dataset.description.en, "keywords": ["roads"]}) is None
