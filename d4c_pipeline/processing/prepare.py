@@ -167,19 +167,19 @@ def _narrowed(
     batch: pa.RecordBatch, casts: dict[str, pa.DataType], nulls: Mapping[str, tuple[str, ...]]
 ) -> pa.RecordBatch:
     # Casting the dictionary of a packed column is cheaper than casting its values.
-    for position, name in enumerate(batch.schema.names):
-        column = batch.column(position)
-        if name in casts and pa.types.is_dictionary(column.type):
-            texts = narrow.cast(pa.RecordBatch.from_arrays([column.dictionary], names=[name]), casts).column(0)
-            batch = batch.set_column(position, name, texts.take(column.indices))
-    cast = narrow.cast(batch, casts)
-    assert isinstance(cast, pa.RecordBatch)  # noqa: S101 - a batch in, a batch out
+    columns, fields = batch.columns, list(batch.schema)
+    for position, (column, field) in enumerate(zip(columns, fields, strict=True)):
+        if field.name in casts and pa.types.is_dictionary(column.type):
+            texts = narrow.cast(pa.RecordBatch.from_arrays([column.dictionary], names=[field.name]), casts).column(0)
+            columns[position] = texts.take(column.indices)
+            fields[position] = pa.field(field.name, texts.type)
+    cast = narrow.cast(pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata)), casts)
     # Cast to a number, -9999.00 equals the null marker -9999.
-    for position, name in enumerate(cast.schema.names):
-        if name in nulls:
-            column = with_nulls(cast.column(position), nulls[name])
-            cast = cast.set_column(position, cast.schema.field(position), column)
-    return cast
+    columns = [
+        with_nulls(column, nulls[name]) if name in nulls else column
+        for name, column in zip(cast.schema.names, cast.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=cast.schema)
 
 
 def _without(stream: Stream, names: Sequence[str]) -> Stream:

@@ -98,11 +98,12 @@ def plan(
     fields: list[pa.Field] = []
     columns: list[release.Column] = []
     declarations = {raw: declared[name] for raw, name in claimed.items()}
+    origins = {field.name: field for field in origin}
     for raw in schema.names:
         name, column = claimed.get(raw) or named[raw], declarations.get(raw, Column())
         kind = casting.ARROW_TYPES[column.type] if column.type else schema.field(raw).type
         fields.append(pa.field(name, kind))
-        columns.append(_described(name, str(kind), column, _facts(raw, schema, origin)))
+        columns.append(_described(name, str(kind), column, _facts(schema.field(raw), origins.get(raw))))
     if geometry_type:
         columns.append(_described(GEOMETRY, geometry_type, processing.columns.get(GEOMETRY, Column()), {}))
     missing = [name for name in processing.key if name not in [column.name for column in columns]]
@@ -149,11 +150,10 @@ def _claims(names: Sequence[str], declared: dict[str, Column], *, transformed: b
     return claimed
 
 
-def _facts(raw: str, schema: pa.Schema, origin: pa.Schema) -> dict[str, str]:
-    # Metadata of the stream's field, else of the source's field of the same name.
-    known = origin.field(raw) if raw in origin.names else None
-    facts: dict[str, str] = {"source": raw} if known is not None else {}
-    for each in (known, schema.field(raw)):
+def _facts(field: pa.Field, known: pa.Field | None) -> dict[str, str]:
+    # Metadata of the stream's field, else of `known`, the source's field of the same name.
+    facts: dict[str, str] = {"source": field.name} if known is not None else {}
+    for each in (known, field):
         metadata = (each.metadata if each is not None else None) or {}
         facts |= {fact: metadata[fact.encode()].decode() for fact in _FACTS if fact.encode() in metadata}
     return facts

@@ -110,16 +110,16 @@ class Evidence:
 
 def cast(batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
     """Return `batch` with the columns in `types` cast to those types, which Evidence found for the same values."""
-    for position, name in enumerate(batch.schema.names):
-        kind = types.get(name)
-        column = batch.column(position)
+    # One batch at the end: replacing a column copies the schema, which took 5 s for 9,000 columns.
+    columns, fields = batch.columns, list(batch.schema)
+    for position, (column, field_) in enumerate(zip(columns, fields, strict=True)):
+        kind = types.get(field_.name)
         if kind is None or column.type == kind:
             continue
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        column = pc.equal(pc.utf8_lower(column), "true") if pa.types.is_boolean(kind) else column.cast(kind)
-        batch = batch.set_column(position, batch.schema.field(position).with_type(kind), column)
-    return batch
+        texts = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        columns[position] = pc.equal(pc.utf8_lower(texts), "true") if pa.types.is_boolean(kind) else texts.cast(kind)
+        fields[position] = field_.with_type(kind)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, batch.schema.metadata))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -44,6 +44,8 @@ class Attack:
     kind: str = "table"
     processing: dict[str, Any] = field(default_factory=dict[str, Any])
     outputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    seconds: int = SECONDS
+    """Seconds of a processor that it may take."""
     quick: bool = True
     """Whether its bytes are made in less than a second or so."""
 
@@ -62,7 +64,7 @@ class Outcome:
         """Return what is wrong with this end, None when the attack was withstood."""
         if self.end not in ("refused", "built"):
             return f"{self.end}: {self.said[-300:]}"
-        if self.seconds > SECONDS:
+        if self.seconds > attack.seconds:
             return f"took {self.seconds:.1f} s"
         if self.peak > MEMORY:
             return f"took {self.peak / 1e9:.2f} GB"
@@ -79,7 +81,7 @@ def dataset(attack: Attack) -> Dataset:
     return a_dataset("attacked", processing=processing, outputs=attack.outputs or None)
 
 
-def tried(attack: Attack, *, seconds: int = SECONDS) -> Outcome:
+def tried(attack: Attack) -> Outcome:
     """Make the attack's file, process it in a child with limits, and return what became of it."""
     with tempfile.TemporaryDirectory(prefix="d4c-attack-") as name:
         folder = Path(name)
@@ -93,7 +95,7 @@ def tried(attack: Attack, *, seconds: int = SECONDS) -> Outcome:
         child = os.fork()
         if child == 0:
             _in_child(attack, file, folder)
-        _, status, usage = _waited(child, time.monotonic() + 30 * seconds)
+        _, status, usage = _waited(child, time.monotonic() + 30 * attack.seconds)
         took = usage.ru_utime + usage.ru_stime
         written = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file() and path != file)
         answer = folder / "answer.json"
@@ -122,7 +124,7 @@ def _waited(child: int, until: float) -> tuple[int, int, resource.struct_rusage]
 def _in_child(attack: Attack, file: Path, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (3 * SECONDS, 3 * SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (3 * attack.seconds, 3 * attack.seconds))
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no path of ours
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)

@@ -83,12 +83,14 @@ def attacks() -> Iterator[Attack]:
     yield Attack("XLSX, all hidden 50,000 times", "a.xlsx", lambda p: xlsx(p, head + row, before=hidden))
     hidden = '<cols><col min="1" max="99999999999" hidden="1"/></cols>'
     yield Attack("XLSX, hidden without end", "a.xlsx", lambda p: xlsx(p, head + row, before=hidden))
-    shared = "<si><t>" + "x" * (20 << 20) + "</t></si>"
-    cells = "".join(
+    repeated = "".join(
         f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c><c r="B{n}"><v>1</v></c></row>' for n in range(2, 3_000)
     )
     yield Attack(
-        "XLSX, a text of 20 MB 3,000 times", "a.xlsx", lambda p: xlsx(p, head + cells, shared=shared), _TOO_BIG
+        "XLSX, a text of 20 MB 3,000 times",
+        "a.xlsx",
+        lambda p: xlsx(p, head + repeated, shared="<si><t>" + "x" * (20 << 20) + "</t></si>"),
+        _TOO_BIG,
     )
     cells = "".join(
         f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c><c r="B{n}"><v>1</v></c></row>' for n in range(2, 200_000)
