@@ -85,7 +85,6 @@ def plan(
     geometry column, None for tables. Raises DataError when a declared column or key column is missing, or when two
     declarations match the same column.
     """
-    origin = schema if origin is None else origin
     reserved = (GEOMETRY, BBOX) if geometry_type else ()
     declared = {name: column for name, column in processing.columns.items() if name not in reserved}
     if geometry_type and BBOX in processing.columns:
@@ -98,7 +97,7 @@ def plan(
     fields: list[pa.Field] = []
     columns: list[release.Column] = []
     declarations = {raw: declared[name] for raw, name in claimed.items()}
-    origins = {field.name: field for field in origin}
+    origins = {field.name: field for field in (schema if origin is None else origin)}
     for raw in schema.names:
         name, column = claimed.get(raw) or named[raw], declarations.get(raw, Column())
         kind = casting.ARROW_TYPES[column.type] if column.type else schema.field(raw).type
