@@ -7,8 +7,7 @@ https://github.com/stac-extensions/version, https://www.iana.org/assignments/lin
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,16 +120,23 @@ def links_elsewhere(item: Mapping[str, Any], address: str, base_url: str | None)
     """
     properties = item["properties"]
     own = f"catalogue/{item['collection']}/{properties['d4c:vintage']}/{properties['version']}.json"
-    folder = posixpath.dirname(own)
+    folder = own.split("/")[:-1]
     links = [link("self", placed(own, address, base_url), GEOJSON)]
     for each in item["links"]:
         if each["rel"] == "self":
             continue
         href = each["href"]
-        inside = href.startswith(("./", "../"))
-        target = placed(posixpath.normpath(posixpath.join(folder, href)), address, base_url) if inside else href
-        links.append({**each, "href": target})
+        if href.startswith(("./", "../")):
+            href = placed(_resolved(href, folder), address, base_url)
+        links.append({**each, "href": href})
     return links
+
+
+def _resolved(href: str, folder: Sequence[str]) -> str:
+    """Return the address of a relative `href` in a document in `folder`."""
+    steps = href.removeprefix("./").split("/")
+    up = steps.count("..")
+    return "/".join([*folder[: len(folder) - up], *steps[up:]])
 
 
 def link(relation: str, href: str, media_type: str | None = None, title: str | None = None) -> dict[str, Any]:
@@ -143,8 +149,12 @@ def placed(target: str, source: str, base_url: str | None = None) -> str:
     """Return the href from the address `source` to `target`: absolute with `base_url`, else relative."""
     if base_url:
         return f"{base_url.rstrip('/')}/{target}"
-    href = posixpath.relpath(target, posixpath.dirname(source))
-    return href if href.startswith(".") else f"./{href}"
+    path, folder = target.split("/"), source.split("/")[:-1]
+    shared = 0
+    while shared < min(len(path) - 1, len(folder)) and path[shared] == folder[shared]:
+        shared += 1
+    up = len(folder) - shared
+    return ("../" * up if up else "./") + "/".join(path[shared:])
 
 
 def _version_title(release: Versioned) -> str:

@@ -136,11 +136,12 @@ def item_bytes(item: Mapping[str, Any]) -> bytes:
     GDAL recognises GeoJSON by a `type` near the beginning of a file. Raises ValueError for a number that JSON does not
     support.
     """
-    json.dumps(item, allow_nan=False)  # orjson writes null for NaN
     head = {"type": item["type"]} if "type" in item else {}
     rest = {name: value for name, value in item.items() if name != "type"}
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
     body = orjson.dumps(rest, option=options)
+    if body.count(b"null") > ("datetime" in item.get("properties", {})):  # orjson writes null for NaN
+        json.dumps(item, allow_nan=False)
     if not head:
         return body
     return orjson.dumps(head, option=orjson.OPT_INDENT_2)[: -len(b"\n}")] + b"," + body[1:]

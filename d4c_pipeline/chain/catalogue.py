@@ -21,7 +21,9 @@ from d4c_pipeline.catalogue.row_groups import ends_group, runs
 from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, writing
 from d4c_pipeline.catalogue.stac_item import item_bytes
 from d4c_pipeline.catalogue.static_stac import catalog
+from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.chain.catalogued_datasets import Piece, computed
+from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import sha256_of
@@ -106,10 +108,10 @@ class _Rebuild:
     def __init__(self, deployment: Deployment, declared: Sequence[Dataset]) -> None:
         self._deployment, self._state = deployment, deployment.ledger.catalogue
         self._declared = {dataset.id: dataset for dataset in declared}
-        self._known: dict[str, Dataset | None] = dict(self._declared)
         self._parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
         self._left_out: list[LeftOut] = []
         self._entries: list[CataloguedDataset] = []
+        self._documents, self._reader = Documents(deployment), FactsReader(deployment, self._declared)
 
     def run(self) -> Catalogued:
         """Compute and put the changed rows and documents, and record the catalogued datasets."""
@@ -125,6 +127,7 @@ class _Rebuild:
         dirty = self._state.datasets_of(changes) | self._redeclared(before)
         if complete or dirty or not self._parquet.exists():
             self._write(dirty, changes, complete=complete)
+            self._documents.flush()
         catalogued = {entry.dataset for entry in self._entries}
         gone = (before.keys() if complete else dirty & before.keys()) - catalogued
         self._state.record_datasets(self._entries, gone)
@@ -139,7 +142,7 @@ class _Rebuild:
         def put(store: Store) -> None:
             # The roots come last, so that every link in them leads to an existing file.
             self._replace_catalogue(store, digest)
-            self._put_documents({CATALOGUE_ROOT: root, **feeds}, store)
+            self._documents.put({CATALOGUE_ROOT: root, **feeds}, store)
 
         # An unreachable mirror keeps its complete older catalogue until a later rebuild.
         self._deployment.spreading.everywhere(put)
@@ -167,7 +170,7 @@ class _Rebuild:
             self._grow(file, existing, sorted(dirty), changes)
 
     def _all(self, changes: Mapping[int, int]) -> Iterator[tuple[str, pa.Table]]:
-        for listed in self._state.listed():
+        for listed in self._reader.ahead(self._state.listed()):
             rows = self._piece(listed, changes, None)
             if rows is not None:
                 yield listed[0].dataset, rows
@@ -229,25 +232,25 @@ class _Rebuild:
     def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None) -> pa.Table | None:
         """Compute a dataset, put its documents and return its rows; None when the dataset is left out."""
         dataset_id = listed[0].dataset
-        dataset = self._dataset(dataset_id)
+        for found in self._computed(listed, changes, before):
+            if isinstance(found, Piece):
+                self._documents.add(found.documents)
+                words = _words(self._declared.get(dataset_id))
+                self._entries.append(CataloguedDataset(dataset_id, found.title, found.rows.num_rows, words))
+                return found.rows
+            self._documents.add(found)
+        return None
+
+    def _computed(
+        self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None
+    ) -> Iterator[Piece | dict[str, bytes]]:
+        dataset_id = listed[0].dataset
+        dataset = self._reader.dataset(dataset_id)
         try:
-            for found in computed(self._deployment, dataset, listed, changes.keys(), before):
-                documents = found.documents if isinstance(found, Piece) else found
-                self._deployment.spreading.everywhere(lambda store, these=documents: self._put_documents(these, store))
-                if isinstance(found, Piece):
-                    words = _words(self._declared.get(dataset_id))
-                    self._entries.append(CataloguedDataset(dataset_id, found.title, found.rows.num_rows, words))
-                    return found.rows
+            yield from computed(self._deployment, self._reader, dataset, listed, changes.keys(), before)
         except (PermanentError, IntegrityError) as error:
             # One faulty dataset must not remove the others from the catalogue.
             self._left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
-        return None
-
-    def _dataset(self, dataset: str) -> Dataset | None:
-        """Return a dataset as declared, else as last recorded in the ledger."""
-        if dataset not in self._known:
-            self._known[dataset] = self._deployment.ledger.declarations.of(dataset)
-        return self._known[dataset]
 
     def _redeclared(self, before: Mapping[str, CataloguedDataset]) -> set[str]:
         """Return the datasets whose declared texts differ from the texts in the catalogue."""
@@ -287,15 +290,6 @@ class _Rebuild:
         facts = self._parquet.stat()
         return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}"
 
-    def _put_documents(self, documents: Mapping[str, bytes], store: Store) -> None:
-        """Put the documents whose bytes differ from those in the store."""
-        digests = {address: hashlib.sha256(content).hexdigest() for address, content in documents.items()}
-        held = self._state.documents(store.name, digests)
-        changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
-        for address in sorted(changed, key=lambda address: (-address.count("/"), address)):
-            store.replace(documents[address], address)
-        self._state.remember(store.name, changed)
-
     def _replace_catalogue(self, store: Store, digest: str) -> None:
         """Put the file of all datasets into a store and record its ETag. Raises as `refuse_unknown_releases`."""
         if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digest:
@@ -317,7 +311,7 @@ class _Rebuild:
         for number in newest:
             dataset = facts[number].release.dataset
             if dataset in catalogued:
-                entries += _entries(self._deployment, self._dataset(dataset), facts[number])
+                entries += _entries(self._deployment, self._reader.dataset(dataset), facts[number])
         return torrent_feeds(
             entries,
             publisher=self._deployment.settings.publisher,

@@ -20,6 +20,7 @@ from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_geoparquet import dataset_file
 from d4c_pipeline.catalogue.stac_item import finalise_item, item_bytes
 from d4c_pipeline.catalogue.static_stac import collection, documents
+from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.latest import rank
 from d4c_pipeline.ledger.catalogue import Facts, Listed
 from d4c_pipeline.model.addresses import (
@@ -29,11 +30,9 @@ from d4c_pipeline.model.addresses import (
     release_address,
 )
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.workspace.deployment import Deployment
-
-_AT_ONCE = 500  # releases in memory with all their facts, about 40 kB each
 
 
 @dataclass
@@ -67,6 +66,7 @@ def versions(dataset: Dataset, listed: Sequence[Listed]) -> dict[int, Line]:
 
 def computed(
     deployment: Deployment,
+    reader: FactsReader,
     dataset: Dataset | None,
     listed: Sequence[Listed],
     changed: Collection[int],
@@ -91,10 +91,9 @@ def computed(
     base_url, tables, fresh = deployment.settings.store_url, [], list[str]()
     last: Mapping[str, Any] = {}
     pending = [entry for entry in ordered if entry.id in wanted]
-    for start in range(0, len(pending), _AT_ONCE):
-        some = pending[start : start + _AT_ONCE]
-        facts = deployment.ledger.catalogue.facts([entry.id for entry in some])
-        _refuse_names_of_others(deployment, dataset_id, [entry.name for entry in some])
+    for start in range(0, len(pending), AT_ONCE):
+        some = pending[start : start + AT_ONCE]
+        facts = reader.of(some)
         items = [_item(deployment, facts[entry.id], lines[entry.id]) for entry in some]
         last = next((item for item in items if item["id"] == newest.name), last)
         tables.append(rows_of(items, CATALOGUE_PARQUET, base_url))
@@ -131,6 +130,8 @@ def _merged(
     ordered: Sequence[Listed], tables: Sequence[pa.Table], fresh: Sequence[str], before: pa.Table | None, known: Any
 ) -> pa.Table:
     """Return the rows of a dataset in order: recomputed rows, else the previous rows."""
+    if [entry.name for entry in ordered] == list(fresh):
+        return pa.concat_tables(tables)
     together = pa.concat_tables([*tables, *([] if before is None else [before])])
     places = {name: len(fresh) + place for name, place in known.items()}
     places |= {name: place for place, name in enumerate(fresh)}
@@ -160,12 +161,3 @@ def _item(deployment: Deployment, facts: Facts, line: Line) -> dict[str, Any]:
         {name: primary.url(torrent.address) for name, torrent in facts.torrents.items()},
     )
     return finalise_item(facts.item, release, deposit, facts.torrents, addresses=addresses, line=line)
-
-
-def _refuse_names_of_others(deployment: Deployment, dataset: str, names: Sequence[str]) -> None:
-    for name, owner in deployment.ledger.catalogue.owners(names).items():
-        if owner != dataset:
-            raise PermanentError(
-                f"The release {name} of {dataset} has the name of one of {owner}",
-                f"Give {dataset} naming parts of its own, then publish it again",
-            )

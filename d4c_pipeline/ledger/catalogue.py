@@ -7,7 +7,7 @@ Read transactions wait for no writer and block none. The documents themselves be
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from d4c_pipeline.model.release import Deposit, PublishedRelease, ReleaseState, 
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
+_OF_TORRENT = tuple(Torrent.__dataclass_fields__)
 _FETCHED = 2_000  # rows per fetch
 
 
@@ -37,7 +38,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts of a published release for the catalogue. `copies`: (artifact, store) of intact copies."""
+    """All facts of a published release for the catalogue. `copies`: (artifact, mirror) of intact copies."""
 
     release: PublishedRelease
     deposit: Deposit | None
@@ -156,8 +157,11 @@ class CatalogueState:
             if group:
                 yield group
 
-    def facts(self, releases: Sequence[int]) -> dict[int, Facts]:
-        """Return the facts of releases, by id. The caller requests as many as fit into memory."""
+    def facts(self, releases: Iterable[int], mirrors: Collection[str] = ()) -> dict[int, Facts]:
+        """Return the facts of releases, by id, with the copies in `mirrors`.
+
+        The caller requests as many as fit into memory.
+        """
         torrents: dict[int, dict[str, Torrent]] = {}
         copies: dict[int, set[tuple[str, str]]] = {}
         deposits: dict[int, Deposit] = {}
@@ -171,18 +175,20 @@ class CatalogueState:
                 of_deposits = select(schema.deposit).where(schema.deposit.c.release_id.in_(some))
                 for row in connection.execute(of_deposits).mappings():
                     deposits[row["release_id"]] = deposit_from(row)
-                for row in connection.execute(select(item).where(item.c.release_id.in_(some))):
-                    items[row.release_id] = row.item
+                of_items = select(item.c.release_id, item.c.item).where(item.c.release_id.in_(some))
+                items |= {number: document for number, document in connection.execute(of_items)}
                 held = select(copy.c.release_id, copy.c.artifact, copy.c.store).where(
-                    copy.c.release_id.in_(some), copy.c.intact
+                    copy.c.release_id.in_(some), copy.c.store.in_(mirrors), copy.c.intact
                 )
-                for number, artifact, store in connection.execute(held):
+                for number, artifact, store in connection.execute(held) if mirrors else ():
                     copies.setdefault(number, set()).add((artifact, store))
-                of_torrents = select(torrent).where(torrent.c.release_id.in_(some)).order_by(torrent.c.artifact)
-                for row in connection.execute(of_torrents).mappings():
-                    values: dict[str, Any] = {key: row[key] for key in Torrent.__dataclass_fields__}
-                    values["web_seeds"] = tuple(row["web_seeds"])
-                    torrents.setdefault(row["release_id"], {})[row["artifact"]] = Torrent(**values)
+                of_torrents = select(
+                    torrent.c.release_id, torrent.c.artifact, *(torrent.c[name] for name in _OF_TORRENT)
+                ).where(torrent.c.release_id.in_(some))
+                for number, artifact, *values in connection.execute(of_torrents.order_by(torrent.c.artifact)):
+                    found_torrent = Torrent(**dict(zip(_OF_TORRENT, values, strict=True)))
+                    seeds = tuple(found_torrent.web_seeds)
+                    torrents.setdefault(number, {})[artifact] = replace(found_torrent, web_seeds=seeds)
         return {
             release.id: Facts(
                 release,

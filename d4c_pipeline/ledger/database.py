@@ -5,6 +5,7 @@ Queries belong to the modules of their tables.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import time
@@ -16,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
@@ -71,7 +73,10 @@ def open_engine(url: str) -> Engine:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         # `pool_pre_ping` replaces a pooled connection that a restart of the server closed.
         engine = create_engine(
-            parsed, connect_args={"timeout": _BUSY_SECONDS} if embedded else {}, pool_pre_ping=not embedded
+            parsed,
+            connect_args={"timeout": _BUSY_SECONDS} if embedded else {},
+            pool_pre_ping=not embedded,
+            json_deserializer=_from_json,
         )
         _explain_errors(engine)
         if embedded:
@@ -98,6 +103,13 @@ def open_engine(url: str) -> Engine:
             f"The ledger's server can't be reached ({shown})", "Check that it runs, then run again"
         ) from error
     return engine
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # NaN and infinities, which SQLite stores
+        return json.loads(text)
 
 
 def explained(error: BaseException | None) -> D4CError | None:

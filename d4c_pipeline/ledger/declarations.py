@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Engine, delete, insert, select
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import reading
+from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import REMEMBERED
@@ -27,10 +29,18 @@ class Declarations:
 
     def of(self, dataset: str) -> Dataset | None:
         """Return the last declaration of a dataset, None if no release of it was ever planned."""
+        return self.of_many([dataset]).get(dataset)
+
+    def of_many(self, datasets: Iterable[str]) -> dict[str, Dataset]:
+        """Return the last declarations of datasets by id; a dataset without a planned release has none."""
         table = schema.dataset
+        found: dict[str, Dataset] = {}
         with reading(self._engine) as connection:
-            declared = connection.execute(select(table.c.declared).where(table.c.id == dataset)).scalar()
-        return None if declared is None else Dataset.model_validate(declared, context=REMEMBERED)
+            for some in chunked(datasets):
+                query = select(table.c.id, table.c.declared).where(table.c.id.in_(some))
+                for dataset, declared in connection.execute(query):
+                    found[dataset] = Dataset.model_validate(declared, context=REMEMBERED)
+        return found
 
     def all(self) -> tuple[Dataset, ...]:
         """Return every dataset that had a planned release, by id."""

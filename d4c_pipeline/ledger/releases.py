@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import chain
 from secrets import token_hex
 from typing import Any
 
@@ -31,6 +30,7 @@ from d4c_pipeline.model.release import (
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
+_OF_ARTIFACT = tuple(Artifact.__dataclass_fields__)
 _TOKEN_BYTES = 16  # 128 bits can't be guessed
 
 
@@ -295,20 +295,12 @@ def read_releases(connection: Connection, query: Select[Any]) -> list[Release]:
     rows = list(connection.execute(query).mappings())
     files: dict[int, list[Artifact]] = {row["id"]: [] for row in rows}
     artifact = schema.artifact
-    for file in chain.from_iterable(
-        connection.execute(select(artifact).where(artifact.c.release_id.in_(ids)).order_by(artifact.c.name)).mappings()
-        for ids in chunked(files)
-    ):
-        files[file["release_id"]].append(
-            Artifact(
-                name=file["name"],
-                role=ArtifactRole(file["role"]),
-                size=file["size"],
-                md5=file["md5"],
-                sha256=file["sha256"],
-                media_type=file["media_type"],
-            )
-        )
+    columns = [artifact.c[name] for name in ("release_id", *_OF_ARTIFACT)]
+    for ids in chunked(files):
+        query_of_files = select(*columns).where(artifact.c.release_id.in_(ids)).order_by(artifact.c.name)
+        for number, *facts in connection.execute(query_of_files):
+            file = dict(zip(_OF_ARTIFACT, facts, strict=True))
+            files[number].append(Artifact(**{**file, "role": ArtifactRole(file["role"])}))
     return [_release(row, tuple(files[row["id"]])) for row in rows]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 
 import semver
 
@@ -38,10 +39,15 @@ class Version(semver.Version):
 
         Raises PermanentError when `text` is not a semantic version.
         """
-        try:
-            return cls.parse(text.removeprefix("v"))
-        except ValueError as error:
-            raise PermanentError(f"'{text}' is not a semantic version", "Write it like 0.1.0 or 1.2.0-beta") from error
+        return _read(text)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Version:
+    try:
+        return Version.parse(text.removeprefix("v"))
+    except ValueError as error:
+        raise PermanentError(f"'{text}' is not a semantic version", "Write it like 0.1.0 or 1.2.0-beta") from error
 
 
 def first_version(initial: str, stage: str) -> Version:

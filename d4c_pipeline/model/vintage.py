@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from d4c_pipeline.model.errors import PermanentError
 
@@ -37,20 +38,7 @@ class Vintage:
 
         Raises PermanentError when `text` is not an ISO 8601 date of year, month, day or minute precision.
         """
-        raw = str(text)
-        match = _FORM.fullmatch(raw)
-        if match is None:
-            raise PermanentError(
-                f"'{raw}' is not a vintage",
-                "Write an ISO 8601 date of any precision, such as 2021, 2024-06 or 2025-04-15",
-            )
-        parts = [int(part) for part in match.groups() if part is not None]
-        year, month, day, hour, minute = [*parts, 1, 1, 0, 0][:3] + [*parts[3:], 0, 0][:2]
-        try:
-            start = datetime(year, month, day, hour, minute, tzinfo=UTC)
-        except ValueError as error:
-            raise PermanentError(f"'{raw}' is not a date: {error}", "Correct the vintage") from error
-        return cls(start=start, _precision=len(parts), text=raw.replace(":", "").removesuffix("Z"))
+        return _parsed(str(text))
 
     @classmethod
     def of_day(cls, moment: datetime) -> Vintage:
@@ -91,3 +79,20 @@ class Vintage:
         if re.search(r"[A-Za-z]", out):
             raise ValueError(f"'{spec}' is not a vintage format: use yyyy, yy, mm and dd")
         return out
+
+
+@lru_cache(maxsize=4096)
+def _parsed(raw: str) -> Vintage:
+    match = _FORM.fullmatch(raw)
+    if match is None:
+        raise PermanentError(
+            f"'{raw}' is not a vintage",
+            "Write an ISO 8601 date of any precision, such as 2021, 2024-06 or 2025-04-15",
+        )
+    parts = [int(part) for part in match.groups() if part is not None]
+    year, month, day, hour, minute = [*parts, 1, 1, 0, 0][:3] + [*parts[3:], 0, 0][:2]
+    try:
+        start = datetime(year, month, day, hour, minute, tzinfo=UTC)
+    except ValueError as error:
+        raise PermanentError(f"'{raw}' is not a date: {error}", "Correct the vintage") from error
+    return Vintage(start=start, _precision=len(parts), text=raw.replace(":", "").removesuffix("Z"))

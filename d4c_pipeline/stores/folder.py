@@ -13,7 +13,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -152,8 +152,7 @@ class FolderStore:
         Equal bytes are kept, so readers' caches stay valid. `guard` is called right before that step and may raise.
         Raises PermanentError for an immutable address, StorageError if the disk is full or refuses.
         """
-        if is_immutable(address):
-            raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+        _refuse_immutable(address)
         target = self._path(address)
         same = self._same(source, target)
         if same is not None:
@@ -163,6 +162,23 @@ class FolderStore:
                 guard()
             part.replace(target)
         return self._stored(address, size, sha256, changed=True)
+
+    def replace_many(self, contents: Mapping[str, bytes]) -> None:
+        """Put small contents at mutable addresses, each as `replace` does; each folder is swept and synced once.
+
+        Raises PermanentError for an immutable address, StorageError if the disk is full or refuses.
+        """
+        folders: dict[Path, list[tuple[Path, str]]] = {}
+        for address, content in contents.items():
+            _refuse_immutable(address)
+            target = self._path(address)
+            if self._same(content, target) is None:
+                folders.setdefault(target.parent, []).append((target, address))
+        for folder, files in folders.items():
+            with self._written_folder(folder, files[0][1]):
+                for target, address in files:
+                    with self._part(io.BytesIO(contents[address]), folder, address, _MUTABLE_MODE) as (part, _, _):
+                        part.replace(target)
 
     def quarantine(self, address: str, tag: str) -> str | None:
         """Move the file to the quarantine by one rename, and return its path in the store; None if no file is there."""
@@ -240,14 +256,31 @@ class FolderStore:
 
         Yields the temporary path, the size and the sha256. The temporary file is always removed.
         """
-        with _opened(source) as stream, storage_errors(f"write {address} in store {self.name}"):
+        with (
+            _opened(source) as stream,
+            self._written_folder(target.parent, address),
+            self._part(stream, target.parent, address, mode) as written,
+        ):
+            yield written
+
+    @contextmanager
+    def _written_folder(self, folder: Path, address: str) -> Iterator[None]:
+        """Create and sweep the folder of `address`; the block writes in it; then the folder is synced."""
+        with storage_errors(f"write {address} in store {self.name}"):
             if is_hidden(address):
                 # Unreadable for web servers that run as another user.
                 _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
                 private.chmod(_PRIVATE_MODE)
-            _make_folder(target.parent, self.root)
-            _sweep(target.parent)
-            part, file = _open_part(target.parent)
+            _make_folder(folder, self.root)
+            _sweep(folder)
+            yield
+            sync_folder(folder)
+
+    @contextmanager
+    def _part(self, stream: BinaryIO, folder: Path, address: str, mode: int) -> Iterator[tuple[Path, int, str]]:
+        """Write `stream` to a verified temporary file in `folder`, which the block moves; see `_written_part`."""
+        with storage_errors(f"write {address} in store {self.name}"):
+            part, file = _open_part(folder)
             try:
                 with file:
                     size, sha256 = _copy(stream, file)
@@ -263,7 +296,11 @@ class FolderStore:
                     yield part, size, sha256
             finally:
                 part.unlink(missing_ok=True)
-            sync_folder(target.parent)
+
+
+def _refuse_immutable(address: str) -> None:
+    if is_immutable(address):
+        raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
 
 
 def _file_size(path: Path) -> int | None:

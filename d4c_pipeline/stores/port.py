@@ -7,7 +7,7 @@ replaced in one step. `folder.py` and `s3.py` implement the port. The ledger rec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -101,6 +101,13 @@ class Store(Protocol):
 
         `guard` is called right before that step and may raise: a writer that lost its lease meanwhile changes
         nothing. Raises PermanentError for an immutable address, BusyError if the store detects another writer.
+        """
+        ...
+
+    def replace_many(self, contents: Mapping[str, bytes]) -> None:
+        """Put small contents at mutable addresses, each as `replace` does, in any order.
+
+        Faster than a call of `replace` for each.
         """
         ...
 

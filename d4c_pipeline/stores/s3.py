@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,7 @@ from d4c_pipeline.stores.s3_objects import Body, Objects, TakenError, was_refuse
 from d4c_pipeline.stores.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 
 _SHA256 = "sha256"  # x-amz-meta-sha256
+_TOGETHER = 8  # requests; the client keeps ten connections
 _ONLY_NEW = {"IfNoneMatch": "*"}
 
 
@@ -175,6 +177,12 @@ class S3Store:
             sent = self._sent(upload, source, digests, {}, guard)
         self._see_that(address, sent, digests.sha256, is_new=False)
         return self._stored(address, digests.size, digests.sha256, changed=True)
+
+    def replace_many(self, contents: Mapping[str, bytes]) -> None:
+        """Put small contents at mutable addresses, each as `replace` does, several at a time."""
+        with ThreadPoolExecutor(_TOGETHER) as pool:
+            for _ in pool.map(lambda address: self.replace(contents[address], address), contents):
+                pass  # the first error is raised, and what has not begun is cancelled
 
     def _sent(
         self,

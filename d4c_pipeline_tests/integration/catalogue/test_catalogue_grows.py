@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,18 @@ def files(deployment: Deployment) -> dict[str, str]:
 def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were put into stores."""
     addresses: list[str] = []
-    put = FolderStore.replace
+    put, put_many = FolderStore.replace, FolderStore.replace_many
 
     def counted(store: FolderStore, source: Path | bytes, address: str, **options: Any) -> Any:
         addresses.append(address)
         return put(store, source, address, **options)
 
+    def counted_many(store: FolderStore, contents: Mapping[str, bytes]) -> None:
+        addresses.extend(contents)
+        put_many(store, contents)
+
     monkeypatch.setattr(FolderStore, "replace", counted)
+    monkeypatch.setattr(FolderStore, "replace_many", counted_many)
     return addresses
 
 

@@ -1,0 +1,45 @@
+"""The documents of the catalogue in stores: only documents whose bytes changed are put, many at once.
+
+Here belongs the memory of what each store holds. The documents themselves belong to `catalogued_datasets` and
+`catalogue`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.workspace.deployment import Deployment
+
+_AT_ONCE = 1_000  # documents, of about 7 kB each
+
+
+class Documents:
+    """Collects documents and puts them into every store, many in one call."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment, self._state = deployment, deployment.ledger.catalogue
+        self._waiting: dict[str, bytes] = {}
+
+    def add(self, documents: Mapping[str, bytes]) -> None:
+        """Accept documents by address; they are put now or by a later call."""
+        self._waiting |= documents
+        if len(self._waiting) >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put all waiting documents into every reachable store."""
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            self._deployment.spreading.everywhere(lambda store: self.put(waiting, store))
+
+    def put(self, documents: Mapping[str, bytes], store: Store) -> None:
+        """Put the documents whose bytes differ from those in the store, the deepest addresses first."""
+        digests = {address: hashlib.sha256(content).hexdigest() for address, content in documents.items()}
+        held = self._state.documents(store.name, digests)
+        changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
+        # Every link in a document leads to an existing file: collections come after their items.
+        for depth in sorted({address.count("/") for address in changed}, reverse=True):
+            store.replace_many({name: documents[name] for name in sorted(changed) if name.count("/") == depth})
+        self._state.remember(store.name, changed)
