@@ -171,7 +171,7 @@ def _writer(sink: pa.NativeFile | io.BytesIO, *, small: bool = False) -> pq.Parq
     return pq.ParquetWriter(
         sink,
         SCHEMA,
-        compression=_small_compression() if small else "zstd",
+        compression=_small_compression() if small else "zstd",  # pyright: ignore[reportArgumentType]
         use_dictionary=False,
         write_statistics=list(_WITH_STATISTICS),  # pyright: ignore[reportArgumentType]
         store_schema=False,

@@ -13,7 +13,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.workspace.deployment import Deployment
 
-AT_ONCE = 200
+AT_ONCE = 250
 """Releases in memory with all their facts, about 40 kB each."""
 
 

@@ -6,7 +6,7 @@ Read transactions wait for no writer and block none. The documents themselves be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -176,7 +176,7 @@ class CatalogueState:
                 for row in connection.execute(of_deposits).mappings():
                     deposits[row["release_id"]] = deposit_from(row)
                 of_items = select(item.c.release_id, item.c.item).where(item.c.release_id.in_(some))
-                items |= {number: document for number, document in connection.execute(of_items)}
+                items |= {row.release_id: row.item for row in connection.execute(of_items)}
                 held = select(copy.c.release_id, copy.c.artifact, copy.c.store).where(
                     copy.c.release_id.in_(some), copy.c.store.in_(mirrors), copy.c.intact
                 )

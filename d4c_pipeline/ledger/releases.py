@@ -299,8 +299,9 @@ def read_releases(connection: Connection, query: Select[Any]) -> list[Release]:
     for ids in chunked(files):
         query_of_files = select(*columns).where(artifact.c.release_id.in_(ids)).order_by(artifact.c.name)
         for number, *facts in connection.execute(query_of_files):
-            file = dict(zip(_OF_ARTIFACT, facts, strict=True))
-            files[number].append(Artifact(**{**file, "role": ArtifactRole(file["role"])}))
+            stated: dict[str, Any] = dict(zip(_OF_ARTIFACT, facts, strict=True))
+            stated["role"] = ArtifactRole(stated["role"])
+            files[number].append(Artifact(**stated))
     return [_release(row, tuple(files[row["id"]])) for row in rows]
 
 

@@ -8,7 +8,6 @@ ledger.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -32,15 +31,14 @@ from d4c_pipeline.stores.port import (
     public_url,
     quarantine_path,
 )
+from d4c_pipeline.stores.unfinished import open_part, sweep
 
 # Regardless of the umask: a web server of another user must be able to read published files.
 _FOLDER_MODE = 0o755
 _MUTABLE_MODE = 0o644
 _PRIVATE_MODE = 0o700
 _IMMUTABLE_MODE = 0o444
-_PART_SUFFIX = ".part"
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class FolderStore:
@@ -101,7 +99,7 @@ class FolderStore:
             return False
         # A caller that finds the file in place writes nothing, so the temporary files of a killed writer go here.
         with storage_errors(f"read {address} in store {self.name}"):
-            _sweep(path.parent)
+            sweep(path.parent)
         return True
 
     def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
@@ -203,7 +201,7 @@ class FolderStore:
         action = f"delete {address} in store {self.name}"
         with storage_errors(action), suppress(FileNotFoundError, NotADirectoryError):
             # Temporary files of killed processes go too.
-            _sweep(target.parent)
+            sweep(target.parent)
             target.unlink()
             sync_folder(target.parent)
         if is_hidden(address):
@@ -227,7 +225,7 @@ class FolderStore:
         if self.verify(address, digests.size, digests.sha256):
             # The process that linked it may have died before it synced the link and deleted its temporary file.
             with storage_errors(f"write {address} in store {self.name}"):
-                _sweep(target.parent)
+                sweep(target.parent)
                 sync_folder(target.parent)
             return True
         raise IntegrityError(
@@ -272,7 +270,7 @@ class FolderStore:
                 _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
                 private.chmod(_PRIVATE_MODE)
             _make_folder(folder, self.root)
-            _sweep(folder)
+            sweep(folder)
             yield
             sync_folder(folder)
 
@@ -280,7 +278,7 @@ class FolderStore:
     def _part(self, stream: BinaryIO, folder: Path, address: str, mode: int) -> Iterator[tuple[Path, int, str]]:
         """Write `stream` to a verified temporary file in `folder`, which the block moves; see `_written_part`."""
         with storage_errors(f"write {address} in store {self.name}"):
-            part, file = _open_part(folder)
+            part, file = open_part(folder)
             try:
                 with file:
                     size, sha256 = _copy(stream, file)
@@ -372,36 +370,3 @@ def _make_folder(folder: Path, root: Path) -> None:
         folder.mkdir()
         folder.chmod(_FOLDER_MODE)
         sync_folder(folder.parent)
-
-
-def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
-    """Create a temporary file in `folder`, locked for as long as it is open."""
-    while True:
-        part = folder / f".{uuid4().hex}{_PART_SUFFIX}"
-        file = part.open("xb")
-        # A sweep may remove the file between creation and lock: then create another file.
-        if _lock(file) is not False and os.fstat(file.fileno()).st_nlink > 0:
-            return part, file
-        file.close()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the temporary files of killed processes: files without a lock."""
-    for part in folder.glob(f".*{_PART_SUFFIX}"):
-        # An unreadable file of another user is harmless: it stays until that user writes again.
-        with suppress(FileNotFoundError, PermissionError), part.open("rb") as file:
-            if _lock(file):
-                part.unlink(missing_ok=True)
-
-
-def _lock(file: BinaryIO) -> bool | None:
-    """Lock the open file. Return False if another process holds the lock, None if the file system has no locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return None
-    return True

@@ -93,6 +93,19 @@ def test_replace_switches_bytes_and_files_and_leaves_equal_ones_alone(store: Sto
     assert store.read_bytes(LATEST) == b""
 
 
+def test_many_small_contents_are_put_as_one_by_one(store: Store) -> None:
+    contents = {f"catalogue/set/{number}/{name}.json": b"%d" % number for number in range(6) for name in "ab"}
+    store.replace_many(contents)
+    before = store.facts("catalogue/set/3/a.json")
+    store.replace_many(contents | {"catalogue/set/4/b.json": b"new", "catalogue/new.json": b""})
+    assert store.facts("catalogue/set/3/a.json") == before
+    assert [store.read_bytes(f"catalogue/set/{number}/a.json") for number in range(3)] == [b"0", b"1", b"2"]
+    assert store.read_bytes("catalogue/set/4/b.json") == b"new"
+    assert store.read_bytes("catalogue/new.json") == b""
+    with pytest.raises(PermanentError, match=r"releases/stops/2024/v1\.0\.0/a\.json is immutable"):
+        store.replace_many({"releases/stops/2024/v1.0.0/a.json": b"x"})
+
+
 @pytest.mark.parametrize("before", [None, b"old"])
 @pytest.mark.parametrize("size", [100, None])
 def test_a_guard_that_refuses_leaves_what_was_there(
