@@ -17,14 +17,17 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
-TESTS = ROOT / "d4c_pipeline_tests" / "integration"
+TESTS = ROOT / "d4c_pipeline_tests"
 SWEEPS = (
-    "chain/test_crashes.py",
-    "chain/test_hidden.py",
-    "chain/test_partitioned_switch.py",
-    "upkeep/retention/test_retention_killed.py",
+    "integration/chain/test_crashes.py",
+    "integration/chain/test_hidden.py",
+    "integration/chain/test_partitioned_switch.py",
+    "integration/upkeep/retention/test_retention_killed.py",
+    "integration/stores/test_moving.py",
+    "integration/stores/test_s3_crashes.py",
+    "end_to_end/test_kill.py",
 )
-QUICK = ("chain/test_partitioned_switch.py::test_a_switch_killed_anywhere_ends_right",)
+QUICK = ("integration/chain/test_partitioned_switch.py::test_a_switch_killed_anywhere_ends_right",)
 
 
 def main() -> None:
