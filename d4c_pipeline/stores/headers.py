@@ -14,8 +14,9 @@ from d4c_pipeline.model.addresses import is_hidden
 from d4c_pipeline.stores.port import is_immutable
 
 IMMUTABLE_CACHE = "public, max-age=31536000, immutable"
-# The latest file: a reader may cache it for a minute, then revalidates (mostly 304).
-MUTABLE_CACHE = "public, max-age=60, must-revalidate"
+# The latest file: a cache asks before each use (mostly 304). With a minute of cache lifetime, a cache of slices joined
+# two releases for that minute after a switch.
+MUTABLE_CACHE = "public, no-cache"
 HIDDEN_CACHE = "private, no-store"
 _SHOWN = ("text/", "image/", "application/json", "application/geo+json", "application/xml", "application/pdf")
 _FEEDS = ("application/atom+xml", "application/rss+xml")
@@ -35,7 +36,7 @@ def content_type(address: str) -> str:
 
 
 def cache_control(address: str) -> str:
-    """Return the Cache-Control of `address`: long at immutable addresses, a minute at others."""
+    """Return the Cache-Control of `address`: a year at immutable addresses; others are revalidated before each use."""
     if is_hidden(address):
         return HIDDEN_CACHE
     return IMMUTABLE_CACHE if is_immutable(address) else MUTABLE_CACHE

@@ -20,7 +20,7 @@ from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline_tests.fakes.s3 import BUCKET, PART, Answer, FakeS3, Request
 
 ADDRESS = "releases/stops/2024/v0.1.0/stops.parquet"
-IMMUTABLE, SHORT = "public, max-age=31536000, immutable", "public, max-age=60, must-revalidate"
+IMMUTABLE, SHORT = "public, max-age=31536000, immutable", "public, no-cache"
 
 
 @pytest.fixture
