@@ -31,7 +31,9 @@ from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.catalogued import fill, publish
 
-_REQUESTS = ("replace", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify")
+_REQUESTS = (
+    *("replace", "replace_many", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify"),
+)
 
 
 def main() -> None:
@@ -183,7 +185,7 @@ def _counted_store() -> Any:
 
     def counting(name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            calls.append(name)
+            calls.extend([name] * (len(arguments[1]) if name == "replace_many" else 1))  # a request for each document
             return kept[name](*arguments, **options)
 
         return call

@@ -1,6 +1,6 @@
 """The pages of one dataset beside its collection: `versions.json` and `README.md`, in both languages.
 
-Both list releases, newest first. The README shows how to open the newest release.
+Both list releases, newest first. The README shows how to open the newest release. The feeds belong to `feeds`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from d4c_pipeline.catalogue import feeds
 from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMetadata, Tongue
 from d4c_pipeline.metadata.records.documents import in_language, json_document, known, plain
 from d4c_pipeline.metadata.site import Site
+from d4c_pipeline.model.addresses import catalogue_readme_address, catalogue_versions_address
 
 _SHOWN = 20  # releases in a README; `versions.json` lists all
 _WORDS = {
@@ -19,27 +20,26 @@ _WORDS = {
 }
 
 
-def versions_address(dataset: str) -> str:
-    """Return the address of the list of a dataset's releases."""
-    return f"catalogue/{dataset}/versions.json"
+def documents(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield the list and the README of a dataset: address in a store, bytes.
+
+    `newest`: the release to use; `ordered`: all releases, newest first, with other facts than the torrents.
+    """
+    yield catalogue_versions_address(newest.dataset), versions(newest, ordered, site)
+    yield catalogue_readme_address(newest.dataset), readme(newest, ordered, site)
 
 
-def readme_address(dataset: str) -> str:
-    """Return the address of a dataset's README."""
-    return f"catalogue/{dataset}/README.md"
-
-
-def documents(newest: PublishedMetadata, released: Sequence[ListedRelease], site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield the list, README and feeds of a dataset. `newest`: its newest release; `released`: all, in any order."""
-    ordered = sorted(released, key=lambda release: (release.vintage, release.version), reverse=True)
-    yield versions_address(newest.dataset), versions(newest, ordered, site)
-    yield readme_address(newest.dataset), readme(newest, ordered, site)
-    yield from feeds.documents(released, site, dataset=newest.dataset)
+def links(dataset: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the documents of a dataset for the links of its collection: address, media type, title."""
+    yield catalogue_versions_address(dataset), "application/json", "Versions"
+    yield catalogue_readme_address(dataset), "text/markdown", "README"
+    for address, media_type, language in feeds.links(dataset):
+        yield address, media_type, feeds.title(language)
 
 
 def versions(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: Site) -> bytes:
     """Return the releases of a dataset as JSON."""
-    own = versions_address(newest.dataset)
+    own = catalogue_versions_address(newest.dataset)
     return json_document(
         {
             "dataset": newest.dataset,
@@ -77,7 +77,7 @@ def readme(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: Si
 
 
 def _readme(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: Site, language: Tongue) -> Iterator[str]:
-    own = readme_address(newest.dataset)
+    own = catalogue_readme_address(newest.dataset)
     head, opening, licence, citing, listed, everything, more = _WORDS[language]
     data = newest.data_files
     place = site.href(data[0].address, own)
@@ -101,7 +101,7 @@ def _readme(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: S
         yield f"| {release.vintage} | [{release.version}]({item}) | {doi} |"
     rest = len(ordered) - _SHOWN
     added = f" ({rest} {more})" if rest > 0 else ""
-    yield from ("", f"[{everything}{added}]({site.href(versions_address(newest.dataset), own)})", "")
+    yield from ("", f"[{everything}{added}]({site.href(catalogue_versions_address(newest.dataset), own)})", "")
 
 
 def _landing(newest: PublishedMetadata, document: str) -> str:

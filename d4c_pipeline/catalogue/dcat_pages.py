@@ -1,8 +1,8 @@
 """The catalogue as DCAT 3 in Hydra pages, which CKAN and udata harvest, and as the DCAT-US 3 profile.
 
 A page has the newest releases of consecutive datasets. The ids of the datasets alone determine the cuts, and the first
-dataset names its page: a new dataset changes one page and the links of its neighbours. The form of a dataset belongs to
-`metadata.records.dcat`.
+dataset names its page: a new dataset changes one page, seldom its links. Sitemaps have the same cuts. The form of a
+dataset belongs to `metadata.records.dcat`.
 Source: https://www.hydra-cg.com/spec/latest/core/#collections
 """
 
@@ -21,8 +21,9 @@ from d4c_pipeline.metadata.site import Site
 
 DCAT_ROOT = "catalogue/dcat.jsonld"
 DCAT_US_ROOT = "catalogue/dcat-us.json"
-_DATASETS_PER_PAGE = 64  # average datasets per page
-_MOST = 200  # the most datasets of a page, with any ids
+# A new release rewrites the page of its dataset. With 16 datasets of five vintages a page has 0.5 MB.
+_DATASETS_PER_PAGE = 16  # on average
+_MOST = 50  # with any ids
 _TITLES = {"en": "Catalogue of published releases", "fr": "Catalogue des versions publiées"}
 _DESCRIPTIONS = {
     "en": "The newest release of every dataset, with its files, DOI and licence.",
@@ -32,14 +33,16 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the catalogue: its datasets, its address in a store, and the addresses of its neighbours."""
+    """A page of the catalogue: its datasets, its addresses in a store, and those of the pages that it links.
+
+    `us_others`: in the root of DCAT-US the addresses of all other pages, else empty.
+    """
 
     datasets: tuple[str, ...]
     address: str
-    previous: str | None
     next: str | None
-    last: str
     us_address: str
+    us_others: tuple[str, ...] = ()
 
 
 def pages(datasets: Iterable[str]) -> tuple[Page, ...]:
@@ -49,16 +52,15 @@ def pages(datasets: Iterable[str]) -> tuple[Page, ...]:
         if runs[-1] and (len(runs[-1]) == _MOST or _begins_page(dataset)):
             runs.append([])
         runs[-1].append(dataset)
-    addresses = [DCAT_ROOT, *(f"catalogue/dcat/{run[0]}.jsonld" for run in runs[1:])]
+    addresses = [DCAT_ROOT, *(f"catalogue/dcat-pages/{run[0]}.jsonld" for run in runs[1:])]
     us_addresses = [DCAT_US_ROOT, *(f"catalogue/dcat-us/{run[0]}.json" for run in runs[1:])]
     return tuple(
         Page(
             tuple(run),
             addresses[number],
-            addresses[number - 1] if number else None,
             addresses[number + 1] if number + 1 < len(runs) else None,
-            addresses[-1],
             us_addresses[number],
+            () if number else tuple(us_addresses[1:]),
         )
         for number, run in enumerate(runs)
     )
@@ -69,22 +71,16 @@ def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tu
     members: dict[str, list[PublishedMetadata]] = {}
     for release in published:
         members.setdefault(release.dataset, []).append(release)
-    laid = pages(members)
-    for page in laid:
-        yield from page_documents(page, members, site, laid)
+    for page in pages(members):
+        yield from page_documents(page, [release for dataset in page.datasets for release in members[dataset]], site)
 
 
-def page_documents(
-    page: Page, members: Mapping[str, Sequence[PublishedMetadata]], site: Site, laid: Sequence[Page]
-) -> Iterator[tuple[str, bytes]]:
-    """Yield one page in both forms. `members`: dataset -> its newest releases; `laid`: all pages."""
-    releases = [
-        release
-        for dataset in page.datasets
-        for release in sorted(members[dataset], key=lambda release: (release.vintage, release.version), reverse=True)
-    ]
-    yield page.address, json_document(_dcat(page, releases, site))
-    yield page.us_address, json_document(_dcat_us(page, releases, site, laid))
+def page_documents(page: Page, releases: Iterable[PublishedMetadata], site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield one page in both forms. `releases`: the newest releases of its datasets, in any order."""
+    newest_first = sorted(releases, key=lambda release: (release.vintage, release.version), reverse=True)
+    ordered = sorted(newest_first, key=lambda release: release.dataset)
+    yield page.address, json_document(_dcat(page, ordered, site))
+    yield page.us_address, json_document(_dcat_us(page, ordered, site))
 
 
 def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict[str, Any]:
@@ -94,15 +90,12 @@ def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict
         "@id": own,
         "@type": ["hydra:PartialCollectionView", "hydra:PagedCollection"],
         "hydra:first": {"@id": site.href(DCAT_ROOT, page.address)},
-        "hydra:last": {"@id": site.href(page.last, page.address)},
     }
-    # Both vocabularies of Hydra: CKAN reads either, older versions of udata only the second.
-    for names, address in (
-        (("hydra:next", "hydra:nextPage"), page.next),
-        (("hydra:previous", "hydra:previousPage"), page.previous),
-    ):
-        if address is not None:
-            view |= {name: {"@id": site.href(address, page.address)} for name in names}
+    # Both vocabularies of Hydra: CKAN reads either, older versions of udata only the second. A link to the last page
+    # would change every page with a new one.
+    if page.next is not None:
+        following = {"@id": site.href(page.next, page.address)}
+        view |= {"hydra:next": following, "hydra:nextPage": following}
     return {
         "@context": CONTEXT,
         "@graph": [
@@ -120,9 +113,7 @@ def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict
     }
 
 
-def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site, laid: Sequence[Page]) -> dict[str, Any]:
-    root = page.us_address == DCAT_US_ROOT
-    others = [other for other in laid if other.us_address != DCAT_US_ROOT] if root else []
+def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict[str, Any]:
     return {
         "@id": site.href(page.us_address, page.us_address),
         "@type": "Catalog",
@@ -137,11 +128,11 @@ def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site, laid
         **(
             {
                 "catalog": [
-                    {"@id": site.href(other.us_address, DCAT_US_ROOT), "@type": "Catalog", "dataset": []}
-                    for other in others
+                    {"@id": site.href(other, DCAT_US_ROOT), "@type": "Catalog", "dataset": []}
+                    for other in page.us_others
                 ]
             }
-            if others
+            if page.us_others
             else {}
         ),
     }

@@ -1,7 +1,8 @@
 """Feeds of releases and of their torrents: Atom (RFC 4287) and JSON Feed 1.1, per language, for all and for a dataset.
 
-A feed has its newest 100 releases and links to archive pages (RFC 5005), which follow the order of publication: a new
-release changes the feed and, once in a hundred, adds a page. Torrent clients also get RSS, with an item per torrent.
+A feed has its newest 100 releases. Atom has archive pages (RFC 5005) that follow the order of publication: a page is
+written once, when it is full. Entries have the torrents as enclosures. For torrent clients RSS has an item per torrent;
+this feed and another in Atom have magnet links.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import Any, Literal
 from xml.etree import ElementTree as Xml
@@ -22,6 +23,7 @@ from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
 PAGE = 100
 """Releases in a feed and in a page of its archive."""
 Kind = Literal["releases", "torrents"]
+ATOM, JSON_FEED, _RSS = "application/atom+xml", "application/feed+json", "application/rss+xml"
 _ATOM = "http://www.w3.org/2005/Atom"
 _HISTORY = "http://purl.org/syndication/history/1.0"
 _TORRENT_TYPE = "application/x-bittorrent"
@@ -31,83 +33,121 @@ _TITLES = {
     ("torrents", "en"): "Torrents of {}",
     ("torrents", "fr"): "Torrents de {}",
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUMPS = {"none": "première version", "patch": "correctif", "minor": "mineur", "major": "majeur"}
 
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed: its kind, language and dataset (None for all), which determine its title and its addresses."""
+    """A feed: its kind, language and dataset (None for all), which determine its addresses; its title."""
 
     kind: Kind
     language: Tongue
-    title: str
+    title: str = ""
     dataset: str | None = None
 
     def address(self, suffix: str, page: int | None = None) -> str:
         """Return the address of the feed, or of a page of its archive, in a store."""
-        if self.kind == "torrents" and self.dataset is None and page is None and (self.language, suffix) == _KNOWN:
+        if self.kind == "torrents" and page is None:
             return FEED_ATOM
-        folder = f"catalogue/{self.dataset}" if self.dataset else "catalogue/feeds"
-        name = f"{self.kind}.{self.language}"
-        return f"{folder}/{name}{suffix}" if page is None else f"{folder}/{name}.{page}{suffix}"
+        # The torrents are enclosures of the releases: both feeds have one archive.
+        name = f"releases.{self.language}{'' if page is None else f'.{page}'}{suffix}"
+        return f"catalogue/{self.dataset}/{name}" if self.dataset else f"catalogue/{name}"
 
 
-_KNOWN = ("en", ".atom")  # the torrents' feed that existed first, at FEED_ATOM
+def links(dataset: str | None = None) -> Iterator[tuple[str, str, str]]:
+    """Yield address, media type and language of the feeds of releases, of all datasets or of one."""
+    for language in TONGUES:
+        for suffix, media_type in ((".atom", ATOM), (".json", JSON_FEED)):
+            yield Feed("releases", language, dataset=dataset).address(suffix), media_type, language
+
+
+def title(language: str) -> str:
+    """Return the title of a link to the feed of releases in a language."""
+    return "Flux des versions publiées" if language == "fr" else "Feed of releases"
+
+
+def archived(total: int) -> int:
+    """Return the number of archive pages of a feed of `total` releases; up to 100 releases need none."""
+    return total // PAGE if total > PAGE else 0
 
 
 def documents(
-    released: Iterable[ListedRelease], site: Site, *, skipped: int = 0, dataset: str | None = None
+    released: Iterable[ListedRelease], site: Site, *, dataset: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the feeds of `released`: address in a store, bytes. Without a release there are no feeds.
+    """Yield the feeds of `released` with their archives: address in a store, bytes. Without a release there are none.
 
-    `dataset`: the releases belong to this dataset. `skipped`: the number of older releases that are left out, a
-    multiple of 100; their archive pages are not rebuilt. Of `n` releases the newest changes at most two full pages, so
-    `n // 100 * 100 - 200` may be skipped. A release without a torrent counts in the torrents' feed, without an entry.
+    `dataset`: the releases belong to this dataset.
     """
-    if skipped % PAGE:
-        raise ValueError(f"{skipped} older releases are no full pages of {PAGE}")
     ordered = sorted(released, key=lambda release: (release.published_at, release.name))
-    if not ordered:
-        return
-    subjects: dict[Tongue, str] = {
-        language: plain(getattr(ordered[-1].title, language)) if dataset else plain(site.publisher)
-        for language in TONGUES
-    }
-    kinds: tuple[Kind, ...] = ("releases", "torrents")
-    for kind in kinds:
-        for language in TONGUES:
-            feed = Feed(kind, language, _TITLES[kind, language].format(subjects[language]), dataset)
-            yield from _pages(feed, ordered, site, skipped)
+    yield from current(ordered[-PAGE:], len(ordered), site, dataset=dataset)
     if dataset is None:
-        yield FEED_RSS, _rss(ordered[-PAGE:], site)
+        yield from torrents(ordered[-PAGE:], len(ordered), site)
+    for page in range(archived(len(ordered))):
+        yield from archive_page(page, ordered[page * PAGE : (page + 1) * PAGE], site, dataset=dataset)
 
 
-def _pages(feed: Feed, ordered: Sequence[ListedRelease], site: Site, skipped: int) -> Iterator[tuple[str, bytes]]:
-    total = skipped + len(ordered)
-    full = total // PAGE
-    current = ordered[-PAGE:]
-    archive = full - 1 if total > PAGE else None
-    for suffix, render in ((".atom", _atom), (".json", _json)):
-        yield feed.address(suffix), render(feed, current, site, None, archive)
-        for page in range(skipped // PAGE, full if total > PAGE else 0):
-            start = page * PAGE - skipped
-            yield feed.address(suffix, page), render(feed, ordered[start : start + PAGE], site, page, full - 1)
+def current(
+    newest: Sequence[ListedRelease], total: int, site: Site, *, dataset: str | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the feeds of the `newest` 100 of `total` releases, the newest last."""
+    for feed in _feeds("releases", newest, site, dataset) if newest else ():
+        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(total))
+        yield feed.address(".json"), _json(feed, newest, site)
 
 
-def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | None, last: int | None) -> bytes:
+def torrents(newest: Sequence[ListedRelease], total: int, site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield the feeds for torrent clients, of the `newest` 100 of `total` releases, the newest last.
+
+    Torrent clients resolve no relative addresses: `site` has an address, at least that of the embedded server.
+    """
+    if newest:
+        feed = _feeds("torrents", newest, site, None)[0]
+        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(total))
+        yield FEED_RSS, _rss(newest, site)
+
+
+def _last(total: int) -> int | None:
+    """Return the newest archive page."""
+    return archived(total) - 1 if archived(total) else None
+
+
+def archive_page(
+    page: int, entries: Sequence[ListedRelease], site: Site, *, dataset: str | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield a page of the archive, which has the releases from place `100 * page` on, the newest last.
+
+    A page depends on its own releases alone, so that it never changes. A release that the catalogue leaves out keeps
+    its place without an entry.
+    """
+    for feed in _feeds("releases", entries, site, dataset):
+        yield feed.address(".atom", page), _atom(feed, entries, site, page, page - 1 if page else None)
+
+
+def _feeds(kind: Kind, entries: Sequence[ListedRelease], site: Site, dataset: str | None) -> list[Feed]:
+    feeds: list[Feed] = []
+    for language in TONGUES:
+        subject = getattr(entries[-1].title, language) if dataset and entries else site.publisher
+        feeds.append(Feed(kind, language, _TITLES[kind, language].format(plain(subject)), dataset))
+    return feeds
+
+
+def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | None, older: int | None) -> bytes:
+    """Return a feed, or the `page` of its archive. `older`: the page before it."""
     own = feed.address(".atom", page)
     root = Xml.Element("feed", {"xmlns": _ATOM, "xmlns:fh": _HISTORY, "xml:lang": feed.language})
     _text(root, "title", feed.title)
-    # RFC 5005: the pages of an archive are one feed. The id stays when the store moves.
+    # RFC 5005: the pages of an archive are one feed. The id stays when the store moves. Pages have no link to the next
+    # page, which exists later.
     _text(root, "id", ":".join(filter(None, ("urn:d4c:feed", feed.kind, feed.language, feed.dataset))))
-    _text(root, "updated", _time(entries[-1].published_at))
+    _text(root, "updated", _time(entries[-1].published_at if entries else _EPOCH))
     _text(Xml.SubElement(root, "author"), "name", plain(site.publisher))
-    _link(root, "self", site.href(own, own), "application/atom+xml")
+    _link(root, "self", site.href(own, own), ATOM)
     if page is not None:
         Xml.SubElement(root, "fh:archive")
-        _link(root, "current", site.href(feed.address(".atom"), own), "application/atom+xml")
-    for relation, number in _neighbours(page, last):
-        _link(root, relation, site.href(feed.address(".atom", number), own), "application/atom+xml")
+        _link(root, "current", site.href(feed.address(".atom"), own), ATOM)
+    if older is not None:
+        _link(root, "prev-archive", site.href(feed.address(".atom", older), own), ATOM)
     for release in reversed(entries):
         if feed.kind == "torrents" and not release.torrents:
             continue
@@ -118,55 +158,44 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
         _text(entry, "updated", _time(release.published_at))
         _link(entry, "alternate", landing_page(release, site, own), "text/html")
         _link(entry, "related", site.href(release.item_address, own), "application/geo+json")
+        for torrent in release.torrents:
+            size = {} if torrent.size is None else {"length": str(torrent.size)}
+            _link(entry, "enclosure", site.href(torrent.address, own), _TORRENT_TYPE, title=torrent.file, **size)
         if feed.kind == "torrents":
-            for torrent in release.torrents:
-                size = {} if torrent.size is None else {"length": str(torrent.size)}
-                _link(entry, "enclosure", site.href(torrent.address, own), _TORRENT_TYPE, title=torrent.file, **size)
             _text(entry, "content", _magnets(release), type="html")
         else:
             _text(entry, "summary", _summary(release, feed.language), type="text")
     return _xml(root)
 
 
-def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | None, last: int | None) -> bytes:
-    own = feed.address(".json", page)
-    older = [number for relation, number in _neighbours(page, last) if relation == "prev-archive"]
+def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
+    own = feed.address(".json")
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": feed.title,
         "language": feed.language,
         "feed_url": site.href(own, own),
-        **({"next_url": site.href(feed.address(".json", older[0]), own)} if older else {}),
         "authors": [{"name": plain(site.publisher)}],
         "items": [
             {
                 "id": _identifier(release),
                 "url": landing_page(release, site, own),
+                "external_url": site.href(release.item_address, own),
                 "title": plain(release.titled(feed.language)),
                 "date_published": _time(release.published_at),
                 "language": feed.language,
-                **(
+                "content_text": _summary(release, feed.language),
+                "attachments": [
                     {
-                        "content_html": _magnets(release),
-                        "attachments": [
-                            {
-                                "url": site.href(torrent.address, own),
-                                "mime_type": _TORRENT_TYPE,
-                                "title": torrent.file,
-                                **({"size_in_bytes": torrent.size} if torrent.size is not None else {}),
-                            }
-                            for torrent in release.torrents
-                        ],
+                        "url": site.href(torrent.address, own),
+                        "mime_type": _TORRENT_TYPE,
+                        "title": torrent.file,
+                        **({"size_in_bytes": torrent.size} if torrent.size is not None else {}),
                     }
-                    if feed.kind == "torrents"
-                    else {
-                        "content_text": _summary(release, feed.language),
-                        "external_url": site.href(release.item_address, own),
-                    }
-                ),
+                    for torrent in release.torrents
+                ],
             }
             for release in reversed(entries)
-            if feed.kind == "releases" or release.torrents
         ],
     }
     return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
@@ -180,7 +209,7 @@ def _rss(entries: Sequence[ListedRelease], site: Site) -> bytes:
     _text(channel, "link", site.href(FEED_RSS, FEED_RSS))
     _text(channel, "description", "The torrents of the newest releases.")
     _text(channel, "language", "en")
-    _link(channel, "self", site.href(FEED_RSS, FEED_RSS), "application/rss+xml", tag="atom:link")
+    _link(channel, "self", site.href(FEED_RSS, FEED_RSS), _RSS, tag="atom:link")
     _text(channel, "lastBuildDate", f"{entries[-1].published_at:%a, %d %b %Y %H:%M:%S +0000}")
     for release in reversed(entries):
         for torrent in release.torrents:
@@ -200,19 +229,6 @@ def landing_page(release: ListedRelease, site: Site, document: str) -> str:
     """Return the page for readers: the DOI, else the portal's page, the archive's record or the STAC item."""
     page = site.page(release.dataset, release.vintage, release.version)
     return release.doi_url or page or release.archive_url or site.href(release.item_address, document)
-
-
-def _neighbours(page: int | None, last: int | None) -> Iterator[tuple[str, int]]:
-    """The archive pages before and after a page; `page` is None for the feed itself, `last` the newest full page."""
-    if last is None:
-        return
-    if page is None:
-        yield "prev-archive", last
-        return
-    if page > 0:
-        yield "prev-archive", page - 1
-    if page < last:
-        yield "next-archive", page + 1
 
 
 def _summary(release: ListedRelease, language: Tongue) -> str:

@@ -1,4 +1,4 @@
-"""The links of an item: to the archive's record, the licence, the source, its collection, and other versions.
+"""The links of an item: to records, the licence, the source, its collection, and other versions.
 
 The relations and their target addresses belong here. Assets belong to `item_assets`, the documents of the static tree
 to `static_stac`.
@@ -7,16 +7,18 @@ https://github.com/stac-extensions/version, https://www.iana.org/assignments/lin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from d4c_pipeline.catalogue.item_assets import Addresses
+from d4c_pipeline.metadata.records.registry import RecordFormat
 from d4c_pipeline.model.addresses import (
     CATALOGUE_ROOT,
     catalogue_collection_address,
     catalogue_item_address,
     catalogue_latest_address,
+    catalogue_record_address,
 )
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import ArtifactRole, Deposit, Release
@@ -51,13 +53,15 @@ class Versioned(Protocol):
 class Line:
     """The place of a release among the versions of its product; a rolling series is one product.
 
-    `predecessor` and `successor` are its neighbours, None at the ends. `latest`: the release is the version to use.
+    `predecessor` and `successor` are its neighbours, None at the ends. `latest`: the release is the version to use;
+    `newest` is that version.
     """
 
     latest: bool
     rolling: bool = False
     predecessor: Versioned | None = None
     successor: Versioned | None = None
+    newest: Versioned | None = None
 
 
 def deposited_links(
@@ -81,9 +85,17 @@ def deposited_links(
 
 
 def final_links(
-    item: Mapping[str, Any], release: Release, deposit: Deposit, line: Line, addresses: Addresses
+    item: Mapping[str, Any],
+    release: Release,
+    deposit: Deposit,
+    line: Line,
+    addresses: Addresses,
+    records: Iterable[RecordFormat] = (),
 ) -> list[dict[str, Any]]:
-    """Return the links of the catalogue's item; links within the static tree are relative to the item's address."""
+    """Return the links of the catalogue's item; links within the static tree are relative to the item's address.
+
+    `records`: the formats of the records that lie in the static tree.
+    """
     own = catalogue_item_address(release.dataset, release.vintage, release.version)
     collection = catalogue_collection_address(release.dataset)
     links = [
@@ -106,6 +118,9 @@ def final_links(
         if other is not None:
             address = catalogue_item_address(other.dataset, other.vintage, other.version)
             links.append(link(relation, placed(address, own), GEOJSON, _version_title(other)))
+    for form in records:
+        address = catalogue_record_address(release.dataset, release.vintage, release.version, form.file_name)
+        links.append(link(form.relation, placed(address, own), form.media_type, form.title))
     if not line.latest:
         latest = catalogue_latest_address(release.dataset, None if line.rolling else release.vintage)
         links.append(link("latest-version", placed(latest, own), GEOJSON, "The version to use"))

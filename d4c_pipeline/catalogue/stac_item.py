@@ -10,7 +10,7 @@ timestamps, version and alternate-assets.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from d4c_pipeline.catalogue.item_links import Line, deposited_links, final_links
 from d4c_pipeline.catalogue.places import Place, place_of
 from d4c_pipeline.catalogue.validation import STAC_VERSION
 from d4c_pipeline.metadata.citation import citation, required_doi
+from d4c_pipeline.metadata.records.registry import RecordFormat
 from d4c_pipeline.model.credits import Party
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError
@@ -88,13 +89,14 @@ def finalise_item(
     *,
     addresses: Addresses,
     line: Line,
+    records: Iterable[RecordFormat] = (),
 ) -> dict[str, Any]:
     """Return the catalogue's item of a published release, computed from its deposited item and the present facts.
 
     `item` provides the texts; it may have an earlier form, without a place. `torrents`: data artifact name -> present
     torrent; its addresses may have changed, its info hashes never do. `line`: the neighbours of the release among the
-    versions of its product. Links within the static tree are relative to the item's address there. Raises
-    IntegrityError when item and deposit have different DOIs.
+    versions of its product. `records`: the formats of its records in the static tree. Links within the static tree are
+    relative to the item's address there. Raises IntegrityError when item and deposit have different DOIs.
     """
     before: dict[str, Any] = item["properties"]
     if before["sci:doi"] != deposit.doi:
@@ -102,7 +104,7 @@ def finalise_item(
             f"Item {item['id']} has DOI {before['sci:doi']}, its deposit has {deposit.doi}",
             "Compare both with the record at the archive before publishing",
         )
-    place = _recorded_place(item, release)
+    place = recorded_place(item, release)
     final: dict[str, Any] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -111,7 +113,7 @@ def finalise_item(
         "geometry": place.geometry,
         "bbox": place.bbox,
         "assets": assets_of(release, deposit, torrents, addresses),
-        "links": final_links(item, release, deposit, line, addresses),
+        "links": final_links(item, release, deposit, line, addresses, records),
     }
     seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     kept = {name: value for name, value in before.items() if name not in _SEED_FIELDS}
@@ -292,7 +294,7 @@ def _sql_fields(
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def _recorded_place(item: Mapping[str, Any], release: Release) -> Place:
+def recorded_place(item: Mapping[str, Any], release: Release) -> Place:
     """Return the place of a published release, also of a release whose item has an earlier form without a place."""
     origin = item["properties"].get("d4c:place")
     if release.summary.bounds is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pystac.extensions.scientific import ScientificExtension
 
@@ -32,6 +32,10 @@ MIRROR = "collection-mirror"
 """Role of the Parquet with every item of a catalog: https://radiantearth.github.io/stac-geoparquet-spec/"""
 _TITLE, _TITLE_FR = "Catalogue of published releases", "Catalogue des versions publiées"
 _WORDS = ("description", "d4c:description_fr", "keywords", "d4c:keywords_fr", "license", "providers")
+
+
+Documented: TypeAlias = tuple[str, str, str]
+"""A document that a collection or the root links: address, media type, title."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,11 @@ def newest_of(items: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return next((item for item in reversed(items) if item["properties"]["is_latest"]), items[-1])
 
 
-def catalog(titles: Mapping[str, str], base_url: str | None) -> dict[str, Any]:
-    """Return the root of the tree. `titles`: id -> title of each dataset with a release, in order."""
+def catalog(titles: Mapping[str, str], base_url: str | None, documents: Iterable[Documented] = ()) -> dict[str, Any]:
+    """Return the root of the tree. `titles`: id -> title of each dataset with a release, in order.
+
+    `documents`: the documents over all datasets in the store.
+    """
     mirror = {
         "href": placed(CATALOGUE_PARQUET, CATALOGUE_ROOT),
         "type": PARQUET,
@@ -145,6 +152,7 @@ def catalog(titles: Mapping[str, str], base_url: str | None) -> dict[str, Any]:
             link("root", placed(CATALOGUE_ROOT, CATALOGUE_ROOT), JSON, _TITLE),
             *_own(CATALOGUE_ROOT, JSON, base_url, _TITLE),
             {"rel": MIRROR, **mirror},
+            *_documented(documents, CATALOGUE_ROOT),
             *(
                 link("child", placed(catalogue_collection_address(dataset), CATALOGUE_ROOT), JSON, title)
                 for dataset, title in titles.items()
@@ -159,11 +167,12 @@ def collection(
     newest: Mapping[str, Any],
     declared: Dataset | None,
     base_url: str | None,
+    documents: Iterable[Documented] = (),
 ) -> dict[str, Any]:
     """Return the collection of a dataset.
 
     `entries`: its items, ordered by vintage and version. `newest`: the item that provides the assets, the thumbnail,
-    and the texts of a dataset that is no longer declared.
+    and the texts of a dataset that is no longer declared. `documents`: the documents of the dataset in the store.
     """
     address = catalogue_collection_address(dataset)
     west, south, east, north = zip(*(entry.box for entry in entries), strict=True)
@@ -193,6 +202,7 @@ def collection(
             *_own(address, JSON, base_url, words["title"]),
             *cited,
             *map(dict, licences),
+            *_documented(documents, address),
             *(link("item", f"./{entry.address}", GEOJSON, entry.title) for entry in reversed(entries)),
         ],
     }
@@ -201,6 +211,13 @@ def collection(
     if cited:
         document |= {"stac_extensions": [ScientificExtension.get_schema_uri()], "sci:doi": concept}
     return document
+
+
+def _documented(documents: Iterable[Documented], source: str) -> list[dict[str, Any]]:
+    return [
+        link("describedby" if media_type == "text/markdown" else "alternate", placed(target, source), media_type, title)
+        for target, media_type, title in documents
+    ]
 
 
 def _item_assets(assets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

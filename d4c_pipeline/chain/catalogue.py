@@ -1,8 +1,8 @@
-"""`catalogue`: updates the STAC GeoParquet and the static STAC tree from the ledger, only where they changed.
+"""`catalogue`: updates the STAC GeoParquet and the catalogue's documents from the ledger, only where they changed.
 
-Here belong the shared rebuild, the selection of row groups to encode or copy, and the documents in stores.
-`catalogued_datasets` computes the rows and documents of a dataset. The deposited item is immutable; the catalogue's
-item is computed from the current facts.
+Here belong the shared rebuild and the selection of row groups to encode or copy. `catalogued_datasets` computes rows
+and documents of a dataset, `site_pages` the documents over all datasets, `catalogue_documents` puts them into stores.
+The deposited item is immutable; the catalogue's item is computed from the current facts.
 """
 
 from __future__ import annotations
@@ -11,58 +11,52 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from d4c_pipeline.catalogue.feed import FeedEntry, torrent_feeds
 from d4c_pipeline.catalogue.row_groups import ends_group, runs
 from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, writing
-from d4c_pipeline.catalogue.stac_item import item_bytes
-from d4c_pipeline.catalogue.static_stac import catalog
 from d4c_pipeline.chain.catalogue_documents import Documents
+from d4c_pipeline.chain.catalogue_memory import LeftOut, Memory, WithoutRecords
 from d4c_pipeline.chain.catalogued_datasets import Piece, computed
 from d4c_pipeline.chain.catalogued_facts import FactsReader
+from d4c_pipeline.chain.published import declared as declaration_of
+from d4c_pipeline.chain.published import site_of
+from d4c_pipeline.chain.site_pages import FOLDERS, SitePages, Touched
 from d4c_pipeline.chain.snapshot import keep_snapshot
+from d4c_pipeline.chain.versions import becomes_due
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.ledger import lease_keys
-from d4c_pipeline.ledger.catalogue import CataloguedDataset, Facts, Listed
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT, FEED_RSS
+from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed
+from d4c_pipeline.metadata.records.registry import static_formats
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
-from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 1
+_FORM = 2
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
-_FEED_RELEASES = 100
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A dataset that is missing from the catalogue, with the cause and the remedy."""
-
-    dataset: str
-    cause: str
-    remedy: str
 
 
 @dataclass(frozen=True)
 class Catalogued:
-    """The number of releases and datasets in the catalogue, its address, and the datasets that are missing."""
+    """The number of releases and datasets in the catalogue, its address, and the datasets and records it lacks."""
 
     releases: int
     datasets: int
     address: str
     url: str
     left_out: tuple[LeftOut, ...] = ()
+    without_records: tuple[WithoutRecords, ...] = ()
 
 
 def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complete: bool = False) -> Catalogued:
@@ -97,9 +91,10 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complet
 
 
 def _result(deployment: Deployment, result: Mapping[str, Any]) -> Catalogued:
-    left_out = tuple(LeftOut(**entry) for entry in result["left_out"])
+    memory = Memory.of(result)
     url = deployment.primary.url(CATALOGUE_PARQUET)
-    return Catalogued(result["releases"], result["datasets"], CATALOGUE_PARQUET, url, left_out)
+    faulty = tuple(memory.faulty.values())
+    return Catalogued(result["releases"], result["datasets"], CATALOGUE_PARQUET, url, tuple(memory.left_out), faulty)
 
 
 class _Rebuild:
@@ -109,22 +104,32 @@ class _Rebuild:
         self._deployment, self._state = deployment, deployment.ledger.catalogue
         self._declared = {dataset.id: dataset for dataset in declared}
         self._parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
-        self._left_out: list[LeftOut] = []
         self._entries: list[CataloguedDataset] = []
         self._documents, self._reader = Documents(deployment), FactsReader(deployment, self._declared)
+        state = self._state.state()
+        self._memory = Memory.of({} if state is None else state.result)
+        self._now = Memory(faulty=dict(self._memory.faulty), due=dict(self._memory.due), stale=set(self._memory.stale))
+        self._touched = Touched(complete=False)
+        self._anew: set[str] = set()
+        self._compared: set[str] = set()
 
     def run(self) -> Catalogued:
         """Compute and put the changed rows and documents, and record the catalogued datasets."""
         number = self._state.requested()
-        refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
         with storage_errors("write the catalogue"):
             for dead in self._parquet.parent.glob(".*.part"):  # left by a killed process: we hold the lease
                 dead.unlink()
         changes, before = self._state.changes(), self._state.datasets()
-        complete = not self._is_known()
+        complete = self._touched.complete = not self._is_known()
         if complete:
+            refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
             self._state.forget_form()  # after a kill from here on, the next rebuild is complete too
-        dirty = self._state.datasets_of(changes) | self._redeclared(before)
+            self._now = Memory(stale=set(self._memory.stale))
+        moment = datetime.now(UTC)
+        due = {dataset for dataset, at in self._memory.due.items() if at <= moment}
+        self._anew = self._redeclared(before) | due | self._memory.again
+        retried = {entry.dataset for entry in self._memory.left_out}
+        dirty = self._state.datasets_of(changes) | self._anew | retried
         if complete or dirty or not self._parquet.exists():
             self._write(dirty, changes, complete=complete)
             self._documents.flush()
@@ -132,33 +137,68 @@ class _Rebuild:
         gone = (before.keys() if complete else dirty & before.keys()) - catalogued
         self._state.record_datasets(self._entries, gone)
         now = self._state.datasets()
-        titles = {entry.dataset: entry.title for entry in now.values()}
-        root = item_bytes(catalog(titles, self._deployment.settings.store_url))
-        published_at = self._state.last_published_at() if now else None
-        snapshot = keep_snapshot(self._deployment, self._parquet, published_at)
-        digest = sha256_of(self._parquet) if snapshot is None else snapshot.sha256
-        feeds = self._feeds(set(now))
-
-        def put(store: Store) -> None:
-            # The roots come last, so that every link in them leads to an existing file.
-            self._replace_catalogue(store, digest)
-            self._documents.put({CATALOGUE_ROOT: root, **feeds}, store)
-
-        # An unreachable mirror keeps its complete older catalogue until a later rebuild.
-        self._deployment.spreading.everywhere(put)
+        site = self._pages(before, now, dirty, gone)
+        self._finish(site, now)
         missed = bool(self._deployment.spreading.missed)
-        result = {
+        if missed:
+            self._now.again, self._now.pages = self._anew | gone, site.written
+        else:
+            self._now.stale = set()
+        result = self._now.to_json() | {
             "releases": sum(entry.releases for entry in now.values()),
             "datasets": len(now),
-            "left_out": [asdict(entry) for entry in self._left_out],
         }
-        faulty = {entry.dataset for entry in self._left_out}
+        faulty = {entry.dataset for entry in self._now.left_out}
         again = {entry.id for group in self._state.listed(faulty) for entry in group} if faulty else set[int]()
         if not missed:  # a mirror that was unreachable gets these documents with the next rebuild
             self._state.forget_changes({release: mark for release, mark in changes.items() if release not in again})
         form = "" if complete and missed else self._form()
         self._state.satisfy(number, form=form, local=self._local(), result=result)
         return _result(self._deployment, result)
+
+    def _pages(
+        self,
+        before: Mapping[str, CataloguedDataset],
+        now: Mapping[str, CataloguedDataset],
+        dirty: Collection[str],
+        gone: Collection[str],
+    ) -> SitePages:
+        """Put the changed pages over all datasets, which no other document of the catalogue needs."""
+        touched = self._touched
+        touched.datasets |= {*dirty, *gone, *self._memory.pages}
+        touched.faulty = set(self._now.faulty)
+        for listed in self._state.listed(gone) if gone and not touched.complete else ():
+            touched.releases |= {entry.id: entry for entry in listed}
+        for dataset in gone:
+            self._now.due.pop(dataset, None)
+            self._now.stale |= self._documents.under(f"catalogue/{dataset}")
+        site = SitePages(self._deployment, self._reader, before, now, touched)
+        written: set[str] = set()
+        for documents in site.batches():
+            self._documents.add(documents)
+            written |= documents.keys()
+        self._documents.flush()
+        self._now.stale = (self._now.stale - written) | site.gone()
+        if touched.complete:
+            self._now.stale |= {each for folder in FOLDERS for each in self._documents.under(folder)} - written
+        return site
+
+    def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset]) -> None:
+        """Put the file of all datasets and the roots, and remove the documents that are no longer part of it."""
+        published_at = self._state.last_published_at() if now else None
+        snapshot = keep_snapshot(self._deployment, self._parquet, published_at)
+        digest = sha256_of(self._parquet) if snapshot is None else snapshot.sha256
+        roots = site.roots()
+
+        def put(store: Store) -> None:
+            # The roots come last, so that every link in them leads to an existing file.
+            self._replace_catalogue(store, digest)
+            self._documents.put(roots, store)
+
+        # An unreachable mirror keeps its complete older catalogue until a later rebuild.
+        self._deployment.spreading.everywhere(put)
+        self._now.stale -= roots.keys()
+        self._documents.remove(self._now.stale)
 
     def _write(self, dirty: Collection[str], changes: Mapping[int, int], *, complete: bool) -> None:
         if complete:
@@ -232,13 +272,17 @@ class _Rebuild:
     def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None) -> pa.Table | None:
         """Compute a dataset, put its documents and return its rows; None when the dataset is left out."""
         dataset_id = listed[0].dataset
+        if dataset_id in self._anew:
+            before = None
+        written: set[str] = set()
         for found in self._computed(listed, changes, before):
+            documents = found.documents if isinstance(found, Piece) else found
+            self._documents.add(documents)
+            written |= documents.keys()
+            self._now.stale -= documents.keys()
             if isinstance(found, Piece):
-                self._documents.add(found.documents)
-                words = _words(self._declared.get(dataset_id))
-                self._entries.append(CataloguedDataset(dataset_id, found.title, found.rows.num_rows, words))
+                self._record(found, listed, written, complete=before is None)
                 return found.rows
-            self._documents.add(found)
         return None
 
     def _computed(
@@ -250,15 +294,45 @@ class _Rebuild:
             yield from computed(self._deployment, self._reader, dataset, listed, changes.keys(), before)
         except (PermanentError, IntegrityError) as error:
             # One faulty dataset must not remove the others from the catalogue.
-            self._left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
+            self._now.left_out.append(LeftOut(dataset_id, error.cause, error.remedy))
+
+    def _record(self, piece: Piece, listed: Sequence[Listed], written: Collection[str], *, complete: bool) -> None:
+        """Record a computed dataset: what it is, what changed in it, and which documents are stale."""
+        dataset = declaration_of(self._reader, piece.dataset)
+        self._entries.append(
+            CataloguedDataset(piece.dataset, piece.title.en, piece.title.fr, piece.rows.num_rows, _words(dataset))
+        )
+        entries = {entry.id: entry for entry in listed}
+        if not self._touched.complete:  # else everything is touched
+            self._touched.releases |= {number: entries[number] for number in piece.computed}
+            self._touched.added |= {number: entries[number] for number in piece.added}
+        for number in piece.computed:
+            self._now.faulty.pop(number, None)
+        for number, error in piece.faulty.items():
+            name = entries[number].name
+            self._now.faulty[number] = WithoutRecords(piece.dataset, name, error.cause, error.remedy)
+        self._now.due.pop(piece.dataset, None)
+        if (moment := becomes_due(dataset, listed)) is not None:
+            self._now.due[piece.dataset] = moment
+        if complete:
+            self._now.stale |= self._documents.under(f"catalogue/{piece.dataset}") - set(written)
+            return
+        for number in piece.faulty:
+            entry = entries[number]
+            folder = f"catalogue/{entry.dataset}/{entry.vintage}/{entry.version}"
+            self._now.stale |= self._documents.under(folder)
 
     def _redeclared(self, before: Mapping[str, CataloguedDataset]) -> set[str]:
-        """Return the datasets whose declared texts differ from the texts in the catalogue."""
-        return {
-            dataset.id
-            for dataset in self._declared.values()
-            if dataset.id in before and before[dataset.id].words != _words(dataset)
-        }
+        """Return the datasets whose definition differs from the catalogued one, and record it.
+
+        So the next rebuild gives the same bytes without the definitions.
+        """
+        found: set[str] = set()
+        for dataset in self._declared.values():
+            if dataset.id in before and before[dataset.id].words != _words(dataset):
+                self._deployment.ledger.declarations.record(dataset)
+                found.add(dataset.id)
+        return found
 
     def _is_known(self) -> bool:
         """Return whether this machine and every store still have the catalogue of the last rebuild."""
@@ -270,9 +344,11 @@ class _Rebuild:
         def compare(store: Store) -> None:
             facts = store.facts(CATALOGUE_PARQUET)
             ours = self._deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
-            if facts is None or not any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
-                self._state.forget_documents(store.name)
-                lost.append(store.name)
+            if facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
+                self._compared.add(store.name)
+                return
+            self._state.forget_documents(store.name)
+            lost.append(store.name)
 
         self._deployment.spreading.everywhere(compare)
         return not lost
@@ -280,7 +356,8 @@ class _Rebuild:
     def _form(self) -> str:
         stores = [[store.name, store.url("catalogue")] for store in self._deployment.stores]
         settings = self._deployment.settings
-        facts = [_FORM, stores, settings.store_url, settings.publisher]
+        formats = [form.file_name for form in static_formats()]
+        facts = [_FORM, stores, settings.store_url, formats, vars(site_of(self._deployment))]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def _local(self) -> str:
@@ -294,7 +371,8 @@ class _Rebuild:
         """Put the file of all datasets into a store and record its ETag. Raises as `refuse_unknown_releases`."""
         if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digest:
             return
-        refuse_unknown_releases(self._deployment, [store])
+        if self._touched.complete or store.name not in self._compared:
+            refuse_unknown_releases(self._deployment, [store])
         placements = self._deployment.ledger.placements
         stored = store.replace(self._parquet, CATALOGUE_PARQUET)
         facts = store.facts(CATALOGUE_PARQUET)
@@ -303,57 +381,13 @@ class _Rebuild:
         placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=etag)
         self._state.remember(store.name, {CATALOGUE_PARQUET: stored.sha256})
 
-    def _feeds(self, catalogued: Collection[str]) -> dict[str, bytes]:
-        """Return the feeds of torrents of the newest releases."""
-        newest = self._state.newest(_FEED_RELEASES)
-        facts = self._state.facts(newest)
-        entries: list[FeedEntry] = []
-        for number in newest:
-            dataset = facts[number].release.dataset
-            if dataset in catalogued:
-                entries += _entries(self._deployment, self._reader.dataset(dataset), facts[number])
-        return torrent_feeds(
-            entries,
-            publisher=self._deployment.settings.publisher,
-            base_url=self._deployment.primary.url(FEED_RSS).removesuffix(FEED_RSS),
-        )
 
-
-def _words(dataset: Dataset | None) -> str:
-    if dataset is None:
-        return ""
-    stated = dataset.model_dump_json(include={"title", "description", "keywords", "license", "providers", "creators"})
+def _words(dataset: Dataset) -> str:
+    """Return a digest of the definition, without the parts that no document of the catalogue states."""
+    stated = dataset.model_dump_json(exclude={"processing", "noticing", "outputs", "checks"})
     return hashlib.sha256(stated.encode()).hexdigest()
 
 
 def latest_declarations(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, Dataset]:
     """Return the datasets by id: as `declared`, else as last recorded in the ledger."""
     return {dataset.id: dataset for dataset in (*deployment.ledger.declarations.all(), *declared)}
-
-
-def _entries(deployment: Deployment, dataset: Dataset | None, facts: Facts) -> list[FeedEntry]:
-    """Return the torrents of a published release as entries of the feeds."""
-    release, deposit, torrents = facts.release, facts.deposit, facts.torrents
-    if deposit is None or dataset is None:
-        return []
-    sizes = {artifact.name: artifact.size for artifact in release.data_files}
-    entries: list[FeedEntry] = []
-    for file, torrent in published_torrents(release, torrents):
-        name = file.name.removesuffix(".torrent")
-        url = deployment.primary.url(torrent.address)
-        part = release.part(file)
-        entries.append(
-            FeedEntry(
-                name=name,
-                title=f"{dataset.title.en}, {release.vintage}, v{release.version}{f', {part}' if part else ''}",
-                page=deposit.url or url,
-                torrent_url=url,
-                torrent_size=file.size,
-                info_hash=torrent.info_hash,
-                magnet=torrent.magnet,
-                size=sizes[name],
-                doi=deposit.doi,
-                published_at=release.published_at,
-            )
-        )
-    return entries

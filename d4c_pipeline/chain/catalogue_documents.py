@@ -7,7 +7,7 @@ Here belongs the memory of what each store holds. The documents themselves belon
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
@@ -40,6 +40,26 @@ class Documents:
         held = self._state.documents(store.name, digests)
         changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
         # Every link in a document leads to an existing file: collections come after their items.
-        for depth in sorted({address.count("/") for address in changed}, reverse=True):
-            store.replace_many({name: documents[name] for name in sorted(changed) if name.count("/") == depth})
+        for level in sorted({_level(address) for address in changed}):
+            store.replace_many({name: documents[name] for name in sorted(changed) if _level(name) == level})
         self._state.remember(store.name, changed)
+
+    def under(self, folder: str) -> set[str]:
+        """Return the addresses below a folder at which any store holds a document of the catalogue."""
+        return {
+            address for store in self._deployment.stores for address in self._state.documents_under(store.name, folder)
+        }
+
+    def remove(self, addresses: Collection[str]) -> None:
+        """Remove documents from every reachable store that holds them: only what this ledger put there."""
+        if addresses:
+            self._deployment.spreading.everywhere(lambda store: self._remove(addresses, store))
+
+    def _remove(self, addresses: Collection[str], store: Store) -> None:
+        for address in sorted(self._state.documents(store.name, addresses)):
+            store.delete(address)
+            self._state.forget_addresses(store.name, [address])
+
+
+def _level(address: str) -> tuple[int, bool]:
+    return -address.count("/"), address.endswith(("/collection.json", "/catalog.json"))

@@ -1,19 +1,18 @@
 """A dataset in the catalogue: its rows and documents, recomputed from the ledger for changed releases.
 
-Here belong the order of versions, the items to compute, and the documents of a dataset. Row groups, stores and the
-lease belong to `catalogue`.
+Here belong the items to compute, and the documents of a dataset and of its releases. The order of versions belongs to
+`versions`, the documents over all datasets to `site_pages`, row groups, stores and the lease to `catalogue`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
 
+from d4c_pipeline.catalogue import dataset_pages, feeds
 from d4c_pipeline.catalogue.arrow_schema import SCHEMA, entries_of, rows_of, rows_of_dataset
 from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.item_links import Line
@@ -21,8 +20,11 @@ from d4c_pipeline.catalogue.stac_geoparquet import dataset_file
 from d4c_pipeline.catalogue.stac_item import finalise_item, item_bytes
 from d4c_pipeline.catalogue.static_stac import collection, documents
 from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
-from d4c_pipeline.chain.latest import rank
-from d4c_pipeline.ledger.catalogue import Facts, Listed
+from d4c_pipeline.chain.published import Making, announced, deposited, site_of
+from d4c_pipeline.chain.versions import newest_of
+from d4c_pipeline.ledger.catalogue import Facts, Identifiers, Listed
+from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
+from d4c_pipeline.metadata.records.registry import RecordFormat, record_documents, static_formats
 from d4c_pipeline.model.addresses import (
     CATALOGUE_PARQUET,
     catalogue_collection_address,
@@ -30,38 +32,30 @@ from d4c_pipeline.model.addresses import (
     release_address,
 )
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
-from d4c_pipeline.model.release import DepositState
+from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.errors import D4CError, IntegrityError, PermanentError
+from d4c_pipeline.model.release import Change
+from d4c_pipeline.model.version import Bump
 from d4c_pipeline.workspace.deployment import Deployment
+
+_LISTED = tuple(each.name for each in fields(ListedRelease))
 
 
 @dataclass
 class Piece:
-    """A recomputed dataset: its rows for the file of all datasets, its documents, its title."""
+    """A recomputed dataset: its rows for the file of all datasets, its documents, its title in both languages.
+
+    `computed`: the recomputed releases by id; `added`: those among them that were not in the catalogue. `faulty`: the
+    releases whose records can't be made, each with the error.
+    """
 
     dataset: str
     rows: pa.Table
-    title: str
+    title: Bilingual
     documents: dict[str, bytes] = field(default_factory=dict[str, bytes])
-
-
-def versions(dataset: Dataset, listed: Sequence[Listed]) -> dict[int, Line]:
-    """Return the place of each release among the versions of its product, by the ledger's id."""
-    rolling = dataset.series == "rolling"
-    products: defaultdict[str, list[Listed]] = defaultdict(list)
-    for entry in listed:
-        products["" if rolling else str(entry.vintage)].append(entry)
-    lines: dict[int, Line] = {}
-    for product in products.values():
-        product.sort(key=partial(rank, dataset))
-        for place, entry in enumerate(product):
-            lines[entry.id] = Line(
-                latest=place + 1 == len(product),
-                rolling=rolling,
-                predecessor=product[place - 1] if place else None,
-                successor=product[place + 1] if place + 1 < len(product) else None,
-            )
-    return lines
+    computed: set[int] = field(default_factory=set[int])
+    added: set[int] = field(default_factory=set[int])
+    faulty: dict[int, D4CError] = field(default_factory=dict[int, D4CError])
 
 
 def computed(
@@ -72,48 +66,161 @@ def computed(
     changed: Collection[int],
     before: pa.Table | None,
 ) -> Iterator[Piece | dict[str, bytes]]:
-    """Yield the documents of a dataset's items in batches, and last the piece with its rows.
+    """Yield the documents of a dataset's releases in batches, and last the piece with its rows.
 
     `changed`: the releases whose facts changed; the neighbouring versions change with them. `before`: the catalogued
     rows of the dataset, None to compute all. Raises PermanentError or IntegrityError when a release can't be
-    catalogued.
+    catalogued. A release whose records can't be made is catalogued without them.
     """
-    dataset_id = listed[0].dataset
     if dataset is None:
-        raise IntegrityError(f"The ledger has no declaration of {dataset_id}", rerun="checksums")
-    ordered = sorted(listed, key=lambda entry: (entry.vintage, entry.version))
-    lines = versions(dataset, ordered)
-    newest = next((entry for entry in reversed(ordered) if lines[entry.id].latest), ordered[-1])
-    known: dict[str, int] = {} if before is None else _places(before)
-    wanted = {newest.id} | {entry.id for entry in ordered if entry.name not in known}
-    for number in set(changed) & lines.keys() if before is not None else lines.keys():
-        wanted |= {number, *(other.id for other in _neighbours(lines[number]))}
-    base_url, tables, fresh = deployment.settings.store_url, [], list[str]()
-    last: Mapping[str, Any] = {}
-    pending = [entry for entry in ordered if entry.id in wanted]
-    for start in range(0, len(pending), AT_ONCE):
-        some = pending[start : start + AT_ONCE]
-        facts = reader.of(some)
-        items = [_item(deployment, facts[entry.id], lines[entry.id]) for entry in some]
-        last = next((item for item in items if item["id"] == newest.name), last)
-        tables.append(rows_of(items, CATALOGUE_PARQUET, base_url))
-        fresh += [item["id"] for item in items]
-        found: dict[str, bytes] = {}
-        for item in items:
-            found |= documents(item, base_url)
-        yield found
-    rows = _merged(ordered, tables, fresh, before, known)
-    document = collection(dataset_id, entries_of(rows), last, dataset, base_url)
-    table = rows if base_url else rows_of_dataset(rows, dataset_id)
-    yield Piece(
-        dataset_id,
-        rows,
-        document["title"],
-        {
-            catalogue_items_address(dataset_id): dataset_file(table, document),
-            catalogue_collection_address(dataset_id): item_bytes(document),
-        },
-    )
+        raise IntegrityError(f"The ledger has no declaration of {listed[0].dataset}", rerun="checksums")
+    return _Computation(deployment, reader, dataset, listed, before).run(changed)
+
+
+class _Computation:
+    """The computation of one dataset."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        reader: FactsReader,
+        dataset: Dataset,
+        listed: Sequence[Listed],
+        before: pa.Table | None,
+    ) -> None:
+        self._deployment, self._reader, self._dataset, self._before = deployment, reader, dataset, before
+        self._ordered = sorted(listed, key=lambda entry: (entry.vintage, entry.version))
+        self._making = Making(deployment, dataset, listed)
+        self._lines = self._making.lines
+        self._newest = newest_of(self._ordered, self._lines)
+        self._known: dict[str, int] = {} if before is None else _places(before)
+        self._announced: dict[int, ListedRelease] = {}
+        self._described: PublishedMetadata | None = None
+        self._faulty: dict[int, D4CError] = {}
+
+    def run(self, changed: Collection[int]) -> Iterator[Piece | dict[str, bytes]]:
+        """Yield what `computed` yields."""
+        base_url = self._deployment.settings.store_url
+        wanted = self._wanted(changed)
+        tables: list[pa.Table] = []
+        last: Mapping[str, Any] = {}
+        pending = [entry for entry in self._ordered if entry.id in wanted]
+        for start in range(0, len(pending), AT_ONCE):
+            some = pending[start : start + AT_ONCE]
+            facts = self._reader.of(some)
+            named = {number for entry in some for number in self._making.named(entry)}
+            identifiers = self._deployment.ledger.catalogue.identifiers(named)
+            found: dict[str, bytes] = {}
+            items: list[dict[str, Any]] = []
+            for entry in some:
+                records = self._records(entry, facts[entry.id], identifiers)
+                forms = static_formats() if records else ()
+                item = _item(self._deployment, facts[entry.id], self._lines[entry.id], forms)
+                found |= records | documents(item, base_url)
+                items.append(item)
+                if entry is self._newest:
+                    last = item
+            tables.append(rows_of(items, CATALOGUE_PARQUET, base_url))
+            yield found
+        rows = _merged(self._ordered, tables, [entry.name for entry in pending], self._before, self._known)
+        added = {entry.id for entry in self._ordered if entry.name not in self._known}
+        pages = dict(self._pages(rows)) | dict(self._feeds(added, wanted))
+        document = collection(
+            self._dataset.id,
+            entries_of(rows),
+            last,
+            self._dataset,
+            base_url,
+            (each for each in dataset_pages.links(self._dataset.id) if each[0] in pages),
+        )
+        table = rows if base_url else rows_of_dataset(rows, self._dataset.id)
+        yield Piece(
+            self._dataset.id,
+            rows,
+            Bilingual.model_construct(en=document["title"], fr=document.get("d4c:title_fr", document["title"])),
+            pages
+            | {
+                catalogue_items_address(self._dataset.id): dataset_file(table, document),
+                catalogue_collection_address(self._dataset.id): item_bytes(document),
+            },
+            computed=wanted,
+            added=added,
+            faulty=self._faulty,
+        )
+
+    def _wanted(self, changed: Collection[int]) -> set[int]:
+        """Return the releases to compute: new and changed ones, their neighbours, and the newest."""
+        lines = self._lines
+        wanted = {self._newest.id} | {entry.id for entry in self._ordered if entry.name not in self._known}
+        for number in set(changed) & lines.keys() if self._before is not None else lines.keys():
+            wanted |= {number, *(other.id for other in _neighbours(lines[number]))}
+        return wanted
+
+    def _records(self, entry: Listed, facts: Facts, identifiers: Mapping[int, Identifiers]) -> dict[str, bytes]:
+        """Return the static records of a release, all or none."""
+        try:
+            published = self._making.of(entry, facts, identifiers)
+            # A feed of many releases needs few of their facts.
+            self._announced[entry.id] = ListedRelease(**{name: getattr(published, name) for name in _LISTED})
+            if entry is self._newest:
+                self._described = published
+            return dict(record_documents(published))
+        except PermanentError as error:
+            deposited(facts)  # a release without a DOI has no item either
+            self._faulty[entry.id] = error
+            return {}
+
+    def _pages(self, rows: pa.Table) -> Iterator[tuple[str, bytes]]:
+        """Yield the list of versions and the README, which describe the newest release."""
+        if self._described is not None:
+            newest_first = list(_listed_of(rows, self._ordered, self._described.title))[::-1]
+            yield from dataset_pages.documents(self._described, newest_first, site_of(self._deployment))
+
+    def _feeds(self, added: Collection[int], wanted: Collection[int]) -> Iterator[tuple[str, bytes]]:
+        """Yield the feeds, and the pages of their archives with new or recomputed releases."""
+        site, dataset = site_of(self._deployment), self._dataset.id
+        order = sorted(self._ordered, key=lambda entry: (entry.published_at, entry.name))
+        yield from feeds.current(self._entries(order[-feeds.PAGE :]), len(order), site, dataset=dataset)
+        for page in feed_pages(order, added, wanted):
+            entries = self._entries(order[page * feeds.PAGE : (page + 1) * feeds.PAGE])
+            yield from feeds.archive_page(page, entries, site, dataset=dataset)
+
+    def _entries(self, releases: Sequence[Listed]) -> list[ListedRelease]:
+        missing = [entry.id for entry in releases if entry.id not in self._announced]
+        for number, found in self._deployment.ledger.announcements.announced(missing).items():
+            self._announced[number] = announced(found)
+        return [self._announced[entry.id] for entry in releases]
+
+
+def feed_pages(order: Sequence[Listed], added: Collection[int], changed: Collection[int]) -> list[int]:
+    """Return the archive pages to write: those with changed releases, and all from the first new release on."""
+    places = {entry.id: place for place, entry in enumerate(order)}
+    first = min((places[number] for number in added), default=len(order))
+    pages = {places[number] // feeds.PAGE for number in changed}
+    total = feeds.archived(len(order))
+    return sorted(page for page in pages | set(range(first // feeds.PAGE, total)) if page < total)
+
+
+def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> Iterator[ListedRelease]:
+    """Yield the releases of a dataset from its rows, which are in the order of `ordered`, for its list of versions."""
+    names = ["doi", "d4c:test_doi", "concept_doi", "rows", "bytes", "is_latest", "d4c:change", "d4c:change_reasons"]
+    columns = (rows.column(name).to_pylist() for name in names)
+    for entry, doi, test, concept, count, size, latest, change, reasons in zip(ordered, *columns, strict=True):
+        yield ListedRelease(
+            dataset=entry.dataset,
+            vintage=entry.vintage,
+            version=entry.version,
+            name=entry.name,
+            title=title,
+            doi=doi,
+            test_doi=test,
+            concept_doi=concept,
+            published_at=entry.published_at,
+            rows=count,
+            bytes=size,
+            latest=latest,
+            change=Change(Bump[change.upper()], tuple(reasons or ())),
+        )
 
 
 def _places(rows: pa.Table) -> dict[str, int]:
@@ -138,15 +245,13 @@ def _merged(
     return together.take([places[entry.name] for entry in ordered]).combine_chunks().select(SCHEMA.names)
 
 
-def _item(deployment: Deployment, facts: Facts, line: Line) -> dict[str, Any]:
-    release, deposit = facts.release, facts.deposit
+def _item(deployment: Deployment, facts: Facts, line: Line, records: Iterable[RecordFormat]) -> dict[str, Any]:
+    release = facts.release
     if facts.item is None:
         raise IntegrityError(
             f"The ledger has no catalogue item of the published release {release.name}", rerun="stac_item"
         )
-    begun = deposit is not None and (deposit.record_id is not None or deposit.state is DepositState.PUBLISHED)
-    if deposit is None or deposit.doi is None or not begun:
-        raise UnknownNameError(f"No DOI is reserved for {release.name}", rerun="doi")
+    deposit = deposited(facts)
     places = {
         artifact.name: release_address(release.dataset, release.vintage, release.version, artifact.name)
         for artifact in release.artifacts
@@ -160,4 +265,4 @@ def _item(deployment: Deployment, facts: Facts, line: Line) -> dict[str, Any]:
         },
         {name: primary.url(torrent.address) for name, torrent in facts.torrents.items()},
     )
-    return finalise_item(facts.item, release, deposit, facts.torrents, addresses=addresses, line=line)
+    return finalise_item(facts.item, release, deposit, facts.torrents, addresses=addresses, line=line, records=records)

@@ -12,6 +12,7 @@ from pathlib import Path
 from d4c_pipeline.catalogue.lake import Lake, write_lake
 from d4c_pipeline.catalogue.site_documents import documents
 from d4c_pipeline.chain.catalogue import latest_declarations
+from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.published import all_published, dataset_published, site_of
 from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.metadata.published import PublishedFile, PublishedMetadata
@@ -32,13 +33,14 @@ def export_record(deployment: Deployment, name: str, release_name: str, declared
     Raises UnknownNameError for an unknown format and for a release that is not published.
     """
     form = record_format(name)
-    releases = deployment.ledger.releases.published()
-    found = next((release for release in releases if release.name == release_name), None)
-    if found is None:
+    state = deployment.ledger.catalogue
+    owner = state.owners([release_name]).get(release_name)
+    if owner is None:
         raise UnknownNameError(f"No release {release_name} is published", "Choose a name that 'd4c releases' lists")
-    own = tuple(release for release in releases if release.dataset == found.dataset)
-    dataset = latest_declarations(deployment, declared)[found.dataset]
-    return form.render(next(each for each in dataset_published(deployment, dataset, own) if each.name == release_name))
+    (listed,) = state.listed([owner])
+    wanted = {entry.id for entry in listed if entry.name == release_name}
+    reader = FactsReader(deployment, latest_declarations(deployment, declared))
+    return form.render(next(dataset_published(deployment, reader, listed, wanted)))
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from d4c_pipeline.chain.versions import rank
 from d4c_pipeline.ledger import lease_keys
-from d4c_pipeline.ledger.catalogue import Listed
 from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, PublishedRelease
 from d4c_pipeline.model.settings import store_root
-from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.sources.dating import is_ahead
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import is_of_another_home
@@ -127,15 +125,6 @@ def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -
     """Return the published release that belongs at the latest address of `vintage`."""
     releases = deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
     return max(releases, key=partial(rank, dataset), default=None)
-
-
-def rank(dataset: Dataset, release: PublishedRelease | Listed) -> tuple[bool, Vintage, Version]:
-    """Return the sort key of a release among the releases of its dataset; the newest sorts last.
-
-    A discovered vintage in the future comes from a server's wrong clock and sorts first.
-    """
-    doubted = dataset.fixed_vintages is None and is_ahead(release.vintage.start)
-    return not doubted, release.vintage, release.version
 
 
 def latest_address_of(dataset: Dataset, release: PublishedRelease) -> str:

@@ -6,12 +6,12 @@ Read transactions wait for no writer and block none. The documents themselves be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Engine, delete, func, insert, select, text, update
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import chunked, reading, upsert
@@ -23,6 +23,8 @@ from d4c_pipeline.model.vintage import Vintage
 
 _OF_TORRENT = tuple(Torrent.__dataclass_fields__)
 _FETCHED = 2_000  # rows per fetch
+LISTED = tuple(schema.release.c[name] for name in ("id", "dataset", "vintage", "version", "name", "published_at"))
+"""The columns of `listed_from`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Listed:
     vintage: Vintage
     version: Version
     name: str
+    published_at: datetime
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Identifiers:
+    """The DOI of a release and the DOI of all its versions; `test` DOIs never resolve."""
+
+    doi: str | None
+    concept_doi: str | None
+    test: bool
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """The state of the catalogue. `form`: a digest of settings and form; `result`: the outcome of the last rebuild."""
 
@@ -59,10 +71,11 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class CataloguedDataset:
-    """A dataset in the catalogue: its title, its number of releases, and a digest of its declared texts."""
+    """A dataset in the catalogue: its titles, its number of releases, and a digest of its definition."""
 
     dataset: str
     title: str
+    title_fr: str
     releases: int
     words: str
 
@@ -134,8 +147,9 @@ class CatalogueState:
     def listed(self, datasets: Collection[str] | None = None) -> Iterator[list[Listed]]:
         """Yield the published releases of each dataset, by its id; of all datasets by default."""
         table = schema.release
-        query = select(table.c.id, table.c.dataset, table.c.vintage, table.c.version, table.c.name).where(
-            table.c.state == ReleaseState.PUBLISHED.value
+        # The second condition is that of the index of a dataset's versions, without which every query reads the table.
+        query = select(*LISTED).where(
+            table.c.state == ReleaseState.PUBLISHED.value, text("release.state <> 'abandoned'")
         )
         if datasets is None:
             yield from self._grouped([query])
@@ -149,7 +163,7 @@ class CatalogueState:
             for query in queries:
                 ordered = query.order_by(table.c.dataset, table.c.id).execution_options(yield_per=_FETCHED)
                 for row in connection.execute(ordered):
-                    entry = Listed(row[0], row[1], Vintage.parse(row[2]), Version.read(row[3]), row[4])
+                    entry = listed_from(row)
                     if group and group[-1].dataset != entry.dataset:
                         yield group
                         group = []
@@ -200,20 +214,21 @@ class CatalogueState:
             for release in found
         }
 
-    def newest(self, limit: int) -> tuple[int, ...]:
-        """Return the last published releases, the newest first."""
-        table = schema.release
-        query = select(table.c.id).where(table.c.state == ReleaseState.PUBLISHED.value)
+    def identifiers(self, releases: Collection[int]) -> dict[int, Identifiers]:
+        """Return the DOIs of releases by id."""
+        table = schema.deposit
+        found: dict[int, Identifiers] = {}
         with reading(self._engine) as connection:
-            ordered = query.order_by(table.c.published_at.desc(), table.c.id.desc()).limit(limit)
-            return tuple(connection.execute(ordered).scalars())
+            for some in chunked(releases):
+                query = select(table.c.release_id, table.c.doi, table.c.concept_doi, table.c.test)
+                for row in connection.execute(query.where(table.c.release_id.in_(some))):
+                    found[row[0]] = Identifiers(*row[1:])
+        return found
 
     def last_published_at(self) -> datetime | None:
         """Return the time of the last publication."""
-        table = schema.release
-        query = select(func.max(table.c.published_at)).where(table.c.state == ReleaseState.PUBLISHED.value)
         with reading(self._engine) as connection:
-            return connection.execute(query).scalar()
+            return connection.execute(select(func.max(schema.release.c.published_at))).scalar()
 
     def owners(self, names: Collection[str]) -> dict[str, str]:
         """Return, for release names, the first dataset by id that published a release with that name."""
@@ -237,6 +252,23 @@ class CatalogueState:
                 found |= {row[0]: row[1] for row in connection.execute(query)}
         return found
 
+    def documents_under(self, store: str, folder: str) -> set[str]:
+        """Return the addresses of the known documents of a store below a folder."""
+        table, prefix = schema.catalogue_document, f"{folder}/"
+        with reading(self._engine) as connection:
+            # The range of the prefix, in the order of bytes: "0" follows "/". SQLite uses the primary key.
+            embedded = connection.dialect.name == "sqlite"
+            address = table.c.address if embedded else table.c.address.collate("C")
+            query = select(table.c.address).where(table.c.store == store, address > prefix, address < f"{folder}0")
+            return set(connection.execute(query).scalars())
+
+    def forget_addresses(self, store: str, addresses: Collection[str]) -> None:
+        """Forget documents that a store no longer holds."""
+        table = schema.catalogue_document
+        with self._engine.begin() as connection:
+            for some in chunked(addresses):
+                connection.execute(delete(table).where(table.c.store == store, table.c.address.in_(some)))
+
     def remember(self, store: str, documents: Mapping[str, str]) -> None:
         """Record the sha256 of documents that a store holds now, by address."""
         rows = [{"store": store, "address": address, "sha256": sha256} for address, sha256 in documents.items()]
@@ -254,7 +286,7 @@ class CatalogueState:
         table = schema.catalogue_dataset
         with reading(self._engine) as connection:
             rows = connection.execute(select(table).order_by(table.c.dataset))
-            found = [CataloguedDataset(row.dataset, row.title, row.releases, row.words) for row in rows]
+            found = [CataloguedDataset(row.dataset, row.title, row.title_fr, row.releases, row.words) for row in rows]
         return {entry.dataset: entry for entry in sorted(found, key=lambda entry: entry.dataset)}
 
     def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:
@@ -264,3 +296,8 @@ class CatalogueState:
             upsert(connection, table, [vars(entry) for entry in entries])
             for some in chunked(gone):
                 connection.execute(delete(table).where(table.c.dataset.in_(some)))
+
+
+def listed_from(row: Sequence[Any]) -> Listed:
+    """Return a release from a row that begins with the columns `LISTED`."""
+    return Listed(row[0], row[1], Vintage.parse(row[2]), Version.read(row[3]), row[4], row[5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from d4c_pipeline.ledger.announcements import Announcements
 from d4c_pipeline.ledger.catalogue import CatalogueState
 from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
@@ -38,6 +39,7 @@ class Ledger:
         self.publications = Publications(self._engine)
         self.torrents = Torrents(self._engine)
         self.catalogue = CatalogueState(self._engine)
+        self.announcements = Announcements(self._engine)
         self.judgements = Judgements(self._engine)
         self.observations = Observations(self._engine)
         self.listings = Listings(self._engine)

@@ -95,7 +95,7 @@ release = Table(
     Column("reasons", JSON, nullable=False),
     Column("summary", JSON, nullable=False),
     Column("planned_at", UtcDateTime, nullable=False),
-    Column("published_at", UtcDateTime),
+    Column("published_at", UtcDateTime),  # of a published release alone
     # Part of the hidden addresses (128 bits), so that nobody can guess where an unpublished release lies.
     Column("token", String(64)),
     # One living release per version; an abandoned plan leaves its version free.
@@ -117,6 +117,8 @@ release = Table(
         sqlite_where=text("state = 'planned'"),
         postgresql_where=text("state = 'planned'"),
     ),
+    # The order of the feeds.
+    Index("ix_release_published_at_name", "published_at", "name"),
 )
 
 artifact = Table(
@@ -258,8 +260,9 @@ catalogue_dataset = Table(
     metadata,
     Column("dataset", String(120), primary_key=True),
     Column("title", Text, nullable=False),
+    Column("title_fr", Text, nullable=False, server_default=""),
     Column("releases", Integer, nullable=False),
-    # A digest of the texts that its definition declares.
+    # A digest of its definition.
     Column("words", String(64), nullable=False),
 )
 

@@ -14,7 +14,13 @@ from typing import Literal
 from d4c_pipeline.metadata.citation import citation, required_doi
 from d4c_pipeline.metadata.record import RecordMetadata, RelatedIdentifier, record_metadata
 from d4c_pipeline.metadata.site import Site
-from d4c_pipeline.model.addresses import catalogue_item_address, catalogue_record_address, release_address
+from d4c_pipeline.model.addresses import (
+    catalogue_item_address,
+    catalogue_latest_address,
+    catalogue_record_address,
+    catalogue_versions_address,
+    release_address,
+)
 from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
@@ -208,6 +214,16 @@ class PublishedMetadata(ListedRelease):
     def landing_page(self) -> str:
         """The address for people: the DOI, else the portal's page, the archive's record or the STAC item."""
         return self.doi_url or self.page or self.archive_url or self.href(self.item_address)
+
+    @property
+    def latest_address(self) -> str:
+        """The address of the item of the version to use."""
+        return catalogue_latest_address(self.dataset, None if self.series == "rolling" else self.vintage)
+
+    @property
+    def versions_address(self) -> str:
+        """The address of the list of the dataset's releases."""
+        return catalogue_versions_address(self.dataset)
 
     @property
     def data_files(self) -> tuple[PublishedFile, ...]:

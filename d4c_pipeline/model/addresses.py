@@ -86,3 +86,13 @@ def catalogue_items_address(dataset: str) -> str:
 def catalogue_collection_address(dataset: str) -> str:
     """Return the address of a dataset's collection in the static catalogue."""
     return f"catalogue/{dataset}/collection.json"
+
+
+def catalogue_versions_address(dataset: str) -> str:
+    """Return the address of the list of a dataset's releases in the static catalogue."""
+    return f"catalogue/{dataset}/versions.json"
+
+
+def catalogue_readme_address(dataset: str) -> str:
+    """Return the address of a dataset's README in the static catalogue."""
+    return f"catalogue/{dataset}/README.md"

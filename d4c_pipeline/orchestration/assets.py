@@ -284,6 +284,8 @@ def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Datas
                 context.log.warning(
                     "%s is not in the catalogue: %s. %s.", omission.dataset, omission.cause, omission.remedy
                 )
+            for release in result.without_records:
+                context.log.warning("%s has no records: %s. %s.", release.release, release.cause, release.remedy)
             return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
 
     return asset

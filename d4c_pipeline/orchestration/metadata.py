@@ -260,6 +260,15 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
             if result.left_out
             else {}
         ),
+        **(
+            {
+                "without_records": dg.MetadataValue.md(
+                    "\n".join(f"- {each.release}: {each.cause}. {each.remedy}." for each in result.without_records)
+                )
+            }
+            if result.without_records
+            else {}
+        ),
     }
 
 

@@ -215,6 +215,7 @@ FORMATS = (
         suffix=".json",
         profile=PROFILE,
         title="Croissant 1.1",
+        relation="alternate",
         render=_render,
     ),
 )

@@ -19,7 +19,10 @@ _TEXTS = frozenset(
 
 
 def datacite(published: PublishedMetadata) -> dict[str, Any]:
-    """Return the metadata in DataCite's JSON; the same DOIs as in the archive's record, later versions included."""
+    """Return the metadata in DataCite's JSON; the same DOIs as in the archive's record.
+
+    A later version is found by the DOI of all versions: a newer version changes no record of an older one.
+    """
     attributes = _cleaned(to_datacite(published.record))
     line = published.line
     related = [
@@ -27,7 +30,6 @@ def datacite(published: PublishedMetadata) -> dict[str, Any]:
         for doi, relation in (
             (None if published.test_doi else published.concept_doi, "IsVersionOf"),
             (line.previous and line.previous.doi, "IsNewVersionOf"),
-            (line.superseded_by and line.superseded_by.doi, "IsPreviousVersionOf"),
         )
         if doi and doi != published.doi
     ]

@@ -1,6 +1,6 @@
 """FAIR Signposting of a release as a linkset (RFC 9264): landing page, files, records, licence, authors, versions.
 
-A server may send the same links as `Link` headers. Source: https://signposting.org/FAIR/
+A server may send the same links as `Link` headers. Source: https://signposting.org/FAIR/, for versions RFC 5829
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from d4c_pipeline.metadata.published import PublishedMetadata, VersionLink
 from d4c_pipeline.metadata.records.documents import file_title, json_document, known, party_id
-from d4c_pipeline.metadata.records.registry import RecordFormat, record_formats
+from d4c_pipeline.metadata.records.registry import RecordFormat, static_formats
 
 _LINKSET = "linkset"
 
@@ -20,12 +20,11 @@ def linkset(published: PublishedMetadata) -> dict[str, Any]:
     files = [(published.url(file), file) for file in published.files]
     records = [
         (published.href(published.record_address(form.file_name)), form)
-        for form in record_formats().values()
-        if form.static and form.name != _LINKSET
+        for form in static_formats()
+        if form.name != _LINKSET
     ]
     item = {"href": published.href(published.item_address), "type": "application/geo+json", "title": "STAC item"}
     authors = dict.fromkeys(filter(None, map(party_id, published.creators)))
-    line = published.line
     context = known(
         anchor=published.landing_page,
         **{
@@ -49,9 +48,18 @@ def linkset(published: PublishedMetadata) -> dict[str, Any]:
                 ),
                 item,
             ],
-            "predecessor-version": _version(published, line.previous),
-            "successor-version": _version(published, line.superseded_by),
-            "latest-version": _version(published, line.newest if line.superseded_by else None),
+            "predecessor-version": _version(published, published.line.previous),
+            # Stable addresses: a newer version changes no record of an older one.
+            "latest-version": [
+                {
+                    "href": published.href(published.latest_address),
+                    "type": "application/geo+json",
+                    "title": "The version to use",
+                }
+            ],
+            "version-history": [
+                {"href": published.href(published.versions_address), "type": "application/json", "title": "Versions"}
+            ],
         },
     )
     return {

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from typing import Literal
 
 from d4c_pipeline.metadata import records
 from d4c_pipeline.metadata.published import PublishedMetadata
@@ -22,8 +23,9 @@ class RecordFormat:
     """A record of a release. `name`: for `d4c catalogue export` and for services; `render`: the bytes of the record.
 
     The file is called `stem` (by default the name) and `suffix`. `profile`: the URI of the standard, which a linkset
-    names. `static`: whether the catalogue keeps the file of each release; the others are made on request. `title`: of
-    links. `render` is pure: equal metadata give equal bytes. It raises a D4CError when the format can't hold a fact.
+    names. `title`: of links. `static`: whether the catalogue keeps the file of each release, which must not depend on
+    later releases; the others are made on request. `relation`: of the link from the STAC item. `render` is pure: equal
+    metadata give equal bytes. It raises a D4CError when the format can't hold a fact.
     """
 
     name: str
@@ -34,6 +36,7 @@ class RecordFormat:
     stem: str | None = None
     profile: str | None = None
     static: bool = True
+    relation: Literal["alternate", "describedby"] = "describedby"
 
     @property
     def file_name(self) -> str:
@@ -61,8 +64,13 @@ def record_formats() -> Mapping[str, RecordFormat]:
     return dict(sorted(found.items()))
 
 
+@cache
+def static_formats() -> tuple[RecordFormat, ...]:
+    """Return the formats whose files the catalogue keeps, by name."""
+    return tuple(form for form in record_formats().values() if form.static)
+
+
 def record_documents(published: PublishedMetadata) -> Iterator[tuple[str, bytes]]:
-    """Yield the static records of a release: address in a store, bytes."""
-    for form in record_formats().values():
-        if form.static:
-            yield published.record_address(form.file_name), form.render(published)
+    """Yield the static records of a release: address in a store, bytes. Raises what `render` raises."""
+    for form in static_formats():
+        yield published.record_address(form.file_name), form.render(published)

@@ -152,6 +152,7 @@ FORMATS = (
         stem=_FILE_NAME,
         profile=PROFILE,
         title="RO-Crate 1.2",
+        relation="alternate",
         render=_render,
     ),
 )

@@ -148,6 +148,7 @@ FORMATS = (
         stem="schema",
         profile="https://schema.org/",
         title="schema.org Dataset",
+        relation="alternate",
         render=partial(_render, language="en"),
     ),
     RecordFormat(
@@ -157,6 +158,7 @@ FORMATS = (
         stem="schema.fr",
         profile="https://schema.org/",
         title="schema.org Dataset (français)",
+        relation="alternate",
         render=partial(_render, language="fr"),
     ),
 )

@@ -32,7 +32,8 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Depl
 
 
 def files(deployment: Deployment) -> dict[str, str]:
-    return tree(deployment.settings.home / "store" / "catalogue")
+    found = tree(deployment.settings.home / "store")
+    return {path: content for path, content in found.items() if not path.startswith(("snapshots/", "torrents/"))}
 
 
 @pytest.fixture
@@ -68,16 +69,28 @@ def test_one_release_more_touches_little_and_ends_in_the_bytes_of_a_rebuild(
     replaced.clear()
     publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
     assert catalogue.rebuild(deployment).releases == 91
-    assert sorted(address for address in replaced if address.startswith("catalogue/")) == [
+    feeds = [f"releases.{language}.{suffix}" for language in ("en", "fr") for suffix in ("atom", "json")]
+    records = {
+        *("CITATION.cff", "citation.bib", "citation.csl.json", "citation.ris", "croissant.json", "datacite.json"),
+        *("datacite.xml", "linkset.json", "ro-crate-metadata.json", "schema.fr.jsonld", "schema.jsonld"),
+    }
+    assert {address for address in replaced if address.startswith("catalogue/")} == {
         "catalogue/set_000001/2021/1.3.0.json",
         "catalogue/set_000001/2021/1.4.0.json",
+        *(f"catalogue/set_000001/2021/1.4.0/{name}" for name in records),
         "catalogue/set_000001/2021/latest.json",
+        "catalogue/set_000001/README.md",
         "catalogue/set_000001/collection.json",
         "catalogue/set_000001/items.parquet",
+        *(f"catalogue/set_000001/{name}" for name in feeds),
+        "catalogue/set_000001/versions.json",
+        *(f"catalogue/{name}" for name in feeds),
+        "catalogue/dcat-us.json",
+        "catalogue/dcat.jsonld",
         "catalogue/stac.parquet",
         "catalogue/torrents.atom",
         "catalogue/torrents.rss",
-    ]
+    }
     grown = files(deployment)
     assert rebuilt(deployment) == grown
 
@@ -91,7 +104,9 @@ def test_a_day_more_of_a_rolling_series_and_a_new_dataset_do_the_same(
     publish(deployment.ledger, 92, "another", "2020", "1.0.0")
     publish(deployment.ledger, 93, "zebra", "2020", "1.0.0")
     catalogue.rebuild(deployment)
-    assert len([address for address in replaced if address.startswith(f"catalogue/{ROLLING}/")]) == 5
+    own = [address for address in replaced if address.startswith(f"catalogue/{ROLLING}/")]
+    assert [address for address in own if "/1990-01-10/" in address] == [f"catalogue/{ROLLING}/1990-01-10/1.0.0.json"]
+    assert len(own) == 22
     grown = files(deployment)
     rows = duckdb.sql(
         f"SELECT vintage, is_latest FROM '{deployment.settings.home}/store/catalogue/stac.parquet'"

@@ -42,7 +42,7 @@ def test_a_correction_is_a_version_of_the_lake_and_a_successor_in_the_records(ch
     assert dict(documents([earlier, newest], site_of(chain.opened)))["catalogue/places/versions.json"]
 
     linkset = json.loads(export_record(chain.opened, "linkset", first.name))["linkset"][0]
-    assert linkset["successor-version"][0]["title"] == second.name
+    assert linkset["latest-version"][0]["href"] == "../latest.json"
     with pytest.raises(UnknownNameError, match="No release nothing"):
         export_record(chain.opened, "linkset", "nothing")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from d4c_pipeline.chain import latest, raw
+from d4c_pipeline.chain import latest, raw, versions
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.model.settings import Settings
@@ -244,7 +244,7 @@ def test_a_document_with_the_hour_in_it_is_the_vintage_of_its_rows(
     assert newest is not None
     assert str(newest.vintage) == "2024-03-07"
     # One that an older version of the platform published under the date of a mistaken clock.
-    monkeypatch.setattr(latest, "is_ahead", lambda moment: moment.day == 7)
+    monkeypatch.setattr(versions, "is_ahead", lambda moment: moment.day == 7)
     newest = latest.newest_release(chain.opened, dataset, Vintage.parse("2024-03-05"))
     assert newest is not None
     assert str(newest.vintage) == "2024-03-05", "it hides no other"

@@ -105,8 +105,8 @@ def test_a_new_dataset_changes_one_page_and_links_of_its_neighbours() -> None:
     names = [f"dataset_{number:03}" for number in range(1_000)]
     before = {page.address: page for page in pages([name for name in names if name != "dataset_500"])}
     changed = [page for page in pages(names) if before.get(page.address) != page]
-    assert len(changed) <= 4
-    assert all(len(page.datasets) <= 200 for page in pages(names))
+    assert len(changed) == 1
+    assert all(len(page.datasets) <= 50 for page in pages(names))
     assert [name for page in pages(names) for name in page.datasets] == names
 
 
@@ -177,11 +177,13 @@ def test_the_sitemap_names_pages_of_its_own_host_and_none_without_an_address() -
     assert SITEMAP not in dict(documents([hostile()["no public store"]], replace(SITE, base_url=None)))
 
 
-def test_llms_txt_lists_a_bounded_number_of_datasets() -> None:
-    first = a_published()
-    text = llms([_renamed(first, f"dataset_{number:04}") for number in range(1_200)], SITE).decode()
+def test_llms_txt_lists_a_bounded_number_of_datasets_and_no_version() -> None:
+    title = a_published().title
+    text = llms({f"dataset_{number:04}": title for number in range(1_200)}, SITE).decode()
     assert text.startswith("# Data for Canada\n\n> Open data")
     assert text.count("README.md") == 1_000
+    assert "Provinces and territories / Provinces et territoires, Québec compris]" in text
+    assert "1.0.0" not in text
     assert "200 more datasets" in text
 
 

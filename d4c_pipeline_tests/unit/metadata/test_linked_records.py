@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from d4c_pipeline.metadata.published import PublishedMetadata
-from d4c_pipeline.metadata.records.registry import record_format
+from d4c_pipeline.metadata.records.registry import record_documents, record_format
 from d4c_pipeline_tests.support.published import a_published, hostile
 
 LINKED = ("schema_org", "schema_org_fr", "croissant", "ro_crate", "linkset")
@@ -151,13 +151,19 @@ def test_the_linkset_leads_from_the_landing_page_to_files_records_and_versions_a
     assert context["cite-as"] == [{"href": "https://doi.org/10.5281/d4c.2021.1.0.0"}]
     assert [link["href"] for link in context["item"]] == [published.url(file) for file in published.files]
     assert context["predecessor-version"][0]["href"].endswith("0.9.0")
-    assert context["successor-version"][0]["href"].endswith("1.0.1")
-    assert context["latest-version"][0]["href"].endswith("1.1.0")
+    base = "https://data.example.ca/catalogue/provinces"
+    assert context["latest-version"][0]["href"] == f"{base}/2021/latest.json"
+    assert context["version-history"][0]["href"] == f"{base}/versions.json"
     assert context["author"] == [{"href": "https://ror.org/05k71ja87"}]
     anchors = {entry["anchor"] for entry in others}
     described = {link["href"] for link in context["describedby"][:-1]}
     assert anchors == described | {published.url(file) for file in published.files}
-    assert "latest-version" not in _rendered("linkset", a_published())["linkset"][0]
+
+
+def test_a_newer_version_changes_no_static_record() -> None:
+    newest, superseded = a_published(previous="0.9.0"), a_published(previous="0.9.0", superseded_by="1.0.1")
+    assert not superseded.latest
+    assert dict(record_documents(newest)) == dict(record_documents(superseded))
 
 
 def test_hostile_words_survive_as_words() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from d4c_pipeline.archives import deposit
 from d4c_pipeline.archives.deposit_files import RecordFiles
-from d4c_pipeline.chain import copies, doi, latest, revealing
+from d4c_pipeline.chain import copies, doi, latest, revealing, versions
 from d4c_pipeline.ledger.catalogue import Listed
 from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
@@ -69,7 +69,7 @@ def test_the_ledger_returns_the_type_of_each_state() -> None:
     assert get_type_hints(Releases.published)["return"] == tuple[PublishedRelease, ...]
     assert get_type_hints(Releases.living)["return"] == tuple[PlannedRelease | PublishedRelease, ...]
     # A release that the catalogue lists is published, too; it has fewer facts.
-    assert get_type_hints(latest.rank)["release"] == PublishedRelease | Listed
+    assert get_type_hints(versions.rank)["release"] == PublishedRelease | Listed
 
 
 def test_neither_type_passes_for_the_other() -> None:

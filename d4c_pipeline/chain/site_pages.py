@@ -1,0 +1,138 @@
+"""The catalogue's documents over all datasets, recomputed only where a changed release stands in them.
+
+Here belongs the selection: which pages of feeds, DCAT and sitemaps, and which releases in them. The form of a document
+belongs to `catalogue`, the documents of a dataset to `catalogued_datasets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from d4c_pipeline.catalogue import dcat_pages, feeds, site_documents
+from d4c_pipeline.catalogue.dcat_pages import Page
+from d4c_pipeline.catalogue.stac_item import item_bytes
+from d4c_pipeline.catalogue.static_stac import catalog
+from d4c_pipeline.chain.catalogued_facts import FactsReader
+from d4c_pipeline.chain.published import Making, announced, declared, published_of, site_of
+from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed
+from d4c_pipeline.metadata.published import ListedRelease
+from d4c_pipeline.model.addresses import CATALOGUE_ROOT, FEED_RSS
+from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.workspace.deployment import Deployment
+
+FOLDERS = ("catalogue/dcat-pages", "catalogue/dcat-us", "catalogue/sitemap-pages")
+"""The folders of documents over all datasets; no dataset is called so."""
+# A place in the order of publication takes some 10 ms among a million releases; all of them together, two seconds.
+_MOST_PLACES = 100
+
+
+@dataclass
+class Touched:
+    """What changed since the last rebuild: the datasets, and by id the releases and those that are new in the feeds.
+
+    `complete`: everything is computed. `faulty`: the ids of all releases without records.
+    """
+
+    complete: bool
+    datasets: set[str] = field(default_factory=set[str])
+    releases: dict[int, Listed] = field(default_factory=dict[int, Listed])
+    added: dict[int, Listed] = field(default_factory=dict[int, Listed])
+    faulty: set[int] = field(default_factory=set[int])
+
+
+class SitePages:
+    """The documents over all datasets. `before`, `now`: the catalogued datasets by id, in order."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        reader: FactsReader,
+        before: Mapping[str, CataloguedDataset],
+        now: Mapping[str, CataloguedDataset],
+        touched: Touched,
+    ) -> None:
+        self._deployment, self._reader, self._before, self._now = deployment, reader, before, now
+        self._touched, self._site = touched, site_of(deployment)
+        self._laid = dcat_pages.pages(now)
+        self.written: set[str] = set()  # the first datasets of written pages
+
+    def gone(self) -> set[str]:
+        """Return the addresses of pages that existed before and no longer do."""
+        old = dcat_pages.pages(self._before)
+        return _addresses(old, self._before) - _addresses(self._laid, self._now)
+
+    def batches(self) -> Iterator[dict[str, bytes]]:
+        """Yield the changed pages of archives, DCAT and sitemaps by address."""
+        yield from self._archive()
+        yield from self._pages()
+
+    def roots(self) -> dict[str, bytes]:
+        """Return the documents that link all others, by address."""
+        return dict(self._roots())
+
+    def _archive(self) -> Iterator[dict[str, bytes]]:
+        total = self._deployment.ledger.announcements.published()
+        for page in self._archive_pages(total):
+            entries = self._announced(page * feeds.PAGE, feeds.PAGE)
+            yield dict(feeds.archive_page(page, entries, self._site))
+
+    def _archive_pages(self, total: int) -> list[int]:
+        full, touched = feeds.archived(total), self._touched
+        if touched.complete or len(touched.releases) + len(touched.added) > _MOST_PLACES:
+            return list(range(full))
+        place = self._deployment.ledger.announcements.place
+        first = min((place(entry) // feeds.PAGE for entry in touched.added.values()), default=full)
+        pages = {place(entry) // feeds.PAGE for entry in touched.releases.values()}
+        return sorted(page for page in pages | set(range(first, full)) if page < full)
+
+    def _announced(self, start: int, count: int) -> list[ListedRelease]:
+        """Return the catalogued ones of `count` releases from a place in the order of publication on."""
+        ledger = self._deployment.ledger.announcements
+        ids = ledger.in_order(start, count)
+        found = ledger.announced(ids)
+        return [announced(found[number]) for number in ids if found[number].listed.dataset in self._now]
+
+    def _pages(self) -> Iterator[dict[str, bytes]]:
+        known = set(dcat_pages.pages(self._before))
+        for page in self._laid:
+            is_touched = not self._touched.datasets.isdisjoint(page.datasets)
+            if self._touched.complete or is_touched or page not in known:
+                self.written |= set(page.datasets[:1])
+                yield dict(self._page(page))
+
+    def _page(self, page: Page) -> Iterator[tuple[str, bytes]]:
+        newest: list[tuple[Making, Listed]] = []
+        named: list[Listed] = []
+        for listed in self._deployment.ledger.catalogue.listed(page.datasets):
+            making = Making(self._deployment, declared(self._reader, listed[0].dataset), listed)
+            described = [entry for entry in listed if entry.id not in self._touched.faulty]
+            newest += [(making, entry) for entry in described if making.lines[entry.id].latest]
+            named += described
+        yield from dcat_pages.page_documents(page, published_of(self._deployment, self._reader, newest), self._site)
+        yield from site_documents.sitemap(page, named, self._site)
+
+    def _roots(self) -> Iterator[tuple[str, bytes]]:
+        total = self._deployment.ledger.announcements.published()
+        newest = self._announced(max(total - feeds.PAGE, 0), feeds.PAGE)
+        yield from feeds.current(newest, total, self._site)
+        reached = self._deployment.primary.url(FEED_RSS).removesuffix(f"/{FEED_RSS}")
+        yield from feeds.torrents(newest, total, replace(self._site, base_url=reached))
+        yield from site_documents.sitemap_index(
+            self._laid, {entry.dataset: entry.releases for entry in self._now.values()}, self._site
+        )
+        titles = {
+            entry.dataset: Bilingual.model_construct(en=entry.title, fr=entry.title_fr) for entry in self._now.values()
+        }
+        yield site_documents.LLMS, site_documents.llms(titles, self._site)
+        english = {dataset: title.en for dataset, title in titles.items()}
+        links = [each for each in site_documents.links() if newest or each[1] not in (feeds.ATOM, feeds.JSON_FEED)]
+        yield CATALOGUE_ROOT, item_bytes(catalog(english, self._site.base_url, links))
+
+
+def _addresses(laid: Collection[Page], datasets: Mapping[str, CataloguedDataset]) -> set[str]:
+    found: set[str] = set()
+    for page in laid:
+        releases = sum(datasets[dataset].releases for dataset in page.datasets)
+        found |= {page.address, page.us_address, *site_documents.sitemap_addresses(page, releases)}
+    return found
