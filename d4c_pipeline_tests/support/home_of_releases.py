@@ -37,7 +37,7 @@ SAID = Described(
 def publish_all(folder: Path, port: int, *, outside: str | None = None) -> Settings:
     """Publish `RELEASES` into the home `folder`/home and return its settings. `outside`: the store's public address."""
     definitions = folder / "definitions"
-    define(definitions, keywords={"en": ["places"], "fr": ["lieux"]})
+    define(definitions, keywords={"en": ["places"], "fr": ["lieux"]}, vintages=["2016", "2021"])
     define(definitions, "parted", outputs={"partition": {"by": "id", "over": 0}}, name=_named("parted"))
     define(
         definitions,

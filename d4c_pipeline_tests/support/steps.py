@@ -77,6 +77,14 @@ def run_latest(fatal: str) -> None:
     _run(fatal, ["latest"])
 
 
+def run_catalogue(fatal: str) -> None:
+    """Do the same with a rebuild of the catalogue."""
+    _dying(
+        fatal,
+        lambda opened, _dataset: run.catalogue(opened, tuple(load_datasets(opened.settings.definitions).values())),
+    )
+
+
 def run_retention(fatal: str) -> None:
     """Do the same with what retention does to the mirrors, as the dataset declares it now."""
     _dying(fatal, lambda opened, dataset: retention.apply(opened, [dataset]))
