@@ -1,6 +1,7 @@
 """One test per foreign reader of the catalogue, with a table without geometry, data in parts and a superseded release.
 
-`test_catalogue_readers` has the readers of one file; here the static tree and both Parquet files are read together.
+Each reads a small catalogue made of samples, and the catalogue of a home that published real data. Readers of one file
+have `test_catalogue_readers`; here the static tree and both Parquet files are read together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +25,7 @@ import duckdb_extension_httpfs
 import duckdb_extension_icu
 import duckdb_extension_parquet
 import duckdb_extension_spatial
+import feedparser
 import geopandas
 import polars
 import pyarrow.parquet as pq
@@ -31,15 +33,21 @@ import pyogrio
 import pystac
 import pytest
 import rustac
+import shapely
 
 from d4c_pipeline.catalogue.arrow_schema import rows_of
 from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_geoparquet import dataset_file, write_catalogue
-from d4c_pipeline.catalogue.stac_item import build_item, finalise_item
+from d4c_pipeline.catalogue.stac_item import build_item, finalise_item, item_place
 from d4c_pipeline.catalogue.static_stac import static_tree
 from d4c_pipeline.catalogue.validation import schema_map
+from d4c_pipeline.model.addresses import catalogue_item_address
 from d4c_pipeline.model.release import DepositState, PublishedRelease
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline_tests.support.home_of_releases import REAL, publish_real
+from d4c_pipeline_tests.support.inspection import is_valid_stac
+from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.published import PUBLISHED_AT, in_parts
 from d4c_pipeline_tests.support.releases import (
     PROVINCES,
@@ -53,8 +61,36 @@ from d4c_pipeline_tests.support.releases import (
     urls,
 )
 
-DATASETS = {"exchange_rates": RATES, "provinces": PROVINCES}
+SAMPLES = {"exchange_rates": RATES, "provinces": PROVINCES}
 """A dataset of each kind; `provinces` has a superseded release and one in parts."""
+TORONTO, ATLANTIC = (-80.0, 43.0, -79.0, 44.0), (-40.0, 43.0, -39.0, 44.0)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A store with a catalogue: the tree, the file of all datasets and the file of each dataset.
+
+    `items`: the documents of the tree, by dataset, vintage and version. `one`: the dataset with a superseded release.
+    """
+
+    store: Path
+    datasets: tuple[str, ...]
+    items: tuple[dict[str, Any], ...]
+    one: str
+
+    @property
+    def everything(self) -> str:
+        return str(self.store / "catalogue" / "stac.parquet")
+
+    @property
+    def ids(self) -> list[str]:
+        return [item["id"] for item in self.items]
+
+    def of(self, dataset: str) -> list[dict[str, Any]]:
+        return [item for item in self.items if item["collection"] == dataset]
+
+    def within(self, box: tuple[float, float, float, float]) -> list[str]:
+        return [item["id"] for item in self.items if shapely.box(*box).intersects(shapely.box(*item["bbox"]))]
 
 
 def _in_parts() -> dict[str, Any]:
@@ -72,32 +108,39 @@ def _in_parts() -> dict[str, Any]:
     )
 
 
-ITEMS = (
-    published(RATES, "2025-06-04", "1.0.0"),
-    _in_parts(),
-    published(PROVINCES, "2021", "1.0.0", after="1.1.0"),
-    published(PROVINCES, "2021", "1.1.0", previous="1.0.0"),
-)
-VERSIONS = [(item["collection"], item["properties"]["d4c:vintage"], item["properties"]["version"]) for item in ITEMS]
-IDS = [item["id"] for item in ITEMS]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the catalogue: the tree, the file of all datasets and the file of each dataset."""
-    folder = tmp_path_factory.mktemp("store")
-    tree = static_tree(list(DATASETS.values()), ITEMS)
+def samples(folder: Path) -> Published:
+    """A catalogue of samples."""
+    items = (
+        published(RATES, "2025-06-04", "1.0.0"),
+        _in_parts(),
+        published(PROVINCES, "2021", "1.0.0", after="1.1.0"),
+        published(PROVINCES, "2021", "1.1.0", previous="1.0.0"),
+    )
+    tree = static_tree(list(SAMPLES.values()), items)
     for address, content in tree.items():
         path = folder / address
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    write_catalogue(ITEMS, folder / "catalogue" / "stac.parquet")
-    for dataset in DATASETS:
+    write_catalogue(items, folder / "catalogue" / "stac.parquet")
+    for dataset in SAMPLES:
         address = f"catalogue/{dataset}/items.parquet"
         document = json.loads(tree[f"catalogue/{dataset}/collection.json"])
-        rows = rows_of([item for item in ITEMS if item["collection"] == dataset], address, None)
+        rows = rows_of([item for item in items if item["collection"] == dataset], address, None)
         (folder / address).write_bytes(dataset_file(rows, document))
-    return folder
+    return Published(folder, tuple(SAMPLES), items, "provinces")
+
+
+def real(folder: Path, fixtures: Path) -> Published:
+    """The catalogue of a home with real data."""
+    store = publish_real(folder, free_port(), fixtures).home / "store"
+    found = [json.loads(path.read_bytes()) for path in (store / "catalogue").glob("*/*/[0-9]*.json")]
+    return Published(store, tuple(sorted(REAL)), tuple(sorted(found, key=item_place)), "stops")
+
+
+@pytest.fixture(scope="module", params=["samples", "real"])
+def catalogue(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    folder = tmp_path_factory.mktemp("published")
+    return samples(folder) if request.param == "samples" else real(folder, request.getfixturevalue("fixtures"))
 
 
 @pytest.fixture
@@ -158,11 +201,11 @@ class _Counted(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(store: Path) -> Iterator[tuple[str, Counter[str]]]:
+def served(catalogue: Published) -> Iterator[tuple[str, Counter[str]]]:
     """The address of the store over HTTP and what was requested of it."""
     counted: Counter[str] = Counter()
     handler = type("Handler", (_Counted,), {"requests": counted})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(store)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(catalogue.store)))
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", counted
     server.shutdown()
@@ -174,11 +217,13 @@ async def _read(path: str) -> dict[str, Any]:
 
 
 def documents(store: Path) -> list[Path]:
-    return sorted((store / "catalogue").rglob("*.json"))
+    """The STAC documents of a store."""
+    found = sorted((store / "catalogue").rglob("*.json"))
+    return [path for path in found if "stac_version" in json.loads(path.read_bytes())]
 
 
 def test_stac_check_finds_no_error_and_only_the_lints_that_names_and_periods_make(
-    store: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
+    catalogue: Published, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -195,7 +240,7 @@ def test_stac_check_finds_no_error_and_only_the_lints_that_names_and_periods_mak
         "Please avoid setting the datetime field to null",  # a vintage is a period
         "properties. Please consider using links",
     )
-    for path in documents(store):
+    for path in documents(catalogue.store):
         linter = lint.Linter(str(path))
         assert linter.valid_stac, (path, linter.error_msg)
         messages = [text for text in linter.best_practices_msg if text]
@@ -205,10 +250,16 @@ def test_stac_check_finds_no_error_and_only_the_lints_that_names_and_periods_mak
         assert [text for text in messages if not any(word in text for word in known) and "self" not in text] == []
 
 
-def test_pystac_walks_validates_and_copies(store: Path, tmp_path: Path, no_network: None) -> None:
-    catalog = pystac.Catalog.from_file(str(store / "catalogue" / "catalog.json"))
+def test_stac_validator_finds_every_document_valid(catalogue: Published, no_network: None) -> None:
+    found = documents(catalogue.store)
+    assert len(found) > len(catalogue.items) + len(catalogue.datasets)
+    assert [path for path in found if not is_valid_stac(path)] == []
+
+
+def test_pystac_walks_validates_and_copies(catalogue: Published, tmp_path: Path, no_network: None) -> None:
+    catalog = pystac.Catalog.from_file(str(catalogue.store / "catalogue" / "catalog.json"))
     found = [item.id for _, _, items in catalog.walk() for item in items]
-    assert sorted(found) == sorted(IDS)
+    assert sorted(found) == sorted(catalogue.ids)
     validator = pystac.validation.stac_validator.JsonSchemaSTACValidator()
     validator.schema_cache = {address: json.loads(Path(path).read_bytes()) for address, path in schema_map().items()}
     for item in catalog.get_items(recursive=True):
@@ -216,50 +267,51 @@ def test_pystac_walks_validates_and_copies(store: Path, tmp_path: Path, no_netwo
     copied = catalog.full_copy()
     copied.normalize_and_save(str(tmp_path / "copy"), catalog_type=pystac.CatalogType.SELF_CONTAINED)
     again = pystac.Catalog.from_file(str(tmp_path / "copy" / "catalog.json"))
-    assert sorted(item.id for item in again.get_items(recursive=True)) == sorted(IDS)
+    assert sorted(item.id for item in again.get_items(recursive=True)) == sorted(catalogue.ids)
 
 
-def test_pystac_client_opens_the_static_catalogue(served: tuple[str, Counter[str]]) -> None:
+def test_pystac_client_opens_the_static_catalogue(catalogue: Published, served: tuple[str, Counter[str]]) -> None:
     from pystac_client import Client
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a static catalogue states no conformance class
         opened = Client.open(f"{served[0]}/catalogue/catalog.json")
-        assert [collection.id for collection in opened.get_collections()] == list(DATASETS)
+        assert [collection.id for collection in opened.get_collections()] == list(catalogue.datasets)
         items = list(opened.get_items(recursive=True))
-    assert sorted(item.id for item in items) == sorted(IDS)
+    assert sorted(item.id for item in items) == sorted(catalogue.ids)
 
 
-def test_rustac_reads_searches_and_lists_collections(store: Path, client: rustac.DuckdbClient) -> None:
-    everything = str(store / "catalogue" / "stac.parquet")
+def test_rustac_reads_searches_and_lists_collections(catalogue: Published, client: rustac.DuckdbClient) -> None:
+    everything, one = catalogue.everything, catalogue.of(catalogue.one)
     features = asyncio.run(_read(everything))["features"]
-    assert [item["id"] for item in features] == IDS
-    assert [item["id"] for item in client.search(everything, collections=["provinces"])] == IDS[1:]
-    assert [item["id"] for item in client.search(everything, bbox=[-80, 43, -79, 44])] == IDS
-    assert client.search(everything, bbox=[0, 43, 1, 44]) == []
-    assert [item["id"] for item in client.search(everything, filter="dataset = 'provinces' AND is_latest")] == [
-        IDS[1],
-        IDS[3],
-    ]
-    (collection,) = client.get_collections(str(store / "catalogue" / "provinces" / "items.parquet"))
-    assert collection["id"] == "provinces"
-    assert {each["id"] for each in client.get_collections(everything)} == set(DATASETS)
+    assert [item["id"] for item in features] == catalogue.ids
+    found = client.search(everything, collections=[catalogue.one])
+    assert [item["id"] for item in found] == [item["id"] for item in one]
+    assert [item["id"] for item in client.search(everything, bbox=list(TORONTO))] == catalogue.within(TORONTO) != []
+    assert client.search(everything, bbox=list(ATLANTIC)) == []
+    latest = [item["id"] for item in one if item["properties"]["is_latest"]]
+    asked = f"dataset = '{catalogue.one}' AND is_latest"
+    assert [item["id"] for item in client.search(everything, filter=asked)] == latest
+    assert len(latest) == len(one) - 1
+    (collection,) = client.get_collections(str(catalogue.store / "catalogue" / catalogue.one / "items.parquet"))
+    assert collection["id"] == catalogue.one
+    assert {each["id"] for each in client.get_collections(everything)} == set(catalogue.datasets)
 
 
-def test_stac_geoparquet_gives_the_items_of_the_tree_back(store: Path) -> None:
+def test_stac_geoparquet_gives_the_items_of_the_tree_back(catalogue: Published) -> None:
     from stac_geoparquet.arrow import stac_table_to_items
 
-    table = pq.read_table(store / "catalogue" / "provinces" / "items.parquet")
-    items = list(stac_table_to_items(table))
-    assert [item["id"] for item in items] == IDS[1:]
-    for item, original in zip(items, ITEMS[1:], strict=True):
+    table = pq.read_table(catalogue.store / "catalogue" / catalogue.one / "items.parquet")
+    items, originals = list(stac_table_to_items(table)), catalogue.of(catalogue.one)
+    assert [item["id"] for item in items] == [item["id"] for item in originals]
+    for item, original in zip(items, originals, strict=True):
         assert item["geometry"] == original["geometry"]
         assert item["bbox"] == original["bbox"]
         assert item["properties"]["title"] == original["properties"]["title"]
 
 
 def test_stac_fastapi_geoparquet_answers_a_search_by_collection_with_that_collection(
-    store: Path, client: rustac.DuckdbClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalogue: Published, client: rustac.DuckdbClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fastapi
 
@@ -276,10 +328,11 @@ def test_stac_fastapi_geoparquet_answers_a_search_by_collection_with_that_collec
         from stac_fastapi.geoparquet.settings import Settings
         from starlette.testclient import TestClient
     monkeypatch.setattr(reader, "FastAPI", WithSettings)
-    listed = [json.loads((store / "catalogue" / name / "collection.json").read_bytes()) for name in DATASETS]
+    folder = catalogue.store / "catalogue"
+    listed = [json.loads((folder / name / "collection.json").read_bytes()) for name in catalogue.datasets]
     for collection in listed:
         for asset in collection["assets"].values():
-            asset["href"] = str((store / "catalogue" / collection["id"] / asset["href"]).resolve())
+            asset["href"] = str((folder / collection["id"] / asset["href"]).resolve())
     collections = tmp_path / "collections.json"
     collections.write_text(json.dumps(listed))
     api = reader.create(
@@ -292,30 +345,30 @@ def test_stac_fastapi_geoparquet_answers_a_search_by_collection_with_that_collec
         client,
     )
     with TestClient(api.app) as http:
-        assert [each["id"] for each in http.get("/collections").json()["collections"]] == list(DATASETS)
-        for dataset in DATASETS:
+        assert [each["id"] for each in http.get("/collections").json()["collections"]] == list(catalogue.datasets)
+        for dataset in catalogue.datasets:
             found = http.get("/search", params={"collections": dataset, "limit": 100}).json()
-            assert [item["id"] for item in found["features"]] == [
-                item["id"] for item in ITEMS if item["collection"] == dataset
-            ]
-        one = http.get(f"/collections/provinces/items/{IDS[1]}").json()
-        assert one["properties"]["version"] == "1.0.0"
+            assert [item["id"] for item in found["features"]] == [item["id"] for item in catalogue.of(dataset)]
+        first = catalogue.of(catalogue.one)[0]
+        one = http.get(f"/collections/{catalogue.one}/items/{first['id']}").json()
+        assert one["properties"]["version"] == first["properties"]["version"]
 
 
-def test_geopandas_and_pyogrio_read_parquet_and_items(store: Path) -> None:
-    frame = geopandas.read_parquet(store / "catalogue" / "stac.parquet")
-    assert frame["id"].tolist() == IDS
+def test_geopandas_and_pyogrio_read_parquet_and_items(catalogue: Published) -> None:
+    frame = geopandas.read_parquet(catalogue.everything)
+    assert frame["id"].tolist() == catalogue.ids
     assert not frame.geometry.is_empty.any()
     assert frame.geometry.notna().all()
-    path = store / "catalogue" / "provinces" / "2021" / "1.1.0.json"
-    assert pyogrio.read_info(path)["driver"] == "GeoJSON"
-    item = pyogrio.read_dataframe(path)
-    assert len(item) == 1
-    assert item.geometry[0].bounds == pytest.approx(ITEMS[3]["bbox"])
-    assert item["version"].tolist() == ["1.1.0"]
+    for expected in catalogue.items:
+        path = catalogue.store / catalogue_item_address(*item_place(expected))
+        assert pyogrio.read_info(path)["driver"] == "GeoJSON"
+        item = pyogrio.read_dataframe(path)
+        assert len(item) == 1
+        assert item.geometry[0].bounds == pytest.approx(expected["bbox"])
+        assert item["version"].tolist() == [expected["properties"]["version"]]
 
 
-def test_duckdb_reads_little_over_http(served: tuple[str, Counter[str]]) -> None:
+def test_duckdb_reads_little_over_http(catalogue: Published, served: tuple[str, Counter[str]]) -> None:
     address, counted = served
     extension = next(Path(duckdb_extension_httpfs.__file__).parent.rglob("httpfs.duckdb_extension"))
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
@@ -324,22 +377,37 @@ def test_duckdb_reads_little_over_http(served: tuple[str, Counter[str]]) -> None
             f"SELECT vintage, version, doi, data_urls FROM '{address}/catalogue/stac.parquet' "
             "WHERE dataset = 'provinces' AND is_latest"
         ).fetchall()
-    assert [row[:2] for row in found] == [("2016", "1.0.0"), ("2021", "1.1.0")]
-    assert [len(row[3]) for row in found] == [3, 1]
+    latest = [item["properties"] for item in catalogue.of("provinces") if item["properties"]["is_latest"]]
+    assert [row[:2] for row in found] == [(each["vintage"], each["version"]) for each in latest]
+    assert [len(row[3]) for row in found] == [len(each["data_urls"]) for each in latest]
+    assert len(found[0][3]) > 1  # in parts
     assert counted["requests"] <= 8, counted
 
 
-def test_polars_reads_the_columns_for_sql(store: Path) -> None:
-    frame = polars.read_parquet(store / "catalogue" / "stac.parquet")
-    assert frame.select("dataset", "vintage", "version").rows() == VERSIONS
-    assert frame["data_urls"].list.len().to_list() == [1, 3, 1, 1]
-    assert frame.filter(polars.col("is_latest"))["version"].to_list() == ["1.0.0", "1.0.0", "1.1.0"]
+def test_polars_reads_the_columns_for_sql(catalogue: Published) -> None:
+    frame = polars.read_parquet(catalogue.everything)
+    stated = [item["properties"] for item in catalogue.items]
+    columns = ("dataset", "vintage", "version", "is_latest", "doi", "rows", "bytes")
+    assert frame.select(columns).rows() == [tuple(each[name] for name in columns) for each in stated]
+    assert frame["data_urls"].list.len().to_list() == [len(each["data_urls"]) for each in stated]
+    assert sum(frame["is_latest"]) == len(stated) - 1
+
+
+def test_feedparser_reads_the_feeds_of_a_home(published_home: Settings) -> None:
+    feeds = [path for end in ("atom", "rss") for path in (published_home.home / "store/catalogue").rglob(f"*.{end}")]
+    assert len(feeds) >= 2
+    for path in feeds:
+        read = feedparser.parse(path.read_bytes())
+        assert (bool(read.bozo), len(read.entries) > 0) == (False, True), path
+    torrents_of = feedparser.parse((published_home.home / "store/catalogue/torrents.atom").read_bytes())
+    # A torrent per data file: four parts, two vintages and two versions of the places, the table.
+    assert len(torrents_of.entries) == 8
 
 
 @pytest.mark.parametrize("name", ["stac.parquet", "provinces/items.parquet"])
-def test_gpio_finds_the_files_right(store: Path, name: str) -> None:
+def test_gpio_finds_the_files_right(catalogue: Published, name: str) -> None:
     import geoparquet_io as gpio
 
-    result = gpio.read(str(store / "catalogue" / name)).check()
+    result = gpio.read(str(catalogue.store / "catalogue" / name)).check()
     assert (result.failures(), result.warnings()) == ([], [])
     assert result.passed()
