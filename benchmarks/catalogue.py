@@ -2,7 +2,9 @@
 
 Run `.venv/bin/python benchmarks/catalogue.py [--items N] [--quick]`. A ledger of N published releases is made (20 of a
 dataset, a tenth in parts, a tenth of all but at most 10,000 as vintages of one rolling dataset). Each measurement is a
-process of its own. The last line is one JSON object: ratios of time (lower is better), seconds, requests, kilobytes.
+process of its own, in the folder for temporary files (TMPDIR). The table has one line per measurement; the last line is
+one JSON object: ratios of time (lower is better), seconds, requests, kilobytes. A time is CPU time (user and system)
+where it says `cpu`, else elapsed time; requests are calls of the store, or HTTP requests of DuckDB.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,10 +31,36 @@ from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.support.catalogued import fill, publish
+from d4c_pipeline_tests.support.catalogued import ROLLING, fill, prepared, publish, write
 
+_CONCURRENT = ("writes while rebuilding", "two together")
+_MOST_CONCURRENT = 100_000  # they build everything again
+_QUERIES = {
+    "latest": "SELECT version, data_urls FROM '{url}' WHERE dataset = 'set_000003' AND is_latest",
+    "bbox": "SELECT id, title, data_urls FROM '{url}' WHERE is_latest AND bbox.xmin < -75.5 AND bbox.xmax > -75.9"
+    " AND bbox.ymin < 45.6 AND bbox.ymax > 45.2 LIMIT 20",
+    "title": "SELECT id, title, data_urls FROM '{url}' WHERE is_latest AND title ILIKE '%provinces%2006%' LIMIT 20",
+}
+_REBUILD = """
+import sys
+from pathlib import Path
+from d4c_pipeline.chain.catalogue import rebuild
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.workspace.deployment import Deployment
+with Deployment.open(Settings(home=Path(sys.argv[1])), archive=False) as deployment:
+    rebuild(deployment)
+"""
 _REQUESTS = (
-    *("replace", "replace_many", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify"),
+    "replace",
+    "replace_many",
+    "put_immutable",
+    "stat",
+    "facts",
+    "open",
+    "read_bytes",
+    "move",
+    "delete",
+    "verify",
 )
 
 
@@ -50,9 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="d4c-catalogue-") as folder:
         home = Path(folder) / "home"
         with Deployment.open(Settings(home=home), archive=False) as deployment:
+            began = time.perf_counter()
             fill(deployment.ledger, count, rolling=min(10_000, count // 10))
+        print("ledger", {"items": count, "seconds": round(time.perf_counter() - began, 1)}, flush=True)
         found: dict[str, Any] = {}
-        for part in PARTS:
+        for part in PARTS if count <= _MOST_CONCURRENT else [part for part in PARTS if part not in _CONCURRENT]:
             command = [sys.executable, __file__, "--part", part, "--home", str(home), "--items", str(count)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found |= json.loads(done.stdout.splitlines()[-1])
@@ -77,26 +107,68 @@ def main() -> None:
 
 def _build(home: Path, count: int) -> dict[str, Any]:
     with Deployment.open(Settings(home=home), archive=False) as deployment:
-        began = time.process_time()
+        before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         done = rebuild(deployment)
-        spent = time.process_time() - began
+        after, elapsed = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
     assert done.releases == count
+    user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with _catalogue(home).open("rb") as file:
         file.seek(-8, 2)
         (footer,) = struct.unpack("<I", file.read(4))
-    return {"build_cpu": round(spent, 2), "peak_mb": round(peak), "footer_kb": round(footer / 1000, 1)}
+    return {
+        "build_cpu": round(user + system, 2),
+        "build_system_cpu": round(system, 2),
+        "build_s": round(elapsed, 2),
+        "documents": sum(1 for _ in (home / "store" / "catalogue").rglob("*.*")),
+        "peak_mb": round(peak),
+        "parquet_mb": round(_catalogue(home).stat().st_size / 1e6, 1),
+        "footer_kb": round(footer / 1000, 1),
+    }
 
 
 def _append(home: Path, count: int) -> dict[str, Any]:
+    spent, requests = _appended(home, count + 1, "set_000001", "2021", "1.9.0")
+    return {"append_s": spent, "append_requests": requests}
+
+
+def _append_rolling(home: Path, count: int) -> dict[str, Any]:
+    spent, requests = _appended(home, count + 2, ROLLING, "2024-02-29", "1.0.0")
+    return {
+        "rolling_vintages": min(10_000, count // 10),
+        "rolling_append_s": spent,
+        "rolling_append_requests": requests,
+    }
+
+
+def _appended(home: Path, number: int, dataset: str, vintage: str, version: str) -> tuple[float, int]:
+    """Publish release `number`, then return the seconds of a rebuild and its calls of the store."""
     with Deployment.open(Settings(home=home), archive=False) as deployment:
-        publish(deployment.ledger, count + 1, "set_000001", "2021", "1.9.0")
+        publish(deployment.ledger, number, dataset, vintage, version)
         with _counted_store() as calls:
             began = time.perf_counter()
             done = rebuild(deployment)
             spent = time.perf_counter() - began
-    assert done.releases == count + 1
-    return {"append_s": round(spent, 2), "append_requests": len(calls)}
+    assert done.releases == number
+    return round(spent, 2), len(calls)
+
+
+def _writes(home: Path, count: int) -> dict[str, Any]:
+    """Publish releases while another process rebuilds everything; the longest write to the ledger."""
+    longest = 0.0
+    with Deployment.open(Settings(home=home), archive=False) as deployment:
+        deployment.ledger.catalogue.forget_form()
+        number = count + 2
+        with _rebuilding(home) as other:
+            while other.poll() is None:
+                number += 1
+                made = prepared(number, "set_000002", "2021", f"2.{number}.0")
+                began = time.perf_counter()
+                write(deployment.ledger, number, made)
+                longest = max(longest, time.perf_counter() - began)
+                time.sleep(0.2)
+            assert other.returncode == 0
+    return {"writes_while_rebuilding": number - count - 2, "longest_write_s": round(longest, 3)}
 
 
 def _rewrite(home: Path, _count: int) -> dict[str, Any]:
@@ -131,9 +203,32 @@ def _stac_geoparquet(home: Path, _count: int) -> dict[str, Any]:
     return {"stac_geoparquet_cpu": round(time.process_time() - began, 2)}
 
 
-def _latest(home: Path, _count: int) -> dict[str, Any]:
+def _together(home: Path, _count: int) -> dict[str, Any]:
+    """Publish two releases and rebuild in two processes at once; both must succeed, and list both releases."""
+    with Deployment.open(Settings(home=home), archive=False) as deployment:
+        before = rebuild(deployment).releases
+        for number in (1, 2):
+            publish(deployment.ledger, before + number, "set_000003", "2021", f"3.{number}.0")
+        began = time.perf_counter()
+        with _rebuilding(home) as one, _rebuilding(home) as other:
+            assert (one.wait(), other.wait()) == (0, 0)
+        spent = time.perf_counter() - began
+        assert rebuild(deployment).releases == before + 2
+    return {"two_together_s": round(spent, 2)}
+
+
+@contextmanager
+def _rebuilding(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Rebuild the catalogue in another process."""
+    with subprocess.Popen([sys.executable, "-c", _REBUILD, str(home)]) as other:
+        yield other
+
+
+def _queries(home: Path, _count: int) -> dict[str, Any]:
+    """Query the file over HTTP; `after` counts the requests that follow the reading of the footer."""
     content = _catalogue(home).read_bytes()
-    requests: list[int] = []
+    footer = len(content) - 8 - struct.unpack("<I", content[-8:-4])[0]
+    requests: list[tuple[int, int]] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -154,7 +249,7 @@ def _latest(home: Path, _count: int) -> dict[str, Any]:
                 self.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(content)}")
             self.end_headers()
             if body:
-                requests.append(end - first)
+                requests.append((first, end))
                 self.wfile.write(content[first:end])
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
@@ -162,13 +257,17 @@ def _latest(home: Path, _count: int) -> dict[str, Any]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with duckdb.connect() as connection:
-        _load_httpfs(connection)
-        url = f"http://127.0.0.1:{server.server_port}/stac.parquet"
-        query = f"SELECT version, data_urls FROM '{url}' WHERE dataset = 'set_000003' AND is_latest"  # noqa: S608
-        assert connection.sql(query).fetchall()
+    found: dict[str, Any] = {}
+    for name, query in _QUERIES.items():
+        requests.clear()
+        with duckdb.connect() as connection:
+            _load_httpfs(connection)
+            assert connection.sql(query.format(url=f"http://127.0.0.1:{server.server_port}/stac.parquet")).fetchall()
+        found[f"{name}_requests"] = sum(1 for first, _ in requests if first < footer)
+        found[f"{name}_all_requests"] = len(requests)
+        found[f"{name}_kb"] = round(sum(end - first for first, end in requests) / 1000, 1)
     server.shutdown()
-    return {"latest_requests": len(requests), "latest_kb": round(sum(requests) / 1000, 1)}
+    return found
 
 
 def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
@@ -179,13 +278,13 @@ def _load_httpfs(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _counted_store() -> Any:
+def _counted_store() -> Iterator[list[str]]:
     calls: list[str] = []
     kept = {name: getattr(FolderStore, name) for name in _REQUESTS}
 
     def counting(name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            calls.extend([name] * (len(arguments[1]) if name == "replace_many" else 1))  # a request for each document
+            calls.extend(arguments[1] if name == "replace_many" else [name])  # a request for each document
             return kept[name](*arguments, **options)
 
         return call
@@ -214,7 +313,9 @@ PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "stac-geoparquet": _stac_geoparquet,
     "rewrite": _rewrite,
     "append": _append,
-    "latest": _latest,
+    "queries over HTTP": _queries,
+    "writes while rebuilding": _writes,
+    "two together": _together,
 }
 
 

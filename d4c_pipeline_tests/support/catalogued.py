@@ -1,16 +1,20 @@
 """A ledger full of published releases, written in bulk: for tests of the catalogue and for its benchmark.
 
 Datasets have `VERSIONS` versions of `VINTAGES` vintages each; every tenth release lies in parts; one may be rolling.
+From the second dataset on they are copies of the first with names, places, checksums and DOIs of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import Engine, insert
 
 from d4c_pipeline.catalogue.item_assets import Addresses
@@ -24,26 +28,43 @@ from d4c_pipeline_tests.support.releases import PROVINCES, RATES, a_deposit, a_r
 
 VINTAGES, VERSIONS = 5, 4
 ROLLING = "daily"
+_FIRST = "set_000000"
+_BOUNDS = (-91.1111, 51.1111, -90.1111, 52.1111)
+# What differs between the first dataset and its copies, in the ledger's texts.
+_OWN = re.compile(rf"({_FIRST}|10\.5072/d4c\.\d+|\b[0-9a-f]{{32,64}}\b|-?\d\d\.1111)")
+_TABLES = ("release", "artifact", "copy", "deposit", "torrent", "stac_item")
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def fill(ledger: Ledger, count: int, *, rolling: int = 0) -> None:
     """Publish `count` releases in an empty ledger, `rolling` of them as vintages of one rolling dataset."""
+    made = min(count, rolling + VINTAGES * VERSIONS)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for number, (dataset, vintage, version) in enumerate(_named(count, rolling), 1):
+    for number, (dataset, vintage, version) in enumerate(_named(made, rolling), 1):
         for table, row in rows_of_release(number, dataset, vintage, version):
             rows.setdefault(table, []).append(row)
         if number % 2_000 == 0:
             _insert(engine_of(ledger), rows)
             rows = {}
     _insert(engine_of(ledger), rows)
+    _copy_first(engine_of(ledger), rolling + 1, made, count)
 
 
 def publish(ledger: Ledger, number: int, dataset: str, vintage: str, version: str) -> None:
     """Publish one more release, as the chain does: with the mark of a change."""
+    write(ledger, number, prepared(number, dataset, vintage, version))
+
+
+def prepared(number: int, dataset: str, vintage: str, version: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a release by table, to write them later."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for table, row in rows_of_release(number, dataset, vintage, version):
         rows.setdefault(table, []).append(row)
+    return rows
+
+
+def write(ledger: Ledger, number: int, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Write the rows of a release, with the mark of a change."""
     _insert(engine_of(ledger), rows)
     with engine_of(ledger).begin() as connection:
         mark_changed(connection, number)
@@ -112,7 +133,7 @@ def _dataset(dataset_id: str, *, table: bool) -> Dataset:
 
 def _release(dataset: Dataset, vintage: str, version: str, *, table: bool, parted: bool) -> Release:
     base = RATES if table else PROVINCES
-    release = a_release(base.model_copy(update={"name": dataset.name}), vintage, version)
+    release = a_release(base.model_copy(update={"name": dataset.name}), vintage, version, bounds=_BOUNDS)
     release = replace(release, dataset=dataset.id)
     if not parted:
         return release
@@ -136,6 +157,60 @@ def _insert(engine: Engine, rows: dict[str, list[dict[str, Any]]]) -> None:
         for dataset in sorted(declared - known):
             stated = _dataset(dataset, table=False).model_dump(mode="json")
             connection.execute(insert(schema.dataset).values(id=dataset, declared=stated, updated_at=_SINCE))
-        for table in ("release", "artifact", "copy", "deposit", "torrent", "stac_item"):
+        for table in _TABLES:
             if rows.get(table):
                 connection.execute(insert(schema.metadata.tables[table]), rows[table])
+
+
+def _copy_first(engine: Engine, first: int, made: int, count: int) -> None:
+    """Copy the releases `first` to `made`, of one dataset, until the ledger (SQLite) has `count` releases."""
+    if made >= count:
+        return
+    connection = engine.raw_connection()
+    cursor = connection.cursor()
+    columns = {table: [column.name for column in schema.metadata.tables[table].columns] for table in _TABLES}
+    keys = {table: "id" if table == "release" else "release_id" for table in _TABLES}
+    pieces: list[list[str]] = []
+    for number in range(first, made + 1):
+        rows: dict[str, list[Any]] = {}
+        for table in _TABLES:
+            query = f"SELECT {', '.join(columns[table])} FROM {table} WHERE {keys[table]} = ?"
+            rows[table] = cursor.execute(query, (number,)).fetchall()
+        pieces.append(_OWN.split(json.dumps(rows)))
+    places = {table: columns[table].index(keys[table]) for table in _TABLES}
+    inserts = {
+        table: f"INSERT INTO {table} ({', '.join(columns[table])}) VALUES ({', '.join('?' * len(columns[table]))})"
+        for table in _TABLES
+    }
+    (declared,) = cursor.execute("SELECT declared FROM dataset WHERE id = ?", (_FIRST,)).fetchone()
+    each = made - first + 1
+    cursor.execute("BEGIN")
+    for number in range(made + 1, count + 1):
+        dataset, which = divmod(number - first, each)
+        name = f"set_{dataset:06}"
+        if which == 0:
+            values = (name, declared.replace(_FIRST, name), str(_SINCE.replace(tzinfo=None)))
+            cursor.execute("INSERT INTO dataset (id, declared, updated_at) VALUES (?, ?, ?)", values)
+        renewed = {own: _renewed(own, dataset, number) for own in pieces[which][1::2]}
+        rows = orjson.loads("".join([renewed.get(piece, piece) for piece in pieces[which]]))
+        for table in _TABLES:
+            for row in rows[table]:
+                row[places[table]] = number
+            cursor.executemany(inserts[table], rows[table])
+    cursor.execute("COMMIT")
+    connection.close()
+
+
+def _renewed(own: str, dataset: int, number: int) -> str:
+    if own == _FIRST:
+        return f"set_{dataset:06}"
+    if own.startswith("10.5072/"):
+        return f"10.5072/d4c.{number}"
+    if "." not in own:
+        return hashlib.sha256(f"{own}{dataset}".encode()).hexdigest()[: len(own)]
+    degrees = float(own)
+    return (
+        f"{degrees - 45 + dataset * 7919 % 8000 / 100:.4f}"
+        if degrees < 0
+        else f"{degrees - 8 + dataset * 4093 % 2800 / 100:.4f}"
+    )
