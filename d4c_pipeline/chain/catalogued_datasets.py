@@ -238,7 +238,7 @@ def _merged(
 ) -> pa.Table:
     """Return the rows of a dataset in order: recomputed rows, else the previous rows."""
     if [entry.name for entry in ordered] == list(fresh):
-        return pa.concat_tables(tables)
+        return pa.concat_tables(tables).combine_chunks()
     together = pa.concat_tables([*tables, *([] if before is None else [before])])
     places = {name: len(fresh) + place for name, place in known.items()}
     places |= {name: place for place, name in enumerate(fresh)}
