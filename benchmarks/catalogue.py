@@ -35,7 +35,7 @@ from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.support.catalogued import ROLLING, fill, prepared, publish, write
+from d4c_pipeline_tests.support.catalogued import ROLLING, fill, last_release, prepared, publish, write
 
 _CONCURRENT = ("writes while rebuilding", "two together")
 _MOST_CONCURRENT = 100_000  # they build everything again
@@ -140,22 +140,20 @@ def _build(home: Path, count: int) -> dict[str, Any]:
 
 
 def _append(home: Path, count: int) -> dict[str, Any]:
-    spent, requests = _appended(home, count + 1, "set_000001", "2021", "1.9.0")
-    return {"append_s": spent, "append_requests": requests}
-
-
-def _append_rolling(home: Path, count: int) -> dict[str, Any]:
-    spent, requests = _appended(home, count + 2, ROLLING, "2024-02-29", "1.0.0")
-    return {
+    spent, requests = _appended(home, "set_000001", "2021", "1.9.0")
+    found: dict[str, Any] = {"append_s": spent, "append_requests": requests}
+    spent, requests = _appended(home, ROLLING, "2024-02-29", "1.0.0")
+    return found | {
         "rolling_vintages": min(10_000, count // 10),
         "rolling_append_s": spent,
         "rolling_append_requests": requests,
     }
 
 
-def _appended(home: Path, number: int, dataset: str, vintage: str, version: str) -> tuple[float, int]:
-    """Publish release `number`, then return the seconds of a rebuild and its calls of the store."""
+def _appended(home: Path, dataset: str, vintage: str, version: str) -> tuple[float, int]:
+    """Publish a release, then return the seconds of a rebuild and its calls of the store."""
     with Deployment.open(Settings(home=home), archive=False) as deployment:
+        number = last_release(deployment.ledger) + 1
         publish(deployment.ledger, number, dataset, vintage, version)
         with _counted_store() as calls:
             began = time.perf_counter()
@@ -165,15 +163,16 @@ def _appended(home: Path, number: int, dataset: str, vintage: str, version: str)
     return round(spent, 2), len(calls)
 
 
-def _writes(home: Path, count: int) -> dict[str, Any]:
+def _writes(home: Path, _count: int) -> dict[str, Any]:
     """Publish releases while another process rebuilds everything; the longest write to the ledger."""
     longest, writes = 0.0, 0
     with Deployment.open(Settings(home=home), archive=False) as deployment:
         deployment.ledger.catalogue.forget_form()
+        last = last_release(deployment.ledger)
         with _rebuilding(home) as other:
             while other.poll() is None:
                 writes += 1
-                number = count + 2 + writes  # `_append` published two
+                number = last + writes
                 made = prepared(number, "set_000002", "2021", f"2.{number}.0")
                 began = time.perf_counter()
                 write(deployment.ledger, number, made)
@@ -218,9 +217,9 @@ def _stac_geoparquet(home: Path, _count: int) -> dict[str, Any]:
 def _together(home: Path, _count: int) -> dict[str, Any]:
     """Publish two releases and rebuild in two processes at once; both must succeed, and list both releases."""
     with Deployment.open(Settings(home=home), archive=False) as deployment:
-        before = rebuild(deployment).releases
+        before, last = rebuild(deployment).releases, last_release(deployment.ledger)
         for number in (1, 2):
-            publish(deployment.ledger, before + number, "set_000003", "2021", f"3.{number}.0")
+            publish(deployment.ledger, last + number, "set_000003", "2021", f"3.{number}.0")
         began = time.perf_counter()
         with _rebuilding(home) as one, _rebuilding(home) as other:
             assert (one.wait(), other.wait()) == (0, 0)
@@ -252,9 +251,8 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
         assert known is not None
         run._replace_catalogue(deployment.primary, sha256_of(path))  # noqa: SLF001
         state.satisfy(known.satisfied, form=known.form, local=run._local(), result=known.result)  # noqa: SLF001
-    number = rows + 1
-    _appended(home, number, "set_000001", "2021", "1.10.0")  # puts the longer catalog.json
-    spent, requests = _appended(home, number + 1, "set_000001", "2021", "1.11.0")
+    _appended(home, "set_000001", "2021", "1.10.0")  # puts the longer catalog.json
+    spent, requests = _appended(home, "set_000001", "2021", "1.11.0")
     rewritten = _rewrite(home, 0)["rewrite_s"]
     return {
         "grown_items": duckdb.sql(f"SELECT count(*) FROM '{_catalogue(home)}'").fetchall()[0][0],  # noqa: S608

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, func, insert, select
 
 from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.stac_item import build_item
@@ -68,6 +68,12 @@ def write(ledger: Ledger, number: int, rows: dict[str, list[dict[str, Any]]]) ->
     _insert(engine_of(ledger), rows)
     with engine_of(ledger).begin() as connection:
         mark_changed(connection, number)
+
+
+def last_release(ledger: Ledger) -> int:
+    """Return the id of the newest release."""
+    with engine_of(ledger).connect() as connection:
+        return connection.execute(select(func.max(schema.release.c.id))).scalar_one()
 
 
 def engine_of(ledger: Ledger) -> Engine:
