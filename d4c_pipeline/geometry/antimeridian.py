@@ -7,6 +7,7 @@ The package `antimeridian` 0.4.9 leaves a line from 179 to 181 uncut, and refuse
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,16 @@ def crossing(geometries: Geometries, bounds: npt.NDArray[np.float64]) -> npt.NDA
 
 
 def split(geometry: Any) -> Any:
-    """Return `geometry` in longitudes from -180 to 180, a multi-geometry cut at the antimeridian, without heights."""
+    """Return `geometry` in longitudes from -180 to 180, a multi-geometry cut at the antimeridian.
+
+    Heights stay; GEOS interpolates those of the vertices at the cut.
+    """
     kind = shapely.get_type_id(geometry)
     parts = shapely.get_parts(geometry)
     if kind == _COLLECTION:
         return shapely.GeometryCollection([split(part) for part in parts])
     if kind not in (*_LINES, *_AREAS):
-        return shapely.transform(geometry, _wrapped)
+        return shapely.transform(geometry, _wrapped, include_z=bool(shapely.has_z(geometry)))
     unwrapped = [_area(part) if kind in _AREAS else _line(part) for part in parts]
     # An area that touches a border of a world along a line leaves that line beside its areas.
     kinds = _AREAS if kind in _AREAS else _LINES
@@ -54,9 +58,8 @@ def split(geometry: Any) -> Any:
             if right < west or left >= west + _WORLD or (right == west and left < right):
                 continue
             piece = shapely.intersection(part, shapely.box(west, -90.0, west + _WORLD, 90.0))
-            moved = shapely.transform(
-                piece, lambda xy, by=world * _WORLD: np.clip(xy - (by, 0.0), (-180, -90), (180, 90))
-            )
+            raised = bool(shapely.has_z(piece))
+            moved = shapely.transform(piece, partial(_into_world, world=world), include_z=raised)
             pieces += [piece for piece in shapely.get_parts(moved) if shapely.get_type_id(piece) in kinds]
     return shapely.multipolygons(pieces) if kind in _AREAS else shapely.multilinestrings(pieces)
 
@@ -74,8 +77,14 @@ def _steps(geometry: Any) -> bool:
     return False
 
 
+def _into_world(coordinates: npt.NDArray[np.float64], *, world: int) -> npt.NDArray[np.float64]:
+    coordinates[:, 0] -= world * _WORLD
+    coordinates[:, :2] = np.clip(coordinates[:, :2], (-180, -90), (180, 90))  # rounding
+    return coordinates
+
+
 def _unwrapped(line: Any) -> npt.NDArray[np.float64]:
-    coordinates = shapely.get_coordinates(line)
+    coordinates = shapely.get_coordinates(line, include_z=bool(shapely.has_z(line)))
     step = np.diff(coordinates[:, 0])
     turns = np.where((np.abs(step) > _HALF) & (np.abs(step) < _WORLD), -np.sign(step), 0.0)
     coordinates[1:, 0] += np.cumsum(turns) * _WORLD
@@ -110,5 +119,6 @@ def _ring(ring: Any) -> npt.NDArray[np.float64]:
     if abs(coordinates[-1, 0] - coordinates[0, 0]) < _HALF:
         return coordinates
     pole = 90.0 if coordinates[:, 1].mean() > 0 else -90.0
-    over = [(coordinates[-1, 0], pole), (coordinates[0, 0], pole), coordinates[0]]
+    over = coordinates[[-1, 0, 0]]  # with their heights
+    over[:2, 1] = pole
     return np.vstack([coordinates, over])

@@ -84,6 +84,42 @@ def test_nothing_is_lost_at_the_antimeridian(wkt: str, cut: str) -> None:
     assert tally.antimeridian_split == 1
 
 
+@pytest.mark.parametrize(
+    ("wkt", "cut"),
+    [
+        (
+            "LINESTRING Z (179 0 10, -179 2 20)",
+            "MULTILINESTRING Z ((179 0 10, 180 1 15), (-180 1 15, -179 2 20))",
+        ),
+        (
+            "GEOMETRYCOLLECTION Z (LINESTRING Z (179 0 8, 181 0 9))",
+            "GEOMETRYCOLLECTION Z (MULTILINESTRING Z ((179 0 8, 180 0 8.5), (-180 0 8.5, -179 0 9)))",
+        ),
+    ],
+)
+def test_heights_stay_at_the_antimeridian(wkt: str, cut: str) -> None:
+    shapes, *_ = cleaned(shapely.from_wkt(wkt), rules=usual(keep_z=True))
+    assert shapely.to_wkt(shapes[0]) == cut
+    without, *_ = cleaned(shapely.from_wkt(wkt))
+    assert not shapely.has_z(without[0])
+
+
+def test_an_area_with_heights_is_cut_in_two() -> None:
+    area = shapely.from_wkt("POLYGON Z ((179 0 9, -179 0 7, 179 2 9, 179 0 9))")
+    shapes, *_ = cleaned(area, rules=usual(keep_z=True))
+    assert [shapely.to_wkt(part) for part in shapely.get_parts(shapes[0])] == [
+        "POLYGON Z ((179 2 9, 179 0 9, 180 0 8, 180 1 8, 179 2 9))",
+        "POLYGON Z ((-179 0 7, -180 1 8, -180 0 8, -179 0 7))",
+    ]
+
+
+def test_a_cap_with_heights_is_closed_over_its_pole() -> None:
+    cap = shapely.from_wkt("POLYGON Z ((-180 70 1, -90 70 2, 0 70 3, 90 70 4, -180 70 1))")
+    shapes, *_ = cleaned(cap, rules=usual(keep_z=True))
+    assert shapes[0].bounds == (-180, 70, 180, 90)  # type: ignore[attr-defined]
+    assert {z for _, _, z in shapely.get_coordinates(shapes[0], include_z=True).tolist()} == {1.0, 2.0, 3.0, 4.0}
+
+
 def test_an_area_across_the_antimeridian_whose_hole_stands_first_keeps_its_area() -> None:
     swapped = "POLYGON ((175 2, 185 2, 185 8, 175 8, 175 2), (170 0, 170 10, 190 10, 190 0, 170 0))"
     shapes, *_ = cleaned(shapely.from_wkt(swapped))
