@@ -17,23 +17,28 @@ FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(FITS)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: help setup demo test coverage ui lint bench clean lock sbom audit pins python
+BUNDLE := d4c_pipeline/portal/bundle/sources.sha256
+
+.PHONY: web help setup demo test coverage ui lint bench clean lock sbom audit pins python
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
 
-setup: $(READY) $(SCHEMAS) ## make .venv with everything that is locked
+setup: $(READY) $(SCHEMAS) $(BUNDLE) ## make .venv with everything that is locked, and the portal's bundle
 
-demo: $(READY) ## publish a real dataset into ./.d4c
+web: $(READY) ## build the portal's bundle: scripts, style sheet, base map
+	$(BIN)/python -m d4c_pipeline.portal.make_bundle $(ARGS)
+
+demo: $(READY) $(BUNDLE) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
-test: $(READY) $(SCHEMAS) ## run the tests
+test: $(READY) $(SCHEMAS) $(BUNDLE) ## run the tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(READY) $(SCHEMAS) ## run the tests and show what they leave out
 	$(MAKE) test ARGS="--cov $(ARGS)"
 
-ui: $(READY) ## open the Dagster UI on the same home as the demo
+ui: $(READY) $(BUNDLE) ## open the Dagster UI on the same home as the demo
 	$(BIN)/d4c ui $(ARGS)
 
 lint: $(READY) ## lint, formatting, types, import contracts
@@ -49,7 +54,7 @@ bench: $(READY) ## run every benchmark in its short form
 	done
 
 clean: ## remove .venv and caches; published data (./.d4c) stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* *.egg-info
+	rm -rf $(VENV) d4c_pipeline/portal/bundle build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* *.egg-info
 	find d4c_pipeline d4c_pipeline_tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	@if [ -d .d4c ]; then echo "Kept: .d4c holds published data; remove it by hand if you mean to."; fi
 
@@ -87,6 +92,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo '$(CURDIR)' > $(READY)
+
+# The portal's scripts. Without npm's registry there are none, and everything else works.
+$(BUNDLE): $(shell find d4c_pipeline/portal/web -name node_modules -prune -o -type f -print) | $(READY)
+	@$(BIN)/python -m d4c_pipeline.portal.make_bundle --optional
 
 # XML schemas that packages ship, as test data: unpacked, never installed.
 $(SCHEMAS): $(READY) d4c_pipeline_tests/schemas.lock

@@ -1,7 +1,7 @@
 """The ordered table of the ten steps, with every effect that running a step has.
 
-Assets, the review job, commands and tests run steps only through `run` and `catalogue`, so that a step has the same
-effects everywhere. The work of a step belongs to its module, the presentation of a result to the caller.
+Assets, the review job, commands and tests run steps only through `run`, `catalogue` and `portal`, so that a step has
+the same effects everywhere. The work of a step belongs to its module, the presentation of a result to the caller.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from d4c_pipeline.chain import catalogue as all_datasets
 from d4c_pipeline.chain import checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
+from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, D4CError
 from d4c_pipeline.model.partition import Partition
@@ -206,6 +207,13 @@ def run(
 def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> all_datasets.Catalogued:
     """Run the tenth step: rebuild the catalogue of every published release from the ledger."""
     return all_datasets.rebuild(deployment, declared)
+
+
+def portal(deployment: Deployment, declared: Sequence[Dataset]) -> PortalBuilt:
+    """Build the pages of every published release, which follow the catalogue."""
+    from d4c_pipeline.chain import portal as pages  # noqa: PLC0415 - only this needs templates and pictures
+
+    return pages.build(deployment, declared)
 
 
 def _record_blocking(

@@ -13,6 +13,7 @@ from d4c_pipeline.commands.catalogue import catalogue_app
 from d4c_pipeline.commands.common import end_with
 from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import failed, notice
+from d4c_pipeline.commands.portal import portal_app
 from d4c_pipeline.commands.publish import demo, publish
 from d4c_pipeline.commands.reports import datasets, releases, settings, status
 from d4c_pipeline.commands.retention import prune
@@ -33,7 +34,7 @@ for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
-    ("Serve", (serve, seed, ui)),
+    ("Serve", (serve, ("portal", portal_app), seed, ui)),
 ):
     for _command in _commands:
         if isinstance(_command, tuple):

@@ -130,11 +130,13 @@ def _print_outcome(published: list[dict[str, Any]]) -> None:
 
 
 def _print_further(settings: Settings) -> None:
+    from d4c_pipeline.chain.portal import site_facts
     from d4c_pipeline.workspace.deployment import Deployment
     from d4c_pipeline.workspace.reports import describe_catalogue
 
     with Deployment.open(settings, archive=False) as deployment:
         query = describe_catalogue(deployment)["query"]
+        site = site_facts(deployment).url
     tool = Path(sys.argv[0])
     tool = tool.relative_to(Path.cwd()) if tool.is_absolute() and tool.is_relative_to(Path.cwd()) else tool
     # The printed commands work when pasted, also with another home than the default.
@@ -142,3 +144,5 @@ def _print_further(settings: Settings) -> None:
     ui = f"{tool} ui{elsewhere}" if elsewhere else "make ui"
     out.print("Next:", style="bold")
     print_facts({"progress": f"{tool} status{elsewhere}", "Dagster UI": ui, "query": query})
+    out.print("Portal:", style="bold")
+    print_facts({"serve it": f"{tool} serve{elsewhere}", "open": site})

@@ -10,6 +10,9 @@ from d4c_pipeline.model.vintage import Vintage
 CATALOGUE = "catalogue"
 """Key of the catalogue of all datasets."""
 
+PORTAL = "portal"
+"""Key of the portal's folder."""
+
 RETENTION = "retention"
 """Key of pushing to mirrors and pruning them."""
 

@@ -15,6 +15,7 @@ from d4c_pipeline.ledger.judgements import Judgements
 from d4c_pipeline.ledger.leases import Leases
 from d4c_pipeline.ledger.natives import Natives
 from d4c_pipeline.ledger.noticing import Listings, Members, Observations
+from d4c_pipeline.ledger.page_marks import PageMarks
 from d4c_pipeline.ledger.placements import Placements
 from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
@@ -41,6 +42,7 @@ class Ledger:
         self.catalogue = CatalogueState(self._engine)
         self.announcements = Announcements(self._engine)
         self.judgements = Judgements(self._engine)
+        self.page_marks = PageMarks(self._engine)
         self.observations = Observations(self._engine)
         self.listings = Listings(self._engine)
         self.members = Members(self._engine)

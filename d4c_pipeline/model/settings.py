@@ -235,6 +235,16 @@ class Settings(EnvironmentSettings):
     publisher: str = variable("D4C_PUBLISHER", "The publisher in records and citations.", default=PUBLISHER)
     contact: str | None = variable("D4C_CONTACT", "Address of mail or web, in the README of each release.")
     code_url: str | None = variable("D4C_CODE_URL", "Address at which the code that makes the data is published.")
+    portal_url: _Address = variable(
+        "D4C_PORTAL_URL",
+        "The public address of the portal, whose server may be another than the store's; see [Portal](portal.md).",
+        unset="the address of the primary store",
+    )
+    problems: str | None = variable(
+        "D4C_PROBLEMS",
+        "Address at which readers report a problem: of mail, or of a web page (`{release}` is the release's name).",
+        unset="`D4C_CONTACT`",
+    )
     page_url: Annotated[str | None, Parser(_page)] = variable(
         "D4C_PAGE_URL",
         "The page of a dataset, such as `https://data.example.ca/{dataset}/{vintage}` (also `{version}`).",

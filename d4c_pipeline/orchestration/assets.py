@@ -1,4 +1,4 @@
-"""The chain as software-defined assets: nine steps per product, and one catalogue of all products.
+"""The chain as software-defined assets: nine steps per product, and one catalogue and one portal of all products.
 
 `chain.run` defines the steps and their order; this module defines how Dagster runs them and shows their results.
 `products.py` defines a product: a dataset partitioned by vintages, or a family partitioned by members. The observed
@@ -35,6 +35,7 @@ from d4c_pipeline.processing.checks.verdict import Outcome
 BY_COMMAND_LINE = {"d4c/by": "command line"}
 """The tags of a run that the command line launched."""
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
+PORTAL_KEY = dg.AssetKey(["portal"])
 REVIEWED = "reviewed"
 ARCHIVE_WEB_SEED = "archive_web_seed"
 EVERY_STORE = "every_store"
@@ -287,5 +288,28 @@ def catalogue_asset(latest_keys: Iterable[dg.AssetKey], datasets: Sequence[Datas
             for release in result.without_records:
                 context.log.warning("%s has no records: %s. %s.", release.release, release.cause, release.remedy)
             return dg.MaterializeResult(metadata=metadata.of_catalogue(result, opened))
+
+    return asset
+
+
+def portal_asset(datasets: Sequence[Dataset]) -> dg.AssetsDefinition:
+    """The pages of all releases, downstream of the catalogue."""
+
+    @dg.asset(
+        key=PORTAL_KEY,
+        deps=[CATALOGUE_KEY],
+        description="The static site in English and French: only pages whose facts changed are rendered.",
+        group_name="catalogue",
+        kinds={"html"},
+        automation_condition=dg.AutomationCondition.any_deps_updated().since_last_handled()
+        & ~dg.AutomationCondition.in_progress(),
+    )
+    def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+        attempt = context.op_execution_context.retry_number + 1
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+            result = run.portal(opened, datasets)
+            for omission in result.left_out:
+                context.log.warning("%s has no new pages: %s. %s.", omission.dataset, omission.cause, omission.remedy)
+            return dg.MaterializeResult(metadata=metadata.of_portal(result))
 
     return asset

@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from d4c_pipeline.chain.run import LAST_STEP
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, catalogue_asset
+from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, PORTAL_KEY, catalogue_asset, portal_asset
 from d4c_pipeline.orchestration.daily.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
 from d4c_pipeline.orchestration.daily.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
 from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
@@ -31,11 +31,11 @@ from d4c_pipeline.workspace.shared_names import refuse_shared_names
 
 _CATALOGUE_FOLLOWS = dg.AutomationConditionSensorDefinition(
     "catalogue_follows",
-    target=dg.AssetSelection.assets(CATALOGUE_KEY),
-    # Started by default, so that the catalogue follows a backfill without an operator.
+    target=dg.AssetSelection.assets(CATALOGUE_KEY, PORTAL_KEY),
+    # Started by default, so that catalogue and portal follow a backfill without an operator.
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Rebuilds the catalogue after a release becomes the latest.",
+    description="Rebuilds the catalogue after a release becomes the latest, and the portal after the catalogue.",
 )
 
 
@@ -60,6 +60,7 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
         dg.Definitions(
             assets=[
                 catalogue_asset(latest, datasets),
+                portal_asset(datasets),
                 retention_asset(datasets, families),
                 fixity_asset([*datasets, *families]),
             ],

@@ -13,11 +13,12 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.chain.catalogue import Catalogued
+from d4c_pipeline.chain.catalogue import Catalogued, LeftOut
 from d4c_pipeline.chain.checksums import Plan
 from d4c_pipeline.chain.copies import Distributed
 from d4c_pipeline.chain.deposit import Deposited
 from d4c_pipeline.chain.latest import Switched
+from d4c_pipeline.chain.portal_result import PortalBuilt, WithoutPages
 from d4c_pipeline.chain.raw import Retained
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
@@ -243,6 +244,20 @@ def of_latest(result: Switched) -> Metadata:
     }
 
 
+def of_portal(result: PortalBuilt) -> Metadata:
+    """The portal's address, and the pages of this build."""
+    return {
+        "url": dg.MetadataValue.url(result.url),
+        "path": dg.MetadataValue.path(str(result.folder)),
+        "pages": result.pages,
+        "written": result.written,
+        "removed": result.removed,
+        "datasets": result.datasets,
+        "has_scripts": result.has_scripts,
+        **_left_out(result.left_out),
+    }
+
+
 def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
     """The catalogue's address, size and an example query."""
     query = catalogue_query(str(deployment.primary.local_path(result.address) or result.url))
@@ -251,15 +266,7 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
         "datasets": result.datasets,
         "url": dg.MetadataValue.url(result.url),
         "query": dg.MetadataValue.md(f"```sql\n{query}\n```"),
-        **(
-            {
-                "left_out": dg.MetadataValue.md(
-                    "\n".join(f"- {entry.dataset}: {entry.cause}. {entry.remedy}." for entry in result.left_out)
-                )
-            }
-            if result.left_out
-            else {}
-        ),
+        **_left_out(result.left_out),
         **(
             {
                 "without_records": dg.MetadataValue.md(
@@ -270,6 +277,11 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
             else {}
         ),
     }
+
+
+def _left_out(entries: Sequence[LeftOut | WithoutPages]) -> Metadata:
+    lines = [f"- {entry.dataset}: {entry.cause}. {entry.remedy}." for entry in entries]
+    return {"left_out": dg.MetadataValue.md("\n".join(lines))} if lines else {}
 
 
 def column_schema(summary: DataSummary) -> dg.TableSchema:

@@ -21,7 +21,7 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import BY_COMMAND_LINE, REVIEWED, catalogue_asset, chain_assets
+from d4c_pipeline.orchestration.assets import BY_COMMAND_LINE, REVIEWED, catalogue_asset, chain_assets, portal_asset
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
@@ -180,7 +180,7 @@ def _materialize(
     first: str = FIRST_STEP,
     debug: bool = False,
 ) -> list[str]:
-    """Materialize the chain of a partition from the step `first` on, and the catalogue, in process.
+    """Materialize the chain of a partition from the step `first` on, the catalogue and the portal, in process.
 
     The run uses the embedded instance, so that the UI of the home shows it. `again` is the command that continues after
     a failure. Returns the warnings of checks. Raises RunFailedError with cause and remedy of the step that failed.
@@ -189,7 +189,7 @@ def _materialize(
     assets = chain_assets(product, pooled=False)
     catalogue = catalogue_asset([assets[-1].key], declared)
     names = [asset.key.path[-1] for asset in assets]
-    chosen = [*assets[names.index(first) :], catalogue]
+    chosen = [*assets[names.index(first) :], catalogue, portal_asset(declared)]
     planning = assets[names.index(PLANNING_STEP)]
     # Dagster logs a page per step to stderr; the command line prints one line.
     level = "DEBUG" if debug else "CRITICAL"

@@ -14,8 +14,9 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings, store_root
 from d4c_pipeline.services.file_server import serving
+from d4c_pipeline.services.portal_files import PATHS
 from d4c_pipeline.workspace.archive import archive_root
-from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.deployment import Deployment, portal_folder
 
 
 @contextmanager
@@ -39,6 +40,7 @@ def answering(deployment: Deployment) -> Iterator[str | None]:
 
 
 def mounts(settings: Settings) -> dict[str, Path]:
-    """Return the folders that `d4c serve` serves, by path: the folder store and the published local records."""
+    """Return the folders that `d4c serve` serves, by path: the store, the portal, the published local records."""
     root = store_root(settings)
-    return {"/archive/records": archive_root(settings) / "records", **({} if root is None else {"/": root})}
+    own = {"/archive/records": archive_root(settings) / "records", PATHS: portal_folder(settings.home)}
+    return {**own, **({} if root is None else {"/": root})}

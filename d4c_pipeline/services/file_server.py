@@ -33,6 +33,7 @@ from starlette.types import Receive, Scope, Send
 from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.model.errors import PermanentError, TransientError
+from d4c_pipeline.services import portal_files
 from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
 from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type, security_headers
 from d4c_pipeline.transport.clients import http_client
@@ -47,14 +48,19 @@ _STOP_SECONDS = 2
 
 
 def app(mounts: Mapping[str, Path]) -> Starlette:
-    """Return the ASGI application that serves each folder below its path (`/` the store, `/archive` the archive)."""
+    """Return the ASGI application that serves each folder below its path (`/` the store, `/archive` the archive).
+
+    The portal has several paths; its folder is that of `portal_files.PATHS`.
+    """
     identities = {path: _identity(folder) for path, folder in mounts.items()}
 
     def identity(_: Request) -> Response:
         return JSONResponse({"serves": identities}, headers={"Cache-Control": "no-store"})
 
     # The longest path first, so that `/archive` does not match as a folder of `/`.
-    folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in sorted(mounts, key=len, reverse=True)]
+    paths = sorted(mounts.keys() - {portal_files.PATHS}, key=len, reverse=True)
+    folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in paths]
+    portal = portal_files.routes(mounts[portal_files.PATHS]) if portal_files.PATHS in mounts else []
     cors = Middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -62,7 +68,7 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
         allow_headers=list(READ_HEADERS),
         expose_headers=list(SHOWN_HEADERS),
     )
-    return Starlette(routes=[Route(IDENTITY_PATH, identity), *folders], middleware=[cors])
+    return Starlette(routes=[Route(IDENTITY_PATH, identity), *portal, *folders], middleware=[cors])
 
 
 @contextmanager

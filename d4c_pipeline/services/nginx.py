@@ -12,16 +12,19 @@ from collections.abc import Iterable
 
 from d4c_pipeline.files import media_types
 from d4c_pipeline.model.addresses import HIDDEN
+from d4c_pipeline.portal import policy
 from d4c_pipeline.services import http_limits
 from d4c_pipeline.services.file_server import READ_HEADERS, SHOWN_HEADERS
+from d4c_pipeline.services.portal_files import CHANGING_ASSETS, FOLDERS
 from d4c_pipeline.stores import headers
 from d4c_pipeline.stores.port import IMMUTABLE_PREFIXES
 
 
-def configuration(*, store: str, records: str, listen: str, scratch: str) -> str:
+def configuration(*, store: str, records: str, portal: str, listen: str, scratch: str) -> str:
     """Return the text of an `nginx.conf`, which needs no privileges.
 
-    `store`, `records`: the folders of the store and of the local archive's records. `listen`: address and port.
+    `store`, `records`, `portal`: the folders of the store, of the local archive's records, and of the portal.
+    `listen`: address and port.
     `scratch`: a folder that nginx may write to.
     """
     suffixes: dict[str, list[str]] = {}
@@ -29,6 +32,8 @@ def configuration(*, store: str, records: str, listen: str, scratch: str) -> str
         suffixes.setdefault(kind, []).append(suffix[1:])
     types = "\n".join(f"    {kind} {' '.join(sorted(names))};" for kind, names in sorted(suffixes.items()))
     active = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_active(f"x{suffix}")]
+    folders = f"({'|'.join(FOLDERS)})"
+    languages = f"({'|'.join(name for name in FOLDERS if name != 'assets')})"
     shown = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_shown(f"x{suffix}")]
     return f"""\
 # Written by d4c_pipeline/services/nginx.py, which says why; a test keeps this file the same as what that returns.
@@ -66,15 +71,20 @@ http {{
 
   map $uri $d4c_cache {{
     default "{headers.MUTABLE_CACHE}";
+    "~^/assets/({"|".join(name.replace(".", "[.]") for name in CHANGING_ASSETS)})$" "{policy.PAGE_CACHE}";
+    "~^/assets/" "{headers.IMMUTABLE_CACHE}";
+    "~^/({languages}/|index[.]html$)" "{policy.PAGE_CACHE}";
     {_below(IMMUTABLE_PREFIXES)} "{headers.IMMUTABLE_CACHE}";
   }}
   map $uri $d4c_policy {{
     default "";
+    "~^/({folders}/|index[.]html$)" "{policy.HEADER}";
     {_below(headers.FOREIGN)} "{headers.SANDBOX}";
   }}
   # The first expression that matches decides: what is active in foreign bytes is saved, never shown.
   map $uri $d4c_disposition {{
     default attachment;
+    "~^/({folders}/|index[.]html$)" "";
     {_below(headers.FOREIGN, f"[.]({'|'.join(active)})$")} attachment;
     "~*[.]({"|".join(shown)})$" inline;
     "~*{media_types.NAMES_OF_TEXT}$" inline;
@@ -103,6 +113,19 @@ http {{
       location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
       location ~* "/{media_types.NAMES_OF_TEXT}$" {{ types {{}} default_type {media_types.TEXT}; }}
     }}
+    location = / {{ root {portal}; try_files /index.html =404; }}
+    location = /index.html {{ root {portal}; }}
+    location ~ "^/(?<portal_folder>{folders})/" {{
+      root {portal};
+      absolute_redirect off;
+      gzip on; # pages and scripts are read as a whole
+      gzip_types text/css text/javascript application/json image/svg+xml;
+      gzip_proxied any;
+      gzip_min_length 1000;
+      error_page 403 404 @portal_nothing;
+      location ~ /[.] {{ return 404; }}
+    }}
+    location @portal_nothing {{ root {portal}; try_files /$portal_folder/404.html =404; }}
     location /raw/ {{ charset off; }}
     location /archive/records/ {{
       alias {records}/;

@@ -70,6 +70,11 @@ class Deployment:
             yield lease
 
 
+def portal_folder(home: Path) -> Path:
+    """Return the folder of the portal in a home, which is served beside the store."""
+    return home / "portal"
+
+
 def _folder_url(ledger: Ledger, store: Store, identifier: str) -> str:
     """Return the address of the folder with the files of the release that has our identifier."""
     release = ledger.releases.identified(identifier)

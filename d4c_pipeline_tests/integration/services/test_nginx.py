@@ -15,16 +15,17 @@ import pytest
 
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.services.nginx import configuration
+from d4c_pipeline.services.portal_files import PATHS
 
 REPOSITORY = Path(__file__).parents[3]
 IN_CONTAINER = {
     "store": "/var/lib/d4c/store",
     "records": "/var/lib/d4c/archive/records",
+    "portal": "/var/lib/d4c/portal",
     "listen": "8763",
     "scratch": "/tmp",
 }
 FILES = {
-    "index.html": b"<h1>Donn\xc3\xa9es</h1>",
     "processed/stops.parquet": bytes(range(256)) * 1000,
     "catalogue/catalog.json": b"{}",
     "catalogue/stops/0.1.0.json": b"{}",
@@ -42,6 +43,15 @@ FILES = {
     "raw/stops/2024/0123456789ab/arr\xeats l\u2019\xe9t\xe9.zip": b"PK",
     "snapshots/catalogue-0123456789ab.parquet": b"PAR1",
     "torrents/stops_v0.1.0.torrent": b"d4:infoe",
+}
+PORTAL = {
+    "index.html": b"<h1>Donn\xc3\xa9es</h1>",
+    "en/index.html": b"<h1>Data</h1>" * 200,
+    "fr/datasets/stops/index.html": b"<h1>Arr\xc3\xaats</h1>",
+    "fr/404.html": b"<h1>Rien</h1>",
+    "assets/site-0a1b2c3d.js": b"export {}\n" * 200,
+    "assets/base-0a1b2c3d.pmtiles": bytes(range(256)) * 10,
+    "assets/licences.txt": b"MIT",
 }
 ALIKE = (
     "Content-Type",
@@ -65,15 +75,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     for name, content in FILES.items():
         (store / name).parent.mkdir(parents=True, exist_ok=True)
         (store / name).write_bytes(content)
+    portal = root / "portal"
+    for name, content in PORTAL.items():
+        (portal / name).parent.mkdir(parents=True, exist_ok=True)
+        (portal / name).write_bytes(content)
+    (portal / ".state.sqlite").write_bytes(b"SQLite format 3")
     (store / "releases" / ".0123.part").write_bytes(b"half")
     (store / "link").symlink_to(root / "scratch")
     (records / "1" / "files").mkdir(parents=True)
     (records / "1" / "files" / "stops.svg").write_bytes(b"<svg/>")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    text = configuration(
-        store=str(store), records=str(records), listen=f"127.0.0.1:{port}", scratch=str(scratch)
-    ).replace("worker_processes auto", "worker_processes 1")
+    folders = {"store": str(store), "records": str(records), "portal": str(portal)}
+    text = configuration(**folders, listen=f"127.0.0.1:{port}", scratch=str(scratch)).replace(
+        "worker_processes auto", "worker_processes 1"
+    )
     # Started by root, nginx would read as nobody, who may not look into the folders of tests.
     (root / "nginx.conf").write_text(("user root;\n" if os.geteuid() == 0 else "") + text, "utf-8")
     with (root / "log").open("wb") as log:
@@ -87,14 +103,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
             assert process.poll() is None, (root / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        with serving({"/": store, "/archive/records": records}) as ours:
+        with serving({"/": store, "/archive/records": records, PATHS: portal}) as ours:
             yield ours, f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(20)
 
 
-@pytest.mark.parametrize("path", [*FILES, "archive/records/1/files/stops.svg", ""])
+@pytest.mark.parametrize("path", [*FILES, "archive/records/1/files/stops.svg"])
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=1-1"}])
 def test_a_file_is_served_alike(servers: tuple[str, str], path: str, headers: dict[str, str]) -> None:
     asked = headers | {"Origin": "https://reader.example.org"}
@@ -109,6 +125,34 @@ def test_a_file_is_served_alike(servers: tuple[str, str], path: str, headers: di
     shown = [set(answer.headers["Access-Control-Expose-Headers"].split(", ")) for answer in (ours, theirs)]
     assert theirs.headers["Access-Control-Allow-Origin"] == "*"
     assert shown[1] == shown[0]
+
+
+@pytest.mark.parametrize("path", ["", "en/", "fr/datasets/stops/", *(name for name in PORTAL if "/" in name)])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_the_portal_is_served_alike(servers: tuple[str, str], path: str, coding: str) -> None:
+    answers = [httpx.get(f"{url}/{path}", headers={"Accept-Encoding": coding}, trust_env=False) for url in servers]
+    names = ("Content-Type", "Cache-Control", "Content-Security-Policy", "X-Content-Type-Options", "Content-Encoding")
+    ours, theirs = ({name: answer.headers.get(name) for name in names} for answer in answers)
+    assert theirs == ours
+    assert answers[1].content == answers[0].content
+    assert [answer.status_code for answer in answers] == [200, 200]
+    packed = coding == "gzip" and path in ("en/", "en/index.html", "assets/site-0a1b2c3d.js")
+    assert ours["Content-Encoding"] == ("gzip" if packed else None)
+    assert ours["Cache-Control"] == (
+        "public, max-age=31536000, immutable" if path.startswith("assets/") and "licences" not in path else "no-cache"
+    )
+    assert "frame-ancestors 'none'" in str(ours["Content-Security-Policy"])
+
+
+def test_a_missing_page_has_the_page_for_it(servers: tuple[str, str]) -> None:
+    for url in servers:
+        answer = httpx.get(f"{url}/fr/datasets/nothing/", trust_env=False)
+        assert (answer.status_code, answer.content) == (404, PORTAL["fr/404.html"])
+        assert httpx.get(f"{url}/en/nothing/", trust_env=False).status_code == 404
+        moved = httpx.get(f"{url}/fr/datasets/stops", trust_env=False, follow_redirects=True)
+        assert moved.content == PORTAL["fr/datasets/stops/index.html"]
+        for hidden in (".state.sqlite", "assets/.state.sqlite", "en/.x/index.html"):
+            assert httpx.get(f"{url}/{hidden}", trust_env=False).status_code == 404
 
 
 @pytest.mark.parametrize(

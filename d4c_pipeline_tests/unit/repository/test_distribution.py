@@ -34,6 +34,18 @@ def test_it_holds_every_dataset_and_migration(wheel: zipfile.ZipFile) -> None:
     assert files <= set(wheel.namelist())
 
 
+def test_it_holds_what_a_portal_is_built_of(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    portal = "d4c_pipeline/portal"
+    assert {f"{portal}/words/en.yaml", f"{portal}/words/fr.yaml", f"{portal}/templates/release.html"} <= names
+    # Without a bundle the sources give style sheet, theme and icon.
+    assert {f"{portal}/web/src/styles/base.css", f"{portal}/web/src/theme.js", f"{portal}/web/icon.svg"} <= names
+    assert not [name for name in names if "node_modules" in name]
+    bundle = REPOSITORY / portal / "bundle"
+    if bundle.is_dir():  # make setup builds it where npm's registry can be reached
+        assert {f"{portal}/bundle/{path.name}" for path in bundle.iterdir()} <= names
+
+
 def test_it_holds_no_tests_and_names_its_command(wheel: zipfile.ZipFile) -> None:
     assert not [name for name in wheel.namelist() if "tests" in name]
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))

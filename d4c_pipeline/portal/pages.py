@@ -1,0 +1,259 @@
+"""Renders the pages: templates, words and views become the bytes of HTML files. Writing them belongs to `site`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from d4c_pipeline.catalogue.feeds import Feed
+from d4c_pipeline.metadata.published import TONGUES, Tongue
+from d4c_pipeline.metadata.records.documents import json_document
+from d4c_pipeline.portal import addresses
+from d4c_pipeline.portal.bundle import Bundle
+from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.policy import policy
+from d4c_pipeline.portal.views import overview
+from d4c_pipeline.portal.views.overview import Card
+from d4c_pipeline.portal.views.release import release_page, version_row
+from d4c_pipeline.portal.words import FOLDER, Words
+
+TEMPLATES = Path(__file__).parent / "templates"
+Page = tuple[str, bytes]
+"""The file of a page below the portal's folder, and its bytes."""
+
+
+class _Environment(Environment):
+    """In templates, `t.copy` is the text of that key, not the method of the mapping."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+class Pages:
+    """The pages of a site in both languages."""
+
+    def __init__(self, site: SiteFacts, bundle: Bundle) -> None:
+        self._site, self._bundle = site, bundle
+        self._words: dict[Tongue, Words] = {language: Words.of(language) for language in TONGUES}
+        self._environment = _Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
+        self._environment.globals |= {
+            "asset": self._asset,
+            "has": lambda name: name in self._bundle.names,
+            "stored": site.stored,
+            "root": site.root,
+            "url": site.url,
+            "publisher": site.publisher,
+            "policy": policy(map(addresses.origin, site.store_urls)),
+        }
+
+    @cached_property
+    def form(self) -> str:
+        """A digest of all that pages are made with, except facts: templates, words, bundle, site, code of the views."""
+        digest = hashlib.sha256(repr((self._site, sorted(self._bundle.names.items()))).encode())
+        code = Path(__file__).parent
+        for path in sorted(
+            [*TEMPLATES.iterdir(), *FOLDER.glob("*.yaml"), *code.glob("*.py"), *code.glob("views/*.py")]
+        ):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def release(self, facts: ReleaseFacts, *, is_dataset: bool) -> Iterator[Page]:
+        """Yield a release's page in both languages; `is_dataset`: at the address of its dataset."""
+        published = facts.published
+        for language, words in self._words.items():
+            view = release_page(facts, self._site, words)
+            own: dict[Tongue, str] = {
+                each: addresses.release(each, published.dataset, published.vintage, published.version)
+                for each in TONGUES
+            }
+            if is_dataset:
+                own = {each: addresses.dataset(each, published.dataset) for each in TONGUES}
+            feed = Feed("releases", language, "", dataset=published.dataset)
+            script = {
+                **view.script,
+                "base": self._asset("base.pmtiles"),
+                "mapSheet": self._asset("maplibre-gl.css"),
+                "mapWorker": self._asset("maplibre-gl-worker.js"),
+                "sqlWorker": self._asset("sql-worker.js"),
+            }
+            yield self._page(
+                "release.html",
+                language,
+                own,
+                section="datasets",
+                title=view.title,
+                summary=view.summary,
+                r=view,
+                release_script=script,
+                dataset_feed=self._site.stored(feed.address(".atom")),
+                versions_path=addresses.versions(language, published.dataset),
+            )
+
+    def versions(self, facts: ReleaseFacts) -> Iterator[Page]:
+        """Yield the comparison of a dataset's versions; `facts` are those of its newest release."""
+        name = facts.published.dataset
+        for language, words in self._words.items():
+            view = release_page(facts, self._site, words)
+            yield self._page(
+                "versions.html",
+                language,
+                {each: addresses.versions(each, name) for each in TONGUES},
+                section="datasets",
+                title=words["versions"]["title"].format(title=view.title),
+                summary=view.summary,
+                name=view.title,
+                dataset_path=addresses.dataset(language, name),
+                versions=[version_row(each, self._site, words, current=False) for each in facts.versions],
+            )
+
+    def lists(self, cards: Sequence[Card]) -> Iterator[Page]:
+        """Yield the pages over all datasets except home and the choice of language, which come last."""
+        for language, words in self._words.items():
+            yield from self._datasets(language, cards)
+            yield self._torrents(language, cards)
+            path: dict[Tongue, str] = {each: f"{each}/status/" for each in TONGUES}
+            status = overview.status(cards, words)
+            summary = words["status_page"]["lead"]
+            yield self._page(
+                "status.html", language, path, section="status", title=words["status"], summary=summary, status=status
+            )
+            uses = words["use_page"]
+            yield self._page(
+                "text.html",
+                language,
+                {each: f"{each}/use/" for each in TONGUES},
+                section="use",
+                title=words["use"],
+                summary=uses["lead"],
+                parts=uses["parts"],
+                query=self._query,
+                link=None,
+            )
+            lost = words["not_found"]
+            yield self._page(
+                "text.html",
+                language,
+                {each: f"{each}/404.html" for each in TONGUES},
+                section="none",
+                title=lost["title"],
+                summary=lost["text"],
+                parts=(),
+                query=None,
+                link=(addresses.datasets(language), lost["link"]),
+            )
+
+    def documents(self, cards: Sequence[Card]) -> Page:
+        """Return the documents of the search."""
+        found = overview.documents(cards, list(self._words.values()))
+        return addresses.DOCUMENTS, json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def home(self, cards: Sequence[Card]) -> Iterator[Page]:
+        """Yield the home pages and the choice of language."""
+        for language, words in self._words.items():
+            yield self._page(
+                "home.html",
+                language,
+                {each: addresses.home(each) for each in TONGUES},
+                section="home",
+                title=self._site.publisher,
+                summary=words["lead"],
+                numbers=overview.numbers(cards, words),
+                cards=[overview.shown(each, self._site, words) for each in overview.newest(cards)],
+                query=self._query,
+            )
+        text = self._environment.get_template("choice.html").render(both=list(self._words.values()))
+        yield "index.html", text.encode()
+
+    def _datasets(self, language: Tongue, cards: Sequence[Card]) -> Iterator[Page]:
+        words = self._words[language]
+        last = max(1, -(-len(cards) // overview.PAGE))
+        for number in range(1, last + 1):
+            some = cards[(number - 1) * overview.PAGE : number * overview.PAGE]
+            yield self._page(
+                "datasets.html",
+                language,
+                {each: addresses.datasets(each, number) for each in TONGUES},
+                section="datasets",
+                title=words["datasets"],
+                summary=words["lead"],
+                count=words.count("datasets", len(cards)),
+                cards=[overview.shown(each, self._site, words) for each in some],
+                page=number,
+                pages=[(each, addresses.datasets(language, each)) for each in range(1, last + 1)],
+            )
+
+    def _torrents(self, language: Tongue, cards: Sequence[Card]) -> Page:
+        words = self._words[language]
+        rows = [
+            (
+                card.titled(words),
+                self._site.root + addresses.dataset(language, card.dataset),
+                each.file,
+                each.href,
+                each.magnet,
+                words.size(each.size),
+            )
+            for card in cards
+            for each in card.torrents
+        ]
+        return self._page(
+            "torrents.html",
+            language,
+            {each: f"{each}/torrents/" for each in TONGUES},
+            section="torrents",
+            title=words["torrents"],
+            summary=words["torrent_page"]["lead"],
+            rows=rows,
+        )
+
+    @property
+    def _query(self) -> str:
+        table = self._site.stored("catalogue/stac.parquet")
+        return f"SELECT title, version, doi, data_urls\nFROM '{table}'\nWHERE is_latest;"
+
+    def _asset(self, name: str) -> str:
+        return f"{self._site.root}{addresses.ASSETS}/{self._bundle.names.get(name, name)}"
+
+    def _page(self, template: str, language: Tongue, paths: dict[Tongue, str], **view: Any) -> Page:
+        words, other = self._words[language], self._words[self._words[language].other]
+        root = self._site.root
+        script = {
+            "lang": language,
+            "root": root,
+            "documents": root + addresses.DOCUMENTS,
+            "pictures": f"{root}{addresses.PICTURES}/",
+            "searchWorker": self._asset("search-worker.js"),
+            "copied": words["copied"],
+            "results": words["results"],
+            "nothing": words["nothing"],
+            "searchFailed": words["search_failed"],
+        }
+        text = self._environment.get_template(template).render(
+            lang=language,
+            t=words.texts,
+            other={"language": other.language, "language_name": other["language"]},
+            paths=paths,
+            path=paths[language],
+            canonical=paths[language],
+            feed=self._site.stored(Feed("releases", language, "").address(".atom")),
+            script=script,
+            **view,
+        )
+        return addresses.file_of(paths[language]), text.encode()

@@ -1,0 +1,156 @@
+"""Builds the portal's folder: renders the pages whose inputs changed, and removes pages whose release is gone.
+
+A file is written under a temporary name and renamed, and recorded after that: a killed build continues where it
+stopped. The pages of datasets come first; the lists, the documents of the search and the home page come last, so that
+every link in them leads to a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_pipeline.files.disk import storage_errors, write_file
+from d4c_pipeline.metadata.published import TONGUES
+from d4c_pipeline.portal import addresses
+from d4c_pipeline.portal.bundle import Bundle
+from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.pages import Page, Pages
+from d4c_pipeline.portal.state import State
+from d4c_pipeline.portal.views.overview import Card, card
+
+
+@dataclass(frozen=True)
+class Built:
+    """The result of a build: pages in the folder, pages written and removed by this build."""
+
+    pages: int
+    written: int
+    removed: int
+
+
+class Site:
+    """A build of the portal in `folder`."""
+
+    def __init__(self, folder: Path, state: State, site: SiteFacts, bundle: Bundle) -> None:
+        self._folder, self._state, self._bundle = folder, state, bundle
+        self._pages = Pages(site, bundle)
+        self._written = self._removed = 0
+
+    @property
+    def form(self) -> str:
+        """A digest of templates, words, code and settings: with another form every page is rendered again."""
+        return self._pages.form
+
+    def changed(self, marks: Mapping[str, str]) -> list[str]:
+        """Return the datasets whose pages are not those of `marks` (dataset -> a digest of its facts), sorted."""
+        built = self._state.marks()
+        return sorted(name for name, mark in marks.items() if built.get(name) != self._mark(mark))
+
+    def dataset(self, mark: str, releases: Sequence[ReleaseFacts]) -> None:
+        """Bring the pages of a dataset up to date; `releases`: all of it, the newest first."""
+        newest = releases[0]
+        name = newest.published.dataset
+        before, now = self._state.pages(name), dict[str, str]()
+        for facts in releases:
+            self._render(facts, before, now, is_dataset=False)
+        self._render(newest, before, now, is_dataset=True)
+        if len(releases) > 1:
+            files = [addresses.file_of(addresses.versions(language, name)) for language in TONGUES]
+            self._update(files, self._fingerprint(newest), before, now, self._pages.versions(newest))
+        self._replace(name, before, now)
+        self._state.settle(name, self._mark(mark), card(newest).to_json())
+
+    def finish(self, datasets: Iterable[str]) -> Built:
+        """Remove the pages of all other datasets, then write assets, lists, the documents of the search and home."""
+        wanted = set(datasets)
+        for name in self._state.marks().keys() - wanted:
+            self._remove(self._state.pages(name))
+            self._state.forget(name)
+        self._assets()
+        cards = [Card.from_json(each) for each in self._state.cards()]
+        before, now = self._state.pages(""), dict[str, str]()
+        for file, content in self._overview(cards):
+            now[file] = hashlib.sha256(content).hexdigest()
+            if before.get(file) != now[file] or not (self._folder / file).exists():
+                self._write(file, content)
+        self._replace("", before, now)
+        total = len(now) + sum(len(self._state.pages(name)) for name in wanted)
+        return Built(total, self._written, self._removed)
+
+    def _overview(self, cards: Sequence[Card]) -> Iterator[Page]:
+        yield from self._pages.lists(cards)
+        yield self._pages.documents(cards)
+        yield from self._pages.home(cards)
+
+    def _render(self, facts: ReleaseFacts, before: Mapping[str, str], now: dict[str, str], *, is_dataset: bool) -> None:
+        published = facts.published
+        files = [
+            addresses.file_of(
+                addresses.dataset(language, published.dataset)
+                if is_dataset
+                else addresses.release(language, published.dataset, published.vintage, published.version)
+            )
+            for language in TONGUES
+        ]
+        pages = self._pages.release(facts, is_dataset=is_dataset)
+        self._update(files, self._fingerprint(facts), before, now, pages)
+
+    def _update(
+        self,
+        files: Sequence[str],
+        fingerprint: str,
+        before: Mapping[str, str],
+        now: dict[str, str],
+        pages: Iterable[Page],
+    ) -> None:
+        """Write the pages unless all of their files exist with this fingerprint; `pages` renders when it is read."""
+        now |= dict.fromkeys(files, fingerprint)
+        if all(before.get(file) == fingerprint and (self._folder / file).exists() for file in files):
+            return
+        for file, content in pages:
+            self._write(file, content)
+
+    def _replace(self, dataset: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+        gone = before.keys() - now.keys()
+        self._remove(gone)
+        self._state.record(dataset, now, gone)
+
+    def _fingerprint(self, facts: ReleaseFacts) -> str:
+        return hashlib.sha256(f"{self.form} {facts!r}".encode()).hexdigest()
+
+    def _mark(self, mark: str) -> str:
+        return hashlib.sha256(f"{self.form} {mark}".encode()).hexdigest()
+
+    def _write(self, file: str, content: bytes) -> None:
+        write_file(self._folder / file, content)
+        self._written += 1
+
+    def _remove(self, files: Iterable[str]) -> None:
+        """Remove files, and the folders that they leave empty."""
+        with storage_errors("remove pages"):
+            for file in files:
+                path = self._folder / file
+                path.unlink(missing_ok=True)
+                self._removed += 1
+                for folder in path.parents:
+                    if folder == self._folder or not folder.is_dir() or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+
+    def _assets(self) -> None:
+        """Copy the bundle. Old files stay for readers with an old page open, until the next build of another bundle."""
+        folder = self._folder / addresses.ASSETS
+        with storage_errors("write the portal's assets"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in self._bundle.files:
+                target = folder / path.name
+                if not target.exists() or path.name == "licences.txt":
+                    part = target.with_name(f".{path.name}.part")
+                    shutil.copyfile(path, part)
+                    part.replace(target)
+            for name, content in self._bundle.plain.items():
+                write_file(folder / name, content)

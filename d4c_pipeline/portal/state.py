@@ -1,0 +1,99 @@
+"""What was built: the fingerprint of each page, the card of each dataset, and what was read of its files.
+
+It lies in the portal's folder under a hidden name, so that it goes with the pages. Losing it costs a full build.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+NAME = ".state.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS page (file TEXT PRIMARY KEY, dataset TEXT NOT NULL, fingerprint TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS page_dataset ON page (dataset);
+CREATE TABLE IF NOT EXISTS dataset (id TEXT PRIMARY KEY, mark TEXT NOT NULL, card TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS release (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class State:
+    """The state of a portal's folder; each write is a transaction of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(folder / NAME, isolation_level=None)
+        # What a power cut takes away is built again: the pages themselves are synced.
+        self._connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def marks(self) -> dict[str, str]:
+        """Return the mark of each built dataset."""
+        return dict(self._connection.execute("SELECT id, mark FROM dataset"))
+
+    def cards(self) -> list[dict[str, Any]]:
+        """Return the cards of all built datasets, sorted by dataset."""
+        return [json.loads(row[0]) for row in self._connection.execute("SELECT card FROM dataset ORDER BY id")]
+
+    def pages(self, dataset: str) -> dict[str, str]:
+        """Return file -> fingerprint of a dataset's pages; of the pages over all datasets for an empty name."""
+        found = self._connection.execute("SELECT file, fingerprint FROM page WHERE dataset = ?", [dataset])
+        return dict(found)
+
+    def record(self, dataset: str, pages: Mapping[str, str], gone: Iterable[str]) -> None:
+        """Record the fingerprints of written pages, and forget the pages that were removed."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM page WHERE file = ?", [(file,) for file in gone])
+            rows = [(file, dataset, fingerprint) for file, fingerprint in pages.items()]
+            connection.executemany("INSERT OR REPLACE INTO page VALUES (?, ?, ?)", rows)
+
+    def settle(self, dataset: str, mark: str, card: Mapping[str, Any]) -> None:
+        """Record that all pages of a dataset are built for this mark."""
+        row = (dataset, mark, json.dumps(card, ensure_ascii=False))
+        self._connection.execute("INSERT OR REPLACE INTO dataset VALUES (?, ?, ?)", row)
+
+    def forget(self, dataset: str) -> None:
+        """Forget a dataset whose pages were removed."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM dataset WHERE id = ?", [dataset])
+            connection.execute("DELETE FROM page WHERE dataset = ?", [dataset])
+
+    def of_release(self, key: str) -> Any:
+        """Return what was computed of the release with this key, None if nothing was."""
+        row = self._connection.execute("SELECT value FROM release WHERE key = ?", [key]).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def keep_release(self, key: str, value: Any) -> None:
+        """Keep what was computed of the release with this key."""
+        row = (key, json.dumps(value, ensure_ascii=False))
+        self._connection.execute("INSERT OR REPLACE INTO release VALUES (?, ?)", row)
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection)
+
+
+class _Transaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with closing(self._connection.cursor()) as cursor:
+            cursor.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,0 +1,48 @@
+// Remote Parquet, read by ranges. No other module knows hyparquet.
+import { parquetMetadataAsync, parquetReadObjects, parquetScan, parquetSchema } from 'hyparquet'
+import { decompress } from 'fzstd'
+
+const LARGEST_WHOLE = 4e6 // bytes: a server without ranges may send a file of this size
+const SMALL = 1e6 // bytes: a file of this size is fetched at once, in one request
+export const compressors = { ZSTD: (input, length) => decompress(input, new Uint8Array(length)) }
+
+export class NoRangesError extends Error {}
+
+/** A file at `url` of `byteLength` bytes; `onread` is called after each answer with the counts of bytes and requests. */
+export function remote(url, byteLength, onread = () => {}) {
+  let whole
+  const file = {
+    byteLength,
+    bytes: 0,
+    requests: 0,
+    async slice(start, end = byteLength) {
+      if (whole) return (await whole).slice(start, end)
+      const answer = await fetch(url, byteLength > SMALL ? { headers: { Range: `bytes=${start}-${end - 1}` } } : {})
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`)
+      if (answer.status === 200 && byteLength > LARGEST_WHOLE) {
+        await answer.body?.cancel()
+        throw new NoRangesError(url)
+      }
+      if (whole) return (await whole).slice(start, end)
+      const body = answer.arrayBuffer()
+      if (answer.status === 200) whole = body
+      const bytes = await body
+      file.bytes += bytes.byteLength
+      file.requests += 1
+      onread(file)
+      const found = answer.status === 200 ? bytes.slice(start, end) : bytes
+      if (found.byteLength !== end - start) throw new Error(`${found.byteLength} of ${end - start} bytes`)
+      return found
+    },
+  }
+  return file
+}
+
+export const footer = (file, size = 1 << 16) => parquetMetadataAsync(file, { initialFetchSize: Math.min(file.byteLength, size) })
+
+/** Rows `from` to `to` as objects. */
+export const rows = (file, metadata, columns, from, to) =>
+  parquetReadObjects({ file, metadata, compressors, columns, rowStart: from, rowEnd: to, useOffsetIndex: true })
+
+export const columnNames = metadata => parquetSchema(metadata).children.map(child => child.element.name)
+export const scan = (file, metadata, columns, pruningFilter) => parquetScan({ file, metadata, compressors, columns, pruningFilter })

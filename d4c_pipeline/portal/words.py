@@ -1,0 +1,99 @@
+"""The texts of the portal in one language, and numbers, dates and sizes as that language writes them.
+
+The texts lie in `words/<language>.yaml`, with the same keys in each. The forms come from Babel (CLDR).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_decimal, format_percent
+
+from d4c_pipeline.metadata.published import Tongue
+
+FOLDER = Path(__file__).parent / "words"
+_LOCALES: Mapping[Tongue, str] = {"en": "en_CA", "fr": "fr_CA"}
+_UNITS: Mapping[Tongue, tuple[str, ...]] = {"en": ("B", "kB", "MB", "GB", "TB"), "fr": ("o", "ko", "Mo", "Go", "To")}
+_PERCENT: Mapping[Tongue, str] = {"en": "#,##0.#%", "fr": "#,##0.#\u00a0%"}
+_STEP = 1000
+_LEAST_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class Words:
+    """The texts of a language as nested mappings, and its forms of values."""
+
+    language: Tongue
+    texts: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, language: Tongue) -> Words:
+        """Return the words of a language; the file is read once."""
+        return _read(language)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.texts[key]
+
+    @property
+    def other(self) -> Tongue:
+        """The other language."""
+        return "fr" if self.language == "en" else "en"
+
+    def number(self, value: float) -> str:
+        """Return a number: `7,972`, `7 972`."""
+        return format_decimal(value, locale=_LOCALES[self.language])
+
+    def count(self, noun: str, value: int) -> str:
+        """Return a number with the noun of `counts` in its plural form."""
+        return self.plural(self.texts["counts"][noun], value)
+
+    def plural(self, forms: Mapping[str, str], value: int) -> str:
+        """Return the form of the plural that CLDR gives for `value`."""
+        form = Locale.parse(_LOCALES[self.language]).plural_form(value)
+        return forms.get(form, forms["other"]).format(n=self.number(value))
+
+    def size(self, value: int) -> str:
+        """Return bytes in units of 1,000: `592 kB`, `592 ko`."""
+        amount, unit = float(value), 0
+        while amount >= _STEP and unit + 1 < len(_UNITS["en"]):
+            amount, unit = amount / _STEP, unit + 1
+        digits = 1 if unit and amount < _STEP / 10 else 0
+        return f"{self.number(round(amount, digits) if digits else round(amount))}\u00a0{_UNITS[self.language][unit]}"
+
+    def date(self, moment: date | datetime) -> str:
+        """Return a day: `1 December 2026`, `1 décembre 2026`."""
+        return format_date(moment, "long", locale=_LOCALES[self.language])
+
+    def share(self, value: float) -> str:
+        """Return a share above zero as a percentage, which is never shown as zero."""
+        shown = format_percent(max(value, _LEAST_SHARE), _PERCENT[self.language], locale=_LOCALES[self.language])
+        return f"<\u00a0{shown}" if value < _LEAST_SHARE else shown
+
+    def reason(self, text: str) -> str:
+        """Return the recorded reason of a change in this language; an unknown form stays in English."""
+        for pattern, wording in self.texts["reasons"].items():
+            if found := re.match(pattern, text):
+                return found.expand(wording)
+        return text
+
+    def check(self, name: str) -> str:
+        """Return what a check proves; the name of an unknown check as it is."""
+        return self.texts["checks"].get(name, name.replace("_", " "))
+
+    def type_name(self, arrow: str) -> str:
+        """Return the name of an Arrow type for readers."""
+        return self.texts["types"].get(arrow.partition("[")[0], arrow)
+
+
+@cache
+def _read(language: Tongue) -> Words:
+    return Words(language, yaml.safe_load((FOLDER / f"{language}.yaml").read_text("utf-8")))

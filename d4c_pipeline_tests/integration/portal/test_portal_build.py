@@ -1,0 +1,165 @@
+"""The portal of a real home: pages for every release, only changed pages written, gone pages removed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from lxml import html
+
+from d4c_pipeline.portal.bundle import Bundle
+from d4c_pipeline.portal.pages import Pages
+from d4c_pipeline.portal.state import NAME
+from d4c_pipeline_tests.integration.portal.conftest import WIDE, Portal
+
+VERSIONS = ("0.1.0-beta", "0.1.1-beta")
+
+
+def test_every_release_has_a_page_in_both_languages(portal: Portal) -> None:
+    assert portal.built.left_out == ()
+    for language in ("en", "fr"):
+        for dataset in ("places", "measurements", "wide", "parts"):
+            assert (portal.folder / language / "datasets" / dataset / "2021" / VERSIONS[0] / "index.html").is_file()
+            assert (portal.folder / language / "datasets" / dataset / "index.html").is_file()
+        assert (portal.folder / language / "datasets" / "places" / "2021" / VERSIONS[1] / "index.html").is_file()
+    assert not list(portal.folder.rglob(".*.part"))
+
+
+def test_every_link_inside_the_site_leads_to_a_file(portal: Portal) -> None:
+    checked = 0
+    for page in portal.folder.rglob("*.html"):
+        document = html.document_fromstring(page.read_bytes())
+        for link in document.xpath("//@href | //@src"):
+            path = link.removeprefix(portal.url).partition("#")[0].partition("?")[0]
+            if not path.startswith(("/en/", "/fr/", "/assets/")):
+                continue
+            target = portal.folder / path[1:]
+            assert (target / "index.html" if path.endswith("/") else target).is_file(), (page, link)
+            checked += 1
+    assert checked > 400
+
+
+def test_links_to_the_store_lead_to_its_files(portal: Portal) -> None:
+    document = html.document_fromstring(portal.page("fr/datasets/parts"))
+    files = document.xpath("//*[@class='files']//@href")
+    assert len([each for each in files if each.endswith(".parquet")]) == 3
+    for link in files:
+        address = link.removeprefix(f"{portal.url}/")
+        assert (portal.settings.home / "store" / address).is_file(), link
+
+
+def test_the_older_version_names_the_newer_one(portal: Portal) -> None:
+    older, newer, dataset = (
+        html.document_fromstring(portal.page(f"en/datasets/places{place}"))
+        for place in (f"/2021/{VERSIONS[0]}", f"/2021/{VERSIONS[1]}", "")
+    )
+    assert older.xpath("//*[@class='notice']//@href") == [f"/en/datasets/places/2021/{VERSIONS[1]}/"]
+    assert newer.xpath("//*[@class='notice']") == dataset.xpath("//*[@class='notice']") == []
+    assert dataset.xpath("//*[@class='vers']/strong/text()") == [f"v{VERSIONS[1]}"]
+    reasons = dataset.xpath("//*[@class='timeline']//li//li//text()")
+    assert reasons == ["1 value of population changed (for example id = 3)"] or "population" in reasons[0]
+    assert "data-latest" not in portal.page(f"en/datasets/places/2021/{VERSIONS[0]}")
+
+
+def test_columns_have_histograms_and_frequent_values(portal: Portal) -> None:
+    document = html.document_fromstring(portal.page("en/datasets/measurements"))
+    rows = {row.xpath("./th/code/text()")[0]: row for row in document.xpath("//table[@class='columns']/tbody/tr")}
+    assert len(rows["value"].xpath(".//rect")) == 20
+    assert rows["kind"].xpath("string(.//*[@class='freq'])") == "a (1,667), b (1,667), c (1,666)"
+    wide = html.document_fromstring(portal.page("en/datasets/wide"))
+    assert len(wide.xpath("//table[@class='columns']/tbody/tr")) == WIDE
+
+
+def test_a_picture_is_small_and_only_where_there_is_geometry(portal: Portal) -> None:
+    pictures = list((portal.folder / "assets" / "pictures").iterdir())
+    assert len(pictures) == 2  # of the two versions of the places
+    assert all(0 < picture.stat().st_size <= 15_000 for picture in pictures)
+    documents = json.loads((portal.folder / "en" / "documents.json").read_text("utf-8"))
+    shown = {entry[0]: entry[11] for entry in documents["datasets"]}
+    assert [name for name, picture in shown.items() if picture] == ["places"]
+
+
+def test_a_build_without_changes_writes_nothing(portal: Portal) -> None:
+    times = {path: path.stat().st_mtime_ns for path in portal.folder.rglob("*.html")}
+    again = portal.build()
+    assert (again.written, again.removed, again.pages) == (0, 0, portal.built.pages)
+    assert {path: path.stat().st_mtime_ns for path in portal.folder.rglob("*.html")} == times
+
+
+def test_a_lost_page_and_a_changed_dataset_are_built_again(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = portal.folder / "fr" / "datasets" / "measurements" / "index.html"
+    before = lost.read_bytes()
+    lost.unlink()
+    rendered: list[str] = []
+    render = Pages.release
+
+    def noted(self: Pages, facts: object, *, is_dataset: bool) -> object:
+        rendered.append(facts.published.dataset)  # pyright: ignore[reportAttributeAccessIssue]
+        yield from render(self, facts, is_dataset=is_dataset)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Pages, "release", noted)
+    with sqlite3.connect(portal.folder / NAME) as state:
+        state.execute("UPDATE dataset SET mark = 'other' WHERE id = 'measurements'")
+    again = portal.build()
+    assert rendered == ["measurements"]
+    assert again.written == 2  # one view in both languages
+    assert lost.read_bytes() == before
+
+
+def test_a_killed_build_continues(portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = {path.relative_to(portal.folder): path.read_bytes() for path in portal.folder.rglob("*.html")}
+    target = tmp_path / "portal"
+    from d4c_pipeline.chain import portal as step
+    from d4c_pipeline.portal import site
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    write = site.write_file
+    left = 9
+
+    def dying(path: Path, content: bytes) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        write(path, content)
+
+    monkeypatch.setattr(site, "write_file", dying)
+    with Deployment.open(portal.settings) as opened:
+        with pytest.raises(KeyboardInterrupt):
+            step.build(opened, portal.datasets, target)
+        assert not (target / "en" / "index.html").exists()  # home comes last
+        monkeypatch.setattr(site, "write_file", write)
+        rest = step.build(opened, portal.datasets, target)
+    assert {path.relative_to(target): path.read_bytes() for path in target.rglob("*.html")} == whole
+    assert rest.written < len(whole)
+
+
+def test_pages_of_a_dataset_that_is_gone_are_removed(portal: Portal) -> None:
+    stray = portal.folder / "en" / "datasets" / "gone" / "index.html"
+    stray.parent.mkdir()
+    stray.write_text("old", "utf-8")
+    with sqlite3.connect(portal.folder / NAME) as state:
+        card = state.execute("SELECT card FROM dataset WHERE id = 'places'").fetchone()[0]
+        state.execute("INSERT INTO dataset VALUES ('gone', 'x', ?)", [card])
+        state.execute("INSERT INTO page VALUES ('en/datasets/gone/index.html', 'gone', 'x')")
+    assert portal.build().removed == 1
+    assert not stray.parent.exists()
+
+
+def test_without_a_bundle_the_pages_have_all_but_scripts(portal: Portal, tmp_path: Path) -> None:
+    from d4c_pipeline.chain.portal import build
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(portal.settings) as opened:
+        built = build(opened, portal.datasets, tmp_path / "plain", Bundle.read(tmp_path / "none"))
+    assert not built.has_scripts
+    page = html.document_fromstring((tmp_path / "plain" / "en" / "datasets" / "places" / "index.html").read_bytes())
+    assert [script.get("src", "data").rpartition("/")[2].partition("-")[0] for script in page.xpath("//script")] == [
+        "theme",
+        "data",
+    ]
+    assert page.xpath("//*[@role='tabpanel' and @hidden]") == []  # nothing could show it
+    (style,) = page.xpath("//link[@rel='stylesheet']/@href")
+    assert (tmp_path / "plain" / style[1:]).stat().st_size > 10_000
