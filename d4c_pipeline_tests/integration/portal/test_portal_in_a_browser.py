@@ -63,8 +63,7 @@ def visit(browser: Any, portal: Portal) -> Iterator[Open]:
         allowed = (portal.url, "data:", "blob:")
         page.on("request", lambda asked: asked.url.startswith(allowed) or trouble.append(f"elsewhere: {asked.url}"))
         page.add_init_script(
-            "addEventListener('securitypolicyviolation', e => console.error('policy', e.violatedDirective));"
-            + script
+            "addEventListener('securitypolicyviolation', e => console.error('policy', e.violatedDirective));" + script
         )
         page.goto(portal.url + address)
         return page

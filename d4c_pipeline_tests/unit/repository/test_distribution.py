@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -44,6 +47,34 @@ def test_it_holds_what_a_portal_is_built_of(wheel: zipfile.ZipFile) -> None:
     bundle = REPOSITORY / portal / "bundle"
     if bundle.is_dir():  # make setup builds it where npm's registry can be reached
         assert {f"{portal}/bundle/{path.name}" for path in bundle.iterdir()} <= names
+
+
+def test_a_site_is_built_where_only_the_wheel_is_installed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    venv.create(elsewhere, symlinks=True)
+    python = elsewhere / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*command, str(wheel.filename)], check=True, cwd=tmp_path)
+    (libraries,) = elsewhere.glob("lib/python*/site-packages")
+    # The dependencies of this environment, without its link to the checkout.
+    (libraries / "dependencies.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("D4C_", "PYTHON"))}
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [elsewhere / "bin" / "d4c", "portal", "build", "--home", home, "--json"],
+        cwd=tmp_path,
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    where = "import d4c_pipeline; print(d4c_pipeline.__file__)"
+    found = subprocess.run([python, "-c", where], cwd=tmp_path, env=kept, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).is_relative_to(elsewhere)
+    assert "données ouvertes" in (home / "portal" / "fr" / "index.html").read_text("utf-8")
+    scripts = list((home / "portal" / "assets").glob("site-*.js"))
+    assert bool(scripts) is (REPOSITORY / "d4c_pipeline" / "portal" / "bundle" / "manifest.json").is_file()
 
 
 def test_it_holds_no_tests_and_names_its_command(wheel: zipfile.ZipFile) -> None:

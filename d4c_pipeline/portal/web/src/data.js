@@ -11,31 +11,36 @@ export class NoRangesError extends Error {}
 /** A file at `url` of `byteLength` bytes; `onread` is called after each answer with the counts of bytes and requests. */
 export function remote(url, byteLength, onread = () => {}) {
   let whole
-  const file = {
-    byteLength,
-    bytes: 0,
-    requests: 0,
-    async slice(start, end = byteLength) {
-      if (whole) return (await whole).slice(start, end)
-      const answer = await fetch(url, byteLength > SMALL ? { headers: { Range: `bytes=${start}-${end - 1}` } } : {})
-      if (!answer.ok) throw new Error(`HTTP ${answer.status}`)
-      if (answer.status === 200 && byteLength > LARGEST_WHOLE) {
-        await answer.body?.cancel()
-        throw new NoRangesError(url)
-      }
-      if (whole) return (await whole).slice(start, end)
-      const body = answer.arrayBuffer()
-      if (answer.status === 200) whole = body
-      const bytes = await body
-      file.bytes += bytes.byteLength
-      file.requests += 1
-      onread(file)
-      const found = answer.status === 200 ? bytes.slice(start, end) : bytes
-      if (found.byteLength !== end - start) throw new Error(`${found.byteLength} of ${end - start} bytes`)
-      return found
-    },
+  const file = { byteLength, bytes: 0, requests: 0, slice }
+
+  async function fetched(options) {
+    const answer = await fetch(url, options)
+    if (!answer.ok) throw new Error(`HTTP ${answer.status}`)
+    if (answer.status === 200 && byteLength > LARGEST_WHOLE) {
+      await answer.body?.cancel()
+      throw new NoRangesError(url)
+    }
+    const bytes = await answer.arrayBuffer()
+    file.bytes += bytes.byteLength
+    file.requests += 1
+    onread(file)
+    return { bytes, isWhole: answer.status === 200 }
   }
+
+  async function slice(start, end = byteLength) {
+    if (byteLength <= SMALL) whole ??= fetched({}).then(({ bytes }) => bytes)
+    if (whole) return exact((await whole).slice(start, end), end - start)
+    const { bytes, isWhole } = await fetched({ headers: { Range: `bytes=${start}-${end - 1}` } })
+    if (isWhole) whole = Promise.resolve(bytes)
+    return exact(isWhole ? bytes.slice(start, end) : bytes, end - start)
+  }
+
   return file
+}
+
+function exact(bytes, length) {
+  if (bytes.byteLength !== length) throw new Error(`${bytes.byteLength} of ${length} bytes`)
+  return bytes
 }
 
 export const footer = (file, size = 1 << 16) => parquetMetadataAsync(file, { initialFetchSize: Math.min(file.byteLength, size) })
