@@ -17,6 +17,7 @@ from d4c_pipeline.chain.portal_result import PortalBuilt, WithoutPages
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
 from d4c_pipeline.metadata.site import Site as PublishedSite
 from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
@@ -104,7 +105,10 @@ class _Collector:
         ordered.reverse()
         listed = sorted(published, key=lambda each: (each.vintage, each.version), reverse=True)
         versions = tuple(map(_listed, listed))
-        return [self._release(dataset, each, metadata, versions) for each, metadata in ordered]
+        seen = self._ledger.observations.of(dataset.id)
+        return [
+            self._release(dataset, each, metadata, versions, seen.get(str(each.vintage))) for each, metadata in ordered
+        ]
 
     def _public(self, published: PublishedMetadata) -> PublishedMetadata:
         """Return the metadata with the addresses of the embedded default where the store has no public address."""
@@ -123,11 +127,10 @@ class _Collector:
         release: PublishedRelease,
         published: PublishedMetadata,
         versions: tuple[ListedRelease, ...],
+        observed: Observation | None,
     ) -> ReleaseFacts:
         judgements, natives = self._ledger.judgements, self._ledger.natives
         computed = self._computed(release)
-        seen = self._ledger.observations.of(dataset.id)
-        observed = seen.get(str(release.vintage))
         return ReleaseFacts(
             published=published,
             versions=versions,

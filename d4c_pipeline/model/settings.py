@@ -44,6 +44,7 @@ OWN_STORE = "store"
 LOCAL_ARCHIVE = "local"
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
 PUBLISHER = "Data for Canada"
+_RELEASE_PAGE = "en/datasets/{dataset}/{vintage}/{version}/"  # of the portal
 """The publisher in citations and records, unless the deployment sets another."""
 
 
@@ -248,6 +249,7 @@ class Settings(EnvironmentSettings):
     page_url: Annotated[str | None, Parser(_page)] = variable(
         "D4C_PAGE_URL",
         "The page of a dataset, such as `https://data.example.ca/{dataset}/{vintage}` (also `{version}`).",
+        unset="the portal's, where `D4C_PORTAL_URL` is set",
     )
 
     @property
@@ -264,6 +266,8 @@ class Settings(EnvironmentSettings):
         """
         Limits.from_environment(environment)
         settings = super().from_environment(environment)
+        if settings.page_url is None and settings.portal_url is not None:
+            settings = settings.model_copy(update={"page_url": f"{settings.portal_url.rstrip('/')}/{_RELEASE_PAGE}"})
         primary = settings.stores.primary
         if primary is None or primary.url is None:
             return settings

@@ -6,7 +6,7 @@ Addresses in a store belong to `model.addresses`.
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from d4c_pipeline.metadata.published import Tongue
 from d4c_pipeline.model.version import Version
@@ -44,7 +44,7 @@ def versions(language: Tongue, name: str) -> str:
 
 def file_of(address: str) -> str:
     """Return the file of a page below the portal's folder."""
-    return f"{address}index.html" if address.endswith("/") or not address else address
+    return unquote(f"{address}index.html" if address.endswith("/") or not address else address)
 
 
 def link(address: str | None) -> str | None:

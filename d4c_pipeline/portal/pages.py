@@ -21,7 +21,7 @@ from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.policy import policy
 from d4c_pipeline.portal.views import overview
 from d4c_pipeline.portal.views.overview import Card
-from d4c_pipeline.portal.views.release import release_page, version_row
+from d4c_pipeline.portal.views.release import headline, release_page, summary, version_row
 from d4c_pipeline.portal.words import FOLDER, Words
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -110,15 +110,15 @@ class Pages:
         """Yield the comparison of a dataset's versions; `facts` are those of its newest release."""
         name = facts.published.dataset
         for language, words in self._words.items():
-            view = release_page(facts, self._site, words)
+            title, text = headline(facts, words)
             yield self._page(
                 "versions.html",
                 language,
                 {each: addresses.versions(each, name) for each in TONGUES},
                 section="datasets",
-                title=words["versions"]["title"].format(title=view.title),
-                summary=view.summary,
-                name=view.title,
+                title=words["versions"]["title"].format(title=title),
+                summary=summary(text),
+                name=title,
                 dataset_path=addresses.dataset(language, name),
                 versions=[version_row(each, self._site, words, current=False) for each in facts.versions],
             )
@@ -130,9 +130,9 @@ class Pages:
             yield self._torrents(language, cards)
             path: dict[Tongue, str] = {each: f"{each}/status/" for each in TONGUES}
             status = overview.status(cards, words)
-            summary = words["status_page"]["lead"]
+            lead = words["status_page"]["lead"]
             yield self._page(
-                "status.html", language, path, section="status", title=words["status"], summary=summary, status=status
+                "status.html", language, path, section="status", title=words["status"], summary=lead, status=status
             )
             uses = words["use_page"]
             yield self._page(

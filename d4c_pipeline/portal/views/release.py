@@ -120,14 +120,12 @@ class ReleasePage:
 def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleasePage:
     """Return the page of a release in the language of `words`."""
     published, language = facts.published, words.language
-    title = plain(getattr(published.title, language)) or plain(getattr(published.title, words.other)) or published.name
-    text = plain(getattr(published.description, language)) or plain(getattr(published.description, words.other))
+    title, text = headline(facts, words)
     downloads = tuple(
         _download(facts, file, words) for file in sorted(published.files, key=_order) if file.role in _DOWNLOADS
     )
     rows = columns.rows(facts, words)
     provider = plain((published.providers or published.creators)[0].name)
-    newest = facts.versions[0] if facts.versions else None
     successor = published.line.superseded_by and published.line.newest
     newer = successor and (
         words["superseded_link"].format(version=f"{successor.version} ({successor.vintage})"),
@@ -141,7 +139,7 @@ def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleaseP
     return ReleasePage(
         title=title,
         lead=shortened(text, _LONGEST_LEAD),
-        summary=shortened(text, SUMMARY).replace("\n", " "),
+        summary=summary(text),
         version=str(published.version),
         vintage=str(published.vintage),
         rows=words.number(published.rows),
@@ -157,14 +155,14 @@ def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleaseP
         doi_url=published.doi_url,
         concept_doi=published.concept_doi,
         concept_doi_url=published.concept_doi_url,
-        latest=published.latest and (newest is None or newest.name == published.name or published.series == "editions"),
+        latest=published.latest,
         newer=newer,
         data=downloads[0],
         downloads=downloads,
         record_url=addresses.link(published.archive_url),
         checks_line=_checks_line(facts, good, words),
         checks_good=bool(facts.checks) and len(good) == len(facts.checks),
-        checks=tuple(_check(check, facts, words) for check in facts.checks),
+        checks=tuple(_check(check, words) for check in facts.checks),
         copies_line=words["kept"].format(places=places, date=words.date(min(dates)))
         if dates
         else words["kept_never"].format(places=places),
@@ -186,6 +184,21 @@ def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleaseP
         script=explore.script(facts, words, has_map=has_map),
         no_map=no_map,
     )
+
+
+def headline(facts: ReleaseFacts, words: Words) -> tuple[str, str]:
+    """Return title and description in the language, else in the other; a title always has text."""
+    published = facts.published
+    title, text = (
+        plain(getattr(each, words.language)) or plain(getattr(each, words.other))
+        for each in (published.title, published.description)
+    )
+    return title or published.name, text
+
+
+def summary(text: str) -> str:
+    """Return the description for search engines, on one line."""
+    return " ".join(shortened(text, SUMMARY).split())
 
 
 def _order(file: PublishedFile) -> tuple[int, str]:
@@ -236,11 +249,10 @@ def _checks_line(facts: ReleaseFacts, good: list[CheckResult], words: Words) -> 
     return words.plural(words["checks_failed"], wrong) if wrong else words.count("checks", len(good))
 
 
-def _check(check: CheckResult, facts: ReleaseFacts, words: Words) -> tuple[str, str, str]:
+def _check(check: CheckResult, words: Words) -> tuple[str, str, str]:
     actual = check.detail.get("actual", "")
-    state = words["provenance"][
-        check.verdict if check.verdict != "failure" or check.check in facts.overridden else "failure"
-    ]
+    # A failed check of a published release was overridden by a reviewer.
+    state = words["provenance"][check.verdict]
     return words.check(check.check), state, shortened(str(actual), 300)
 
 
