@@ -29,9 +29,13 @@ HOSTILE_TITLE = "<script>alert(1)</script>".replace("<", "â€¹").replace(">", "â€
 
 
 def table(rows: int) -> bytes:
-    """A table of measurements without geometry."""
-    lines = (f"{number},{'abc'[number % 3]},{number * 7 % 101}" for number in range(rows))
-    return ("id,kind,value\n" + "\n".join(lines) + "\n").encode()
+    """A table of measurements without geometry; every eleventh value and ratio is missing."""
+    facts = ((number, "abc"[number % 3], number * 7 % 101, number / 7) for number in range(rows))
+    lines = (
+        f"{number},{kind},," if number % 11 == 0 else f"{number},{kind},{value},{ratio:.3f}"
+        for number, kind, value, ratio in facts
+    )
+    return ("id,kind,value,ratio\n" + "\n".join(lines) + "\n").encode()
 
 
 def wide() -> bytes:
