@@ -51,7 +51,7 @@ DATASETS: dict[str, tuple[str, bytes, dict[str, Any]]] = {
         geojson(),
         {
             "title": {"en": "Museums and places", "fr": "Musées et lieux"},
-            "attribution": {"en": "Contains <b>data</b> of Example", "fr": "Contient des données d’Example"},
+            "attribution": {"en": "Contains data & texts of Example", "fr": "Contient des données d’Example"},
         },
     ),
     "measurements": (
@@ -61,7 +61,7 @@ DATASETS: dict[str, tuple[str, bytes, dict[str, Any]]] = {
             "title": {"en": "Measurements", "fr": "Mesures"},
             "series": "editions",
             "source": {"kind": "http", "urls": [f"{HOST}/measurements_{{vintage}}.csv"]},
-            "processing": {"kind": "table", "key": ["id"]},
+            "processing": {"kind": "table", "key": ["id"], "columns": {"id": {"type": "integer"}}},
             "extent": {"west": -80, "south": 43, "east": -79, "north": 44},
         },
     ),
@@ -81,7 +81,7 @@ DATASETS: dict[str, tuple[str, bytes, dict[str, Any]]] = {
             "title": {"en": "Measurements in parts", "fr": "Mesures en parties"},
             "source": {"kind": "http", "urls": [f"{HOST}/parts_{{vintage}}.csv"]},
             "processing": {"kind": "table", "key": ["id"]},
-            "outputs": {"partition": {"by": "kind"}},
+            "outputs": {"partition": {"by": "kind", "over": 0}},
         },
     ),
 }

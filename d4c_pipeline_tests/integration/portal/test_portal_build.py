@@ -66,7 +66,7 @@ def test_the_older_version_names_the_newer_one(portal: Portal) -> None:
 def test_columns_have_histograms_and_frequent_values(portal: Portal) -> None:
     document = html.document_fromstring(portal.page("en/datasets/measurements"))
     rows = {row.xpath("./th/code/text()")[0]: row for row in document.xpath("//table[@class='columns']/tbody/tr")}
-    assert len(rows["value"].xpath(".//rect")) == 20
+    assert len(rows["value"].xpath(".//*[@class='hist']/rect")) == 20
     assert rows["kind"].xpath("string(.//*[@class='freq'])") == "a (1,667), b (1,667), c (1,666)"
     wide = html.document_fromstring(portal.page("en/datasets/wide"))
     assert len(wide.xpath("//table[@class='columns']/tbody/tr")) == WIDE
