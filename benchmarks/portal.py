@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
 from d4c_pipeline.model.release import Column
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.facts import ReleaseFacts
@@ -36,7 +37,12 @@ def releases(number: int, edition: str = "") -> list[ReleaseFacts]:
     return [replace(each, published=renamed(each.published, number), commit=edition or each.commit) for each in SAMPLES]
 
 
-def renamed(published: object, number: int) -> object:
+def listed(published: PublishedMetadata) -> ListedRelease:
+    """The release as lists have it."""
+    return ListedRelease(**{field.name: getattr(published, field.name) for field in fields(ListedRelease)})
+
+
+def renamed(published: PublishedMetadata, number: int) -> PublishedMetadata:
     return replace(published, dataset=f"dataset_{number:05}")
 
 
@@ -49,7 +55,7 @@ def samples() -> Iterator[ReleaseFacts]:
         for version in VERSIONS
     ]
     for published in reversed(made):
-        yield some_facts(published, versions=tuple(reversed(made)))
+        yield some_facts(published, versions=tuple(listed(each) for each in reversed(made)))
 
 
 SAMPLES = list(samples())

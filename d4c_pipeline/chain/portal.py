@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.catalogue import latest_declarations
+from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
 from d4c_pipeline.chain.portal_result import PortalBuilt, WithoutPages
 from d4c_pipeline.chain.published import dataset_published
@@ -24,7 +25,7 @@ from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
-from d4c_pipeline.portal.addresses import PICTURES, release
+from d4c_pipeline.portal.addresses import PICTURES
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pictures import card_picture
@@ -57,7 +58,7 @@ def build(
             for name, mark in deployment.ledger.page_marks.all().items()
         }
         target = Site(folder, state, site, bundle)
-        collector = _Collector(deployment, state, folder, site)
+        collector = _Collector(deployment, state, folder, site, known)
         left_out: list[WithoutPages] = []
         for name in target.changed(marks):
             lease.renew()
@@ -89,7 +90,10 @@ def site_facts(deployment: Deployment) -> SiteFacts:
 class _Collector:
     """Collects the facts of a dataset's releases."""
 
-    def __init__(self, deployment: Deployment, state: State, folder: Path, site: SiteFacts) -> None:
+    def __init__(
+        self, deployment: Deployment, state: State, folder: Path, site: SiteFacts, known: Mapping[str, Dataset]
+    ) -> None:
+        self._reader = FactsReader(deployment, known)
         self._deployment, self._ledger = deployment, deployment.ledger
         self._state, self._folder, self._site = state, folder, site
 
@@ -97,14 +101,15 @@ class _Collector:
         """Return the facts of all releases of a dataset, the newest first."""
         if dataset is None:
             raise IntegrityError(f"The ledger has no declaration of {name}", rerun="checksums")
-        releases = self._ledger.releases.published(dataset.id)
-        published = [self._public(each) for each in dataset_published(self._deployment, dataset, releases)]
+        listed = next(self._ledger.catalogue.listed([name]))
+        published = [self._public(each) for each in dataset_published(self._deployment, self._reader, listed)]
+        found = {each.name: each for each in self._ledger.releases.published(name)}
         ordered = sorted(
-            zip(releases, published, strict=True), key=lambda pair: (pair[1].latest, pair[0].vintage, pair[0].version)
+            ((found[each.name], each) for each in published),
+            key=lambda pair: (pair[1].latest, pair[0].vintage, pair[0].version),
         )
         ordered.reverse()
-        listed = sorted(published, key=lambda each: (each.vintage, each.version), reverse=True)
-        versions = tuple(map(_listed, listed))
+        versions = tuple(map(_listed, reversed(published)))
         seen = self._ledger.observations.of(dataset.id)
         return [
             self._release(dataset, each, metadata, versions, seen.get(str(each.vintage))) for each, metadata in ordered
@@ -112,9 +117,7 @@ class _Collector:
 
     def _public(self, published: PublishedMetadata) -> PublishedMetadata:
         """Return the metadata with the addresses of the embedded default where the store has no public address."""
-        pages = self._site.url + release("en", "{dataset}", "{vintage}", "{version}").replace("%7B", "{").replace(
-            "%7D", "}"
-        )
+        pages = f"{self._site.url}en/datasets/{{dataset}}/{{vintage}}/{{version}}/"
         own = published.site
         site: PublishedSite = replace(
             own, base_url=own.base_url or self._site.store_urls[0], page_url=own.page_url or pages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.ports import free_port
-from d4c_pipeline_tests.support.samples import HOST, Origin, corrected, define, geojson
+from d4c_pipeline_tests.support.samples import DAY, HOST, Origin, corrected, define, geojson
 from d4c_pipeline_tests.support.steps import STEPS
 
 WIDE = 300
@@ -134,7 +135,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
         for dataset in datasets:
             for step in STEPS:
                 STEPS[step](opened, dataset, Vintage.parse("2021"))
-        origin.put(f"{HOST}/places_2021.geojson", corrected())
+        origin.put(f"{HOST}/places_2021.geojson", corrected(), DAY + timedelta(days=1))
         places = next(dataset for dataset in datasets if dataset.id == "places")
         for step in STEPS:
             STEPS[step](opened, places, Vintage.parse("2021"))
