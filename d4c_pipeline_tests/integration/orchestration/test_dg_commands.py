@@ -57,7 +57,9 @@ def test_check_yaml_passes_and_list_defs_tells_machines_everything(copied: Path,
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
     assets = {asset["asset_key"]: asset for asset in found["assets"]}
-    assert len(assets) == 9 * 10 + 4  # seven shipped datasets, a family and our own; catalogue, portal, retention, audit
+    assert (
+        len(assets) == 9 * 10 + 4
+    )  # seven shipped datasets, a family and our own; catalogue, portal, retention, audit
     assert assets["places/latest"]["dependency_keys"] == ["places/deposit"]
     assert "places/latest" in assets["catalogue"]["dependency_keys"]
     assert assets["statcan_provinces_territories_digital/processed"]["kinds"] == ["duckdb", "parquet"]
