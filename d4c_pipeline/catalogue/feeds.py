@@ -7,7 +7,6 @@ this feed and another in Atom have magnet links.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as Xml
 
 from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTorrent, Tongue
-from d4c_pipeline.metadata.records.documents import plain
+from d4c_pipeline.metadata.records.documents import json_document, plain
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
 
@@ -198,7 +197,7 @@ def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
             for release in reversed(entries)
         ],
     }
-    return (json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+    return json_document(document)
 
 
 def _rss(entries: Sequence[ListedRelease], site: Site) -> bytes:

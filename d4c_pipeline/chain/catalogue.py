@@ -12,13 +12,13 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from d4c_pipeline.catalogue.row_groups import ends_group, runs
 from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, writing
+from d4c_pipeline.chain import versions
 from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.chain.catalogue_memory import LeftOut, Memory, WithoutRecords
 from d4c_pipeline.chain.catalogued_datasets import Piece, computed
@@ -27,7 +27,6 @@ from d4c_pipeline.chain.published import declared as declaration_of
 from d4c_pipeline.chain.published import site_of
 from d4c_pipeline.chain.site_pages import FOLDERS, SitePages, Touched
 from d4c_pipeline.chain.snapshot import keep_snapshot
-from d4c_pipeline.chain.versions import becomes_due
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.ledger import lease_keys
@@ -90,6 +89,13 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complet
     raise BusyError("Another process rebuilds the catalogue for hours", "Run again when it is done")
 
 
+def become_due(deployment: Deployment) -> set[str]:
+    """Return the datasets with a vintage that was in the future at the last rebuild and no longer is."""
+    state = deployment.ledger.catalogue.state()
+    memory = Memory.of({} if state is None else state.result)
+    return memory.due_at(versions.present())
+
+
 def _result(deployment: Deployment, result: Mapping[str, Any]) -> Catalogued:
     memory = Memory.of(result)
     url = deployment.primary.url(CATALOGUE_PARQUET)
@@ -125,8 +131,7 @@ class _Rebuild:
             refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
             self._state.forget_form()  # after a kill from here on, the next rebuild is complete too
             self._now = Memory(stale=set(self._memory.stale))
-        moment = datetime.now(UTC)
-        due = {dataset for dataset, at in self._memory.due.items() if at <= moment}
+        due = self._memory.due_at(versions.present())
         self._anew = self._redeclared(before) | due | self._memory.again
         retried = {entry.dataset for entry in self._memory.left_out}
         dirty = self._state.datasets_of(changes) | self._anew | retried
@@ -312,7 +317,7 @@ class _Rebuild:
             name = entries[number].name
             self._now.faulty[number] = WithoutRecords(piece.dataset, name, error.cause, error.remedy)
         self._now.due.pop(piece.dataset, None)
-        if (moment := becomes_due(dataset, listed)) is not None:
+        if (moment := versions.becomes_due(dataset, listed)) is not None:
             self._now.due[piece.dataset] = moment
         if complete:
             self._now.stale |= self._documents.under(f"catalogue/{piece.dataset}") - set(written)
@@ -375,8 +380,9 @@ class _Rebuild:
             refuse_unknown_releases(self._deployment, [store])
         placements = self._deployment.ledger.placements
         stored = store.replace(self._parquet, CATALOGUE_PARQUET)
-        facts = store.facts(CATALOGUE_PARQUET)
-        etag = None if facts is None else facts.etag
+        etag = stored.etag
+        if etag is None and (facts := store.facts(CATALOGUE_PARQUET)) is not None:
+            etag = facts.etag
         placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
         placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=etag)
         self._state.remember(store.name, {CATALOGUE_PARQUET: stored.sha256})

@@ -56,9 +56,11 @@ class Documents:
             self._deployment.spreading.everywhere(lambda store: self._remove(addresses, store))
 
     def _remove(self, addresses: Collection[str], store: Store) -> None:
-        for address in sorted(self._state.documents(store.name, addresses)):
-            store.delete(address)
-            self._state.forget_addresses(store.name, [address])
+        held = sorted(self._state.documents(store.name, addresses))
+        for start in range(0, len(held), _AT_ONCE):
+            some = held[start : start + _AT_ONCE]
+            store.delete(*some)
+            self._state.forget_addresses(store.name, some)
 
 
 def _level(address: str) -> tuple[int, bool]:

@@ -59,6 +59,10 @@ class Memory:
             stale=set(result.get("stale", ())),
         )
 
+    def due_at(self, moment: datetime) -> set[str]:
+        """Return the datasets whose order of versions changed by itself until `moment`."""
+        return {dataset for dataset, at in self.due.items() if at <= moment}
+
     def to_json(self) -> dict[str, Any]:
         """Return the memory as JSON."""
         return {

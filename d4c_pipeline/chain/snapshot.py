@@ -115,8 +115,7 @@ def _local(deployment: Deployment, address: str, folder: Path) -> Path:
 
 
 def _delete(old: Snapshot, store: Store) -> None:
-    store.delete(old.torrent.address)
-    store.delete(old.address)
+    store.delete(old.torrent.address, old.address)
 
 
 def _made(deployment: Deployment, pieces: Pieces, name: str, seeds: Sequence[str], *, created: datetime) -> TorrentFile:

@@ -71,7 +71,7 @@ class FolderStore:
         """Return the size and the time of the last write as the tag; None if no file is there."""
         with storage_errors(f"read {address} in store {self.name}"):
             status = _file_status(self._path(address))
-        return None if status is None else Facts(status.st_size, f"mtime-{status.st_mtime_ns}")
+        return None if status is None else Facts(status.st_size, _tag(status))
 
     def local_path(self, address: str) -> Path | None:
         """Return the path of the file, None if no file is there. For reading only."""
@@ -156,10 +156,11 @@ class FolderStore:
         if same is not None:
             return self._stored(address, *same, changed=False)
         with self._written_part(source, target, address, _MUTABLE_MODE) as (part, size, sha256):
+            tag = _tag(part.stat())
             if guard is not None:
                 guard()
             part.replace(target)
-        return self._stored(address, size, sha256, changed=True)
+        return Stored(address, self.url(address), size, sha256, changed=True, etag=tag)
 
     def replace_many(self, contents: Mapping[str, bytes]) -> None:
         """Put small contents at mutable addresses, each as `replace` does; each folder is swept and synced once.
@@ -195,18 +196,19 @@ class FolderStore:
             sync_folder(source.parent)
         return str(target.relative_to(self.root))
 
-    def delete(self, address: str) -> None:
-        """Delete the file, if there is one."""
-        target = self._path(address)
-        action = f"delete {address} in store {self.name}"
-        with storage_errors(action), suppress(FileNotFoundError, NotADirectoryError):
-            # Temporary files of killed processes go too.
-            sweep(target.parent)
-            target.unlink()
-            sync_folder(target.parent)
-        if is_hidden(address):
-            with suppress(OSError):  # the folder still has files of its release, or never existed
-                target.parent.rmdir()
+    def delete(self, *addresses: str) -> None:
+        """Delete the files, those that exist."""
+        for address in addresses:
+            target = self._path(address)
+            action = f"delete {address} in store {self.name}"
+            with storage_errors(action), suppress(FileNotFoundError, NotADirectoryError):
+                # Temporary files of killed processes go too.
+                sweep(target.parent)
+                target.unlink()
+                sync_folder(target.parent)
+            if is_hidden(address):
+                with suppress(OSError):  # the folder still has files of its release, or never existed
+                    target.parent.rmdir()
 
     def _path(self, address: str) -> Path:
         if self._mounted and not self.root.is_dir():
@@ -299,6 +301,10 @@ class FolderStore:
 def _refuse_immutable(address: str) -> None:
     if is_immutable(address):
         raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+
+
+def _tag(status: os.stat_result) -> str:
+    return f"mtime-{status.st_mtime_ns}"
 
 
 def _file_size(path: Path) -> int | None:

@@ -26,7 +26,8 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 class Stored:
     """A stored file. `size` in bytes, `sha256` in hexadecimal as read back from the store.
 
-    `changed` is False if equal bytes were there already.
+    `changed` is False if equal bytes were there already. `etag`: the tag that `facts` states, if it is known without
+    another request.
     """
 
     address: str
@@ -34,6 +35,7 @@ class Stored:
     size: int
     sha256: str
     changed: bool
+    etag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class Store(Protocol):
         """Read the file and return whether it has exactly these bytes; False if no file is there."""
         ...
 
-    def delete(self, address: str) -> None:
-        """Delete the file, if there is one."""
+    def delete(self, *addresses: str) -> None:
+        """Delete the files, those that exist."""
         ...
 
     def quarantine(self, address: str, tag: str) -> str | None:

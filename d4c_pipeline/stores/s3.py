@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,7 @@ from d4c_pipeline.stores.s3_objects import Body, Objects, TakenError, was_refuse
 from d4c_pipeline.stores.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 
 _SHA256 = "sha256"  # x-amz-meta-sha256
+_DELETED = 1_000  # objects in a request: the protocol's limit
 _TOGETHER = 8  # requests; the client keeps ten connections
 _ONLY_NEW = {"IfNoneMatch": "*"}
 
@@ -176,7 +177,9 @@ class S3Store:
             # which has no tag yet. The bucket keeps the previous version, and the caller's lease excludes writers.
             sent = self._sent(upload, source, digests, {}, guard)
         self._see_that(address, sent, digests.sha256, is_new=False)
-        return self._stored(address, digests.size, digests.sha256, changed=True)
+        # Not every server states the tag of a completed upload.
+        etag = sent.etag or None
+        return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=etag)
 
     def replace_many(self, contents: Mapping[str, bytes]) -> None:
         """Put small contents at mutable addresses, each as `replace` does, several at a time."""
@@ -265,11 +268,24 @@ class S3Store:
                 return False
         return True
 
-    def delete(self, address: str) -> None:
-        """Delete the object, if there is one, and the parts of incomplete uploads."""
-        with s3_errors(self._objects.action("delete", address)):
-            self._client.delete_object(Bucket=self.bucket.name, Key=self._objects.key(address))
-            self._upload(address, "").abort()
+    def delete(self, *addresses: str) -> None:
+        """Delete the objects, those that exist, many in one request, and the parts of incomplete uploads."""
+        for start in range(0, len(addresses), _DELETED):
+            some = addresses[start : start + _DELETED]
+            keys = [{"Key": self._objects.key(address)} for address in some]
+            with s3_errors(self._objects.action("delete", some[0])):
+                if len(keys) == 1:
+                    self._client.delete_object(Bucket=self.bucket.name, **keys[0])
+                else:
+                    self._delete_together(keys)
+                for address in some:
+                    self._upload(address, "").abort()
+
+    def _delete_together(self, keys: Sequence[Mapping[str, str]]) -> None:
+        answer = self._client.delete_objects(Bucket=self.bucket.name, Delete={"Objects": list(keys), "Quiet": True})
+        for refused in answer.get("Errors", ()):
+            # A request of its own tells the cause as an error.
+            self._client.delete_object(Bucket=self.bucket.name, Key=refused["Key"])
 
     def quarantine(self, address: str, tag: str) -> str | None:
         """Move the object to the quarantine, a prefix that the bucket's policy must keep private; None without object.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from d4c_pipeline.chain import catalogue
+from d4c_pipeline.chain import catalogue, latest
 from d4c_pipeline.chain.torrent import put_torrent
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
@@ -42,13 +42,25 @@ class Reissued:
 def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> tuple[Reissued, ...]:
     """Reissue the torrents whose seeds changed, then rebuild the catalogue. `declared` as in `catalogue.rebuild`.
 
-    The catalogue is always rebuilt, since an earlier run may have died before; unchanged files are not written. Raises
-    what `reissue` raises.
+    The catalogue is always rebuilt, since an earlier run may have died before; unchanged files are not written. A
+    vintage in the future that became due becomes the newest, in `/processed/` and in the catalogue. Raises what
+    `reissue` and `latest.switch` raise.
     """
     try:
         return reissue(deployment)
     finally:
-        catalogue.rebuild(deployment, declared)
+        try:
+            _switch_due(deployment, declared)
+        finally:
+            catalogue.rebuild(deployment, declared)
+
+
+def _switch_due(deployment: Deployment, declared: Sequence[Dataset]) -> None:
+    known = {dataset.id: dataset for dataset in declared}
+    for listed in deployment.ledger.catalogue.listed(catalogue.become_due(deployment)):
+        dataset = known.get(listed[0].dataset) or deployment.ledger.declarations.of(listed[0].dataset)
+        if dataset is not None and dataset.series == "rolling":  # a vintage of an edition has addresses of its own
+            latest.switch(deployment, dataset, listed[-1].vintage)
 
 
 def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissued, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,7 +85,24 @@ def rows_of_release(number: int, dataset_id: str, vintage: str, version: str) ->
     """The rows of a published release, with the tables that they belong to."""
     table = number % 5 == 0 or dataset_id == ROLLING
     dataset = _dataset(dataset_id, table=table)
-    release = _release(dataset, vintage, version, table=table, parted=number % 10 == 1)
+    yield from rows_of(number, dataset, _release(dataset, vintage, version, table=table, parted=number % 10 == 1))
+
+
+def publish_as(ledger: Ledger, number: int, dataset: Dataset, release: Release, **texts: Any) -> None:
+    """Publish a release of a dataset of any form; `texts` replace properties of its item."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table, row in rows_of(number, dataset, release):
+        if table == "stac_item":
+            row["item"]["properties"] |= texts
+        rows.setdefault(table, []).append(row)
+    _insert(engine_of(ledger), rows, {dataset.id: dataset})
+    with engine_of(ledger).begin() as connection:
+        mark_changed(connection, number)
+
+
+def rows_of(number: int, dataset: Dataset, release: Release) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a published release of a dataset, with the tables that they belong to."""
+    dataset_id, vintage, version = dataset.id, str(release.vintage), str(release.version)
     deposit = replace(a_deposit(release), record_id=str(number), doi=f"10.5072/d4c.{number}", files={})
     made = torrents(release)
     item = build_item(dataset, release, deposit, made, asset_urls=Addresses(urls(release)).primary)
@@ -154,14 +171,16 @@ def _release(dataset: Dataset, vintage: str, version: str, *, table: bool, parte
     )
 
 
-def _insert(engine: Engine, rows: dict[str, list[dict[str, Any]]]) -> None:
+def _insert(
+    engine: Engine, rows: dict[str, list[dict[str, Any]]], known_as: Mapping[str, Dataset] | None = None
+) -> None:
     if not rows:
         return
     declared = {row["dataset"] for row in rows["release"]}
     with engine.begin() as connection:
         known = set(connection.execute(schema.dataset.select()).scalars())
         for dataset in sorted(declared - known):
-            stated = _dataset(dataset, table=False).model_dump(mode="json")
+            stated = ((known_as or {}).get(dataset) or _dataset(dataset, table=False)).model_dump(mode="json")
             connection.execute(insert(schema.dataset).values(id=dataset, declared=stated, updated_at=_SINCE))
         for table in _TABLES:
             if rows.get(table):

@@ -71,7 +71,9 @@ def _address(text: str | None) -> str | None:
 
 
 def _render(published: PublishedMetadata) -> bytes:
-    return yaml.safe_dump(cff(published), sort_keys=False, allow_unicode=True, width=110).encode()
+    # LibYAML's emitter: PyYAML's own takes half of the time of all records.
+    text: str = yaml.dump(cff(published), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=110)
+    return text.encode()
 
 
 FORMATS = (

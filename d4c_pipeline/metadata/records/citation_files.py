@@ -5,13 +5,12 @@ BibTeX and CSL have one language, English; RIS has a field for the translated ti
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from d4c_pipeline.metadata.published import PublishedMetadata
-from d4c_pipeline.metadata.records.documents import known, plain
+from d4c_pipeline.metadata.records.documents import json_document, known, plain
 from d4c_pipeline.metadata.records.registry import RecordFormat
 from d4c_pipeline.model.credits import Party
 from d4c_pipeline.model.languages import bcp47
@@ -138,7 +137,7 @@ def _csl_name(party: Party) -> dict[str, str]:
 
 
 def _csl_document(published: PublishedMetadata) -> bytes:
-    return f"{json.dumps(csl(published), ensure_ascii=False, indent=2)}\n".encode()
+    return json_document(csl(published))
 
 
 FORMATS = (

@@ -6,7 +6,7 @@ A standard's own words belong to its module.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from d4c_pipeline.metadata.published import TONGUES, PublishedFile, PublishedMetadata
@@ -18,7 +18,7 @@ from d4c_pipeline.model.texts import clean
 _ELLIPSIS = " …"
 
 
-def json_document(value: Mapping[str, Any]) -> bytes:
+def json_document(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Return canonical JSON: UTF-8, keys in the given order, on one line (indenting takes three times as long).
 
     `<`, `>` and `&` are escaped, so that the document may stand in a `script` element of a page.

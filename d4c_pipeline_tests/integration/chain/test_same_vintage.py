@@ -244,7 +244,7 @@ def test_a_document_with_the_hour_in_it_is_the_vintage_of_its_rows(
     assert newest is not None
     assert str(newest.vintage) == "2024-03-07"
     # One that an older version of the platform published under the date of a mistaken clock.
-    monkeypatch.setattr(versions, "is_ahead", lambda moment: moment.day == 7)
+    monkeypatch.setattr(versions, "is_ahead", lambda moment, _present: moment.day == 7)
     newest = latest.newest_release(chain.opened, dataset, Vintage.parse("2024-03-05"))
     assert newest is not None
     assert str(newest.vintage) == "2024-03-05", "it hides no other"
