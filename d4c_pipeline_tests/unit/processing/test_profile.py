@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +52,32 @@ def test_bounds_have_no_negative_zero(tmp_path: Path, bounds: tuple[float, float
     found = profile(tmp_path / "data.parquet", Facts(total_bounds=bounds), spill=tmp_path)
 
     assert json.dumps(found["geometry"]["bounds"]) == "[0.0, 0.0, 0.0, 0.0]"
+
+
+def test_a_column_has_the_same_facts_in_a_wide_table(tmp_path: Path) -> None:
+    moment = dt.datetime(2024, 5, 1, 12, 30, tzinfo=dt.UTC)
+    columns = {
+        "text": pa.array(["é", "z", None, "a" * 300]),
+        "decimal": pa.array([Decimal("1.50"), Decimal("-3.25"), None, Decimal("1.50")], pa.decimal128(9, 2)),
+        "day": pa.array([dt.date(1900, 2, 28), None, dt.date(2024, 2, 29), dt.date(2024, 2, 29)]),
+        "moment": pa.array([moment, None, moment, moment + dt.timedelta(microseconds=1)], pa.timestamp("us", "UTC")),
+        "local": pa.array([None, None, moment.replace(tzinfo=None), None], pa.timestamp("ms")),
+        "time": pa.array([dt.time(1, 2, 3), None, None, dt.time(23, 59)], pa.time64("us")),
+        "large": pa.array([2**64 - 1, 0, 5, None], pa.uint64()),
+        "single": pa.array([0.1, np.nan, -0.0, np.inf], pa.float32()),
+        "flag": pa.array([True, None, False, True]),
+        "bytes": pa.array([b"\xff" * 200, b"", None, b"\x00"]),
+        "nested": pa.array([[1.0], None, [1.0], [2.0]]),
+        "struct": pa.array([{"x": 1}, None, {"x": 1}, {"x": 2}]),
+    }
+    filler = {f"c{number}": pa.array([number] * 4) for number in range(250)}
+    pq.write_table(pa.table(columns), tmp_path / "narrow.parquet")
+    pq.write_table(pa.table({**filler, **columns}), tmp_path / "wide.parquet", row_group_size=3)
+
+    narrow, wide = (
+        profile(tmp_path / f"{name}.parquet", None, spill=tmp_path)["columns"] for name in ("narrow", "wide")
+    )
+
+    assert wide["moment"]["max"] == "2024-05-01T12:30:00.000001+00:00"
+    assert wide["c7"] == {"type": "int64", "nulls": 0, "distinct": 1, "min": 7, "max": 7}
+    assert {name: wide[name] for name in columns} == narrow
