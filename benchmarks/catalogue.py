@@ -30,7 +30,9 @@ import duckdb
 import pyarrow.compute as pc
 
 from d4c_pipeline.catalogue.stac_geoparquet import ExistingFile, writing
+from d4c_pipeline.chain import catalogued_datasets
 from d4c_pipeline.chain.catalogue import _Rebuild, rebuild
+from d4c_pipeline.chain.site_pages import SitePages
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
@@ -45,15 +47,6 @@ _QUERIES = {
     " AND bbox.ymin < 45.6 AND bbox.ymax > 45.2 LIMIT 20",
     "title": "SELECT id, title, data_urls FROM '{url}' WHERE is_latest AND title ILIKE '%provinces%2006%' LIMIT 20",
 }
-_REBUILD = """
-import sys
-from pathlib import Path
-from d4c_pipeline.chain.catalogue import rebuild
-from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.workspace.deployment import Deployment
-with Deployment.open(Settings(home=Path(sys.argv[1])), archive=False) as deployment:
-    rebuild(deployment)
-"""
 _REQUESTS = (
     "replace",
     "replace_many",
@@ -75,10 +68,17 @@ def main() -> None:
     parser.add_argument(
         "--grown", action="store_true", help="then multiply the file of all datasets to a million rows, and append"
     )
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--items-only", action="store_true", help="without records, feeds and pages over all datasets")
+    parser.add_argument("--part", choices=(*PARTS, "rebuild"), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     count = 300 if options.quick else options.items
+    if options.items_only:
+        _without_records()
+    if options.part == "rebuild":
+        with Deployment.open(Settings(home=options.home), archive=False) as deployment:
+            rebuild(deployment)
+        return
     if options.part:
         print(json.dumps(PARTS[options.part](options.home, count)))
         return
@@ -96,6 +96,7 @@ def main() -> None:
         ]
         for part in parts:
             command = [sys.executable, __file__, "--part", part, "--home", str(home), "--items", str(count)]
+            command += ["--items-only"] if options.items_only else []
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found |= json.loads(done.stdout.splitlines()[-1])
             print(part, {name: found[name] for name in json.loads(done.stdout.splitlines()[-1])}, flush=True)
@@ -115,6 +116,14 @@ def main() -> None:
                 }
             )
         )
+
+
+def _without_records() -> None:
+    """Let rebuilds of this process write what the peers write: items, their collections, and Parquet."""
+    computation = catalogued_datasets._Computation  # noqa: SLF001
+    computation._records = lambda *_: {}  # noqa: SLF001
+    computation._feeds = lambda *_: ()  # noqa: SLF001
+    SitePages.batches = lambda _: ()
 
 
 def _build(home: Path, count: int) -> dict[str, Any]:
@@ -266,7 +275,9 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
 @contextmanager
 def _rebuilding(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Rebuild the catalogue in another process."""
-    with subprocess.Popen([sys.executable, "-c", _REBUILD, str(home)]) as other:
+    same = [option for option in sys.argv if option == "--items-only"]
+    command = [sys.executable, __file__, "--part", "rebuild", "--home", str(home), *same]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as other:
         yield other
 
 

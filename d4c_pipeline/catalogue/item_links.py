@@ -19,6 +19,7 @@ from d4c_pipeline.model.addresses import (
     catalogue_item_address,
     catalogue_latest_address,
     catalogue_record_address,
+    relative_path,
 )
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import ArtifactRole, Deposit, Release
@@ -164,12 +165,8 @@ def placed(target: str, source: str, base_url: str | None = None) -> str:
     """Return the href from the address `source` to `target`: absolute with `base_url`, else relative."""
     if base_url:
         return f"{base_url.rstrip('/')}/{target}"
-    path, folder = target.split("/"), source.split("/")[:-1]
-    shared = 0
-    while shared < min(len(path) - 1, len(folder)) and path[shared] == folder[shared]:
-        shared += 1
-    up = len(folder) - shared
-    return ("../" * up if up else "./") + "/".join(path[shared:])
+    href = relative_path(target, source)
+    return href if href.startswith("../") else f"./{href}"
 
 
 def _version_title(release: Versioned) -> str:

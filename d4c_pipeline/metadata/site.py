@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from d4c_pipeline.model.addresses import relative_path
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
@@ -28,7 +28,7 @@ class Site:
         """Return the URL of a store's `address`; without a public address, the path relative to `document`."""
         if self.base_url is not None:
             return f"{self.base_url.rstrip('/')}/{quote(address, safe='/~')}"
-        return quote(posixpath.relpath(address, posixpath.dirname(document)), safe="/~")
+        return quote(relative_path(address, document), safe="/~")
 
     def page(self, dataset: str, vintage: Vintage, version: Version) -> str | None:
         """Return the page of a release in the portal, None without a portal."""

@@ -18,6 +18,15 @@ HIDDEN = "hidden/"
 """Prefix of unapproved releases. No server may list it, and nobody can guess a name below it."""
 
 
+def relative_path(address: str, document: str) -> str:
+    """Return the path of `address` relative to the folder of `document`; both are addresses of files."""
+    path, folder = address.split("/"), document.split("/")[:-1]
+    shared = 0
+    while shared < min(len(path) - 1, len(folder)) and path[shared] == folder[shared]:
+        shared += 1
+    return "../" * (len(folder) - shared) + "/".join(path[shared:])
+
+
 def raw_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
     """Return the content address of a retained native file; fetching equal bytes again stores nothing new."""
     return f"raw/{dataset}/{vintage}/{sha256[:12]}/{file_name}"
