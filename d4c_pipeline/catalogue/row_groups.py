@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 # Average rows of a row group. The footer has about 14 kB per row group (236 columns), so with fewer rows readers fetch
-# a longer footer. With more rows a new release takes longer, because it encodes one row group again, and a rebuild needs
-# more memory: 1.5 GB among 100,000 releases with 16,384 rows, 0.9 GB with these.
+# a longer footer. With more rows a new release takes longer, because it encodes one row group again, and a rebuild
+# needs more memory: 1.5 GB among 100,000 releases with 16,384 rows, 0.9 GB with these.
 GROUP_ROWS = 8_192
 _ALL = 1 << 64
 
