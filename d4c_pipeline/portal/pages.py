@@ -14,17 +14,18 @@ from markupsafe import Markup
 
 from d4c_pipeline.catalogue.feeds import Feed
 from d4c_pipeline.metadata.published import TONGUES, Tongue
-from d4c_pipeline.metadata.records.documents import json_document
+from d4c_pipeline.metadata.records.documents import json_document, shortened
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.policy import policy
 from d4c_pipeline.portal.views import overview
 from d4c_pipeline.portal.views.overview import Card
-from d4c_pipeline.portal.views.release import headline, release_page, summary, version_row
+from d4c_pipeline.portal.views.release import ReleasePage, headline, records, release_page, summary, version_row
 from d4c_pipeline.portal.words import FOLDER, Words
 
 TEMPLATES = Path(__file__).parent / "templates"
+_LONGEST_HEAD = 70  # characters that a search engine shows
 Page = tuple[str, bytes]
 """The file of a page below the portal's folder, and its bytes."""
 
@@ -43,6 +44,7 @@ class Pages:
 
     def __init__(self, site: SiteFacts, bundle: Bundle) -> None:
         self._site, self._bundle = site, bundle
+        self._last: tuple[ReleaseFacts, dict[Tongue, ReleasePage]] | None = None
         self._words: dict[Tongue, Words] = {language: Words.of(language) for language in TONGUES}
         self._environment = _Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -77,8 +79,7 @@ class Pages:
     def release(self, facts: ReleaseFacts, *, is_dataset: bool) -> Iterator[Page]:
         """Yield a release's page in both languages; `is_dataset`: at the address of its dataset."""
         published = facts.published
-        for language, words in self._words.items():
-            view = release_page(facts, self._site, words)
+        for language, view in self._views(facts).items():
             own: dict[Tongue, str] = {
                 each: addresses.release(each, published.dataset, published.vintage, published.version)
                 for each in TONGUES
@@ -105,6 +106,14 @@ class Pages:
                 dataset_feed=self._site.stored(feed.address(".atom")),
                 versions_path=addresses.versions(language, published.dataset),
             )
+
+    def _views(self, facts: ReleaseFacts) -> dict[Tongue, ReleasePage]:
+        """Return the views of a release; those of the last one are kept, since a dataset shows its newest release."""
+        if self._last is None or self._last[0] is not facts:
+            known = records(facts)
+            views = {language: release_page(facts, self._site, words, known) for language, words in self._words.items()}
+            self._last = facts, views
+        return self._last[1]
 
     def versions(self, facts: ReleaseFacts) -> Iterator[Page]:
         """Yield the comparison of a dataset's versions; `facts` are those of its newest release."""
@@ -231,9 +240,9 @@ class Pages:
     def _asset(self, name: str) -> str:
         return f"{self._site.root}{addresses.ASSETS}/{self._bundle.names.get(name, name)}"
 
-    def _page(self, template: str, language: Tongue, paths: dict[Tongue, str], **view: Any) -> Page:
+    def _page(self, template: str, language: Tongue, paths: dict[Tongue, str], *, title: str, **view: Any) -> Page:
         words, other = self._words[language], self._words[self._words[language].other]
-        root = self._site.root
+        root, name = self._site.root, f" · {self._site.publisher}"
         script = {
             "lang": language,
             "root": root,
@@ -254,6 +263,8 @@ class Pages:
             canonical=paths[language],
             feed=self._site.stored(Feed("releases", language, "").address(".atom")),
             script=script,
+            head=shortened(title, _LONGEST_HEAD) if len(title + name) > _LONGEST_HEAD else title + name,
+            title=title,
             **view,
         )
         return addresses.file_of(paths[language]), text.encode()

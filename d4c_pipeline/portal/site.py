@@ -55,9 +55,9 @@ class Site:
         newest = releases[0]
         name = newest.published.dataset
         before, now = self._state.pages(name), dict[str, str]()
+        self._render(newest, before, now, is_dataset=True)
         for facts in releases:
             self._render(facts, before, now, is_dataset=False)
-        self._render(newest, before, now, is_dataset=True)
         if len(releases) > 1:
             files = [addresses.file_of(addresses.versions(language, name)) for language in TONGUES]
             self._update(files, self._fingerprint(newest), before, now, self._pages.versions(newest))

@@ -82,7 +82,10 @@ class Words:
         """Return the recorded reason of a change in this language; an unknown form stays in English."""
         for pattern, wording in self.texts["reasons"].items():
             if found := re.match(pattern, text):
-                return found.expand(wording)
+                worded = found.expand(wording)
+                for english, own in self.texts["fragments"].items():
+                    worded = worded.replace(english, own)
+                return worded
         return text
 
     def check(self, name: str) -> str:

@@ -117,8 +117,20 @@ class ReleasePage:
     no_map: str | None
 
 
-def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleasePage:
-    """Return the page of a release in the language of `words`."""
+def records(facts: ReleaseFacts) -> tuple[tuple[str, str], ...]:
+    """Return the citations of one form in both languages: key of the name in the words, text."""
+    published = facts.published
+    return (
+        ("bibtex", bibtex(published).rstrip()),
+        ("ris", ris(published).replace("\r\n", "\n").rstrip("\n")),
+        ("cff", CFF[0].render(published).decode().rstrip()),
+    )
+
+
+def release_page(
+    facts: ReleaseFacts, site: SiteFacts, words: Words, known: tuple[tuple[str, str], ...] | None = None
+) -> ReleasePage:
+    """Return the page of a release in the language of `words`. `known`: its `records`, computed here by default."""
     published, language = facts.published, words.language
     title, text = headline(facts, words)
     downloads = tuple(
@@ -172,7 +184,7 @@ def release_page(facts: ReleaseFacts, site: SiteFacts, words: Words) -> ReleaseP
         columns=rows,
         versions=tuple(version_row(each, site, words, current=each.name == published.name) for each in facts.versions),
         chain=tuple(_chain(facts, provider, places, words)),
-        citations=tuple(_citations(facts, words)),
+        citations=tuple(_citations(facts, words, records(facts) if known is None else known)),
         credit=published.attribution and plain(getattr(published.attribution, language)),
         files=tuple(_file(facts, file, words) for file in published.files),
         more=tuple(_more(facts, site, provider, words)),
@@ -302,14 +314,13 @@ def _chain(facts: ReleaseFacts, provider: str, places: str, words: Words) -> Ite
     yield texts["kept"], (places,)
 
 
-def _citations(facts: ReleaseFacts, words: Words) -> Iterator[Citation]:
+def _citations(facts: ReleaseFacts, words: Words, known: tuple[tuple[str, str], ...]) -> Iterator[Citation]:
     published, texts = facts.published, words["citations"]
     yield Citation("apa", texts["apa"], plain(getattr(published.citation, words.language)), prose=True)
     joined = "; ".join(plain(party.name) for party in published.creators)
     yield Citation("text", texts["text"], f"({joined}, {published.planned_at.year}, v{published.version})", prose=True)
-    yield Citation("bibtex", texts["bibtex"], bibtex(published).rstrip(), prose=False)
-    yield Citation("ris", texts["ris"], ris(published).replace("\r\n", "\n").rstrip("\n"), prose=False)
-    yield Citation("cff", texts["cff"], CFF[0].render(published).decode().rstrip(), prose=False)
+    for name, text in known:
+        yield Citation(name, texts[name], text, prose=False)
 
 
 def _file(facts: ReleaseFacts, file: PublishedFile, words: Words) -> tuple[str, str, str, str, str]:

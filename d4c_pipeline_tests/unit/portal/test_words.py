@@ -15,7 +15,7 @@ from d4c_pipeline.processing.checks.run import CHECKS
 
 ENGLISH, FRENCH = Words.of("en"), Words.of("fr")
 # English needs no wordings of reasons and no names of Arrow's types; plural forms are the language's own.
-OWN = {"reasons", "types"}
+OWN = {"reasons", "fragments", "types"}
 PLURALS = {"one", "other", "many"}
 
 
@@ -72,6 +72,7 @@ def test_values_are_written_as_the_language_does() -> None:
         (differences.ColumnRetyped("a", "int32", "double"), "type de la colonne a changé de int32 à double"),
         (differences.ColumnRenamed("a", "b"), "colonne a renommée en b"),
         (differences.ColumnRemoved("a b"), "colonne a b retirée"),
+        (differences.RowsRemoved(1, "3"), "enregistrements retirés : 1, par exemple la clé 3"),
         (differences.CrsChanged("EPSG:3347", None), "projection changée de EPSG:3347 à none"),
         (differences.PartitionChanged(None, 1), "les données sont de nouveau un seul fichier"),
         (differences.DerivedFileAdded(".gpkg"), "fichier dérivé ajouté : .gpkg"),

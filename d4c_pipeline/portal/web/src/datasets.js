@@ -71,7 +71,10 @@ function card({ path, title, about }, dataset) {
   return item
 }
 
-form.addEventListener('submit', event => event.preventDefault())
+form.addEventListener('submit', event => {
+  event.preventDefault()
+  update().catch(failed)
+})
 form.addEventListener('input', () => update().catch(failed))
 const failed = () => (count.textContent = page.searchFailed)
 load(page)

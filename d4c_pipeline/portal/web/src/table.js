@@ -23,7 +23,7 @@ export function fill(table, columns, values, numbers, titles = []) {
     row.forEach((value, i) => {
       const cell = each.insertCell()
       cell.textContent = value == null ? '∅' : text(value)
-      if (value == null) cell.className = 'null'
+      if (value == null) cell.className = numbers[i] ? 'null n' : 'null'
       else if (numbers[i]) cell.className = 'n'
       else cell.dir = 'auto'
     })
