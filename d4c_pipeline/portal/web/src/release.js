@@ -105,11 +105,10 @@ function boundsOf({ geometry }) {
   return box
 }
 
-new IntersectionObserver(
-  (entries, observer) => {
-    if (!entries.some(entry => entry.isIntersecting)) return
-    observer.disconnect()
-    start()
-  },
-  { rootMargin: '200px' },
-).observe(document.getElementById('explore'))
+// After the page itself: what the reader came for is there before map and table load.
+const loaded = document.readyState === 'complete' ? Promise.resolve() : new Promise(resolve => addEventListener('load', resolve))
+new IntersectionObserver((entries, observer) => {
+  if (!entries.some(entry => entry.isIntersecting)) return
+  observer.disconnect()
+  loaded.then(start)
+}).observe(document.getElementById('explore'))
