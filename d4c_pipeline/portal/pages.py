@@ -109,11 +109,13 @@ class Pages:
 
     def _views(self, facts: ReleaseFacts) -> dict[Tongue, ReleasePage]:
         """Return the views of a release; those of the last one are kept, since a dataset shows its newest release."""
-        if self._last is None or self._last[0] is not facts:
-            known = records(facts)
-            views = {language: release_page(facts, self._site, words, known) for language, words in self._words.items()}
-            self._last = facts, views
-        return self._last[1]
+        if self._last is not None and self._last[0] is facts:
+            return self._last[1]
+        known, views = records(facts), dict[Tongue, ReleasePage]()
+        for language, words in self._words.items():
+            views[language] = release_page(facts, self._site, words, known)
+        self._last = facts, views
+        return views
 
     def versions(self, facts: ReleaseFacts) -> Iterator[Page]:
         """Yield the comparison of a dataset's versions; `facts` are those of its newest release."""
