@@ -58,9 +58,11 @@ def refuse_unknown_releases(deployment: Deployment, stores: Sequence[Store]) -> 
         if unknown := unknown_releases(deployment, store):
             names = ", ".join(f"{each.name} ({each.doi})" for each in unknown[:_NAMED])
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+            several = len({each.dataset for each in unknown}) > 1
+            command = "catalogue rebuild --from-archive" if several else f"archive adopt {unknown[0].dataset}"
             raise ForeignBytesError(
                 f"The catalogue in store {store.name} lists releases that this ledger does not know: {names}{more}",
-                f"If the ledger is new or was restored from a backup, run 'd4c archive adopt {unknown[0].dataset}', "
+                f"If the ledger is new or was restored from a backup, run 'd4c {command}', "
                 "which takes over what the archive has published. If another home publishes into this store, publish "
                 "there, or name another store (D4C_STORES, D4C_HOME). Then run again",
             )

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.upkeep.recovery import Recovered, from_archive
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.placing import ForeignBytesError
 from d4c_pipeline_tests.support.commands import D4C, Zygote
 from d4c_pipeline_tests.support.home_of_releases import RELEASES
 from d4c_pipeline_tests.support.inspection import tree
@@ -117,3 +119,18 @@ def test_a_killed_recovery_goes_on(
     assert (found["left_out"], found["releases"]) == ([], len(RELEASES))
     assert changed(home_of_releases, before) == set()
     origin.close()
+
+
+def test_a_lost_ledger_beside_a_kept_store_names_the_command_that_works(home_of_releases: Settings) -> None:
+    before = kept(home_of_releases)
+    for path in home_of_releases.home.glob("ledger.sqlite*"):
+        path.unlink()
+    shutil.rmtree(home_of_releases.home / "staging")
+    with (
+        Deployment.open(home_of_releases) as opened,
+        pytest.raises(ForeignBytesError, match="run 'd4c catalogue rebuild --from-archive'"),
+    ):
+        rebuild(opened)
+    found = recover(home_of_releases)
+    assert (len(found.adopted), found.left_out) == (len(RELEASES), ())
+    assert changed(home_of_releases, before) == set()
