@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import update
 
 from d4c_pipeline.catalogue import feeds, row_groups
-from d4c_pipeline.chain import catalogue, versions
+from d4c_pipeline.chain import catalogue, latest, versions
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.metadata.records import linkset, registry
 from d4c_pipeline.model.errors import PermanentError, StorageError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
+from d4c_pipeline.upkeep import reissue
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.catalogued import ROLLING, engine_of, fill, publish
 from d4c_pipeline_tests.support.inspection import tree
@@ -244,6 +245,27 @@ def test_a_vintage_in_the_future_becomes_the_newest_when_it_is_due(
     assert "predecessor-version" not in {link["rel"] for link in first["links"]}
     grown = files(deployment)
     assert rebuilt(deployment) == grown
+
+
+def test_the_daily_check_switches_a_vintage_that_became_due(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime(2026, 12, 23, 23, tzinfo=UTC)]
+    switched: list[tuple[str, str]] = []
+    monkeypatch.setattr(versions, "present", lambda: now[0])
+    monkeypatch.setattr(reissue, "reissue", lambda _: ())
+    monkeypatch.setattr(latest, "switch", lambda _, dataset, vintage: switched.append((dataset.id, str(vintage))))
+    declared = deployment.ledger.declarations.of(ROLLING)
+    assert declared is not None
+    publish(deployment.ledger, 51, ROLLING, "2026-12-24", "1.0.0")
+
+    reissue.follow_copies(deployment, [declared.model_copy(update={"vintages": "discovered"})])
+    assert switched == []
+    now[0] = datetime(2026, 12, 24, 0, 1, tzinfo=UTC)
+    reissue.follow_copies(deployment)
+    reissue.follow_copies(deployment)  # once: the rebuild noted it
+    assert switched == [(ROLLING, "2026-12-24")]
+    assert read(deployment, f"catalogue/{ROLLING}/latest.json")["properties"]["vintage"] == "2026-12-24"
 
 
 def test_backfills_and_redeclarations_end_in_the_bytes_of_a_rebuild(
