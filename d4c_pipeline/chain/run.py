@@ -197,6 +197,8 @@ def run(
     """
     with remembered(deployment, partition, step, run=by, unless=passing):
         unit = find()
+        if by is not None:
+            deployment.ledger.active_runs.record_step(by, partition.subject, step)
         progress.report(progress.Progress(unit.dataset.id, str(unit.vintage), step))
         result = STEPS[step].work(deployment, unit, at_least)
     if isinstance(result, Judged) and result.blocking:

@@ -20,6 +20,7 @@ from d4c_pipeline.commands.retention import prune
 from d4c_pipeline.commands.review import review_app
 from d4c_pipeline.commands.seed import keys, seed, torrents_app
 from d4c_pipeline.commands.servers import serve, ui
+from d4c_pipeline.commands.todo import todo
 from d4c_pipeline.model.errors import D4CError, shortage
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
-    ("Publish", (demo, notice, publish, ("review", review_app), failed)),
+    ("Publish", (demo, notice, publish, ("review", review_app), failed, todo)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Serve", (serve, ("portal", portal_app), seed, ui)),

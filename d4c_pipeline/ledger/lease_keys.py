@@ -31,3 +31,8 @@ def of_vintage(dataset: str, vintage: Vintage | str) -> str:
 def of_latest(dataset: str) -> str:
     """Return the key of the `/processed/` addresses of a dataset id."""
     return f"latest/{dataset}"
+
+
+def of_run(run: str) -> str:
+    """Return the key of a run of Dagster, by its id: the heartbeat of the process that executes it."""
+    return f"run/{run}"

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -23,11 +23,12 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import database_now
+from d4c_pipeline.ledger.database import database_now, reading
 from d4c_pipeline.model.errors import BusyError, D4CError
 
 _TTL_SECONDS = 120.0
 _POLL_SECONDS = 0.2
+_OVERDUE = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +77,14 @@ def is_gone(process: str, *, single_machine: bool = False) -> bool:
     if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
         return False
     return _process_start(int(parts[1])) != parts[2]
+
+
+def is_running(process: str) -> bool:
+    """Return whether a process named by `this_process` runs on this machine; False for one of another machine."""
+    parts = process.split("|")
+    if len(parts) != 4 or parts[0] != _this_machine() or not parts[2]:
+        return False
+    return _process_start(int(parts[1])) == parts[2]
 
 
 class Lease:
@@ -142,6 +151,22 @@ class Leases:
             if keeper.is_alive():
                 keeper.join(timeout=5)
             self._release(key, holder)
+
+    def alive(self, keys: Collection[str]) -> dict[str, bool]:
+        """Return for each of `keys` with a lease whether its holder is alive; a released lease is absent.
+
+        A holder on this machine is alive while its process runs, even if it did not renew (a laptop that slept). A
+        holder on another machine is dead when its lease expired a minute ago: every holder retries a renewal sooner.
+        """
+        with reading(self._engine) as connection:
+            moment = database_now(connection)
+            single_machine = connection.dialect.name == "sqlite"
+            rows = connection.execute(select(schema.lease).where(schema.lease.c.key.in_(keys))).all()
+        return {
+            row.key: not is_gone(row.holder, single_machine=single_machine)
+            and (is_running(row.holder) or row.expires_at + _OVERDUE > moment)
+            for row in rows
+        }
 
     def _release(self, key: str, holder: str) -> None:
         try:

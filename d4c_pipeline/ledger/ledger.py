@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from d4c_pipeline.ledger.active_runs import ActiveRuns
 from d4c_pipeline.ledger.announcements import Announcements
 from d4c_pipeline.ledger.catalogue import CatalogueState
 from d4c_pipeline.ledger.database import open_engine
@@ -48,6 +49,7 @@ class Ledger:
         self.members = Members(self._engine)
         self.failures = Failures(self._engine)
         self.leases = Leases(self._engine)
+        self.active_runs = ActiveRuns(self._engine, self.leases)
         self.events = Events(self._engine)
 
     @classmethod

@@ -338,6 +338,17 @@ lease = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
+# Partitions that a run of Dagster works on; the rows of a killed run stay until somebody ended it.
+active_run = Table(
+    "active_run",
+    metadata,
+    Column("run", String(60), primary_key=True),
+    Column("subject", String(120), primary_key=True),
+    Column("partition", String(120), nullable=False),
+    Column("step", String(60), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+)
+
 # A vintage whose source served the retained content of another vintage: it has no release.
 same_vintage = Table(
     "same_vintage",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -124,6 +125,13 @@ def _page(variable: str, text: str) -> str:
     return text
 
 
+def _day(variable: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError as error:
+        raise PermanentError(f"{variable} is '{text}'", "Write a day such as 2027-03-31") from error
+
+
 def _port(variable: str, text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise PermanentError(f"{variable} is '{text}'", "Write a port number from 1 to 65535")
@@ -232,6 +240,10 @@ class Settings(EnvironmentSettings):
     )
     fixity_bytes: ByteCount = variable(
         "D4C_FIXITY_BYTES", "Amount that audits may read a day, such as `200GB`.", unset="no limit", unit="bytes"
+    )
+    archive_token_expires: Annotated[date | None, Parser(_day)] = variable(
+        "D4C_ARCHIVE_TOKEN_EXPIRES",
+        "Day on which the archive's token expires, such as `2027-03-31`; `d4c todo` reports it 30 days before.",
     )
     publisher: str = variable("D4C_PUBLISHER", "The publisher in records and citations.", default=PUBLISHER)
     contact: str | None = variable("D4C_CONTACT", "Address of mail or web, in the README of each release.")

@@ -6,6 +6,7 @@ source before the chain is in `sensors/noticing.py`.
 Concept: https://docs.dagster.io/guides/build/assets
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,13 +28,12 @@ from d4c_pipeline.orchestration.failures import (
     tries_again,
 )
 from d4c_pipeline.orchestration.products import Product, of_dataset, source_words
-from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.sensors.automation import SOURCE, condition_of
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
+from d4c_pipeline.workspace.code_version import code_version_of_data, code_version_of_source
 
-BY_COMMAND_LINE = {"d4c/by": "command line"}
-"""The tags of a run that the command line launched."""
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 PORTAL_KEY = dg.AssetKey(["portal"])
 REVIEWED = "reviewed"
@@ -53,30 +53,34 @@ Result = dg.MaterializeResult | dg.AssetCheckResult
 class StepPresentation:
     """How one step of `chain.run` appears as an asset: its results in the UI, and how it runs.
 
-    `pool` limits concurrency (see dagster.yaml). `checks`: the asset checks that it reports. A step that `may_wait` for
-    a review reports its checks without a materialization: Dagster skips the steps downstream, and the run succeeds.
+    `results` of a step's result and of the command that runs the chain of the partition again. `code_version` of a
+    dataset: after a change the UI shows the step as out of date; nothing starts by itself. `pool` limits concurrency
+    (see dagster.yaml). `checks`: the asset checks that it reports. A step that `may_wait` for a review reports its
+    checks without a materialization: Dagster skips the steps downstream, and the run succeeds.
     """
 
-    results: Callable[[Any], Sequence[Result]]
+    results: Callable[[Any, str], Sequence[Result]]
     kinds: frozenset[str] = frozenset()
     pool: str | None = None
     config: Mapping[str, dg.Field] = field(default_factory=dict[str, dg.Field])
     checks: tuple[dg.AssetCheckSpec, ...] = ()
+    code_version: Callable[[Dataset], str] = lambda _: ""
     may_wait: bool = False
 
 
 def _materialized(
     of: Callable[[Any], metadata.Metadata], version: Callable[[Any], str] | None = None
-) -> Callable[[Any], Sequence[Result]]:
-    def results(result: Any) -> Sequence[Result]:
+) -> Callable[[Any, str], Sequence[Result]]:
+    def results(result: Any, _: str) -> Sequence[Result]:
         data_version = dg.DataVersion(version(result)) if version else None
         return [dg.MaterializeResult(metadata=of(result), data_version=data_version)]
 
     return results
 
 
-def _of_processed(result: Judged) -> Sequence[Result]:
+def _of_processed(result: Judged, command: str) -> Sequence[Result]:
     passed = result.overridden
+    override = f"{command.replace('d4c publish', 'd4c review override')} --check {{}} --reason '...'"
     return [
         dg.MaterializeResult(
             metadata=metadata.of_processed(result.build),
@@ -87,7 +91,11 @@ def _of_processed(result: Judged) -> Sequence[Result]:
                     passed=verdict.outcome is Outcome.PASS,
                     # A failure that a reviewer overrode for this data is shown and blocks nothing.
                     severity=dg.AssetCheckSeverity.WARN if verdict.check in passed else _SEVERITY[verdict.outcome],
-                    metadata=metadata.of_verdict(verdict, passed.get(verdict.check)),
+                    metadata=metadata.of_verdict(
+                        verdict,
+                        [command, *([override.format(verdict.check)] if verdict in result.blocking else [])],
+                        passed.get(verdict.check),
+                    ),
                 )
                 for verdict in result.verdicts
             ],
@@ -95,7 +103,7 @@ def _of_processed(result: Judged) -> Sequence[Result]:
     ]
 
 
-def _of_copies(result: copies.Distributed) -> Sequence[Result]:
+def _of_copies(result: copies.Distributed, command: str) -> Sequence[Result]:
     return [
         dg.MaterializeResult(
             metadata=metadata.of_copies(result),
@@ -104,14 +112,14 @@ def _of_copies(result: copies.Distributed) -> Sequence[Result]:
                     check_name=EVERY_STORE,
                     passed=not result.missed,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata=metadata.of_missed(result.missed),
+                    metadata=metadata.of_missed(result.missed, command),
                 )
             ],
         )
     ]
 
 
-def _of_deposit(result: deposit.Deposited | run.Waiting) -> Sequence[Result]:
+def _of_deposit(result: deposit.Deposited | run.Waiting, _: str) -> Sequence[Result]:
     if isinstance(result, run.Waiting):
         return _checks_of_deposit(result, "not published yet", seed=True)
     seed = result.archive_seed
@@ -140,24 +148,37 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
     ]
 
 
-def step_presentations(dataset: Dataset, product: str) -> Mapping[str, StepPresentation]:
-    """Return the presentation of each step, by name, of the product with that id; `dataset` is a sample of its form."""
+def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
+    """Return the presentation of each step of a product, by name.
+
+    Every check has the partitions of its asset, so that each vintage or member keeps its own verdict.
+    """
 
     def spec(name: str, step: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
-        return dg.AssetCheckSpec(name, asset=dg.AssetKey([product, step]), description=description, blocking=blocking)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)  # one per check; the version is pinned
+            return dg.AssetCheckSpec(
+                name,
+                asset=dg.AssetKey([product.id, step]),
+                description=description,
+                blocking=blocking,
+                partitions_def=product.partitions,
+            )
 
     return {
         "raw": StepPresentation(
             _materialized(metadata.of_raw, lambda result: ",".join(native.sha256 for native in result.natives)),
             kinds=frozenset({"source", "file"}),
             pool="fetch",
+            code_version=code_version_of_source,
         ),
         "processed": StepPresentation(
             _of_processed,
             kinds=frozenset({"duckdb", "parquet"}),
             pool="process",
+            code_version=code_version_of_data,
             checks=tuple(
-                spec(check.name, "processed", check.description, blocking=True) for check in checks_of(dataset)
+                spec(check.name, "processed", check.description, blocking=True) for check in checks_of(product.sample)
             ),
         ),
         "checksums": StepPresentation(
@@ -210,7 +231,7 @@ def chain_assets(product: Product, *, pooled: bool = True) -> list[dg.AssetsDefi
     """The nine assets of a product, in order."""
     assets: list[dg.AssetsDefinition] = []
     upstream = SOURCE
-    for name, presentation in step_presentations(product.sample, product.id).items():
+    for name, presentation in step_presentations(product).items():
         assets.append(
             _asset(product, run.STEPS[name], presentation if pooled else replace(presentation, pool=None), upstream)
         )
@@ -232,6 +253,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         config_schema=dict(presentation.config) or None,
         check_specs=list(presentation.checks),
         automation_condition=condition_of(upstream),
+        code_version=presentation.code_version(dataset) or None,
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.licence_words, "source": source_words(dataset)},
         output_required=not presentation.may_wait,
@@ -260,7 +282,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
                 by=context.run.run_id,
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
-        yield from presentation.results(result)
+        yield from presentation.results(result, product.command(partition.key))
 
     return asset
 

@@ -18,11 +18,18 @@ import dagster as dg
 
 from d4c_pipeline.chain.run import LAST_STEP
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, PORTAL_KEY, catalogue_asset, portal_asset
+from d4c_pipeline.orchestration.daily.attention import ATTENTION_JOB, ATTENTION_SCHEDULE, attention_asset
 from d4c_pipeline.orchestration.daily.fixity import FIXITY_JOB, FIXITY_SCHEDULE, fixity_asset
-from d4c_pipeline.orchestration.daily.registration import REGISTRATION_JOB, REGISTRATION_SCHEDULE, registration_check
+from d4c_pipeline.orchestration.daily.health import (
+    HEALTH_JOB,
+    HEALTH_SCHEDULE,
+    health_asset,
+)
+from d4c_pipeline.orchestration.daily.registration import registration_check
 from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
 from d4c_pipeline.orchestration.daily.standing_failures import failures_definitions
-from d4c_pipeline.orchestration.daily.torrents import REISSUE_JOB, REISSUE_SCHEDULE, torrents_check
+from d4c_pipeline.orchestration.daily.torrents import torrents_check
+from d4c_pipeline.orchestration.dead_runs import dead_runs_sensor
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.reviewing import review_job
 from d4c_pipeline.orchestration.sensors.automation import changes_are_published
@@ -63,11 +70,13 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
                 portal_asset(datasets),
                 retention_asset(datasets, families),
                 fixity_asset([*datasets, *families]),
+                health_asset(),
+                attention_asset([*datasets, *families]),
             ],
             asset_checks=[registration_check(), torrents_check(datasets)],
-            jobs=[review_job(datasets, families), REGISTRATION_JOB, REISSUE_JOB, RETENTION_JOB, FIXITY_JOB],
-            schedules=[REGISTRATION_SCHEDULE, REISSUE_SCHEDULE, RETENTION_SCHEDULE, FIXITY_SCHEDULE],
-            sensors=[_CATALOGUE_FOLLOWS, changes_are_published(products)],
+            jobs=[review_job(datasets, families), HEALTH_JOB, ATTENTION_JOB, RETENTION_JOB, FIXITY_JOB],
+            schedules=[HEALTH_SCHEDULE, ATTENTION_SCHEDULE, RETENTION_SCHEDULE, FIXITY_SCHEDULE],
+            sensors=[_CATALOGUE_FOLLOWS, changes_are_published(products), dead_runs_sensor()],
             resources={"duckdb": ProcessingDuckDB(), "deployment": DeploymentResource(), **(resources or {})},
             executor=dg.in_process_executor,
         ),

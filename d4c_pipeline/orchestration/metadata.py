@@ -23,7 +23,7 @@ from d4c_pipeline.chain.raw import Retained
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
-from d4c_pipeline.processing.checks.verdict import Verdict
+from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -85,13 +85,36 @@ def of_processed(result: StagedBuild) -> Metadata:
     }
 
 
-def of_verdict(verdict: Verdict, overridden: str | None = None) -> Metadata:
-    """Expected and actual values, examples, remedy, and the override if a reviewer made one."""
-    detail = {**verdict.detail, **({"overridden": overridden} if overridden else {})}
-    return {
-        name: dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.json(value)
-        for name, value in detail.items()
-    }
+def of_verdict(verdict: Verdict, commands: Sequence[str] = (), overridden: str | None = None) -> Metadata:
+    """Expected and actual values, a table of examples, remedy, and the override if a reviewer made one.
+
+    `commands` help when the check did not pass.
+    """
+    found: dict[str, Any] = {"expected": verdict.expected, "actual": verdict.actual}
+    if verdict.examples:
+        found["examples"] = examples_table(verdict.examples)
+    if verdict.remedy:
+        found["remedy"] = verdict.remedy
+    if verdict.outcome is not Outcome.PASS and commands:
+        found["command"] = dg.MetadataValue.md("\n\n".join(f"`{command}`" for command in commands))
+    if overridden:
+        found["overridden"] = overridden
+    return found
+
+
+def examples_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Return rows as a table; a row without a column has an empty cell, lists and objects are JSON."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name, "any") for name in columns]),
+    )
+
+
+def _cell(value: Any) -> str | int | float | bool:
+    if value is None:
+        return ""
+    return value if isinstance(value, str | int | float | bool) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _parts(result: StagedBuild) -> dg.MetadataValue:
@@ -175,11 +198,13 @@ def of_copies(result: Distributed) -> Metadata:
     }
 
 
-def of_missed(missed: Sequence[Missed]) -> Metadata:
-    """The unreachable mirrors, each with cause and remedy."""
-    return {"missed": ", ".join(mirror.store for mirror in missed) or "none"} | {
-        mirror.store: dg.MetadataValue.text(f"{mirror.cause}. {mirror.remedy}.") for mirror in missed
-    }
+def of_missed(missed: Sequence[Missed], command: str) -> Metadata:
+    """The unreachable mirrors, each with cause and remedy, and the command that pushes the release there."""
+    return (
+        {"missed": ", ".join(mirror.store for mirror in missed) or "none"}
+        | {mirror.store: dg.MetadataValue.text(f"{mirror.cause}. {mirror.remedy}.") for mirror in missed}
+        | ({"command": dg.MetadataValue.md(f"`{command}`")} if missed else {})
+    )
 
 
 def of_torrent(result: Seeded) -> Metadata:

@@ -39,6 +39,11 @@ class Product:
     discover: Callable[[Deployment], Sequence[str]]
     observe: Callable[[Deployment, Collection[str], str | None], Observed]
     new_partitions_wait: bool = False
+    partition_option: str = "--vintage"
+
+    def command(self, partition: str) -> str:
+        """Return the command that runs the chain of a partition again."""
+        return f"d4c publish {self.id} {self.partition_option} {partition}"
 
 
 def of_dataset(dataset: Dataset) -> Product:
@@ -88,6 +93,7 @@ def of_family(family: Family) -> Product:
         discover=lambda deployment: families.discover(deployment, family),
         observe=lambda deployment, known, cursor: families.observe(deployment, family, known, cursor),
         new_partitions_wait=family.noticing.new_members == "wait",
+        partition_option="--member",
     )
 
 

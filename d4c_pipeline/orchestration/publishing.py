@@ -14,23 +14,26 @@ import dagster as dg
 
 from d4c_pipeline.chain.latest import latest_address_of, newest_release
 from d4c_pipeline.chain.run import AFTER_APPROVAL, FIRST_STEP, PLANNING_STEP
-from d4c_pipeline.ledger.leases import is_gone, this_process
+from d4c_pipeline.ledger.leases import this_process
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, NeedsPersonError, PermanentError, UnknownNameError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.release import PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.orchestration.assets import BY_COMMAND_LINE, REVIEWED, catalogue_asset, chain_assets, portal_asset
+from d4c_pipeline.orchestration.assets import REVIEWED, catalogue_asset, chain_assets, portal_asset
+from d4c_pipeline.orchestration.dead_runs import end_dead_runs
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
-from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.watch import families
 from d4c_pipeline.watch.vintages import served
-from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
+
+_LONG = frozenset({"examples", "command"})  # metadata of checks that only the UI shows
 
 
 class RunFailedError(D4CError):
@@ -195,7 +198,8 @@ def _materialize(
     level = "DEBUG" if debug else "CRITICAL"
     logging.getLogger("dagster").setLevel(level)
     with embedded_instance(settings) as instance:
-        _end_killed_runs(instance)
+        with opened_ledger(settings) as ledger:
+            end_dead_runs(instance, ledger)
         if product.partitions_name is not None:
             instance.add_dynamic_partitions(product.partitions_name, [key])
         run = dg.materialize(
@@ -203,7 +207,7 @@ def _materialize(
             instance=instance,
             partition_key=key,
             resources={
-                "deployment": DeploymentResource.of(settings, retries=False),
+                "deployment": DeploymentResource.of(settings, product.id, retries=False),
                 "duckdb": ProcessingDuckDB(),
             },
             run_config={
@@ -218,18 +222,12 @@ def _materialize(
     # A pending review raises an error of its own; examples are for the UI, which has room.
     return [
         f"{event.check_name} of {'/'.join(event.asset_key.path)}: "
-        + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items() if name != "examples")
+        + "; ".join(
+            f"{name} {value.value}" for name, value in event.metadata.items() if name not in ("examples", "command")
+        )
         for event in run.get_asset_check_evaluations()
         if not event.passed and event.severity is dg.AssetCheckSeverity.WARN and event.check_name != REVIEWED
     ]
-
-
-def _end_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Cancel the runs of killed commands, which would stay in progress and block the queue."""
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(tags=BY_COMMAND_LINE, statuses=unfinished)):
-        if is_gone(run.tags.get(PROCESS, "")):
-            instance.report_run_canceled(run, message="The process of this run was killed.")
 
 
 def _explanation(run: dg.ExecuteInProcessResult, again: str) -> D4CError:

@@ -5,19 +5,22 @@ Concept: https://docs.dagster.io/guides/build/external-resources
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
 from d4c_pipeline.tables import duckdb_engine
-from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
+
+_log = logging.getLogger(__name__)
 
 
 class ProcessingDuckDB(DuckDBResource):
@@ -59,6 +62,12 @@ class ProcessingDuckDB(DuckDBResource):
             yield connection
 
 
+PARTITION = "dagster/partition"
+"""Dagster's tag with the partition of a run."""
+BY_COMMAND_LINE = {"d4c/by": "command line"}
+"""The tags of a run that the command line launched."""
+PUBLISH = "publish_"
+"""The name of the job of a dataset or family, before its id."""
 PROCESS = "d4c/process"
 """The tag of runs in the process of a command, with that process (`ledger.leases.this_process`)."""
 
@@ -72,18 +81,47 @@ class DeploymentResource(dg.ConfigurableResource):
 
     home: str | None = None
     retries: bool = True
+    _subjects: frozenset[str] = PrivateAttr(default=frozenset())
 
     def settings(self) -> Settings:
         """Return the settings. Raises PermanentError for an invalid variable."""
         changed = {"D4C_HOME": self.home} if self.home else {}
         return Settings.from_environment({**os.environ, **changed})
 
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[DeploymentResource]:
+        """Keep the heartbeat of the run that uses this resource (`ledger.active_runs`); sensors have no run."""
+        if context.run is None:
+            yield self
+            return
+        with ExitStack() as held:
+            try:
+                ledger = held.enter_context(opened_ledger(self.settings()))
+                key = context.run.tags.get(PARTITION, "")
+                held.enter_context(
+                    ledger.active_runs.hold(context.run.run_id, self._subjects or _subjects(context.run), key)
+                )
+            except D4CError as error:
+                # The first step opens the same ledger and reports the cause with its remedy.
+                _log.warning("This run has no heartbeat in the ledger: %s", error)
+            yield self
+
     @classmethod
-    def of(cls, settings: Settings, *, retries: bool) -> dg.ResourceDefinition:
-        """Return the resource of a run in the caller's process, with these settings and without the environment."""
+    def of(cls, settings: Settings, product: str, *, retries: bool) -> dg.ResourceDefinition:
+        """Return the resource of a run in the caller's process, with these settings and without the environment.
+
+        `product` is the dataset or family that the run materializes.
+        """
         given = _Given(retries=retries)
+        given._subjects = frozenset({product})  # noqa: SLF001 - as below
         given._settings = settings  # noqa: SLF001 - Dagster's constructor accepts only configuration values
-        return dg.ResourceDefinition.hardcoded_resource(given)
+
+        @dg.resource
+        def during_a_run(context: dg.InitResourceContext) -> Iterator[DeploymentResource]:
+            with given.yield_for_execution(context) as resource:
+                yield resource
+
+        return during_a_run
 
     @contextmanager
     def opened(self, engine: ProcessingDuckDB | None = None) -> Iterator[Deployment]:
@@ -91,6 +129,13 @@ class DeploymentResource(dg.ConfigurableResource):
         settings = self.settings()
         with Deployment.open(engine.applied_to(settings) if engine is not None else settings) as deployment:
             yield deployment
+
+
+def _subjects(run: dg.DagsterRun) -> frozenset[str]:
+    """Return the datasets and families whose chain a run materializes; the catalogue and daily assets are none."""
+    if run.asset_selection is None and run.job_name.startswith(PUBLISH):
+        return frozenset({run.job_name.removeprefix(PUBLISH)})
+    return frozenset(key.path[0] for key in run.asset_selection or () if len(key.path) == 2)
 
 
 class _Given(DeploymentResource):

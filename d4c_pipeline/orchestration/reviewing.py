@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from enum import Enum
 from functools import partial
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -14,7 +15,7 @@ from d4c_pipeline.chain import run
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
-from d4c_pipeline.orchestration.assets import step_presentations
+from d4c_pipeline.orchestration.assets import Result, step_presentations
 from d4c_pipeline.orchestration.failures import as_dagster_failure, tries_again
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
@@ -63,6 +64,22 @@ def _decider(run: dg.DagsterRun, behalf: str) -> str:
     return who if behalf in ("", who) else f"{who} on behalf of {behalf}"
 
 
+def _event(
+    result: Result, asset: dg.AssetKey, partition: str, *, approved_by: str
+) -> dg.AssetMaterialization | dg.AssetCheckEvaluation:
+    metadata = {**(result.metadata or {}), "approved_by": approved_by}
+    if isinstance(result, dg.MaterializeResult):
+        return dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
+    return dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=str(result.check_name),
+        passed=result.passed,
+        severity=result.severity,
+        metadata={name: dg.MetadataValue.text(str(value)) for name, value in metadata.items()},
+        partition=partition,
+    )
+
+
 def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobDefinition:
     """Return the job over all `datasets` and all members of `families`."""
     defined = {dataset.id: dataset for dataset in datasets}
@@ -93,16 +110,11 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
                     by=context.run.run_id,
                     passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
                 )
-                for result in step_presentations(dataset, product.id)[name].results(done):
-                    if isinstance(result, dg.MaterializeResult):
-                        # The UI shows a materialization, as if the asset had run, and the catalogue follows.
-                        context.log_event(
-                            dg.AssetMaterialization(
-                                [product.id, name],
-                                partition=unit.partition.key,
-                                metadata=dict(result.metadata or {}),
-                            )
-                        )
+                key = unit.partition.key
+                for result in step_presentations(product)[name].results(done, product.command(key)):
+                    # The UI shows the events as if the asset had run, and the catalogue follows.
+                    event: Any = _event(result, dg.AssetKey([product.id, name]), key, approved_by=who)
+                    context.log_event(event)  # Dagster's type omits check evaluations, which it accepts
 
     @dg.job(name=REVIEW_JOB, description="Approves or rejects a release that awaits review.")
     def job() -> None:

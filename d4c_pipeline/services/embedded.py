@@ -6,6 +6,7 @@ answers belong to `file_server`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.services.portal_files import PATHS
 from d4c_pipeline.workspace.archive import archive_root
 from d4c_pipeline.workspace.deployment import Deployment, portal_folder
+
+_SHARED_SECONDS = 10.0
+_TURN_SECONDS = 0.5  # a process that waits for the lease tries every 0.2 s
 
 
 @contextmanager
@@ -37,6 +41,43 @@ def answering(deployment: Deployment) -> Iterator[str | None]:
         except PermanentError as error:
             reason = error.cause
         yield reason
+
+
+class SharedServer:
+    """The file server for tests of many addresses, started at the first test and shared by those that follow.
+
+    A context manager. It stops every `_SHARED_SECONDS` for a moment, so that a publication that waits for its own
+    server gets it; a start for each of a thousand releases would take most of the time.
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment, self._started = deployment, 0.0
+        self._server, self._reason = ExitStack(), None
+        self._runs = False
+
+    def __enter__(self) -> SharedServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def silent(self) -> str | None:
+        """Start the server unless it runs; return why it can't serve, else None. Raises BusyError as `answering`."""
+        if self._runs and time.monotonic() - self._started > _SHARED_SECONDS:
+            self.pause()
+            time.sleep(_TURN_SECONDS)
+        if not self._runs:
+            self._reason = self._server.enter_context(answering(self._deployment))
+            self._started, self._runs = time.monotonic(), True
+        return self._reason
+
+    def pause(self) -> None:
+        """Stop the server until the next test: before a long read, and before waiting for the lease on a vintage.
+
+        A publication holds the lease on its vintage while it waits for the server.
+        """
+        self._runs = False
+        self._server.close()
 
 
 def mounts(settings: Settings) -> dict[str, Path]:

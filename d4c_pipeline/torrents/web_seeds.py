@@ -18,7 +18,8 @@ from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.torrents.pieces import Pieces
 from d4c_pipeline.transport.clients import http_client
 
-_TIMEOUT_SECONDS = 30.0
+SECONDS_PER_PIECE = 30.0
+"""The time that a seed has for each complete piece."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def try_web_seed(
     samples: int = 3,
     vary: bool = False,
     client: httpx.Client | None = None,
-    timeout: float = _TIMEOUT_SECONDS,
+    timeout: float = SECONDS_PER_PIECE,
 ) -> SeedVerdict:
     """Fetch the first, the last and `samples` evenly spread pieces from `url` and compare their hashes.
 

@@ -55,7 +55,9 @@ def audit(
     another audit or repair runs.
     """
     with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
-        return _Auditor(deployment, policy, full=full).run(datasets)
+        auditor = _Auditor(deployment, policy, full=full)
+        with auditor.verifier:
+            return auditor.run(datasets)
 
 
 def expected_copies(deployment: Deployment, datasets: Collection[str] | None = None) -> list[ExpectedCopy]:
@@ -81,7 +83,7 @@ class _Auditor:
     def __post_init__(self) -> None:
         self._fixity = self.deployment.ledger.fixity
         self._moment = now()
-        self._verifier = Verifier(self.deployment)
+        self.verifier = Verifier(self.deployment)
         self._known = self._fixity.known()
         self._pending: list[Verification] = []
         self._pending_bytes = 0
@@ -167,7 +169,7 @@ class _Auditor:
 
     def _reads_archive(self, copy: ExpectedCopy) -> bool:
         """Whether verifying an archived copy reads it: the archive is a folder of this machine."""
-        return copy.kind is CopyKind.ARCHIVE and self._verifier.cost(copy) > 0
+        return copy.kind is CopyKind.ARCHIVE and self.verifier.cost(copy) > 0
 
     def _read_due(self, queue: Iterable[ExpectedCopy]) -> None:
         """Read copies within the budget: copies that are not intact first, then the copies read longest ago."""
@@ -176,11 +178,11 @@ class _Auditor:
         if left is not None:
             left -= self._fixity.bytes_read_since(day_of(self._moment))
         for copy in ordered:
-            cost = self._verifier.cost(copy)
+            cost = self.verifier.cost(copy)
             if left is not None and left <= 0 and cost and not self.full and self._state(copy) is CopyState.INTACT:
                 self.overdue += 1
                 continue
-            found = self._verifier.verify(copy)
+            found = self.verifier.verify(copy)
             self.read += found.read
             self.read_bytes += found.cost
             if left is not None:
@@ -198,7 +200,7 @@ class _Auditor:
         try:
             with leases.hold(lease_on(copy), wait=_WAIT_SECONDS):
                 if self._fixity.is_expected(copy):
-                    self._note(self._verifier.verify(copy))
+                    self._note(self.verifier.verify(copy))
                     self._flush()
         except BusyError:
             self.busy.append(copy)

@@ -6,8 +6,11 @@ current and lists the present seeds. The ledger lists the copies, `torrents.web_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+
+import httpx
 
 from d4c_pipeline.chain import catalogue, latest
 from d4c_pipeline.chain.torrent import put_torrent
@@ -15,9 +18,10 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
 from d4c_pipeline.model.release import PublishedRelease, Torrent
-from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.services.embedded import SharedServer
 from d4c_pipeline.torrents.torrent_files import pieces_of, reissued
-from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
+from d4c_pipeline.torrents.web_seeds import SECONDS_PER_PIECE, SeedVerdict, try_web_seed
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.pieces import published_torrents
 from d4c_pipeline.workspace.staging import read_artifact
@@ -73,22 +77,35 @@ def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissue
     """
     done: list[Reissued] = []
     failures: list[D4CError] = []
-    for release in deployment.ledger.releases.published(dataset):
-        try:
-            # One lease per release, so that a publication waits for one release at most.
-            with (
-                deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)),
-                answering(deployment) as silent,
-            ):
-                done += _all_of(deployment, release, silent)
-        except (IntegrityError, BusyError) as error:
-            failures.append(error)
+    with SharedServer(deployment) as server, http_client(SECONDS_PER_PIECE) as client:
+        for release in deployment.ledger.releases.published(dataset):
+            try:
+                # One lease per release, so that a publication waits for one release at most.
+                with _working_on(deployment, release, server):
+                    done += _all_of(deployment, release, server.silent(), client)
+            except (IntegrityError, BusyError) as error:
+                failures.append(error)
     if failures:
         raise failures[0]
     return tuple(done)
 
 
-def _all_of(deployment: Deployment, release: PublishedRelease, silent: str | None) -> list[Reissued]:
+@contextmanager
+def _working_on(deployment: Deployment, release: PublishedRelease, server: SharedServer) -> Iterator[None]:
+    """Hold the lease on the vintage of a release; the server stops while another process has it."""
+    leases, key = deployment.ledger.leases, lease_keys.of_vintage(release.dataset, release.vintage)
+    with ExitStack() as held:
+        try:
+            held.enter_context(leases.hold(key, wait=0))
+        except BusyError:
+            server.pause()
+            held.enter_context(leases.hold(key))
+        yield
+
+
+def _all_of(
+    deployment: Deployment, release: PublishedRelease, silent: str | None, client: httpx.Client
+) -> list[Reissued]:
     torrents = deployment.ledger.publications.torrents(release)
     return [
         _again(
@@ -98,20 +115,27 @@ def _all_of(deployment: Deployment, release: PublishedRelease, silent: str | Non
             torrent,
             read_artifact(deployment, release, file),
             silent,
+            client,
         )
         for file, torrent in published_torrents(release, torrents)
     ]
 
 
 def _again(
-    deployment: Deployment, release: PublishedRelease, name: str, known: Torrent, original: bytes, silent: str | None
+    deployment: Deployment,
+    release: PublishedRelease,
+    name: str,
+    known: Torrent,
+    original: bytes,
+    silent: str | None,
+    client: httpx.Client,
 ) -> Reissued:
     pieces = pieces_of(original)
     seeds: list[str] = []
     remarks: list[str] = []
     for url in _candidates(deployment, release, name):
         own = silent is not None and url.startswith(deployment.settings.embedded_url)
-        verdict = SeedVerdict(False, str(silent), silent=True) if own else try_web_seed(url, pieces)
+        verdict = SeedVerdict(False, str(silent), silent=True) if own else try_web_seed(url, pieces, client=client)
         if verdict.ok:
             seeds.append(url)
             continue

@@ -72,14 +72,16 @@ def repair(
     with deployment.ledger.leases.hold(lease_keys.FIXITY, wait=0):
         # A source may turn out to be lost as well; the next round repairs it.
         while copies := [copy for copy in _lost(deployment, datasets, refill) if copy.key not in done]:
-            repairer = _Repairer(deployment)
-            done |= {copy.key: repairer.repair(copy) for copy in copies}
+            with Verifier(deployment) as verifier:
+                repairer = _Repairer(deployment, verifier)
+                done |= {copy.key: repairer.repair(copy) for copy in copies}
         # A copy without a source may have a source by now, such as a file that a person restored.
         good = {each.copy.sha256 for each in done.values() if each.outcome in (Outcome.RESTORED, Outcome.INTACT)}
-        repairer = _Repairer(deployment)
-        for key, each in done.items():
-            if each.outcome is Outcome.NO_GOOD_COPY and each.copy.sha256 in good:
-                done[key] = repairer.repair(each.copy)
+        with Verifier(deployment) as verifier:
+            repairer = _Repairer(deployment, verifier)
+            for key, each in done.items():
+                if each.outcome is Outcome.NO_GOOD_COPY and each.copy.sha256 in good:
+                    done[key] = repairer.repair(each.copy)
     return tuple(done.values())
 
 
@@ -94,10 +96,10 @@ def _lost(deployment: Deployment, datasets: Collection[str] | None, refill: Coll
 
 
 class _Repairer:
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, verifier: Verifier) -> None:
         self._deployment, self._fixity = deployment, deployment.ledger.fixity
         self._stores = {store.name: store for store in deployment.stores}
-        self._verifier = Verifier(deployment)
+        self._verifier = verifier
         self._by_content: dict[tuple[int, str], list[ExpectedCopy]] = {}
         order = [*self._stores, deployment.archive.name]
         known = self._fixity.known()

@@ -14,12 +14,13 @@ from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, ExpectedCopy, Verification
-from d4c_pipeline.services.embedded import answering
+from d4c_pipeline.services.embedded import SharedServer
 from d4c_pipeline.stores.measure import measure
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.torrents.pieces import Pieces
 from d4c_pipeline.torrents.torrent_files import pieces_of
-from d4c_pipeline.torrents.web_seeds import try_web_seed
+from d4c_pipeline.torrents.web_seeds import SECONDS_PER_PIECE, try_web_seed
+from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import artifact_path
 
@@ -38,7 +39,10 @@ def compare_size(store: Store, copy: ExpectedCopy) -> Verification:
 
 
 class Verifier:
-    """Verifies copies in full; caches records, torrents and unreachable servers for its lifetime."""
+    """Verifies copies in full; caches records, torrents and unreachable servers for its lifetime.
+
+    A context manager: it keeps a client, and a file server while web seeds follow each other.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -46,14 +50,23 @@ class Verifier:
         self._records: dict[str, PublishedRecord | D4CError | None] = {}
         self._silences: Counter[str] = Counter()
         self._pieces: dict[tuple[int, str], Pieces] = {}
+        self._server, self._http = SharedServer(deployment), http_client(SECONDS_PER_PIECE)
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.pause()
+        self._http.close()
 
     def verify(self, copy: ExpectedCopy) -> Verification:
         """Verify a copy in full. Any D4CError makes the copy unreachable, with the cause as detail."""
         try:
-            if copy.kind is CopyKind.ARCHIVE:
-                return self._archived(copy)
             if copy.kind is CopyKind.WEB_SEED:
                 return self._seed(copy)
+            self._server.pause()
+            if copy.kind is CopyKind.ARCHIVE:
+                return self._archived(copy)
             return self._stored(self._stores[copy.place], copy)
         except D4CError as error:
             return Verification(copy, CopyState.UNREACHABLE, error.cause)
@@ -123,10 +136,10 @@ class Verifier:
             detail = f"{server} gave no answer {_GIVES_UP_AFTER} times"
             return Verification(copy, CopyState.UNREACHABLE, detail)
         pieces = self._pieces_of(copy)
-        with answering(self._deployment) as silent:
-            if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
-                return Verification(copy, CopyState.UNREACHABLE, silent)
-            verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, vary=True)
+        silent = self._server.silent()
+        if silent is not None and copy.address.startswith(self._deployment.settings.embedded_url):
+            return Verification(copy, CopyState.UNREACHABLE, silent)
+        verdict = try_web_seed(copy.address, pieces, samples=_SAMPLES, vary=True, client=self._http)
         self._silences[server] = self._silences[server] + 1 if verdict.silent else 0
         if verdict.silent:
             return Verification(copy, CopyState.UNREACHABLE, verdict.reason)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from d4c_pipeline.ledger import database
+from d4c_pipeline.ledger.active_runs import ActiveRun
 from d4c_pipeline.ledger.failures import Failed
 from d4c_pipeline.model.errors import D4CError, TransientError, shortage
 from d4c_pipeline.model.partition import Partition
@@ -84,8 +85,16 @@ def remembered(
 def describe_failures(deployment: Deployment, subjects: Collection[str]) -> list[dict[str, Any]]:
     """Return the standing failures of the datasets and families with these ids, the oldest first, in stable keys.
 
-    `command` recovers the step after `remedy`; `transient` means that the failure may resolve itself.
+    `command` recovers the step after `remedy`; `transient` means that the failure may resolve itself. A run whose
+    process has ended counts, until it is ended in Dagster.
     """
+    recorded = deployment.ledger.failures.standing()
+    known = {(failed.subject, failed.partition, failed.run) for failed in recorded}
+    died = [
+        _died(active)
+        for active in deployment.ledger.active_runs.dead()
+        if (active.subject, active.partition, active.run) not in known
+    ]
     return [
         {
             "dataset": failed.subject,
@@ -101,9 +110,26 @@ def describe_failures(deployment: Deployment, subjects: Collection[str]) -> list
             "run": failed.run,
             "command": _command(deployment, failed),
         }
-        for failed in deployment.ledger.failures.standing()
+        for failed in sorted([*recorded, *died], key=lambda failed: failed.first_at)
         if failed.subject in subjects
     ]
+
+
+def _died(active: ActiveRun) -> Failed:
+    """Return the failure of a run whose process ended, before anybody ended the run."""
+    return Failed(
+        active.subject,
+        active.partition,
+        active.step or "start",
+        kind=RUN_DIED,
+        transient=True,
+        cause="The process of this run was killed and the run is not ended yet",
+        remedy="Start the daemon ('d4c ui'), which ends the run within a minute and retries it, or run the command",
+        run=active.run,
+        times=1,
+        first_at=active.started_at,
+        last_at=active.started_at,
+    )
 
 
 def _command(deployment: Deployment, failed: Failed) -> str:

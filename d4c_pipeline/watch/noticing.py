@@ -74,6 +74,14 @@ class Round:
         return json.dumps({"began": self.began.isoformat(), "after": self.after, "complete": self.complete})
 
 
+class ShrunkenListingError(SourceError):
+    """A listing lost more partitions than `noticing.shrink_allowed`; a person accepts it or waits."""
+
+
+class EmptyListingError(SourceError):
+    """A source lists nothing; nobody can accept that."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """The result of one observation, summarised in `words`. `cursor` is for the next one.
@@ -94,7 +102,7 @@ def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) 
     """Return the vintages that the source lists, oldest first, and record the listing.
 
     An empty listing, or a listing that lost more than `noticing.shrink_allowed` of the last one, is refused with
-    SourceError and changes nothing; `accept` accepts a shrunken listing. Raises what the source raises.
+    a SourceError and changes nothing; `accept` accepts a shrunken listing. Raises what the source raises.
     """
     return list_served(deployment, dataset, accept=accept).vintages
 
@@ -112,11 +120,12 @@ def list_served(deployment: Deployment, dataset: Dataset, *, accept: bool = Fals
 def record_listing(
     deployment: Deployment, subject: str, entries: Sequence[str], shrink_allowed: float, *, accept: bool = False
 ) -> None:
-    """Record a listing of partitions. Raises SourceError for an empty or shrunken listing."""
+    """Record a listing of partitions. Raises ShrunkenListingError or EmptyListingError for such a listing."""
     known = deployment.ledger.listings.of(subject)
     reason = suspicion(known.entries if known else (), entries, shrink_allowed)
     if reason is not None and not (accept and entries):
-        raise SourceError(
+        refused = ShrunkenListingError if entries else EmptyListingError
+        raise refused(
             f"The source of {subject} {reason}",
             "Check the source; nothing was changed here"
             + (f". If the listing is correct, run 'd4c notice {subject} --accept'" if entries else ""),

@@ -81,7 +81,19 @@ def _package() -> Iterator[tuple[str, Path]]:
 
 def _named(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the definition and the files that it names, by relative path."""
-    texts = {_DEFINITION, *_texts(dataset.model_dump(mode="python"))}
+    yield from _existing({_DEFINITION, *_texts(dataset.model_dump(mode="python"))}, folder)
+
+
+def named_files(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files that decide the data, which a definition in `folder` names, by relative path: SQL, notebook.
+
+    Raises DefinitionError for a link that leads out of the folder.
+    """
+    fields = dataset.model_dump(mode="python", exclude={"publication", "checks", "license"})
+    yield from _existing(set(_texts(fields)), folder)
+
+
+def _existing(texts: set[str], folder: Path) -> Iterator[tuple[str, Path]]:
     for text in sorted(texts):
         relative = PurePosixPath(text)
         if not text or len(text) > _LONGEST_NAME or "\0" in text or relative.is_absolute() or ".." in relative.parts:

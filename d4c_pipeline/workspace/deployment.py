@@ -41,9 +41,7 @@ class Deployment:
         PermanentError when the settings of the archive or of a store are incomplete.
         """
         with ExitStack() as opened:
-            ledger = opened.enter_context(
-                closing(Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home))
-            )
+            ledger = opened.enter_context(opened_ledger(settings))
             stores = opened_stores(settings)
             locate = partial(_folder_url, ledger, stores[0])
             at = opened.enter_context(opened_archive(settings, locate) if archive else no_archive())
@@ -68,6 +66,11 @@ class Deployment:
         """Hold the lease on a vintage: one process at a time works on its release."""
         with self.ledger.leases.hold(lease_keys.of_vintage(dataset.id, vintage)) as lease:
             yield lease
+
+
+def opened_ledger(settings: Settings) -> closing[Ledger]:
+    """Return the open ledger of a deployment, as a context that closes it (errors: see `Ledger`)."""
+    return closing(Ledger(settings.ledger_url) if settings.ledger_url else Ledger.in_folder(settings.home))
 
 
 def portal_folder(home: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, release_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import MANIFEST_NAME
-from d4c_pipeline.model.release import LivingRelease, PlannedRelease, PublishedRelease
+from d4c_pipeline.model.release import DepositState, LivingRelease, PlannedRelease, PublishedRelease
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import release_folder
@@ -136,4 +136,16 @@ def describe_catalogue(deployment: Deployment) -> dict[str, Any]:
         "url": url,
         "query": f"{sys.executable} -c {shlex.quote(code)}",
         "releases": [describe_release(deployment, release) for release in deployment.ledger.releases.published()],
+    }
+
+
+def collection_numbers(deployment: Deployment) -> dict[str, int]:
+    """Return the state of the collection in numbers by name: counts, and `bytes` of all published artifacts."""
+    releases, deposits = deployment.ledger.releases.published(), deployment.ledger.deposits.all()
+    return {
+        "releases": len(releases),
+        "datasets": len({release.dataset for release in releases}),
+        "bytes": sum(artifact.size for release in releases for artifact in release.artifacts),
+        "pending_reviews": sum(deposit.state is DepositState.AWAITING_REVIEW for deposit in deposits),
+        "failed_partitions": len({(each.subject, each.partition) for each in deployment.ledger.failures.standing()}),
     }

@@ -1,4 +1,4 @@
-"""The daily check `dois_registered` of the catalogue: every published DOI is registered with its agency.
+"""The daily check `dois_registered` of the asset `health`: every published DOI is registered with its agency.
 
 Publication succeeds while the DOI agency is down, so the check runs later. `upkeep.registration` does the work.
 Concept: https://docs.dagster.io/guides/test/asset-checks
@@ -6,21 +6,19 @@ Concept: https://docs.dagster.io/guides/test/asset-checks
 
 import dagster as dg
 
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
-from d4c_pipeline.orchestration.daily.schedule import daily
+from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.registration import check_registrations
 
 CHECK_NAME = "dois_registered"
-_JOB_NAME = "check_dois"
 
 
 def registration_check() -> dg.AssetChecksDefinition:
     """Return the check; it warns of published DOIs that are not registered yet."""
 
     @dg.asset_check(
-        asset=CATALOGUE_KEY,
+        asset=HEALTH_KEY,
         name=CHECK_NAME,
         description="Every published DOI is registered, so that it resolves. Runs daily.",
     )
@@ -44,11 +42,3 @@ def registration_check() -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-REGISTRATION_JOB = dg.define_asset_job(
-    _JOB_NAME,
-    selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK_NAME)),
-    description="Checks at the DOI resolver every published DOI not yet known to be registered.",
-)
-REGISTRATION_SCHEDULE = daily(REGISTRATION_JOB, "30 5 * * *", "Daily at 05:30 UTC.")

@@ -11,34 +11,22 @@ from collections.abc import Sequence
 import dagster as dg
 
 from d4c_pipeline.chain.run import STEPS
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
-from d4c_pipeline.orchestration.daily.schedule import daily
-from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
+from d4c_pipeline.orchestration.resources import PARTITION, DeploymentResource
 from d4c_pipeline.watch.failures import RUN_DIED, describe_failures
 
 CHECK = "nothing_stays_failed"
 _MOST_SHOWN = 200
-_PARTITION = "dagster/partition"
 
 
 def failures_definitions(products: Sequence[str]) -> dg.Definitions:
-    """The check over all datasets and families with these ids, its daily schedule, and the sensor of dead runs."""
-    job = dg.define_asset_job(
-        "look_for_failures",
-        selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK)),
-        description="Lists the failed partitions, each with cause, remedy and recovery command.",
-    )
-    return dg.Definitions(
-        asset_checks=[_check(products)],
-        jobs=[job],
-        schedules=[daily(job, "0 6 * * *", "Daily at 06:00 UTC. Reads the ledger only.")],
-        sensors=[_runs_that_died(products)],
-    )
+    """The check over all datasets and families with these ids, and the sensor of dead runs."""
+    return dg.Definitions(asset_checks=[_check(products)], sensors=[_runs_that_died(products)])
 
 
 def _check(products: Sequence[str]) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=CATALOGUE_KEY,
+        asset=HEALTH_KEY,
         name=CHECK,
         description="No partition remains failed. A warning lists each failed partition with its recovery command.",
     )
@@ -72,7 +60,7 @@ def _runs_that_died(products: Sequence[str]) -> dg.SensorDefinition:
     )
     def remember(context: dg.RunFailureSensorContext, deployment: DeploymentResource) -> dg.SkipReason:
         run = context.dagster_run
-        partition = run.tags.get(_PARTITION)
+        partition = run.tags.get(PARTITION)
         steps = {
             step.step_key: step.status.value if step.status else None
             for step in context.instance.get_run_step_stats(run.run_id)

@@ -1,4 +1,4 @@
-"""The daily check `torrents_current` of the catalogue: every web seed serves the bytes of its torrent.
+"""The daily check `torrents_current` of the asset `health`: every web seed serves the bytes of its torrent.
 
 The check reissues torrents whose web seeds changed and rebuilds the catalogue; `upkeep.reissue` does the work.
 Concept: https://docs.dagster.io/guides/test/asset-checks
@@ -9,14 +9,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
-from d4c_pipeline.orchestration.daily.schedule import daily
+from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.reissue import follow_copies
 
 CHECK_NAME = "torrents_current"
-_JOB_NAME = "reissue_torrents"
 _SHOWN = 50
 
 
@@ -24,7 +22,7 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
     """Return the check; it warns of web seeds that were removed or did not answer."""
 
     @dg.asset_check(
-        asset=CATALOGUE_KEY,
+        asset=HEALTH_KEY,
         name=CHECK_NAME,
         description="Every web seed of every torrent serves its bytes. Runs daily and reissues torrents.",
     )
@@ -48,11 +46,3 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-REISSUE_JOB = dg.define_asset_job(
-    _JOB_NAME,
-    selection=dg.AssetSelection.checks(dg.AssetCheckKey(CATALOGUE_KEY, CHECK_NAME)),
-    description="Tests every web seed and reissues the torrents whose seeds changed.",
-)
-REISSUE_SCHEDULE = daily(REISSUE_JOB, "45 5 * * *", "Daily at 05:45 UTC.")

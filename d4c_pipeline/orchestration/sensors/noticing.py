@@ -18,7 +18,7 @@ from d4c_pipeline.ledger.leases import is_gone
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.model.errors import TransientError
 from d4c_pipeline.orchestration.products import Product, source_words
-from d4c_pipeline.orchestration.resources import PROCESS, DeploymentResource
+from d4c_pipeline.orchestration.resources import PARTITION, PROCESS, DeploymentResource
 from d4c_pipeline.orchestration.sensors.automation import SOURCE
 from d4c_pipeline.watch import noticing
 from d4c_pipeline.watch.failures import DISCOVER, OBSERVE
@@ -26,7 +26,6 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 # https://docs.dagster.io/guides/build/assets/asset-versioning-and-caching
 _DATA_VERSION = "dagster/data_version"
-_PARTITION = "dagster/partition"
 _UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
@@ -196,9 +195,9 @@ def reports(
 def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> frozenset[str]:
     """The partitions with an unfinished run of this product."""
     job = f"publish_{product.id}"
-    unfinished = instance.get_runs(dg.RunsFilter(tags={_PARTITION: list(partitions)}, statuses=[*_UNFINISHED]))
+    unfinished = instance.get_runs(dg.RunsFilter(tags={PARTITION: list(partitions)}, statuses=[*_UNFINISHED]))
     return frozenset(
-        run.tags[_PARTITION]
+        run.tags[PARTITION]
         for run in unfinished
         if (run.job_name == job or not run.job_name.startswith("publish_"))
         and (run.asset_selection is None or any(key.path[0] == product.id for key in run.asset_selection))

@@ -103,10 +103,11 @@ def test_a_check_that_stops_the_chain_is_remembered_until_the_data_is_right(defi
 def daily(project: Project) -> dg.AssetCheckEvaluation:
     """What the daily job finds."""
     definitions = build_definitions([project.definitions])
-    result = definitions.resolve_job_def("look_for_failures").execute_in_process(instance=project.instance)
+    result = definitions.resolve_job_def("check_health").execute_in_process(instance=project.instance)
     assert result.success
-    (found,) = result.get_asset_check_evaluations()
-    return found
+    found = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+    assert found.keys() == {"nothing_stays_failed", "dois_registered", "torrents_current"}
+    return found["nothing_stays_failed"]
 
 
 def test_the_daily_check_lists_what_stays_failed_with_the_way_out(defined: Project) -> None:
@@ -159,8 +160,9 @@ def test_a_run_that_was_killed_is_remembered_by_the_sensor(defined: Project, mon
         dagster_instance=defined.instance,
         dagster_run=run,
         resources=definitions.resources or {},
-    ).for_run_failure()
-    sensor(context)
+    )
+    with context:
+        sensor(context.for_run_failure())
     (failed,) = standing(defined)
     assert (failed.subject, failed.partition, failed.step) == ("places", "2021", "processed")
     assert (failed.kind, failed.transient, failed.run) == ("RunDied", True, run.run_id)

@@ -21,6 +21,7 @@ from d4c_pipeline.model.release import Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.assets import dataset_assets, step_presentations
 from d4c_pipeline.orchestration.instance import embedded_instance
+from d4c_pipeline.orchestration.products import of_dataset
 from d4c_pipeline.orchestration.publishing import RunFailedError, publish_vintage
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import CHECKS
@@ -169,7 +170,7 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
     settings = Settings.from_environment()
     source(rows(200, "QuÃ©bec"), checks={"mojibake_allowed": 200, "totals": [{"rows": 201}]})
     dataset = dataset_of(settings)
-    specs = {spec.name: spec for spec in step_presentations(dataset, dataset.id)["processed"].checks}
+    specs = {spec.name: spec for spec in step_presentations(of_dataset(dataset))["processed"].checks}
     assert list(specs) == [check.name for check in CHECKS if check.name != "dguids_well_formed"]
     assert all(spec.blocking for spec in specs.values())
 
@@ -194,7 +195,17 @@ def test_dagster_shows_what_was_expected_and_a_warning_blocks_nothing(source: Se
     assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert failed.metadata["expected"].value == "rows 201"
     assert failed.metadata["actual"].value == "1 of 1 totals differ"
-    assert failed.metadata["examples"].value == [{"total": "rows", "expected": 201, "actual": 200, "tolerance": 0.0}]
+    examples = failed.metadata["examples"]
+    assert isinstance(examples, dg.TableMetadataValue)
+    assert [column.name for column in examples.schema.columns] == ["total", "expected", "actual", "tolerance"]
+    assert [dict(record.data) for record in examples.records] == [
+        {"total": "rows", "expected": 201, "actual": 200, "tolerance": 0.0}
+    ]
+    assert failed.metadata["command"].value == (
+        f"`d4c publish {dataset.id} --vintage 2021`\n\n"
+        f"`d4c review override {dataset.id} --vintage 2021 --check expected_totals --reason '...'`"
+    )
+    assert failed.partition == "2021"
     assert str(failed.metadata["remedy"].value).startswith("Compare with the source")
     warned = found["encoding_sane"]
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -8,6 +8,7 @@ import pytest
 from d4c_pipeline.chain.run import STEPS
 from d4c_pipeline.orchestration.assets import step_presentations
 from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.products import of_dataset
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of
 from d4c_pipeline.workspace.datasets import load_datasets
 
@@ -47,7 +48,8 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 def test_the_source_and_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions) -> None:
     expected = {f"{product}/{step}" for product in (*SHIPPED, FAMILY) for step in ("source", *CHAIN)}
-    assert set(specs(shipped)) == expected | {"catalogue", "portal", "retention", "fixity"}
+    daily = {"retention", "fixity", "health", "needs_attention"}
+    assert set(specs(shipped)) == expected | {"catalogue", "portal"} | daily
     assert [dep.asset_key.to_user_string() for dep in specs(shipped)["portal"].deps] == ["catalogue"]
 
 
@@ -99,21 +101,29 @@ def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipp
 def test_every_check_of_the_data_blocks_and_that_of_the_archive_does_not(shipped: dg.Definitions) -> None:
     checks = [spec for asset in shipped.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     blocking = {spec.name: spec.blocking for spec in checks}
-    catalogue = ("dois_registered", "nothing_stays_failed", "torrents_current")
-    for name in ("archive_web_seed", "every_store", "reviewed", "as_wanted", *catalogue, *FIXITY_CHECKS):
+    health = ("dois_registered", "nothing_stays_failed", "torrents_current")
+    for name in ("archive_web_seed", "every_store", "reviewed", "as_wanted", "nothing_waits", *health, *FIXITY_CHECKS):
         assert blocking.pop(name) is False, name
     assert blocking["keys_identify_rows"] is True
     assert set(blocking) <= {check.name for check in CHECKS}
 
 
-def test_dois_are_asked_for_every_morning_and_a_review_can_be_launched(shipped: dg.Definitions) -> None:
-    schedule = shipped.resolve_schedule_def("check_dois_daily")
+def test_the_daily_checks_run_with_health_every_morning_and_never_with_the_catalogue(shipped: dg.Definitions) -> None:
+    schedule = shipped.resolve_schedule_def("check_health_daily")
     assert (schedule.cron_schedule, schedule.default_status) == ("30 5 * * *", dg.DefaultScheduleStatus.RUNNING)
-    job = shipped.resolve_job_def("check_dois")
-    assert job.asset_layer.selected_asset_keys == set()
-    assert {key.name for key in job.asset_layer.asset_graph.get_check_keys_for_assets({dg.AssetKey("catalogue")})} == {
-        "dois_registered"
+    graph = shipped.resolve_asset_graph()
+    assert graph.get_check_keys_for_assets({dg.AssetKey("catalogue")}) == set()
+    job = shipped.resolve_job_def("check_health")
+    assert job.asset_layer.selected_asset_keys == {dg.AssetKey("health")}
+    assert {key.name for key in job.asset_layer.asset_graph.get_check_keys_for_assets({dg.AssetKey("health")})} == {
+        "dois_registered",
+        "nothing_stays_failed",
+        "torrents_current",
     }
+    assert graph.get(dg.AssetKey("health")).automation_condition is None
+
+
+def test_a_review_can_be_launched(shipped: dg.Definitions) -> None:
     assert shipped.resolve_job_def("review").description == "Approves or rejects a release that awaits review."
 
 
@@ -141,11 +151,9 @@ def test_sensors_of_a_source_wait_for_an_operator_and_the_automation_does_not(
     assert names == {f"observe_{product}"} | ({f"discover_{product}"} if discovered else set())
     for name in names:
         assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.STOPPED
-    for name in ("changes_are_published", "catalogue_follows", "runs_that_died"):
+    for name in ("changes_are_published", "catalogue_follows", "runs_that_died", "dead_runs_are_ended"):
         assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
-    schedule = shipped.resolve_schedule_def("look_for_failures_daily")
-    assert (schedule.cron_schedule, schedule.default_status) == ("0 6 * * *", dg.DefaultScheduleStatus.RUNNING)
 
 
 def test_the_steps_are_told_in_the_order_of_the_chain() -> None:
-    assert tuple(step_presentations(next(iter(load_datasets([]).values())), "any")) == tuple(STEPS) == tuple(CHAIN)
+    assert tuple(step_presentations(of_dataset(next(iter(load_datasets([]).values()))))) == tuple(STEPS) == tuple(CHAIN)

@@ -1,0 +1,136 @@
+"""Dead runs: unfinished runs whose process has ended, and the sensor that ends them.
+
+Dagster's own monitoring finds a run that was killed together with its code server by its age alone (12 hours), and
+until then it holds the slots of its pools. The evidence of death is the heartbeat in the ledger, else the process tag
+of a command, else the code server that launched the run. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster_shared.serdes import deserialize_value
+
+from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.ledger.leases import is_gone
+from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, DeploymentResource
+
+# A run that the launcher has just started has no heartbeat yet.
+_SETTLED = timedelta(minutes=1)
+_FORGOTTEN = timedelta(days=1)
+_CONNECT_SECONDS = 2.0
+_UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def end_dead_runs(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
+    """End every unfinished run whose process has ended, free its pool slots, and return a sentence for each.
+
+    A run by the daemon fails, so that Dagster retries it by its retry policy. A run that was to be cancelled, or of a
+    command, whose user runs it again, is cancelled.
+    """
+    records = {
+        record.dagster_run.run_id: record
+        for record in instance.get_run_records(dg.RunsFilter(statuses=list(_UNFINISHED)))
+    }
+    alive = ledger.active_runs.alive(records)
+    ended: list[str] = []
+    for run_id, record in records.items():
+        cause = _cause_of_death(record, alive.get(run_id))
+        run = instance.get_run_by_id(run_id)
+        if cause is None or run is None or run.is_finished:
+            continue
+        if run.status is dg.DagsterRunStatus.CANCELING or _is_by_command(run):
+            instance.report_run_canceled(run, message=cause)
+        else:
+            instance.report_run_failed(run, message=cause)
+        # Dagster frees them two minutes after the end.
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        ended.append(f"{run.job_name} {run_id}: {cause}")
+    _forget_ended(instance, ledger)
+    return ended
+
+
+def _is_by_command(run: dg.DagsterRun) -> bool:
+    return BY_COMMAND_LINE.items() <= run.tags.items()
+
+
+def _cause_of_death(record: dg.RunRecord, alive: bool | None) -> str | None:
+    """Return why the process of a run has ended; None while it runs or nothing proves the end."""
+    run = record.dagster_run
+    if alive is not None:
+        return None if alive else "The process of this run was killed: its heartbeat in the ledger stopped."
+    if (process := run.tags.get(PROCESS)) is not None:
+        return "The process of this run was killed." if is_gone(process) else None
+    updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
+    if datetime.now(UTC) - updated < _SETTLED or GRPC_INFO_TAG not in run.tags:
+        return None
+    return _lost_by_server(run)
+
+
+def _lost_by_server(run: dg.DagsterRun) -> str | None:
+    """Return that the code server which launched the run is gone or does not execute it; None if it may."""
+    server = json.loads(run.tags[GRPC_INFO_TAG])
+    try:
+        if "socket" in server:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(_CONNECT_SECONDS)
+                probe.connect(server["socket"])
+        else:
+            socket.create_connection((server["host"], server["port"]), _CONNECT_SECONDS).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return "The code server that launched this run has ended, and the run with it."
+    except OSError:  # a timeout or a name that does not resolve proves nothing
+        return None
+    if run.status is not dg.DagsterRunStatus.STARTED:
+        return None  # the server may be about to start it; Dagster limits that time
+    client = DagsterGrpcClient(
+        host=server.get("host"),
+        port=server.get("port"),
+        socket=server.get("socket"),
+        use_ssl=bool(server.get("use_ssl", False)),
+    )
+    try:
+        answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+    except DagsterUserCodeUnreachableError:  # busy or just ending: the next tick decides
+        return None
+    if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+        return None
+    return "The code server no longer executes this run."
+
+
+def _forget_ended(instance: dg.DagsterInstance, ledger: Ledger) -> None:
+    """Remove the records of runs that ended in Dagster; those of an unknown run (another instance) after a day."""
+    for active in ledger.active_runs.dead():
+        run = instance.get_run_by_id(active.run)
+        if run.is_finished if run is not None else datetime.now(UTC) - active.started_at > _FORGOTTEN:
+            ledger.active_runs.forget(active.run)
+
+
+def dead_runs_sensor() -> dg.SensorDefinition:
+    """Return the sensor that ends dead runs every half minute."""
+
+    @dg.sensor(
+        name="dead_runs_are_ended",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Fails runs whose process was killed (a crash, a power cut), so that their pool slots are free and "
+        "Dagster retries them. The evidence is the heartbeat that each run keeps in the ledger.",
+    )
+    def end(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SkipReason:
+        with deployment.opened() as opened:
+            ended = end_dead_runs(context.instance, opened.ledger)
+        return dg.SkipReason("Ended " + "; ".join(ended) if ended else "Every unfinished run is alive")
+
+    return end

@@ -1,0 +1,179 @@
+"""Attention: everything that waits for a person, each with the command that settles it.
+
+The findings come from the ledger, the archive's list of drafts, the disks and the settings. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.fixity import CopyState
+from d4c_pipeline.model.release import DepositState
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.stores import FolderPlace
+from d4c_pipeline.review.decisions import waiting
+from d4c_pipeline.upkeep.coverage import shortfalls
+from d4c_pipeline.upkeep.fixity import expected_copies
+from d4c_pipeline.upkeep.inventory import drafts
+from d4c_pipeline.watch.failures import describe_failures
+from d4c_pipeline.watch.noticing import EmptyListingError, ShrunkenListingError
+from d4c_pipeline.workspace.deployment import Deployment
+
+_FREE_SHARE, _FREE_BYTES = 0.1, 50 * 10**9
+"""A disk is nearly full below both: a tenth of a large disk is still room for days."""
+_TOKEN_NOTICE = timedelta(days=30)
+_REGISTERED_WITHIN = timedelta(days=1)
+
+
+class Kind(StrEnum):
+    """The kind of a finding, in the order of a person's work."""
+
+    REVIEW = "review waits"
+    FAILED = "partition failed"
+    SHRUNK = "source shrank"
+    LOST = "copies lost"
+    UNREACHABLE = "copies unreachable"
+    TOO_FEW = "too few copies"
+    DRAFT = "draft without owner"
+    HANGING = "deposit hangs"
+    DOI = "DOI not registered"
+    DISK = "disk nearly full"
+    TOKEN = "token expires"  # noqa: S105 - a label
+    ARCHIVE = "archive unreachable"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One finding: its kind, the release, partition or place, what is wrong, and the command that settles it.
+
+    `dataset`, `partition` and `step` are empty for a finding of no partition.
+    """
+
+    kind: Kind
+    subject: str
+    detail: str
+    command: str
+    dataset: str = ""
+    partition: str = ""
+    step: str = ""
+
+
+def needs_attention(
+    deployment: Deployment, declared: Collection[Dataset | Family], *, at: datetime | None = None
+) -> tuple[Attention, ...]:
+    """Return the findings in the order of `Kind`. `at`: the reference time, now by default.
+
+    `declared`: the current datasets and families. An unreachable archive is a finding, no error.
+    """
+    moment = at or datetime.now(UTC)
+    found = [
+        *_reviews(deployment),
+        *_failures(deployment, declared),
+        *_copies(deployment, declared),
+        *_deposits(deployment, moment),
+        *_dois(deployment, moment),
+        *_disks(deployment.settings),
+        *_tokens(deployment.settings, moment.date()),
+    ]
+    order = list(Kind)
+    return tuple(sorted(found, key=lambda each: order.index(each.kind)))
+
+
+def _reviews(deployment: Deployment) -> Iterator[Attention]:
+    for release in waiting(deployment):
+        detail = f"planned {release.planned_at:%Y-%m-%d}; then 'd4c review approve' or 'reject'"
+        yield Attention(Kind.REVIEW, release.name, detail, f"d4c review show {release.name}")
+
+
+def _failures(deployment: Deployment, declared: Collection[Dataset | Family]) -> Iterator[Attention]:
+    for row in describe_failures(deployment, [each.id for each in declared]):
+        acceptable = row["kind"] == ShrunkenListingError.__name__
+        shrunk = acceptable or row["kind"] == EmptyListingError.__name__
+        subject = " ".join(filter(None, (row["dataset"], row["partition"])))
+        detail = ". ".join(filter(None, (f"{row['step']}: {row['cause']}", row["remedy"])))
+        yield Attention(
+            Kind.SHRUNK if shrunk else Kind.FAILED,
+            subject,
+            detail,
+            f"{row['command']} --accept" if acceptable else row["command"],
+            dataset=row["dataset"],
+            partition=row["partition"],
+            step=row["step"],
+        )
+
+
+def _copies(deployment: Deployment, declared: Collection[Dataset | Family]) -> Iterator[Attention]:
+    known = deployment.ledger.fixity.known()
+    lost, silent = Counter[str](), Counter[str]()
+    for copy in expected_copies(deployment):
+        state = known[copy.key].state if copy.key in known else CopyState.INTACT
+        lost[copy.place] += state.is_lost
+        silent[copy.place] += state is CopyState.UNREACHABLE
+    for place, count in (+lost).items():
+        yield Attention(Kind.LOST, place, f"{count} copies are damaged or missing by the last audit", "d4c repair")
+    for place, count in (+silent).items():
+        yield Attention(Kind.UNREACHABLE, place, f"{count} copies gave no answer at the last audit", "d4c verify")
+    for short in shortfalls(deployment, declared):
+        yield Attention(Kind.TOO_FEW, short.release, str(short), f"d4c verify {short.dataset}", dataset=short.dataset)
+
+
+def _deposits(deployment: Deployment, moment: datetime) -> Iterator[Attention]:
+    try:
+        found = drafts(deployment, at=moment)
+    except D4CError as error:
+        yield Attention(Kind.ARCHIVE, deployment.archive.name, error.cause, "d4c archive drafts")
+        return
+    for draft in found.orphans:
+        detail = f"no release owns it; publish or delete it at {draft.url or 'the archive'}"
+        yield Attention(Kind.DRAFT, draft.record_id, detail, "d4c archive drafts")
+    for hanging in found.hanging:
+        release = hanging.release
+        detail = f"{hanging.deposit.state.value} without progress for a day"
+        command = f"d4c publish {release.dataset} --vintage {release.vintage}"
+        yield Attention(Kind.HANGING, release.name, detail, command, dataset=release.dataset)
+
+
+def _dois(deployment: Deployment, moment: datetime) -> Iterator[Attention]:
+    releases = {release.id: release for release in deployment.ledger.releases.published()}
+    for deposit in deployment.ledger.deposits.all():
+        release = releases.get(deposit.release_id)
+        if (
+            release is None
+            or deposit.state is not DepositState.PUBLISHED
+            or deposit.registered_at is not None
+            or (deposit.test and deployment.settings.doi_resolver is None)
+            or moment - release.published_at < _REGISTERED_WITHIN
+        ):
+            continue
+        detail = f"{deposit.doi} is published and not known to be registered"
+        yield Attention(Kind.DOI, release.name, detail, "d4c archive dois", dataset=release.dataset)
+
+
+def _disks(settings: Settings) -> Iterator[Attention]:
+    places = (settings.stores.primary, *settings.stores.mirrors)
+    folders = [settings.home, settings.temp, *(place.path for place in places if isinstance(place, FolderPlace))]
+    disks: dict[int, Path] = {}
+    for folder in folders:
+        if folder is not None and folder.is_dir():
+            disks.setdefault(folder.stat().st_dev, folder)
+    for folder in disks.values():
+        usage = shutil.disk_usage(folder)
+        if usage.free < min(usage.total * _FREE_SHARE, _FREE_BYTES):
+            detail = f"{usage.free / 10**9:,.1f} GB of {usage.total / 10**9:,.0f} GB are free"
+            yield Attention(Kind.DISK, str(folder), detail, f"du --max-depth=2 --human-readable {folder}")
+
+
+def _tokens(settings: Settings, today: date) -> Iterator[Attention]:
+    expires = settings.archive_token_expires
+    if expires is not None and expires - today <= _TOKEN_NOTICE:
+        detail = f"the archive's token {'expired' if expires < today else 'expires'} on {expires}; make another there"
+        yield Attention(Kind.TOKEN, settings.archive, detail, "d4c settings")
