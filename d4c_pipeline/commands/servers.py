@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from d4c_pipeline.commands.common import Debug, Defs, Home, end_by_interrupt, out, read_settings
+from d4c_pipeline.model.errors import NeedsPersonError
+
+_MOST_STARTS, _STARTS_WITHIN = 5, 600.0
 
 
 def serve(
@@ -48,16 +52,52 @@ def ui(
     end_by_interrupt()
     with serving(mounts(settings), port=settings.port) as url:
         out.print(f"UI     http://127.0.0.1:{port}\nfiles  {url}\nhome   {settings.home}")
-        # A separate session: Ctrl-C reaches only this process, which then ends Dagster once.
-        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        keep_running(command, environment)
+
+
+def keep_running(command: list[str], environment: dict[str, str], *, pause: float = 5.0) -> None:
+    """Run Dagster until an interrupt; start it again after `pause` seconds when it ends by itself.
+
+    Dagster ends its webserver and its scheduler when one of them is killed. Raises NeedsPersonError when it ended
+    `_MOST_STARTS` times within `_STARTS_WITHIN` seconds.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    starts: deque[float] = deque(maxlen=_MOST_STARTS)
+    with suppress(KeyboardInterrupt):
         try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            code = _stop(child)
-    raise typer.Exit(code)
+            while True:
+                starts.append(time.monotonic())
+                # A separate session: Ctrl-C reaches only this process, which then ends Dagster once.
+                children.append(subprocess.Popen(command, env=environment, start_new_session=True))
+                code = children[-1].wait()
+                if code < 0:
+                    # Killed itself, it left its services behind; runs that die with them are ended and retried.
+                    with suppress(ProcessLookupError):
+                        os.killpg(children[-1].pid, signal.SIGKILL)
+                if not _has_processes(children[-1].pid):  # else runs in progress
+                    children.pop()
+                if len(starts) == _MOST_STARTS and starts[-1] - starts[0] < _STARTS_WITHIN:
+                    raise NeedsPersonError(
+                        f"Dagster ended {_MOST_STARTS} times within {_STARTS_WITHIN / 60:g} minutes, last with code "
+                        f"{code}",
+                        "Read its messages above; free the port (--port) or the memory that it lacked",
+                    )
+                out.print(f"Dagster ended by itself (code {code}); it starts again in {pause:g} seconds")
+                time.sleep(pause)
+        finally:
+            for child in children:
+                _stop(child)
 
 
-def _stop(child: subprocess.Popen[bytes]) -> int:
+def _has_processes(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
     """End Dagster and all of its processes; a second interrupt ends the wait."""
     with suppress(subprocess.TimeoutExpired, KeyboardInterrupt, ProcessLookupError):
         child.terminate()
@@ -71,4 +111,3 @@ def _stop(child: subprocess.Popen[bytes]) -> int:
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    return 0
