@@ -61,15 +61,18 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
 
 
 def status(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show the state of every vintage of every dataset."""
-    from d4c_pipeline.workspace.datasets import load_datasets
+    """Show the state of every vintage of every dataset, and of every published or planned member of a family."""
+    from d4c_pipeline.watch.families import known_datasets
+    from d4c_pipeline.workspace.datasets import load_datasets, load_families
     from d4c_pipeline.workspace.deployment import Deployment
     from d4c_pipeline.workspace.reports import describe_vintages
 
     settings = read_settings(home, defs, debug)
-    known = load_datasets(settings.definitions)
+    datasets, families = load_datasets(settings.definitions), load_families(settings.definitions).values()
     with Deployment.open(settings, archive=False) as deployment:
-        _print_releases(describe_vintages(deployment, known.values()), as_json=as_json)
+        known = known_datasets(deployment, datasets, families)
+        ordered = [*datasets.values(), *(known[name] for name in sorted(known.keys() - datasets.keys()))]
+        _print_releases(describe_vintages(deployment, ordered), as_json=as_json)
 
 
 def releases(

@@ -93,7 +93,10 @@ def _of_processed(result: Judged, command: str) -> Sequence[Result]:
                     severity=dg.AssetCheckSeverity.WARN if verdict.check in passed else _SEVERITY[verdict.outcome],
                     metadata=metadata.of_verdict(
                         verdict,
-                        [command, *([override.format(verdict.check)] if verdict in result.blocking else [])],
+                        {
+                            "command": command,
+                            **({"override": override.format(verdict.check)} if verdict in result.blocking else {}),
+                        },
                         passed.get(verdict.check),
                     ),
                 )

@@ -85,18 +85,18 @@ def of_processed(result: StagedBuild) -> Metadata:
     }
 
 
-def of_verdict(verdict: Verdict, commands: Sequence[str] = (), overridden: str | None = None) -> Metadata:
+def of_verdict(verdict: Verdict, commands: Mapping[str, str], overridden: str | None = None) -> Metadata:
     """Expected and actual values, a table of examples, remedy, and the override if a reviewer made one.
 
-    `commands` help when the check did not pass.
+    `commands` help when the check did not pass, by what they do.
     """
     found: dict[str, Any] = {"expected": verdict.expected, "actual": verdict.actual}
     if verdict.examples:
         found["examples"] = examples_table(verdict.examples)
     if verdict.remedy:
         found["remedy"] = verdict.remedy
-    if verdict.outcome is not Outcome.PASS and commands:
-        found["command"] = dg.MetadataValue.md("\n\n".join(f"`{command}`" for command in commands))
+    if verdict.outcome is not Outcome.PASS:
+        found |= commands
     if overridden:
         found["overridden"] = overridden
     return found
@@ -203,7 +203,7 @@ def of_missed(missed: Sequence[Missed], command: str) -> Metadata:
     return (
         {"missed": ", ".join(mirror.store for mirror in missed) or "none"}
         | {mirror.store: dg.MetadataValue.text(f"{mirror.cause}. {mirror.remedy}.") for mirror in missed}
-        | ({"command": dg.MetadataValue.md(f"`{command}`")} if missed else {})
+        | ({"command": command} if missed else {})
     )
 
 

@@ -33,7 +33,7 @@ from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
 
-_LONG = frozenset({"examples", "command"})  # metadata of checks that only the UI shows
+_LONG = frozenset({"examples", "command", "override"})  # metadata of checks that only the UI shows
 
 
 class RunFailedError(D4CError):

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from d4c_pipeline.commands.reports import status
 from d4c_pipeline.model.errors import SourceError
+from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.review import decisions
 from d4c_pipeline_tests.integration.orchestration.conftest import STEPS, Daemon, Project, reported
 from d4c_pipeline_tests.unit.model.test_family import declared
@@ -222,12 +224,16 @@ def test_a_listing_that_lost_many_tables_is_refused(project: Project, service: S
 
 @pytest.mark.timeout(180)
 def test_a_member_is_published_in_the_vintage_of_its_release_and_follows_the_next(
-    project: Project, service: Service, clock: list[datetime]
+    project: Project, service: Service, clock: list[datetime], capsys: pytest.CaptureFixture[str]
 ) -> None:
     daemon = Daemon(project, "tables")
     daemon.tick("discover_tables")
     assert daemon.asked_for() == {}
     assert daemon.project.materialize("tables", RETAIL).success
+    capsys.readouterr()
+    status(defs=[project.definitions], as_json=True)
+    (member,) = [row for row in json.loads(capsys.readouterr().out) if row["dataset"] == "tables_18100204"]
+    assert (member["vintage"], member["state"], member["rows"]) == ("2026-02-20T1330", "published", 11804)
     with project.opened() as deployment:
         (release,) = deployment.ledger.releases.published("tables_18100204")
         declarations = {one.id: one for one in deployment.ledger.declarations.all()}
@@ -305,6 +311,10 @@ def test_a_member_that_waits_for_a_person_is_published_by_the_review_as_its_part
         ("tables/deposit", RETAIL),
         ("tables/latest", RETAIL),
     ]
+    checks = {each.check_name: each for each in run.get_asset_check_evaluations()}
+    assert checks.keys() == {"reviewed", "archive_web_seed"}
+    assert (checks["reviewed"].passed, checks["reviewed"].partition) == (True, RETAIL)
+    assert checks["reviewed"].metadata["approved_by"].value == f"{system_user()} on behalf of Ana"
     with project.opened() as deployment:
         assert [one.name for one in deployment.ledger.releases.published("tables_18100204")] == [waiting.name]
         assert not deployment.ledger.observations.due("tables", fetched_before=True)
