@@ -36,6 +36,7 @@ def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(
         "attic": (
             f"The folder {tmp_path / 'attic'} of store attic does not exist. Mount its disk, or create the folder."
         ),
+        "command": "d4c publish places --vintage 2021",
     }
     with project.opened() as opened:
         (release,) = opened.ledger.releases.published("places")

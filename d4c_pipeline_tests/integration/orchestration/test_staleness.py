@@ -13,7 +13,7 @@ from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline_tests.integration.orchestration.conftest import Project
 from d4c_pipeline_tests.support.samples import PLACES_URL, define, geojson
 
-SQL = "SELECT * FROM native"
+SQL = "SELECT * FROM source"
 
 
 def statuses(project: Project) -> dict[str, StaleStatus]:
