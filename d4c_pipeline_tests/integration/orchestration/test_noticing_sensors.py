@@ -209,9 +209,11 @@ def test_discovery_adds_what_is_new_and_never_removes(discovered: Daemon) -> Non
     assert discovered.asked_for() == {"2024-06-01": set(STEPS)}
 
 
-@pytest.mark.parametrize("listed", [[], ["2020"]])
+@pytest.mark.parametrize(
+    ("listed", "kind"), [([], "EmptyListingError"), (["2020"], "ShrunkenListingError")], ids=["empty", "shrunken"]
+)
 def test_an_empty_or_shrunken_listing_is_refused_and_remembered(
-    discovered: Daemon, monkeypatch: pytest.MonkeyPatch, listed: list[str]
+    discovered: Daemon, monkeypatch: pytest.MonkeyPatch, listed: list[str], kind: str
 ) -> None:
     with discovered.project.opened() as deployment:
         deployment.ledger.listings.record("places", ["2020", "2021"])
@@ -231,7 +233,7 @@ def test_an_empty_or_shrunken_listing_is_refused_and_remembered(
         (failed,) = deployment.ledger.failures.standing()
     assert known is not None
     assert known.entries == ("2020", "2021")
-    assert (failed.partition, failed.step, failed.kind) == ("", "discover", "SourceError")
+    assert (failed.partition, failed.step, failed.kind) == ("", "discover", kind)
 
 
 def test_a_change_while_the_chain_runs_is_kept_until_it_is_through(daemon: Daemon) -> None:
