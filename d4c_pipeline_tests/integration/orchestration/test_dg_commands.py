@@ -57,9 +57,10 @@ def test_check_yaml_passes_and_list_defs_tells_machines_everything(copied: Path,
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
     assets = {asset["asset_key"]: asset for asset in found["assets"]}
-    assert (
-        len(assets) == 9 * 10 + 4
-    )  # seven shipped datasets, a family and our own; catalogue, portal, retention, audit
+    # Seven shipped datasets, a family and our own, and what is of all.
+    of_all = {"catalogue", "portal", "retention", "fixity", "health", "needs_attention"}
+    assert {key for key in assets if "/" not in key} == of_all
+    assert len(assets) == 9 * 10 + len(of_all)
     assert assets["places/latest"]["dependency_keys"] == ["places/deposit"]
     assert "places/latest" in assets["catalogue"]["dependency_keys"]
     assert assets["statcan_provinces_territories_digital/processed"]["kinds"] == ["duckdb", "parquet"]
