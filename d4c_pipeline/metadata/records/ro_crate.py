@@ -28,7 +28,7 @@ _FILE_NAME = "ro-crate-metadata"
 
 
 def ro_crate(published: PublishedMetadata) -> dict[str, Any]:
-    """Return the crate. Its root is the release at its public address, else the folder of the records."""
+    """Return the crate. Its root is the page of the release, else the folder of the records."""
     metadata = f"{_FILE_NAME}.json"
     root = _root_id(published)
     entities = {entity["@id"]: entity for entity in _contextual(published)}
@@ -134,10 +134,8 @@ def _party_key(party: Party) -> str:
 
 
 def _root_id(published: PublishedMetadata) -> str:
-    """The public address of the release's folder, which a detached crate needs; without one, the crate is local."""
-    if published.site.base_url is None:
-        return "./"
-    return published.href(published.files[0].address).rpartition("/")[0] + "/"
+    """The page of the release: a detached crate needs an address that answers, and a store does not list folders."""
+    return published.landing_page or "./"
 
 
 def _render(published: PublishedMetadata) -> bytes:

@@ -69,9 +69,11 @@ def serve(d4c: D4C, port: int) -> Iterator[str]:
         text=True,
     ) as serving:
         assert serving.stdout is not None
-        serving.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-        serving.terminate()
+        try:
+            serving.stdout.readline()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            serving.terminate()
 
 
 def dead_links(store: Path, base: str) -> tuple[set[str], dict[str, str]]:
