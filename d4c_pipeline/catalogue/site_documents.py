@@ -15,6 +15,7 @@ from xml.etree import ElementTree as Xml
 from d4c_pipeline.catalogue import dataset_pages, dcat_pages, feeds
 from d4c_pipeline.catalogue.dataset_pages import markdown
 from d4c_pipeline.catalogue.dcat_pages import Page
+from d4c_pipeline.catalogue.item_links import Versioned
 from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import (
@@ -24,8 +25,6 @@ from d4c_pipeline.model.addresses import (
     catalogue_record_address,
 )
 from d4c_pipeline.model.declared import Bilingual
-from d4c_pipeline.model.version import Version
-from d4c_pipeline.model.vintage import Vintage
 
 LLMS = "llms.txt"
 SITEMAP = "sitemap.xml"
@@ -35,15 +34,9 @@ _MOST_URLS = 50_000  # the protocol's limit per sitemap
 _MOST_LISTED = 1_000  # datasets in llms.txt, which readers load completely
 
 
-class Dated(Protocol):
+class Dated(Versioned, Protocol):
     """A release with the time of its publication."""
 
-    @property
-    def dataset(self) -> str: ...  # noqa: D102
-    @property
-    def vintage(self) -> Vintage: ...  # noqa: D102
-    @property
-    def version(self) -> Version: ...  # noqa: D102
     @property
     def name(self) -> str: ...  # noqa: D102
     @property

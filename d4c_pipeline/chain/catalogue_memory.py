@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A dataset that is missing from the catalogue, with the cause and the remedy."""
+    """A dataset that is missing from the catalogue, or without new pages of the portal: the cause and the remedy."""
 
     dataset: str
     cause: str

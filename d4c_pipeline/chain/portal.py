@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.catalogue import latest_declarations
+from d4c_pipeline.chain.catalogue_memory import LeftOut
 from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
-from d4c_pipeline.chain.portal_result import PortalBuilt, WithoutPages
+from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import lease_keys
@@ -59,14 +60,14 @@ def build(
         }
         target = Site(folder, state, site, bundle)
         collector = _Collector(deployment, state, folder, site, known)
-        left_out: list[WithoutPages] = []
+        left_out: list[LeftOut] = []
         for name in target.changed(marks):
             lease.renew()
             try:
                 target.dataset(marks[name], collector.dataset(name, known.get(name)))
             except (PermanentError, IntegrityError) as error:
                 # One faulty dataset must not keep the others from their pages.
-                left_out.append(WithoutPages(name, error.cause, error.remedy))
+                left_out.append(LeftOut(name, error.cause, error.remedy))
         done: Built = target.finish(marks)
     return PortalBuilt(
         folder, site.url, done.pages, done.written, done.removed, len(marks), bundle.is_built, tuple(left_out)

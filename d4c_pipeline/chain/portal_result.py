@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class WithoutPages:
-    """A dataset without new pages, with the cause and the remedy."""
-
-    dataset: str
-    cause: str
-    remedy: str
+from d4c_pipeline.chain.catalogue_memory import LeftOut
 
 
 @dataclass(frozen=True)
@@ -26,4 +19,4 @@ class PortalBuilt:
     removed: int
     datasets: int
     has_scripts: bool
-    left_out: tuple[WithoutPages, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()

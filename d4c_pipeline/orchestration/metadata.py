@@ -18,7 +18,7 @@ from d4c_pipeline.chain.checksums import Plan
 from d4c_pipeline.chain.copies import Distributed
 from d4c_pipeline.chain.deposit import Deposited
 from d4c_pipeline.chain.latest import Switched
-from d4c_pipeline.chain.portal_result import PortalBuilt, WithoutPages
+from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.raw import Retained
 from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
@@ -304,7 +304,7 @@ def of_catalogue(result: Catalogued, deployment: Deployment) -> Metadata:
     }
 
 
-def _left_out(entries: Sequence[LeftOut | WithoutPages]) -> Metadata:
+def _left_out(entries: Sequence[LeftOut]) -> Metadata:
     lines = [f"- {entry.dataset}: {entry.cause}. {entry.remedy}." for entry in entries]
     return {"left_out": dg.MetadataValue.md("\n".join(lines))} if lines else {}
 
