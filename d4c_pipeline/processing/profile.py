@@ -73,6 +73,8 @@ def profile(
             else:
                 facts |= _columns(connection, duckdb_engine.parquet(files), some)
         out["columns"] = {field.name: {"type": str(field.type), **facts[field.name]} for field in named}
+    except duckdb.ParserException:  # of our own SQL: a bug, not a fault of the data
+        raise
     except duckdb.Error as error:
         raise duckdb_engine.explained(error, f"Profiling {files[0].name}") from error
     finally:
@@ -113,6 +115,8 @@ def keys(
             f"SELECT count(*) FILTER ({null}) AS nulls, count(*) FILTER (NOT ({null})) -"
             f" (SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {source} WHERE NOT ({null}))) FROM {source}"
         ).fetchone() or (0, 0)
+    except duckdb.ParserException:  # of our own SQL: a bug, not a fault of the data
+        raise
     except duckdb.Error as error:
         raise duckdb_engine.explained(error, f"Counting duplicate keys in {listed(data)[0].name}") from error
     finally:
