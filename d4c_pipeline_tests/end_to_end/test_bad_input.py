@@ -84,34 +84,22 @@ FAULTS: dict[str, tuple[Callable[[Origin], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_source_that_delivers_something_else(released: D4C, origin: Origin, fault: str) -> None:
-    spoil, sentence = FAULTS[fault]
-    spoil(origin)
+def test_a_source_that_delivers_something_else(released: D4C, origin: Origin) -> None:
+    # One fault after the other on one home, as an operator meets them: each is told, none leaves a trace.
     with nothing_published(released):
-        told = released("publish", "places", "--vintage", "2021").sentence
-        assert unserved(told).startswith(sentence)
-        assert told.endswith("; then run 'd4c publish places --vintage 2021' again: it continues from there.")
-    origin.truncated.clear()
-    origin.codes.clear()
+        for fault, (spoil, sentence) in FAULTS.items():
+            origin.put(PLACES_URL, geojson(), LATER)
+            spoil(origin)
+            told = released("publish", "places", "--vintage", "2021").sentence
+            assert unserved(told).startswith(sentence), fault
+            remedy = "; then run 'd4c publish places --vintage 2021' again: it continues from there."
+            assert told.endswith(remedy), fault
+            origin.truncated.clear()
+            origin.codes.clear()
     goes_on(released, origin)
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"ID,NAME\n1,not a zip\n", f"{HOST}/countries_2018.zip is not a zip."),
-        (
-            shapefile(without=".prj"),
-            "naturalearth_lowres.shp does not say its coordinate reference system. Declare processing.crs;",
-        ),
-        (shapefile(without=".shp"), "No file is of a known kind for a vector among naturalearth_lowres.cpg"),
-    ],
-    ids=["no zip", "no .prj", "no .shp"],
-)
-def test_an_archive_that_is_none_or_not_whole(
-    d4c: D4C, origin: Origin, definitions: Path, content: bytes, sentence: str
-) -> None:
+def test_an_archive_that_is_none_or_not_whole(d4c: D4C, origin: Origin, definitions: Path) -> None:
     define(
         definitions,
         "countries",
@@ -119,10 +107,19 @@ def test_an_archive_that_is_none_or_not_whole(
         source={"kind": "http", "urls": [f"{HOST}/countries_2018.zip"]},
         processing={"kind": "vector", "key": ["name"]},
     )
-    origin.put(f"{HOST}/countries_2018.zip", content)
-    assert unserved(d4c("publish", "countries").sentence).startswith(sentence)
-    assert states(d4c.home) == []
-    assert published(d4c.home) == {}
+    faults = [
+        (b"ID,NAME\n1,not a zip\n", f"{HOST}/countries_2018.zip is not a zip."),
+        (
+            shapefile(without=".prj"),
+            "naturalearth_lowres.shp does not say its coordinate reference system. Declare processing.crs;",
+        ),
+        (shapefile(without=".shp"), "No file is of a known kind for a vector among naturalearth_lowres.cpg"),
+    ]
+    for hours, (content, sentence) in enumerate(faults):
+        origin.put(f"{HOST}/countries_2018.zip", content, DAY + timedelta(hours=hours))
+        assert unserved(d4c("publish", "countries").sentence).startswith(sentence)
+        assert states(d4c.home) == []
+        assert published(d4c.home) == {}
     origin.put(f"{HOST}/countries_2018.zip", shapefile(without=".none"), LATER)
     row = d4c.ok("publish", "countries")
     assert (row["version"], row["rows"]) == ("0.1.0-beta", 177)
@@ -139,17 +136,16 @@ WRONG_SQL = {
 }
 
 
-@pytest.mark.parametrize("sql", WRONG_SQL)
-def test_sql_that_fails(released: D4C, origin: Origin, definitions: Path, sql: str) -> None:
-    define(definitions, sql=sql)
+def test_sql_that_fails(released: D4C, origin: Origin, definitions: Path) -> None:
     with nothing_published(released):
-        told = released("publish", "places").sentence
-        assert "transform.sql" in told
-        assert WRONG_SQL[sql] in told
-    if sql.startswith("SELECT id, nam,"):
-        define(definitions)
-        (definitions / "places" / "transform.sql").unlink()
-        goes_on(released, origin)
+        for sql, word in WRONG_SQL.items():
+            define(definitions, sql=sql)
+            told = released("publish", "places").sentence
+            assert "transform.sql" in told
+            assert word in told
+    define(definitions)
+    (definitions / "places" / "transform.sql").unlink()
+    goes_on(released, origin)
 
 
 def test_a_key_that_identifies_nothing_stops_before_anything_is_reserved(

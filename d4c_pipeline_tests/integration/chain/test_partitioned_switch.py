@@ -75,16 +75,16 @@ def read_index(home: Path) -> str | None:
 
 
 def test_every_way_of_cutting_follows_every_other_as_a_patch(chain: Chain) -> None:
-    for number, outputs in enumerate(["by id", "by name", "whole", "by id", "whole", "by name"]):
+    for number, outputs in enumerate(["by id", "by name", "whole", "by id"]):
         publish(chain, outputs)
         check(chain.home, outputs, f"0.1.{number}-beta")
         # Once more changes nothing and tells nobody of a switch.
         assert not chain.run("latest").changed
-    assert [event.kind for event in chain.opened.ledger.events.of("places")].count("latest switched") == 6
+    assert [event.kind for event in chain.opened.ledger.events.of("places")].count("latest switched") == 4
     # Never backwards: an older release that is asked about again leaves the newest standing.
     assert chain.results["latest"].address == f"processed/{STEM}/manifest.json"
     reasons = chain.newest().change.reasons
-    assert reasons[0] == "the data is cut by name, 4 files"
+    assert reasons[0] == "the data is cut by id, 4 files"
 
 
 def test_a_lost_and_a_damaged_part_are_put_back(chain: Chain) -> None:
@@ -110,7 +110,7 @@ def test_a_switch_killed_anywhere_ends_right(zygote: Zygote, chain: Chain, befor
     assert code == 0, acts
     check(whole, after, "0.1.1-beta")
     assert int(acts) > 12
-    for fatal in range(0, int(acts), stride(3)):
+    for fatal in range(0, int(acts), stride(5)):
         home = chain.home.with_name(f"killed{fatal}")
         shutil.copytree(chain.home, home)
         assert switch(zygote, chain, home, str(fatal)) == (-9, ""), fatal
@@ -128,7 +128,7 @@ def test_what_a_killed_switch_left_goes_when_the_next_release_has_it_no_more(zyg
     publish(chain, "by id", "deposit")
     chain.opened.ledger.close()
     homes: dict[int, Path] = {}
-    for fatal in range(0, 30, stride(5)):
+    for fatal in range(0, 30, stride(8)):
         homes[fatal] = chain.home.with_name(f"killed{fatal}")
         shutil.copytree(chain.home, homes[fatal])
         code, _ = switch(zygote, chain, homes[fatal], str(fatal))
