@@ -60,7 +60,7 @@ _PART = _struct(
     magnet=_TEXT,
 )
 _COLUMN = pa.struct([(name, _TEXT) for name in ("name", "type", "description", "d4c:description_fr", "d4c:source")])
-PARTS = "d4c:parts"
+PARTS, CHANGES = "d4c:parts", "d4c:changes"
 SQL_COLUMNS = (
     ("dataset", _TEXT),
     ("vintage", _TEXT),
@@ -108,6 +108,7 @@ _PROPERTIES = (
     ("d4c:identifier", _TEXT),
     ("d4c:change", _TEXT),
     ("d4c:change_reasons", _TEXTS),
+    (CHANGES, pa.list_(_struct(code=_TEXT, arguments=_TEXT))),
     ("d4c:key", _TEXTS),
     ("d4c:geometry_types", _TEXTS),
     ("d4c:place", _TEXT),
@@ -208,6 +209,10 @@ def _row(item: Mapping[str, Any], address: str, base_url: str | None) -> dict[st
         row[name] = item[name]
     row["links"] = links_elsewhere(item, address, base_url)
     row["bbox"] = dict(zip(CORNERS, item["bbox"], strict=True))
+    # The arguments differ by code, so the column has them as JSON.
+    row[CHANGES] = [
+        {"code": each["code"], "arguments": orjson.dumps(each["arguments"]).decode()} for each in row[CHANGES] or ()
+    ] or None
     row[PARTS] = _parts(item["assets"]) or None
     row["geometry"] = orjson.dumps(item["geometry"]).decode()
     return row

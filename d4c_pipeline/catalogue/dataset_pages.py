@@ -12,6 +12,7 @@ from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMet
 from d4c_pipeline.metadata.records.documents import in_language, json_document, known, plain
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import catalogue_readme_address, catalogue_versions_address
+from d4c_pipeline.model.reasons import to_json
 
 _SHOWN = 20  # releases in a README; `versions.json` lists all
 _WORDS = {
@@ -57,6 +58,7 @@ def versions(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: 
                     published=f"{release.published_at:%Y-%m-%dT%H:%M:%SZ}",
                     change=release.change.bump.name.lower(),
                     change_reasons=list(release.change.reasons),
+                    changes=to_json(release.change.differences),
                     rows=release.rows,
                     bytes=release.bytes,
                     item=site.href(release.item_address, own),

@@ -34,6 +34,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.naming import ReleaseName
+from d4c_pipeline.model.reasons import to_json
 from d4c_pipeline.model.release import Deposit, PublishedRelease, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
@@ -118,6 +119,8 @@ def finalise_item(
     seeded = torrent_fields(*torrents.values()) if len(torrents) == 1 else {}
     kept = {name: value for name, value in before.items() if name not in _SEED_FIELDS}
     properties = kept | seeded | _titles(before, release) | _sql_fields(item, release, deposit, torrents, addresses)
+    if release.change.differences:
+        properties |= _change(release)  # an item of an earlier form has sentences only
     properties["d4c:place"] = place.origin
     properties["d4c:latest"] = properties["is_latest"] = line.latest
     properties["deprecated"] = line.successor is not None
@@ -209,7 +212,7 @@ def _described(
         "d4c:series": dataset.series,
         "d4c:identifier": release.identifier,
         "d4c:change": release.change.bump.name.lower(),
-        "d4c:change_reasons": list(release.change.reasons),
+        **_change(release),
         "d4c:key": list(release.summary.key),
         "d4c:geometry_types": list(release.summary.geometry_types),
         "d4c:partition": release.summary.partition,
@@ -219,6 +222,11 @@ def _described(
         "d4c:test_doi": deposit.test,
     }
     return {name: value for name, value in stated.items() if value is not None and value != []}
+
+
+def _change(release: Release) -> dict[str, Any]:
+    change = release.change
+    return {"d4c:change_reasons": list(change.reasons), "d4c:changes": to_json(change.differences)}
 
 
 def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Deposit, publisher: str) -> None:

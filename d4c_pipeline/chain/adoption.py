@@ -30,11 +30,13 @@ from d4c_pipeline.metadata.record import IDENTIFIER_SCHEME
 from d4c_pipeline.model.addresses import release_address, torrent_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.described import source_words
+from d4c_pipeline.model.differences import Adopted
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME
 from d4c_pipeline.model.manifest import LicenceTerms, Manifest
 from d4c_pipeline.model.naming import latest_stem
 from d4c_pipeline.model.parts import MANIFEST_NAME
+from d4c_pipeline.model.reasons import stated_in
 from d4c_pipeline.model.release import (
     CHECKSUMS_NAME,
     CHECKSUMS_REST_NAME,
@@ -273,8 +275,8 @@ def _change(item: Mapping[str, Any], archive: str) -> Change:
     """Return the difference to the release before it, as its item states it."""
     stated = str(item["properties"].get("d4c:change", "")).upper()
     if stated not in Bump.__members__:  # an item of an earlier form
-        return Change(Bump.NONE, (f"adopted from {archive}",))
-    return Change(Bump[stated], tuple(item["properties"].get("d4c:change_reasons", ())))
+        return Change(Bump.NONE, (Adopted(archive),))
+    return Change(Bump[stated], stated_in(item["properties"]))
 
 
 def _fetch(deployment: Deployment, found: ArchivedRelease) -> None:

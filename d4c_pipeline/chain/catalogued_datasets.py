@@ -6,6 +6,7 @@ Here belong the items to compute, and the documents of a dataset and of its rele
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from d4c_pipeline.catalogue import dataset_pages, feeds
-from d4c_pipeline.catalogue.arrow_schema import SCHEMA, entries_of, rows_of, rows_of_dataset
+from d4c_pipeline.catalogue.arrow_schema import CHANGES, SCHEMA, entries_of, rows_of, rows_of_dataset
 from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_geoparquet import dataset_file
@@ -34,6 +35,7 @@ from d4c_pipeline.model.addresses import (
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import D4CError, IntegrityError, PermanentError
+from d4c_pipeline.model.reasons import Reason, from_json
 from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.workspace.deployment import Deployment
@@ -203,9 +205,9 @@ def feed_pages(order: Sequence[Listed], added: Collection[int], changed: Collect
 
 def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> Iterator[ListedRelease]:
     """Yield the releases of a dataset from its rows, which are in the order of `ordered`, for its list of versions."""
-    names = ["doi", "d4c:test_doi", "concept_doi", "rows", "bytes", "is_latest", "d4c:change", "d4c:change_reasons"]
+    names = ["doi", "d4c:test_doi", "concept_doi", "rows", "bytes", "is_latest", "d4c:change", CHANGES]
     columns = (rows.column(name).to_pylist() for name in names)
-    for entry, doi, test, concept, count, size, latest, change, reasons in zip(ordered, *columns, strict=True):
+    for entry, doi, test, concept, count, size, latest, change, changes in zip(ordered, *columns, strict=True):
         yield ListedRelease(
             dataset=entry.dataset,
             vintage=entry.vintage,
@@ -219,8 +221,12 @@ def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> I
             rows=count,
             bytes=size,
             latest=latest,
-            change=Change(Bump[change.upper()], tuple(reasons or ())),
+            change=Change(Bump[change.upper()], _reasons(changes)),
         )
+
+
+def _reasons(recorded: Sequence[Mapping[str, str]] | None) -> tuple[Reason, ...]:
+    return from_json([{"code": each["code"], "arguments": json.loads(each["arguments"])} for each in recorded or ()])
 
 
 def _places(rows: pa.Table) -> dict[str, int]:

@@ -31,8 +31,7 @@ from d4c_pipeline.model.addresses import release_address
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
-from d4c_pipeline.model.release import Change, Deposit, DepositState
-from d4c_pipeline.model.version import Bump
+from d4c_pipeline.model.release import Deposit, DepositState
 from d4c_pipeline.workspace.deployment import Deployment
 
 
@@ -184,7 +183,7 @@ def announced(found: Announced, line: Line | None = None) -> ListedRelease:
         rows=found.rows,
         bytes=sum(found.data.values()),
         latest=line is not None and line.latest,
-        change=Change(Bump(found.bump), found.reasons),
+        change=found.change,
         archive=found.archive,
         archive_url=found.archive_url,
         torrents=tuple(

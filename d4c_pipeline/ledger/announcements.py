@@ -14,7 +14,9 @@ from sqlalchemy import Engine, func, select, text
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.catalogue import LISTED, Identifiers, Listed, listed_from
 from d4c_pipeline.ledger.database import chunked, reading
-from d4c_pipeline.model.release import Torrent
+from d4c_pipeline.model.reasons import from_json
+from d4c_pipeline.model.release import Change, Torrent
+from d4c_pipeline.model.version import Bump
 
 _OF_TORRENT = tuple(Torrent.__dataclass_fields__)
 
@@ -29,8 +31,7 @@ class Announced:
 
     listed: Listed
     titles: tuple[str | None, str | None]
-    bump: int
-    reasons: tuple[str, ...]
+    change: Change
     rows: int
     archive: str
     archive_url: str | None
@@ -112,8 +113,7 @@ class Announcements:
                 for row in connection.execute(query.where(table.c.id.in_(some), table.c.published_at.is_not(None))):
                     found[row[0]] = Announced(
                         listed=listed_from(row),
-                        bump=row[6],
-                        reasons=tuple(row[7]),
+                        change=Change(Bump(row[6]), from_json(row[7])),
                         rows=row[8],
                         archive=row[9],
                         archive_url=row[10],

@@ -14,6 +14,7 @@ from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.model import reasons
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import (
     AbandonedRelease,
@@ -68,7 +69,7 @@ class Releases:
                         state=ReleaseState.PLANNED.value,
                         key=key,
                         bump=int(change.bump),
-                        reasons=list(change.reasons),
+                        reasons=reasons.to_json(change.differences),
                         summary=summary.to_json(),
                         planned_at=now(),
                         token=token_hex(_TOKEN_BYTES),
@@ -126,7 +127,7 @@ class Releases:
                         state=ReleaseState.PUBLISHED.value,
                         key=key,
                         bump=int(change.bump),
-                        reasons=list(change.reasons),
+                        reasons=reasons.to_json(change.differences),
                         summary=summary.to_json(),
                         planned_at=planned_at,
                         published_at=published_at or planned_at,
@@ -313,7 +314,7 @@ def _release(row: RowMapping, artifacts: tuple[Artifact, ...]) -> Release:
         "version": Version.read(row["version"]),
         "name": row["name"],
         "key": row["key"],
-        "change": Change(Bump(row["bump"]), tuple(row["reasons"])),
+        "change": Change(Bump(row["bump"]), reasons.from_json(row["reasons"])),
         "summary": DataSummary.from_json(row["summary"]),
         "artifacts": artifacts,
         "planned_at": row["planned_at"],

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from d4c_pipeline.model.differences import (
+    BumpRaised,
     ColumnAdded,
     ColumnRemoved,
     ColumnRenamed,
@@ -56,16 +57,15 @@ def bump_of(difference: Difference) -> Bump:
 
 
 def change_of(differences: Iterable[Difference], at_least: Bump = Bump.NONE) -> Change:
-    """Return the largest bump of `differences` with the reasons in words, those of the largest bumps first.
+    """Return the largest bump of `differences` with the reasons, those of the largest bumps first.
 
     `at_least` is the smallest bump that an operator accepts. Where it raises the bump of a later release, the reasons
     say so.
     """
     found = sorted(differences, key=bump_of, reverse=True)  # stable: equal bumps keep the order of the differences
     largest = Bump.largest(map(bump_of, found))
-    reasons = tuple(map(str, found))
     if largest >= at_least:
-        return Change(largest, reasons)
+        return Change(largest, tuple(found))
     if NothingPublished() in found:
-        return Change(at_least, reasons)
-    return Change(at_least, (*reasons, f"raised to {at_least.name} by the operator"))
+        return Change(at_least, tuple(found))
+    return Change(at_least, (*found, BumpRaised(at_least.name)))

@@ -1,6 +1,7 @@
-"""The differences between a new build and an earlier release: a type for each, with the recorded reason as its `str`.
+"""The differences between a new build and an earlier release: a type for each, with the English sentence as its `str`.
 
-`processing.compare` and `chain.derived_changes` find differences; `model.bumps` decides which version follows.
+`model.reasons` has their recorded form. `processing.compare` and `chain.derived_changes` find differences;
+`model.bumps` decides which version follows.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class ValuesChanged:
 
     column: str
     count: int
-    example: str | None
+    example: str | None = None
 
     def __str__(self) -> str:
         return f"{self.count} value{'s' if self.count > 1 else ''} of {self.column} changed{_example(self.example)}"
@@ -177,6 +178,36 @@ class NothingPublished:
 
     def __str__(self) -> str:
         return "first release"
+
+
+@dataclass(frozen=True)
+class BumpRaised:
+    """An operator raised the bump to `bump`, the name of a `model.version.Bump`. No difference of the data."""
+
+    bump: str
+
+    def __str__(self) -> str:
+        return f"raised to {self.bump} by the operator"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The release was found in an archive, whose item does not state what changed."""
+
+    archive: str
+
+    def __str__(self) -> str:
+        return f"adopted from {self.archive}"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A recorded sentence of another form, as it is."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 Difference = (

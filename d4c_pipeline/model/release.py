@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from d4c_pipeline.model.parts import Part, part_of, set_digest
+from d4c_pipeline.model.reasons import Reason
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
 
@@ -172,10 +173,15 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Change:
-    """The difference between a new build and the newest published release, with the reasons in words."""
+    """The difference between a new build and the newest published release: the bump and the reasons for it."""
 
     bump: Bump
-    reasons: tuple[str, ...]
+    differences: tuple[Reason, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons as English sentences."""
+        return tuple(map(str, self.differences))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ The texts lie in `words/<language>.yaml`, with the same keys in each. The forms 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,8 @@ from babel.dates import format_date
 from babel.numbers import format_decimal, format_percent
 
 from d4c_pipeline.metadata.published import Tongue
+from d4c_pipeline.model.differences import BumpRaised, PartitionChanged
+from d4c_pipeline.model.reasons import Reason, code_of
 
 FOLDER = Path(__file__).parent / "words"
 _LOCALES: Mapping[Tongue, str] = {"en": "en_CA", "fr": "fr_CA"}
@@ -56,10 +57,10 @@ class Words:
         """Return a number with the noun of `counts` in its plural form."""
         return self.plural(self.texts["counts"][noun], value)
 
-    def plural(self, forms: Mapping[str, str], value: int) -> str:
-        """Return the form of the plural that CLDR gives for `value`."""
+    def plural(self, forms: Mapping[str, str], value: int, **places: str) -> str:
+        """Return the form of the plural that CLDR gives for `value`, with `n` and the other places filled."""
         form = Locale.parse(_LOCALES[self.language]).plural_form(value)
-        return forms.get(form, forms["other"]).format(n=self.number(value))
+        return forms.get(form, forms["other"]).format(n=self.number(value), **places)
 
     def size(self, value: int) -> str:
         """Return bytes in units of 1,000: `592 kB`, `592 ko`."""
@@ -78,15 +79,31 @@ class Words:
         shown = format_percent(max(value, _LEAST_SHARE), _PERCENT[self.language], locale=_LOCALES[self.language])
         return f"<\u00a0{shown}" if value < _LEAST_SHARE else shown
 
-    def reason(self, text: str) -> str:
-        """Return the recorded reason of a change in this language; an unknown form stays in English."""
-        for pattern, wording in self.texts["reasons"].items():
-            if found := re.match(pattern, text):
-                worded = found.expand(wording)
-                for english, own in self.texts["fragments"].items():
-                    worded = worded.replace(english, own)
-                return worded
-        return text
+    def reason(self, reason: Reason) -> str:
+        """Return the reason for a version in this language; a sentence that was recorded as such stays in English."""
+        code, arguments = code_of(reason), asdict(reason)
+        if isinstance(reason, PartitionChanged) and reason.now is None:
+            code = "partition_removed"
+        parts, wording = self.texts["reason_parts"], self.texts["reasons"][code]
+        places = {name: self._argument(value) for name, value in arguments.items()}
+        if (example := arguments.get("example")) is not None:
+            places["example"] = parts["example"].format(example=example)
+        elif "example" in arguments:
+            places["example"] = ""
+        if isinstance(reason, BumpRaised):
+            places["bump"] = self.texts["versions"].get(reason.bump.lower(), reason.bump)
+        return (
+            wording.format(**places) if isinstance(wording, str) else self.plural(wording, arguments["count"], **places)
+        )
+
+    def _argument(self, value: Any) -> str:
+        match value:
+            case int() if not isinstance(value, bool):
+                return self.number(value)
+            case tuple() | None:
+                return ", ".join(value or ()) or self.texts["reason_parts"]["none"]
+            case _:
+                return str(value)
 
     def check(self, name: str) -> str:
         """Return what a check proves; the name of an unknown check as it is."""

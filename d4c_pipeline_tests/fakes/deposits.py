@@ -22,6 +22,7 @@ from d4c_pipeline.archives.invenio.publication import Waits
 from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.metadata.record import RecordMetadata, record_metadata
+from d4c_pipeline.model.differences import Stated
 from d4c_pipeline.model.release import (
     Artifact,
     ArtifactRole,
@@ -113,7 +114,7 @@ class Home:
                 read,
                 name=str(DATASET.release_name(VINTAGE, read)),
                 key=release_key(DATASET.id, VINTAGE, read, artifacts),
-                change=Change(Bump.PATCH, ("values changed",)),
+                change=Change(Bump.PATCH, (Stated("values changed"),)),
                 summary=SUMMARY,
                 artifacts=artifacts,
             )

@@ -23,6 +23,7 @@ from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.metadata.record import record_metadata
 from d4c_pipeline.model.addresses import raw_address
+from d4c_pipeline.model.differences import Stated
 from d4c_pipeline.model.fixity import CopyKind, ExpectedCopy
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, NativeFile, Release, release_key
 from d4c_pipeline.model.settings import Settings
@@ -82,7 +83,7 @@ def publish(
     artifacts = [_artifact(path) for path in sorted(folder.iterdir())]
     release = at.ledger.releases.plan(
         dataset, moment, read, name=name, key=release_key(dataset, moment, read, artifacts),
-        change=Change(Bump.PATCH, ("values changed",)), summary=SUMMARY, artifacts=artifacts,
+        change=Change(Bump.PATCH, (Stated("values changed"),)), summary=SUMMARY, artifacts=artifacts,
     )  # fmt: skip
     before = at.ledger.releases.newest_published(dataset, moment)
     metadata = record_metadata(declared, release, ["https://example.org/a.zip"])

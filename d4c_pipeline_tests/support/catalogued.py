@@ -23,6 +23,7 @@ from d4c_pipeline.ledger import Ledger, schema
 from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import Part
+from d4c_pipeline.model.reasons import to_json
 from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline_tests.support.releases import PROVINCES, RATES, a_deposit, a_release, torrents, urls
 
@@ -118,7 +119,7 @@ def rows_of(number: int, dataset: Dataset, release: Release) -> Iterator[tuple[s
             "state": "published",
             "key": f"{number:064x}",
             "bump": 2,
-            "reasons": ["column added: area"],
+            "reasons": to_json(release.change.differences),
             "summary": release.summary.to_json(),
             "planned_at": moment,
             "published_at": moment,

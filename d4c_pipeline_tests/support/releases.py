@@ -12,6 +12,7 @@ from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_item import build_item, finalise_item
 from d4c_pipeline.model.dataset import Dataset, Extent
+from d4c_pipeline.model.differences import ColumnAdded
 from d4c_pipeline.model.release import (
     Artifact,
     ArtifactRole,
@@ -107,7 +108,7 @@ def a_release(
         version=what,
         name=name,
         key=release_key(dataset.id, when, what, artifacts),
-        change=Change(Bump.MINOR, ("column added: area",)),
+        change=Change(Bump.MINOR, (ColumnAdded("area"),)),
         summary=DataSummary(
             rows=13 if spatial else 90_086,
             columns=_COLUMNS[dataset.id],

@@ -11,7 +11,7 @@ from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.portal.facts import ReleaseFacts
 from d4c_pipeline.portal.views import columns
 from d4c_pipeline.portal.words import Words
-from d4c_pipeline.tables.columns import GEOMETRY
+from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 
 DRAWN_BYTES = 1_000_000
 """The largest GeoParquet that the map draws itself; larger data is drawn from tiles."""
@@ -89,6 +89,8 @@ def script(facts: ReleaseFacts, words: Words, *, has_map: bool) -> Mapping[str, 
         ],
         "mapped": has_map,
         "geometry": GEOMETRY,
+        # The box of a row in degrees, with which the map finds a feature in tiles that it has not loaded.
+        "covering": BBOX if published.crs in _DEGREES else None,
         "bounds": _bounds(facts),
         "tiles": published.url(tiles) if tiles and not drawn else None,
         "attribution": (published.attribution and plain(getattr(published.attribution, words.language))) or "",

@@ -13,6 +13,7 @@ from d4c_pipeline.metadata.records.cff import FORMATS as CFF
 from d4c_pipeline.metadata.records.citation_files import bibtex, ris
 from d4c_pipeline.metadata.records.documents import file_title, plain, shortened
 from d4c_pipeline.metadata.records.schema_org import dataset_node
+from d4c_pipeline.model.differences import NothingPublished
 from d4c_pipeline.model.release import ArtifactRole, NativeFile
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.facts import CopyFacts, ReleaseFacts, SiteFacts
@@ -277,13 +278,13 @@ def _copy(copy: CopyFacts, words: Words) -> tuple[str, str, str, str]:
 def version_row(release: ListedRelease, site: SiteFacts, words: Words, *, current: bool) -> VersionRow:
     """Return a version as a row of a list."""
     bump = release.change.bump.name.lower()
-    first = "first release" in release.change.reasons
+    first = NothingPublished() in release.change.differences
     return VersionRow(
         version=str(release.version),
         vintage=str(release.vintage),
         path=site.root + addresses.release(words.language, release.dataset, release.vintage, release.version),
         change="none" if first else bump,
-        reasons=tuple(words.reason(plain(reason)) for reason in release.change.reasons),
+        reasons=tuple(plain(words.reason(reason)) for reason in release.change.differences),
         date=words.date(release.published_at),
         moment=f"{release.published_at:%Y-%m-%dT%H:%M:%SZ}",
         doi=release.doi,

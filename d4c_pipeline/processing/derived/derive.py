@@ -31,7 +31,7 @@ _Counts = tuple[int | None, int]  # rows that the file holds, rows that it leave
 # Suffix of the file, after the name of the release -> its role and the number of its recipe. Raise the number when a
 # code change makes different files of the same data and options: new releases follow from it.
 _KINDS = {
-    ".pmtiles": (ArtifactRole.TILES, 1),
+    ".pmtiles": (ArtifactRole.TILES, 2),
     ".gpkg": (ArtifactRole.DESKTOP, 1),
     ".fgb": (ArtifactRole.DESKTOP, 1),
     ".csv.gz": (ArtifactRole.DESKTOP, 1),

@@ -36,7 +36,7 @@ def write_geopackage(
     `moment`: the time of change that GeoPackage requires. `style`: the text of a `.qml`, stored as the layer's default
     style. Raises DataError when GDAL rejects the data, StorageError when the disk is full.
     """
-    options = {"FID": _free_name("fid", data.attributes), "IDENTIFIER": title}
+    options = {"FID": free_name("fid", data.attributes), "IDENTIFIER": title}
     with _gdal(path, moment):
         _write(path, data, data.stream(data.attributes, for_desktop), "GPKG", layer, options)
         if style is not None:
@@ -127,7 +127,8 @@ def _style_row(layer: str, geometry: str, style: str, moment: datetime) -> pa.Ta
     return pa.table(columns)
 
 
-def _free_name(name: str, taken: tuple[str, ...]) -> str:
+def free_name(name: str, taken: tuple[str, ...]) -> str:
+    """Return `name`, or `name_1` and so on where a column of `taken` has it, whatever the case of its letters."""
     lower = {column.lower() for column in taken}
     names = (name, *(f"{name}_{n}" for n in range(1, len(taken) + 1)))
     return next(free for free in names if free not in lower)

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -89,20 +90,25 @@ class Finished:
         *,
         geometry: bool = True,
         located_only: bool = False,
+        number: str | None = None,
     ) -> pa.RecordBatchReader:
         """Return the rows as a stream: `attributes` in that order, converted by `types`, then the geometry as WKB.
 
         `types` maps an Arrow type to the target type and the conversion. `located_only` leaves out rows without
-        geometry. A few thousand rows are in memory at a time.
+        geometry. `number`: the name of a first column with the row's number in all files, from 1, as a double. A few
+        thousand rows are in memory at a time.
         """
         converts = {name: types(self.schema.field(name).type) for name in attributes}
         fields = [pa.field(name, converts[name][0]) for name in attributes]
+        if number is not None:
+            fields.insert(0, pa.field(number, pa.float64()))
         wanted = list(attributes)
         if geometry and self.geometry is not None:
             fields.append(pa.field(self.geometry, pa.binary()))
             wanted.append(self.geometry)
         schema = pa.schema(fields)
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema, wanted, converts, located_only))
+        batches = self._batches(schema, wanted, converts, located_only, numbered=number is not None)
+        return pa.RecordBatchReader.from_batches(schema, batches)
 
     def _batches(
         self,
@@ -110,7 +116,10 @@ class Finished:
         wanted: list[str],
         converts: dict[str, tuple[pa.DataType, Convert]],
         located_only: bool,
+        *,
+        numbered: bool,
     ) -> Iterator[pa.RecordBatch]:
+        start = 1
         for path in self.paths:
             with pq.ParquetFile(path) as file:
                 # One reader per row group: a reader over all row groups keeps in memory what it has read.
@@ -119,13 +128,16 @@ class Finished:
                     file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted, row_groups=[group]) for group in groups
                 ):
                     rows = batch.select(wanted)
+                    numbers = pa.array(np.arange(start, start + rows.num_rows, dtype=np.float64))
+                    start += rows.num_rows
                     if located_only and self.geometry is not None:
-                        rows = rows.filter(pc.is_valid(rows.column(self.geometry)))
+                        located = pc.is_valid(rows.column(self.geometry))
+                        rows, numbers = rows.filter(located), numbers.filter(located)
                     arrays = [
                         converts[name][1](rows.column(name)) if name in converts else _wkb(rows.column(name))
                         for name in wanted
                     ]
-                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                    yield pa.RecordBatch.from_arrays([numbers, *arrays] if numbered else arrays, schema=schema)
 
 
 def for_desktop(kind: pa.DataType) -> tuple[pa.DataType, Convert]:

@@ -21,7 +21,7 @@ import shapely
 
 from d4c_pipeline.model.errors import DataError, PermanentError, StorageError
 from d4c_pipeline.model.outputs import Tiles
-from d4c_pipeline.processing.derived.desktop import write_for_tiles
+from d4c_pipeline.processing.derived.desktop import free_name, write_for_tiles
 from d4c_pipeline.processing.derived.finished import Finished, for_tiles
 
 # At zoom 8 a step of a tile's grid is 38 m at the equator; a lower guessed zoom puts places into the wrong street.
@@ -69,6 +69,9 @@ def write_pmtiles(
 ) -> int:
     """Write the rows of `data` that have geometry as PMTiles; return their number.
 
+    The id of a feature is the number of its row in all files of `data`, from 1 (tippecanoe rejects the id 0), so that a
+    map finds the row.
+
     `title`, `description` and `attribution` become the tileset's metadata; maps show `attribution`. `work`: a folder
     for tippecanoe's temporary files. Raises DataError for data without geometry, and when tippecanoe fails.
     """
@@ -79,7 +82,8 @@ def write_pmtiles(
     # The tileset's metadata holds every argument and file name, so no argument may be a path of this machine.
     folder = work / "tiles"
     folder.mkdir()
-    rows = write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes), moment)
+    number = free_name("row", data.attributes)
+    rows = write_for_tiles(folder / "data.fgb", data, _in_degrees(data, attributes, number), moment)
     arguments = [
         "tippecanoe",
         "--quiet",
@@ -89,6 +93,8 @@ def write_pmtiles(
         f"--name={title}",
         f"--description={description}",
         f"--attribution={attribution}",
+        # Moves the number of the row from the attributes to the feature's id.
+        f"--use-attribute-for-id={number}",
         f"--minimum-zoom={options.min_zoom}",
         *_zooms(options),
         # tippecanoe thins low zooms by its own rate only if one tile cannot hold all features.
@@ -133,8 +139,8 @@ def _run(program: Path, arguments: list[str], folder: Path) -> None:
     raise DataError(f"tippecanoe could not make the tiles: {message}", "Correct outputs.tiles or the data")
 
 
-def _in_degrees(data: Finished, attributes: tuple[str, ...]) -> pa.RecordBatchReader:
-    stream = data.stream(attributes, for_tiles, located_only=True)
+def _in_degrees(data: Finished, attributes: tuple[str, ...], number: str) -> pa.RecordBatchReader:
+    stream = data.stream(attributes, for_tiles, located_only=True, number=number)
     if data.crs is None or data.crs == _WGS84 or data.crs.to_authority() == ("OGC", "CRS84"):
         return stream
     transformer = pyproj.Transformer.from_crs(data.crs, _WGS84, always_xy=True)

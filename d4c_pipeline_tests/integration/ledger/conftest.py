@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.model.differences import Stated
 from d4c_pipeline.model.release import Artifact, ArtifactRole, Change, DataSummary, Release, release_key
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
@@ -147,7 +148,7 @@ def plan() -> Callable[..., Release]:
             read,
             name=f"{dataset}_{vintage}_v{version}",
             key=release_key(dataset, moment, read, artifacts),
-            change=Change(Bump.MINOR, ("coverage grew",)),
+            change=Change(Bump.MINOR, (Stated("coverage grew"),)),
             summary=DataSummary(13, (), ("pruid",), "EPSG:4326", (-141.0, 41.7, -52.6, 83.1), ("Polygon",), {}),
             artifacts=artifacts,
         )

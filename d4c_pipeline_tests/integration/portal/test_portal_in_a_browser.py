@@ -128,7 +128,7 @@ def test_a_feature_selects_its_row_and_a_row_its_feature(visit: Open) -> None:
     until(page, f"portalMap.loaded() && {drawn}.length === 4")
     assert len(texts(page, "#panel-table tbody tr")) == 4
     place = page.evaluate(
-        "(() => {const f = portalMap.queryRenderedFeatures({layers: ['data-point']}).find(f => f.id === 2);"
+        "(() => {const f = portalMap.queryRenderedFeatures({layers: ['data-point']}).find(f => f.id === 3);"
         " const p = portalMap.project(f.geometry.coordinates); const b = portalMap.getCanvas().getBoundingClientRect();"
         " return [p.x + b.x, p.y + b.y]})()"
     )
@@ -137,7 +137,7 @@ def test_a_feature_selects_its_row_and_a_row_its_feature(visit: Open) -> None:
     row.wait_for()
     assert row.get_attribute("data-row") == "2"
     page.locator("#panel-table tbody tr").first.click()
-    states = "[0, 2].map(id => portalMap.getFeatureState({source: 'data', id}).on === true)"
+    states = "[1, 3].map(id => portalMap.getFeatureState({source: 'data', id}).on === true)"
     assert page.evaluate(states) == [True, False]
 
 

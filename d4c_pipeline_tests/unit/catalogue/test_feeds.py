@@ -49,7 +49,7 @@ def test_a_feed_reads_as_what_was_published_newest_first_in_each_language() -> N
         assert document["language"] == language
         assert document["version"] == "https://jsonfeed.org/version/1.1"
     summary = feedparser.parse(made[ATOM]).entries[0].summary
-    assert summary == "13 rows, 1004 bytes. Change: minor (column added: area). doi:10.5281/d4c.2021.1.0.1"
+    assert summary == "13 rows, 1004 bytes. Change: minor (column area added). doi:10.5281/d4c.2021.1.0.1"
 
 
 def test_data_in_parts_is_one_entry_and_its_torrents_are_enclosures() -> None:

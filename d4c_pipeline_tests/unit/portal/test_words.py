@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.model import differences
+from d4c_pipeline.model.reasons import CODES, Reason
 from d4c_pipeline.portal.words import Words
 from d4c_pipeline.processing.checks.run import CHECKS
 
 ENGLISH, FRENCH = Words.of("en"), Words.of("fr")
-# English needs no wordings of reasons and no names of Arrow's types; plural forms are the language's own.
-OWN = {"reasons", "fragments", "types"}
+# English needs no names of Arrow's types; plural forms are the language's own.
+OWN = {"types"}
 PLURALS = {"one", "other", "many"}
 
 
@@ -65,42 +66,37 @@ def test_values_are_written_as_the_language_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "french"),
+    ("reason", "english", "french"),
     [
-        (differences.NothingPublished(), "première version"),
-        (differences.ColumnAdded("név"), "colonne név ajoutée"),
-        (differences.ColumnRetyped("a", "int32", "double"), "type de la colonne a changé de int32 à double"),
-        (differences.ColumnRenamed("a", "b"), "colonne a renommée en b"),
-        (differences.ColumnRemoved("a b"), "colonne a b retirée"),
-        (differences.RowsRemoved(1, "3"), "enregistrements retirés : 1, par exemple la clé 3"),
-        (differences.CrsChanged("EPSG:3347", None), "projection changée de EPSG:3347 à none"),
-        (differences.PartitionChanged(None, 1), "les données sont de nouveau un seul fichier"),
-        (differences.DerivedFileAdded(".gpkg"), "fichier dérivé ajouté : .gpkg"),
+        (differences.NothingPublished(), "first version", "première version"),
+        (differences.ColumnRetyped("a", "int32", "double"), None, "type de la colonne a changé de int32 à double"),
+        (differences.CrsChanged("EPSG:3347", None), None, "projection changée de EPSG:3347 à aucune"),
+        (differences.KeyChanged(("a", "b"), ()), None, "colonnes de la clé changées de a, b à aucune"),
+        (differences.RowsRemoved(1, "3"), None, "1 enregistrement retiré, par exemple la clé 3"),
+        (differences.RowsAdded(1234), "1,234 rows added", "1\u00a0234 enregistrements ajoutés"),
+        (differences.RowsAdded(1_000_000), "1,000,000 rows added", "1\u00a0000\u00a0000 d’enregistrements ajoutés"),
+        (
+            differences.ValuesChanged("née", 2, "{id}"),
+            "2 values of née changed, e.g. key {id}",
+            "2 valeurs de née changées, par exemple la clé {id}",
+        ),
+        (differences.PartitionChanged(None, 1), "data in one file again", "données de nouveau dans un seul fichier"),
+        (
+            differences.BumpRaised("MAJOR"),
+            "raised to major by the operator",
+            "changement porté à majeure par l’opérateur",
+        ),
+        (differences.Stated("a new kind of reason"), "a new kind of reason", "a new kind of reason"),
     ],
 )
-def test_recorded_reasons_are_worded_in_french(difference: object, french: str) -> None:
-    assert FRENCH.reason(str(difference)) == french
-    assert ENGLISH.reason(str(difference)) == str(difference)
+def test_reasons_are_worded_in_both_languages(reason: Reason, english: str | None, french: str) -> None:
+    assert FRENCH.reason(reason) == french
+    assert ENGLISH.reason(reason) == (english or str(reason))
 
 
-def test_every_kind_of_difference_has_a_french_wording() -> None:
-    samples = [
-        differences.GeometryTypesChanged(("Point",), ("Polygon",)),
-        differences.KeyChanged(("a",), ("b",)),
-        differences.RowsRemoved(1, "a=1"),
-        differences.RowsRemoved(1234),
-        differences.RowsAdded(2, "a=1"),
-        differences.RowsReplaced(3, 4),
-        differences.ValuesChanged("population", 1, "id=3"),
-        differences.ValuesChanged("population", 12, None),
-        differences.PartitionChanged("by province", 13),
-        differences.DerivedFileRemoved(".fgb"),
-        differences.DerivedFileOptionsChanged(".pmtiles"),
-    ]
-    for sample in samples:
-        assert FRENCH.reason(str(sample)) != str(sample), str(sample)
-    assert FRENCH.reason("raised to MINOR by the operator").startswith("changement porté à MINOR")
-    assert FRENCH.reason("a new kind of reason") == "a new kind of reason"
+def test_every_code_has_words() -> None:
+    for words in (ENGLISH, FRENCH):
+        assert words["reasons"].keys() == CODES.keys() | {"partition_removed"}
 
 
 def test_every_check_has_words_in_both_languages() -> None:

@@ -60,6 +60,7 @@ export async function open({ container, sheet, worker, base, bounds, tiles, attr
   return {
     map,
     mark,
+    loaded: id => map.querySourceFeatures('data', { sourceLayer: layer }).filter(each => Number(each.id) === id),
     setData(features) {
       data = { type: 'FeatureCollection', features }
       if (map.isStyleLoaded()) put()

@@ -45,12 +45,25 @@ async function start() {
 
   let map
   let table
-  let drawn = []
-  const find = row => {
-    const feature = drawn[row]
+  let shown = new AbortController()
+  let drawn = {}
+  // The id of a feature is the number of its row in all files, from 1.
+  const before = part => release.files.slice(0, part).reduce((sum, file) => sum + file.rows, 0)
+  const idOf = row => before(parts ? Number(parts.value) : 0) + row + 1
+  /** The box of a feature in tiles, which may be outside of the map: that of the row, else of what the map has loaded. */
+  const boxOf = async (id, row, { file, metadata }) => {
+    if (release.covering && metadata.schema.some(each => each.name === release.covering)) {
+      const [{ [release.covering]: box }] = await rows(file, metadata, [release.covering], row, row + 1)
+      return box && [box.xmin, box.ymin, box.xmax, box.ymax]
+    }
+    return map.loaded(id).map(boundsOf)[0]
+  }
+  const find = async (row, opened) => {
+    const id = idOf(row)
+    const feature = drawn[id]
     if (!map || (!feature && !release.tiles)) return
-    map.mark(row)
-    const box = feature ? boundsOf(feature) : map.map.querySourceFeatures('data', { sourceLayer: map.layer }).filter(each => Number(each.id) === row).map(boundsOf)[0]
+    map.mark(id)
+    const box = feature ? boundsOf(feature) : await boxOf(id, row, opened)
     if (!box) return
     if (box[0] === box[2] && box[1] === box[3]) map.map.easeTo({ center: box.slice(0, 2), zoom: Math.max(map.map.getZoom(), 9) })
     else map.map.fitBounds(box, { padding: 40, maxZoom: 14 })
@@ -60,7 +73,10 @@ async function start() {
     const { url, size: length, rows: count } = chosen()
     const file = remote(url, length, meter)
     const metadata = await footer(file)
-    const own = { table: one('.data'), where: one('.where'), words, lang: page.lang, columns: release.columns, file, metadata, count, onselect: find }
+    shown.abort()
+    shown = new AbortController()
+    const onselect = row => find(row, { file, metadata })
+    const own = { table: one('.data'), where: one('.where'), words, lang: page.lang, columns: release.columns, file, metadata, count, onselect, signal: shown.signal }
     table = pages({ ...own, buttons: { previous: one('[data-previous]'), next: one('[data-next]') } })
     await table.show(0)
     return { file, metadata, count }
@@ -73,15 +89,23 @@ async function start() {
     const { open } = await import('./map.js')
     container.replaceChildren()
     const { mapSheet: sheet, mapWorker: worker, base, bounds, tiles, attribution } = release
-    const pick = row => table?.goTo(row)
+    const pick = async id => {
+      const part = release.files.findLastIndex((_, place) => before(place) < id)
+      if (parts && Number(parts.value) !== part) {
+        parts.value = String(part)
+        await openTable()
+      }
+      await table?.goTo(id - 1 - before(part))
+    }
     map = await open({ container, sheet, worker, base, bounds, tiles, attribution, words: words.map, lang: page.lang, pick })
     globalThis.portalMap = map.map // for tests and the curious
     if (tiles) return undefined
     const { file, metadata, count } = await opened
     const found = await rows(file, metadata, [release.geometry], 0, count)
-    drawn = found.map(({ [release.geometry]: geometry }, id) => geometry && { type: 'Feature', id, geometry, properties: {} })
-    map.setData(drawn.filter(Boolean))
-    explore.dataset.drawn = drawn.filter(Boolean).length
+    const features = found.map(({ [release.geometry]: geometry }, row) => geometry && { type: 'Feature', id: row + 1, geometry, properties: {} }).filter(Boolean)
+    drawn = Object.fromEntries(features.map(feature => [feature.id, feature]))
+    map.setData(features)
+    explore.dataset.drawn = features.length
     return undefined
   }
 

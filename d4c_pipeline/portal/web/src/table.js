@@ -32,8 +32,8 @@ export function fill(table, columns, values, numbers, titles = []) {
   return body
 }
 
-/** The pages of a file's rows. `onselect` is called with the number of the row that the reader chose. */
-export function pages({ table, where, buttons, words, lang, columns, file, metadata, count, onselect }) {
+/** The pages of a file's rows, until `signal` ends them. `onselect` is called with the number of the row that the reader chose. */
+export function pages({ table, where, buttons, words, lang, columns, file, metadata, count, onselect, signal }) {
   let first = 0
   let body
   const names = columns.map(column => column.name)
@@ -44,7 +44,7 @@ export function pages({ table, where, buttons, words, lang, columns, file, metad
     const last = Math.min(first + PAGE, count)
     const own = first
     const found = count ? await rows(file, metadata, names, first, last) : []
-    if (own !== first) return // another page was chosen meanwhile
+    if (own !== first || signal.aborted) return // another page was chosen meanwhile
     body = fill(table, names, found.map(row => names.map(name => row[name])), columns.map(column => column.number), columns.map(column => column.description))
     for (const [i, row] of [...body.rows].entries()) Object.assign(row, { tabIndex: i ? -1 : 0 }).dataset.row = first + i
     where.textContent = words.rows.replace('{first}', number(count && first + 1)).replace('{last}', number(last)).replace('{count}', number(count))
@@ -63,8 +63,8 @@ export function pages({ table, where, buttons, words, lang, columns, file, metad
     select(row)
   }
 
-  buttons.previous.addEventListener('click', () => show(first - PAGE))
-  buttons.next.addEventListener('click', () => show(first + PAGE))
+  buttons.previous.addEventListener('click', () => show(first - PAGE), { signal })
+  buttons.next.addEventListener('click', () => show(first + PAGE), { signal })
   const chosen = row => {
     select(Number(row.dataset.row))
     onselect(Number(row.dataset.row))
@@ -72,7 +72,7 @@ export function pages({ table, where, buttons, words, lang, columns, file, metad
   table.addEventListener('click', event => {
     const row = event.target.closest('tbody tr')
     if (row) chosen(row)
-  })
+  }, { signal })
   table.addEventListener('keydown', event => {
     const row = event.target.closest('tbody tr')
     const next = { ArrowDown: row?.nextElementSibling, ArrowUp: row?.previousElementSibling }[event.key]
@@ -80,6 +80,6 @@ export function pages({ table, where, buttons, words, lang, columns, file, metad
     else if (row && event.key === 'Enter') chosen(row)
     else return
     event.preventDefault()
-  })
+  }, { signal })
   return { show, goTo }
 }
