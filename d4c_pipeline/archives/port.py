@@ -114,6 +114,13 @@ class Archive(Protocol):
         """Whether the archive reads a record's files from our own stores, at their public addresses."""
         ...
 
+    def try_access(self) -> str:
+        """Verify that the account may write and return what was tried. Nothing stays behind.
+
+        Raises NeedsPersonError when the archive refuses the account.
+        """
+        ...
+
     def drafts(self) -> Iterator[Draft]:
         """Return every draft of our account, including drafts without an identifier of ours."""
         ...

@@ -13,7 +13,7 @@ import hashlib
 import httpx
 
 from d4c_pipeline.model.addresses import HIDDEN
-from d4c_pipeline.model.errors import PermanentError, StorageError, TransientError, sanitise
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, TransientError, sanitise
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.torrents.pieces import Pieces
 from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
@@ -46,17 +46,38 @@ def try_public_addresses(deployment: Deployment) -> None:
         return
     primary, *mirrors = deployment.stores
     primary.replace(_CONTENT, ADDRESS)
-    if reason := _silence(primary):
-        raise TransientError(
-            f"The public address of store {primary.name} does not answer: {primary.url(ADDRESS)} {reason}",
-            "Start its server, or correct its address (D4C_STORE_URL, or url in the document of stores)",
-        )
+    require_answer(primary)
     for mirror in mirrors:
         try:
             mirror.replace(_CONTENT, ADDRESS)
         except (TransientError, StorageError):
             continue  # `copies` reports the unreachable mirror and skips it
         _silence(mirror)
+
+
+def require_answer(store: Store) -> None:
+    """Verify that the public address of a store serves the object, which the store holds.
+
+    Raises TransientError when the address does not answer, PermanentError when it answers with something else.
+    """
+    if reason := _silence(store):
+        raise TransientError(
+            f"The public address of store {store.name} does not answer: {store.url(ADDRESS)} {reason}",
+            "Start its server, or correct its address (D4C_STORE_URL, or url in the document of stores)",
+        )
+
+
+def require_storage(store: Store) -> None:
+    """Verify that a store takes the object and gives it back.
+
+    Raises IntegrityError if it gives back other bytes, and what the store raises.
+    """
+    store.replace(_CONTENT, ADDRESS)
+    if store.read_bytes(ADDRESS) != _CONTENT:
+        raise IntegrityError(
+            f"Store {store.name} gives back other bytes than it was given at {ADDRESS}",
+            "Check its disk, or the server of its bucket",
+        )
 
 
 def try_ranges(store: Store) -> SeedVerdict:
@@ -71,26 +92,32 @@ def try_ranges(store: Store) -> SeedVerdict:
 def try_hidden(deployment: Deployment) -> None:
     """Verify that no store lists the files below its hidden prefix, where a release awaits approval.
 
-    A readable file is hidden as long as its random name is unknown, so only a store that also lists names is refused.
     Raises PermanentError for such a store, and what the primary store raises. An unreachable mirror is skipped.
     """
     if deployment.settings.store_url is None:
         return
     for store in deployment.stores:
         try:
-            store.replace(_CONTENT, _HIDDEN)
-            exposed = store.is_exposed(_HIDDEN)
+            require_hidden(store)
         except (TransientError, StorageError):
             if store is deployment.primary:
                 raise
-            continue
-        if exposed or _is_listed(store):
-            raise PermanentError(
-                f"Store {store.name} lists and serves the files below {HIDDEN} to everybody, so a release that waits "
-                "for approval would be public",
-                f"Deny listing of the bucket, or reading of {HIDDEN}* (on a web server: answer 404 below /{HIDDEN}); "
-                "docs/stores.md shows the policy. Then run again",
-            )
+
+
+def require_hidden(store: Store) -> None:
+    """Verify that a store does not list the files below its hidden prefix.
+
+    A readable file is hidden as long as its random name is unknown, so only a store that also lists names is refused.
+    Raises PermanentError for such a store, and what the store raises.
+    """
+    store.replace(_CONTENT, _HIDDEN)
+    if store.is_exposed(_HIDDEN) or _is_listed(store):
+        raise PermanentError(
+            f"Store {store.name} lists and serves the files below {HIDDEN} to everybody, so a release that waits "
+            "for approval would be public",
+            f"Deny listing of the bucket, or reading of {HIDDEN}* (on a web server: answer 404 below /{HIDDEN}); "
+            "docs/stores.md shows the policy. Then run again",
+        )
 
 
 def _is_listed(store: Store) -> bool:

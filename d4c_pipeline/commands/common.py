@@ -41,13 +41,18 @@ def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -
 
     global _debug  # noqa: PLW0603 - see there
     _debug = debug
+    return Settings.from_environment(environment_with(home, defs))
+
+
+def environment_with(home: Path | None, defs: Sequence[Path] | None) -> dict[str, str]:
+    """Return the environment of the process, its variables overridden by the options."""
     changed: dict[str, str] = {}
     if home is not None:
         changed["D4C_HOME"] = str(home.expanduser().absolute())
     if defs:
         known = os.environ.get("D4C_DEFS")
         changed["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
-    return Settings.from_environment({**os.environ, **changed})
+    return {**os.environ, **changed}
 
 
 def end_by_interrupt() -> None:

@@ -11,6 +11,7 @@ import typer
 from d4c_pipeline.commands.archive import archive_app
 from d4c_pipeline.commands.catalogue import catalogue_app
 from d4c_pipeline.commands.common import end_with
+from d4c_pipeline.commands.doctor import doctor
 from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import failed, notice
 from d4c_pipeline.commands.portal import portal_app
@@ -34,7 +35,7 @@ app = typer.Typer(
 for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed, todo)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
-    ("Upkeep", (verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
+    ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Serve", (serve, ("portal", portal_app), seed, ui)),
 ):
     for _command in _commands:

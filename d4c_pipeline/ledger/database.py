@@ -230,7 +230,8 @@ def _log_ahead(cursor: sqlite3.Cursor) -> None:
             return
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of the schema, None in a database without a ledger."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -238,10 +239,10 @@ def _revision(connection: Connection) -> str | None:
 
 def _upgrade(engine: Engine) -> None:
     with reading(engine) as connection:
-        if _revision(connection) == HEAD:
+        if revision_of(connection) == HEAD:
             return
     with engine.begin() as connection:
-        if _revision(connection) == HEAD:
+        if revision_of(connection) == HEAD:
             return
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -257,7 +258,7 @@ def _upgrade(engine: Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise NeedsPersonError(
-                f"The ledger has revision {_revision(connection)}, which this version does not know",
+                f"The ledger has revision {revision_of(connection)}, which this version does not know",
                 "Install the version of d4c_pipeline that wrote it, or a newer one",
             ) from error
 

@@ -24,6 +24,11 @@ from d4c_pipeline.ledger.releases import Releases
 from d4c_pipeline.ledger.torrents import Torrents
 
 
+def embedded_url(home: Path) -> str:
+    """Return the address of the embedded ledger, an SQLite file in `home`."""
+    return f"sqlite:///{home / 'ledger.sqlite'}"
+
+
 class Ledger:
     """The ledger. Every method is a transaction of its own; threads may share the object."""
 
@@ -55,7 +60,7 @@ class Ledger:
     @classmethod
     def in_folder(cls, home: Path) -> Ledger:
         """Open the embedded ledger, an SQLite file in `home`."""
-        return cls(f"sqlite:///{home / 'ledger.sqlite'}")
+        return cls(embedded_url(home))
 
     def close(self) -> None:
         """Close all connections."""

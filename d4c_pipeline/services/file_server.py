@@ -103,6 +103,20 @@ def serving(
         listener.close()
 
 
+def is_served(mounts: Mapping[str, Path], host: str = "127.0.0.1", port: int = 0) -> bool:
+    """Return whether a d4c server already serves `mounts` at that address, False if the port is free.
+
+    Raises PermanentError when another program has the port.
+    """
+    try:
+        _listen(host, port).close()
+    except _PortTakenError as taken:
+        if not _serves_the_same(taken.url, mounts):
+            raise taken.as_error() from taken
+        return True
+    return False
+
+
 def serve_forever(
     mounts: Mapping[str, Path], host: str, port: int, on_ready: Callable[[str], None] | None = None
 ) -> None:

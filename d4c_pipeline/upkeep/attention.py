@@ -30,7 +30,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 _FREE_SHARE, _FREE_BYTES = 0.1, 50 * 10**9
 """A disk is nearly full below both: a tenth of a large disk is still room for days."""
-_TOKEN_NOTICE = timedelta(days=30)
+TOKEN_NOTICE = timedelta(days=30)
 _REGISTERED_WITHIN = timedelta(days=1)
 
 
@@ -158,22 +158,51 @@ def _dois(deployment: Deployment, moment: datetime) -> Iterator[Attention]:
         yield Attention(Kind.DOI, release.name, detail, "d4c archive dois", dataset=release.dataset)
 
 
-def _disks(settings: Settings) -> Iterator[Attention]:
+@dataclass(frozen=True)
+class Disk:
+    """A disk by the first of our folders on it. `free` and `total` in bytes."""
+
+    folder: Path
+    free: int
+    total: int
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether less than a tenth and less than 50 GB are free."""
+        return self.free < min(self.total * _FREE_SHARE, _FREE_BYTES)
+
+    @property
+    def detail(self) -> str:
+        """The free space as a clause."""
+        return f"{self.free / 10**9:,.1f} GB of {self.total / 10**9:,.0f} GB are free"
+
+    @property
+    def command(self) -> str:
+        """The command that shows what takes the space."""
+        return f"du --max-depth=2 --human-readable {self.folder}"
+
+
+def disks(settings: Settings) -> list[Disk]:
+    """Return the disks of home (the disk that it will be on), temporary files and stores, each once."""
     places = (settings.stores.primary, *settings.stores.mirrors)
-    folders = [settings.home, settings.temp, *(place.path for place in places if isinstance(place, FolderPlace))]
-    disks: dict[int, Path] = {}
+    home = next(folder for folder in (settings.home, *settings.home.parents) if folder.is_dir())
+    folders = [home, settings.temp, *(place.path for place in places if isinstance(place, FolderPlace))]
+    found: dict[int, Path] = {}
     for folder in folders:
         if folder is not None and folder.is_dir():
-            disks.setdefault(folder.stat().st_dev, folder)
-    for folder in disks.values():
-        usage = shutil.disk_usage(folder)
-        if usage.free < min(usage.total * _FREE_SHARE, _FREE_BYTES):
-            detail = f"{usage.free / 10**9:,.1f} GB of {usage.total / 10**9:,.0f} GB are free"
-            yield Attention(Kind.DISK, str(folder), detail, f"du --max-depth=2 --human-readable {folder}")
+            found.setdefault(folder.stat().st_dev, folder)
+    usages = [(folder, shutil.disk_usage(folder)) for folder in found.values()]
+    return [Disk(folder, usage.free, usage.total) for folder, usage in usages]
+
+
+def _disks(settings: Settings) -> Iterator[Attention]:
+    for disk in disks(settings):
+        if disk.is_nearly_full:
+            yield Attention(Kind.DISK, str(disk.folder), disk.detail, disk.command)
 
 
 def _tokens(settings: Settings, today: date) -> Iterator[Attention]:
     expires = settings.archive_token_expires
-    if expires is not None and expires - today <= _TOKEN_NOTICE:
+    if expires is not None and expires - today <= TOKEN_NOTICE:
         detail = f"the archive's token {'expired' if expires < today else 'expires'} on {expires}; make another there"
         yield Attention(Kind.TOKEN, settings.archive, detail, "d4c settings")

@@ -54,6 +54,15 @@ def archive_root(settings: Settings) -> Path:
     return settings.home / "archive"
 
 
+def archive_address(settings: Settings) -> str | None:
+    """Return the address of the archive's server; None for the local archive and an `invenio` without its address."""
+    if settings.archive == LOCAL_ARCHIVE:
+        return None
+    if settings.archive == "datacite":
+        return settings.archive_url or _DATACITE
+    return settings.archive_url or _ZENODO.get(settings.archive)
+
+
 def _local_url(settings: Settings) -> str | None:
     if settings.archive_url is not None:
         return settings.archive_url
@@ -61,7 +70,7 @@ def _local_url(settings: Settings) -> str | None:
 
 
 def _invenio(settings: Settings) -> InvenioArchive:
-    address = settings.archive_url or _ZENODO.get(settings.archive)
+    address = archive_address(settings)
     if address is None:
         raise PermanentError(
             "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
@@ -93,7 +102,7 @@ def _datacite(settings: Settings, locate: Callable[[str], str]) -> DataCiteArchi
             "Set the repository account, its DOI prefix and the public address of the store",
         )
     return DataCiteArchive(
-        settings.archive_url or _DATACITE,
+        str(archive_address(settings)),
         str(settings.archive_account),
         archive_token(),
         prefix=str(settings.doi_prefix),

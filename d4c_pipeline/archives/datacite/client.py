@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from d4c_pipeline.archives.datacite.answers import (
     Doi,
@@ -109,6 +110,13 @@ class DataCiteArchive:
         self._served.close()
 
     # Reading
+
+    def try_access(self) -> str:
+        """Create a draft DOI and delete it, which requires account, password and prefix."""
+        name = f"{self._prefix}/d4c.trial-{uuid4().hex}"
+        self._dois.open(name, {})
+        self._dois.delete(name)
+        return "its account may create a draft DOI under its prefix and delete it"
 
     def drafts(self) -> Iterator[Draft]:
         """Return all draft DOIs of ours in the account."""

@@ -113,6 +113,16 @@ class InvenioArchive:
 
     # Reading
 
+    def try_access(self) -> str:
+        """Create a draft and delete it, which a token without the scope `deposit:write` may not.
+
+        `deposit:actions` shows only at a publication, which can't be undone, so it is not tried.
+        """
+        body = {"metadata": {"title": "A trial of the token by 'd4c doctor'"}, "files": {"enabled": True}}
+        answer = self._api.request("POST", "/records", body=json_body(body), repeat=Repeat.UNSAFE)
+        self._api.request("DELETE", f"/records/{quote(str(answer.body['id']))}/draft", passing=(404,))
+        return "its token may create a draft and delete it (deposit:write); deposit:actions shows at a publication"
+
     def drafts(self) -> Iterator[Draft]:
         """Return all drafts of the token's account, new versions included."""
         for body in self._search("is_published:false"):

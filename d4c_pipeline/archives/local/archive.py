@@ -42,6 +42,7 @@ from d4c_pipeline.archives.port import (
     check_files,
     moment,
 )
+from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
 
@@ -75,6 +76,14 @@ class LocalArchive:
         self._max_files, self._max_bytes = max_files, max_bytes
 
     # Reading
+
+    def try_access(self) -> str:
+        """Write a file into the archive's folder and delete it. Raises StorageError when the disk refuses."""
+        trial = self._root / f".trial-{os.getpid()}"
+        write_file(trial, b"")
+        with storage_errors(f"delete {trial}"):
+            trial.unlink()
+        return "its folder can be written"
 
     def drafts(self) -> Iterator[Draft]:
         """Return all drafts."""
