@@ -19,7 +19,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 
 BUNDLE := d4c_pipeline/portal/bundle/sources.sha256
 
-.PHONY: web help setup demo test coverage ui lint bench clean lock sbom audit pins python
+.PHONY: web help setup demo test coverage ui lint bench drill clean lock sbom audit pins python
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -52,6 +52,9 @@ bench: $(READY) ## run every benchmark in its short form
 		if [ -e "$$benchmark" ]; then echo "== $$benchmark"; $(BIN)/python "$$benchmark" --quick $(ARGS) || exit 1; \
 		else echo "benchmarks/ holds none yet"; fi; \
 	done
+
+drill: $(READY) $(BUNDLE) ## recover the demo from a backup after two disasters, and print how long it took
+	$(BIN)/python benchmarks/recovery_drill.py $(ARGS)
 
 clean: ## remove .venv and caches; published data (./.d4c) stays
 	rm -rf $(VENV) d4c_pipeline/portal/bundle build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* *.egg-info

@@ -16,6 +16,7 @@ from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import failed, notice
 from d4c_pipeline.commands.portal import portal_app
 from d4c_pipeline.commands.publish import demo, publish
+from d4c_pipeline.commands.recovery import backup, reconcile, restore
 from d4c_pipeline.commands.reports import datasets, releases, settings, status
 from d4c_pipeline.commands.retention import prune
 from d4c_pipeline.commands.review import review_app
@@ -36,6 +37,7 @@ for _panel, _commands in (
     ("Publish", (demo, notice, publish, ("review", review_app), failed, todo)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
+    ("Recover", (backup, restore, reconcile)),
     ("Serve", (serve, ("portal", portal_app), seed, ui)),
 ):
     for _command in _commands:

@@ -91,6 +91,11 @@ def declare_environment(environment: Mapping[str, str]) -> None:
     declare(*(value for name, value in environment.items() if _SECRET_VARIABLE.search(name)))
 
 
+def is_secret(name: str, value: str) -> bool:
+    """Return whether the variable `name` is secret by its name, or its `value` holds credentials."""
+    return _SECRET_VARIABLE.search(name) is not None or mask(value) != value
+
+
 def holds_declared(text: str) -> bool:
     """Return whether `text` contains a declared secret, plain or percent-encoded."""
     return any(value in text for value in _declared)

@@ -336,7 +336,7 @@ def test_definitions_that_share_a_name_or_lack_a_variable_fail(tmp_path: Path, s
     assert [each.health for each in services.definition_findings(declared, {"OUR_SOURCE": "Bearer x"})] == [OK]
     define(folder, "again")
     assert FAILED in {each.health for each in services.definition_findings(declared, {"OUR_SOURCE": "Bearer x"})}
-    (folder / "places" / "defs.yaml").write_text("type: [")
+    (folder / "places" / "defs.yaml").write_text("type: d4c_pipeline.PublishedDataset\nattributes: {id: places}\n")
     assert diagnose([Check("definitions", partial(services.definition_findings, declared, {}))], 10)[0].health is FAILED
 
 
