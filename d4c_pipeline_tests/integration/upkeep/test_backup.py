@@ -10,6 +10,7 @@ import sqlite3
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from d4c_pipeline.upkeep.restore import restore
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
 from d4c_pipeline_tests.support.ports import free_port
-from d4c_pipeline_tests.support.samples import PLACES_URL, corrected
+from d4c_pipeline_tests.support.samples import DAY, PLACES_URL, corrected
 
 __all__ = ["chain", "definitions"]  # fixtures, found by their names here
 
@@ -75,7 +76,7 @@ def test_a_restored_home_goes_on_with_the_next_release(chain: Chain, tmp_path: P
             pass  # the lease of the backup's moment does not hold
         there = Chain(settings, chain.origin, opened)
         assert there.run_up_to("checksums").unchanged, "the same files make no release"
-        chain.origin.put(PLACES_URL, corrected())
+        chain.origin.put(PLACES_URL, corrected(), DAY + timedelta(days=1))
         there.run()
         assert str(there.newest().version) == "0.1.1-beta"
         assert reconcile(opened) == ()

@@ -40,6 +40,7 @@ from d4c_pipeline.upkeep.doctor import machine, services
 from d4c_pipeline.upkeep.doctor.findings import Check, Finding, Health, diagnose, good
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
 from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import declared as declared_as
 from d4c_pipeline_tests.support.samples import define
 
 OK, WARNING, FAILED = Health.OK, Health.WARNING, Health.FAILED
@@ -334,7 +335,7 @@ def test_definitions_that_share_a_name_or_lack_a_variable_fail(tmp_path: Path, s
     found = list(services.definition_findings(declared, {}))
     assert found[0].detail == "The source of places needs the variable OUR_SOURCE, which is not set"
     assert [each.health for each in services.definition_findings(declared, {"OUR_SOURCE": "Bearer x"})] == [OK]
-    define(folder, "again")
+    define(folder, "again", name={**declared_as("places")["name"], "theme": "places"})
     assert FAILED in {each.health for each in services.definition_findings(declared, {"OUR_SOURCE": "Bearer x"})}
     (folder / "places" / "defs.yaml").write_text("type: d4c_pipeline.PublishedDataset\nattributes: {id: places}\n")
     assert diagnose([Check("definitions", partial(services.definition_findings, declared, {}))], 10)[0].health is FAILED
