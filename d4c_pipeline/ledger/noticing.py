@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, and_, or_, select, update
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading, upsert
 from d4c_pipeline.ledger.events import append, now
+
+_IS_DUE = and_(
+    schema.observation.c.seen.is_not(None),
+    or_(schema.observation.c.settled.is_(None), schema.observation.c.settled != schema.observation.c.seen),
+)
 
 
 @dataclass(frozen=True)
@@ -73,15 +78,17 @@ class Observations:
         with reading(self._engine) as connection:
             rows = connection.execute(
                 select(table)
-                .where(
-                    table.c.subject == subject,
-                    table.c.seen.is_not(None),
-                    or_(table.c.settled.is_(None), table.c.settled != table.c.seen),
-                    *wanted,
-                )
+                .where(table.c.subject == subject, _IS_DUE, *wanted)
                 .order_by(table.c.changed_at, table.c.partition)
             )
             return {row.partition: _observation(row) for row in rows}
+
+    def subjects_due(self) -> tuple[str, ...]:
+        """Return the datasets and families that have a partition in `due`."""
+        table = schema.observation
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(table.c.subject).where(_IS_DUE).distinct().order_by(table.c.subject))
+            return tuple(rows.scalars())
 
     def record_seen(self, subject: str, fingerprints: Mapping[str, str]) -> frozenset[str]:
         """Record the present fingerprints of partitions; return the partitions whose fingerprint changed."""

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from d4c_pipeline.chain import copies, deposit, run
+from d4c_pipeline.chain.checksums import Plan
 from d4c_pipeline.chain.run import Judged
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.partition import Partition
@@ -27,9 +28,8 @@ from d4c_pipeline.orchestration.failures import (
     no_run_retries_in_vain,
     tries_again,
 )
-from d4c_pipeline.orchestration.products import Product, of_dataset, source_words
-from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, DeploymentResource, ProcessingDuckDB
-from d4c_pipeline.orchestration.sensors.automation import SOURCE, condition_of
+from d4c_pipeline.orchestration.products import SOURCE, Product, of_dataset, source_words
+from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, VERSION, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline.workspace.code_version import code_version_of_data, code_version_of_source
@@ -255,7 +255,6 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         pool=presentation.pool,
         config_schema=dict(presentation.config) or None,
         check_specs=list(presentation.checks),
-        automation_condition=condition_of(upstream),
         code_version=presentation.code_version(dataset) or None,
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.licence_words, "source": source_words(dataset)},
@@ -285,6 +284,8 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
                 by=context.run.run_id,
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
+        if isinstance(result, Plan):
+            context.instance.add_run_tags(context.run.run_id, {VERSION: str(result.release.version)})
         yield from presentation.results(result, product.command(partition.key))
 
     return asset

@@ -1,6 +1,6 @@
-"""The components of every `defs.yaml`: a dataset or a family becomes a chain of assets with a job and sensors.
+"""The components of every `defs.yaml`: a dataset or a family becomes a chain of assets with sensors.
 
-`model.dataset.Dataset` and `model.family.Family` define the YAML. Concept: https://docs.dagster.io/guides/build/components
+`model.dataset.Dataset` and `model.family.Family` define the YAML, `jobs.py` the job of each. Concept: https://docs.dagster.io/guides/build/components
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class PublishedDataset(dg.Component):
         return cls(attributes.model_copy(update={"folder": context.path}))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the chain of assets, the job that publishes vintages of the dataset, and the sensors of its source."""
+        """Return the chain of assets and the sensors of its source."""
         return _definitions(of_dataset(self.dataset))
 
 
@@ -115,16 +115,14 @@ class PublishedFamily(dg.Component):
         return cls(attributes.model_copy(update={"folder": context.path}))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the chain of assets, the job that publishes members, and the two sensors for all of them."""
+        """Return the chain of assets and the two sensors for all members."""
         return _definitions(of_family(self.family))
 
 
 def _definitions(product: Product) -> dg.Definitions:
-    job = dg.define_asset_job(
-        f"publish_{product.id}",
-        selection=dg.AssetSelection.groups(product.id),
-        description=f"Publishes partitions of '{product.title.en}', from the source to /processed/.",
-    )
-    return dg.Definitions(
-        assets=[source_asset(product), *chain_assets(product)], jobs=[job], sensors=sensors_of(product)
-    )
+    return dg.Definitions(assets=product_assets(product), sensors=sensors_of(product))
+
+
+def product_assets(product: Product) -> list[dg.AssetsDefinition | dg.SourceAsset]:
+    """Return the observed source and the chain of a product."""
+    return [source_asset(product), *chain_assets(product)]

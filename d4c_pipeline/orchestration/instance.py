@@ -26,7 +26,7 @@ from d4c_pipeline.model.settings import Settings
 _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
 
 # Seconds that the daemon waits between reading the newest event id and evaluating conditions. Without the wait, an
-# event stored in between counts for two ticks, and one change is published twice.
+# event stored in between counts for two ticks, and the catalogue is rebuilt twice.
 DAEMON_ENVIRONMENT = {"DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS": "1"}
 
 

@@ -20,6 +20,9 @@ from d4c_pipeline.watch import families, noticing
 from d4c_pipeline.watch.noticing import Observed
 from d4c_pipeline.workspace.deployment import Deployment
 
+SOURCE = "source"
+"""The name of the observed asset upstream of `raw`: the source."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -95,6 +98,11 @@ def of_family(family: Family) -> Product:
         new_partitions_wait=family.noticing.new_members == "wait",
         partition_option="--member",
     )
+
+
+def product_of_declared(declared: Dataset | Family) -> Product:
+    """The product of a definition."""
+    return of_family(declared) if isinstance(declared, Family) else of_dataset(declared)
 
 
 def product_of(dataset: Dataset, vintage: Vintage, families: Iterable[Family]) -> tuple[Product, Unit]:

@@ -24,6 +24,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.assets import REVIEWED, catalogue_asset, chain_assets, portal_asset
 from d4c_pipeline.orchestration.dead_runs import end_dead_runs
 from d4c_pipeline.orchestration.instance import embedded_instance
+from d4c_pipeline.orchestration.jobs import publish_job
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.review.decisions import approval
@@ -202,14 +203,13 @@ def _materialize(
             end_dead_runs(instance, ledger)
         if product.partitions_name is not None:
             instance.add_dynamic_partitions(product.partitions_name, [key])
-        run = dg.materialize(
-            chosen,
+        resources = {
+            "deployment": DeploymentResource.of(settings, product.id, retries=False),
+            "duckdb": ProcessingDuckDB(),
+        }
+        run = publish_job(product, chosen, resources).execute_in_process(
             instance=instance,
             partition_key=key,
-            resources={
-                "deployment": DeploymentResource.of(settings, product.id, retries=False),
-                "duckdb": ProcessingDuckDB(),
-            },
             run_config={
                 "loggers": {"console": {"config": {"log_level": level}}},
                 "ops": {planning.op.name: {"config": {"at_least": at_least}}} if planning in chosen else {},

@@ -68,6 +68,12 @@ BY_COMMAND_LINE = {"d4c/by": "command line"}
 """The tags of a run that the command line launched."""
 PUBLISH = "publish_"
 """The name of the job of a dataset or family, before its id."""
+DATASET = "d4c/dataset"
+"""The tag of a run with the dataset or family that it publishes."""
+VERSION = "d4c/version"
+"""The tag of a run with the version of the release that it made or found unchanged, once `checksums` decided it."""
+SOURCE_VERSION = "d4c/source_version"
+"""The tag of a run by the sensor, with the data version of the source that it publishes."""
 PROCESS = "d4c/process"
 """The tag of runs in the process of a command, with that process (`ledger.leases.this_process`)."""
 
@@ -94,13 +100,15 @@ class DeploymentResource(dg.ConfigurableResource):
         if context.run is None:
             yield self
             return
+        subjects = self._subjects or _subjects(context.run)
+        if len(subjects) == 1 and DATASET not in context.run.tags and context.instance is not None:
+            # A run that was launched from the asset graph has no job of its dataset.
+            context.instance.add_run_tags(context.run.run_id, {DATASET: next(iter(subjects))})
         with ExitStack() as held:
             try:
                 ledger = held.enter_context(opened_ledger(self.settings()))
                 key = context.run.tags.get(PARTITION, "")
-                held.enter_context(
-                    ledger.active_runs.hold(context.run.run_id, self._subjects or _subjects(context.run), key)
-                )
+                held.enter_context(ledger.active_runs.hold(context.run.run_id, subjects, key))
             except D4CError as error:
                 # The first step opens the same ledger and reports the cause with its remedy.
                 _log.warning("This run has no heartbeat in the ledger: %s", error)

@@ -1,1 +1,1 @@
-"""Sensors: discovery and observation of sources, and the automation conditions that request runs."""
+"""Sensors: discovery and observation of sources, and the sensor that publishes their changes."""

@@ -1,7 +1,7 @@
 """Noticing changes at sources: an observed asset per product, a discovery sensor and an observation sensor.
 
-Neither sensor starts a run: discovery adds partitions, observation reports data versions, and the conditions in
-`automation.py` request runs. `watch.noticing` decides what to report.
+Neither sensor starts a run: discovery adds partitions, observation reports data versions, and the sensor in
+`publishing.py` starts runs. `watch.noticing` decides what to report.
 Concept: https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -17,9 +17,8 @@ import dagster as dg
 from d4c_pipeline.ledger.leases import is_gone
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.model.errors import TransientError
-from d4c_pipeline.orchestration.products import Product, source_words
-from d4c_pipeline.orchestration.resources import PARTITION, PROCESS, DeploymentResource
-from d4c_pipeline.orchestration.sensors.automation import SOURCE
+from d4c_pipeline.orchestration.products import SOURCE, Product, source_words
+from d4c_pipeline.orchestration.resources import PARTITION, PROCESS, PUBLISH, DeploymentResource
 from d4c_pipeline.watch import noticing
 from d4c_pipeline.watch.failures import DISCOVER, OBSERVE
 from d4c_pipeline.workspace.deployment import Deployment
@@ -170,18 +169,15 @@ def reports(
         if not failed.transient and failed.step not in (DISCOVER, OBSERVE)
     }
     key = dg.AssetKey([product.id, SOURCE])
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[_DATA_VERSION], asset_partitions=list(due)
-    )
-    busy = _busy(instance, product, due)
+    versions = reported_versions(instance, product, due)
+    unfinished = busy(instance, product, due)
     found: dict[str, tuple[str, Observation]] = {}
     for partition, observation in due.items():
-        if partition in busy:
+        if partition in unfinished:
             continue
-        reported = tags.get(partition, {}).get(_DATA_VERSION)
         version = noticing.report(
             observation,
-            reported,
+            versions.get(partition),
             hopeless=partition in hopeless,
             reported_at=lambda partition=partition: _reported_at(instance, key, partition),
         )
@@ -192,14 +188,25 @@ def reports(
     return found
 
 
-def _busy(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> frozenset[str]:
-    """The partitions with an unfinished run of this product."""
-    job = f"publish_{product.id}"
+def reported_versions(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> Mapping[str, str]:
+    """Return the data version of the last report of each of `partitions` that was reported."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey([product.id, SOURCE]),
+        dg.DagsterEventType.ASSET_OBSERVATION,
+        tag_keys=[_DATA_VERSION],
+        asset_partitions=list(partitions),
+    )
+    return {partition: found[_DATA_VERSION] for partition, found in tags.items() if _DATA_VERSION in found}
+
+
+def busy(instance: dg.DagsterInstance, product: Product, partitions: Collection[str]) -> frozenset[str]:
+    """Return those of `partitions` with an unfinished run of this product."""
+    job = PUBLISH + product.id
     unfinished = instance.get_runs(dg.RunsFilter(tags={PARTITION: list(partitions)}, statuses=[*_UNFINISHED]))
     return frozenset(
         run.tags[PARTITION]
         for run in unfinished
-        if (run.job_name == job or not run.job_name.startswith("publish_"))
+        if (run.job_name == job or not run.job_name.startswith(PUBLISH))
         and (run.asset_selection is None or any(key.path[0] == product.id for key in run.asset_selection))
         # A killed command leaves its run as started.
         and not is_gone(run.tags.get(PROCESS, ""))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+from dagster._core.test_utils import create_run_for_test
 
 from d4c_pipeline.chain import run
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
-from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.build import build_definitions, definitions_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.ports import free_port
@@ -36,8 +36,9 @@ class Project:
     def materialize(
         self, dataset: str, vintage: str, *steps: str, catalogue: bool = False, config: dict[str, object] | None = None
     ) -> dg.ExecuteInProcessResult:
-        """Materialize `steps` (all nine by default) as Dagster finds them, and the catalogue when asked for."""
-        built = build_definitions([self.definitions])
+        """Materialize `steps` (all nine by default) as a run worker does, and the catalogue when asked for."""
+        built = definitions_of([dataset], [self.definitions], spanning=catalogue)
+        assert built is not None
         keys = [dg.AssetKey([dataset, step]) for step in steps or STEPS]
         return built.resolve_implicit_global_asset_job_def().execute_in_process(
             asset_selection=[*keys, CATALOGUE_KEY] if catalogue else keys,
@@ -56,7 +57,7 @@ class Project:
 
 @dataclass
 class Daemon:
-    """What Dagster's daemon does with our sensors and conditions, one tick at a time."""
+    """What Dagster's daemon does with our sensors, one tick at a time."""
 
     project: Project
     group: str = "places"
@@ -64,11 +65,11 @@ class Daemon:
 
     def __post_init__(self) -> None:
         self.definitions = build_definitions([self.project.definitions])
-        self._automation: AssetDaemonCursor | None = None
 
     def tick(self, sensor: str) -> dg.SensorResult:
         """Evaluate a sensor and do what it asks for, as the daemon does it: events, partitions, cursor."""
         result = self.evaluate(sensor)
+        assert not result.run_requests, "one sensor alone starts runs"
         for event in result.asset_events:
             self.project.instance.report_runless_asset_event(event)
         for request in result.dynamic_partitions_requests or ():
@@ -89,23 +90,22 @@ class Daemon:
         ) as context:
             result = found(context)
         assert isinstance(result, dg.SensorResult)
-        assert not result.run_requests, "runs are started by conditions alone"
         return result
 
-    def asked_for(self) -> dict[str, set[str]]:
-        """One tick of the automation: partition -> the steps that are materialized in the run it launches."""
-        result = dg.evaluate_automation_conditions(
-            defs=self.definitions,
-            instance=self.project.instance,
-            asset_selection=dg.AssetSelection.groups(self.group),
-            cursor=self._automation,
-        )
-        self._automation = result.cursor
-        found: dict[str, set[str]] = {}
-        for one in result.results:
-            for partition in result.get_requested_partitions(one.key):
-                found.setdefault(str(partition), set()).add(one.key.path[-1])
-        return found
+    def asked_for(self) -> set[str]:
+        """One tick of the sensor that publishes changes: the partitions of the runs that the daemon starts for it.
+
+        The runs are stored as finished, as the daemon stores them before it starts them.
+        """
+        requests = self.evaluate("changes_are_published").run_requests or []
+        for request in requests:
+            assert request.job_name == f"publish_{self.group}"
+            assert request.partition_key is not None
+            tags = {**request.tags, "dagster/partition": request.partition_key, "dagster/run_key": str(request.run_key)}
+            create_run_for_test(self.project.instance, request.job_name, tags=tags, status=dg.DagsterRunStatus.SUCCESS)
+        asked = [str(request.partition_key) for request in requests]
+        assert len(set(asked)) == len(asked)
+        return set(asked)
 
 
 def reported(result: dg.SensorResult) -> dict[str, str]:

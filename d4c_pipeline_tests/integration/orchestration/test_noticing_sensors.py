@@ -1,4 +1,4 @@
-"""Sources that change, and what Dagster makes of it: sensors evaluated on a real instance, conditions tick by tick."""
+"""Sources that change, and what Dagster makes of it: sensors evaluated on a real instance, tick by tick."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from dagster._core.test_utils import create_run_for_test
 from d4c_pipeline.chain import raw
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.orchestration import failures
-from d4c_pipeline.orchestration.instance import DAEMON_ENVIRONMENT
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.watch import noticing
@@ -59,68 +58,76 @@ def ask_again(daemon: Daemon, sensor: str = "observe_places") -> dg.SensorResult
 
 
 def test_what_changed_is_published_and_what_did_not_is_left_alone(daemon: Daemon) -> None:
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     first = daemon.tick("observe_places")
     assert set(reported(first)) == {"2021", "2022"}
-    assert daemon.asked_for() == {"2021": set(STEPS), "2022": set(STEPS)}
-    assert daemon.asked_for() == {}, "asked for once"
+    assert daemon.asked_for() == {"2021", "2022"}
+    assert daemon.asked_for() == set(), "asked for once"
     for vintage in ("2021", "2022"):
         assert daemon.project.materialize("places", vintage).success
-    assert daemon.asked_for() == {}, "that it was materialized is no change"
+    assert daemon.asked_for() == set(), "that it was materialized is no change"
     assert reported(ask_again(daemon)) == {}
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
 
     daemon.project.origin.put(f"{HOST}/places_2022.geojson", corrected(), LATER)
     early = daemon.tick("observe_places")
     assert reported(early) == {}
     assert "All observed since" in str(early.skip_reason)
     assert set(reported(ask_again(daemon))) == {"2022"}
-    assert daemon.asked_for() == {"2022": set(STEPS)}
+    assert daemon.asked_for() == {"2022"}
     assert daemon.project.materialize("places", "2022").success
     assert reported(ask_again(daemon)) == {}
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     with daemon.project.opened() as deployment:
         published = [(str(one.vintage), str(one.version)) for one in deployment.ledger.releases.published("places")]
     assert published == [("2021", "0.1.0-beta"), ("2022", "0.1.0-beta"), ("2022", "0.1.1-beta")]
 
 
 def test_a_tick_that_was_killed_is_made_again_and_nothing_is_told_twice(daemon: Daemon) -> None:
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     # Killed before anything was stored, twice; then after the events, before the cursor.
     assert set(reported(daemon.evaluate("observe_places"))) == {"2021", "2022"}
     assert set(reported(daemon.evaluate("observe_places"))) == {"2021", "2022"}
     for event in daemon.evaluate("observe_places").asset_events:
         daemon.project.instance.report_runless_asset_event(event)
     assert reported(daemon.tick("observe_places")) == {}
-    assert daemon.asked_for() == {"2021": set(STEPS), "2022": set(STEPS)}
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == {"2021", "2022"}
+    assert daemon.asked_for() == set()
 
 
-def test_what_was_reported_before_the_automation_looked_first_is_not_lost(daemon: Daemon) -> None:
+def test_a_vintage_that_was_fetched_and_not_published_is_published(daemon: Daemon) -> None:
     assert daemon.project.materialize("places", "2021", "raw").success
-    assert set(reported(daemon.tick("observe_places"))) == {"2021", "2022"}
-    assert daemon.asked_for() == {"2022": set(STEPS)}
-    assert daemon.asked_for() == {}
+    assert daemon.project.materialize("places", "2022").success
+    assert set(reported(daemon.tick("observe_places"))) == {"2021"}
+    assert daemon.asked_for() == {"2021"}
+    assert daemon.asked_for() == set()
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["first look", "later look"])
-def test_what_is_reported_while_the_automation_looks_is_asked_for_once(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, *, first: bool
-) -> None:
-    for name, value in DAEMON_ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    daemon.project.instance.report_runless_asset_event(dg.AssetObservation("an_event_before"))
-    if not first:
-        assert daemon.asked_for() == {}
-    events = daemon.project.instance.event_log_storage
-    noted = events.get_maximum_record_id()
+def test_a_request_that_the_daemon_lost_is_made_again_under_the_same_key(daemon: Daemon) -> None:
     daemon.tick("observe_places")
-    with monkeypatch.context() as before:  # how far the events went when the look began
-        before.setattr(type(events), "get_maximum_record_id", lambda _: noted)
-        asked = [daemon.asked_for()]
-    asked += [daemon.asked_for(), daemon.asked_for()]
-    both = {"2021": set(STEPS), "2022": set(STEPS)}
-    assert asked == ([both, {}, {}] if first else [{}, both, {}])
+    first, second = (daemon.evaluate("changes_are_published").run_requests or [] for _ in range(2))
+    assert [(each.run_key, each.partition_key) for each in first] == [
+        (each.run_key, each.partition_key) for each in second
+    ]
+    version = {each.partition_key: each.tags["d4c/source_version"] for each in first}
+    assert {each.run_key for each in first} == {f"places/{key}/{version[key]}" for key in ("2021", "2022")}
+    assert daemon.asked_for() == {"2021", "2022"}
+    assert daemon.asked_for() == set()
+
+
+def test_a_run_of_the_sensor_names_its_dataset_and_makes_every_step(daemon: Daemon) -> None:
+    daemon.tick("observe_places")
+    request = (daemon.evaluate("changes_are_published").run_requests or [])[0]
+    assert (request.job_name, request.tags["d4c/dataset"]) == ("publish_places", "places")
+    job = daemon.definitions.resolve_job_def("publish_places")
+    assert {key.path[-1] for key in job.asset_layer.selected_asset_keys} == set(STEPS)
+    run = job.execute_in_process(instance=daemon.project.instance, partition_key=request.partition_key)
+    stored = daemon.project.instance.get_run_by_id(run.run_id)
+    assert stored is not None
+    assert {name: stored.tags.get(name) for name in ("d4c/dataset", "d4c/version")} == {
+        "d4c/dataset": "places",
+        "d4c/version": "0.1.0-beta",
+    }
 
 
 def test_a_cursor_that_cannot_be_read_starts_over(daemon: Daemon) -> None:
@@ -197,16 +204,16 @@ def test_discovery_adds_what_is_new_and_never_removes(discovered: Daemon) -> Non
     discovered.tick("discover_places")
     assert partitions() == ["2024-05-06"]
     assert discovered.tick("discover_places").dynamic_partitions_requests == []
-    assert discovered.asked_for() == {}
+    assert discovered.asked_for() == set()
     assert set(reported(ask_again(discovered))) == {"2024-05-06"}
-    assert discovered.asked_for() == {"2024-05-06": set(STEPS)}
+    assert discovered.asked_for() == {"2024-05-06"}
 
     discovered.project.origin.put(CURRENT, corrected(), LATER)
     assert reported(ask_again(discovered)) == {}, "the old vintage is not asked about: the source has left it behind"
     discovered.tick("discover_places")
     assert partitions() == ["2024-05-06", "2024-06-01"]
     assert set(reported(ask_again(discovered))) == {"2024-06-01"}
-    assert discovered.asked_for() == {"2024-06-01": set(STEPS)}
+    assert discovered.asked_for() == {"2024-06-01"}
 
 
 @pytest.mark.parametrize(
@@ -237,9 +244,9 @@ def test_an_empty_or_shrunken_listing_is_refused_and_remembered(
 
 
 def test_a_change_while_the_chain_runs_is_kept_until_it_is_through(daemon: Daemon) -> None:
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     daemon.tick("observe_places")
-    assert set(daemon.asked_for()) == {"2021", "2022"}
+    assert daemon.asked_for() == {"2021", "2022"}
     # The run of 2021 fetched, and was still at work when the source changed again and was seen to.
     assert daemon.project.materialize("places", "2021", "raw").success
     instance = daemon.project.instance
@@ -248,11 +255,11 @@ def test_a_change_while_the_chain_runs_is_kept_until_it_is_through(daemon: Daemo
     )
     daemon.project.origin.put(PLACES_URL, corrected(), LATER)
     assert reported(ask_again(daemon)) == {}
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     assert daemon.project.materialize("places", "2021", *STEPS[1:]).success
     instance.report_run_canceled(run)
     assert set(reported(daemon.tick("observe_places"))) == {"2021"}
-    assert daemon.asked_for() == {"2021": set(STEPS)}
+    assert daemon.asked_for() == {"2021"}
 
 
 def test_a_run_of_something_else_or_of_a_dead_process_holds_nothing_up(daemon: Daemon) -> None:
@@ -277,9 +284,9 @@ def test_a_run_that_failed_gets_another_chance_only_if_that_can_help(
 ) -> None:
     monkeypatch.setattr(failures, "RETRIES", dg.RetryPolicy(max_retries=0))
     monkeypatch.setattr(raw, "open_source", partial(open_source, patience=Patience(attempts=1)))
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     version = reported(daemon.tick("observe_places"))["2021"]
-    assert set(daemon.asked_for()) == {"2021", "2022"}
+    assert daemon.asked_for() == {"2021", "2022"}
     daemon.project.origin.codes["/places_2021.geojson"] = code
     assert not daemon.project.materialize("places", "2021", "raw").success
     del daemon.project.origin.codes["/places_2021.geojson"]
@@ -287,7 +294,7 @@ def test_a_run_that_failed_gets_another_chance_only_if_that_can_help(
     monkeypatch.setattr(noticing, "_FIRST_WAIT", timedelta(0))
     told = reported(ask_again(daemon))
     assert told.get("2021") == (f"{version}.2" if again else None)
-    assert set(daemon.asked_for()) == set(told)
+    assert daemon.asked_for() == set(told)
 
 
 def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
@@ -301,7 +308,7 @@ def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
 
 
 def test_observing_by_hand_does_the_same(daemon: Daemon) -> None:
-    assert daemon.asked_for() == {}
+    assert daemon.asked_for() == set()
     source = dg.AssetKey(["places", "source"])
     run = (
         daemon.definitions.resolve_implicit_global_asset_job_def()
@@ -309,5 +316,5 @@ def test_observing_by_hand_does_the_same(daemon: Daemon) -> None:
         .execute_in_process(instance=daemon.project.instance)
     )
     assert run.success
-    assert daemon.asked_for() == {"2021": set(STEPS), "2022": set(STEPS)}
+    assert daemon.asked_for() == {"2021", "2022"}
     assert reported(daemon.tick("observe_places")) == {}

@@ -1,0 +1,35 @@
+"""The job `publish_<id>` of a product: its chain, and the tags by which the list of runs names the dataset.
+
+The sensor `changes_are_published`, the UI and the command line start runs of this job. The catalogue follows by its own
+condition; a run of the command line contains it. Concept: https://docs.dagster.io/guides/build/jobs/asset-jobs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from d4c_pipeline.orchestration.products import Product
+from d4c_pipeline.orchestration.resources import DATASET, PUBLISH
+
+
+def publish_job(
+    product: Product, assets: Sequence[dg.AssetsDefinition | dg.SourceAsset], resources: Mapping[str, Any]
+) -> dg.JobDefinition:
+    """Return the job of a product over `assets`.
+
+    Resolved over these assets alone: Dagster resolves a job over all assets of a location, in quadratic time for
+    hundreds of datasets (3.4 s of CPU for 200).
+    """
+    name = PUBLISH + product.id
+    job = dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.all(),
+        tags={DATASET: product.id},
+        description=f"Publishes partitions of '{product.title.en}', from the source to /processed/.",
+    )
+    return dg.Definitions(
+        assets=assets, jobs=[job], resources=resources, executor=dg.in_process_executor
+    ).resolve_job_def(name)
