@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def plain(datasets: int, partitions: list[str]) -> Any:
 
     names = [f"plain_{number:04d}" for number in range(datasets)]
     assets = [
-        asset(name, step, before) for name in names for before, step in zip(chain, chain[1:], strict=False) if step
+        asset(name, step, before) for name in names for before, step in pairwise((None, "source", *STEPS)) if step
     ]
     jobs = [dg.define_asset_job(f"publish_{name}", selection=dg.AssetSelection.groups(name)) for name in names]
     return dg.Definitions(assets=assets, jobs=jobs, executor=dg.in_process_executor)
