@@ -27,7 +27,7 @@ from d4c_pipeline.model.errors import DataError
 
 _TEXT, _TEXTS, _WHOLE, _TRUTH = pa.string(), pa.list_(pa.string()), pa.int64(), pa.bool_()
 _MOMENT = pa.timestamp("ms", tz="UTC")
-_MOMENTS = ("start_datetime", "end_datetime", "datetime", "created", "published")
+_MOMENTS = ("start_datetime", "end_datetime", "datetime", "created", "published", "withdrawn_at")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -79,6 +79,7 @@ SQL_COLUMNS = (
     ("providers", pa.list_(_struct(name=_TEXT, roles=_TEXTS, url=_TEXT))),
     ("title", _TEXT),
     ("title_fr", _TEXT),
+    ("withdrawn_reason", _TEXT),
 )
 """The first columns, one fact each."""
 

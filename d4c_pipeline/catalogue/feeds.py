@@ -139,7 +139,7 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
     # RFC 5005: the pages of an archive are one feed. The id stays when the store moves. Pages have no link to the next
     # page, which exists later.
     _text(root, "id", ":".join(filter(None, ("urn:d4c:feed", feed.kind, feed.language, feed.dataset))))
-    _text(root, "updated", _time(entries[-1].published_at if entries else _EPOCH))
+    _text(root, "updated", _time(max((each.updated_at for each in entries), default=_EPOCH)))
     _text(Xml.SubElement(root, "author"), "name", plain(site.publisher))
     _link(root, "self", site.href(own, own), ATOM)
     if page is not None:
@@ -154,7 +154,7 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
         _text(entry, "title", plain(release.titled(feed.language)))
         _text(entry, "id", _identifier(release))
         _text(entry, "published", _time(release.published_at))
-        _text(entry, "updated", _time(release.published_at))
+        _text(entry, "updated", _time(release.updated_at))
         _link(entry, "alternate", landing_page(release, site, own), "text/html")
         _link(entry, "related", site.href(release.item_address, own), "application/geo+json")
         for torrent in release.torrents:
@@ -182,6 +182,7 @@ def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
                 "external_url": site.href(release.item_address, own),
                 "title": plain(release.titled(feed.language)),
                 "date_published": _time(release.published_at),
+                **({"date_modified": _time(release.updated_at)} if release.withdrawn else {}),
                 "language": feed.language,
                 "content_text": _summary(release, feed.language),
                 "attachments": [
@@ -218,7 +219,8 @@ def _rss(entries: Sequence[ListedRelease], site: Site) -> bytes:
             _text(item, "link", landing_page(release, site, FEED_RSS))
             _text(item, "guid", f"urn:btih:{torrent.info_hash}", isPermaLink="false")
             _text(item, "pubDate", f"{release.published_at:%a, %d %b %Y %H:%M:%S +0000}")
-            _text(item, "description", f"{_magnet(torrent)}{_cited(release)}")
+            note = f"<p>{escape(plain(release.withdrawn.sentence('en')))}</p>" if release.withdrawn else ""
+            _text(item, "description", f"{note}{_magnet(torrent)}{_cited(release)}")
             url, size = site.href(torrent.address, FEED_RSS), str(torrent.size or 0)
             Xml.SubElement(item, "enclosure", {"url": url, "length": size, "type": _TORRENT_TYPE})
     return _xml(root)
@@ -232,18 +234,20 @@ def landing_page(release: ListedRelease, site: Site, document: str) -> str:
 
 def _summary(release: ListedRelease, language: Tongue) -> str:
     bump = release.change.bump.name.lower()
+    note = f"{plain(release.withdrawn.sentence(language))}. " if release.withdrawn else ""
     if language == "fr":
         return (
-            f"{release.rows} enregistrements, {release.bytes} octets. Changement : {_BUMPS[bump]}."
+            f"{note}{release.rows} enregistrements, {release.bytes} octets. Changement : {_BUMPS[bump]}."
             f"{_cited(release, ' ')}"
         )
     reasons = f" ({'; '.join(map(plain, release.change.reasons))})" if release.change.reasons else ""
     first = "first version" if bump == "none" else bump
-    return f"{release.rows} rows, {release.bytes} bytes. Change: {first}{reasons}.{_cited(release, ' ')}"
+    return f"{note}{release.rows} rows, {release.bytes} bytes. Change: {first}{reasons}.{_cited(release, ' ')}"
 
 
 def _magnets(release: ListedRelease) -> str:
-    return f"<p>{'<br/>'.join(map(_magnet, release.torrents))}</p>{escape(_cited(release))}"
+    note = f"<p>{escape(plain(release.withdrawn.sentence('en')))}</p>" if release.withdrawn else ""
+    return f"{note}<p>{'<br/>'.join(map(_magnet, release.torrents))}</p>{escape(_cited(release))}"
 
 
 def _magnet(torrent: PublishedTorrent) -> str:

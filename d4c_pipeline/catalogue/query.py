@@ -102,17 +102,20 @@ class Answer:
 
 
 @contextmanager
-def answering(sql: str, path: Path, *, memory_limit: str | None = None) -> Iterator[Answer]:
-    """Run one SELECT over the view `releases` of the catalogue at `path`, while the context is open.
+def answering(sql: str, path: Path, *, view: str = VIEW, memory_limit: str | None = None) -> Iterator[Answer]:
+    """Run one SELECT over the Parquet file at `path`, by default the catalogue, while the context is open.
+
+    `view`: the name of the file in SQL.
 
     The SELECT reads no other file, no network, and changes nothing. Raises DataError for any other SQL and for a SELECT
     that fails, there or while rows are read.
     """
-    remedy = f"Write one SELECT over {VIEW}, DESCRIBE {VIEW} or SUMMARIZE {VIEW}"
+    remedy = f"Write one SELECT over {view}, DESCRIBE {view} or SUMMARIZE {view}"
     with _closing(connect(memory_limit=memory_limit)) as connection:
-        releases(connection, str(path))
+        if view == VIEW:
+            releases(connection, str(path))
         source = text_literal(literal_pattern(path))
-        connection.execute(f"CREATE VIEW {VIEW} AS FROM read_parquet({source})")
+        connection.execute(f"CREATE VIEW {view} AS FROM read_parquet({source})")
         confine(connection, [path])
         parsed = parsed_select(connection, sql, "The query", remedy)
         if foreign := foreign_functions(parsed):
@@ -120,7 +123,7 @@ def answering(sql: str, path: Path, *, memory_limit: str | None = None) -> Itera
         try:
             yield Answer(connection.sql(sql))
         except duckdb.Error as error:
-            raise _explained(error) from error
+            raise _explained(error, view) from error
 
 
 @contextmanager
@@ -131,9 +134,10 @@ def _closing(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyC
         connection.close()
 
 
-def _explained(error: duckdb.Error) -> D4CError:
+def _explained(error: duckdb.Error, view: str) -> D4CError:
     found = explained(error, "The query")
-    return found if isinstance(found, StorageError) else DataError(found.cause, _COLUMNS)
+    listing = _COLUMNS if view == VIEW else f"List the columns with the query 'DESCRIBE {view}'"
+    return found if isinstance(found, StorageError) else DataError(found.cause, listing)
 
 
 def _rows(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:

@@ -123,7 +123,12 @@ def finalise_item(
         properties |= _change(release)  # an item of an earlier form has sentences only
     properties["d4c:place"] = place.origin
     properties["d4c:latest"] = properties["is_latest"] = line.latest
-    properties["deprecated"] = line.successor is not None
+    properties["deprecated"] = line.successor is not None or release.withdrawn is not None
+    if release.withdrawn is not None:
+        properties["withdrawn_at"] = utc_text(release.withdrawn.at)
+        properties["withdrawn_reason"] = release.withdrawn.reason
+        properties["description"] = release.withdrawn.noted(properties.get("description", ""), "en")
+        properties["d4c:description_fr"] = release.withdrawn.noted(properties.get("d4c:description_fr", ""), "fr")
     properties["d4c:test_doi"] = deposit.test
     if deposit.concept_doi:
         properties["d4c:concept_doi"] = deposit.concept_doi

@@ -41,7 +41,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 4
+_FORM = 5
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
 

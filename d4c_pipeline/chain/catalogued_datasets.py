@@ -156,7 +156,8 @@ class _Computation:
         wanted = {self._newest.id} | {entry.id for entry in self._ordered if entry.name not in self._known}
         for number in set(changed) & lines.keys() if self._before is not None else lines.keys():
             wanted |= {number, *(other.id for other in _neighbours(lines[number]))}
-        return wanted
+        # Their successor may be further away than a neighbour's.
+        return wanted | {entry.id for entry in self._ordered if entry.withdrawn is not None}
 
     def _records(self, entry: Listed, facts: Facts, identifiers: Mapping[int, Identifiers]) -> dict[str, bytes]:
         """Return the static records of a release, all or none."""
@@ -222,6 +223,7 @@ def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> I
             bytes=size,
             latest=latest,
             change=Change(Bump[change.upper()], _reasons(changes)),
+            withdrawn=entry.withdrawn,
         )
 
 

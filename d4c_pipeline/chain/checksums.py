@@ -98,7 +98,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
                     abandon_plan(deployment, planned, lease, f"the data is that of the published {same.vintage}")
                 ledger.natives.record_same(dataset.id, vintage, same.vintage)
                 return Plan(same, Change(Bump.NONE, ()), unchanged=True)
-        change, result = _next(deployment, dataset, vintage, staged, at_least)
+        change, result = next_release(deployment, dataset, vintage, staged, at_least)
         if planned is not None:
             if result == planned.name and _stands(deployment, dataset, planned, staged):
                 return Plan(planned, planned.change, unchanged=False)
@@ -107,7 +107,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             abandon_plan(deployment, planned, lease, why)
         if isinstance(result, str) and adopt_published(deployment, dataset, vintage, lease):
             # The ledger was lost or restored: the archive has more releases, and their versions continue.
-            change, result = _next(deployment, dataset, vintage, staged, at_least)
+            change, result = next_release(deployment, dataset, vintage, staged, at_least)
         if isinstance(result, PublishedRelease):
             return Plan(result, change, unchanged=True)
         name = result
@@ -128,7 +128,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         return Plan(release, change, unchanged=False)
 
 
-def _next(
+def next_release(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
 ) -> tuple[Change, PublishedRelease | str]:
     """Return the change against the newest published release, and that release if unchanged, else the next name."""

@@ -17,7 +17,13 @@ from typing import Any
 
 from d4c_pipeline.chain.versions import rank
 from d4c_pipeline.ledger import lease_keys
-from d4c_pipeline.model.addresses import latest_address, latest_index_address, latest_part_address, release_address
+from d4c_pipeline.model.addresses import (
+    latest_address,
+    latest_index_address,
+    latest_part_address,
+    release_address,
+    withdrawn_address,
+)
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
@@ -54,17 +60,24 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
 
     Files are replaced one by one, each atomically: derived files, then the data, then the index of partitioned data,
     which lists immutable addresses, so that a reader who starts there never mixes two releases. Files that only the
-    previous release had are removed last. Raises UnknownNameError when no release is published, BusyError when another
-    process took over the lease (nothing more changes then), ForeignBytesError when an address holds bytes that this
-    home did not put there, DefinitionError when the name belongs to another dataset.
+    previous release had are removed last. Where every release is withdrawn, a text with the reason lies beside each
+    address, and servers answer 410 with it.
+
+    Raises UnknownNameError when no release is published, BusyError when another process took over the lease (nothing
+    more changes then), ForeignBytesError when an address holds bytes that this home did not put there, DefinitionError
+    when the name belongs to another dataset.
     """
     ledger = deployment.ledger
     with ledger.leases.hold(lease_keys.of_latest(dataset.id)) as lease:
+        releases = _product_releases(deployment, dataset, vintage)
+        if not releases:
+            raise UnknownNameError(f"No release of {dataset.id} {vintage} is published", rerun="deposit")
         release = newest_release(deployment, dataset, vintage)
         if release is None:
-            raise UnknownNameError(f"No release of {dataset.id} {vintage} is published", rerun="deposit")
-        served = _served(dataset, release)
-        index = _index(deployment, dataset, release)
+            release = max(releases, key=partial(rank, dataset))
+            served, index = dict[str, Artifact](), _tombstones(deployment, dataset, release)
+        else:
+            served, index = _served(dataset, release), _index(deployment, dataset, release)
         serving = {address: artifact.sha256 for address, artifact in served.items()}
         serving |= {address: hashlib.sha256(content).hexdigest() for address, content in index.items()}
         refuse_taken_name(deployment, dataset, release.vintage)
@@ -122,9 +135,14 @@ def _served_before(deployment: Deployment, dataset: Dataset) -> Callable[[str], 
 
 
 def newest_release(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PublishedRelease | None:
-    """Return the published release that belongs at the latest address of `vintage`."""
-    releases = deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
-    return max(releases, key=partial(rank, dataset), default=None)
+    """Return the published release that belongs at the latest address of `vintage`; a withdrawn release never does."""
+    releases = _product_releases(deployment, dataset, vintage)
+    return max((each for each in releases if each.withdrawn is None), key=partial(rank, dataset), default=None)
+
+
+def _product_releases(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> tuple[PublishedRelease, ...]:
+    """Return the published releases that share the latest addresses of `vintage`."""
+    return deployment.ledger.releases.published(dataset.id, None if dataset.series == "rolling" else vintage)
 
 
 def latest_address_of(dataset: Dataset, release: PublishedRelease) -> str:
@@ -178,6 +196,23 @@ def _index(deployment: Deployment, dataset: Dataset, release: PublishedRelease) 
     }
     address = latest_index_address(dataset.name.as_dataset_name(), _product(dataset, release))
     return {address: (json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()}
+
+
+def _tombstones(deployment: Deployment, dataset: Dataset, release: PublishedRelease) -> Mapping[str, bytes]:
+    """Return the tombstones of a withdrawn release: beside each of its latest addresses, a text with the reason."""
+    if release.withdrawn is None:
+        raise ValueError(f"{release.name} stands")
+    deposit = deployment.ledger.deposits.of(release)
+    kept = deployment.primary.url(
+        release_address(release.dataset, release.vintage, release.version, release.data_files[0].name)
+    )
+    text = (
+        f"{release.name} was withdrawn on {release.withdrawn.at:%Y-%m-%d}: {release.withdrawn.reason}\n\n"
+        "No other version of this data is available. The withdrawn files stay available for reference:\n"
+        f"{kept}\n{f'doi:{deposit.doi}' if deposit is not None and deposit.doi else ''}\n"
+    )
+    addresses = [*_served(dataset, release), *_index(deployment, dataset, release)]
+    return {withdrawn_address(address): text.encode() for address in addresses}
 
 
 def _is_whole(release: PublishedRelease) -> bool:

@@ -32,7 +32,7 @@ from d4c_pipeline.workspace.builds import (
     DerivedFile,
     StagedBuild,
     build_mark,
-    read_build,
+    read_build_in,
     write_build,
 )
 from d4c_pipeline.workspace.deployment import Deployment
@@ -49,51 +49,53 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
     retained, IntegrityError when one is damaged, DataError and StorageError as processing does, DataError when the
     process crashes or exceeds a limit.
     """
-    folder = deployment.staging(dataset, vintage) / "build"
     with deployment.working_on(dataset, vintage):
-        derived.check(dataset)
-        natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
-        if not natives:
-            raise UnknownNameError(f"No native files of {dataset.id} {vintage} are retained", rerun="raw")
-        paths = [native_path(deployment, dataset, vintage, native) for native in natives]
-        # The mark is removed first and written last, so that files of two builds never pass for one build.
-        with storage_errors(f"write in {folder}"):
-            build_mark(folder).unlink(missing_ok=True)
-        inputs = _inputs(deployment, dataset)
-        chosen = derived.parameters(dataset)
-        built = _built(
-            deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder
-        )
-        write_build(
-            folder,
-            BuildMark(
-                data=tuple(
-                    DataFile(file=path.name, part=part, sha256=sha256_of(path)) for part, path in built.files.items()
-                ),
-                summary=_with_left_out(built.summary, built.derived),
-                natives=tuple(natives),
-                parameters={
-                    **built.parameters,
-                    **({"inputs": {name: stated for name, (_, stated) in inputs.items()}} if inputs else {}),
-                },
-                derived=(
-                    *_executed(built, dataset),
-                    *(
-                        DerivedFile(
-                            file=made.path.name,
-                            role=made.role,
-                            suffix=made.suffix,
-                            sha256=sha256_of(made.path),
-                            rows=made.rows,
-                            parameters=chosen[made.suffix],
-                        )
-                        for made in built.derived
-                    ),
+        # Under the lease: another process that builds this vintage would remove the mark.
+        return build_into(deployment, dataset, vintage, deployment.staging(dataset, vintage) / "build")
+
+
+def build_into(deployment: Deployment, dataset: Dataset, vintage: Vintage, folder: Path) -> StagedBuild:
+    """Build as `process` does into `folder`, on which no other process may work. Changes nothing else."""
+    derived.check(dataset)
+    natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
+    if not natives:
+        raise UnknownNameError(f"No native files of {dataset.id} {vintage} are retained", rerun="raw")
+    paths = [native_path(deployment, dataset, vintage, native) for native in natives]
+    # The mark is removed first and written last, so that files of two builds never pass for one build.
+    with storage_errors(f"write in {folder}"):
+        build_mark(folder).unlink(missing_ok=True)
+    inputs = _inputs(deployment, dataset)
+    chosen = derived.parameters(dataset)
+    built = _built(deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder)
+    write_build(
+        folder,
+        BuildMark(
+            data=tuple(
+                DataFile(file=path.name, part=part, sha256=sha256_of(path)) for part, path in built.files.items()
+            ),
+            summary=_with_left_out(built.summary, built.derived),
+            natives=tuple(natives),
+            parameters={
+                **built.parameters,
+                **({"inputs": {name: stated for name, (_, stated) in inputs.items()}} if inputs else {}),
+            },
+            derived=(
+                *_executed(built, dataset),
+                *(
+                    DerivedFile(
+                        file=made.path.name,
+                        role=made.role,
+                        suffix=made.suffix,
+                        sha256=sha256_of(made.path),
+                        rows=made.rows,
+                        parameters=chosen[made.suffix],
+                    )
+                    for made in built.derived
                 ),
             ),
-        )
-        # Under the lease: another process that builds this vintage would remove the mark.
-        return read_build(deployment, dataset, vintage)
+        ),
+    )
+    return read_build_in(folder, f"{dataset.id} {vintage}")
 
 
 def _built(
@@ -166,10 +168,12 @@ def _inputs(deployment: Deployment, dataset: Dataset) -> dict[str, tuple[list[Pa
     """
     found: dict[str, tuple[list[Path], dict[str, str]]] = {}
     for name, wanted in sorted(dataset.processing.inputs.items()):
-        releases = deployment.ledger.releases.published(wanted)
+        published = deployment.ledger.releases.published(wanted)
+        releases = [release for release in published if release.withdrawn is None]
         if not releases:
             raise UnknownNameError(
-                f"The input {name} of {dataset.id} is the dataset {wanted}, which has no published release",
+                f"The input {name} of {dataset.id} is the dataset {wanted}, which has no published release"
+                f"{' that is not withdrawn' if published else ''}",
                 f"Publish it first: d4c publish {wanted}",
             )
         newest = releases[-1]

@@ -22,7 +22,9 @@ from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.review import verdicts
+from d4c_pipeline.review.changes import as_markdown, changes_of
 from d4c_pipeline.watch.failures import remembered
+from d4c_pipeline.watch.pauses import refuse_paused
 from d4c_pipeline.workspace import progress
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -64,10 +66,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A complete release whose publication awaits an approval: the reasons, and how to continue."""
+    """A complete release whose publication awaits an approval: the reasons, how to continue, and what it changes."""
 
     cause: str
     remedy: str
+    changes: str
+    """Markdown."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Step:
 def _raw(deployment: Deployment, unit: Unit, _: Bump) -> raw.Retained:
     """Retain the native files, and record the state of the source at the fetch."""
     observations, where = deployment.ledger.observations, unit.partition
+    refuse_paused(deployment, where.subject)
     known = observations.get(where.subject, where.key)
     result = raw.retain(deployment, unit.dataset, unit.vintage)
     before = known.seen if known else None
@@ -108,7 +113,9 @@ def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited |
     try:
         return deposit.publish(deployment, unit.dataset, unit.vintage)
     except AwaitingReviewError as error:
-        return Waiting(error.cause, error.remedy)
+        planned = deployment.ledger.releases.planned(unit.dataset.id, unit.vintage)
+        shown = "" if planned is None else as_markdown(changes_of(deployment, unit.dataset, planned))
+        return Waiting(error.cause, error.remedy, shown)
 
 
 def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:

@@ -6,7 +6,7 @@ and publishes the torrents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,7 +29,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store, Stored
 from d4c_pipeline.torrents.pieces import Pieces
-from d4c_pipeline.torrents.torrent_files import reissued, same_torrent, torrent_of
+from d4c_pipeline.torrents.torrent_files import TorrentFile, reissued, same_torrent, torrent_of
 from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
 from d4c_pipeline.workspace.deployment import Deployment
@@ -182,4 +182,14 @@ def mend(deployment: Deployment, release: LivingRelease, torrents: Mapping[str, 
 
 def _current(deployment: Deployment, release: Release, file: Artifact, torrent: Torrent) -> bytes:
     original = read_artifact(deployment, release, file)
-    return reissued(original, web_seeds=torrent.web_seeds, trackers=deployment.settings.trackers).data
+    return current(deployment, release, original, torrent.web_seeds).data
+
+
+def current(deployment: Deployment, release: Release, original: bytes, seeds: Sequence[str]) -> TorrentFile:
+    """Return the torrent `original` with the web seeds and trackers of today; of a withdrawn release, with the reason.
+
+    Raises IntegrityError when `original` is not a single-file torrent.
+    """
+    withdrawn = release.withdrawn if isinstance(release, PublishedRelease) else None
+    note = withdrawn.sentence("en") if withdrawn else ""
+    return reissued(original, web_seeds=seeds, trackers=deployment.settings.trackers, note=note)

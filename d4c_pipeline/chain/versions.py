@@ -29,7 +29,11 @@ def rank(dataset: Dataset, release: PublishedRelease | Listed) -> tuple[bool, Vi
 
 
 def versions(dataset: Dataset, listed: Iterable[Listed]) -> dict[int, Line]:
-    """Return the place of each release among the versions of its product, by the ledger's id."""
+    """Return the place of each release among the versions of its product, by the ledger's id.
+
+    The neighbours are releases that stand. A withdrawn release is never the version to use; its successor is the next
+    release that stands.
+    """
     rolling = dataset.series == "rolling"
     products: defaultdict[str, list[Listed]] = defaultdict(list)
     for entry in listed:
@@ -37,14 +41,18 @@ def versions(dataset: Dataset, listed: Iterable[Listed]) -> dict[int, Line]:
     lines: dict[int, Line] = {}
     for product in products.values():
         product.sort(key=partial(rank, dataset))
-        for place, entry in enumerate(product):
+        standing = [entry for entry in product if entry.withdrawn is None]
+        place = 0  # the number of standing releases before the entry
+        for entry in product:
+            after = place + (entry.withdrawn is None)
             lines[entry.id] = Line(
-                latest=place + 1 == len(product),
+                latest=entry.withdrawn is None and after == len(standing),
                 rolling=rolling,
-                predecessor=product[place - 1] if place else None,
-                successor=product[place + 1] if place + 1 < len(product) else None,
-                newest=product[-1],
+                predecessor=standing[place - 1] if place else None,
+                successor=standing[after] if after < len(standing) else None,
+                newest=standing[-1] if standing else product[-1],
             )
+            place = after
     return lines
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import typer
 
 from d4c_pipeline.commands.archive import archive_app
+from d4c_pipeline.commands.backfill import backfill
 from d4c_pipeline.commands.catalogue import catalogue_app
 from d4c_pipeline.commands.common import end_with
 from d4c_pipeline.commands.doctor import doctor
+from d4c_pipeline.commands.failed import failed
 from d4c_pipeline.commands.fixity import repair, verify
-from d4c_pipeline.commands.notice import failed, notice
+from d4c_pipeline.commands.notice import notice
+from d4c_pipeline.commands.pausing import pause, resume
+from d4c_pipeline.commands.plan import plan
 from d4c_pipeline.commands.portal import portal_app
 from d4c_pipeline.commands.publish import demo, publish
 from d4c_pipeline.commands.recovery import backup, reconcile, restore
@@ -23,6 +27,7 @@ from d4c_pipeline.commands.review import review_app
 from d4c_pipeline.commands.seed import keys, seed, torrents_app
 from d4c_pipeline.commands.servers import serve, ui
 from d4c_pipeline.commands.todo import todo
+from d4c_pipeline.commands.withdrawal import reinstate, withdraw
 from d4c_pipeline.model.errors import D4CError, shortage
 
 app = typer.Typer(
@@ -34,10 +39,11 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
-    ("Publish", (demo, notice, publish, ("review", review_app), failed, todo)),
+    ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Recover", (backup, restore, reconcile)),
+    ("Correct", (withdraw, reinstate)),
     ("Serve", (serve, ("portal", portal_app), seed, ui)),
 ):
     for _command in _commands:

@@ -1,4 +1,4 @@
-"""`d4c notice` and `d4c failed`: changes at the sources, and failed partitions."""
+"""`d4c notice`: changes at the sources."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
-    out,
-    print_facts,
     print_json,
     print_table,
     read_settings,
@@ -49,37 +47,3 @@ def notice(
         print_table(shown, ("dataset", "listed", "due", "failed", "remark"))
     if any(row["failed"] for row in rows):
         raise typer.Exit(1)
-
-
-def failed(
-    dataset: Annotated[str | None, typer.Argument(help="Only this dataset or family.")] = None,
-    home: Home = None,
-    defs: Defs = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """List failed partitions, with cause and recovery command."""
-    from d4c_pipeline.watch.failures import describe_failures
-    from d4c_pipeline.workspace.datasets import load_datasets, load_families, unknown_id
-    from d4c_pipeline.workspace.deployment import Deployment
-
-    settings = read_settings(home, defs, debug)
-    known = [*load_datasets(settings.definitions), *load_families(settings.definitions)]
-    if dataset is not None and dataset not in known:
-        raise unknown_id(known, dataset)
-    with Deployment.open(settings) as deployment:
-        rows = describe_failures(deployment, known if dataset is None else [dataset])
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        out.print(f"[bold]{row['dataset']} {row['partition']}[/bold] failed at '{row['step']}'", style="red")
-        print_facts(
-            {
-                "since": f"{row['since']}, {row['times']} time(s), last {row['last']}",
-                "cause": row["cause"],
-                "remedy": row["remedy"],
-                "recovery": row["command"],
-            }
-        )
-    out.print(f"{len(rows)} failed partitions" if rows else "No failed partitions")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +16,7 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
+    end_by_interrupt,
     out,
     print_facts,
     print_json,
@@ -72,6 +75,53 @@ def show(release: Name, home: Home = None, defs: Defs = None, as_json: AsJson = 
         if row[name]:
             out.print(name, style="bold")
             print_table(row[name], columns)
+
+
+@review_app.command()
+def changes(
+    release: Name,
+    to: Annotated[Path | None, typer.Option("--to", help="Write an HTML page with both maps into this file.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page to this machine alone, until Ctrl-C.")] = False,
+    home: Home = None,
+    defs: Defs = None,
+    debug: Debug = False,
+) -> None:
+    """Show what a planned release changes: rows, columns, values, checks, maps."""
+    from d4c_pipeline.files.disk import write_file
+    from d4c_pipeline.review.changes import as_html, as_markdown, changes_of
+    from d4c_pipeline.review.decisions import planned_release
+
+    settings = read_settings(home, defs, debug)
+    with _opened(settings, archive=False) as (deployment, known):
+        planned = planned_release(deployment, release)
+        found = changes_of(deployment, known[planned.dataset], planned)
+    if to is not None:
+        write_file(to.absolute(), as_html(found).encode())
+        out.print(str(to.absolute()), markup=False)
+    if serve:
+        _serve(as_html(found))
+    elif to is None:
+        text = as_markdown(replace(found, maps=()))
+        if out.is_terminal:
+            from rich.markdown import Markdown
+
+            out.print(Markdown(text))
+        else:
+            out.print(text, markup=False)
+
+
+def _serve(page: str) -> None:
+    """Serve a page at an address of this machine that nobody can guess, until interrupted."""
+    from secrets import token_urlsafe
+    from tempfile import TemporaryDirectory
+
+    from d4c_pipeline.services.file_server import serve_forever
+
+    name = token_urlsafe(16)
+    with TemporaryDirectory(prefix="d4c-changes-") as folder:
+        (Path(folder) / f"{name}.html").write_text(page, "utf-8")
+        end_by_interrupt()
+        serve_forever({"/": Path(folder)}, "127.0.0.1", 0, lambda url: out.print(f"{url}/{name}.html", markup=False))
 
 
 @review_app.command()

@@ -111,14 +111,15 @@ class Announcements:
                     size = written.get(number, {}).get(f"{name}.torrent")
                     torrents.setdefault(number, {})[name] = made, size
                 for row in connection.execute(query.where(table.c.id.in_(some), table.c.published_at.is_not(None))):
+                    bump, reasons, rows, archive, url, doi, concept_doi, test, *titles = row[len(LISTED) :]
                     found[row[0]] = Announced(
                         listed=listed_from(row),
-                        change=Change(Bump(row[6]), from_json(row[7])),
-                        rows=row[8],
-                        archive=row[9],
-                        archive_url=row[10],
-                        identifiers=Identifiers(*row[11:14]),
-                        titles=(row[14], row[15]),
+                        change=Change(Bump(bump), from_json(reasons)),
+                        rows=rows,
+                        archive=archive,
+                        archive_url=url,
+                        identifiers=Identifiers(doi, concept_doi, test),
+                        titles=(titles[0], titles[1]),
                         data=data.get(row[0], {}),
                         torrents=torrents.get(row[0], {}),
                     )

@@ -16,14 +16,26 @@ from sqlalchemy import Engine, delete, func, insert, select, text, update
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import chunked, reading, upsert
 from d4c_pipeline.ledger.publications import deposit_from
-from d4c_pipeline.ledger.releases import read_releases
-from d4c_pipeline.model.release import Deposit, PublishedRelease, ReleaseState, Torrent
+from d4c_pipeline.ledger.releases import read_releases, withdrawal_from
+from d4c_pipeline.model.release import Deposit, PublishedRelease, ReleaseState, Torrent, Withdrawal
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
 _OF_TORRENT = tuple(Torrent.__dataclass_fields__)
 _FETCHED = 2_000  # rows per fetch
-LISTED = tuple(schema.release.c[name] for name in ("id", "dataset", "vintage", "version", "name", "published_at"))
+LISTED = tuple(
+    schema.release.c[name]
+    for name in (
+        "id",
+        "dataset",
+        "vintage",
+        "version",
+        "name",
+        "published_at",
+        "withdrawn_at",
+        "withdrawn_reason",
+    )
+)
 """The columns of `listed_from`."""
 
 
@@ -37,6 +49,7 @@ class Listed:
     version: Version
     name: str
     published_at: datetime
+    withdrawn: Withdrawal | None = None
 
 
 @dataclass(frozen=True)
@@ -300,4 +313,5 @@ class CatalogueState:
 
 def listed_from(row: Sequence[Any]) -> Listed:
     """Return a release from a row that begins with the columns `LISTED`."""
-    return Listed(row[0], row[1], Vintage.parse(row[2]), Version.read(row[3]), row[4], row[5])
+    withdrawn = withdrawal_from(row[6], row[7])
+    return Listed(row[0], row[1], Vintage.parse(row[2]), Version.read(row[3]), row[4], row[5], withdrawn)

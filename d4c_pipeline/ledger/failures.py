@@ -83,9 +83,11 @@ class Failures:
                 append(connection, "step failed", dataset=subject, vintage=partition or None, step=step, cause=cause)
 
     def settle(self, subject: str, partition: str, step: str) -> None:
-        """Record that a step succeeded: its failure is deleted."""
+        """Record that a step succeeded: its failure is deleted, and the history has its end."""
         with self._engine.begin() as connection:
-            connection.execute(delete(schema.failure).where(_here(subject, partition, step)))
+            settled = connection.execute(delete(schema.failure).where(_here(subject, partition, step))).rowcount
+            if settled:
+                append(connection, "step recovered", dataset=subject, vintage=partition or None, step=step)
 
     def standing(self, subject: str | None = None) -> tuple[Failed, ...]:
         """Return the present failures, oldest first."""

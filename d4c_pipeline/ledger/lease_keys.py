@@ -28,6 +28,16 @@ def of_vintage(dataset: str, vintage: Vintage | str) -> str:
     return f"{dataset}/{vintage}"
 
 
+def of_dry_run(dataset: str, vintage: Vintage) -> str:
+    """Return the key of the folder in which a dry run builds a vintage of a dataset id."""
+    return f"dry run/{dataset}/{vintage}"
+
+
+def of_backfill(number: int) -> str:
+    """Return the key of a backfill, by its number."""
+    return f"backfill/{number}"
+
+
 def of_latest(dataset: str) -> str:
     """Return the key of the `/processed/` addresses of a dataset id."""
     return f"latest/{dataset}"

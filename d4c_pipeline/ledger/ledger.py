@@ -6,6 +6,7 @@ from pathlib import Path
 
 from d4c_pipeline.ledger.active_runs import ActiveRuns
 from d4c_pipeline.ledger.announcements import Announcements
+from d4c_pipeline.ledger.backfills import Backfills
 from d4c_pipeline.ledger.catalogue import CatalogueState
 from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
@@ -17,11 +18,13 @@ from d4c_pipeline.ledger.leases import Leases
 from d4c_pipeline.ledger.natives import Natives
 from d4c_pipeline.ledger.noticing import Listings, Members, Observations
 from d4c_pipeline.ledger.page_marks import PageMarks
+from d4c_pipeline.ledger.pauses import Pauses
 from d4c_pipeline.ledger.placements import Placements
 from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
 from d4c_pipeline.ledger.torrents import Torrents
+from d4c_pipeline.ledger.withdrawals import Withdrawals
 
 
 def embedded_url(home: Path) -> str:
@@ -38,6 +41,7 @@ class Ledger:
         self.declarations = Declarations(self._engine)
         self.natives = Natives(self._engine)
         self.releases = Releases(self._engine)
+        self.withdrawals = Withdrawals(self._engine)
         self.deposits = Deposits(self._engine)
         self.copies = Copies(self._engine)
         self.placements = Placements(self._engine)
@@ -51,10 +55,12 @@ class Ledger:
         self.page_marks = PageMarks(self._engine)
         self.observations = Observations(self._engine)
         self.listings = Listings(self._engine)
+        self.pauses = Pauses(self._engine)
         self.members = Members(self._engine)
         self.failures = Failures(self._engine)
         self.leases = Leases(self._engine)
         self.active_runs = ActiveRuns(self._engine, self.leases)
+        self.backfills = Backfills(self._engine)
         self.events = Events(self._engine)
 
     @classmethod

@@ -48,7 +48,15 @@ def _queries() -> Sequence[Select[Any]]:
         return select(release.c.dataset, *facts).select_from(joined).where(published).group_by(release.c.dataset)
 
     return (
-        select(release.c.dataset, func.count(), func.max(release.c.id), func.max(release.c.published_at))
+        select(
+            release.c.dataset,
+            func.count(),
+            func.max(release.c.id),
+            func.max(release.c.published_at),
+            func.count(release.c.withdrawn_at),
+            func.max(release.c.withdrawn_at),
+            func.max(release.c.withdrawn_reason),
+        )
         .where(published)
         .group_by(release.c.dataset),
         of_releases(deposit, func.count(), func.max(deposit.c.updated_at)),

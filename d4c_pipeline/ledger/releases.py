@@ -27,6 +27,7 @@ from d4c_pipeline.model.release import (
     PublishedRelease,
     Release,
     ReleaseState,
+    Withdrawal,
 )
 from d4c_pipeline.model.version import Bump, Version
 from d4c_pipeline.model.vintage import Vintage
@@ -244,11 +245,11 @@ class Releases:
         return _planned(found[0]) if found else None
 
     def newest_published(self, dataset: str, vintage: Vintage) -> PublishedRelease | None:
-        """Return the published release of a vintage with the highest version."""
+        """Return the published release of a vintage with the highest version, also a withdrawn one."""
         return max(self.published(dataset, vintage), key=lambda release: release.version, default=None)
 
     def published(self, dataset: str | None = None, vintage: Vintage | None = None) -> tuple[PublishedRelease, ...]:
-        """Return all published releases, by dataset, vintage and version."""
+        """Return all published releases, also the withdrawn ones, by dataset, vintage and version."""
         found = map(_published, self._find(ReleaseState.PUBLISHED, dataset=dataset, vintage=vintage))
         return tuple(sorted(found, key=lambda release: (release.dataset, release.vintage, release.version)))
 
@@ -324,9 +325,15 @@ def _release(row: RowMapping, artifacts: tuple[Artifact, ...]) -> Release:
         case ReleaseState.PLANNED:
             return PlannedRelease(**facts)
         case ReleaseState.PUBLISHED:
-            return PublishedRelease(**facts, published_at=row["published_at"])
+            withdrawn = withdrawal_from(row["withdrawn_at"], row["withdrawn_reason"])
+            return PublishedRelease(**facts, published_at=row["published_at"], withdrawn=withdrawn)
         case ReleaseState.ABANDONED:
             return AbandonedRelease(**facts)
+
+
+def withdrawal_from(at: datetime | None, reason: str | None) -> Withdrawal | None:
+    """Return the withdrawal in the columns of a release; None while it stands."""
+    return None if at is None or reason is None else Withdrawal(at, reason)
 
 
 def _read_row(connection: Connection, release_id: int) -> Release:

@@ -98,6 +98,9 @@ release = Table(
     Column("published_at", UtcDateTime),  # of a published release alone
     # Part of the hidden addresses (128 bits), so that nobody can guess where an unpublished release lies.
     Column("token", String(64)),
+    # The standing withdrawal of a published release; the table `review` has the decisions.
+    Column("withdrawn_at", UtcDateTime),
+    Column("withdrawn_reason", Text),
     # One living release per version; an abandoned plan leaves its version free.
     Index(
         "uq_release_version",
@@ -347,6 +350,42 @@ active_run = Table(
     Column("partition", String(120), nullable=False),
     Column("step", String(60), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
+)
+
+# Sources that a person paused: nothing is requested from them.
+pause = Table(
+    "pause",
+    metadata,
+    Column("subject", String(120), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("paused_at", UtcDateTime, nullable=False),
+)
+
+# Backfills by command: many vintages processed again, for a reason.
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+)
+
+backfill_part = Table(
+    "backfill_part",
+    metadata,
+    Column("backfill_id", Integer, ForeignKey("backfill.id"), primary_key=True),
+    Column("dataset", String(120), primary_key=True),
+    Column("vintage", String(20), primary_key=True),
+    # Empty until it ended.
+    Column("outcome", String(20), nullable=False),
+    # The release, or the cause of a failure.
+    Column("detail", Text, nullable=False),
+    Column("ended_at", UtcDateTime),
 )
 
 # A vintage whose source served the retained content of another vintage: it has no release.

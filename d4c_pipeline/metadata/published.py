@@ -25,7 +25,16 @@ from d4c_pipeline.model.credits import Contributor, Funding, Party
 from d4c_pipeline.model.dataset import BilingualKeywords, Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.licences import Licence
-from d4c_pipeline.model.release import ArtifactRole, Change, Column, Deposit, PublishedRelease, Release, Torrent
+from d4c_pipeline.model.release import (
+    ArtifactRole,
+    Change,
+    Column,
+    Deposit,
+    PublishedRelease,
+    Release,
+    Torrent,
+    Withdrawal,
+)
 from d4c_pipeline.model.secrets import public_address
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
@@ -34,6 +43,7 @@ Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees (EPSG:4326)."""
 Tongue = Literal["en", "fr"]
 TONGUES: tuple[Tongue, ...] = ("en", "fr")
+_MARKS = {"en": "Withdrawn: ", "fr": "Version retirée : "}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +141,17 @@ class ListedRelease:
     archive: str = "local"
     archive_url: str | None = None
     torrents: tuple[PublishedTorrent, ...] = ()
+    withdrawn: Withdrawal | None = None
 
     def titled(self, language: Tongue) -> str:
-        """Return title, vintage and version in a language."""
-        return f"{getattr(self.title, language)}, {self.vintage}, v{self.version}"
+        """Return title, vintage and version in a language; a withdrawn release is marked."""
+        mark = "" if self.withdrawn is None else _MARKS[language]
+        return f"{mark}{getattr(self.title, language)}, {self.vintage}, v{self.version}"
+
+    @property
+    def updated_at(self) -> datetime:
+        """The time of the last event that readers see: the publication, or the withdrawal."""
+        return self.published_at if self.withdrawn is None else self.withdrawn.at
 
     @property
     def doi_url(self) -> str | None:
@@ -271,6 +288,8 @@ def published_metadata(
     PermanentError for a release without a DOI and for facts that can't stand in a record.
     """
     doi = required_doi(release, deposit)
+    if release.withdrawn is not None:
+        dataset = _noted(dataset, release.withdrawn)
     own = VersionLink(
         dataset=release.dataset,
         vintage=release.vintage,
@@ -308,7 +327,8 @@ def published_metadata(
         published_at=release.published_at,
         rows=release.summary.rows,
         bytes=release.data_size,
-        latest=line.newest.name == release.name,
+        latest=line.newest.name == release.name and release.withdrawn is None,
+        withdrawn=release.withdrawn,
         change=release.change,
         archive=deposit.archive,
         archive_url=deposit.url,
@@ -342,6 +362,13 @@ def published_metadata(
         sources=tuple(dict.fromkeys(map(public_address, native))),
         homepage=dataset.source.homepage,
     )
+
+
+def _noted(dataset: Dataset, withdrawn: Withdrawal) -> Dataset:
+    """Return the dataset with a description that begins with the withdrawal, as every record states it."""
+    text = dataset.description
+    noted = Bilingual.model_construct(en=withdrawn.noted(text.en, "en"), fr=withdrawn.noted(text.fr, "fr"))
+    return dataset.model_copy(update={"description": noted})
 
 
 def _files(

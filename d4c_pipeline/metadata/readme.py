@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from d4c_pipeline.metadata.citation import citation
+from d4c_pipeline.model.corrections import of_vintage
 from d4c_pipeline.model.credits import Contributor
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import SUFFIX
@@ -30,6 +31,9 @@ class _Words:
     size: str
     columns: str
     column_heads: str
+    corrections: str
+    correction: str
+    reported: tuple[str, str]
     opening: str
     licence: str
     citing: str
@@ -52,6 +56,9 @@ _ENGLISH = _Words(
     size="{rows} rows, {columns} columns.",
     columns="Columns",
     column_heads="| Column | Type | Meaning |",
+    corrections="Corrections of the source",
+    correction="`{column}` where {where}: {old} at the source, {new} here. {why} {reported}",
+    reported=("Reported to the source on {day:%Y-%m-%d}.", "Not reported to the source."),
     opening="How to open it",
     licence="Licence",
     citing="How to cite it",
@@ -86,6 +93,9 @@ _FRENCH = _Words(
     size="{rows} enregistrements, {columns} colonnes.",
     columns="Colonnes",
     column_heads="| Colonne | Type | Signification |",
+    corrections="Corrections de la source",
+    correction="`{column}` où {where} : {old} à la source, {new} ici. {why} {reported}",
+    reported=("Signalé à la source le {day:%Y-%m-%d}.", "Non signalé à la source."),
     opening="Comment les ouvrir",
     licence="Licence",
     citing="Comment les citer",
@@ -158,6 +168,7 @@ def _part(words: _Words, dataset: Dataset, release: Release, cited: str) -> Iter
     for column in summary.columns:
         meaning = column.description_en if english else column.description_fr
         yield f"| `{_cell(column.name)}` | {_cell(column.type)} | {_cell(meaning or '')} |"
+    yield from _corrections(words, dataset, release)
     yield from ("", f"## {words.opening}", "")
     yield from _opening(release)
     yield from (f"## {words.licence}", "", f"[{terms.titled(words.language)}]({terms.url})")
@@ -167,6 +178,27 @@ def _part(words: _Words, dataset: Dataset, release: Release, cited: str) -> Iter
     if credit is not None:
         yield from ("", credit.en if english else credit.fr)
     yield from ("", f"## {words.citing}", "", cited, "")
+
+
+def _corrections(words: _Words, dataset: Dataset, release: Release) -> Iterator[str]:
+    found = of_vintage(dataset.processing.corrections, release.vintage)
+    if found:
+        yield from ("", f"## {words.corrections}", "")
+    for each in found:
+        reported, silent = words.reported
+        text = words.correction.format(
+            column=_cell(each.column),
+            where=", ".join(f"`{_cell(name)}` = {_value(value)}" for name, value in each.where.items()),
+            old=_value(each.old),
+            new=_value(each.new),
+            why=_cell(each.why.en if words.language == "en" else each.why.fr),
+            reported=silent if each.reported is None else reported.format(day=each.reported),
+        )
+        yield f"- {text}"
+
+
+def _value(value: str | None) -> str:
+    return "null" if value is None else f"`{_cell(value)}`"
 
 
 def _opening(release: Release) -> Iterator[str]:

@@ -62,6 +62,11 @@ def latest_index_address(name: DatasetName, vintage: Vintage | None) -> str:
     return latest_address(name, vintage, f"/{MANIFEST_NAME}")
 
 
+def withdrawn_address(address: str) -> str:
+    """Return the address of the text that says why the latest address `address` serves nothing any more."""
+    return f"{address}.withdrawn.txt"
+
+
 def torrent_address(data_file: str) -> str:
     """Return the address of the torrent of a data artifact."""
     return f"torrents/{data_file.removesuffix(SUFFIX)}.torrent"

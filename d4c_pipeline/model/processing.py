@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from d4c_pipeline.model import date_format
+from d4c_pipeline.model.corrections import Correction
 from d4c_pipeline.model.declared import Bilingual, Declared, Identifier, full_match, text_of_number
 
 
@@ -124,6 +125,8 @@ class _Processing(Declared):
     notebook: str | None = None
     inputs: dict[Identifier, Identifier] = Field(default_factory=dict[str, str])
     dguids: tuple[Dguid, ...] = ()
+    # Left out of the parameters when empty, so that the manifests of other datasets keep their bytes.
+    corrections: tuple[Correction, ...] = Field(default=(), exclude_if=lambda value: not value)
 
     @field_validator("sql", "notebook")
     @classmethod
@@ -202,7 +205,8 @@ class TableProcessing(_Processing):
     `keep` leaves them unchanged; by default delimited text is narrowed, because other formats have types. `columns`
     takes precedence. `notebook`: a Jupyter notebook beside the YAML instead of `sql`. `inputs`: name -> id of another
     dataset, whose latest release SQL and notebook find under that name. `dguids`: columns of DGUIDs to derive and to
-    check. `wds`, `census`: the table has that layout of Statistics Canada.
+    check. `wds`, `census`: the table has that layout of Statistics Canada. `corrections`: values that are wrong at the
+    source, with the values to publish.
 
     `member`: a glob over the paths in an archive, or over file names. `layer`: the name of a layer or sheet, or a glob.
     They select one file or layer of several. With `append` all matches are read, one after the other, into one dataset

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from d4c_pipeline.model.parts import Part, part_of, set_digest
 from d4c_pipeline.model.reasons import Reason
@@ -251,10 +251,32 @@ class PlannedRelease(Release):
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """The withdrawal of a published release: its time (UTC) and its public reason."""
+
+    at: datetime
+    reason: str
+
+    def sentence(self, language: Literal["en", "fr"]) -> str:
+        """Return the statement of the withdrawal. The reason stays in the language in which it was given."""
+        if language == "fr":
+            return f"Version retirée le {self.at:%Y-%m-%d} : {self.reason}"
+        return f"Withdrawn on {self.at:%Y-%m-%d}: {self.reason}"
+
+    def noted(self, description: str, language: Literal["en", "fr"]) -> str:
+        """Return a description that begins with the withdrawal."""
+        return f"{self.sentence(language)}\n\n{description}".rstrip()
+
+
+@dataclass(frozen=True)
 class PublishedRelease(Release):
-    """An immutable release, which readers find in the catalogue."""
+    """An immutable release, which readers find in the catalogue.
+
+    `withdrawn`: its withdrawal; None while the release stands. A withdrawn release keeps its files, DOI and addresses.
+    """
 
     published_at: datetime
+    withdrawn: Withdrawal | None = field(default=None, kw_only=True)
 
     @property
     def state(self) -> ReleaseState:

@@ -140,7 +140,13 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
             check_name=REVIEWED,
             passed=waiting is None,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"pending": waiting.cause, "remedy": waiting.remedy} if waiting else {"pending": "none"},
+            metadata={
+                "pending": waiting.cause,
+                "remedy": waiting.remedy,
+                "changes": dg.MetadataValue.md(waiting.changes),
+            }
+            if waiting
+            else {"pending": "none"},
         ),
         dg.AssetCheckResult(
             check_name=ARCHIVE_WEB_SEED,

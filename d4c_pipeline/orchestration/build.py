@@ -33,11 +33,14 @@ from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_
 from d4c_pipeline.orchestration.daily.standing_failures import failures_definitions
 from d4c_pipeline.orchestration.daily.torrents import torrents_check
 from d4c_pipeline.orchestration.dead_runs import dead_runs_sensor
+from d4c_pipeline.orchestration.dry_running import plan_job
 from d4c_pipeline.orchestration.jobs import publish_job
+from d4c_pipeline.orchestration.maintenance import maintenance_jobs
 from d4c_pipeline.orchestration.products import Product, product_of_declared
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.reviewing import review_job
 from d4c_pipeline.orchestration.sensors.publishing import changes_are_published
+from d4c_pipeline.orchestration.withdrawing import withdraw_job
 from d4c_pipeline.workspace.datasets import load_definitions
 from d4c_pipeline.workspace.shared_names import refuse_shared_names
 
@@ -113,7 +116,16 @@ def _spanning(declared: Mapping[str, Dataset | Family]) -> dg.Definitions:
             attention_asset([*declared.values()]),
         ],
         asset_checks=[registration_check(), torrents_check(datasets)],
-        jobs=[review_job(datasets, families), HEALTH_JOB, ATTENTION_JOB, RETENTION_JOB, FIXITY_JOB],
+        jobs=[
+            review_job(datasets, families),
+            withdraw_job(datasets, families),
+            plan_job(datasets, families),
+            *maintenance_jobs(datasets, families),
+            HEALTH_JOB,
+            ATTENTION_JOB,
+            RETENTION_JOB,
+            FIXITY_JOB,
+        ],
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -30,6 +30,7 @@ from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, Deplo
 from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.watch import families
+from d4c_pipeline.watch.pauses import refuse_paused
 from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
@@ -57,6 +58,7 @@ def _chosen(settings: Settings, dataset: Dataset, wanted: str | None) -> tuple[V
     with Deployment.open(settings) as deployment:
         if wanted is not None and Vintage.parse(wanted) in deployment.ledger.natives.vintages(dataset.id):
             return Vintage.parse(wanted), []
+        refuse_paused(deployment, dataset.id)
         there = served(deployment, dataset, open_source(dataset, settings.origins))
     if wanted is None:
         return max(there.vintages), [f"source of {dataset.id}: {there.words}"] if there.words else []
@@ -88,7 +90,7 @@ def publish_vintage(
     with Deployment.open(settings) as deployment:
         published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {dataset.id} --vintage {vintage}"
-    warnings = _materialize(
+    warnings = materialize_chain(
         settings, of_dataset(dataset), str(vintage), declared, again, at_least=at_least, debug=debug
     )
     with Deployment.open(settings) as deployment:
@@ -115,7 +117,7 @@ def publish_approved(
                 f"{dataset.id} was fetched again since the approval: its vintage is {in_hand}, not {vintage}",
                 f"Publish the present vintage: {again}",
             )
-    warnings = _materialize(settings, product, unit.partition.key, declared, again, first=AFTER_APPROVAL[0])
+    warnings = materialize_chain(settings, product, unit.partition.key, declared, again, first=AFTER_APPROVAL[0])
     with Deployment.open(settings) as deployment:
         return _describe(deployment, dataset, vintage, None, warnings)
 
@@ -139,7 +141,7 @@ def publish_member(
         dataset = families.member(deployment, family, key)
         published = deployment.ledger.releases.published(dataset.id)
     again = f"d4c publish {family.id} --member {key}"
-    warnings = _materialize(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
+    warnings = materialize_chain(settings, of_family(family), key, declared, again, at_least=at_least, debug=debug)
     with Deployment.open(settings) as deployment:
         vintage = families.vintage_in_hand(deployment, dataset)
         return _describe(deployment, dataset, vintage, _newest_of(published, vintage), warnings)
@@ -162,18 +164,18 @@ def _describe(
         approval(deployment, dataset, planned)()
     release = deployment.ledger.releases.newest_published(dataset.id, vintage)
     serving = newest_release(deployment, dataset, vintage)
-    if planned is not None or release is None or serving is None:
+    if planned is not None or release is None or (serving is None and release.withdrawn is None):
         raise NeedsPersonError(f"The run succeeded but published nothing of {dataset.id} {vintage}", "Report this bug")
     return {
         **describe_release(deployment, release),
         "outcome": "unchanged" if before is not None and before.id == release.id else "published",
-        "latest_url": deployment.primary.url(latest_address_of(dataset, serving)),
+        "latest_url": deployment.primary.url(latest_address_of(dataset, serving)) if serving else None,
         "catalogue": describe_catalogue(deployment)["path"],
         "warnings": warnings,
     }
 
 
-def _materialize(
+def materialize_chain(
     settings: Settings,
     product: Product,
     key: str,
@@ -183,17 +185,20 @@ def _materialize(
     at_least: str = "NONE",
     first: str = FIRST_STEP,
     debug: bool = False,
+    site: bool = True,
+    tags: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Materialize the chain of a partition from the step `first` on, the catalogue and the portal, in process.
 
     The run uses the embedded instance, so that the UI of the home shows it. `again` is the command that continues after
-    a failure. Returns the warnings of checks. Raises RunFailedError with cause and remedy of the step that failed.
+    a failure. `site`: whether catalogue and portal follow. `tags`: further tags of the run. Returns the warnings of
+    checks. Raises RunFailedError with cause and remedy of the step that failed.
     """
     # A killed process never releases its pool slot: the next run would wait for it silently.
     assets = chain_assets(product, pooled=False)
-    catalogue = catalogue_asset([assets[-1].key], declared)
     names = [asset.key.path[-1] for asset in assets]
-    chosen = [*assets[names.index(first) :], catalogue, portal_asset(declared)]
+    following = [catalogue_asset([assets[-1].key], declared), portal_asset(declared)] if site else []
+    chosen = [*assets[names.index(first) :], *following]
     planning = assets[names.index(PLANNING_STEP)]
     # Dagster logs a page per step to stderr; the command line prints one line.
     level = "DEBUG" if debug else "CRITICAL"
@@ -215,7 +220,7 @@ def _materialize(
                 "ops": {planning.op.name: {"config": {"at_least": at_least}}} if planning in chosen else {},
             },
             raise_on_error=False,
-            tags={**BY_COMMAND_LINE, PROCESS: this_process()},
+            tags={**BY_COMMAND_LINE, PROCESS: this_process(), **(tags or {})},
         )
     if not run.success:
         raise _explanation(run, f"run '{again}' again: it continues from there")

@@ -47,7 +47,7 @@ class ReviewConfig(dg.Config):
     publish: bool = Field(default=True, description="Publish an approved release in this run.")
 
 
-def _decider(run: dg.DagsterRun, behalf: str) -> str:
+def decider(run: dg.DagsterRun, behalf: str) -> str:
     """Return the reviewer: the user signed in to the UI, or the system's user for a run in this process.
 
     Raises PermanentError when the run was launched from a UI without a signed-in user.
@@ -91,7 +91,7 @@ def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.Jo
             as_dagster_failure(retries=deployment.retries, attempt=attempt),
             deployment.opened() as opened,
         ):
-            who = _decider(context.run, config.who)
+            who = decider(context.run, config.who)
             release = decisions.planned_release(opened, config.release)
             dataset = pick(known_datasets(opened, defined, families), release.dataset)
             if config.decision is Decision.reject:

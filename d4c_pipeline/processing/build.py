@@ -17,6 +17,7 @@ import pyarrow as pa
 from d4c_pipeline import geoparquet
 from d4c_pipeline.files.scratch import put_in_place, workspace
 from d4c_pipeline.geometry.stream import coalesced
+from d4c_pipeline.model.corrections import of_vintage
 from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
@@ -25,6 +26,7 @@ from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import prepare
+from d4c_pipeline.processing.corrections import corrected
 from d4c_pipeline.processing.prepare import Staged
 from d4c_pipeline.readers import delivery
 from d4c_pipeline.sandbox import activity
@@ -126,6 +128,7 @@ def convert(
         )
     work = data.parent
     native = delivery.read(dataset.processing, natives, work, threads=threads)
+    native = corrected(native, of_vintage(dataset.processing.corrections, vintage))
     if native.crs is None:
         native = replace(native, batches=coalesced(native.batches))
     if isinstance(dataset.processing, TableProcessing):

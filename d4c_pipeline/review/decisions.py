@@ -121,7 +121,7 @@ def approve(deployment: Deployment, release: PlannedRelease, *, who: str, reason
 
     Raises PermanentError when `who` is empty or the release was rejected.
     """
-    _named(who)
+    refuse_unnamed(who)
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
         current = _undecided(deployment, deployment.ledger.releases.get(release.id))
         reviews = deployment.ledger.judgements.reviews(current)
@@ -135,7 +135,7 @@ def reject(deployment: Deployment, release: PlannedRelease, *, who: str, reason:
     The decision is recorded first: after a crash in between, nothing is published and the next run cleans up. Raises
     PermanentError when `who` or `reason` is empty, or the archive may have published the release already.
     """
-    _named(who)
+    refuse_unnamed(who)
     if not reason.strip():
         raise PermanentError("A rejection needs a reason", "State with --reason what has to change")
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)) as lease:
@@ -151,7 +151,7 @@ def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: 
 
     Raises PermanentError when `who` or `reason` is empty, UnknownNameError when the check did not fail on this data.
     """
-    _named(who)
+    refuse_unnamed(who)
     if not reason.strip():
         raise PermanentError("An override needs a reason", "State with --reason why the check may fail here")
     with deployment.working_on(dataset, vintage):
@@ -170,7 +170,8 @@ def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: 
     return sha256
 
 
-def _named(who: str) -> None:
+def refuse_unnamed(who: str) -> None:
+    """Refuse a decision without the name of the person who decides."""
     if not who.strip():
         raise PermanentError("Nobody is named", "Name with --who the person who decides")
 

@@ -14,8 +14,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -25,13 +26,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from d4c_pipeline.files.media_types import media_type
-from d4c_pipeline.model.addresses import HIDDEN
+from d4c_pipeline.model.addresses import HIDDEN, withdrawn_address
 from d4c_pipeline.model.errors import PermanentError, TransientError
 from d4c_pipeline.services import portal_files
 from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
@@ -157,10 +158,26 @@ class _Folder(StaticFiles):
         hidden = not self._mount and parts and f"{parts[0].casefold()}/" == HIDDEN
         if hidden or any(part.startswith(".") for part in parts):
             raise HTTPException(status_code=404)
-        response = await super().get_response(path, scope)
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != HTTPStatus.NOT_FOUND or (why := self._withdrawn(parts)) is None:
+                raise
+            headers = {"Cache-Control": cache_control("/".join(parts)), "X-Content-Type-Options": "nosniff"}
+            return PlainTextResponse(why, HTTPStatus.GONE, headers)
         if response.status_code < 300 or response.status_code == 304:
             response.headers["Cache-Control"] = cache_control("/".join(parts))
         return response
+
+    def _withdrawn(self, parts: Sequence[str]) -> str | None:
+        """Return why an address under `/processed/` serves nothing any more; None without a withdrawal."""
+        if self._mount or parts[:1] != ("processed",):
+            return None
+        address = self._folder / withdrawn_address("/".join(parts))
+        try:
+            return address.read_text(encoding="utf-8") if address.resolve().is_relative_to(self._folder) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def file_response(
         self,

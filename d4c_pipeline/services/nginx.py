@@ -126,6 +126,7 @@ http {{
       location ~ /[.] {{ return 404; }}
     }}
     location @portal_nothing {{ root {portal}; try_files /$portal_folder/404.html =404; }}
+    location /processed/ {{ error_page 404 =410 $uri.withdrawn.txt; }} # the reason of a withdrawal, if there is one
     location /raw/ {{ charset off; }}
     location /archive/records/ {{
       alias {records}/;

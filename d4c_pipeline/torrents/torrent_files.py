@@ -64,19 +64,24 @@ def torrent_of(
     return _announced(torrent, web_seeds, trackers)
 
 
-def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
+def reissued(data: bytes, *, web_seeds: Sequence[str], trackers: Sequence[str], note: str = "") -> TorrentFile:
     """Return the torrent `data` with other web seeds and trackers; its info hash and all else stay.
 
-    Raises IntegrityError when `data` is not a single-file torrent, PermanentError for a URL that clients do not accept.
+    `note`: a sentence for the beginning of its comment, which clients show. Raises IntegrityError when `data` is not a
+    single-file torrent, PermanentError for a URL that clients do not accept.
     """
-    return _announced(_decoded(data), web_seeds, trackers)
+    torrent = _decoded(data)
+    if note:
+        torrent[b"comment"] = b"\n".join(filter(None, (note.encode(), torrent.get(b"comment"))))
+    return _announced(torrent, web_seeds, trackers)
 
 
 def same_torrent(first: bytes, other: bytes) -> bool:
-    """Return whether two torrents differ only in web seeds and trackers; False if either is not a torrent."""
+    """Return whether two torrents differ only in web seeds, trackers and comment; False if either is not a torrent."""
+    differing = (*_ADDRESSES, b"comment")
     try:
         stripped = [
-            {key: value for key, value in _decoded(data).items() if key not in _ADDRESSES} for data in (first, other)
+            {key: value for key, value in _decoded(data).items() if key not in differing} for data in (first, other)
         ]
     except IntegrityError:
         return False

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     REVIEW = "review waits"
     FAILED = "partition failed"
     SHRUNK = "source shrank"
+    PAUSED = "source paused"
     LOST = "copies lost"
     UNREACHABLE = "copies unreachable"
     TOO_FEW = "too few copies"
@@ -78,6 +79,7 @@ def needs_attention(
     found = [
         *_reviews(deployment),
         *_failures(deployment, declared),
+        *_paused(deployment),
         *_copies(deployment, declared),
         *_deposits(deployment, moment),
         *_dois(deployment, moment),
@@ -109,6 +111,12 @@ def _failures(deployment: Deployment, declared: Collection[Dataset | Family]) ->
             partition=row["partition"],
             step=row["step"],
         )
+
+
+def _paused(deployment: Deployment) -> Iterator[Attention]:
+    for each in deployment.ledger.pauses.all():
+        detail = f"since {each.paused_at:%Y-%m-%d} by {each.who}: {each.reason}"
+        yield Attention(Kind.PAUSED, each.subject, detail, f"d4c resume {each.subject}", dataset=each.subject)
 
 
 def _copies(deployment: Deployment, declared: Collection[Dataset | Family]) -> Iterator[Attention]:

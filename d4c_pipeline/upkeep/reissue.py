@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import httpx
 
 from d4c_pipeline.chain import catalogue, latest
-from d4c_pipeline.chain.torrent import put_torrent
+from d4c_pipeline.chain.torrent import current, put_torrent
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, D4CError, IntegrityError
 from d4c_pipeline.model.release import PublishedRelease, Torrent
 from d4c_pipeline.services.embedded import SharedServer
-from d4c_pipeline.torrents.torrent_files import pieces_of, reissued
+from d4c_pipeline.torrents.torrent_files import pieces_of
 from d4c_pipeline.torrents.web_seeds import SECONDS_PER_PIECE, SeedVerdict, try_web_seed
 from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.workspace.deployment import Deployment
@@ -61,24 +61,32 @@ def follow_copies(deployment: Deployment, declared: Sequence[Dataset] = ()) -> t
 
 def _switch_due(deployment: Deployment, declared: Sequence[Dataset]) -> None:
     known = {dataset.id: dataset for dataset in declared}
+    for number in deployment.ledger.withdrawals.served():  # a withdrawal that was killed
+        release = deployment.ledger.releases.get(number)
+        dataset = known.get(release.dataset) or deployment.ledger.declarations.of(release.dataset)
+        if dataset is not None:
+            latest.switch(deployment, dataset, release.vintage)
     for listed in deployment.ledger.catalogue.listed(catalogue.become_due(deployment)):
         dataset = known.get(listed[0].dataset) or deployment.ledger.declarations.of(listed[0].dataset)
         if dataset is not None and dataset.series == "rolling":  # a vintage of an edition has addresses of its own
             latest.switch(deployment, dataset, listed[-1].vintage)
 
 
-def reissue(deployment: Deployment, dataset: str | None = None) -> tuple[Reissued, ...]:
+def reissue(
+    deployment: Deployment, dataset: str | None = None, only: PublishedRelease | None = None
+) -> tuple[Reissued, ...]:
     """Test the addresses of every published data file and reissue its torrent if they changed.
 
-    Candidates are the stores with an intact copy by the ledger, in their order, then the archive. An address that
-    serves other bytes or ignores Range is removed. An unreachable address stays if it was listed, since torrent clients
-    skip it, and is not added otherwise. Idempotent. A release without an intact `.torrent`, or in use by another
-    process, does not stop the others: its IntegrityError or BusyError is raised at the end.
+    `dataset`, `only`: of this dataset or release alone. Candidates are the stores with an intact copy by the ledger, in
+    their order, then the archive. An address that serves other bytes or ignores Range is removed. An unreachable
+    address stays if it was listed, since torrent clients skip it, and is not added otherwise. Idempotent. A release
+    without an intact `.torrent`, or in use by another process, does not stop the others: its IntegrityError or
+    BusyError is raised at the end.
     """
     done: list[Reissued] = []
     failures: list[D4CError] = []
     with SharedServer(deployment) as server, http_client(SECONDS_PER_PIECE) as client:
-        for release in deployment.ledger.releases.published(dataset):
+        for release in deployment.ledger.releases.published(dataset) if only is None else (only,):
             try:
                 # One lease per release, so that a publication waits for one release at most.
                 with _working_on(deployment, release, server):
@@ -143,7 +151,7 @@ def _again(
         if kept:
             seeds.append(url)
         remarks.append(f"{url} {verdict.reason}{', kept until it answers' if kept else ''}")
-    made = reissued(original, web_seeds=seeds, trackers=deployment.settings.trackers)
+    made = current(deployment, release, original, seeds)
     torrent = replace(known, magnet=made.magnet, web_seeds=tuple(seeds))
     # Stores first: after a crash in between, the ledger never names a torrent that no store has.
     stored = put_torrent(deployment, release, made.data, known.address)

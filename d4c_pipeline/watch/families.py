@@ -30,6 +30,9 @@ def discover(deployment: Deployment, family: Family, *, accept: bool = False) ->
 
     An empty or shrunken listing is refused as for a dataset (`noticing.discover`).
     """
+    if deployment.ledger.pauses.of(family.id) is not None:
+        known = deployment.ledger.listings.of(family.id)
+        return tuple(known.entries) if known else ()
     with remembered(deployment, Partition(family.id, ""), DISCOVER):
         wanted = {
             each.key: each
@@ -57,6 +60,8 @@ def observe(
     The first observation, an observation after more than a week, and one with an unreadable cursor list all members
     instead. Nothing is requested before `noticing.observe_hours` have passed. Raises what the source raises.
     """
+    if (paused := deployment.ledger.pauses.of(family.id)) is not None:
+        return Observed(str(paused), cursor or "", frozenset(), remark=str(paused))
     moment = now or datetime.now(UTC)
     current = frozenset(partitions)
     requested_at, since = _read_cursor(cursor)

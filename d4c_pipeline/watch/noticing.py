@@ -102,8 +102,12 @@ def discover(deployment: Deployment, dataset: Dataset, *, accept: bool = False) 
     """Return the vintages that the source lists, oldest first, and record the listing.
 
     An empty listing, or a listing that lost more than `noticing.shrink_allowed` of the last one, is refused with
-    a SourceError and changes nothing; `accept` accepts a shrunken listing. Raises what the source raises.
+    a SourceError and changes nothing; `accept` accepts a shrunken listing. Of a paused source, the last listing is
+    returned. Raises what the source raises.
     """
+    if deployment.ledger.pauses.of(dataset.id) is not None:
+        known = deployment.ledger.listings.of(dataset.id)
+        return tuple(sorted(Vintage.parse(entry) for entry in known.entries)) if known else ()
     return list_served(deployment, dataset, accept=accept).vintages
 
 
@@ -156,8 +160,10 @@ def observe(
 
     A round starts every `noticing.observe_hours` and continues from the last `cursor`; an unreadable cursor starts
     over. After `budget` seconds no further request starts. An unreachable vintage is recorded as failed and does not
-    stop the others. Raises what `discover` raises.
+    stop the others. Of a paused source nothing is requested, and no vintage is current. Raises what `discover` raises.
     """
+    if (paused := deployment.ledger.pauses.of(dataset.id)) is not None:
+        return Observed(str(paused), cursor or "", frozenset(), remark=str(paused))
     deadline = time.monotonic() + budget
     moment = now or datetime.now(UTC)
     turn = Round.now_or_next(cursor, timedelta(hours=dataset.noticing.observe_hours), moment)

@@ -113,17 +113,21 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
 
     Raises UnknownNameError without a finished build, IntegrityError when its data changed since.
     """
-    folder = deployment.staging(dataset, vintage) / "build"
+    return read_build_in(deployment.staging(dataset, vintage) / "build", f"{dataset.id} {vintage}")
+
+
+def read_build_in(folder: Path, subject: str) -> StagedBuild:
+    """Return the finished build in `folder`; `subject` names it in errors. Raises as `read_build`."""
     try:
         mark = BuildMark.model_validate_json(build_mark(folder).read_bytes())
     except FileNotFoundError as error:
         raise UnknownNameError(
-            f"No finished build of {dataset.id} {vintage} is in staging",
+            f"No finished build of {subject} is in staging",
             rerun="processed",
         ) from error
     except ValidationError as error:
         raise IntegrityError(
-            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", rerun="processed"
+            f"The staged build of {subject} is not what 'processed' left", rerun="processed"
         ) from error
     found = StagedBuild(
         data=tuple(StagedData(folder / file.file, file.part, file.sha256) for file in mark.data),
@@ -137,9 +141,7 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
         ),
     )
     if any(not file.path.is_file() or sha256_of(file.path) != file.sha256 for file in found.data):
-        raise IntegrityError(
-            f"The staged build of {dataset.id} {vintage} is not what 'processed' left", rerun="processed"
-        )
+        raise IntegrityError(f"The staged build of {subject} is not what 'processed' left", rerun="processed")
     return found
 
 

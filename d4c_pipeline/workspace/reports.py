@@ -68,6 +68,7 @@ def describe_release(deployment: Deployment, release: LivingRelease) -> dict[str
         "name": release.name,
         "change": release.change.bump.name.lower(),
         "reasons": list(release.change.reasons),
+        "withdrawn": release.withdrawn.reason if public and release.withdrawn else None,
     }
 
 

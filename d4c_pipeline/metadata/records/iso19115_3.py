@@ -100,7 +100,9 @@ def iso19115_3(published: PublishedMetadata) -> Element:
 
 
 def _identification(published: PublishedMetadata) -> Element:
-    superseded = published.line.superseded_by is not None
+    withdrawn = published.withdrawn is not None
+    superseded = withdrawn or published.line.superseded_by is not None
+    progress = "withdrawn" if withdrawn else "superseded" if superseded else "completed"
     previous = published.line.previous
     return element(
         "mri:MD_DataIdentification",
@@ -108,7 +110,7 @@ def _identification(published: PublishedMetadata) -> Element:
         _text("mri:abstract", published.description),
         _text("mri:credit", published.attribution) if published.attribution else None,
         _text("mri:credit", published.citation),
-        element("mri:status", _code("mcc:MD_ProgressCode", "superseded" if superseded else "completed")),
+        element("mri:status", _code("mcc:MD_ProgressCode", progress)),
         [element("mri:pointOfContact", _party(each)) for each in contacts(published)],
         element(
             "mri:spatialRepresentationType",

@@ -103,7 +103,7 @@ def iso19139(published: PublishedMetadata, *, hnap: bool = False) -> Element:
 
 
 def _identification(published: PublishedMetadata, profile: CodeLists) -> Element:
-    superseded = published.line.superseded_by is not None
+    superseded = published.line.superseded_by is not None or published.withdrawn is not None
     return element(
         "gmd:MD_DataIdentification",
         element("gmd:citation", _citation(published, profile)),

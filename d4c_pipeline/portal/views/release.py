@@ -56,6 +56,7 @@ class VersionRow:
     rows: str
     size: str
     current: bool
+    withdrawn: str | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class ReleasePage:
     concept_doi_url: str | None
     latest: bool
     newer: tuple[str, str] | None
+    withdrawn: str | None
     data: Download
     downloads: tuple[Download, ...]
     record_url: str | None
@@ -144,6 +146,9 @@ def release_page(
         words["superseded_link"].format(version=f"{successor.version} ({successor.vintage})"),
         site.root + addresses.release(language, successor.dataset, successor.vintage, successor.version),
     )
+    withdrawn = published.withdrawn and words["withdrawn_on"].format(
+        date=words.date(published.withdrawn.at), reason=plain(published.withdrawn.reason)
+    )
     good = [check for check in facts.checks if check.verdict != "failure"]
     kept = [copy for copy in facts.copies if copy.intact]
     dates = [copy.verified_at for copy in kept if copy.verified_at is not None]
@@ -170,6 +175,7 @@ def release_page(
         concept_doi_url=published.concept_doi_url,
         latest=published.latest,
         newer=newer,
+        withdrawn=withdrawn,
         data=downloads[0],
         downloads=downloads,
         record_url=addresses.link(published.archive_url),
@@ -292,6 +298,7 @@ def version_row(release: ListedRelease, site: SiteFacts, words: Words, *, curren
         rows=words.number(release.rows),
         size=words.size(release.bytes),
         current=current,
+        withdrawn=release.withdrawn and plain(release.withdrawn.reason),
     )
 
 

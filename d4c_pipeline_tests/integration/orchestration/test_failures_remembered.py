@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
 from d4c_pipeline.chain import raw
+from d4c_pipeline.commands.main import app
 from d4c_pipeline.ledger.failures import Failed
+from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.orchestration import failures
 from d4c_pipeline.orchestration.build import build_definitions
 from d4c_pipeline.sources.open import open_source
@@ -169,3 +174,36 @@ def test_a_run_that_was_killed_is_remembered_by_the_sensor(defined: Project, mon
     assert failed.cause == "The run died at 'processed': The process of this run was killed"
     assert defined.materialize("places", "2021").success
     assert standing(defined) == []
+
+
+def failed(project: Project, *words: str) -> tuple[Any, BaseException | None]:
+    done = CliRunner().invoke(app, ["failed", *words, "--defs", str(project.definitions), "--json"])
+    return (json.loads(done.stdout) if done.stdout else None), done.exception
+
+
+def test_what_failed_has_its_input_and_history_is_queried_and_run_again(defined: Project) -> None:
+    define(defined.definitions, sql="SELECT *, nothing FROM source")
+    defined.materialize("places", "2021", "raw", "processed")
+    (row,), _ = failed(defined)
+    assert (row["step"], row["command"]) == ("processed", "d4c publish places --vintage 2021")
+    (native,) = row["inputs"]
+    assert (native["name"], native["url"]) == ("places_2021.geojson", PLACES_URL)
+    assert native["address"] == f"raw/places/2021/{native['sha256'][:12]}/places_2021.geojson"
+    assert [(each["event"], each["step"]) for each in row["history"]] == [("step failed", "processed")]
+    query = "SELECT kind, count(*) AS n, any_value(inputs::JSON[0]->>'name') AS name FROM failed GROUP BY 1"
+    found, _ = failed(defined, "--sql", query)
+    assert found == [{"kind": "DataError", "n": 1, "name": "places_2021.geojson"}]
+    assert failed(defined, "--cause", "no such cause")[0] == []
+    _, error = failed(defined, "--sql", "SELECT * FROM read_text('/etc/passwd')")
+    assert isinstance(error, D4CError)
+
+    again, error = failed(defined, "--replay", "--cause", "NOTHING")
+    assert isinstance(error, D4CError)
+    assert [(each["partition"], each["outcome"]) for each in again] == [("2021", "failed again")]
+    define(defined.definitions)
+    again, error = failed(defined, "places", "--replay", "--partition", "2021")
+    assert ([each["outcome"] for each in again], error) == (["recovered"], None)
+    assert failed(defined)[0] == []
+    with defined.opened() as deployment:
+        kinds = [event.kind for event in deployment.ledger.events.of("places", "2021") if "step" in event.kind]
+    assert kinds == ["step failed", "step recovered"]

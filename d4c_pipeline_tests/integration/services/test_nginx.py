@@ -43,6 +43,7 @@ FILES = {
     "raw/stops/2024/0123456789ab/arr\xeats l\u2019\xe9t\xe9.zip": b"PK",
     "snapshots/catalogue-0123456789ab.parquet": b"PAR1",
     "torrents/stops_v0.1.0.torrent": b"d4:infoe",
+    "processed/gone.parquet.withdrawn.txt": "Withdrawn: arrêts".encode(),
 }
 PORTAL = {
     "index.html": b"<h1>Donn\xc3\xa9es</h1>",
@@ -161,6 +162,14 @@ def test_a_missing_page_has_the_page_for_it(servers: tuple[str, str]) -> None:
 def test_what_is_hidden_is_hidden_alike(servers: tuple[str, str], path: str) -> None:
     for url in servers:
         assert httpx.get(f"{url}/{path}", trust_env=False, follow_redirects=True).status_code == 404
+
+
+def test_a_withdrawn_release_is_gone_alike(servers: tuple[str, str]) -> None:
+    for server in servers:
+        gone = httpx.get(f"{server}/processed/gone.parquet", trust_env=False)
+        assert (gone.status_code, gone.text) == (410, "Withdrawn: arrêts"), server
+        assert gone.headers["content-type"] == "text/plain; charset=utf-8"
+        assert httpx.get(f"{server}/processed/other.parquet", trust_env=False).status_code == 404
 
 
 def test_browsers_may_ask_and_nobody_may_write(servers: tuple[str, str]) -> None:

@@ -1,0 +1,139 @@
+"""Jobs of an operator with typed configuration: pause a source, repair copies, rebuild catalogue and portal.
+
+`watch.pauses`, `upkeep.repair` and `chain.run` do the work. Verification is the job `audit_copies`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+from d4c_pipeline.chain import catalogue, run
+from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.reviewing import decider
+from d4c_pipeline.upkeep import repair
+from d4c_pipeline.watch import pauses
+from d4c_pipeline.workspace.datasets import unknown_id
+
+_MOST_SHOWN = 200
+
+
+class PauseDecision(Enum):
+    """The decisions on a source."""
+
+    pause = "pause"
+    resume = "resume"
+
+
+class PauseConfig(dg.Config):
+    """The source to pause, and why. The sign-in to the UI names the person who decides."""
+
+    dataset: str = Field(description="Id of a dataset or family.")
+    reason: str = Field(default="", description="Reason. Required for a pause.")
+    decision: PauseDecision = Field(default=PauseDecision.pause, description="pause, or resume to end a pause.")
+    who: str = Field(
+        default="", description="Person on whose behalf the signed-in user decides. Both names are recorded."
+    )
+
+
+class RepairConfig(dg.Config):
+    """The copies to repair: by default all that the last audit found lost."""
+
+    datasets: list[str] = Field(default=[], description="Ids of datasets; empty for all.")
+    refill: list[str] = Field(default=[], description="Names of emptied stores to fill again.")
+
+
+class RebuildConfig(dg.Config):
+    """How much of the catalogue and the portal is written again."""
+
+    complete: bool = Field(default=False, description="Write every document again, not only those that changed.")
+    portal: bool = Field(default=True, description="Build the portal after the catalogue.")
+
+
+def maintenance_jobs(datasets: Sequence[Dataset], families: Sequence[Family]) -> list[dg.JobDefinition]:
+    """Return the jobs over all `datasets` and `families`."""
+    return [_pause_job([*datasets, *families]), _repair_job(), _rebuild_job(datasets)]
+
+
+def _pause_job(declared: Sequence[Dataset | Family]) -> dg.JobDefinition:
+    known = {each.id: each for each in declared}
+
+    @dg.op(name="decide_on_source", description="Records the decision. Sensors follow it at their next tick.")
+    def decide(context: dg.OpExecutionContext, config: PauseConfig, deployment: DeploymentResource) -> None:
+        with as_dagster_failure(retries=False), deployment.opened() as opened:
+            who = decider(context.run, config.who)
+            if config.dataset not in known:
+                raise unknown_id(known, config.dataset)
+            if config.decision is PauseDecision.resume:
+                pauses.resume(opened, config.dataset, who=who)
+            else:
+                pauses.pause(opened, config.dataset, who=who, reason=config.reason)
+
+    @dg.job(name="pause_source", description="Pauses a source with a reason, or resumes it. No data changes.")
+    def job() -> None:
+        decide()
+
+    return job
+
+
+def _repair_job() -> dg.JobDefinition:
+    @dg.op(
+        name="repair_copies",
+        description="Replaces damaged and missing copies by verified ones; damaged bytes go to quarantine.",
+        out=dg.Out(dict, description="The number of copies by outcome."),
+    )
+    def mend(context: dg.OpExecutionContext, config: RepairConfig, deployment: DeploymentResource) -> dict[str, int]:
+        attempt = context.retry_number + 1
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+            done = repair.repair(opened, datasets=config.datasets or None, refill=config.refill)
+            counts = Counter(each.outcome.value for each in done)
+            lines = ["| copy | outcome | source | reason |", "| --- | --- | --- | --- |"]
+            lines += [
+                f"| {each.copy} | {each.outcome.value} | {each.source or ''} | {each.reason} |"
+                for each in done[:_MOST_SHOWN]
+            ]
+            context.add_output_metadata({"copies": len(done), "repairs": dg.MetadataValue.md("\n".join(lines))})
+            left = [each for each in done if each.outcome not in (repair.Outcome.RESTORED, repair.Outcome.INTACT)]
+            if left:
+                raise IntegrityError(
+                    f"{len(left)} of {len(done)} copies are not repaired, such as {left[0].copy}: {left[0].reason}",
+                    "Restore the file from a backup, or remove the cause, then run again",
+                )
+        return dict(counts)
+
+    @dg.job(name="repair_copies_of_releases", description="Repairs the copies that the last audit found lost.")
+    def job() -> None:
+        mend()
+
+    return job
+
+
+def _rebuild_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
+    @dg.op(
+        name="rebuild_pages",
+        description="Writes the catalogue again from the ledger, then the portal.",
+        out=dg.Out(dict, description="The number of releases, datasets and pages."),
+    )
+    def rebuild(
+        context: dg.OpExecutionContext, config: RebuildConfig, deployment: DeploymentResource
+    ) -> dict[str, int]:
+        attempt = context.retry_number + 1
+        with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+            done = catalogue.rebuild(opened, datasets, complete=config.complete)
+            found = {"releases": done.releases, "datasets": done.datasets}
+            if config.portal:
+                found["pages"] = run.portal(opened, datasets).pages
+        context.add_output_metadata(dict(found))
+        return found
+
+    @dg.job(name="rebuild_site", description="Rebuilds the catalogue and the portal from the ledger.")
+    def job() -> None:
+        rebuild()
+
+    return job

@@ -1,0 +1,97 @@
+"""Dry runs: the change that processing again would publish, and that nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from d4c_pipeline.chain.dry_run import DryRun, dry_run, dry_runs, retained
+from d4c_pipeline.commands.main import app
+from d4c_pipeline.model.errors import D4CError, UnknownNameError
+from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.orchestration.dry_running import plan_job
+from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline_tests.integration.chain.conftest import Chain
+from d4c_pipeline_tests.support.samples import define
+
+VINTAGE = Vintage.parse("2021")
+PACKAGE = "foundation"
+
+
+def redefined(chain: Chain, sql: str | None = None, **processing: Any) -> None:
+    """Write the definition again, with another processing."""
+    define(chain.settings.definitions[0], sql=sql, processing={"kind": "vector", "key": ["id"], **processing})
+
+
+def state(home: Path) -> dict[str, bytes]:
+    """Everything in the home but the ledger's leases: files with their bytes."""
+    files = (path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith("ledger"))
+    return {str(path.relative_to(home)): path.read_bytes() for path in files}
+
+
+def outcome(chain: Chain) -> tuple[str, str | None, tuple[str, ...]]:
+    done = dry_run(chain.opened, chain.dataset, VINTAGE)
+    return done.outcome, done.next and done.next.rpartition("_v")[2], done.change.reasons
+
+
+def test_the_change_is_known_before_anything_is_published(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain.run("raw")
+    assert outcome(chain) == ("first release", "0.1.0-beta", ("first release",))
+    chain.run()
+    before = state(chain.home)
+    events = len(chain.opened.ledger.events.of("places"))
+    chain.origin.close()  # a dry run reads what is retained
+
+    assert outcome(chain) == ("none", None, ())
+    redefined(chain, "SELECT id, name, population + 1 AS population, geometry FROM source")
+    assert outcome(chain)[:2] == ("PATCH", "0.1.1-beta")
+    redefined(chain, "SELECT *, 'CA' AS country FROM source")
+    assert outcome(chain) == ("MINOR", "0.2.0-beta", ("column country added",))
+    redefined(chain, "SELECT id, name, geometry FROM source")
+    assert outcome(chain) == ("MAJOR", "1.0.0-beta", ("column population removed",))
+    assert state(chain.home) == before
+    assert len(chain.opened.ledger.events.of("places")) == events
+    assert chain.opened.ledger.releases.planned("places", VINTAGE) is None
+
+    # The command and the job of the UI report the same.
+    monkeypatch.setenv("D4C_DEFS", str(chain.settings.definitions[0]))
+    done = CliRunner().invoke(app, ["plan", "--package", PACKAGE, "--home", str(chain.home), "--json"])
+    (row,) = json.loads(done.stdout)
+    assert (row["dataset"], row["outcome"], row["reasons"]) == ("places", "MAJOR", ["column population removed"])
+    monkeypatch.setenv("D4C_HOME", str(chain.home))
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = plan_job([chain.dataset], []).execute_in_process(
+            instance=instance,
+            resources={"deployment": DeploymentResource()},
+            run_config={"ops": {"find_changes": {"config": {"package": "d4c-datapkg-foundation"}}}},
+        )
+        assert ran.output_for_node("find_changes") == {"MAJOR": 1}
+        (event,) = [each for each in ran.all_events if each.event_type_value == "STEP_OUTPUT"]
+    table = event.step_output_data.metadata["changes"].value
+    assert "| places | 2021 | MAJOR |" in str(table)
+
+    # A vintage that can't be built is reported and stops no other.
+    redefined(chain, "SELECT nothing FROM source")
+    chosen = retained(chain.opened, {"places": chain.dataset}, package=PACKAGE)
+    (found,) = dry_runs(chain.opened, chosen)
+    assert not isinstance(found, DryRun)
+    assert isinstance(found[2], D4CError)
+    assert state(chain.home) == before
+    failed = CliRunner().invoke(app, ["plan", "places", "--home", str(chain.home), "--json"])
+    assert json.loads(failed.stdout)[0]["outcome"] == "failed"
+    assert "1 of 1 vintages can't be built" in str(failed.exception)
+
+
+def test_what_can_be_chosen(chain: Chain) -> None:
+    known = {"places": chain.dataset}
+    with pytest.raises(UnknownNameError, match="No native files of places are retained"):
+        retained(chain.opened, known, dataset="places")
+    with pytest.raises(UnknownNameError, match="There is no dataset towns"):
+        retained(chain.opened, known, dataset="towns")
+    with pytest.raises(UnknownNameError, match="Packages are: d4c-datapkg-foundation"):
+        retained(chain.opened, known, package="statistical")
