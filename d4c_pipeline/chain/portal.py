@@ -19,17 +19,21 @@ from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.ledger.events import now
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
 from d4c_pipeline.metadata.site import Site as PublishedSite
 from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
+from d4c_pipeline.model.frequency import expected, freshness
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
+from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.portal.addresses import PICTURES
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pictures import card_picture
+from d4c_pipeline.portal.related import related_datasets
 from d4c_pipeline.portal.site import Built, Site
 from d4c_pipeline.portal.state import State
 from d4c_pipeline.portal.statistics import column_facts
@@ -54,17 +58,17 @@ def build(
     site, bundle = site_facts(deployment), bundle or Bundle.read()
     with deployment.ledger.leases.hold(lease_keys.PORTAL, wait=_WAIT_SECONDS) as lease, State(folder) as state:
         known = latest_declarations(deployment, declared)
-        marks = {
-            name: f"{mark} {known[name].model_dump_json()}" if name in known else mark
-            for name, mark in deployment.ledger.page_marks.all().items()
-        }
+        about = _About(deployment, state, known)
+        marks = about.marks()
         target = Site(folder, state, site, bundle)
         collector = _Collector(deployment, state, folder, site, known)
         left_out: list[LeftOut] = []
         for name in target.changed(marks):
             lease.renew()
             try:
-                target.dataset(marks[name], collector.dataset(name, known.get(name)))
+                releases = collector.dataset(name, known.get(name))
+                vintage = releases[0].published.vintage
+                target.dataset(about.mark(name, vintage), releases, about.facts(name, vintage))
             except (PermanentError, IntegrityError) as error:
                 # One faulty dataset must not keep the others from their pages.
                 left_out.append(LeftOut(name, error.cause, error.remedy))
@@ -86,6 +90,38 @@ def site_facts(deployment: Deployment) -> SiteFacts:
         contact=settings.contact,
         problems=settings.problems,
     )
+
+
+class _About:
+    """The facts of datasets beside their releases, and the marks of all facts. The day decides on the freshness."""
+
+    def __init__(self, deployment: Deployment, state: State, known: Mapping[str, Dataset]) -> None:
+        self._marks = deployment.ledger.page_marks.all()
+        self._known, self._vintages, self._today = known, state.vintages(), now().date()
+        self._related = related_datasets({name: known[name] for name in self._marks if name in known})
+
+    def marks(self) -> dict[str, str]:
+        """Return dataset -> mark of its facts, if the pages show its newest vintage."""
+        found = {name: self._vintages.get(name) for name in self._marks}
+        return {name: self.mark(name, Vintage.parse(vintage) if vintage else None) for name, vintage in found.items()}
+
+    def mark(self, name: str, vintage: Vintage | None) -> str:
+        """Return the mark of a dataset's facts; `vintage`: the newest, None before the first build."""
+        if name not in self._known or vintage is None:
+            return self._marks[name]
+        return f"{self._marks[name]} {self._known[name].model_dump_json()} {self.facts(name, vintage)!r}"
+
+    def facts(self, name: str, vintage: Vintage) -> DatasetFacts:
+        """Return the facts of a dataset; `vintage`: the newest."""
+        declared = self._known[name].publication
+        rhythm, end = declared.frequency, vintage.end.date()
+        return DatasetFacts(
+            frequency=rhythm,
+            expected=expected(rhythm, end) if rhythm else None,
+            freshness=freshness(rhythm, end, self._today) if rhythm else None,
+            reuses=declared.reuses,
+            related=self._related[name],
+        )
 
 
 class _Collector:
@@ -168,12 +204,15 @@ class _Collector:
                 )
         kept = [file for file in published.files if file.archive]
         if kept:
+            # The deposit compared every file before the publication; after it, audits read them back.
+            audited = self._ledger.fixity.in_archive(release.id)
+            moments = [copy.read_at for copy in audited if copy.read_at is not None]
             yield CopyFacts(
                 place=published.archive,
                 kind="archive",
                 files=len(kept),
-                intact=True,
-                verified_at=published.published_at,
+                intact=not any(copy.state.is_lost for copy in audited),
+                verified_at=min(moments, default=published.published_at),
             )
 
     def _latest(self, dataset: Dataset, release: PublishedRelease, published: PublishedMetadata) -> Mapping[str, str]:

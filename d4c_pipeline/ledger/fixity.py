@@ -65,6 +65,13 @@ class Fixity:
             rows = connection.execute(select(schema.fixity)).mappings()
             return {(row["kind"], row["place"], row["address"]): _known(row) for row in rows}
 
+    def in_archive(self, release_id: int) -> tuple[KnownCopy, ...]:
+        """Return the last results of a release's copies in its archive; none before the first audit."""
+        table = schema.fixity
+        query = select(table).where(table.c.kind == CopyKind.ARCHIVE.value, table.c.release_id == release_id)
+        with reading(self._engine) as connection:
+            return tuple(map(_known, connection.execute(query.order_by(table.c.address)).mappings()))
+
     def bytes_read_since(self, moment: datetime) -> int:
         """Return the number of bytes that audits read since `moment`."""
         table = schema.fixity

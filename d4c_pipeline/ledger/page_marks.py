@@ -13,6 +13,7 @@ from sqlalchemy import Engine, Select, case, func, select
 
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
+from d4c_pipeline.model.fixity import CopyKind, CopyState
 from d4c_pipeline.model.release import ReleaseState
 
 
@@ -38,6 +39,7 @@ class PageMarks:
 def _queries() -> Sequence[Select[Any]]:
     """The first query decides which datasets there are; each has the dataset as its first column."""
     release, deposit, copy, torrent = schema.release, schema.deposit, schema.copy, schema.torrent
+    fixity = schema.fixity
     check, override, described = schema.check_result, schema.check_override, schema.source_description
     observed, native, latest = schema.observation, schema.native_file, schema.latest
     published = release.c.state == ReleaseState.PUBLISHED.value
@@ -61,6 +63,12 @@ def _queries() -> Sequence[Select[Any]]:
         .group_by(release.c.dataset),
         of_releases(deposit, func.count(), func.max(deposit.c.updated_at)),
         of_releases(copy, func.count(), intact, func.min(copy.c.verified_at), func.max(copy.c.verified_at)),
+        of_releases(
+            fixity,
+            func.sum(case((fixity.c.state == CopyState.INTACT.value, 1), else_=0)),
+            # The day, not the time: an audit reads the files of a release one after another.
+            func.min(func.date(fixity.c.read_at)),
+        ).where(fixity.c.kind == CopyKind.ARCHIVE.value),
         of_releases(torrent, func.count(), func.max(torrent.c.info_hash), func.min(torrent.c.info_hash)),
         of_releases(latest, func.count(), func.max(latest.c.release_id)),
         select(check.c.dataset, func.count(), func.max(check.c.checked_at)).group_by(check.c.dataset),

@@ -190,7 +190,8 @@ class PublishedMetadata(ListedRelease):
 
     `identifier`: `urn:d4c:...`. `record`: the archive's record of the same release, whose descriptions are HTML.
     `place` is None where neither data, declaration nor DGUID has a place. `files`: sorted by name. `sources`: public
-    addresses of the native files. `licence_file`: name of the file with the licence's text.
+    addresses of the native files. `licence_file`: name of the file with the licence's text. `frequency`: see
+    `model.frequency`.
     """
 
     site: Site
@@ -221,6 +222,7 @@ class PublishedMetadata(ListedRelease):
     place: Place | None = None
     sources: tuple[str, ...] = ()
     homepage: str | None = None
+    frequency: str | None = None
 
     @property
     def page(self) -> str | None:
@@ -361,6 +363,7 @@ def published_metadata(
         place=place or _place(dataset, release),
         sources=tuple(dict.fromkeys(map(public_address, native))),
         homepage=dataset.source.homepage,
+        frequency=dataset.publication.frequency,
     )
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
 
-from d4c_pipeline.model.declared import Declared, VintageText, full_match
+from d4c_pipeline.model.declared import Bilingual, Declared, VintageText, WebUrl, full_match
 from d4c_pipeline.model.errors import D4CError
+from d4c_pipeline.model.frequency import Frequency
 from d4c_pipeline.model.stores import PRIMARY, StoreName
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
@@ -54,6 +55,13 @@ class ReviewThresholds(Declared):
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
+class Reuse(Declared):
+    """A place where the data are used: an application, an article, a map."""
+
+    title: Bilingual
+    url: WebUrl
+
+
 class Publication(Declared):
     """How releases of a dataset are published. `stage` is the pre-release tag of its versions until it is stable.
 
@@ -63,6 +71,8 @@ class Publication(Declared):
     each release, including the archive; by default the deployment's setting. `concept_doi`: the DOI of all versions of
     a record that the archive has already, which the first release joins as a new version; for several vintages, a DOI
     for each. `retention`: mirror -> the number of newest releases that it keeps, or `all` (the default); see `keeps`.
+    `frequency`: how often the source brings a new vintage, for records and the freshness on the portal. `reuses`: where
+    the data are used, for the portal.
     """
 
     policy: Literal["automatic", "review", "thresholds"] = "automatic"
@@ -74,6 +84,8 @@ class Publication(Declared):
     copies: Annotated[int, Field(ge=1)] | None = None
     concept_doi: ConceptDoi | Mapping[VintageText, ConceptDoi] | None = None
     retention: Mapping[StoreName, HowMany] = Field(default_factory=dict[str, HowMany])
+    frequency: Frequency | None = None
+    reuses: tuple[Reuse, ...] = ()
 
     @field_validator("retention", mode="after")
     @classmethod

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from d4c_pipeline.ledger.judgements import CheckResult
 from d4c_pipeline.metadata.published import ListedRelease, PublishedFile, PublishedMetadata
+from d4c_pipeline.model.frequency import Freshness
+from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import NativeFile
 
 BINS = 20
@@ -72,6 +74,30 @@ class ReleaseFacts:
     def data(self) -> PublishedFile:
         """The data file, or its first part."""
         return self.published.data_files[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelatedDataset:
+    """Another dataset: its titles in English and French, and the facts in common: theme, keys, provider, region."""
+
+    dataset: str
+    title: tuple[str, str]
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """What a dataset's page shows beside its newest release.
+
+    `frequency`: see `model.frequency`. `expected`: the day after which the next vintage is complete, None without such
+    a rhythm.
+    """
+
+    frequency: str | None = None
+    expected: date | None = None
+    freshness: Freshness | None = None
+    reuses: tuple[Reuse, ...] = ()
+    related: tuple[RelatedDataset, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

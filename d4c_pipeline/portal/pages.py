@@ -17,9 +17,10 @@ from d4c_pipeline.metadata.published import TONGUES, Tongue
 from d4c_pipeline.metadata.records.documents import json_document, shortened
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.policy import policy
 from d4c_pipeline.portal.views import overview
+from d4c_pipeline.portal.views.about import about_page
 from d4c_pipeline.portal.views.overview import Card
 from d4c_pipeline.portal.views.release import ReleasePage, headline, records, release_page, summary, version_row
 from d4c_pipeline.portal.words import FOLDER, Words
@@ -76,15 +77,15 @@ class Pages:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def release(self, facts: ReleaseFacts, *, is_dataset: bool) -> Iterator[Page]:
-        """Yield a release's page in both languages; `is_dataset`: at the address of its dataset."""
+    def release(self, facts: ReleaseFacts, about: DatasetFacts | None = None) -> Iterator[Page]:
+        """Yield a release's page in both languages; with `about` at the address of its dataset, with these facts."""
         published = facts.published
         for language, view in self._views(facts).items():
             own: dict[Tongue, str] = {
                 each: addresses.release(each, published.dataset, published.vintage, published.version)
                 for each in TONGUES
             }
-            if is_dataset:
+            if about is not None:
                 own = {each: addresses.dataset(each, published.dataset) for each in TONGUES}
             feed = Feed("releases", language, "", dataset=published.dataset)
             script = {
@@ -102,6 +103,7 @@ class Pages:
                 title=view.title,
                 summary=view.summary,
                 r=view,
+                about=about and about_page(about, self._site, self._words[language]),
                 release_script=script,
                 dataset_feed=self._site.stored(feed.address(".atom")),
                 versions_path=addresses.versions(language, published.dataset),

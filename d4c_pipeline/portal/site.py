@@ -17,7 +17,7 @@ from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.metadata.published import TONGUES
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pages import Page, Pages
 from d4c_pipeline.portal.state import State
 from d4c_pipeline.portal.views.overview import Card, card
@@ -50,14 +50,14 @@ class Site:
         built = self._state.marks()
         return sorted(name for name, mark in marks.items() if built.get(name) != self._mark(mark))
 
-    def dataset(self, mark: str, releases: Sequence[ReleaseFacts]) -> None:
-        """Bring the pages of a dataset up to date; `releases`: all of it, the newest first."""
+    def dataset(self, mark: str, releases: Sequence[ReleaseFacts], about: DatasetFacts | None = None) -> None:
+        """Bring the pages of a dataset up to date; `releases`: all, the newest first; `about`: of the dataset."""
         newest = releases[0]
         name = newest.published.dataset
         before, now = self._state.pages(name), dict[str, str]()
-        self._render(newest, before, now, is_dataset=True)
+        self._render(newest, before, now, about or DatasetFacts())
         for facts in releases:
-            self._render(facts, before, now, is_dataset=False)
+            self._render(facts, before, now)
         if len(releases) > 1:
             files = [addresses.file_of(addresses.versions(language, name)) for language in TONGUES]
             self._update(files, self._fingerprint(newest), before, now, self._pages.versions(newest))
@@ -86,18 +86,21 @@ class Site:
         yield self._pages.documents(cards)
         yield from self._pages.home(cards)
 
-    def _render(self, facts: ReleaseFacts, before: Mapping[str, str], now: dict[str, str], *, is_dataset: bool) -> None:
+    def _render(
+        self, facts: ReleaseFacts, before: Mapping[str, str], now: dict[str, str], about: DatasetFacts | None = None
+    ) -> None:
+        """Bring the page of a release up to date; with `about` that of its dataset, which shows the release."""
         published = facts.published
         files = [
             addresses.file_of(
                 addresses.dataset(language, published.dataset)
-                if is_dataset
+                if about is not None
                 else addresses.release(language, published.dataset, published.vintage, published.version)
             )
             for language in TONGUES
         ]
-        pages = self._pages.release(facts, is_dataset=is_dataset)
-        self._update(files, self._fingerprint(facts), before, now, pages)
+        pages = self._pages.release(facts, about)
+        self._update(files, self._fingerprint(facts, about), before, now, pages)
 
     def _update(
         self,
@@ -119,8 +122,8 @@ class Site:
         self._remove(gone)
         self._state.record(dataset, now, gone)
 
-    def _fingerprint(self, facts: ReleaseFacts) -> str:
-        return hashlib.sha256(f"{self.form} {facts!r}".encode()).hexdigest()
+    def _fingerprint(self, facts: ReleaseFacts, about: DatasetFacts | None = None) -> str:
+        return hashlib.sha256(f"{self.form} {facts!r} {about!r}".encode()).hexdigest()
 
     def _mark(self, mark: str) -> str:
         return hashlib.sha256(f"{self.form} {mark}".encode()).hexdigest()

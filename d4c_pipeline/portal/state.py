@@ -43,6 +43,10 @@ class State:
         """Return the mark of each built dataset."""
         return dict(self._connection.execute("SELECT id, mark FROM dataset"))
 
+    def vintages(self) -> dict[str, str]:
+        """Return the vintage that each built dataset's page shows."""
+        return dict(self._connection.execute("SELECT id, card ->> 'vintage' FROM dataset"))
+
     def cards(self) -> list[dict[str, Any]]:
         """Return the cards of all built datasets, sorted by dataset."""
         return [json.loads(row[0]) for row in self._connection.execute("SELECT card FROM dataset ORDER BY id")]

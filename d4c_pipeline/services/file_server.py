@@ -42,7 +42,7 @@ from d4c_pipeline.transport.clients import http_client
 IDENTITY_PATH = "/.well-known/d4c-file-server"
 # WebTorrent in a browser sends the last two with every request to a web seed.
 READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
-SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified")
+SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified", "Link")
 _CHARSET_BYTES = 64 << 10
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from d4c_pipeline.files import media_types
+from d4c_pipeline.metadata.records.linkset import FORMATS as LINKSETS
 from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.portal import policy
 from d4c_pipeline.services import http_limits
@@ -18,6 +19,14 @@ from d4c_pipeline.services.file_server import READ_HEADERS, SHOWN_HEADERS
 from d4c_pipeline.services.portal_files import CHANGING_ASSETS, FOLDERS
 from d4c_pipeline.stores import headers
 from d4c_pipeline.stores.port import IMMUTABLE_PREFIXES
+
+_RELEASE = "/catalogue/$d4c_dataset/$d4c_vintage/$d4c_version"
+# Only the characters of names, vintages and versions: an address may hold others, which no header may.
+_PLACE = "/".join(f"(?<d4c_{name}>[0-9A-Za-z._+:-]+)" for name in ("dataset", "vintage", "version"))
+_LINKS = (
+    f'<{_RELEASE}.json>; rel="describedby"; type="application/geo+json", '
+    f'<{_RELEASE}/{LINKSETS[0].file_name}>; rel="linkset"; type="application/linkset+json"'
+)
 
 
 def configuration(*, store: str, records: str, portal: str, listen: str, scratch: str) -> str:
@@ -81,6 +90,11 @@ http {{
     "~^/({folders}/|index[.]html$)" "{policy.HEADER}";
     {_below(headers.FOREIGN)} "{headers.SANDBOX}";
   }}
+  # The links of a release's page that follow from its address; the linkset has the others (page_links).
+  map $uri $d4c_links {{
+    default "";
+    "~^/{languages}/datasets/{_PLACE}/(index[.]html)?$" '{_LINKS}';
+  }}
   # The first expression that matches decides: what is active in foreign bytes is saved, never shown.
   map $uri $d4c_disposition {{
     default attachment;
@@ -93,6 +107,7 @@ http {{
   add_header Content-Security-Policy $d4c_policy;
   add_header Content-Disposition $d4c_disposition;
   add_header X-Content-Type-Options nosniff;
+  add_header Link $d4c_links;
   add_header Access-Control-Allow-Origin *;
   add_header Access-Control-Allow-Methods "GET, HEAD";
   add_header Access-Control-Allow-Headers "{", ".join(READ_HEADERS)}";

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.portal.policy import HEADER, PAGE_CACHE
+from d4c_pipeline.services.page_links import link_header
 from d4c_pipeline.stores.headers import IMMUTABLE_CACHE
 
 FOLDERS = ("en", "fr", "assets")
@@ -25,6 +27,7 @@ FOLDERS = ("en", "fr", "assets")
 PATHS = f"/{{{','.join(FOLDERS)}}}"
 """Stands for the paths of the portal among the paths that a server serves."""
 CHANGING_ASSETS = ("licences.txt",)
+_OK = 200
 # Compressed already, or read by ranges.
 _PACKED = (".pmtiles", ".woff2", ".webp")
 
@@ -66,6 +69,11 @@ class _Files(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(headers(f"{self._name}/{path}"))
         if isinstance(response, FileResponse):
+            page = Path(response.path)
+            if response.status_code == _OK and page.name == "index.html":
+                links = await to_thread.run_sync(link_header, page)
+                if links:
+                    response.headers["Link"] = links
             kind = media_type(str(response.path))
             response.headers["Content-Type"] = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         return response

@@ -13,7 +13,7 @@ from d4c_pipeline.ledger.judgements import CheckResult
 from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.model.release import NativeFile
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pages import Pages
 
 STORE = "https://data.example.ca"
@@ -59,7 +59,9 @@ def built_bundle(folder: Path) -> Bundle:
     return Bundle(folder, names)
 
 
-def release_pages(facts: ReleaseFacts, folder: Path) -> Iterator[tuple[str, Any, str]]:
+def release_pages(
+    facts: ReleaseFacts, folder: Path, about: DatasetFacts | None = None
+) -> Iterator[tuple[str, Any, str]]:
     """The pages of a release: file, parsed document, text."""
-    for file, content in Pages(SITE, built_bundle(folder)).release(facts, is_dataset=False):
+    for file, content in Pages(SITE, built_bundle(folder)).release(facts, about):
         yield file, html.document_fromstring(content), content.decode()

@@ -22,6 +22,7 @@ from d4c_pipeline.metadata.records.documents import (
 )
 from d4c_pipeline.metadata.records.registry import RecordFormat
 from d4c_pipeline.model.credits import CONTACT, Contributor, Party
+from d4c_pipeline.model.frequency import european
 from d4c_pipeline.model.languages import bcp47
 from d4c_pipeline.model.release import ArtifactRole
 
@@ -44,6 +45,7 @@ CONTEXT: dict[str, Any] = {
 DISTRIBUTED = (ArtifactRole.DATA, ArtifactRole.DESKTOP, ArtifactRole.TILES)
 """Roles of the files that are distributions of the data."""
 _LANGUAGE = "http://publications.europa.eu/resource/authority/language/"
+_FREQUENCY = "http://publications.europa.eu/resource/authority/frequency/"
 _MEDIA_TYPE = "https://www.iana.org/assignments/media-types/"
 
 
@@ -85,6 +87,8 @@ def dcat_dataset(published: PublishedMetadata) -> dict[str, Any]:
             "dcat:contactPoint": contact_points(published),
             "dct:issued": _date(published.published_at.date().isoformat()),
             "dct:modified": _date(published.published_at.date().isoformat()),
+            "dct:accrualPeriodicity": published.frequency
+            and {"@id": f"{_FREQUENCY}{european(published.frequency)}", "@type": "dct:Frequency"},
             "dct:language": [language_node(code) for code in published.languages],
             "dct:license": _licence(published),
             "dct:rights": published.attribution

@@ -18,6 +18,7 @@ from d4c_pipeline.metadata.records.dcat import (
 from d4c_pipeline.metadata.records.documents import facts_sentence, file_title, json_document, known, plain
 from d4c_pipeline.metadata.records.registry import RecordFormat
 from d4c_pipeline.model.credits import Party
+from d4c_pipeline.model.frequency import repeating
 
 PROFILE = "https://resources.data.gov/dcat-us/3.0.0"
 
@@ -53,6 +54,7 @@ def dcat_us_dataset(published: PublishedMetadata) -> dict[str, Any]:
             modified=day,
             created=published.planned_at.date().isoformat(),
             language=language_codes(published),
+            accrualPeriodicity=published.frequency and repeating(published.frequency),
             accessRights="public",
             license=terms.url or plain(terms.title),
             rights=[plain(published.attribution.en)] if published.attribution else None,

@@ -16,6 +16,7 @@ from d4c_pipeline.metadata.records.iso_facts import (
     epsg,
     licence_title,
     lineage,
+    maintenance,
     online_files,
     publisher,
     responsible,
@@ -124,7 +125,7 @@ def _identification(published: PublishedMetadata) -> Element:
                 "mmi:MD_MaintenanceInformation",
                 element(
                     "mmi:maintenanceAndUpdateFrequency",
-                    _code("mmi:MD_MaintenanceFrequencyCode", "notPlanned" if superseded else "asNeeded"),
+                    _code("mmi:MD_MaintenanceFrequencyCode", maintenance(published)),
                 ),
             ),
         ),

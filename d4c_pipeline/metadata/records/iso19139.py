@@ -21,6 +21,7 @@ from d4c_pipeline.metadata.records.iso_facts import (
     epsg,
     licence_title,
     lineage,
+    maintenance,
     online_files,
     publisher,
     responsible,
@@ -118,8 +119,7 @@ def _identification(published: PublishedMetadata, profile: CodeLists) -> Element
                 "gmd:MD_MaintenanceInformation",
                 element(
                     "gmd:maintenanceAndUpdateFrequency",
-                    # A release never changes; what is maintained is the dataset, by further releases.
-                    profile.code("MD_MaintenanceFrequencyCode", "notPlanned" if superseded else "asNeeded"),
+                    profile.code("MD_MaintenanceFrequencyCode", maintenance(published)),
                 ),
             ),
         ),

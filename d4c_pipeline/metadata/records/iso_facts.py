@@ -13,6 +13,7 @@ from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.documents import file_title, party_id, plain
 from d4c_pipeline.model.credits import Contributor, Party
 from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.frequency import iso_19115
 from d4c_pipeline.model.release import ArtifactRole
 
 # DataCite's contributor type -> CI_RoleCode of 2003, which ISO 19115-1 kept.
@@ -54,6 +55,13 @@ class OnlineFile:
     title: Bilingual
     media_type: str
     megabytes: float
+
+
+def maintenance(published: PublishedMetadata) -> str:
+    """Return the MD_MaintenanceFrequencyCode: a release never changes, so it is that of the dataset's next releases."""
+    if published.line.superseded_by is not None:
+        return "notPlanned"
+    return iso_19115(published.frequency) if published.frequency else "asNeeded"
 
 
 def publisher(published: PublishedMetadata, role: str = "publisher") -> Responsible:

@@ -12,6 +12,7 @@ from d4c_pipeline.metadata.published import ListedRelease, PublishedFile
 from d4c_pipeline.metadata.records.cff import FORMATS as CFF
 from d4c_pipeline.metadata.records.citation_files import bibtex, ris
 from d4c_pipeline.metadata.records.documents import file_title, plain, shortened
+from d4c_pipeline.metadata.records.linkset import FORMATS as LINKSETS
 from d4c_pipeline.metadata.records.schema_org import dataset_node
 from d4c_pipeline.model.differences import NothingPublished
 from d4c_pipeline.model.release import ArtifactRole, NativeFile
@@ -360,6 +361,7 @@ def _links(facts: ReleaseFacts) -> Iterator[tuple[str, str, str]]:
     if published.doi_url:
         yield "cite-as", published.doi_url, ""
     yield "describedby", published.href(published.item_address), "application/geo+json"
+    yield "linkset", published.href(published.record_address(LINKSETS[0].file_name)), "application/linkset+json"
     for file in published.files:
         if file.role in _DOWNLOADS:
             yield "item", published.url(file), file.media_type

@@ -52,6 +52,7 @@ DATASETS: dict[str, tuple[str, bytes, dict[str, Any]]] = {
         geojson(),
         {
             "title": {"en": "Museums and places", "fr": "Musées et lieux"},
+            "publication": {"frequency": "P50Y"},
             "attribution": {"en": "Contains data & texts of Example", "fr": "Contient des données d’Example"},
         },
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -95,9 +96,9 @@ def test_a_lost_page_and_a_changed_dataset_are_built_again(portal: Portal, monke
     rendered: list[str] = []
     render = Pages.release
 
-    def noted(self: Pages, facts: object, *, is_dataset: bool) -> object:
+    def noted(self: Pages, facts: object, about: object = None) -> object:
         rendered.append(facts.published.dataset)  # pyright: ignore[reportAttributeAccessIssue]
-        yield from render(self, facts, is_dataset=is_dataset)  # pyright: ignore[reportArgumentType]
+        yield from render(self, facts, about)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(Pages, "release", noted)
     with sqlite3.connect(portal.folder / NAME) as state:
@@ -106,6 +107,22 @@ def test_a_lost_page_and_a_changed_dataset_are_built_again(portal: Portal, monke
     assert rendered == ["measurements"]
     assert again.written == 2  # one view in both languages
     assert lost.read_bytes() == before
+
+
+def test_the_day_after_which_new_data_is_due_changes_the_page_of_the_dataset_only(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = "//dl[@class='rhythm']//dd/text()[normalize-space()]"
+
+    def shown() -> list[str]:
+        return [text.strip() for text in html.document_fromstring(portal.page("en/datasets/places")).xpath(state)]
+
+    assert shown() == ["every 50 years", "current; next data expected after December 31, 2071"]
+    with monkeypatch.context() as later:
+        later.setattr("d4c_pipeline.chain.portal.now", lambda: datetime(2072, 1, 1, tzinfo=UTC))
+        assert (portal.build().written, shown()[1]) == (2, "new data expected since December 31, 2071")
+        assert portal.build().written == 0
+    assert (portal.build().written, shown()[1][:7]) == (2, "current")
 
 
 def test_a_killed_build_continues(portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ PORTAL = {
     "index.html": b"<h1>Donn\xc3\xa9es</h1>",
     "en/index.html": b"<h1>Data</h1>" * 200,
     "fr/datasets/stops/index.html": b"<h1>Arr\xc3\xaats</h1>",
+    "en/datasets/stops/2021/0.1.0-beta/index.html": (
+        b'<head><link rel="canonical" href="https://x.example.org/">'
+        b'<link rel="cite-as" href="https://doi.org/10.5281/zenodo.1?a=1&amp;b=2">'
+        b'<link rel="item" href="/releases/stops.parquet" type="application/x-parquet">'
+        b'<link rel="item" href="/releases/&#34;, &lt;x&gt;" type="text/html">'
+        b'<link rel="describedby" href="/catalogue/stops/2021/0.1.0-beta.json" type="application/geo+json"></head>'
+        b'<link rel="item" href="/of-the-body">'
+    ),
     "fr/404.html": b"<h1>Rien</h1>",
     "assets/site-0a1b2c3d.js": b"export {}\n" * 200,
     "assets/base-0a1b2c3d.pmtiles": bytes(range(256)) * 10,
@@ -143,6 +151,19 @@ def test_the_portal_is_served_alike(servers: tuple[str, str], path: str, coding:
         "public, max-age=31536000, immutable" if path.startswith("assets/") and "licences" not in path else "no-cache"
     )
     assert "frame-ancestors 'none'" in str(ours["Content-Security-Policy"])
+
+
+def test_the_links_of_a_release_are_a_header(servers: tuple[str, str]) -> None:
+    ours, theirs = (httpx.head(f"{url}/en/datasets/stops/2021/0.1.0-beta/", trust_env=False) for url in servers)
+    assert ours.links["cite-as"]["url"] == "https://doi.org/10.5281/zenodo.1?a=1&b=2"
+    assert ours.links["item"] == {"url": "/releases/stops.parquet", "rel": "item", "type": "application/x-parquet"}
+    # nginx reads no page: the linkset has the other links.
+    item = {"url": "/catalogue/stops/2021/0.1.0-beta.json", "rel": "describedby", "type": "application/geo+json"}
+    assert (ours.links["describedby"], theirs.links["describedby"]) == (item, item)
+    assert theirs.links["linkset"]["url"] == "/catalogue/stops/2021/0.1.0-beta/linkset.json"
+    for url in servers:
+        for path in ("en/", "en/datasets/stops/2021/9.9.9/", "en/datasets/a%0d%0aX-Bad:1/2021/1.0.0/"):
+            assert "Link" not in httpx.get(f"{url}/{path}", trust_env=False).headers
 
 
 def test_a_missing_page_has_the_page_for_it(servers: tuple[str, str]) -> None:

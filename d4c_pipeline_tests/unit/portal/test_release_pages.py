@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from d4c_pipeline.ledger.judgements import CheckResult
+from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.frequency import Freshness
+from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import Column
-from d4c_pipeline.portal.facts import CopyFacts
+from d4c_pipeline.portal.facts import CopyFacts, DatasetFacts, RelatedDataset
 from d4c_pipeline.portal.policy import HEADER, policy
 from d4c_pipeline.portal.views.release import release_page
 from d4c_pipeline.portal.views.snippets import snippets
@@ -143,6 +147,32 @@ def test_a_quote_in_an_address_stays_in_its_string() -> None:
     }
     assert "l%27%C3%A9t%C3%A9/%24%28x%29%60y%60.parquet'" in texts["duckdb"]
     assert "$(" not in texts["curl"].replace("$(x)`y`", "")
+
+
+def test_the_page_of_a_dataset_has_freshness_uses_and_related_datasets(tmp_path: Path) -> None:
+    about = DatasetFacts(
+        frequency="P3M",
+        expected=date(2026, 9, 30),
+        freshness=Freshness.LATE,
+        reuses=(Reuse(title=Bilingual(en="A <map>", fr="Une carte"), url="https://example.org/map?a=1&b=2"),),
+        related=(RelatedDataset(dataset="roads", title=("", "Routes"), shared=("theme", "region")),),
+    )
+    facts = some_facts(a_published())
+    (_, english, _), (_, french, _) = release_pages(facts, tmp_path, about)
+    fresh = [each.xpath("//dl[@class='rhythm']//dd")[-1].text_content() for each in (english, french)]
+    assert fresh == [
+        "late: new data expected since September 30, 2026",
+        "en retard : nouvelles données attendues depuis le 30 septembre 2026",
+    ]
+    assert english.xpath("//dl[@class='rhythm']//dd")[0].text_content() == "every 3 months"
+    links = [each.xpath("//ul[@class='uses']//a") for each in (english, french)]
+    uses = [[(link.text_content(), link.get("href")) for link in found] for found in links]
+    assert uses[0] == [("A <map>", "https://example.org/map?a=1&b=2"), ("Routes", "/en/datasets/roads/")]
+    assert uses[1] == [("Une carte", "https://example.org/map?a=1&b=2"), ("Routes", "/fr/datasets/roads/")]
+    assert french.xpath("//ul[@class='uses']//small")[0].text == "même thème, même région"
+    # The permanent page of the release has none of them: they change without the release.
+    own = "//dl[@class='rhythm'] | //ul[@class='uses']"
+    assert not any(document.xpath(own) for _, document, _ in release_pages(facts, tmp_path))
 
 
 def test_map_table_and_large_data() -> None:
