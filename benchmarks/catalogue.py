@@ -33,9 +33,9 @@ import pyarrow.compute as pc
 
 from d4c_pipeline.catalogue.stac_geoparquet import ExistingFile, writing
 from d4c_pipeline.chain import catalogued_datasets
-from d4c_pipeline.chain.catalogue import _Rebuild, rebuild
+from d4c_pipeline.chain.catalogue import rebuild
+from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.chain.site_pages import SitePages
-from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
@@ -52,6 +52,7 @@ _QUERIES = {
 _REQUESTS = (
     "replace",
     "replace_many",
+    "share",
     "put_immutable",
     "stat",
     "facts",
@@ -270,10 +271,11 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
                     file.add(table.set_column(0, table.schema.field(0), names).combine_chunks())
                 copies = (dataclasses.replace(each, dataset=f"t{turn}{each.dataset}") for each in datasets.values())
                 state.record_datasets(copies)
-        run, known = _Rebuild(deployment, ()), state.state()
+        copies, known = CatalogueCopies(deployment, path), state.state()
         assert known is not None
-        run._replace_catalogue(deployment.primary, sha256_of(path))  # noqa: SLF001
-        state.satisfy(known.satisfied, form=known.form, local=run._local(), result=known.result)  # noqa: SLF001
+        digests, snapshot = copies.keep()
+        copies.put(deployment.primary, digests, snapshot, complete=False)
+        state.satisfy(known.satisfied, form=known.form, local=copies.identity(), result=known.result)
     _appended(home, "set_000001", "2021", "1.10.0")  # puts the longer catalog.json
     spent, requests = _appended(home, "set_000001", "2021", "1.11.0")
     rewritten = _rewrite(home, 0)["rewrite_s"]

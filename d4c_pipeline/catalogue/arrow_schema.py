@@ -66,11 +66,12 @@ SQL_COLUMNS = (
     ("vintage", _TEXT),
     ("version", _TEXT),
     ("is_latest", _TRUTH),
+    # Beside each other: DuckDB fetches the columns of "where is the newest version" in one request.
+    ("data_urls", _TEXTS),
     ("doi", _TEXT),
     ("concept_doi", _TEXT),
     ("rows", _WHOLE),
     ("bytes", _WHOLE),
-    ("data_urls", _TEXTS),
     ("archive_url", _TEXT),
     ("torrent_url", _TEXT),
     ("magnet", _TEXT),

@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 
 from d4c_pipeline.catalogue.row_groups import ends_group, runs
-from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, writing
+from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, PendingRows, writing
 from d4c_pipeline.chain import versions
+from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.chain.catalogue_memory import LeftOut, Memory, WithoutRecords
 from d4c_pipeline.chain.catalogued_datasets import Piece, computed
@@ -26,9 +27,7 @@ from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.published import declared as declaration_of
 from d4c_pipeline.chain.published import site_of
 from d4c_pipeline.chain.site_pages import FOLDERS, SitePages, Touched
-from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.files.disk import storage_errors
-from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed
 from d4c_pipeline.metadata.records.registry import static_formats
@@ -41,7 +40,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 5
+_FORM = 6
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
 
@@ -117,7 +116,7 @@ class _Rebuild:
         self._now = Memory(faulty=dict(self._memory.faulty), due=dict(self._memory.due), stale=set(self._memory.stale))
         self._touched = Touched(complete=False)
         self._anew: set[str] = set()
-        self._compared: set[str] = set()
+        self._copies = CatalogueCopies(deployment, self._parquet)
 
     def run(self) -> Catalogued:
         """Compute and put the changed rows and documents, and record the catalogued datasets."""
@@ -158,7 +157,7 @@ class _Rebuild:
         if not missed:  # a mirror that was unreachable gets these documents with the next rebuild
             self._state.forget_changes({release: mark for release, mark in changes.items() if release not in again})
         form = "" if complete and missed else self._form()
-        self._state.satisfy(number, form=form, local=self._local(), result=result)
+        self._state.satisfy(number, form=form, local=self._copies.identity(), result=result)
         return _result(self._deployment, result)
 
     def _pages(
@@ -190,14 +189,12 @@ class _Rebuild:
 
     def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset]) -> None:
         """Put the file of all datasets and the roots, and remove the documents that are no longer part of it."""
-        published_at = self._state.last_published_at() if now else None
-        snapshot = keep_snapshot(self._deployment, self._parquet, published_at)
-        digest = sha256_of(self._parquet) if snapshot is None else snapshot.sha256
+        digests, snapshot = self._copies.keep(empty=not now)
         roots = site.roots()
 
         def put(store: Store) -> None:
             # The roots come last, so that every link in them leads to an existing file.
-            self._replace_catalogue(store, digest)
+            self._copies.put(store, digests, snapshot, complete=self._touched.complete)
             self._documents.put(roots, store)
 
         # An unreachable mirror keeps its complete older catalogue until a later rebuild.
@@ -222,14 +219,12 @@ class _Rebuild:
 
     def _fill(self, file: CatalogueFile, pieces: Iterator[tuple[str, pa.Table]]) -> None:
         """Write row groups that end between datasets."""
-        pending: list[pa.Table] = []
+        pending = PendingRows()
         for dataset, rows in pieces:
-            pending.append(rows)
+            pending.add(rows)
             if ends_group(dataset, rows.num_rows):
-                file.add(pa.concat_tables(pending).combine_chunks())
-                pending = []
-        if pending:
-            file.add(pa.concat_tables(pending).combine_chunks())
+                file.add(pending.take())
+        file.add(pending.take())
 
     def _grow(
         self, file: CatalogueFile, existing: ExistingFile, dirty: Sequence[str], changes: Mapping[int, int]
@@ -342,21 +337,9 @@ class _Rebuild:
     def _is_known(self) -> bool:
         """Return whether this machine and every store still have the catalogue of the last rebuild."""
         state = self._state.state()
-        if state is None or state.form != self._form() or state.local != self._local():
+        if state is None or state.form != self._form() or state.local != self._copies.identity():
             return False
-        lost: list[str] = []
-
-        def compare(store: Store) -> None:
-            facts = store.facts(CATALOGUE_PARQUET)
-            ours = self._deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
-            if facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
-                self._compared.add(store.name)
-                return
-            self._state.forget_documents(store.name)
-            lost.append(store.name)
-
-        self._deployment.spreading.everywhere(compare)
-        return not lost
+        return self._copies.are_known()
 
     def _form(self) -> str:
         stores = [[store.name, store.url("catalogue")] for store in self._deployment.stores]
@@ -364,28 +347,6 @@ class _Rebuild:
         formats = [form.file_name for form in static_formats()]
         facts = [_FORM, stores, settings.store_url, formats, vars(site_of(self._deployment))]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-    def _local(self) -> str:
-        """Return size, time and inode, which identify the file of the last rebuild without a read."""
-        if not self._parquet.exists():
-            return ""
-        facts = self._parquet.stat()
-        return f"{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ino}"
-
-    def _replace_catalogue(self, store: Store, digest: str) -> None:
-        """Put the file of all datasets into a store and record its ETag. Raises as `refuse_unknown_releases`."""
-        if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digest:
-            return
-        if self._touched.complete or store.name not in self._compared:
-            refuse_unknown_releases(self._deployment, [store])
-        placements = self._deployment.ledger.placements
-        stored = store.replace(self._parquet, CATALOGUE_PARQUET)
-        etag = stored.etag
-        if etag is None and (facts := store.facts(CATALOGUE_PARQUET)) is not None:
-            etag = facts.etag
-        placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
-        placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=etag)
-        self._state.remember(store.name, {CATALOGUE_PARQUET: stored.sha256})
 
 
 def _words(dataset: Dataset) -> str:

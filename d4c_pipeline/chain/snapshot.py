@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.catalogue.query import is_address, located
 from d4c_pipeline.files.disk import storage_errors
-from d4c_pipeline.files.hashing import hash_file
+from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, snapshot_address, torrent_address
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.release import Snapshot, Torrent
 from d4c_pipeline.services.embedded import answering
 from d4c_pipeline.stores.port import Store
-from d4c_pipeline.torrents.pieces import Pieces, piece_hasher
+from d4c_pipeline.torrents.pieces import Pieces
 from d4c_pipeline.torrents.torrent_files import TorrentFile, torrent_of
 from d4c_pipeline.torrents.web_seeds import try_web_seed
 from d4c_pipeline.workspace.deployment import Deployment
@@ -31,23 +31,21 @@ CURRENT, PREVIOUS = "current", "previous"
 _DIGITS = 6  # of a digest that names a snapshot
 
 
-def keep_snapshot(deployment: Deployment, parquet: Path, published_at: datetime | None) -> Snapshot | None:
-    """Put the catalogue at `parquet` and its torrent into every store and return the snapshot; None without a release.
+def keep_snapshot(
+    deployment: Deployment, parquet: Path, published_at: datetime, digests: Digests, pieces: Pieces
+) -> Snapshot:
+    """Put the catalogue at `parquet` and its torrent into every store and return the snapshot.
 
-    `published_at`: when the newest release was published, None without one.
-    The caller holds the lease on the catalogue. An unchanged catalogue changes nothing; old snapshots are pruned.
+    `published_at`: when the newest release was published. `digests`, `pieces`: those of the file, as read from the
+    disk; nobody writes into it any more. The caller holds the lease on the catalogue. An unchanged catalogue changes
+    nothing; old snapshots are pruned.
     """
-    if published_at is None:
-        return None
-    hasher = piece_hasher(parquet, hybrid=deployment.settings.hybrid_torrents)
-    digests = hash_file(parquet, hasher)
-    pieces = hasher.finish()
     address = snapshot_address(digests.sha256)
     name = PurePosixPath(address).name
     reached: list[Store] = []
 
     def put(store: Store) -> None:
-        store.put_immutable(parquet, address, digests)
+        store.put_immutable(parquet, address, digests, frozen=True)
         reached.append(store)
 
     deployment.spreading.everywhere(put)

@@ -91,6 +91,7 @@ class Stitched:
         self._groups: list[_Struct] = []
         self._indexes: list[list[tuple[bytes, _Struct | None]]] = []
         self._rows = 0
+        self.tail = b""  # indexes and footer, once they are written
         out.write(magic.PARQUET)
         self._position = len(magic.PARQUET)
 
@@ -124,6 +125,7 @@ class Stitched:
 
     def finish(self, template: bytes) -> int:
         """Write the indexes and the footer, completed from `template`; return the number of rows."""
+        tail = bytearray()
         for which, field in ((0, _CHUNK_COLUMN_INDEX), (1, _CHUNK_OFFSET_INDEX)):
             for group, group_indexes in zip(self._groups, self._indexes, strict=True):
                 for chunk, pair in zip(group.structs(_GROUP_CHUNKS), group_indexes, strict=True):
@@ -133,13 +135,14 @@ class Stitched:
                     raw = index if isinstance(index, bytes) else _encoded(index)
                     chunk.put(field, self._position)
                     chunk.put(field + 1, len(raw))
-                    self._out.write(raw)
+                    tail += raw
                     self._position += len(raw)
         footer = _footer(memoryview(template))[0]
         footer.put(_FILE_ROWS, self._rows)
         footer.fields[_FILE_GROUPS] = (footer.fields[_FILE_GROUPS][0], self._groups)
         raw = _encoded(footer)
-        self._out.write(raw + struct.pack("<I", len(raw)) + magic.PARQUET)
+        self.tail = bytes(tail + raw + struct.pack("<I", len(raw)) + magic.PARQUET)
+        self._out.write(self.tail)
         return self._rows
 
 

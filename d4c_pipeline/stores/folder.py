@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,9 +17,22 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from d4c_pipeline.files.disk import storage_errors, sync_folder
-from d4c_pipeline.files.hashing import READ_SIZE, Digests, sha256_of
+from d4c_pipeline.files.hashing import Digests, sha256_of
 from d4c_pipeline.model.addresses import HIDDEN, is_hidden
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
+from d4c_pipeline.stores.folder_files import (
+    IMMUTABLE_MODE,
+    MUTABLE_MODE,
+    copied,
+    drop_cache,
+    file_size,
+    file_status,
+    make_folder,
+    opened,
+    place_new,
+    tag_of,
+    write_together,
+)
 from d4c_pipeline.stores.port import (
     QUARANTINE,
     Facts,
@@ -31,14 +42,10 @@ from d4c_pipeline.stores.port import (
     public_url,
     quarantine_path,
 )
-from d4c_pipeline.stores.unfinished import open_part, sweep
+from d4c_pipeline.stores.unfinished import NO_HARD_LINKS, linked_part, open_part, sweep
 
-# Regardless of the umask: a web server of another user must be able to read published files.
-_FOLDER_MODE = 0o755
-_MUTABLE_MODE = 0o644
 _PRIVATE_MODE = 0o700
-_IMMUTABLE_MODE = 0o444
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_OPEN_PARTS = 200  # files that are synced together: a process may often open 1,024
 
 
 class FolderStore:
@@ -65,13 +72,13 @@ class FolderStore:
     def stat(self, address: str) -> int | None:
         """Return the size in bytes, None if no file is there."""
         with storage_errors(f"read {address} in store {self.name}"):
-            return _file_size(self._path(address))
+            return file_size(self._path(address))
 
     def facts(self, address: str) -> Facts | None:
         """Return the size and the time of the last write as the tag; None if no file is there."""
         with storage_errors(f"read {address} in store {self.name}"):
-            status = _file_status(self._path(address))
-        return None if status is None else Facts(status.st_size, _tag(status))
+            status = file_status(self._path(address))
+        return None if status is None else Facts(status.st_size, tag_of(status))
 
     def local_path(self, address: str) -> Path | None:
         """Return the path of the file, None if no file is there. For reading only."""
@@ -102,23 +109,25 @@ class FolderStore:
             sweep(path.parent)
         return True
 
-    def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
+    def put_immutable(self, source: Path, address: str, digests: Digests, *, frozen: bool = False) -> Stored:
         """Put a read-only file at an unused address. Equal bytes at the address are kept.
 
-        Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`, and StorageError if the
-        disk is full or refuses.
+        A `frozen` source on the same disk is linked, not copied. Raises IntegrityError if other bytes are there, or if
+        `source` no longer has `digests`, and StorageError if the disk is full or refuses.
         """
         target = self._path(address)
         if self._holds(target, address, digests):
             return self._stored(address, digests.size, digests.sha256, changed=False)
-        with self._written_part(source, target, address, _IMMUTABLE_MODE) as (part, size, sha256):
+        if frozen and self._linked(source, target, address, digests):
+            return self._stored(address, digests.size, digests.sha256, changed=True)
+        with self._written_part(source, target, address, IMMUTABLE_MODE) as (part, size, sha256):
             if (size, sha256) != (digests.size, digests.sha256):
                 raise IntegrityError(
                     f"{source.name} is not the file that was hashed: {size} bytes with sha256 {sha256} instead of "
                     f"{digests.size} bytes with {digests.sha256}",
                     "Build it again: another process wrote to the staging folder",
                 )
-            changed = _place_new(part, target) or not self._holds(target, address, digests)
+            changed = place_new(part, target) or not self._holds(target, address, digests)
         return self._stored(address, digests.size, digests.sha256, changed=changed)
 
     def move(self, source: str, target: str, digests: Digests) -> bool:
@@ -132,8 +141,8 @@ class FolderStore:
             if not self.verify(source, digests.size, digests.sha256):
                 return False
             with storage_errors(f"move {source} to {target} in store {self.name}"):
-                _make_folder(new.parent, self.root)
-                if not _place_new(old, new):
+                make_folder(new.parent, self.root)
+                if not place_new(old, new):
                     self._holds(new, target, digests)  # another process was first: other bytes raise here
                 sync_folder(new.parent)
         self.delete(source)
@@ -155,38 +164,59 @@ class FolderStore:
         same = self._same(source, target)
         if same is not None:
             return self._stored(address, *same, changed=False)
-        with self._written_part(source, target, address, _MUTABLE_MODE) as (part, size, sha256):
-            tag = _tag(part.stat())
+        with self._written_part(source, target, address, MUTABLE_MODE) as (part, size, sha256):
+            tag = tag_of(part.stat())
             if guard is not None:
                 guard()
             part.replace(target)
         return Stored(address, self.url(address), size, sha256, changed=True, etag=tag)
 
-    def replace_many(self, contents: Mapping[str, bytes]) -> None:
-        """Put small contents at mutable addresses, each as `replace` does; each folder is swept and synced once.
+    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
+        """Give the mutable `address` the bytes at `immutable` by a link; None if the disk has no links.
 
-        Raises PermanentError for an immutable address, StorageError if the disk is full or refuses.
+        Both names have one file, which nobody writes into: a later `replace` moves another file to `address`. Raises
+        PermanentError for an immutable address, StorageError if the disk refuses.
         """
-        folders: dict[Path, list[tuple[Path, str]]] = {}
+        _refuse_immutable(address)
+        source, target = self._path(immutable), self._path(address)
+        with self._written_folder(target.parent, address), linked_part(target.parent, source) as part:
+            if part is None:
+                return None
+            status = part.stat()
+            if status.st_size != digests.size:
+                return None
+            part.replace(target)
+        return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=tag_of(status))
+
+    def replace_many(self, contents: Mapping[str, bytes]) -> None:
+        """Put small contents at mutable addresses, each as `replace` does, but synced together.
+
+        After a crash each address has the old or the new content; a repeated call completes the rest. Raises
+        PermanentError for an immutable address, StorageError if the disk is full or refuses.
+        """
+        changed: list[tuple[str, Path]] = []
         for address, content in contents.items():
             _refuse_immutable(address)
             target = self._path(address)
-            if self._same(content, target) is None:
-                folders.setdefault(target.parent, []).append((target, address))
-        for folder, files in folders.items():
-            with self._written_folder(folder, files[0][1]):
-                for target, address in files:
-                    with self._part(io.BytesIO(contents[address]), folder, address, _MUTABLE_MODE) as (part, _, _):
-                        part.replace(target)
+            if is_hidden(address):
+                self.replace(content, address)  # in a private folder
+            elif self._same(content, target) is None:
+                changed.append((address, target))
+        for start in range(0, len(changed), _OPEN_PARTS):
+            some = changed[start : start + _OPEN_PARTS]
+            with storage_errors(f"write {some[0][0]} in store {self.name}"):
+                damaged = write_together({target: contents[address] for address, target in some}, self.root)
+            if damaged is not None:
+                raise self._returns_others(damaged.relative_to(self.root).as_posix())
 
     def quarantine(self, address: str, tag: str) -> str | None:
         """Move the file to the quarantine by one rename, and return its path in the store; None if no file is there."""
         source, aside = self._path(address), quarantine_path(address, tag)
         target = self.root / aside
         with storage_errors(f"move {address} aside in store {self.name}"):
-            if _file_status(source) is None:
+            if file_status(source) is None:
                 return None
-            _make_folder(target.parent, self.root)
+            make_folder(target.parent, self.root)
             # For web servers that do not hide names with a leading dot.
             (self.root / QUARANTINE).chmod(_PRIVATE_MODE)
             if target.exists():
@@ -235,10 +265,32 @@ class FolderStore:
             "Find the correct bytes; restore the file from another copy, or publish a new version",
         )
 
+    def _linked(self, source: Path, target: Path, address: str, digests: Digests) -> bool:
+        """Link a frozen `source` to an unused address; return False if the disk can't, or if the address is taken."""
+        with self._written_folder(target.parent, address):
+            if source.stat().st_size != digests.size:
+                return False
+            source.chmod(IMMUTABLE_MODE)  # before it is public: a crash must not leave an unreadable file
+            try:
+                target.hardlink_to(source)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in {*NO_HARD_LINKS, errno.EXDEV}:
+                    raise
+                return False
+        return True
+
+    def _returns_others(self, address: str) -> IntegrityError:
+        return IntegrityError(
+            f"Store {self.name} returns other bytes than were written at {address}",
+            "Check that disk before the next write",
+        )
+
     @staticmethod
     def _same(source: Path | bytes, target: Path) -> tuple[int, str] | None:
         """Return size and sha256 if the target already has the bytes of `source`, else None."""
-        size = _file_size(target)
+        size = file_size(target)
         if size is None:
             return None
         if isinstance(source, bytes):
@@ -257,7 +309,7 @@ class FolderStore:
         Yields the temporary path, the size and the sha256. The temporary file is always removed.
         """
         with (
-            _opened(source) as stream,
+            opened(source) as stream,
             self._written_folder(target.parent, address),
             self._part(stream, target.parent, address, mode) as written,
         ):
@@ -269,9 +321,9 @@ class FolderStore:
         with storage_errors(f"write {address} in store {self.name}"):
             if is_hidden(address):
                 # Unreadable for web servers that run as another user.
-                _make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
+                make_folder(private := self.root / HIDDEN.rstrip("/"), self.root)
                 private.chmod(_PRIVATE_MODE)
-            _make_folder(folder, self.root)
+            make_folder(folder, self.root)
             sweep(folder)
             yield
             sync_folder(folder)
@@ -283,15 +335,12 @@ class FolderStore:
             part, file = open_part(folder)
             try:
                 with file:
-                    size, sha256 = _copy(stream, file)
+                    size, sha256 = copied(stream, file)
                     os.fchmod(file.fileno(), mode)
                     os.fsync(file.fileno())
-                    _drop_cache(file.fileno())
+                    drop_cache(file.fileno())
                     if sha256_of(part) != sha256:
-                        raise IntegrityError(
-                            f"Store {self.name} returns other bytes than were written at {address}",
-                            "Check that disk before the next write",
-                        )
+                        raise self._returns_others(address)
                     # Still open: its lock protects it from sweeps of other processes until it is in place.
                     yield part, size, sha256
             finally:
@@ -301,78 +350,3 @@ class FolderStore:
 def _refuse_immutable(address: str) -> None:
     if is_immutable(address):
         raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
-
-
-def _tag(status: os.stat_result) -> str:
-    return f"mtime-{status.st_mtime_ns}"
-
-
-def _file_size(path: Path) -> int | None:
-    status = _file_status(path)
-    return None if status is None else status.st_size
-
-
-def _file_status(path: Path) -> os.stat_result | None:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
-    with storage_errors(f"read {source.name}"):
-        stream = source.open("rb", buffering=0)
-    with stream:
-        yield stream
-
-
-def _copy(stream: BinaryIO, file: BinaryIO) -> tuple[int, str]:
-    sha256 = hashlib.sha256()
-    size = 0
-    while block := stream.read(READ_SIZE):
-        sha256.update(block)
-        file.write(block)
-        size += len(block)
-    file.flush()
-    return size, sha256.hexdigest()
-
-
-def _drop_cache(descriptor: int) -> None:
-    # So that the verification reads the disk, not the page cache.
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _place_new(part: Path, target: Path) -> bool:
-    """Give `part` its final name unless that is taken. Return whether it was free."""
-    try:
-        target.hardlink_to(part)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        # exFAT, SMB shares and others. The lease on the release excludes other writers between check and rename.
-        if target.exists():
-            return False
-        part.rename(target)
-    return True
-
-
-def _make_folder(folder: Path, root: Path) -> None:
-    """Create `folder` and its missing parents, readable for everyone from `root` on, synced from the top down."""
-    if folder.is_dir():
-        return
-    if folder == root:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        _make_folder(folder.parent, root)
-    with suppress(FileExistsError):
-        folder.mkdir()
-        folder.chmod(_FOLDER_MODE)
-        sync_folder(folder.parent)

@@ -79,10 +79,12 @@ class Store(Protocol):
         """Return the content of a small file. Raises UnknownNameError if no file is there."""
         ...
 
-    def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
+    def put_immutable(self, source: Path, address: str, digests: Digests, *, frozen: bool = False) -> Stored:
         """Put a file at an unused address. Equal bytes at the address are kept.
 
-        Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`.
+        `frozen`: nobody writes into `source` any more (only another file may take its name), and `digests` were read
+        from the disk: the store may share its bytes instead of a copy. Raises IntegrityError if other bytes are there,
+        or if `source` no longer has `digests`.
         """
         ...
 
@@ -103,6 +105,13 @@ class Store(Protocol):
 
         `guard` is called right before that step and may raise: a writer that lost its lease meanwhile changes
         nothing. Raises PermanentError for an immutable address, BusyError if the store detects another writer.
+        """
+        ...
+
+    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
+        """Give the mutable `address` the bytes at `immutable`, which this process verified, without another copy.
+
+        None if the store can't: then `replace` puts them. Raises PermanentError for an immutable `address`.
         """
         ...
 

@@ -103,7 +103,7 @@ class S3Store:
         """Read the object and return whether it has exactly these bytes; False if no object is there."""
         return self.stat(address) == size and self._objects.read_back(address) == sha256
 
-    def put_immutable(self, source: Path, address: str, digests: Digests) -> Stored:
+    def put_immutable(self, source: Path, address: str, digests: Digests, *, frozen: bool = False) -> Stored:
         """Put a file at an unused address. Equal bytes at the address, and parts of an earlier attempt, are kept.
 
         Raises IntegrityError if other bytes are there, or if `source` no longer has `digests`, StorageError if the
@@ -180,6 +180,9 @@ class S3Store:
         # Not every server states the tag of a completed upload.
         etag = sent.etag or None
         return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=etag)
+
+    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
+        """Return None: an upload of the file is verified by the server, which a copy of an object is not everywhere."""
 
     def replace_many(self, contents: Mapping[str, bytes]) -> None:
         """Put small contents at mutable addresses, each as `replace` does, several at a time."""

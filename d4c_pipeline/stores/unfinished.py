@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 _SUFFIX = ".part"
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""The errors of a disk without hard links."""
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -26,6 +29,28 @@ def open_part(folder: Path) -> tuple[Path, BinaryIO]:
         if _lock(file) is not False and os.fstat(file.fileno()).st_nlink > 0:
             return part, file
         file.close()
+
+
+@contextmanager
+def linked_part(folder: Path, source: Path) -> Iterator[Path | None]:
+    """Yield another name of the file `source` in `folder`, locked, which the block moves.
+
+    None on a disk without links.
+    """
+    with source.open("rb") as file:
+        _lock(file)  # by the file, not by its name: a sweep of another process leaves the new name alone
+        part: Path | None = folder / f".{uuid4().hex}{_SUFFIX}"
+        try:
+            part.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in NO_HARD_LINKS:
+                raise
+            part = None
+        try:
+            yield part
+        finally:
+            if part is not None:
+                part.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
