@@ -72,8 +72,8 @@ class CatalogueCopies:
     def keep(self, *, empty: bool = False) -> tuple[Digests, Snapshot | None]:
         """Read and verify the file once, and keep it as a snapshot; return its digests and the snapshot.
 
-        There is no snapshot of an `empty` catalogue. Raises IntegrityError when the file is damaged: the next rebuild is
-        then complete.
+        There is no snapshot of an `empty` catalogue. Raises IntegrityError when the file is damaged; then the next
+        rebuild is complete.
         """
         groups, sha256 = GroupVerifier(self._parquet), hashlib.sha256()
         pieces = piece_hasher(self._parquet, hybrid=self._deployment.settings.hybrid_torrents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from d4c_pipeline.model.addresses import relative_path
@@ -27,10 +28,15 @@ class Site:
     def href(self, address: str, document: str) -> str:
         """Return the URL of a store's `address`; without a public address, the path relative to `document`."""
         if self.base_url is not None:
-            return f"{self.base_url.rstrip('/')}/{quote(address, safe='/~')}"
-        return quote(relative_path(address, document), safe="/~")
+            return f"{self.base_url.rstrip('/')}/{_quoted(address)}"
+        return _quoted(relative_path(address, document))
 
     def page(self, dataset: str, vintage: Vintage, version: Version) -> str | None:
         """Return the page of a release in the portal, None without a portal."""
         place = {"dataset": dataset, "vintage": str(vintage), "version": str(version)}
         return self.page_url.format(**place) if self.page_url else None
+
+
+@lru_cache(maxsize=4_096)
+def _quoted(address: str) -> str:
+    return quote(address, safe="/~")

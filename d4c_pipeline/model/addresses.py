@@ -5,6 +5,8 @@ Reading and writing files belongs to `stores`.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from d4c_pipeline.model.naming import DatasetName, latest_stem
 from d4c_pipeline.model.parts import MANIFEST_NAME, SUFFIX
 from d4c_pipeline.model.version import Version
@@ -18,6 +20,7 @@ HIDDEN = "hidden/"
 """Prefix of unapproved releases. No server may list it, and nobody can guess a name below it."""
 
 
+@lru_cache(maxsize=4_096)  # the records and links of a release need the same paths some 50 times
 def relative_path(address: str, document: str) -> str:
     """Return the path of `address` relative to the folder of `document`; both are addresses of files."""
     path, folder = address.split("/"), document.split("/")[:-1]

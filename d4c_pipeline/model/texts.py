@@ -50,4 +50,6 @@ def clean(text: str) -> str:
         text = _TAG.sub(" ", text)
         # Escaped text may be markup too. Publishers escape once, so tags that appear now are removed as well.
         text = _TAG.sub(" ", html.unescape(text))
+    if text.isascii() and text.isprintable():
+        return text  # nearly all texts: no search for controls
     return _UNFIT.sub(" ", text)

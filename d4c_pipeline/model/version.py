@@ -41,6 +41,13 @@ class Version(semver.Version):
         """
         return _read(text)
 
+    def __str__(self) -> str:
+        # The catalogue needs each text some 150 times; a version does not change.
+        text: str | None = self.__dict__.get("text")
+        if text is None:
+            text = self.__dict__["text"] = super().__str__()
+        return text
+
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Version:

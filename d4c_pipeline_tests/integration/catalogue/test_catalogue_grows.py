@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from d4c_pipeline.catalogue import row_groups
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
@@ -162,3 +166,56 @@ def test_publications_that_end_together_share_a_rebuild(
         caller.join(60)
     assert len(results) == 3
     assert len(runs) == 1
+
+
+def test_one_file_has_the_names_of_snapshot_and_catalogue_and_is_never_written_into(deployment: Deployment) -> None:
+    catalogue.rebuild(deployment)
+    home = deployment.settings.home
+    own, served = home / "staging" / "catalogue" / "stac.parquet", home / "store" / "catalogue" / "stac.parquet"
+    (first,) = (home / "store" / "snapshots").glob("*.parquet")
+    assert own.stat().st_ino == served.stat().st_ino == first.stat().st_ino
+    assert served.stat().st_mode & 0o777 == 0o444
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    catalogue.rebuild(deployment)
+    # The earlier snapshot keeps the bytes that its name states; the new file is another one.
+    snapshots = [*(home / "store" / "snapshots").glob("*.parquet")]
+    assert len(snapshots) == 2
+    for path in snapshots:
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:12] in path.name
+    assert served.stat().st_ino != first.stat().st_ino
+    assert own.stat().st_ino == served.stat().st_ino
+
+
+def test_a_disk_without_links_gets_copies_with_the_same_bytes(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links", str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    catalogue.rebuild(deployment)
+    home = deployment.settings.home
+    own, served = home / "staging" / "catalogue" / "stac.parquet", home / "store" / "catalogue" / "stac.parquet"
+    (snapshot,) = (home / "store" / "snapshots").glob("*.parquet")
+    assert len({path.stat().st_ino for path in (own, served, snapshot)}) == 3
+    assert own.read_bytes() == served.read_bytes() == snapshot.read_bytes()
+
+
+@pytest.mark.parametrize("where", [1_000, -1_000], ids=["a row group", "the footer"])
+def test_a_bit_that_rotted_is_not_copied_into_the_next_catalogue(deployment: Deployment, where: int) -> None:
+    catalogue.rebuild(deployment)
+    path = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
+    facts, content = path.stat(), bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)  # the same file, as on a disk that decays
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    publish(deployment.ledger, 91, "zebra", "2021", "1.0.0")  # in the last row group: the first is copied
+    if where > 0:
+        with pytest.raises(IntegrityError, match=r"stac\.parquet on this machine has other bytes than were written"):
+            catalogue.rebuild(deployment)
+    assert catalogue.rebuild(deployment).releases == 91
+    healed = files(deployment)
+    assert rebuilt(deployment) == healed
+    query = f"SELECT count(*), count(DISTINCT id) FROM '{deployment.settings.home}/store/catalogue/stac.parquet'"
+    assert duckdb.sql(query).fetchall() == [(91, 91)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.files.hashing import hash_file
-from d4c_pipeline.model.errors import IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.stores.port import Store
 
@@ -224,3 +224,73 @@ def test_a_file_system_without_hard_links_still_refuses_other_bytes(
     with pytest.raises(IntegrityError):
         store.put_immutable(second, ADDRESS, hash_file(second))
     assert everything(store) == [ADDRESS]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("after", range(4))
+def test_a_crash_among_many_leaves_each_old_or_new_and_the_next_call_completes(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, call: str, after: int
+) -> None:
+    old = {f"catalogue/set/{number}/a.json": b"old" for number in range(4)}
+    new = dict.fromkeys(old, b"new")
+    store.replace_many(old)
+    owner = os if call == "fsync" else Path
+    real, done = getattr(owner, call), [0]
+
+    def dying(*arguments: object) -> object:
+        done[0] += 1
+        if done[0] > after:
+            raise OSError(errno.EIO, "the disk is gone")
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, call, dying)
+        with pytest.raises(StorageError, match=r"Can't write catalogue/set/0/a\.json in store primary"):
+            store.replace_many(new)
+    # All are synced before the first is moved.
+    assert [store.read_bytes(address) for address in old] == [b"new"] * (after if call == "replace" else 0) + [
+        b"old"
+    ] * (4 - (after if call == "replace" else 0))
+    assert everything(store) == sorted(old)
+    store.replace_many(new)
+    assert {address: store.read_bytes(address) for address in old} == new
+
+
+def test_a_disk_that_returns_other_bytes_changes_none_of_many(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.replace_many({"catalogue/a.json": b"old", "catalogue/b.json": b"old"})
+    real = os.fsync
+
+    def rotting(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size == 4:  # the file of b.json
+            os.pwrite(descriptor, b"X", 0)
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", rotting)
+        with pytest.raises(IntegrityError, match=r"returns other bytes than were written at catalogue/b\.json"):
+            store.replace_many({"catalogue/a.json": b"new", "catalogue/b.json": b"new!"})
+    assert store.read_bytes("catalogue/a.json") == store.read_bytes("catalogue/b.json") == b"old"
+    assert everything(store) == ["catalogue/a.json", "catalogue/b.json"]
+
+
+def test_a_shared_file_keeps_its_bytes_when_the_mutable_address_is_replaced(store: FolderStore, tmp_path: Path) -> None:
+    source = a_file(tmp_path, b"data")
+    digests = hash_file(source)
+    store.put_immutable(source, ADDRESS, digests, frozen=True)
+    store.replace(b"before", "catalogue/stac.parquet")
+    stored = store.share(ADDRESS, "catalogue/stac.parquet", digests)
+    assert stored is not None
+    assert (stored.size, stored.sha256, stored.changed) == (4, digests.sha256, True)
+    facts = store.facts("catalogue/stac.parquet")
+    assert facts is not None
+    assert (facts.size, facts.etag) == (4, stored.etag)
+    assert source.stat().st_ino == (store.root / "catalogue/stac.parquet").stat().st_ino
+    assert (store.root / ADDRESS).stat().st_mode & 0o777 == 0o444
+    assert store.share(ADDRESS, "catalogue/stac.parquet", digests) is not None  # again: no other name is left
+    store.replace(b"after!", "catalogue/stac.parquet")
+    assert (store.read_bytes(ADDRESS), store.read_bytes("catalogue/stac.parquet")) == (b"data", b"after!")
+    assert everything(store) == ["catalogue/stac.parquet", ADDRESS]
+    with pytest.raises(PermanentError, match="is immutable"):
+        store.share("catalogue/stac.parquet", ADDRESS, digests)
