@@ -28,7 +28,7 @@ from d4c_pipeline_tests.support.catalogued import ROLLING, engine_of, fill, publ
 from d4c_pipeline_tests.support.inspection import tree
 
 BASE = "https://data.example.ca"
-_METHODS = ("replace", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify")
+_METHODS = ("replace", "share", "put_immutable", "stat", "facts", "open", "read_bytes", "move", "delete", "verify")
 
 
 @pytest.fixture

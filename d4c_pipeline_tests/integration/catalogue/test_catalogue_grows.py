@@ -17,6 +17,7 @@ import pytest
 
 from d4c_pipeline.catalogue import row_groups
 from d4c_pipeline.chain import catalogue
+from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.settings import Settings
@@ -44,7 +45,7 @@ def files(deployment: Deployment) -> dict[str, str]:
 def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were put into stores."""
     addresses: list[str] = []
-    put, put_many = FolderStore.replace, FolderStore.replace_many
+    put, put_many, share = FolderStore.replace, FolderStore.replace_many, FolderStore.share
 
     def counted(store: FolderStore, source: Path | bytes, address: str, **options: Any) -> Any:
         addresses.append(address)
@@ -54,6 +55,11 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.extend(contents)
         put_many(store, contents)
 
+    def shared(store: FolderStore, immutable: str, address: str, digests: Digests) -> Any:
+        addresses.append(address)
+        return share(store, immutable, address, digests)
+
+    monkeypatch.setattr(FolderStore, "share", shared)
     monkeypatch.setattr(FolderStore, "replace", counted)
     monkeypatch.setattr(FolderStore, "replace_many", counted_many)
     return addresses
