@@ -17,7 +17,7 @@ from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, D4CError
 from d4c_pipeline.model.partition import Partition
-from d4c_pipeline.model.release import Deposit
+from d4c_pipeline.model.release import Deposit, PlannedRelease
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
@@ -68,6 +68,7 @@ class Judged:
 class Waiting:
     """A complete release whose publication awaits an approval: the reasons, how to continue, and what it changes."""
 
+    release: str
     cause: str
     remedy: str
     changes: str
@@ -114,8 +115,17 @@ def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited |
         return deposit.publish(deployment, unit.dataset, unit.vintage)
     except AwaitingReviewError as error:
         planned = deployment.ledger.releases.planned(unit.dataset.id, unit.vintage)
-        shown = "" if planned is None else as_markdown(changes_of(deployment, unit.dataset, planned))
-        return Waiting(error.cause, error.remedy, shown)
+        if planned is None:  # decided meanwhile by another process
+            raise
+        return Waiting(planned.name, error.cause, error.remedy, _changes(deployment, unit.dataset, planned))
+
+
+def _changes(deployment: Deployment, dataset: Dataset, planned: PlannedRelease) -> str:
+    """Return the changes of a release as Markdown; if they can't be found, why: the review does not depend on them."""
+    try:
+        return as_markdown(changes_of(deployment, dataset, planned))
+    except D4CError as error:
+        return f"The changes can't be shown: {error}"
 
 
 def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:

@@ -128,4 +128,5 @@ def _print_releases(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table(rows, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))
+    shown = [{**row, "state": "withdrawn" if row.get("withdrawn") else row["state"]} for row in rows]
+    print_table(shown, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))

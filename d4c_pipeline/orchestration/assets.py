@@ -28,6 +28,7 @@ from d4c_pipeline.orchestration.failures import (
     no_run_retries_in_vain,
     tries_again,
 )
+from d4c_pipeline.orchestration.launching import review_links
 from d4c_pipeline.orchestration.products import SOURCE, Product, of_dataset, source_words
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, VERSION, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
@@ -143,6 +144,7 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
             metadata={
                 "pending": waiting.cause,
                 "remedy": waiting.remedy,
+                "decide": dg.MetadataValue.md(review_links(waiting.release)),
                 "changes": dg.MetadataValue.md(waiting.changes),
             }
             if waiting

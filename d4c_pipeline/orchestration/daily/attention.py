@@ -13,19 +13,18 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.daily.schedule import scheduled
 from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.launching import launch, review_links
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.attention import Attention, Kind, needs_attention
 
 ATTENTION_KEY = dg.AssetKey(["needs_attention"])
 CHECK = "nothing_waits"
 _MOST_SHOWN = 200
-_JOBS = "/locations/__repository__@d4c_pipeline/jobs/{}/playground"
 _LAUNCHES = {
-    Kind.REVIEW: _JOBS.format("review"),
-    Kind.LOST: _JOBS.format("audit_copies"),
-    Kind.UNREACHABLE: _JOBS.format("audit_copies"),
-    Kind.TOO_FEW: _JOBS.format("keep_mirrors"),
-    Kind.DOI: _JOBS.format("check_health"),
+    Kind.LOST: launch("repair_copies_of_releases"),
+    Kind.UNREACHABLE: launch("audit_copies"),
+    Kind.TOO_FEW: launch("keep_mirrors"),
+    Kind.DOI: launch("check_health"),
 }
 
 
@@ -72,10 +71,20 @@ def as_markdown(found: Sequence[Attention]) -> str:
         return "Nothing waits for a person."
     lines = ["| what | where | detail | command | launch |", "| --- | --- | --- | --- | --- |"]
     for each in found:
-        link = _launch(each)
-        cells = (each.kind.value, each.subject, each.detail, f"`{each.command}`", f"[open]({link})" if link else "")
+        cells = (each.kind.value, each.subject, each.detail, f"`{each.command}`", _links(each))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
+
+
+def _links(found: Attention) -> str:
+    """Return the links to the launches that settle a finding, empty without any."""
+    if found.kind is Kind.REVIEW:
+        return review_links(found.subject)
+    if found.kind is Kind.PAUSED:
+        config = {"dataset": found.subject, "decision": "resume"}
+        return f"[resume]({launch('pause_source', 'decide_on_source', config)})"
+    link = _launch(found)
+    return f"[open]({link})" if link else ""
 
 
 def _launch(found: Attention) -> str | None:

@@ -190,7 +190,7 @@ def test_what_failed_has_its_input_and_history_is_queried_and_run_again(defined:
     assert (native["name"], native["url"]) == ("places_2021.geojson", PLACES_URL)
     assert native["address"] == f"raw/places/2021/{native['sha256'][:12]}/places_2021.geojson"
     assert [(each["event"], each["step"]) for each in row["history"]] == [("step failed", "processed")]
-    query = "SELECT kind, count(*) AS n, any_value(inputs::JSON[0]->>'name') AS name FROM failed GROUP BY 1"
+    query = "SELECT kind, count(*) AS n, any_value(inputs->>'$[0].name') AS name FROM failed GROUP BY 1"
     found, _ = failed(defined, "--sql", query)
     assert found == [{"kind": "DataError", "n": 1, "name": "places_2021.geojson"}]
     assert failed(defined, "--cause", "no such cause")[0] == []

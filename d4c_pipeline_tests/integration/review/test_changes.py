@@ -6,8 +6,10 @@ import io
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -66,12 +68,25 @@ def test_a_reviewer_sees_what_changes_before_an_approval(chain: Chain, tmp_path:
     assert waiting.changes == text
     assert "| 3 | population | 7429 | 7430 |" in text
     results = step_presentations(of_dataset(chain.dataset))["deposit"].results(waiting, "")
-    shown = [str(getattr(result.metadata["changes"], "value", "")) for result in results if result.metadata]
+    shown = [
+        str(getattr(result.metadata["changes"], "value", ""))
+        for result in results
+        if "changes" in (result.metadata or {})
+    ]
     assert shown == [text]
+    (links,) = [
+        str(getattr(each.metadata["decide"], "value", "")) for each in results if "decide" in (each.metadata or {})
+    ]
+    approve, reject = (
+        yaml.safe_load(parse_qs(urlsplit(link).query)["config"][0])["ops"]["decide"]["config"]
+        for link in re.findall(r"\((/locations/[^)]*/jobs/review/playground/setup[^)]*)\)", links)
+    )
+    assert approve == {"release": planned.name, "decision": "approve", "reason": ""}
+    assert reject["decision"] == "reject"
 
     page = as_html(found)
     assert "<td>population</td><td>7429</td><td>7430</td>" in page
-    assert not re.search(r"(src|href)=\"?(?!data:)", page), "the page loads nothing"
+    assert not re.search(r"(src|href)=(?!\"data:)", page), "the page loads nothing"
     target = tmp_path / "changes.html"
     words = ["review", "changes", planned.name, "--home", str(chain.home), "--defs", str(chain.settings.definitions[0])]
     assert CliRunner().invoke(app, [*words, "--to", str(target)]).exit_code == 0
