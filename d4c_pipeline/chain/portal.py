@@ -85,6 +85,7 @@ def site_facts(deployment: Deployment) -> SiteFacts:
     url = (settings.portal_url or stores[0]).rstrip("/") + "/"
     return SiteFacts(
         publisher=settings.publisher,
+        publisher_fr=settings.publisher_fr,
         url=url,
         store_urls=stores,
         contact=settings.contact,
@@ -238,8 +239,9 @@ class _Collector:
         drawn = card_picture(paths) if release.summary.geometry_types else None
         if drawn is not None:
             write_file(picture, drawn)
-        limit = self._deployment.settings.memory_limit
-        columns = column_facts(release.summary.columns, profile, paths, memory_limit=limit) if profile else {}
+        limit, temp = self._deployment.settings.memory_limit, self._deployment.settings.temp
+        wanted = release.summary.columns
+        columns = column_facts(wanted, profile, paths, memory_limit=limit, temp=temp) if profile else {}
         computed = {
             "columns": {name: asdict(values) for name, values in columns.items()},
             "geometries": (profile.get("geometry") or {}).get("types", {}),

@@ -5,9 +5,9 @@ Writing a party into a record or a STAC item belongs to `metadata` and `catalogu
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl, full_match, text_of_number
 
@@ -55,10 +55,11 @@ class Party(Declared):
 
     `type`: `person` (written "Family, Given") or `organization`; by default a party with an `orcid` is a person and any
     other party is an organisation. `affiliation`: the name of the organisation where a person works; a person's `ror`
-    identifies that organisation.
+    identifies that organisation. `name_fr`: the French name, for French pages; records have `name`.
     """
 
     name: str = Field(min_length=1)
+    name_fr: Annotated[str, Field(min_length=1)] | None = None
     type: Literal["person", "organization"] | None = None
     affiliation: str | None = Field(default=None, min_length=1)
     ror: Ror | None = None
@@ -70,6 +71,18 @@ class Party(Declared):
         if self.type == "organization" and (self.orcid or self.affiliation):
             raise ValueError(f"'{self.name}' is an organization: orcid and affiliation are those of a person")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_name(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # The digest of a definition that does not use the field stays that of the time before it.
+        written = write(self)
+        if self.name_fr is None:
+            written.pop("name_fr", None)
+        return written
+
+    def named(self, language: str) -> str:
+        """Return the name in `en` or `fr`, the only name without a French one."""
+        return self.name_fr if language == "fr" and self.name_fr is not None else self.name
 
     @property
     def is_person(self) -> bool:

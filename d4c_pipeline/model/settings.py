@@ -44,8 +44,8 @@ OWN_STORE = "store"
 """The folder in the home that is the primary store, unless the document of stores declares another."""
 LOCAL_ARCHIVE = "local"
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
-PUBLISHER = "Data for Canada"
 _RELEASE_PAGE = "en/datasets/{dataset}/{vintage}/{version}/"  # of the portal
+PUBLISHER = "Data for Canada"
 """The publisher in citations and records, unless the deployment sets another."""
 
 
@@ -122,6 +122,16 @@ def _page(variable: str, text: str) -> str:
         raise PermanentError(
             f"{variable} is '{text}', no template", "Use {dataset}, {vintage} and {version} in it"
         ) from error
+    return text
+
+
+def _problems(variable: str, text: str) -> str:
+    is_mail = re.fullmatch(r"(mailto:)?[^\s@/:?]+@[^\s@/:]+", text)
+    if not is_mail and re.match(r"https?://[^\s/]", text) is None:
+        raise PermanentError(
+            f"{variable} is '{text}'",
+            "Write an address of mail, or an https address such as https://github.com/o/r/issues/new?title={release}",
+        )
     return text
 
 
@@ -246,6 +256,9 @@ class Settings(EnvironmentSettings):
         "Day on which the archive's token expires, such as `2027-03-31`; `d4c todo` reports it 30 days before.",
     )
     publisher: str = variable("D4C_PUBLISHER", "The publisher in records and citations.", default=PUBLISHER)
+    publisher_fr: str | None = variable(
+        "D4C_PUBLISHER_FR", "The publisher's French name on the French pages of the portal.", unset="`D4C_PUBLISHER`"
+    )
     contact: str | None = variable("D4C_CONTACT", "Address of mail or web, in the README of each release.")
     code_url: str | None = variable("D4C_CODE_URL", "Address at which the code that makes the data is published.")
     portal_url: _Address = variable(
@@ -253,7 +266,7 @@ class Settings(EnvironmentSettings):
         "The public address of the portal, whose server may be another than the store's; see [Portal](portal.md).",
         unset="the address of the primary store",
     )
-    problems: str | None = variable(
+    problems: Annotated[str | None, Parser(_problems)] = variable(
         "D4C_PROBLEMS",
         "Address at which readers report a problem: of mail, or of a web page (`{release}` is the release's name).",
         unset="`D4C_CONTACT`",

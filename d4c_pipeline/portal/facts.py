@@ -16,13 +16,10 @@ from d4c_pipeline.model.frequency import Freshness
 from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import NativeFile
 
-BINS = 20
-"""The bins of a histogram, of equal width between least and greatest value."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnFacts:
-    """The values of a column. `distinct` counts no nulls; `histogram` has `BINS` counts, `top` values with counts."""
+    """The values of a column. `distinct` counts no nulls; `histogram` has a count per bin, `top` values with counts."""
 
     nulls: int
     distinct: int | None = None
@@ -110,8 +107,13 @@ class SiteFacts:
     publisher: str
     url: str
     store_urls: tuple[str, ...]
+    publisher_fr: str | None = None
     contact: str | None = None
     problems: str | None = None
+
+    def publisher_in(self, language: str) -> str:
+        """Return the publisher's name in `en` or `fr`, the only name without a French one."""
+        return self.publisher_fr if language == "fr" and self.publisher_fr else self.publisher
 
     @property
     def root(self) -> str:

@@ -62,7 +62,6 @@ class Pages:
             "stored": site.stored,
             "root": site.root,
             "url": site.url,
-            "publisher": site.publisher,
             "policy": policy(map(addresses.origin, site.store_urls)),
         }
 
@@ -185,13 +184,14 @@ class Pages:
                 language,
                 {each: addresses.home(each) for each in TONGUES},
                 section="home",
-                title=self._site.publisher,
+                title=self._site.publisher_in(language),
                 summary=words["lead"],
                 numbers=overview.numbers(cards, words),
                 cards=[overview.shown(each, self._site, words) for each in overview.newest(cards)],
                 query=self._query,
             )
-        text = self._environment.get_template("choice.html").render(both=list(self._words.values()))
+        names = {self._site.publisher_in(each): each for each in reversed(TONGUES)}
+        text = self._environment.get_template("choice.html").render(both=list(self._words.values()), publishers=names)
         yield "index.html", text.encode()
 
     def _datasets(self, language: Tongue, cards: Sequence[Card]) -> Iterator[Page]:
@@ -246,7 +246,7 @@ class Pages:
 
     def _page(self, template: str, language: Tongue, paths: dict[Tongue, str], *, title: str, **view: Any) -> Page:
         words, other = self._words[language], self._words[self._words[language].other]
-        root, name = self._site.root, f" · {self._site.publisher}"
+        root, name = self._site.root, f" · {self._site.publisher_in(language)}"
         script = {
             "lang": language,
             "root": root,
@@ -260,6 +260,7 @@ class Pages:
         }
         text = self._environment.get_template(template).render(
             lang=language,
+            publisher=self._site.publisher_in(language),
             t=words.texts,
             other={"language": other.language, "language_name": other["language"]},
             paths=paths,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.model.data_files import Files, listed
+from d4c_pipeline.processing.distributions import MOST_COLUMNS, distribution
 from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.tables.columns import BBOX, GEOMETRY
 from d4c_pipeline.tables.parallel import memory_bytes
@@ -43,7 +44,8 @@ def profile(
     """Return the profile of the Parquet file `data`, or of several that are one table, ready for JSON.
 
     `columns`: name -> type (Arrow's name), nulls, distinct (exact, without nulls), min, max (dates in ISO 8601, texts
-    by code point and cut after 200 characters; absent for nested types). `geometry`: types with counts, nulls,
+    by code point and cut after 200 characters; absent for nested types), and `histogram` or `top` of the first columns
+    (see `distributions`). `geometry`: types with counts, nulls,
     bounds, vertices, most vertices of one geometry. The same data gives the same profile for any order of rows
     and any number of threads.
     """
@@ -72,7 +74,10 @@ def profile(
                 facts |= _columns(connection, "columns_read", some)
             else:
                 facts |= _columns(connection, duckdb_engine.parquet(files), some)
-        out["columns"] = {field.name: {"type": str(field.type), **facts[field.name]} for field in named}
+        columns = {field.name: {"type": str(field.type), **facts[field.name]} for field in named}
+        for name in [*columns][:MOST_COLUMNS]:
+            columns[name] |= distribution(connection, duckdb_engine.parquet(files), name, columns[name], out["rows"])
+        out["columns"] = columns
     except duckdb.ParserException:  # of our own SQL: a bug, not a fault of the data
         raise
     except duckdb.Error as error:

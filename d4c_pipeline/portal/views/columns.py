@@ -9,8 +9,9 @@ from typing import Any
 
 from d4c_pipeline.metadata.records.documents import plain
 from d4c_pipeline.model.release import Column
-from d4c_pipeline.portal.facts import BINS, ColumnFacts, ReleaseFacts
+from d4c_pipeline.portal.facts import ColumnFacts, ReleaseFacts
 from d4c_pipeline.portal.words import Words
+from d4c_pipeline.processing.distributions import BINS
 from d4c_pipeline.tables.columns import GEOMETRY
 
 WIDTH, HEIGHT = 120, 28

@@ -35,12 +35,15 @@ class TorrentRow:
 
 @dataclass(frozen=True)
 class Card:
-    """A dataset as lists show it, of its newest release. `checks_wrong`: failed checks; times are ISO 8601."""
+    """A dataset as lists show it, of its newest release.
+
+    `title`, `provider`: in English and French. `checks_wrong`: failed checks. Times are ISO 8601.
+    """
 
     dataset: str
     title: tuple[str, str]
     keywords: tuple[str, ...]
-    provider: str
+    provider: tuple[str, str]
     region: str
     package: str
     licence: str
@@ -64,7 +67,7 @@ class Card:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        lists = ("title", "keywords", "formats")
+        lists = ("title", "provider", "keywords", "formats")
         torrents = tuple(TorrentRow(**each) for each in value["torrents"])
         verified = tuple(value["verified_at"]) if value["verified_at"] else None
         return cls(
@@ -86,13 +89,13 @@ def card(facts: ReleaseFacts) -> Card:
     published = facts.published
     files = sum(copy.files for copy in facts.copies)
     seen = sorted(copy.verified_at for copy in facts.copies if copy.intact and copy.verified_at)
-    geometry = bool(published.geometry_types)
+    geometry, party = bool(published.geometry_types), (published.providers or published.creators)[0]
     wanted = (ArtifactRole.DATA, ArtifactRole.DESKTOP, ArtifactRole.TILES)
     return Card(
         dataset=published.dataset,
         title=(shortened(published.title.en, _LONGEST_TITLE), shortened(published.title.fr, _LONGEST_TITLE)),
         keywords=tuple(dict.fromkeys(map(plain, (*published.keywords.en, *published.keywords.fr)))),
-        provider=plain((published.providers or published.creators)[0].name),
+        provider=(plain(party.named("en")), plain(party.named("fr"))),
         region=facts.region,
         package=facts.package,
         licence=published.licence.spdx or plain(published.licence.title),
@@ -126,7 +129,7 @@ def shown(card: Card, site: SiteFacts, words: Words) -> dict[str, Any]:
         "path": site.root + addresses.dataset(words.language, card.dataset),
         "picture": card.picture and f"{site.root}{addresses.PICTURES}/{card.picture}.webp",
         "title": card.titled(words),
-        "provider": card.provider,
+        "provider": card.provider[0 if words.language == "en" else 1],
         "rows": words.count("rows", card.rows),
         "vintage": card.vintage,
         "version": card.version,
@@ -197,7 +200,7 @@ def documents(cards: Sequence[Card], words: Sequence[Words]) -> dict[str, Any]:
             card.title[0],
             card.title[1] if card.title[1] != card.title[0] else "",
             " ".join(card.keywords),
-            place("providers", card.provider),
+            place("providers", card.provider[0]),
             place("packages", card.package),
             place("regions", card.region),
             place("licences", card.licence),
@@ -212,4 +215,7 @@ def documents(cards: Sequence[Card], words: Sequence[Words]) -> dict[str, Any]:
         name: {each.language: [each[name].get(value, value) for value in lists[name]] for each in words}
         for name in ("packages", "regions")
     }
+    french = dict(card.provider for card in cards)
+    if any(french[name] != name for name in lists["providers"]):
+        labels["providers"] = {"fr": [french[name] for name in lists["providers"]]}
     return {**lists, "labels": labels, "datasets": datasets}

@@ -141,7 +141,7 @@ def release_page(
         _download(facts, file, words) for file in sorted(published.files, key=_order) if file.role in _DOWNLOADS
     )
     rows = columns.rows(facts, words)
-    provider = plain((published.providers or published.creators)[0].name)
+    provider = plain((published.providers or published.creators)[0].named(language))
     successor = published.line.superseded_by and published.line.newest
     newer = successor and (
         words["superseded_link"].format(version=f"{successor.version} ({successor.vintage})"),

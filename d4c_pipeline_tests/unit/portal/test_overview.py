@@ -49,9 +49,30 @@ def test_the_search_has_both_languages_once() -> None:
     found = documents([cards[0], replace(cards[1], title=("Same", "Same")), cards[2]], BOTH)
     assert [entry[1] for entry in found["datasets"]] == [cards[0].title[0], "Same", cards[2].title[0]]
     assert [entry[2] for entry in found["datasets"]] == ["Mesures 0", "", "Mesures 2"]
-    assert found["providers"] == [cards[0].provider]
+    assert found["providers"] == [cards[0].provider[0]]
     assert found["labels"]["regions"] == {"en": ["Canada"], "fr": ["Canada"]}
     assert found["datasets"][2][4:8] == [0, 0, 0, 0]
+
+
+def test_publisher_and_provider_have_a_name_in_each_language(tmp_path: Path) -> None:
+    site = replace(SITE, publisher_fr="Données pour le Canada")
+    made = replace(many(1)[0], provider=("Statistics Canada", "Statistique Canada"))
+    pages = dict(Pages(site, built_bundle(tmp_path)).home([made]))
+    english, french = (html.document_fromstring(pages[f"{each}/index.html"]) for each in ("en", "fr"))
+    names = [(each.findtext(".//title"), each.xpath("//a[@class='mark']/span/text()")[0]) for each in (english, french)]
+    assert names == [("Data for Canada · Data for Canada", "Data for Canada"), (names[1][0], "Données pour le Canada")]
+    assert [each.xpath("//li[@class='card']//p[@class='meta']/bdi/text()")[0] for each in (english, french)] == [
+        "Statistics Canada",
+        "Statistique Canada",
+    ]
+    choice = html.document_fromstring(pages["index.html"]).xpath("//h1/span")
+    assert [(each.get("lang"), each.text) for each in choice] == [
+        ("en", "Data for Canada"),
+        ("fr", "Données pour le Canada"),
+    ]
+    found = documents([made], BOTH)
+    assert (found["providers"], found["labels"]["providers"]) == (["Statistics Canada"], {"fr": ["Statistique Canada"]})
+    assert "providers" not in documents(many(2), BOTH)["labels"]
 
 
 def test_documents_of_a_thousand_datasets_are_small() -> None:
@@ -85,7 +106,9 @@ def test_the_status_page_names_what_is_wrong() -> None:
 
 
 def test_hostile_titles_stay_text_in_lists(tmp_path: Path) -> None:
-    made = replace(card(some_facts(a_published())), title=(HOSTILE_TEXT, HOSTILE_TEXT), provider=HOSTILE_TEXT)
+    made = replace(
+        card(some_facts(a_published())), title=(HOSTILE_TEXT, HOSTILE_TEXT), provider=(HOSTILE_TEXT, HOSTILE_TEXT)
+    )
     pages = Pages(SITE, built_bundle(tmp_path))
     for file, content in [*pages.lists([made]), *pages.home([made])]:
         document = html.document_fromstring(content)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from d4c_pipeline.geometry.shapes import Facts
+from d4c_pipeline.model.release import Column
+from d4c_pipeline.portal.statistics import column_facts
 from d4c_pipeline.processing.profile import profile
 
 THREADS = (1, 2, 4)
@@ -41,7 +43,9 @@ def test_threads_and_the_order_of_rows_do_not_change_a_byte(tmp_path: Path) -> N
     (only,) = profiles
     columns = json.loads(only)["columns"]
     assert "-0.0" not in only
-    assert columns["zero"] == {"type": "double", "nulls": 0, "distinct": 1, "min": 0.0, "max": 0.0}
+    zero = {"type": "double", "nulls": 0, "distinct": 1, "min": 0.0, "max": 0.0}
+    assert columns["zero"] == {**zero, "top": [{"value": 0.0, "count": count}]}
+    assert sum(columns["least_zero"]["histogram"]["counts"]) == count
     assert columns["odd"]["max"] == "nan"
 
 
@@ -79,5 +83,44 @@ def test_a_column_has_the_same_facts_in_a_wide_table(tmp_path: Path) -> None:
     )
 
     assert wide["moment"]["max"] == "2024-05-01T12:30:00.000001+00:00"
-    assert wide["c7"] == {"type": "int64", "nulls": 0, "distinct": 1, "min": 7, "max": 7}
+    seven = {"type": "int64", "nulls": 0, "distinct": 1, "min": 7, "max": 7}
+    assert wide["c7"] == {**seven, "top": [{"value": 7, "count": 4}]}
+    assert {each["value"]: each["count"] for each in narrow["single"]["top"]} == {
+        0.0: 1,
+        0.10000000149011612: 1,
+        "inf": 1,
+    }
+    json.dumps(narrow, allow_nan=False)
     assert {name: wide[name] for name in columns} == narrow
+
+
+def test_numbers_have_a_histogram_and_texts_that_repeat_their_most_frequent_values(tmp_path: Path) -> None:
+    rows = 1_000
+    columns = {
+        "even": pa.array([number % 100 for number in range(rows)]),
+        "skewed": pa.array([Decimal(1 if number else 10**6) / 7 + number % 20 for number in range(rows)]),
+        "few": pa.array([number % 3 for number in range(rows)], pa.uint8()),
+        "kind": pa.array([None if number < 10 else "abcd"[min(number % 7, 3)] for number in range(rows)]),
+        "name": pa.array([f"name {number}" for number in range(rows)]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "data.parquet")
+
+    found = profile(tmp_path / "data.parquet", None, spill=tmp_path)["columns"]
+
+    assert found["even"]["histogram"] == {"counts": [50] * 20}
+    assert found["skewed"]["histogram"]["counts"] == [999, *[0] * 18, 1]
+    assert found["few"]["top"] == [{"value": 0, "count": 334}, {"value": 1, "count": 333}, {"value": 2, "count": 333}]
+    assert [each["value"] for each in found["kind"]["top"]] == ["d", "a", "b"]
+    assert "top" not in found["name"]
+
+    # A profile of an earlier release has none of them: the portal computes the same.
+    shown = [Column(name, found[name]["type"]) for name in columns]
+    kept = ("type", "nulls", "distinct", "min", "max")
+    earlier = {name: {key: facts[key] for key in kept} for name, facts in found.items()}
+    recorded, computed = (
+        column_facts(shown, {"rows": rows, "columns": known}, [tmp_path / "data.parquet"], temp=tmp_path)
+        for known in (found, earlier)
+    )
+    assert computed == recorded
+    assert recorded["even"].histogram == (50,) * 20
+    assert [path.name for path in tmp_path.iterdir()] == ["data.parquet"]

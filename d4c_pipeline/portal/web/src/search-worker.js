@@ -17,8 +17,8 @@ const index = new MiniSearch({
 
 onmessage = ({ data }) => {
   if (data.documents) {
-    const { datasets, providers } = data.documents
-    index.addAll(datasets.map(([id, en, fr, keywords, provider], place) => ({ id: place, en, fr, keywords, provider: `${providers[provider]} ${id}` })))
+    const { datasets, providers, labels } = data.documents
+    index.addAll(datasets.map(([id, en, fr, keywords, provider], place) => ({ id: place, en, fr, keywords, provider: `${providers[provider]} ${labels.providers?.fr[provider] ?? ''} ${id}` })))
     return
   }
   const boost = { en: 4, fr: 4, keywords: 2, [data.lang]: 6 }

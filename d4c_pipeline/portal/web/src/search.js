@@ -41,7 +41,7 @@ export async function places(page, text) {
 export function described(page, found, place) {
   const [id, en, fr, , provider, , , , vintage, , version] = found.datasets[place]
   const title = page.lang === 'fr' ? fr || en : en
-  const about = `${found.providers[provider]} · ${vintage} · v${version}`
+  const about = `${(found.labels.providers?.[page.lang] ?? found.providers)[provider]} · ${vintage} · v${version}`
   return { id, path: `${page.root}${page.lang}/datasets/${encodeURIComponent(id)}/`, title, about }
 }
 
