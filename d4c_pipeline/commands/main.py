@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from d4c_pipeline.commands.alert import alert
 from d4c_pipeline.commands.archive import archive_app
 from d4c_pipeline.commands.backfill import backfill
 from d4c_pipeline.commands.catalogue import catalogue_app
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
-    ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo)),
+    ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Recover", (backup, restore, reconcile)),

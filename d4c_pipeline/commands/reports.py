@@ -99,6 +99,7 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     """List every setting with its value, default and description; secrets are masked."""
     from dataclasses import asdict
 
+    from d4c_pipeline.model.alerting import AlertSettings
     from d4c_pipeline.model.limits import Limits
     from d4c_pipeline.model.seeding import SeedingSettings
     from d4c_pipeline.model.settings import ArchiveSecret, has_archive_token
@@ -108,7 +109,8 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     deployment, seeding = read_settings(home, defs, debug), SeedingSettings.from_environment()
     if not as_json:
         groups = (deployment, ArchiveSecret.from_environment(), Limits.from_environment(), seeding)
-        rows = [setting._asdict() for group in (*groups, UiAccess.from_environment()) for setting in present(group)]
+        others = (UiAccess.from_environment(), AlertSettings.from_environment())
+        rows = [setting._asdict() for group in (*groups, *others) for setting in present(group)]
         print_table(rows, ("variable", "value", "default", "unit", "description"))
         return
     values = {name: getattr(deployment, name) for name in type(deployment).model_fields}

@@ -19,6 +19,9 @@ RETENTION = "retention"
 FIXITY = "fixity"
 """Key of auditing and repairing copies."""
 
+ALERTS = "alerts"
+"""Key of sending alerts."""
+
 EMBEDDED_SERVER = "embedded file server"
 """Key of the file server that a step starts for a deployment without a public address."""
 

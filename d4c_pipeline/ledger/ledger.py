@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from d4c_pipeline.ledger.active_runs import ActiveRuns
+from d4c_pipeline.ledger.alerts import Alerts
 from d4c_pipeline.ledger.announcements import Announcements
 from d4c_pipeline.ledger.backfills import Backfills
 from d4c_pipeline.ledger.catalogue import CatalogueState
@@ -61,6 +62,7 @@ class Ledger:
         self.leases = Leases(self._engine)
         self.active_runs = ActiveRuns(self._engine, self.leases)
         self.backfills = Backfills(self._engine)
+        self.alerts = Alerts(self._engine)
         self.events = Events(self._engine)
 
     @classmethod

@@ -446,3 +446,14 @@ failure = Table(
     Column("first_at", UtcDateTime, nullable=False),
     Column("last_at", UtcDateTime, nullable=False),
 )
+
+# Alerts by cause, day and address. `error`: why the delivery failed, null after a delivery.
+alert = Table(
+    "alert",
+    metadata,
+    Column("cause", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("address", String(120), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("error", Text),
+)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from d4c_pipeline.model.alerting import AlertSettings
 from d4c_pipeline.model.environment import EnvironmentSettings
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.secrets import MASK, sanitise
@@ -22,6 +23,7 @@ GROUPS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
     ("Limits on foreign files", Limits),
     ("Seeder", SeedingSettings),
     ("Access to the UI", UiAccess),
+    ("Alerts", AlertSettings),
 )
 """The groups of settings, in the order of their display."""
 

@@ -19,6 +19,7 @@ import dagster as dg
 from d4c_pipeline.chain.run import LAST_STEP
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.orchestration.alerting import alerting_definitions
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, PORTAL_KEY, catalogue_asset, portal_asset
 from d4c_pipeline.orchestration.component import product_assets
 from d4c_pipeline.orchestration.daily.attention import ATTENTION_JOB, ATTENTION_SCHEDULE, attention_asset
@@ -71,6 +72,7 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
     return dg.Definitions.merge(
         loaded,
         failures_definitions(list(products)),
+        alerting_definitions(list(declared.values())),
         _spanning(declared),
         dg.Definitions(
             jobs=jobs,

@@ -5,6 +5,7 @@ The findings come from the ledger, the archive's list of drafts, the disks and t
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from d4c_pipeline.model.alerting import AlertSettings
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.family import Family
@@ -32,6 +34,7 @@ _FREE_SHARE, _FREE_BYTES = 0.1, 50 * 10**9
 """A disk is nearly full below both: a tenth of a large disk is still room for days."""
 TOKEN_NOTICE = timedelta(days=30)
 _REGISTERED_WITHIN = timedelta(days=1)
+_LATE = timedelta(hours=1)
 
 
 class Kind(StrEnum):
@@ -39,6 +42,9 @@ class Kind(StrEnum):
 
     REVIEW = "review waits"
     FAILED = "partition failed"
+    RUN = "run failed"
+    CHECK = "check failed"
+    OVERDUE = "source not checked"
     SHRUNK = "source shrank"
     PAUSED = "source paused"
     LOST = "copies lost"
@@ -49,6 +55,7 @@ class Kind(StrEnum):
     DOI = "DOI not registered"
     DISK = "disk nearly full"
     TOKEN = "token expires"  # noqa: S105 - a label
+    ALERT = "alert not delivered"
     ARCHIVE = "archive unreachable"
 
 
@@ -85,6 +92,8 @@ def needs_attention(
         *_dois(deployment, moment),
         *_disks(deployment.settings),
         *_tokens(deployment.settings, moment.date()),
+        *_overdue(deployment, declared, moment),
+        *_undelivered(deployment),
     ]
     order = list(Kind)
     return tuple(sorted(found, key=lambda each: order.index(each.kind)))
@@ -214,3 +223,26 @@ def _tokens(settings: Settings, today: date) -> Iterator[Attention]:
     if expires is not None and expires - today <= TOKEN_NOTICE:
         detail = f"the archive's token {'expired' if expires < today else 'expires'} on {expires}; make another there"
         yield Attention(Kind.TOKEN, settings.archive, detail, "d4c settings")
+
+
+def _overdue(deployment: Deployment, declared: Collection[Dataset | Family], moment: datetime) -> Iterator[Attention]:
+    """Yield the sources that are checked automatically and were not listed within twice their declared rhythm."""
+    for each in declared:
+        listing = deployment.ledger.listings.of(each.id) if each.noticing.enabled else None
+        rhythm = timedelta(hours=each.noticing.discover_hours)
+        if listing is not None and moment - listing.listed_at > 2 * rhythm + _LATE:
+            every = f"declared every {each.noticing.discover_hours:g} h"
+            detail = f"last listed {listing.listed_at:%Y-%m-%d %H:%M} UTC, {every}"
+            yield Attention(Kind.OVERDUE, each.id, detail, f"d4c notice {each.id}", dataset=each.id)
+
+
+def alert_label(address: str) -> str:
+    """Return the label of an address of alerts, without its secrets: its scheme and a digest of it."""
+    return f"{address.partition('://')[0]} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+def _undelivered(deployment: Deployment) -> Iterator[Attention]:
+    labels = [alert_label(place) for place in AlertSettings.from_environment().places()]
+    for failing in deployment.ledger.alerts.failing(labels):
+        detail = f"{failing.at:%Y-%m-%d %H:%M} UTC: {failing.cause}; correct the address in D4C_ALERTS or its service"
+        yield Attention(Kind.ALERT, failing.address, detail, "d4c alert --test")

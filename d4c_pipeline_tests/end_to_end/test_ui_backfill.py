@@ -188,7 +188,10 @@ def test_a_backfill_publishes_both_vintages_and_the_catalogue_follows(ui: UI) ->
 def test_the_location_has_the_name_of_the_checkouts_workspace(ui: UI) -> None:
     sensors = ui.ask(_SENSORS)["sensorsOrError"]["results"]
     running = {sensor["name"] for sensor in sensors if sensor["sensorState"]["status"] == "RUNNING"}
-    assert running == {"catalogue_follows", "changes_are_published", "dead_runs_are_ended", "runs_that_died"}
+    assert running == {
+        *("alerts_are_sent", "failed_runs_are_told"),
+        *("catalogue_follows", "changes_are_published", "dead_runs_are_ended", "runs_that_died"),
+    }
     assert {"discover_statcan_tables", "observe_statcan_tables", "observe_places"} <= {one["name"] for one in sensors}
     assert "BetaWarning" not in ui.log.read_text("utf-8", "replace")
 

@@ -83,11 +83,11 @@ def _links(found: Attention) -> str:
     if found.kind is Kind.PAUSED:
         config = {"dataset": found.subject, "decision": "resume"}
         return f"[resume]({launch('pause_source', 'decide_on_source', config)})"
-    link = _launch(found)
+    link = launch_of(found)
     return f"[open]({link})" if link else ""
 
 
-def _launch(found: Attention) -> str | None:
+def launch_of(found: Attention) -> str | None:
     """Return the page of the UI on which a person settles a finding; None if it is settled elsewhere."""
     if found.kind is Kind.FAILED and found.partition and found.step in STEPS:
         return f"/assets/{found.dataset}/{found.step}?view=partitions&partition={found.partition}"
