@@ -217,7 +217,7 @@ def test_the_weekly_report_has_numbers_new_releases_and_what_waits_and_is_sent_o
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("keys_identify_rows", asset="sample")])
-def sample(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+def sample() -> dg.MaterializeResult[None]:
     severity = dg.AssetCheckSeverity.ERROR
     result = dg.AssetCheckResult(
         passed=False, severity=severity, description="2 duplicate keys", check_name="keys_identify_rows"

@@ -70,6 +70,13 @@ def test_every_page_is_reached_from_the_readme_or_contributing() -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in linked] == []
 
 
+def test_the_reference_of_the_yaml_is_made_from_the_types() -> None:
+    made = subprocess.run(
+        [sys.executable, "docs/make_reference.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert made.stderr == ""
+
+
 def test_the_page_of_settings_is_made_from_their_fields() -> None:
     made = subprocess.run(
         [sys.executable, "docs/make_settings.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
