@@ -217,7 +217,7 @@ def test_the_weekly_report_has_numbers_new_releases_and_what_waits_and_is_sent_o
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("keys_identify_rows", asset="sample")])
-def sample() -> dg.MaterializeResult[None]:
+def sample() -> dg.MaterializeResult:
     severity = dg.AssetCheckSeverity.ERROR
     result = dg.AssetCheckResult(
         passed=False, severity=severity, description="2 duplicate keys", check_name="keys_identify_rows"
@@ -255,7 +255,7 @@ def test_the_sensors_tell_failed_checks_and_failed_runs_and_skip_without_an_addr
         sensor = defs.get_sensor_def("alerts_are_sent")
 
         def tick() -> str | None:
-            context = dg.build_sensor_context(instance, repository_def=repository, definitions=defs)
+            context = dg.build_sensor_context(instance, repository_def=repository)
             with context:
                 result = sensor.evaluate_tick(context)
             return result.skip_message
