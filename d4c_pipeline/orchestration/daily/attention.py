@@ -89,6 +89,8 @@ def _links(found: Attention) -> str:
 
 def launch_of(found: Attention) -> str | None:
     """Return the page of the UI on which a person settles a finding; None if it is settled elsewhere."""
+    if found.kind is Kind.REVIEW:
+        return launch("review")
     if found.kind is Kind.FAILED and found.partition and found.step in STEPS:
         return f"/assets/{found.dataset}/{found.step}?view=partitions&partition={found.partition}"
     if found.kind is Kind.SHRUNK:

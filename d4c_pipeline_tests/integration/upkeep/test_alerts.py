@@ -24,7 +24,7 @@ from d4c_pipeline.model.alerting import AlertSettings
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.alerting import alerting_definitions, failed_checks, failed_run
-from d4c_pipeline.orchestration.daily.attention import launch
+from d4c_pipeline.orchestration.daily.attention import launch_of as launch
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.alerts import alerts_of, send, weekly_report
 from d4c_pipeline.upkeep.attention import Attention, Kind, alert_label, needs_attention
