@@ -5,9 +5,12 @@ Here belongs the collection of facts from ledger, stores and data. What a page s
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from d4c_pipeline.chain.catalogue import latest_declarations
 from d4c_pipeline.chain.catalogue_memory import LeftOut
 from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
+from d4c_pipeline.chain.portal_processes import in_processes
 from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
@@ -28,21 +32,24 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.frequency import expected, freshness
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
+from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.portal.addresses import PICTURES
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, RelatedDataset, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pictures import card_picture
 from d4c_pipeline.portal.related import related_datasets
 from d4c_pipeline.portal.site import Built, Site
 from d4c_pipeline.portal.state import State
 from d4c_pipeline.portal.statistics import column_facts
+from d4c_pipeline.tables.parallel import workers
 from d4c_pipeline.workspace.deployment import Deployment, portal_folder
 from d4c_pipeline.workspace.plans import manifest_of
 from d4c_pipeline.workspace.progress import Progress, report
 from d4c_pipeline.workspace.staging import artifact_path, read_artifact
 
 _WAIT_SECONDS = 3600.0
+_AT_ONCE = 64  # datasets that a process builds and writes together
 
 
 def build(
@@ -58,24 +65,127 @@ def build(
     site, bundle = site_facts(deployment), bundle or Bundle.read()
     with deployment.ledger.leases.hold(lease_keys.PORTAL, wait=_WAIT_SECONDS) as lease, State(folder) as state:
         known = latest_declarations(deployment, declared)
-        about = _About(deployment, state, known)
-        marks = about.marks()
+        vintages, today = state.vintages(), now().date()
+        recorded = deployment.ledger.page_marks.all()
+        related = related_datasets({name: known[name] for name in recorded if name in known})
+        datasets = {
+            name: _Recorded(name, mark, known.get(name), related.get(name, ()), today)
+            for name, mark in recorded.items()
+        }
+        marks = {name: each.mark(_vintage(vintages.get(name))) for name, each in datasets.items()}
         target = Site(folder, state, site, bundle)
-        collector = _Collector(deployment, state, folder, site, known)
-        left_out: list[LeftOut] = []
-        for name in target.changed(marks):
-            lease.renew()
-            try:
-                releases = collector.dataset(name, known.get(name))
-                vintage = releases[0].published.vintage
-                target.dataset(about.mark(name, vintage), releases, about.facts(name, vintage))
-            except (PermanentError, IntegrityError) as error:
-                # One faulty dataset must not keep the others from their pages.
-                left_out.append(LeftOut(name, error.cause, error.remedy))
+        changed = [datasets[name] for name in target.changed(marks)]
+        some = [changed[start : start + _AT_ONCE] for start in range(0, len(changed), _AT_ONCE)]
+        count = min(workers(deployment.settings.threads), len(some))
+        if count > 1:
+            begin = _begin, (deployment.settings, folder, site, bundle)
+            parts = list(in_processes(_build_some, some, count, lease.renew, begin))
+        else:
+            builder = _Builder(deployment, state, target, folder, site)
+            parts = [builder.build(each, lease.renew) for each in some]
+        before = target.counts
         done: Built = target.finish(marks)
     return PortalBuilt(
-        folder, site.url, done.pages, done.written, done.removed, len(marks), bundle.is_built, tuple(left_out)
+        folder,
+        site.url,
+        done.pages,
+        done.written - before[0] + sum(part.written for part in parts),
+        done.removed - before[1] + sum(part.removed for part in parts),
+        len(marks),
+        bundle.is_built,
+        tuple(sorted((each for part in parts for each in part.left_out), key=lambda each: each.dataset)),
     )
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A dataset with the ledger's mark of its facts, its declaration, and its related datasets.
+
+    `today` decides on the freshness.
+    """
+
+    name: str
+    recorded: str
+    declared: Dataset | None
+    related: tuple[RelatedDataset, ...]
+    today: date
+
+    def mark(self, vintage: Vintage | None) -> str:
+        """Return the mark of all facts; `vintage`: the newest, None before the first build."""
+        if self.declared is None or vintage is None:
+            return self.recorded
+        text = f"{self.recorded} {self.declared.model_dump_json()} {self.facts(vintage)!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def facts(self, vintage: Vintage) -> DatasetFacts:
+        """Return the facts of the dataset beside its releases; `vintage`: the newest."""
+        if self.declared is None:
+            return DatasetFacts()
+        declared = self.declared.publication
+        rhythm, end = declared.frequency, vintage.end.date()
+        return DatasetFacts(
+            frequency=rhythm,
+            expected=expected(rhythm, end) if rhythm else None,
+            freshness=freshness(rhythm, end, self.today) if rhythm else None,
+            reuses=declared.reuses,
+            related=self.related,
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was built of some datasets."""
+
+    written: int
+    removed: int
+    left_out: tuple[LeftOut, ...]
+
+
+class _Builder:
+    """Builds the pages of some datasets."""
+
+    def __init__(self, deployment: Deployment, state: State, target: Site, folder: Path, site: SiteFacts) -> None:
+        self._deployment, self._state, self._target = deployment, state, target
+        self._folder, self._site = folder, site
+
+    def build(self, some: Sequence[_Recorded], renew: Callable[[], None] = lambda: None) -> _Part:
+        """Collect the facts of each dataset and write its pages; `renew` is called before each."""
+        written, removed = self._target.counts
+        known = {each.name: each.declared for each in some if each.declared is not None}
+        collector = _Collector(self._deployment, self._state, self._folder, self._site, known)
+        left_out: list[LeftOut] = []
+        for each in some:
+            renew()
+            try:
+                releases = collector.dataset(each.name, each.declared)
+                vintage = releases[0].published.vintage
+                self._target.dataset(each.mark(vintage), releases, each.facts(vintage))
+            except (PermanentError, IntegrityError) as error:
+                # One faulty dataset must not keep the others from their pages.
+                left_out.append(LeftOut(each.name, error.cause, error.remedy))
+        self._target.flush()
+        now = self._target.counts
+        return _Part(now[0] - written, now[1] - removed, tuple(left_out))
+
+
+_builders: list[_Builder] = []  # of this process of a pool
+
+
+def _begin(settings: Settings, folder: Path, site: SiteFacts, bundle: Bundle) -> None:
+    """Open deployment and state in a process of the pool, which closes them when it ends."""
+    opened = ExitStack()
+    atexit.register(opened.close)
+    deployment = opened.enter_context(Deployment.open(settings, archive=False))
+    state = opened.enter_context(State(folder))
+    _builders.append(_Builder(deployment, state, Site(folder, state, site, bundle), folder, site))
+
+
+def _build_some(some: Sequence[_Recorded]) -> _Part:
+    return _builders[0].build(some)
+
+
+def _vintage(text: str | None) -> Vintage | None:
+    return Vintage.parse(text) if text else None
 
 
 def site_facts(deployment: Deployment) -> SiteFacts:
@@ -91,38 +201,6 @@ def site_facts(deployment: Deployment) -> SiteFacts:
         contact=settings.contact,
         problems=settings.problems,
     )
-
-
-class _About:
-    """The facts of datasets beside their releases, and the marks of all facts. The day decides on the freshness."""
-
-    def __init__(self, deployment: Deployment, state: State, known: Mapping[str, Dataset]) -> None:
-        self._marks = deployment.ledger.page_marks.all()
-        self._known, self._vintages, self._today = known, state.vintages(), now().date()
-        self._related = related_datasets({name: known[name] for name in self._marks if name in known})
-
-    def marks(self) -> dict[str, str]:
-        """Return dataset -> mark of its facts, if the pages show its newest vintage."""
-        found = {name: self._vintages.get(name) for name in self._marks}
-        return {name: self.mark(name, Vintage.parse(vintage) if vintage else None) for name, vintage in found.items()}
-
-    def mark(self, name: str, vintage: Vintage | None) -> str:
-        """Return the mark of a dataset's facts; `vintage`: the newest, None before the first build."""
-        if name not in self._known or vintage is None:
-            return self._marks[name]
-        return f"{self._marks[name]} {self._known[name].model_dump_json()} {self.facts(name, vintage)!r}"
-
-    def facts(self, name: str, vintage: Vintage) -> DatasetFacts:
-        """Return the facts of a dataset; `vintage`: the newest."""
-        declared = self._known[name].publication
-        rhythm, end = declared.frequency, vintage.end.date()
-        return DatasetFacts(
-            frequency=rhythm,
-            expected=expected(rhythm, end) if rhythm else None,
-            freshness=freshness(rhythm, end, self._today) if rhythm else None,
-            reuses=declared.reuses,
-            related=self._related[name],
-        )
 
 
 class _Collector:

@@ -47,7 +47,11 @@ class Pages:
         self._site, self._bundle = site, bundle
         self._last: tuple[ReleaseFacts, dict[Tongue, ReleasePage]] | None = None
         self._words: dict[Tongue, Words] = {language: Words.of(language) for language in TONGUES}
-        self._environment = _Environment(
+        # One for each language, so that the macros see its texts and are made once instead of for each page.
+        self._environments = {language: self._environment(words) for language, words in self._words.items()}
+
+    def _environment(self, words: Words) -> Environment:
+        environment = _Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
@@ -55,15 +59,19 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
-        self._environment.globals |= {
+        environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
+        environment.globals |= {
+            "lang": words.language,
+            "t": words.texts,
             "asset": self._asset,
             "has": lambda name: name in self._bundle.names,
-            "stored": site.stored,
-            "root": site.root,
-            "url": site.url,
-            "policy": policy(map(addresses.origin, site.store_urls)),
+            "stored": self._site.stored,
+            "root": self._site.root,
+            "url": self._site.url,
+            "publisher": self._site.publisher_in(words.language),
+            "policy": policy(map(addresses.origin, self._site.store_urls)),
         }
+        return environment
 
     @cached_property
     def form(self) -> str:
@@ -191,7 +199,8 @@ class Pages:
                 query=self._query,
             )
         names = {self._site.publisher_in(each): each for each in reversed(TONGUES)}
-        text = self._environment.get_template("choice.html").render(both=list(self._words.values()), publishers=names)
+        template = self._environments["en"].get_template("choice.html")
+        text = template.render(both=list(self._words.values()), publishers=names)
         yield "index.html", text.encode()
 
     def _datasets(self, language: Tongue, cards: Sequence[Card]) -> Iterator[Page]:
@@ -258,18 +267,19 @@ class Pages:
             "nothing": words["nothing"],
             "searchFailed": words["search_failed"],
         }
-        text = self._environment.get_template(template).render(
-            lang=language,
-            publisher=self._site.publisher_in(language),
-            t=words.texts,
-            other={"language": other.language, "language_name": other["language"]},
-            paths=paths,
-            path=paths[language],
-            canonical=paths[language],
-            feed=self._site.stored(Feed("releases", language, "").address(".atom")),
-            script=script,
-            head=shortened(title, _LONGEST_HEAD) if len(title + name) > _LONGEST_HEAD else title + name,
-            title=title,
-            **view,
+        text = (
+            self._environments[language]
+            .get_template(template)
+            .render(
+                other={"language": other.language, "language_name": other["language"]},
+                paths=paths,
+                path=paths[language],
+                canonical=paths[language],
+                feed=self._site.stored(Feed("releases", language, "").address(".atom")),
+                script=script,
+                head=shortened(title, _LONGEST_HEAD) if len(title + name) > _LONGEST_HEAD else title + name,
+                title=title,
+                **view,
+            )
         )
         return addresses.file_of(paths[language]), text.encode()

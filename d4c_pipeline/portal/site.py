@@ -13,14 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_pipeline.files.disk import storage_errors, write_file
+from d4c_pipeline.files.disk import storage_errors, write_file, write_files
 from d4c_pipeline.metadata.published import TONGUES
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.facts import DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pages import Page, Pages
-from d4c_pipeline.portal.state import State
+from d4c_pipeline.portal.state import Settled, State
 from d4c_pipeline.portal.views.overview import Card, card
+
+_PAGES, _BYTES = 512, 16_000_000  # that are written together
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Site:
         self._folder, self._state, self._bundle = folder, state, bundle
         self._pages = Pages(site, bundle)
         self._written = self._removed = 0
+        self._waiting: list[Page] = []
+        self._settled: list[Settled] = []
 
     @property
     def form(self) -> str:
@@ -51,21 +55,42 @@ class Site:
         return sorted(name for name, mark in marks.items() if built.get(name) != self._mark(mark))
 
     def dataset(self, mark: str, releases: Sequence[ReleaseFacts], about: DatasetFacts | None = None) -> None:
-        """Bring the pages of a dataset up to date; `releases`: all, the newest first; `about`: of the dataset."""
+        """Bring the pages of a dataset up to date; `releases`: all, the newest first; `about`: of the dataset.
+
+        Pages of several datasets are written together: `flush` writes the last ones.
+        """
         newest = releases[0]
         name = newest.published.dataset
         before, now = self._state.pages(name), dict[str, str]()
-        self._render(newest, before, now, about or DatasetFacts())
+        changed = [*self._release(newest, before, now, about or DatasetFacts())]
         for facts in releases:
-            self._render(facts, before, now)
+            changed += self._release(facts, before, now)
         if len(releases) > 1:
             files = [addresses.file_of(addresses.versions(language, name)) for language in TONGUES]
-            self._update(files, self._fingerprint(newest), before, now, self._pages.versions(newest))
-        self._replace(name, before, now)
-        self._state.settle(name, self._mark(mark), card(newest).to_json())
+            changed += self._changed(files, self._fingerprint(newest), before, now, self._pages.versions(newest))
+        self._waiting += changed
+        gone = before.keys() - now.keys()
+        self._settled.append(Settled(name, self._mark(mark), card(newest).to_json(), now, gone))
+        if len(self._waiting) >= _PAGES or sum(len(content) for _, content in self._waiting) >= _BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the pages that wait, then record their datasets as built."""
+        write_files([(self._folder / file, content) for file, content in self._waiting])
+        self._written += len(self._waiting)
+        for each in self._settled:
+            self._remove(each.gone)
+        self._state.settle(self._settled)
+        self._waiting, self._settled = [], []
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Pages written and removed so far."""
+        return self._written, self._removed
 
     def finish(self, datasets: Iterable[str]) -> Built:
         """Remove the pages of all other datasets, then write assets, lists, the documents of the search and home."""
+        self.flush()
         wanted = set(datasets)
         for name in self._state.marks().keys() - wanted:
             self._remove(self._state.pages(name))
@@ -76,20 +101,22 @@ class Site:
         for file, content in self._overview(cards):
             now[file] = hashlib.sha256(content).hexdigest()
             if before.get(file) != now[file] or not (self._folder / file).exists():
-                self._write(file, content)
-        self._replace("", before, now)
-        total = len(now) + sum(len(self._state.pages(name)) for name in wanted)
-        return Built(total, self._written, self._removed)
+                write_file(self._folder / file, content)
+                self._written += 1
+        gone = before.keys() - now.keys()
+        self._remove(gone)
+        self._state.record("", now, gone)
+        return Built(self._state.count(), self._written, self._removed)
 
     def _overview(self, cards: Sequence[Card]) -> Iterator[Page]:
         yield from self._pages.lists(cards)
         yield self._pages.documents(cards)
         yield from self._pages.home(cards)
 
-    def _render(
+    def _release(
         self, facts: ReleaseFacts, before: Mapping[str, str], now: dict[str, str], about: DatasetFacts | None = None
-    ) -> None:
-        """Bring the page of a release up to date; with `about` that of its dataset, which shows the release."""
+    ) -> Iterator[Page]:
+        """Yield the pages of a release if they changed; with `about` those of its dataset, which show the release."""
         published = facts.published
         files = [
             addresses.file_of(
@@ -100,37 +127,27 @@ class Site:
             for language in TONGUES
         ]
         pages = self._pages.release(facts, about)
-        self._update(files, self._fingerprint(facts, about), before, now, pages)
+        return self._changed(files, self._fingerprint(facts, about), before, now, pages)
 
-    def _update(
+    def _changed(
         self,
         files: Sequence[str],
         fingerprint: str,
         before: Mapping[str, str],
         now: dict[str, str],
         pages: Iterable[Page],
-    ) -> None:
-        """Write the pages unless all of their files exist with this fingerprint; `pages` renders when it is read."""
+    ) -> Iterator[Page]:
+        """Yield the pages unless all of their files exist with this fingerprint; `pages` renders when it is read."""
         now |= dict.fromkeys(files, fingerprint)
         if all(before.get(file) == fingerprint and (self._folder / file).exists() for file in files):
             return
-        for file, content in pages:
-            self._write(file, content)
-
-    def _replace(self, dataset: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        gone = before.keys() - now.keys()
-        self._remove(gone)
-        self._state.record(dataset, now, gone)
+        yield from pages
 
     def _fingerprint(self, facts: ReleaseFacts, about: DatasetFacts | None = None) -> str:
         return hashlib.sha256(f"{self.form} {facts!r} {about!r}".encode()).hexdigest()
 
     def _mark(self, mark: str) -> str:
         return hashlib.sha256(f"{self.form} {mark}".encode()).hexdigest()
-
-    def _write(self, file: str, content: bytes) -> None:
-        write_file(self._folder / file, content)
-        self._written += 1
 
     def _remove(self, files: Iterable[str]) -> None:
         """Remove files, and the folders that they leave empty."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 NAME = ".state.sqlite"
+_WAIT_SECONDS = 60.0  # for the transaction of another process of the same build
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS page (file TEXT PRIMARY KEY, dataset TEXT NOT NULL, fingerprint TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS page_dataset ON page (dataset);
@@ -22,12 +24,23 @@ CREATE TABLE IF NOT EXISTS release (key TEXT PRIMARY KEY, value TEXT NOT NULL) W
 """
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A dataset whose pages are built. `pages`: file -> fingerprint; `gone`: files of before that are no pages now."""
+
+    dataset: str
+    mark: str
+    card: Mapping[str, Any]
+    pages: Mapping[str, str]
+    gone: Collection[str]
+
+
 class State:
-    """The state of a portal's folder; each write is a transaction of its own."""
+    """The state of a portal's folder, which several processes may use; each write is a transaction of its own."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(folder / NAME, isolation_level=None)
+        self._connection = sqlite3.connect(folder / NAME, isolation_level=None, timeout=_WAIT_SECONDS)
         # What a power cut takes away is built again: the pages themselves are synced.
         self._connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
 
@@ -56,17 +69,22 @@ class State:
         found = self._connection.execute("SELECT file, fingerprint FROM page WHERE dataset = ?", [dataset])
         return dict(found)
 
+    def count(self) -> int:
+        """Return the number of pages."""
+        return self._connection.execute("SELECT count(*) FROM page").fetchone()[0]
+
     def record(self, dataset: str, pages: Mapping[str, str], gone: Iterable[str]) -> None:
         """Record the fingerprints of written pages, and forget the pages that were removed."""
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM page WHERE file = ?", [(file,) for file in gone])
-            rows = [(file, dataset, fingerprint) for file, fingerprint in pages.items()]
-            connection.executemany("INSERT OR REPLACE INTO page VALUES (?, ?, ?)", rows)
+            _record(connection, dataset, pages, gone)
 
-    def settle(self, dataset: str, mark: str, card: Mapping[str, Any]) -> None:
-        """Record that all pages of a dataset are built for this mark."""
-        row = (dataset, mark, json.dumps(card, ensure_ascii=False))
-        self._connection.execute("INSERT OR REPLACE INTO dataset VALUES (?, ?, ?)", row)
+    def settle(self, settled: Iterable[Settled]) -> None:
+        """Record datasets whose pages are built, all of them or none."""
+        with self._transaction() as connection:
+            for each in settled:
+                _record(connection, each.dataset, each.pages, each.gone)
+                row = (each.dataset, each.mark, json.dumps(each.card, ensure_ascii=False))
+                connection.execute("INSERT OR REPLACE INTO dataset VALUES (?, ?, ?)", row)
 
     def forget(self, dataset: str) -> None:
         """Forget a dataset whose pages were removed."""
@@ -86,6 +104,12 @@ class State:
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection)
+
+
+def _record(connection: sqlite3.Connection, dataset: str, pages: Mapping[str, str], gone: Iterable[str]) -> None:
+    connection.executemany("DELETE FROM page WHERE file = ?", [(file,) for file in gone])
+    rows = [(file, dataset, fingerprint) for file, fingerprint in pages.items()]
+    connection.executemany("INSERT OR REPLACE INTO page VALUES (?, ?, ?)", rows)
 
 
 class _Transaction:

@@ -24,7 +24,7 @@ _NUMBERS = ("int", "uint", "float", "double", "decimal", "halffloat")
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """A row of the table of columns. `bars`: left, top and height of each bar; `extremes`: least and greatest value."""
+    """A row of the table of columns. `bars`: the path of the histogram, or empty; `extremes`: least and greatest."""
 
     name: str
     type: str
@@ -33,7 +33,7 @@ class ColumnRow:
     distinct: str
     null_share: str
     null_width: float
-    bars: tuple[tuple[int, float, float], ...]
+    bars: str
     extremes: tuple[str, str] | None
     top: tuple[tuple[str, str], ...]
 
@@ -61,7 +61,7 @@ def _row(column: Column, facts: ReleaseFacts, words: Words) -> ColumnRow:
     kind = words["types"]["geometry"] if is_geometry else words.type_name(column.type)
     base = (column.name, kind, meaning(column, words), source)
     if values is None:
-        return ColumnRow(*base, "", "", 0, (), None, ())
+        return ColumnRow(*base, "", "", 0, "", None, ())
     share = values.nulls / max(1, facts.published.rows)
     known = values.least is not None and values.greatest is not None
     return ColumnRow(
@@ -69,19 +69,20 @@ def _row(column: Column, facts: ReleaseFacts, words: Words) -> ColumnRow:
         distinct="" if values.distinct is None else words.number(values.distinct),
         null_share=words.share(share) if values.nulls else "",
         null_width=round(max(1, _NULL_WIDTH * share), 1) if values.nulls else 0,
-        bars=tuple(_bars(values)),
+        bars="".join(_bars(values)),
         extremes=(_shown(values.least, words), _shown(values.greatest, words)) if known else None,
         top=tuple((_shown(value, words), words.number(count)) for value, count in values.top),
     )
 
 
-def _bars(values: ColumnFacts) -> Iterator[tuple[int, float, float]]:
-    # The root of the counts, so that rare values stay visible.
+def _bars(values: ColumnFacts) -> Iterator[str]:
+    """Yield each bar as a piece of one path: an element for each bar would be half of a page's markup."""
     most = max(values.histogram, default=0)
     for place, count in enumerate(values.histogram):
         if count:
+            # The root of the counts, so that rare values stay visible.
             height = round(max(1.0, HEIGHT * math.sqrt(count / most)), 1)
-            yield place * _STEP, round(HEIGHT - height, 1), height
+            yield f"M{place * _STEP} {HEIGHT}v-{height:g}h{_STEP - 1}v{height:g}z"
 
 
 def _shown(value: Any, words: Words) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,7 +68,9 @@ def test_the_older_version_names_the_newer_one(portal: Portal) -> None:
 def test_columns_have_histograms_and_frequent_values(portal: Portal) -> None:
     document = html.document_fromstring(portal.page("en/datasets/measurements"))
     rows = {row.xpath("./th/code/text()")[0]: row for row in document.xpath("//table[@class='columns']/tbody/tr")}
-    assert len(rows["value"].xpath(".//*[@class='hist']/rect")) == 20
+    assert len(rows["value"].xpath(".//*[@class='hist']/path")) == 1
+    (path,) = rows["value"].xpath(".//*[@class='hist']/path/@d")
+    assert path.count("M") == 20
     assert rows["kind"].xpath("string(.//*[@class='freq'])") == "a (1,667), b (1,667), c (1,666)"
     wide = html.document_fromstring(portal.page("en/datasets/wide"))
     assert len(wide.xpath("//table[@class='columns']/tbody/tr")) == WIDE
@@ -132,25 +135,50 @@ def test_a_killed_build_continues(portal: Portal, monkeypatch: pytest.MonkeyPatc
     from d4c_pipeline.portal import site
     from d4c_pipeline.workspace.deployment import Deployment
 
-    write = site.write_file
-    left = 9
+    write = site.write_files
+    left = 2
 
-    def dying(path: Path, content: bytes) -> None:
+    def dying(files: Sequence[tuple[Path, bytes]]) -> None:
         nonlocal left
         if left == 0:
+            write(files[:3])
             raise KeyboardInterrupt
         left -= 1
-        write(path, content)
+        write(files)
 
-    monkeypatch.setattr(site, "write_file", dying)
+    monkeypatch.setattr(site, "_PAGES", 1)  # each dataset is written by itself
+    monkeypatch.setattr(site, "write_files", dying)
     with Deployment.open(portal.settings) as opened:
         with pytest.raises(KeyboardInterrupt):
             step.build(opened, portal.datasets, target)
         assert not (target / "en" / "index.html").exists()  # home comes last
-        monkeypatch.setattr(site, "write_file", write)
+        monkeypatch.setattr(site, "write_files", write)
         rest = step.build(opened, portal.datasets, target)
     assert {path.relative_to(target): path.read_bytes() for path in target.rglob("*.html")} == whole
-    assert rest.written < len(whole)
+    assert rest.written < len(whole) - 4
+
+
+def test_two_processes_write_the_same_bytes(portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from d4c_pipeline.chain import portal as step
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    monkeypatch.setattr(step, "_AT_ONCE", 2)
+    target = tmp_path / "portal"
+    with Deployment.open(portal.settings.model_copy(update={"threads": 2})) as opened:
+        built = step.build(opened, portal.datasets, target)
+        again = step.build(opened, portal.datasets, target)
+    assert built.left_out == ()
+    assert built.written == built.pages == again.pages
+    assert again.written == 0
+    assert _content(target) == _content(portal.folder)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".state")
+    }
 
 
 def test_pages_of_a_dataset_that_is_gone_are_removed(portal: Portal) -> None:
