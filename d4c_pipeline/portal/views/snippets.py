@@ -77,7 +77,8 @@ def _r(urls: Sequence[str]) -> str:
 
 def _gdal(urls: Sequence[str]) -> str:
     read = "\n".join(f"ogrinfo -so -al {shlex.quote(f'/vsicurl/{url}')}" for url in urls)
-    return f"{read}\n\n# QGIS: Layer > Add Layer > Add Vector Layer > Protocol: HTTP(S)\n# {urls[0]}"
+    driver = "# GDAL with its Parquet driver (conda-forge: libgdal-arrow-parquet)"
+    return f"{driver}\n{read}\n\n# QGIS: Layer > Add Layer > Add Vector Layer > Protocol: HTTP(S)\n# {urls[0]}"
 
 
 def _curl(urls: Sequence[str], files: Sequence[PublishedFile]) -> str:

@@ -1,20 +1,34 @@
-"""The portal of a real home: pages for every release, only changed pages written, gone pages removed."""
+"""The portal of a real home: pages for every release, only changed pages written, gone pages removed; its code runs.
+
+One file, so that one process of the tests publishes the home once for all of them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import rdflib
 from lxml import html
+from rdflib import RDF, SDO
 
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.pages import Pages
 from d4c_pipeline.portal.state import NAME
-from d4c_pipeline_tests.integration.portal.conftest import WIDE, Portal
+from d4c_pipeline.tables.duckdb_engine import connect
+from d4c_pipeline_tests.support.html_validate import html_faults
+from d4c_pipeline_tests.support.portal_home import WIDE, Portal
 
 VERSIONS = ("0.1.0-beta", "0.1.1-beta")
 
@@ -41,6 +55,33 @@ def test_every_link_inside_the_site_leads_to_a_file(portal: Portal) -> None:
             assert (target / "index.html" if path.endswith("/") else target).is_file(), (page, link)
             checked += 1
     assert checked > 400
+
+
+@pytest.mark.skipif(not Bundle.read().is_built, reason="npm's registry can't be reached: there is no bundle either")
+def test_html_validate_finds_nothing_and_finds_a_fault(portal: Portal, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text(portal.page("en/status").replace("<main", "<main><p><div></div></p", 1), "utf-8")
+    found = html_faults([*sorted(portal.folder.rglob("*.html")), bad], tmp_path)
+    assert found
+    assert [fault for fault in found if not fault.startswith(str(bad))] == []
+
+
+def test_json_ld_has_terms_of_schema_org_alone(portal: Portal) -> None:
+    known = {str(term) for term in dir(SDO) if str(term).startswith(str(SDO))}
+    assert len(known) > 2_000
+    checked = 0
+    for page in portal.folder.rglob("*.html"):
+        for text in html.document_fromstring(page.read_bytes()).xpath("//script[@type='application/ld+json']/text()"):
+            document = json.loads(text)
+            assert document.pop("@context") == "https://schema.org/"
+            graph = rdflib.Graph().parse(
+                data=json.dumps({"@context": {"@vocab": str(SDO)}, **document}), format="json-ld"
+            )
+            terms = set(graph.predicates()) | set(graph.objects(None, RDF.type))
+            assert {str(term) for term in terms} - known - {str(RDF.type)} == set(), page
+            assert SDO.Dataset in terms
+            checked += 1
+    assert checked == 18  # five releases and four datasets in two languages
 
 
 def test_links_to_the_store_lead_to_its_files(portal: Portal) -> None:
@@ -208,3 +249,105 @@ def test_without_a_bundle_the_pages_have_all_but_scripts(portal: Portal, tmp_pat
     assert page.xpath("//*[@role='tabpanel' and @hidden]") == []  # nothing could show it
     (style,) = page.xpath("//link[@rel='stylesheet']/@href")
     assert (tmp_path / "plain" / style[1:]).stat().st_size > 10_000
+
+
+FORMS = ("version", "latest")
+
+
+def code(portal: Portal, dataset: str, program: str, form: str) -> str:
+    """The code as a reader copies it."""
+    page = html.document_fromstring(portal.page(f"en/datasets/{dataset}"))
+    (element,) = page.xpath(f"//*[@id='code-{program}']//code")
+    return element.get("data-latest") if form == "latest" else element.text_content()
+
+
+def shell(text: str, folder: Path) -> None:
+    done = subprocess.run(["bash", "-euc", text], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dataset", "rows"), [("places", 4), ("measurements", 10), ("parts", 10)])
+def test_duckdb(portal: Portal, dataset: str, rows: int, form: str) -> None:
+    text = code(portal, dataset, "duckdb", form)
+    setup, _, query = text.partition("\n\n")
+    # Extensions come from wheels here; a reader's DuckDB downloads them.
+    assert setup.startswith("INSTALL httpfs; LOAD httpfs;")
+    assert ("spatial" in setup) is (dataset == "places")
+    with connect(extensions=("httpfs", "spatial")) as connection:
+        assert len(connection.execute(query).fetchall()) == rows
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dataset", "rows"), [("places", 4), ("measurements", 5_000), ("parts", 90)])
+def test_python(portal: Portal, dataset: str, rows: int, form: str) -> None:
+    pytest.importorskip("aiohttp")
+    text = code(portal, dataset, "python", form)
+    # In this process: an interpreter for each would take three seconds to import geopandas.
+    names: dict[str, Any] = {}
+    exec(compile(text, "snippet", "exec"), names)  # noqa: S102 - our own code
+    assert len(names["data"]) == rows
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dataset", ["places", "parts"])
+def test_curl(portal: Portal, tmp_path: Path, dataset: str, form: str) -> None:
+    text = code(portal, dataset, "curl", form)
+    assert ("sha256sum" in text) is (form == "version")
+    shell(text, tmp_path)
+    assert all(path.read_bytes()[:4] == b"PAR1" for path in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == (3 if dataset == "parts" else 1)
+
+
+def test_a_wrong_byte_fails_the_checksum(portal: Portal, tmp_path: Path) -> None:
+    text = code(portal, "places", "curl", "version")
+    download, check = text.split("\n", 1)
+    shell(download, tmp_path)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    assert subprocess.run(["bash", "-euc", check], cwd=tmp_path, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_aria2(portal: Portal, tmp_path: Path, form: str) -> None:
+    if shutil.which("aria2c") is None:
+        assert "CI" not in os.environ, "CI installs aria2"
+        pytest.skip("aria2 is not installed")
+    text = code(portal, "places", "aria2", form)
+    # The torrent needs a tracker or peers only where its web seeds fail; it has tests of its own.
+    download = text.partition("# Torrent")[0]
+    shell(download, tmp_path)
+    (file,) = tmp_path.glob("*.parquet")
+    assert file.read_bytes()[-4:] == b"PAR1"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("dataset", "rows"), [("places", 4), ("parts", 90)])
+def test_r(portal: Portal, tmp_path: Path, dataset: str, rows: int, form: str) -> None:
+    """R's parser takes the code, and DuckDB its query; the R package duckdb is on no machine of ours."""
+    text = code(portal, dataset, "r", form)
+    (query,) = re.findall(r"dbGetQuery\(con, (.*)\)\n", text)
+    with connect(extensions=("httpfs", "spatial")) as connection:
+        assert len(connection.execute(json.loads(query)).fetchall()) == rows
+    if shutil.which("Rscript"):
+        script = tmp_path / "snippet.R"
+        script.write_text(text, "utf-8")
+        parse = f"cat(length(parse({json.dumps(str(script))})))"
+        done = subprocess.run(["Rscript", "-e", parse], capture_output=True, text=True, check=True)
+        assert done.stdout == "5"
+
+
+def test_gdal(portal: Portal) -> None:
+    """The command runs where GDAL has its Parquet driver; those of Debian and of the wheel pyogrio have none."""
+    programs = shutil.which("ogrinfo")
+    formats = subprocess.run([programs, "--formats"], capture_output=True, text=True, check=True) if programs else None
+    for form in FORMS:
+        text = code(portal, "places", "gdal", form)
+        (line,) = [line for line in text.splitlines() if line.startswith("ogrinfo")]
+        address = shlex.split(line)[-1].removeprefix("/vsicurl/")
+        assert httpx.get(address, trust_env=False).content[:4] == b"PAR1"
+        if formats and "Parquet" in formats.stdout:
+            done = subprocess.run(["bash", "-euc", text], capture_output=True, text=True, check=True)
+            assert "Feature Count: 4" in done.stdout

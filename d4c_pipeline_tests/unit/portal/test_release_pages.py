@@ -17,6 +17,7 @@ from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import Column
 from d4c_pipeline.portal.facts import CopyFacts, DatasetFacts, RelatedDataset
 from d4c_pipeline.portal.policy import HEADER, policy
+from d4c_pipeline.portal.views.overview import card
 from d4c_pipeline.portal.views.release import release_page
 from d4c_pipeline.portal.views.snippets import snippets
 from d4c_pipeline.portal.words import Words
@@ -55,6 +56,34 @@ def test_nothing_of_a_publisher_becomes_markup_or_a_foreign_link(case: str, tmp_
             assert target[1:] in identifiers, target
         language = file.split("/")[0]
         assert document.get("lang") == language
+
+
+# Elements that isolate the direction of their text, by themselves or in the style sheet.
+_ISOLATING = ("bdi", "pre", "title", "script", "textarea", "code", "button", "th", "option")
+
+
+def test_texts_of_publishers_are_isolated_from_the_direction_of_the_page(tmp_path: Path) -> None:
+    turning = "\u202e"
+    for file, document, text in release_pages(some_facts(HOSTILE["texts"]), tmp_path):
+        assert turning not in text, file  # marks of direction are taken out, and
+        for needle in ("right to left", "isolate"):  # the text around them is isolated
+            places = [
+                element
+                for element in document.iter()
+                if isinstance(element.tag, str) and needle in (element.text or "") and element.tag not in _ISOLATING
+            ]
+            assert [(each.tag, each.get("class")) for each in places] == [], file
+
+
+def test_a_title_in_one_language_only_is_the_title_of_both(tmp_path: Path) -> None:
+    title = a_published().title
+    only = replace(a_published(), title=title.model_construct(en="", fr="Limites"))
+    for _, document, _ in release_pages(some_facts(only), tmp_path):
+        assert document.xpath("string(//h1)") == "Limites"
+    assert card(some_facts(only)).titled(Words.of("en")) == "Limites"
+    none = replace(a_published(), title=title.model_construct(en="", fr=""))
+    for _, document, _ in release_pages(some_facts(none), tmp_path):
+        assert document.xpath("string(//h1)") == none.name
 
 
 _DATA = ("application/json", "application/ld+json")

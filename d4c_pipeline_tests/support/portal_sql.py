@@ -1,19 +1,14 @@
-"""SQL in the browser answers as DuckDB does: generated queries over a published file, with pruning on and off."""
+"""Generated SQL over a published table in the browser's worker, compared with the answers of DuckDB."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
-
-from d4c_pipeline_tests.integration.portal.conftest import Portal
-from d4c_pipeline_tests.integration.portal.test_portal_in_a_browser import browser, pytestmark
-
-__all__ = ["browser", "pytestmark"]  # the fixture and the marks, found by their names here
 
 QUERIES = 220
 _ANSWER = """async ([address, url, size, kinds, queries, prune]) => {
@@ -85,20 +80,15 @@ def same(ours: Any, theirs: Any) -> bool:
     return ours == theirs
 
 
-@pytest.mark.parametrize("prune", [True, False], ids=["pruning", "without"])
-def test_generated_queries_answer_as_duckdb_does(browser: Any, portal: Portal, prune: bool) -> None:
-    script = portal.script("en/datasets/measurements")
+def differences(page: Any, script: dict[str, Any], path: Path, asked: list[str], *, prune: bool) -> list[str]:
+    """The queries that the worker answers otherwise than DuckDB, with both answers.
+
+    `script`: what the scripts of the release's page are given; `path`: the published file.
+    """
     (file,) = script["files"]
-    path = portal.settings.home / "store" / file["url"].removeprefix(f"{portal.url}/")
     kinds = {column["name"]: column["kind"] for column in script["columns"] if column["kind"]}
     assert kinds == {"id": "number", "kind": "string", "value": "number", "ratio": "number"}
-    asked = list(queries(QUERIES))
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{portal.url}/en/use/")
-    arguments = [script["sqlWorker"], file["url"], file["size"], kinds, asked, prune]
-    answers = page.evaluate(_ANSWER, arguments)
-    context.close()
+    answers = page.evaluate(_ANSWER, [script["sqlWorker"], file["url"], file["size"], kinds, asked, prune])
     connection = duckdb.connect()
     connection.execute(f"CREATE VIEW data AS SELECT * FROM '{path}'")
     wrong: list[str] = []
@@ -106,11 +96,11 @@ def test_generated_queries_answer_as_duckdb_does(browser: Any, portal: Portal, p
         theirs = connection.execute(query).fetchall()
         ours = answer.get("rows")
         if ours is None or len(ours) != len(theirs):
-            wrong.append(f"{query}: {answer.get('error') or len(ours)}, DuckDB {len(theirs)} rows")
+            wrong.append(f"{query}: {answer.get('error') or len(ours or ())}, DuckDB {len(theirs)} rows")
             continue
         for mine, other in zip(ours, theirs, strict=True):
             expected = [float(value) if hasattr(value, "as_tuple") else value for value in other]
             if not all(map(same, mine, expected)):
                 wrong.append(f"{query}: {mine}, DuckDB {expected}")
                 break
-    assert wrong == []
+    return wrong
