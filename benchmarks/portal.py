@@ -96,12 +96,17 @@ def cpu() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", type=int, default=1000)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="150 datasets")
+    parser.add_argument("--home", type=Path, help="an empty folder for the ledger and the portal, which stay")
+    parser.add_argument("--prepare", action="store_true", help="make the ledger in --home, for a later run with --home")
     options = parser.parse_args()
     count = 150 if options.quick else options.datasets
     with tempfile.TemporaryDirectory() as name:
-        settings = Settings(home=Path(name))
-        published(settings, count)
+        settings = Settings(home=options.home or Path(name))
+        if not (settings.home / "ledger.sqlite").exists():
+            published(settings, count)
+        if options.prepare:
+            return
         with Deployment.open(settings, archive=False) as deployment:
             begun, used = time.perf_counter(), cpu()
             built = build(deployment)

@@ -37,6 +37,7 @@ def by_mouse(page: Any, language: str) -> None:
 
 def features(page: Any) -> None:
     """A click on a feature selects its row, and a click on a row its feature."""
+    page.locator("#explore").scroll_into_view_if_needed()  # the panel is hidden until then
     page.locator("#map").scroll_into_view_if_needed()
     until(page, "document.querySelector('.explore').dataset.drawn === '4'")
     until(page, "portalMap.loaded() && portalMap.queryRenderedFeatures({layers: ['data-point']}).length === 4")
