@@ -82,17 +82,20 @@ def _blocks(histogram: Mapping[str, Any] | None) -> str:
     return "".join(_BLOCKS[math.ceil(count / most * (len(_BLOCKS) - 1))] for count in histogram["counts"])
 
 
-def map_png(data: Files, width: int = 360, height: int | None = None) -> bytes:
+def map_png(data: Files, width: int = 360, height: int | None = None, *, around: Files | None = None) -> bytes:
     """Return a PNG, `width` pixels wide, of the geometry in all files of `data`; empty bytes when there is none.
 
     Degrees are drawn unprojected, with the height scaled by the cosine of the middle latitude. With `height` the
     picture has that height and the geometry is centred. Of more than 50,000 features every n-th is drawn. The same data
-    gives the same bytes. Raises DataError when `data` is not readable.
+    gives the same bytes. `around`: files that the frame contains as well, so that two pictures can be compared. Raises
+    DataError when a file is not readable.
     """
     opened = [_open(file) for file in listed(data)]
     boxes = [geo["bbox"] for _, geo in opened if geo.get("bbox")]
     if not boxes:
         return b""
+    others = [_open(file) for file in listed(around)] if around is not None else []
+    boxes += [geo["bbox"] for _, geo in others if geo.get("bbox")]
     west, south, east, north = zip(*boxes, strict=True)
     bounds = [min(west), min(south), max(east), max(north)]
     frame = _Frame.of(bounds, width * _OVERSAMPLING, height and height * _OVERSAMPLING)

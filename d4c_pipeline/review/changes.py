@@ -10,6 +10,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.differences import ColumnAdded, ColumnRemoved, ColumnRenamed, ColumnRetyped, ValuesChanged
@@ -54,6 +55,8 @@ def changes_of(deployment: Deployment, dataset: Dataset, release: PlannedRelease
     now = [artifact_path(deployment, release, file) for file in release.data_files]
     sections = [_numbers(previous, release)]
     maps: list[tuple[str, bytes]] = []
+    before: list[Path] = []
+    comparable = previous is not None and previous.summary.crs == release.summary.crs
     if previous is not None:
         before = [artifact_path(deployment, previous, file) for file in previous.data_files]
         limits = {"threads": settings.threads, "memory_limit": settings.memory_limit, "temp": settings.temp}
@@ -66,8 +69,8 @@ def changes_of(deployment: Deployment, dataset: Dataset, release: PlannedRelease
             Section("Columns", ("column", "before", "now", "values changed"), _columns(previous, release, changed)),
             Section("Examples", ("key", "column", "before", "now"), tuple(examples)),
         ]
-        maps.append((f"Before: {previous.name}", map_png(before)))
-    maps.append((f"Now: {release.name}", map_png(now)))
+        maps.append((f"Before: {previous.name}", map_png(before, around=now if comparable else None)))
+    maps.append((f"Now: {release.name}", map_png(now, around=before if comparable else None)))
     sections.append(_checks(deployment, release))
     return Changes(
         f"{release.name}: {release.change.bump.name}" if previous else f"{release.name}: first release",

@@ -61,7 +61,8 @@ def test_a_reviewer_sees_what_changes_before_an_approval(chain: Chain, tmp_path:
     assert {row[1] for row in tables["Checks"]} <= {"pass", "warning"}
     assert found.reasons == ("the dataset's policy is 'review'",)
     before, now = (np.asarray(Image.open(io.BytesIO(picture)).convert("L")) for _, picture in found.maps)
-    assert before.shape != now.shape or (before != now).any()
+    assert before.shape == now.shape, "one frame for both"
+    assert (before != now).any()
 
     # The page of the run has the same.
     text = as_markdown(found)

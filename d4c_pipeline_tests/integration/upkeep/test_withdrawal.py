@@ -112,6 +112,7 @@ def test_readers_go_back_to_the_newest_release_that_stands(chain: Chain) -> None
         assert PLAIN in (store / "catalogue" / feed).read_text("utf-8"), feed
     page = (chain.home / "portal/en/datasets/places/2021/0.1.1-beta/index.html").read_text("utf-8")
     assert "The populations of Québec &amp; Vancouver were &lt;swapped&gt;" in page
+    assert "Open version 0.1.0-beta (2021)</a>" in page
     current = next((store / "torrents").glob(f"{second}*")).read_bytes()
     archived = next((store / "releases").rglob(f"{second}*.torrent")).read_bytes()
     assert REASON.encode() in current
