@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.storage.tags import GRPC_INFO_TAG
-from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster_shared.serdes import deserialize_value
 
@@ -95,6 +94,8 @@ def _lost_by_server(run: dg.DagsterRun) -> str | None:
         return None
     if run.status is not dg.DagsterRunStatus.STARTED:
         return None  # the server may be about to start it; Dagster limits that time
+    from dagster._grpc.client import DagsterGrpcClient  # noqa: PLC0415 - the command line never comes here
+
     client = DagsterGrpcClient(
         host=server.get("host"),
         port=server.get("port"),

@@ -74,6 +74,8 @@ VERSION = "d4c/version"
 """The tag of a run with the version of the release that it made or found unchanged, once `checksums` decided it."""
 SOURCE_VERSION = "d4c/source_version"
 """The tag of a run by the sensor, with the data version of the source that it publishes."""
+SIGNED_IN_TAG = "d4c/signed_in_as"
+"""The tag of a run with the user who launched it in the UI. Only the webserver sets it; a request can't."""
 PROCESS = "d4c/process"
 """The tag of runs in the process of a command, with that process (`ledger.leases.this_process`)."""
 

@@ -19,8 +19,7 @@ from d4c_pipeline.orchestration.assets import Result, step_presentations
 from d4c_pipeline.orchestration.failures import as_dagster_failure, tries_again
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
-from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.orchestration.webserver import SIGNED_IN_TAG
+from d4c_pipeline.orchestration.resources import SIGNED_IN_TAG, DeploymentResource
 from d4c_pipeline.review import decisions
 from d4c_pipeline.watch.families import known_datasets
 from d4c_pipeline.workspace.datasets import pick

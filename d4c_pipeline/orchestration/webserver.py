@@ -15,10 +15,8 @@ import dagster as dg
 from starlette.types import ASGIApp
 
 from d4c_pipeline.model.ui_access import UiAccess
+from d4c_pipeline.orchestration.resources import SIGNED_IN_TAG
 from d4c_pipeline.orchestration.ui_guard import SIGNED_IN, Guard
-
-SIGNED_IN_TAG = "d4c/signed_in_as"
-"""The run tag with the user who launched the run. Only the webserver sets it; a request can't."""
 
 _DAGSTERS_OWN = "dagster_webserver"
 _OURS = "d4c_pipeline.orchestration.webserver"

@@ -14,7 +14,6 @@ from pathlib import Path
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import Settings, store_root
-from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.services.portal_files import PATHS
 from d4c_pipeline.workspace.archive import archive_root
 from d4c_pipeline.workspace.deployment import Deployment, portal_folder
@@ -37,6 +36,8 @@ def answering(deployment: Deployment) -> Iterator[str | None]:
     with deployment.ledger.leases.hold(lease_keys.EMBEDDED_SERVER), ExitStack() as server:
         reason = None
         try:
+            from d4c_pipeline.services.file_server import serving  # noqa: PLC0415 - a web framework, needed by few runs
+
             server.enter_context(serving(mounts(deployment.settings), port=deployment.settings.port))
         except PermanentError as error:
             reason = error.cause

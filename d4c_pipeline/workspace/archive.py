@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from d4c_pipeline.archives.datacite.client import DataCiteArchive
-from d4c_pipeline.archives.invenio.client import InvenioArchive
 from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.archives.port import Archive
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.settings import LOCAL_ARCHIVE, Settings, archive_token
+
+if TYPE_CHECKING:
+    from d4c_pipeline.archives.datacite.client import DataCiteArchive
+    from d4c_pipeline.archives.invenio.client import InvenioArchive
 
 _ZENODO = {"zenodo": "https://zenodo.org", "zenodo-sandbox": "https://sandbox.zenodo.org"}
 _DATACITE = "https://api.datacite.org"
@@ -75,6 +77,8 @@ def _invenio(settings: Settings) -> InvenioArchive:
         raise PermanentError(
             "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
         )
+    from d4c_pipeline.archives.invenio.client import InvenioArchive  # noqa: PLC0415 - an HTTP client, needed here only
+
     # The ledger records deposits under this name; two instances must not share a name.
     name = settings.archive if settings.archive in _ZENODO else f"invenio:{urlsplit(address).netloc}"
     return InvenioArchive(
@@ -101,6 +105,8 @@ def _datacite(settings: Settings, locate: Callable[[str], str]) -> DataCiteArchi
             f"D4C_ARCHIVE is 'datacite', which needs {' and '.join(missing)}",
             "Set the repository account, its DOI prefix and the public address of the store",
         )
+    from d4c_pipeline.archives.datacite.client import DataCiteArchive  # noqa: PLC0415 - as above
+
     return DataCiteArchive(
         str(archive_address(settings)),
         str(settings.archive_account),

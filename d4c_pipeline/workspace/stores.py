@@ -15,8 +15,6 @@ from d4c_pipeline.model.settings import OWN_STORE, Settings
 from d4c_pipeline.model.stores import FolderPlace, S3Place
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.stores.port import Store
-from d4c_pipeline.stores.s3 import S3Store
-from d4c_pipeline.stores.s3_client import Bucket
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,10 @@ def opened_stores(settings: Settings) -> tuple[Store, ...]:
 def _opened(place: FolderPlace | S3Place, url: str) -> Store:
     if isinstance(place, FolderPlace):
         return FolderStore(place.path, url, place.name, mounted=True)
+    # boto3 takes half a second to import: only a deployment with a bucket pays for it.
+    from d4c_pipeline.stores.s3 import S3Store  # noqa: PLC0415
+    from d4c_pipeline.stores.s3_client import Bucket  # noqa: PLC0415
+
     bucket = Bucket(
         place.bucket,
         place.prefix,

@@ -24,7 +24,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from d4c_pipeline.orchestration.webserver import SIGNED_IN_TAG
+from d4c_pipeline.orchestration.resources import SIGNED_IN_TAG
 
 CHROMIUM = Path("/usr/bin/chromium")
 DEFINITIONS = """

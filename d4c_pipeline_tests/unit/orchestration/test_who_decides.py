@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.orchestration.resources import SIGNED_IN_TAG
 from d4c_pipeline.orchestration.reviewing import _decider
-from d4c_pipeline.orchestration.webserver import SIGNED_IN_TAG
 
 
 def run(tags: dict[str, str], *, remote: bool = True) -> Any:
