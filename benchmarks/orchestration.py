@@ -106,14 +106,14 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def load(side: str, folder: str, datasets: str) -> dict[str, float]:
+def load(side: str, datasets: str) -> dict[str, float]:
     """Load a code location as a code server does, up to the serialized snapshot."""
     if side == "plain":
         made: Any = plain(int(datasets), ["2021", "2022"])
     else:
-        from d4c_pipeline.orchestration.build import build_definitions  # noqa: PLC0415
+        from d4c_pipeline.definitions import defs  # noqa: PLC0415 - reads D4C_DEFS
 
-        made = build_definitions([Path(folder)])
+        made = defs()
     from dagster._core.remote_representation.external_data import RepositorySnap  # noqa: PLC0415
     from dagster_shared.serdes import serialize_value  # noqa: PLC0415
 
@@ -391,9 +391,9 @@ def main() -> None:
         for name, side in (("load", "plain"), ("load", "ours"), ("in_process", "plain"), ("in_process", "ours")):
             env = environment(folder / name, address)
             definitions = str(folder / name / "definitions")
-            arguments = (side, definitions, str(datasets)) if name == "load" else (side, definitions)
+            arguments = (side, str(datasets) if name == "load" else definitions)
             if name == "load" and side == "plain":
-                part(name, side, definitions, "1", env=env)  # the bytecode of imports
+                part(name, side, "1", env=env)  # the bytecode of imports
             found[f"{name} {side}"] = part(name, *arguments, env=env)
             print(f"{name} {side}:", _words(found[f"{name} {side}"]), flush=True)
         env = environment(folder / "family", address)

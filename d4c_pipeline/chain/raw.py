@@ -28,15 +28,16 @@ _LICENCE = 60  # characters: the width of the ledger's column
 class Retained:
     """The native files of the vintage; `fetched` counts the files fetched over the network.
 
-    `fingerprint` is the state of the source before the fetch, which noticing compares with later states; None when the
-    source no longer serves the vintage. `vintage` is the vintage that the files are retained under: an earlier one
-    where the source served the same content under a new date.
+    `bytes_fetched` is their size. `fingerprint` is the state of the source before the fetch, which noticing compares
+    with later states; None when the source no longer serves the vintage. `vintage` is the vintage that the files are
+    retained under: an earlier one where the source served the same content under a new date.
     """
 
     natives: tuple[NativeFile, ...]
     fetched: int
     vintage: Vintage
     fingerprint: str | None = None
+    bytes_fetched: int = 0
 
 
 def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retained:
@@ -97,7 +98,7 @@ def retain(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Retain
         if described := source.describe(vintage):
             deployment.ledger.natives.describe(dataset.id, here, described)
         shutil.rmtree(folder, ignore_errors=True)  # the store holds the files; the next run removes leftovers
-    return Retained(tuple(natives), len(digests), here, fingerprint)
+    return Retained(tuple(natives), len(digests), here, fingerprint, sum(each.size for each in digests.values()))
 
 
 def _present(deployment: Deployment, natives: Sequence[NativeFile]) -> list[NativeFile]:

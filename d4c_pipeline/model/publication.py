@@ -34,6 +34,9 @@ def _how_many(value: object) -> object:
     raise ValueError(f"'{value}' is neither a number of releases from 1 on nor 'all'")
 
 
+Owner = Annotated[
+    str, full_match(r"team:[A-Za-z0-9_ .-]+|[^@\s]+@[^@\s]+\.[^@\s]+", "an address (ana@example.ca) or team:<name>")
+]
 ConceptDoi = Annotated[str, full_match(r"10\.\d{4,9}/\S+", "a DOI (10.5281/zenodo.123, without https://doi.org/)")]
 HowMany = Annotated[int | Literal["all"], BeforeValidator(_how_many)]
 
@@ -73,6 +76,7 @@ class Publication(Declared):
     for each. `retention`: mirror -> the number of newest releases that it keeps, or `all` (the default); see `keeps`.
     `frequency`: how often the source brings a new vintage, for records and the freshness on the portal. `reuses`: where
     the data are used, for the portal.
+    `owners`: the people and teams who answer for the dataset, shown in Dagster's UI.
     """
 
     policy: Literal["automatic", "review", "thresholds"] = "automatic"
@@ -86,6 +90,7 @@ class Publication(Declared):
     retention: Mapping[StoreName, HowMany] = Field(default_factory=dict[str, HowMany])
     frequency: Frequency | None = None
     reuses: tuple[Reuse, ...] = ()
+    owners: tuple[Owner, ...] = ()
 
     @field_validator("retention", mode="after")
     @classmethod

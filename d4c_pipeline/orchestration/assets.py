@@ -29,8 +29,8 @@ from d4c_pipeline.orchestration.failures import (
     tries_again,
 )
 from d4c_pipeline.orchestration.launching import review_links
-from d4c_pipeline.orchestration.products import SOURCE, Product, of_dataset, source_words
-from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, VERSION, DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.products import SOURCE, Product, of_dataset, owners_of, source_words
+from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, TITLE, VERSION, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline.workspace.code_version import code_version_of_data, code_version_of_source
@@ -84,7 +84,7 @@ def _of_processed(result: Judged, command: str) -> Sequence[Result]:
     override = f"{command.replace('d4c publish', 'd4c review override')} --check {{}} --reason '...'"
     return [
         dg.MaterializeResult(
-            metadata=metadata.of_processed(result.build),
+            metadata=metadata.of_processed(result.build, result.verdicts),
             data_version=dg.DataVersion(result.build.sha256),
             check_results=[
                 dg.AssetCheckResult(
@@ -194,6 +194,7 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
         ),
         "checksums": StepPresentation(
             _materialized(metadata.of_checksums, lambda result: result.release.key),
+            kinds=frozenset({"sha256"}),
             config={
                 "at_least": dg.Field(
                     dg.Enum("Bump", [dg.EnumValue(bump.name) for bump in Bump]),
@@ -202,9 +203,10 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
                 )
             },
         ),
-        "doi": StepPresentation(_materialized(metadata.of_doi), pool="archive"),
+        "doi": StepPresentation(_materialized(metadata.of_doi), kinds=frozenset({"doi"}), pool="archive"),
         "copies": StepPresentation(
             _of_copies,
+            kinds=frozenset({"storage"}),
             checks=(
                 spec(
                     EVERY_STORE,
@@ -214,10 +216,11 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
                 ),
             ),
         ),
-        "torrent": StepPresentation(_materialized(metadata.of_torrent)),
+        "torrent": StepPresentation(_materialized(metadata.of_torrent), kinds=frozenset({"torrent"})),
         "stac_item": StepPresentation(_materialized(metadata.of_stac_item), kinds=frozenset({"json"})),
         "deposit": StepPresentation(
             _of_deposit,
+            kinds=frozenset({"archive"}),
             pool="archive",
             may_wait=True,
             checks=(
@@ -229,7 +232,7 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
                 ),
             ),
         ),
-        "latest": StepPresentation(_materialized(metadata.of_latest)),
+        "latest": StepPresentation(_materialized(metadata.of_latest), kinds=frozenset({"http"})),
     }
 
 
@@ -264,6 +267,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         config_schema=dict(presentation.config) or None,
         check_specs=list(presentation.checks),
         code_version=presentation.code_version(dataset) or None,
+        owners=owners_of(dataset),
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.licence_words, "source": source_words(dataset)},
         output_required=not presentation.may_wait,
@@ -274,6 +278,12 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         op = context.op_execution_context
         partition = Partition(product.id, context.partition_key)
         attempt = op.retry_number + 1
+        units: list[run.Unit] = []
+
+        def find() -> run.Unit:
+            units.append(product.unit(opened, partition.key, step.name))
+            return units[0]
+
         with (
             no_run_retries_in_vain(context.instance, context.run.run_id),
             as_dagster_failure(
@@ -287,13 +297,16 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
                 opened,
                 partition,
                 step.name,
-                partial(product.unit, opened, partition.key, step.name),
+                find,
                 at_least=Bump[(op.op_config or {}).get("at_least", Bump.NONE.name)],
                 by=context.run.run_id,
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
         if isinstance(result, Plan):
-            context.instance.add_run_tags(context.run.run_id, {VERSION: str(result.release.version)})
+            tags = {VERSION: str(result.release.version)}
+            if units[0].listed_as is not None:  # Dagster has no titles of partitions, and a key says little
+                tags[TITLE] = units[0].dataset.title.en
+            context.instance.add_run_tags(context.run.run_id, tags)
         yield from presentation.results(result, product.command(partition.key))
 
     return asset

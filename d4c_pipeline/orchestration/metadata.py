@@ -55,13 +55,15 @@ def of_raw(result: Retained) -> Metadata:
             ),
         ),
         "fetched": result.fetched,
+        "bytes_fetched": result.bytes_fetched,
         "size": sum(native.size for native in result.natives),
     }
 
 
-def of_processed(result: StagedBuild) -> Metadata:
-    """Rows, columns, bounds, preview, map, profile, files and derived files of a build."""
+def of_processed(result: StagedBuild, verdicts: Sequence[Verdict] = ()) -> Metadata:
+    """Rows, columns, bounds, preview, map, profile, files and derived files of a build; numbers, which the UI plots."""
     summary = result.summary
+    profile = json.loads(result.profile.read_text("utf-8"))
     # The most useful entries first: the UI keeps this order.
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
@@ -75,14 +77,24 @@ def of_processed(result: StagedBuild) -> Metadata:
     return {
         **shown,
         "preview": dg.MetadataValue.md(preview_markdown(result.paths[0])),
-        "profile": dg.MetadataValue.md(profile_markdown(json.loads(result.profile.read_text("utf-8")))),
+        "profile": dg.MetadataValue.md(profile_markdown(profile)),
         **({"derived": _derived(result)} if result.derived else {}),
         **({"files": _parts(result)} if len(result.data) > 1 else {}),
         "size": sum(path.stat().st_size for path in result.paths),
+        "columns": len(profile["columns"]),
+        "null_share": _null_share(profile),
+        "checks_failed": sum(each.outcome is Outcome.FAILURE for each in verdicts),
+        "checks_warned": sum(each.outcome is Outcome.WARNING for each in verdicts),
         "sha256": result.sha256,
         "path": dg.MetadataValue.path(str(result.paths[0] if len(result.paths) == 1 else result.paths[0].parent)),
         "report": dg.MetadataValue.json(dict(summary.report)),
     }
+
+
+def _null_share(profile: Mapping[str, Any]) -> float:
+    """The share of the cells of all columns that are null."""
+    cells = profile["rows"] * len(profile["columns"])
+    return sum(column["nulls"] for column in profile["columns"].values()) / cells if cells else 0.0
 
 
 def of_verdict(verdict: Verdict, commands: Mapping[str, str], overridden: str | None = None) -> Metadata:

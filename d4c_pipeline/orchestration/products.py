@@ -121,3 +121,8 @@ def discovered_partitions_name(dataset: Dataset) -> str:
 def source_words(dataset: Dataset) -> str:
     """The source of a dataset as text: its home page, else the kind of source."""
     return dataset.source.homepage or dataset.source.kind
+
+
+def owners_of(dataset: Dataset) -> list[str]:
+    """The owners of a dataset's assets: addresses, and teams as `team:<name>`."""
+    return list(dataset.publication.owners)

@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from d4c_pipeline.model.ui_access import UiAccess
+from d4c_pipeline.orchestration.confirmation import MUTATION, Confirmations
 
 SIGNED_IN: ContextVar[str | None] = ContextVar("d4c_signed_in", default=None)
 """The user who sent the current request."""
@@ -33,12 +34,13 @@ class Guard:
 
     Refused with 403 and the reason: a Host other than the UI's, a foreign Origin, a request from another site's page
     (except a plain link), a mutation by GET, and every change without a signed-in user. A websocket and each of its
-    messages follow the same rules. Every answer forbids framing.
+    messages follow the same rules. Every answer forbids framing. `confirmation` asks before a very large backfill.
     """
 
     def __init__(self, app: ASGIApp, access: UiAccess) -> None:
         self._app, self._access = app, access
         self._hosts = frozenset(urlsplit(origin).netloc for origin in access.origins)
+        self._confirmations = Confirmations()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Apply the rules to one connection."""
@@ -60,6 +62,10 @@ class Guard:
                 return
             await PlainTextResponse(answer.format(refusal), 403)(scope, receive, _unframed(send))
             return
+        for request in _objects(_decoded(content)) if MUTATION in (content := _content(body)) else ():
+            if (question := self._confirmations.question(who, request)) is not None:
+                await JSONResponse(question)(scope, receive, _unframed(send))
+                return
         token = SIGNED_IN.set(who)
         try:
             if scope["type"] == "websocket":
@@ -131,6 +137,10 @@ async def _read(receive: Receive, body: list[Message]) -> bytes | None:
         if not message.get("more_body", False):
             break
     return b"".join(chunks)
+
+
+def _content(body: list[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in body)
 
 
 def _documents(content: bytes) -> list[str]:

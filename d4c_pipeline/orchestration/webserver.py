@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData
 from starlette.types import ASGIApp
 
+from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.ui_access import UiAccess
 from d4c_pipeline.orchestration.resources import SIGNED_IN_TAG
 from d4c_pipeline.orchestration.ui_guard import SIGNED_IN, Guard
@@ -59,6 +61,7 @@ def _opening_ours(opening: Callable[..., Any]) -> Callable[..., Any]:
 def _guarding(making: Callable[..., ASGIApp], access: UiAccess) -> Callable[..., ASGIApp]:
     def guarded(workspace: Any, *arguments: Any, **options: Any) -> ASGIApp:
         sign_runs(workspace.instance)
+        tick_after_reset(workspace.instance)
         return Guard(making(workspace, *arguments, **options), access)
 
     return guarded
@@ -76,6 +79,28 @@ def sign_runs(instance: dg.DagsterInstance) -> None:
         return storing(dagster_run.with_tags(tags))
 
     storage.add_run = add_run
+
+
+def tick_after_reset(instance: dg.DagsterInstance) -> None:
+    """Make "Reset cursor" of a sensor effective at once: this process forgets when the sensor ticked last.
+
+    Dagster's daemon waits for the minimum interval otherwise, which is ten minutes for an observation.
+    """
+    storage = instance.schedule_storage
+    if storage is None:
+        raise PermanentError("Dagster's instance has no storage of sensors", "Correct dagster.yaml")
+    storing = storage.update_instigator_state
+
+    def update(state: InstigatorState) -> InstigatorState:
+        data = state.instigator_data
+        if isinstance(data, SensorInstigatorData) and data.cursor is None:
+            data = SensorInstigatorData(
+                last_run_key=data.last_run_key, min_interval=data.min_interval, sensor_type=data.sensor_type
+            )
+            state = state.with_data(data)
+        return storing(state)
+
+    storage.update_instigator_state = update
 
 
 if __name__ == "__main__":

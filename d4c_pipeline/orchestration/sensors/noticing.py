@@ -52,12 +52,13 @@ def source_asset(product: Product) -> dg.AssetsDefinition | dg.SourceAsset:
     with _calm():
         return dg.observable_source_asset(
             key=dg.AssetKey([product.id, SOURCE]),
-            description=f"Data at the source, observed only.\n\n**{product.title.en}** / {product.title.fr}",
+            description="The data as its publisher serves it. It is observed, never changed; each data version is one "
+            f"state of the source.\n\n**{product.title.en}** / {product.title.fr}",
             group_name=product.id,
             partitions_def=product.partitions,
             required_resource_keys={"deployment"},
             metadata={"source": source_words(product.sample)},
-            tags={"d4c/step": SOURCE, "d4c/series": product.sample.series},
+            tags={"d4c/step": SOURCE, "d4c/series": product.sample.series, "dagster/kind/source": ""},
         )(observe)
 
 
@@ -103,7 +104,7 @@ def _discovery_sensor(product: Product) -> dg.SensorDefinition:
         if not new or product.partitions_name is None:
             return dg.SensorResult(skip_reason=f"{count}, all known")
         return dg.SensorResult(
-            skip_reason=f"{count}; new: {noticing.named(new)}",
+            skip_reason=f"Added {len(new)} partitions: {noticing.named(new)}. {count}",
             dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest(product.partitions_name, new)],
         )
 
@@ -118,7 +119,8 @@ def _observation_sensor(product: Product) -> dg.SensorDefinition:
         minimum_interval_seconds=round(min(every * 3600, _LONGEST_INTERVAL)),
         default_status=_status(product),
         description=f"Checks the source of '{product.title.en}' for changes every {every:g} hours. Reports each change"
-        " as a new data version of the asset 'source'. Reset the cursor to check at once.",
+        " as a new data version of the asset 'source', which 'changes_are_published' publishes. Reset the cursor to"
+        " check at once.",
     )
     def observe(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
         with deployment.opened() as opened:
@@ -127,9 +129,10 @@ def _observation_sensor(product: Product) -> dg.SensorDefinition:
             except TransientError as error:
                 return dg.SensorResult(skip_reason=f"Source unreachable: {error}", cursor=context.cursor)
             due = reports(context.instance, opened, product, found.current)
-        reported = f". Reported: {noticing.named(due)}" if due else ""
+        # Dagster calls every tick without a run "skipped": the text begins with what the tick did.
+        reported = f"Reported {len(due)} changes: {noticing.named(due)}. " if due else ""
         return dg.SensorResult(
-            skip_reason=f"{found.words}{reported}",
+            skip_reason=f"{reported}{found.words}",
             cursor=found.cursor,
             asset_events=[
                 dg.AssetObservation(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -297,6 +298,38 @@ def test_a_run_that_failed_gets_another_chance_only_if_that_can_help(
     assert daemon.asked_for() == set(told)
 
 
+def test_a_source_that_fails_for_a_fortnight_starts_five_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """It states its changes and breaks off every fetch: reported at once, then after 2, 4, 8 and 16 hours."""
+    monkeypatch.setattr(failures, "RETRIES", dg.RetryPolicy(max_retries=0))
+    monkeypatch.setattr(raw, "open_source", partial(open_source, patience=Patience(attempts=1)))
+    clock = [datetime.now(UTC)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return clock[0].astimezone(tz)
+
+    monkeypatch.setattr(noticing, "datetime", Clock)
+    define(project.definitions, vintages=["2021"])
+    project.origin.put(PLACES_URL, geojson())
+    project.origin.truncated.add("/places_2021.geojson")
+    daemon, began, runs = Daemon(project), clock[0], 0
+    for hours in (0, 1, 3, 6, 12, *range(24, 15 * 24, 24)):
+        clock[0] = began + timedelta(hours=hours)
+        daemon.tick("observe_places")
+        for vintage in daemon.asked_for():
+            runs += 1
+            assert not project.materialize("places", vintage, "raw").success
+    record_property("runs", runs)
+    sys.stdout.write(f"A source that failed for a fortnight started {runs} runs\n")
+    assert runs == noticing.REPORTS == 5
+    with project.opened() as deployment:
+        (failed,) = deployment.ledger.failures.standing("places")
+    assert (failed.partition, failed.step, failed.times) == ("2021", "raw", 5)
+
+
 def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
     result = daemon.tick("observe_places")
     (first, _) = result.asset_events
@@ -304,7 +337,7 @@ def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
     told = {key: value.value for key, value in first.metadata.items()}
     assert told["reason"] == "Not published yet"
     assert told["published from"] == "none"
-    assert "Observed 2 of 2 vintages; changed: 2021, 2022" in str(result.skip_reason)
+    assert str(result.skip_reason).startswith("Reported 2 changes: 2021, 2022. Observed 2 of 2 vintages")
 
 
 def test_observing_by_hand_does_the_same(daemon: Daemon) -> None:

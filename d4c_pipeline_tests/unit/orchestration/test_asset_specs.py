@@ -26,13 +26,13 @@ FAMILY = "statcan_tables"
 CHAIN = {
     "raw": ("fetch", {"source", "file"}, set()),
     "processed": ("process", {"duckdb", "parquet"}, None),
-    "checksums": (None, set(), set()),
-    "doi": ("archive", set(), set()),
-    "copies": (None, set(), {"every_store"}),
-    "torrent": (None, set(), set()),
+    "checksums": (None, {"sha256"}, set()),
+    "doi": ("archive", {"doi"}, set()),
+    "copies": (None, {"storage"}, {"every_store"}),
+    "torrent": (None, {"torrent"}, set()),
     "stac_item": (None, {"json"}, set()),
-    "deposit": ("archive", set(), {"archive_web_seed", "reviewed"}),
-    "latest": (None, set(), set()),
+    "deposit": ("archive", {"archive"}, {"archive_web_seed", "reviewed"}),
+    "latest": (None, {"http"}, set()),
 }
 FIXITY_CHECKS = {"copies_intact", "archive_intact", "web_seeds_serve", "enough_copies", "audit_complete"}
 
