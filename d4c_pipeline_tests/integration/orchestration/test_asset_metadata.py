@@ -99,7 +99,7 @@ def test_raw_shows_the_native_files(home: Path, published: dg.ExecuteInProcessRe
         "retained_at": f"raw/places/2021/{sha256[:12]}/places_2021.geojson",
     }
     assert (home / "store" / file["retained_at"]).read_bytes() == geojson()
-    assert values(metadata)["fetched"] == 1
+    assert (values(metadata)["fetched"], values(metadata)["bytes_fetched"]) == (1, len(geojson()))
     assert values(metadata)["size"] == len(geojson())
 
 
@@ -114,6 +114,8 @@ def test_processed_shows_the_data(published: dg.ExecuteInProcessResult, shown: S
     assert said["geometry_types"] == "Point"
     assert said["bounds"] == {"west": -123.12, "south": 46.343, "east": -68.519, "north": 63.747}
     assert (said["report"]["key_nulls"], said["report"]["key_duplicates"]) == (0, 0)
+    # Numbers that the UI plots over time.
+    assert (said["checks_failed"], said["checks_warned"], said["null_share"]) == (0, 0, 0.0)
     # What is looked at first stands first.
     assert list(said)[:4] == ["dagster/row_count", "dagster/column_schema", "map", "bounds"]
 
@@ -250,7 +252,8 @@ def test_unchanged_and_raised_by_the_operator(project: Project, shown: Shown) ->
     assert again.success
     said = values(shown(again, "places/checksums"))
     assert (said["outcome"], said["change"], said["reasons"]) == ("unchanged", "NONE", "no change")
-    assert values(shown(again, "places/raw"))["fetched"] == 0
+    raw = values(shown(again, "places/raw"))
+    assert (raw["fetched"], raw["bytes_fetched"]) == (0, 0)
     assert values(shown(again, "places/latest"))["switched"] is False
     run = project.materialize("places", "2021", config={"places__checksums": {"config": {"at_least": "MAJOR"}}})
     assert run.success
