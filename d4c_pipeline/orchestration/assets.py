@@ -29,7 +29,7 @@ from d4c_pipeline.orchestration.failures import (
     tries_again,
 )
 from d4c_pipeline.orchestration.launching import review_links
-from d4c_pipeline.orchestration.products import SOURCE, Product, of_dataset, owners_of, source_words
+from d4c_pipeline.orchestration.products import SOURCE, Product, freshness_of, of_dataset, owners_of, source_words
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, TITLE, VERSION, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
@@ -268,6 +268,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         check_specs=list(presentation.checks),
         code_version=presentation.code_version(dataset) or None,
         owners=owners_of(dataset),
+        freshness_policy=freshness_of(dataset) if step.name == run.LAST_STEP else None,
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
         metadata={"license": dataset.licence_words, "source": source_words(dataset)},
         output_required=not presentation.may_wait,

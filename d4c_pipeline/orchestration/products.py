@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import dagster as dg
 
@@ -14,6 +15,7 @@ from d4c_pipeline.chain.run import FIRST_STEP, Unit
 from d4c_pipeline.model.dataset import Dataset, Noticing
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.frequency import duration
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.watch import families, noticing
@@ -121,6 +123,21 @@ def discovered_partitions_name(dataset: Dataset) -> str:
 def source_words(dataset: Dataset) -> str:
     """The source of a dataset as text: its home page, else the kind of source."""
     return dataset.source.homepage or dataset.source.kind
+
+
+_DAYS = {"D": 1, "W": 7, "M": 31, "Y": 366}
+
+
+def freshness_of(dataset: Dataset) -> dg.FreshnessPolicy | None:
+    """The freshness policy of `latest` by `publication.frequency`: a warning after one period, a failure after two.
+
+    None for a dataset without a rhythm, whose source promises no day.
+    """
+    rhythm = duration(dataset.publication.frequency) if dataset.publication.frequency else None
+    if rhythm is None:
+        return None
+    period = timedelta(days=rhythm[0] * _DAYS[rhythm[1]])
+    return dg.FreshnessPolicy.time_window(fail_window=2 * period, warn_window=period)
 
 
 def owners_of(dataset: Dataset) -> list[str]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
+
 import dagster as dg
 import pytest
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from d4c_pipeline.chain.run import STEPS
+from d4c_pipeline.orchestration import component
 from d4c_pipeline.orchestration.assets import step_presentations
-from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline.orchestration.products import of_dataset
+from d4c_pipeline.orchestration.build import build_definitions, definitions_of
+from d4c_pipeline.orchestration.products import Product, of_dataset
 from d4c_pipeline.processing.checks.run import CHECKS, checks_of
 from d4c_pipeline.workspace.datasets import load_datasets
+from d4c_pipeline_tests.support.samples import define
 
+NAME = {"region": "ca", "source": "example", "dguid": "2021A000011124", "package": "d4c-datapkg-foundation"}
 SHIPPED = {
     "geonames_populated_places_canada": "discovered",
     "natural_earth_countries": "discovered",
@@ -153,6 +161,50 @@ def test_sensors_of_a_source_wait_for_an_operator_and_the_automation_does_not(
         assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.STOPPED
     for name in ("changes_are_published", "catalogue_follows", "runs_that_died", "dead_runs_are_ended"):
         assert shipped.resolve_sensor_def(name).default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def test_owners_and_rhythm_of_a_dataset_stand_on_its_assets(tmp_path: Path) -> None:
+    define(tmp_path, publication={"owners": ["ana@example.ca", "team:geo"], "frequency": "P1M"})
+    built = definitions_of(["places"], [tmp_path], spanning=False)
+    assert built is not None
+    found = specs(built)
+    assert {tuple(found[f"places/{step}"].owners) for step in CHAIN} == {("ana@example.ca", "team:geo")}
+    assert built.resolve_job_def("publish_places").owners == ["ana@example.ca", "team:geo"]
+    policies = {step: found[f"places/{step}"].freshness_policy for step in CHAIN}
+    month = timedelta(days=31)
+    assert policies.pop("latest") == dg.FreshnessPolicy.time_window(fail_window=2 * month, warn_window=month)
+    assert set(policies.values()) == {None}
+
+
+def test_an_asset_links_to_its_line_of_yaml(shipped: dg.Definitions) -> None:
+    references = specs(shipped)["natural_earth_countries/raw"].metadata["dagster/code_references"]
+    assert isinstance(references, dg.CodeReferencesMetadataValue)
+    (file,) = [each for each in references.code_references if isinstance(each, dg.LocalFileCodeReference)]
+    assert file.file_path.endswith("defs/natural_earth_countries/defs.yaml")
+
+
+def test_a_run_worker_builds_the_product_of_its_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    define(tmp_path)
+    define(tmp_path, "parks", name={**NAME, "theme": "parks"})
+    monkeypatch.setenv("D4C_DEFS", str(tmp_path))
+    made: list[str] = []
+    chain_assets = component.chain_assets
+
+    def counted(product: Product) -> list[dg.AssetsDefinition]:
+        made.append(product.id)
+        return chain_assets(product)
+
+    monkeypatch.setattr(component, "chain_assets", counted)
+    repository = ReconstructableRepository.for_module("d4c_pipeline.definitions", "defs")
+    monkeypatch.setattr(DefinitionsLoadContext, "_instance", None)
+    job = repository.get_reconstructable_job("publish_places").get_definition()
+    assert (made, len(job.nodes)) == (["places"], 9)
+    keys = {dg.AssetKey(["parks", "raw"]), dg.AssetKey("catalogue")}
+    subset = repository.get_reconstructable_job("__ASSET_JOB").get_subset(asset_selection=keys).get_definition()
+    assert {node.name for node in subset.nodes} == {"parks__raw", "catalogue"}
+    assert made == ["places", "parks"]
+    repository.get_reconstructable_job("review").get_definition()
+    assert made == ["places", "parks"]
 
 
 def test_the_steps_are_told_in_the_order_of_the_chain() -> None:
