@@ -211,10 +211,6 @@ def _row(item: Mapping[str, Any], address: str, base_url: str | None) -> dict[st
         row[name] = item[name]
     row["links"] = links_elsewhere(item, address, base_url)
     row["bbox"] = dict(zip(CORNERS, item["bbox"], strict=True))
-    # The arguments differ by code, so the column has them as JSON.
-    row[CHANGES] = [
-        {"code": each["code"], "arguments": orjson.dumps(each["arguments"]).decode()} for each in row[CHANGES] or ()
-    ] or None
     row[PARTS] = _parts(item["assets"]) or None
     row["geometry"] = orjson.dumps(item["geometry"]).decode()
     return row

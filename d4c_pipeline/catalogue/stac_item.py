@@ -34,7 +34,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, DataError, IntegrityError
 from d4c_pipeline.model.licences import Licence
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.reasons import to_json
+from d4c_pipeline.model.reasons import to_item
 from d4c_pipeline.model.release import Deposit, PublishedRelease, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.version import Version
@@ -231,7 +231,7 @@ def _described(
 
 def _change(release: Release) -> dict[str, Any]:
     change = release.change
-    return {"d4c:change_reasons": list(change.reasons), "d4c:changes": to_json(change.differences)}
+    return {"d4c:change_reasons": list(change.reasons), "d4c:changes": to_item(change.differences)}
 
 
 def _extend(item: pystac.Item, dataset: Dataset, release: Release, deposit: Deposit, publisher: str) -> None:

@@ -6,7 +6,6 @@ Here belong the items to compute, and the documents of a dataset and of its rele
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -35,7 +34,7 @@ from d4c_pipeline.model.addresses import (
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import D4CError, IntegrityError, PermanentError
-from d4c_pipeline.model.reasons import Reason, from_json
+from d4c_pipeline.model.reasons import from_json
 from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.workspace.deployment import Deployment
@@ -222,13 +221,9 @@ def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> I
             rows=count,
             bytes=size,
             latest=latest,
-            change=Change(Bump[change.upper()], _reasons(changes)),
+            change=Change(Bump[change.upper()], from_json(changes or ())),
             withdrawn=entry.withdrawn,
         )
-
-
-def _reasons(recorded: Sequence[Mapping[str, str]] | None) -> tuple[Reason, ...]:
-    return from_json([{"code": each["code"], "arguments": json.loads(each["arguments"])} for each in recorded or ()])
 
 
 def _places(rows: pa.Table) -> dict[str, int]:

@@ -6,6 +6,7 @@ that was published before codes existed has sentences only: `of_sentence` recogn
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -71,8 +72,13 @@ def to_json(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
     return [{"code": code_of(reason), "arguments": asdict(reason)} for reason in reasons]
 
 
+def to_item(reasons: Sequence[Reason]) -> list[dict[str, str]]:
+    """Return reasons for a STAC item and its row in Parquet: the arguments as JSON, because they differ by code."""
+    return [{**each, "arguments": json.dumps(each["arguments"], ensure_ascii=False)} for each in to_json(reasons)]
+
+
 def from_json(recorded: Sequence[Any]) -> tuple[Reason, ...]:
-    """Read what `to_json` returned, or the sentences of an earlier form.
+    """Read what `to_json` or `to_item` returned, or the sentences of an earlier form.
 
     Raises ValueError for a code or arguments that this version does not have.
     """
@@ -102,7 +108,8 @@ def _read(recorded: Mapping[str, Any]) -> Reason:
     kind = CODES.get(recorded["code"])
     if kind is None:
         raise ValueError(f"unknown reason code {recorded['code']!r}")
-    arguments: dict[str, Any] = recorded["arguments"]
+    written = recorded["arguments"]
+    arguments: dict[str, Any] = json.loads(written) if isinstance(written, str) else written
     try:
         return kind(**{name: _value(value) for name, value in arguments.items()})
     except TypeError as error:

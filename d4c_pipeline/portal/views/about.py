@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from d4c_pipeline.metadata.records.documents import plain
+from d4c_pipeline.metadata.records.documents import plain, shortened
 from d4c_pipeline.model.frequency import Freshness, duration
 from d4c_pipeline.portal import addresses
 from d4c_pipeline.portal.facts import DatasetFacts, SiteFacts
 from d4c_pipeline.portal.words import Words
+
+_LONGEST_TITLE = 120
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def about_page(about: DatasetFacts, site: SiteFacts, words: Words) -> AboutPage:
         reuses=tuple((title, address) for title, address in links if address is not None),
         related=tuple(
             (
-                each.title[own] or each.title[1 - own] or each.dataset,
+                shortened(each.title[own] or each.title[1 - own] or each.dataset, _LONGEST_TITLE),
                 site.root + addresses.dataset(words.language, each.dataset),
                 ", ".join(shared[kind] for kind in each.shared),
             )

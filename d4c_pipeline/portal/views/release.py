@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from d4c_pipeline.ledger.judgements import CheckResult
-from d4c_pipeline.metadata.published import ListedRelease, PublishedFile
+from d4c_pipeline.metadata.published import ListedRelease, PublishedFile, Tongue
 from d4c_pipeline.metadata.records.cff import FORMATS as CFF
 from d4c_pipeline.metadata.records.citation_files import bibtex, ris
 from d4c_pipeline.metadata.records.documents import file_title, plain, shortened
 from d4c_pipeline.metadata.records.linkset import FORMATS as LINKSETS
 from d4c_pipeline.metadata.records.schema_org import dataset_node
+from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.differences import NothingPublished
 from d4c_pipeline.model.release import ArtifactRole, NativeFile
 from d4c_pipeline.portal import addresses
@@ -75,7 +76,9 @@ class ReleasePage:
     """All that the page shows, in one language."""
 
     title: str
+    title_language: str
     lead: str
+    lead_language: str
     summary: str
     version: str
     vintage: str
@@ -159,7 +162,9 @@ def release_page(
     has_map, no_map = explore.mapped(facts, words)
     return ReleasePage(
         title=title,
+        title_language=_language(published.title, words),
         lead=shortened(text, _LONGEST_LEAD),
+        lead_language=_language(published.description, words),
         summary=summary(text),
         version=str(published.version),
         vintage=str(published.vintage),
@@ -216,6 +221,11 @@ def headline(facts: ReleaseFacts, words: Words) -> tuple[str, str]:
         for each in (published.title, published.description)
     )
     return title or published.name, text
+
+
+def _language(text: Bilingual, words: Words) -> Tongue:
+    """Return the language in which `headline` shows a text, so that screen readers pronounce it right."""
+    return words.language if plain(getattr(text, words.language)) else words.other
 
 
 def summary(text: str) -> str:

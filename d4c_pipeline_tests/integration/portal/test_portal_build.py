@@ -23,10 +23,12 @@ import rdflib
 from lxml import html
 from rdflib import RDF, SDO
 
+from d4c_pipeline.model.fixity import CopyKind, CopyState, Verification
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.pages import Pages
 from d4c_pipeline.portal.state import NAME
 from d4c_pipeline.tables.duckdb_engine import connect
+from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.html_validate import html_faults
 from d4c_pipeline_tests.support.portal_home import WIDE, Portal
 
@@ -169,12 +171,34 @@ def test_the_day_after_which_new_data_is_due_changes_the_page_of_the_dataset_onl
     assert (portal.build().written, shown()[1][:7]) == (2, "current")
 
 
+def test_a_copy_at_the_archive_has_the_day_of_its_last_audit(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "//section[@id='provenance']//th[text()='local']/following-sibling::td/text()"
+
+    def shown() -> list[str]:
+        return html.document_fromstring(portal.page("en/datasets/measurements")).xpath(rows)
+
+    before = shown()
+    with Deployment.open(portal.settings) as opened:
+        fixity = opened.ledger.fixity
+        kept = [copy for copy in fixity.expected("primary") if copy.kind is CopyKind.ARCHIVE]
+        own = [copy for copy in kept if copy.dataset == "measurements"]
+        with monkeypatch.context() as later:
+            later.setattr("d4c_pipeline.ledger.fixity.now", lambda: datetime(2071, 5, 4, tzinfo=UTC))
+            fixity.record([Verification(copy, CopyState.INTACT, read=True) for copy in own])
+            portal.build()
+            assert (before[0], shown()) == ("archive", ["archive", "May 4, 2071", "intact"])
+            fixity.record([Verification(own[0], CopyState.DAMAGED, "1 byte instead of 2", read=True)])
+            portal.build()
+            assert shown() == ["archive", "May 4, 2071", "damaged or missing"]
+        fixity.forget([copy.key for copy in own])
+    assert (portal.build().written > 0, shown()) == (True, before)
+
+
 def test_a_killed_build_continues(portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     whole = {path.relative_to(portal.folder): path.read_bytes() for path in portal.folder.rglob("*.html")}
     target = tmp_path / "portal"
     from d4c_pipeline.chain import portal as step
     from d4c_pipeline.portal import site
-    from d4c_pipeline.workspace.deployment import Deployment
 
     write = site.write_files
     left = 2
@@ -201,7 +225,6 @@ def test_a_killed_build_continues(portal: Portal, monkeypatch: pytest.MonkeyPatc
 
 def test_two_processes_write_the_same_bytes(portal: Portal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from d4c_pipeline.chain import portal as step
-    from d4c_pipeline.workspace.deployment import Deployment
 
     monkeypatch.setattr(step, "_AT_ONCE", 2)
     target = tmp_path / "portal"
@@ -236,7 +259,6 @@ def test_pages_of_a_dataset_that_is_gone_are_removed(portal: Portal) -> None:
 
 def test_without_a_bundle_the_pages_have_all_but_scripts(portal: Portal, tmp_path: Path) -> None:
     from d4c_pipeline.chain.portal import build
-    from d4c_pipeline.workspace.deployment import Deployment
 
     with Deployment.open(portal.settings) as opened:
         built = build(opened, portal.datasets, tmp_path / "plain", Bundle.read(tmp_path / "none"))

@@ -42,6 +42,8 @@ def test_every_code_is_tried() -> None:
 def test_what_is_recorded_is_read_back() -> None:
     recorded = json.loads(json.dumps(reasons.to_json(SAMPLES)))
     assert reasons.from_json(recorded) == SAMPLES
+    assert reasons.from_json(reasons.to_item(SAMPLES)) == SAMPLES
+    assert reasons.to_item(SAMPLES)[4] == {"code": "column_added", "arguments": '{"name": "név"}'}
     assert recorded[8] == {"code": "rows_removed", "arguments": {"count": 1, "example": "a=1, b=x"}}
 
 

@@ -204,6 +204,13 @@ def test_the_page_of_a_dataset_has_freshness_uses_and_related_datasets(tmp_path:
     assert not any(document.xpath(own) for _, document, _ in release_pages(facts, tmp_path))
 
 
+def test_a_title_in_the_other_language_says_so(tmp_path: Path) -> None:
+    published = replace(a_published(), title=Bilingual.model_construct(en="Provinces", fr=" "))
+    (_, english, _), (_, french, _) = release_pages(some_facts(published), tmp_path)
+    assert [each.xpath("//h1/@lang") for each in (english, french)] == [[], ["en"]]
+    assert french.xpath("//h1")[0].text_content() == english.xpath("//h1")[0].text_content()
+
+
 def test_map_table_and_large_data() -> None:
     small = some_facts(a_published())
     words = Words.of("en")
