@@ -270,8 +270,8 @@ class FolderStore:
         with self._written_folder(target.parent, address):
             if source.stat().st_size != digests.size:
                 return False
-            source.chmod(IMMUTABLE_MODE)  # before it is public: a crash must not leave an unreadable file
             try:
+                source.chmod(IMMUTABLE_MODE)  # before it is public: a crash must not leave an unreadable file
                 target.hardlink_to(source)
             except FileExistsError:
                 return False
