@@ -31,7 +31,8 @@ from typing import Any
 import duckdb
 import pyarrow.compute as pc
 
-from d4c_pipeline.catalogue.stac_geoparquet import ExistingFile, writing
+from d4c_pipeline.catalogue.row_groups import ends_group, runs
+from d4c_pipeline.catalogue.stac_geoparquet import ExistingFile, PendingRows, writing
 from d4c_pipeline.chain import catalogued_datasets
 from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
@@ -262,15 +263,24 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
         existing, datasets = ExistingFile(path), state.datasets()
         rows = sum(entry.releases for entry in datasets.values())
         with writing(path) as file:
-            for group in existing.groups:
-                file.copy(existing, group)
-            for turn in range(1, 1_000_000 // rows):
+            pending = PendingRows()
+            for turn in range(1_000_000 // rows):
+                prefix = f"t{turn:03}" if turn else ""
                 for group in existing.groups:
                     table = existing.read(group.number)
-                    names = pc.binary_join_element_wise(f"t{turn}", table.column("dataset"), "")
-                    file.add(table.set_column(0, table.schema.field(0), names).combine_chunks())
-                copies = (dataclasses.replace(each, dataset=f"t{turn}{each.dataset}") for each in datasets.values())
-                state.record_datasets(copies)
+                    names = pc.binary_join_element_wise(prefix, table.column("dataset"), "")
+                    table = table.set_column(0, table.schema.field(0), names)
+                    start = 0
+                    for dataset, count in runs(names.to_pylist()):
+                        pending.add(table.slice(start, count))
+                        start += count
+                        if ends_group(dataset, count):
+                            file.add(pending.take())
+                if turn:
+                    state.record_datasets(
+                        dataclasses.replace(each, dataset=f"{prefix}{each.dataset}") for each in datasets.values()
+                    )
+            file.add(pending.take())
         copies, known = CatalogueCopies(deployment, path), state.state()
         assert known is not None
         digests, snapshot = copies.keep()
