@@ -22,7 +22,7 @@ from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME, DeclaredLicence
 from d4c_pipeline.model.manifest import DerivedFacts, LicenceTerms, Manifest, NativeFacts, Output
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.parts import MANIFEST_NAME, file_name
+from d4c_pipeline.model.parts import MANIFEST_NAME, PROFILE_NAME, file_name
 from d4c_pipeline.model.release import (
     CHECKSUMS_NAME,
     Artifact,
@@ -59,6 +59,7 @@ from d4c_pipeline.workspace.staging import (
     link_file,
     release_folder,
 )
+from d4c_pipeline.workspace.work import put_work, work_of
 
 _ALIKE = 3  # vintages to compare: a source that returns to earlier data returns to one of the last few
 
@@ -97,10 +98,12 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
                 if planned is not None:
                     abandon_plan(deployment, planned, lease, f"the data is that of the published {same.vintage}")
                 ledger.natives.record_same(dataset.id, vintage, same.vintage)
+                ledger.builds.settle(dataset.id, vintage, same)
                 return Plan(same, Change(Bump.NONE, ()), unchanged=True)
         change, result = next_release(deployment, dataset, vintage, staged, at_least)
         if planned is not None:
             if result == planned.name and _stands(deployment, dataset, planned, staged):
+                ledger.builds.settle(dataset.id, vintage, planned)
                 return Plan(planned, planned.change, unchanged=False)
             same = isinstance(result, PublishedRelease)
             why = "the data is that of the published release again" if same else "a newer build took its place"
@@ -109,11 +112,13 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             # The ledger was lost or restored: the archive has more releases, and their versions continue.
             change, result = next_release(deployment, dataset, vintage, staged, at_least)
         if isinstance(result, PublishedRelease):
+            ledger.builds.settle(dataset.id, vintage, result)
             return Plan(result, change, unchanged=True)
         name = result
         refuse_unknown_releases(deployment, deployment.stores[:1])
         version = ReleaseName.parse(name).version
         artifacts = _stage(deployment, dataset, vintage, version, name, staged)
+        _share(deployment, dataset, vintage, name, artifacts)
         ledger.declarations.record(dataset)
         release = ledger.releases.plan(
             dataset.id,
@@ -125,6 +130,7 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             summary=staged.summary,
             artifacts=artifacts,
         )
+        ledger.builds.settle(dataset.id, vintage, release)
         return Plan(release, change, unchanged=False)
 
 
@@ -215,7 +221,7 @@ def _stage(
     shutil.rmtree(folder, ignore_errors=True)
     artifacts = [
         *(_linked_data(deployment, file, folder / file_name(name, file.part)) for file in staged.data),
-        _linked(staged.profile, folder / "profile.json", ArtifactRole.PROFILE),
+        _linked(staged.profile, folder / PROFILE_NAME, ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
     manifest = _manifest(dataset, vintage, version, name, staged, artifacts)
@@ -229,6 +235,19 @@ def _stage(
     write_file(folder / CHECKSUMS_NAME, checksum_list(artifacts))
     artifacts.append(as_artifact(folder / CHECKSUMS_NAME, ArtifactRole.CHECKSUMS))
     return artifacts
+
+
+def _share(
+    deployment: Deployment,
+    dataset: Dataset,
+    vintage: Vintage,
+    name: str,
+    artifacts: Sequence[Artifact],
+) -> None:
+    """Put the files of the plan that are not files of the build into the primary store, where homes share them."""
+    folder = release_folder(deployment, name, dataset.id, str(vintage))
+    of_build = {each.sha256 for each in work_of(deployment, dataset.id, vintage)}
+    put_work(deployment, dataset.id, vintage, (folder / each.name for each in artifacts if each.sha256 not in of_build))
 
 
 def _manifest(

@@ -6,7 +6,7 @@ after the approval belongs to `revealing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import make_way, move_release_file, put_release_file
 from d4c_pipeline.workspace.staging import artifact_path, as_artifact
 from d4c_pipeline.workspace.stores import Missed
+from d4c_pipeline.workspace.work import work_of
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,13 @@ def hold(
             store.delete(hidden)
             placements.forget(store.name, hidden)
     elif hidden is None or public or isinstance(release, PublishedRelease) or is_settled(deployment, release):
-        aside = hidden if is_aside else None
-        if aside is None or not move_release_file(deployment, store, release, aside, address, digests):
-            put_release_file(deployment, store, release, local(), address, digests)
+        sources = [*([hidden] if is_aside and hidden else []), *_work(deployment, release, artifact, store)]
+        _bring(deployment, release, local, store, sources, address, digests)
     else:
         make_way(deployment, store, release, address)
         address = hidden
         if not store.verify(address, artifact.size, artifact.sha256):
-            put_release_file(deployment, store, release, local(), address, digests)
+            _bring(deployment, release, local, store, _work(deployment, release, artifact, store), address, digests)
     deployment.ledger.copies.record(
         release,
         artifact.name,
@@ -132,6 +132,27 @@ def hold(
         sha256=artifact.sha256,
         intact=True,
     )
+
+
+def _work(deployment: Deployment, release: LivingRelease, artifact: Artifact, store: Store) -> list[str]:
+    """Return the addresses in `store` where an earlier step left the bytes of an artifact."""
+    if store.name != deployment.primary.name:
+        return []
+    return [placed.address for placed in work_of(deployment, release.dataset, release.vintage, artifact.sha256)]
+
+
+def _bring(
+    deployment: Deployment,
+    release: LivingRelease,
+    local: Callable[[], Path],
+    store: Store,
+    sources: Sequence[str],
+    address: str,
+    digests: Digests,
+) -> None:
+    """Move a file to its address inside the store, or else put it there from this machine."""
+    if not any(move_release_file(deployment, store, release, source, address, digests) for source in sources):
+        put_release_file(deployment, store, release, local(), address, digests)
 
 
 def _sweep_abandoned(deployment: Deployment, dataset: Dataset, vintage: Vintage, store: Store) -> None:

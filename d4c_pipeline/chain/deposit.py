@@ -5,7 +5,6 @@ Between verification and publication the release needs its approval and leaves i
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 
 from d4c_pipeline.archives.deposit import complete, published_deposit
@@ -16,7 +15,6 @@ from d4c_pipeline.ledger.leases import Lease
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import NeedsPersonError, UnknownNameError
 from d4c_pipeline.model.release import AFTER_ITEM, ArtifactRole, Deposit, PlannedRelease, PublishedRelease
-from d4c_pipeline.model.settings import store_root
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.review.decisions import approval
 from d4c_pipeline.review.verdicts import refuse_failed
@@ -25,7 +23,7 @@ from d4c_pipeline.torrents.web_seeds import SeedVerdict, try_web_seed
 from d4c_pipeline.workspace.current import current_release, deposit_of, is_settled
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.pieces import published_pieces
-from d4c_pipeline.workspace.staging import artifact_path, release_folder
+from d4c_pipeline.workspace.staging import artifact_path
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,6 @@ def publish(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Depos
         deposit = published_deposit(deployment.ledger, deployment.archive, release)
         if deposit.record_id is not None:
             deployment.archive.join_community(deposit.record_id)
-        if store_root(deployment.settings) is not None:
-            # The primary store holds verified copies, so staging would be a second one. `latest` still reads the staged
-            # files of a primary store in a bucket, and removes them itself.
-            shutil.rmtree(release_folder(deployment, release.name, dataset.id, str(vintage)), ignore_errors=True)
         return Deposited(release, deposit, _archive_seed(deployment, release, deposit))
 
 

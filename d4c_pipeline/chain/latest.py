@@ -28,7 +28,6 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, PublishedRelease
-from d4c_pipeline.model.settings import store_root
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
@@ -113,9 +112,8 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
         # An unreachable mirror serves an older release, never a mixture. Its stale addresses stay recorded until a
         # later run of this step reaches the mirror.
         ledger.publications.switch_latest(release, serving, () if deployment.spreading.missed else stale)
-    if store_root(deployment.settings) is None:
-        for worked_on in {vintage, release.vintage}:
-            sweep(deployment, dataset.id, worked_on)
+    for worked_on in {vintage, release.vintage}:
+        sweep(deployment, dataset.id, worked_on)
     address = latest_address_of(dataset, release)
     return Switched(address, deployment.primary.url(address), release, tuple(serving), changed or bool(stale))
 

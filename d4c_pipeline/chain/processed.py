@@ -18,6 +18,7 @@ from d4c_pipeline.files.scratch import remove_leftovers
 from d4c_pipeline.model import secrets
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, UnknownNameError
+from d4c_pipeline.model.parts import PROFILE_NAME
 from d4c_pipeline.model.release import LEFT_OUT, ArtifactRole, DataSummary, NativeFile
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import apart
@@ -32,7 +33,9 @@ from d4c_pipeline.workspace.builds import (
     DerivedFile,
     StagedBuild,
     build_mark,
+    forget_build,
     read_build_in,
+    record_build,
     write_build,
 )
 from d4c_pipeline.workspace.deployment import Deployment
@@ -50,8 +53,11 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
     process crashes or exceeds a limit.
     """
     with deployment.working_on(dataset, vintage):
-        # Under the lease: another process that builds this vintage would remove the mark.
-        return build_into(deployment, dataset, vintage, deployment.staging(dataset, vintage) / "build")
+        # Forgotten first and recorded last, so that files of two builds never pass for one build.
+        forget_build(deployment, dataset, vintage)
+        built = build_into(deployment, dataset, vintage, deployment.staging(dataset, vintage) / "build")
+        record_build(deployment, dataset, vintage, built)
+        return built
 
 
 def build_into(deployment: Deployment, dataset: Dataset, vintage: Vintage, folder: Path) -> StagedBuild:
@@ -79,6 +85,7 @@ def build_into(deployment: Deployment, dataset: Dataset, vintage: Vintage, folde
                 **built.parameters,
                 **({"inputs": {name: stated for name, (_, stated) in inputs.items()}} if inputs else {}),
             },
+            profile_sha256=sha256_of(folder / PROFILE_NAME),
             derived=(
                 *_executed(built, dataset),
                 *(

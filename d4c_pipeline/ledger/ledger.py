@@ -8,6 +8,7 @@ from d4c_pipeline.ledger.active_runs import ActiveRuns
 from d4c_pipeline.ledger.alerts import Alerts
 from d4c_pipeline.ledger.announcements import Announcements
 from d4c_pipeline.ledger.backfills import Backfills
+from d4c_pipeline.ledger.builds import Builds
 from d4c_pipeline.ledger.catalogue import CatalogueState
 from d4c_pipeline.ledger.database import open_engine
 from d4c_pipeline.ledger.declarations import Declarations
@@ -41,6 +42,7 @@ class Ledger:
         self._engine = open_engine(url)
         self.declarations = Declarations(self._engine)
         self.natives = Natives(self._engine)
+        self.builds = Builds(self._engine)
         self.releases = Releases(self._engine)
         self.withdrawals = Withdrawals(self._engine)
         self.deposits = Deposits(self._engine)

@@ -74,6 +74,11 @@ class Placements:
         """Return the placements of a release, by address and store."""
         return self._find(release_id=release.id)
 
+    def below(self, store: str, prefix: str) -> tuple[Placement, ...]:
+        """Return the placements of a store at the addresses that start with `prefix`, by address."""
+        table = schema.placement
+        return self._found(table.c.store == store, table.c.address.startswith(prefix, autoescape=True))
+
     def abandoned(self, dataset: str, vintage: Vintage) -> tuple[Placement, ...]:
         """Return the placements of abandoned plans at hidden addresses, such as in a mirror that was unreachable."""
         release = schema.release

@@ -185,6 +185,18 @@ pruned_copy = Table(
     Column("deleted_at", UtcDateTime),
 )
 
+# The finished build of a vintage, until its release is published; `sha256` is that of its build.json.
+build = Table(
+    "build",
+    metadata,
+    Column("dataset", String(120), primary_key=True),
+    Column("vintage", String(20), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    # The release that it was planned as or equals; a build that was never compared has none.
+    Column("release_id", Integer, ForeignKey("release.id")),
+    Column("built_at", UtcDateTime, nullable=False),
+)
+
 # The bytes that this home put into stores, recorded before: only they are replaced or deleted.
 placement = Table(
     "placement",

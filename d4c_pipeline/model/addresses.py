@@ -18,6 +18,8 @@ FEED_RSS = "catalogue/torrents.rss"
 FEED_ATOM = "catalogue/torrents.atom"
 HIDDEN = "hidden/"
 """Prefix of unapproved releases. No server may list it, and nobody can guess a name below it."""
+WORK = f"{HIDDEN}work/"
+"""Prefix of builds on their way from one step to the next; as private as an unapproved release."""
 
 
 @lru_cache(maxsize=4_096)  # the records and links of a release need the same paths some 50 times
@@ -43,6 +45,16 @@ def release_address(dataset: str, vintage: Vintage, version: Version, file_name:
 def hidden_address(token: str, file_name: str) -> str:
     """Return the address of an artifact of an unapproved release. Errors and logs mask `token`, the plan's token."""
     return f"{HIDDEN}{token}/{file_name}"
+
+
+def work_folder(dataset: str, vintage: Vintage) -> str:
+    """Return the prefix of the files of a vintage that steps pass on."""
+    return f"{WORK}{dataset}/{vintage}/"
+
+
+def work_address(dataset: str, vintage: Vintage, sha256: str, file_name: str) -> str:
+    """Return the content address of a file that one step leaves for the next, whichever home runs it."""
+    return f"{work_folder(dataset, vintage)}{sha256}/{file_name}"
 
 
 def is_hidden(address: str) -> bool:

@@ -18,6 +18,8 @@ MOST_PARTS = 45
 SUFFIX = ".parquet"
 MANIFEST_NAME = "manifest.json"
 """Name of the manifest of a release, and of the index of partitioned data under `/processed/`."""
+PROFILE_NAME = "profile.json"
+"""Name of the profile of the data, in a build and in a release."""
 _NULL = "null"
 _LONGEST = 40
 _DIGITS = 8

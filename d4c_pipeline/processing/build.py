@@ -21,7 +21,7 @@ from d4c_pipeline.model.corrections import of_vintage
 from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.model.parts import Part
+from d4c_pipeline.model.parts import PROFILE_NAME, Part
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
@@ -34,7 +34,6 @@ from d4c_pipeline.tables.columns import GEOMETRY
 from d4c_pipeline.tables.parallel import in_memory_bytes
 
 DATA_FILE = "data.parquet"
-PROFILE_FILE = "profile.json"
 NOTEBOOK_FILE = "notebook.ipynb"
 
 
@@ -91,9 +90,9 @@ def build(
         geometry = done.features.facts if done.features is not None else None
         facts = profiles.profile(data, geometry, spill=spill, threads=threads, memory_limit=memory_limit)
         keys = profiles.keys(data, dataset.processing.key, spill=spill, threads=threads, memory_limit=memory_limit)
-        profile = work / PROFILE_FILE
+        profile = work / PROFILE_NAME
         profile.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", "utf-8")
-        put_in_place(profile, into / PROFILE_FILE)
+        put_in_place(profile, into / PROFILE_NAME)
         if done.notebook is not None:
             put_in_place(done.notebook, into / NOTEBOOK_FILE)
         for file in files:
@@ -101,7 +100,7 @@ def build(
         _remove_others(into, {file.path.name for file in files})
     return Build(
         {file.part: into / file.path.name for file in files},
-        into / PROFILE_FILE,
+        into / PROFILE_NAME,
         _summary(dataset, done, files, done.report | keys),
         _parameters(dataset, done),
         into / NOTEBOOK_FILE if done.notebook is not None else None,

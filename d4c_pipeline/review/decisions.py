@@ -25,6 +25,7 @@ from d4c_pipeline.workspace.current import is_settled, previous_release
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.plans import abandon_plan, manifest_of
 from d4c_pipeline.workspace.staging import release_folder
+from d4c_pipeline.workspace.work import free_work
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,9 @@ def reject(deployment: Deployment, release: PlannedRelease, *, who: str, reason:
             deployment.ledger.judgements.record_review(_undecided(deployment, current), REJECTED, who, reason)
         if isinstance(current, PlannedRelease):
             abandon_plan(deployment, current, lease, f"rejected by {who}: {reason}", careful=False)
+            # Its files went with the plan; the remedy builds again.
+            deployment.ledger.builds.forget(release.dataset, release.vintage)
+            free_work(deployment, release.dataset, release.vintage)
 
 
 def override(deployment: Deployment, dataset: Dataset, vintage: Vintage, check: str, *, who: str, reason: str) -> str:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from d4c_pipeline.files.disk import storage_errors, sync_folder
 from d4c_pipeline.files.hashing import Digests, sha256_of
-from d4c_pipeline.model.addresses import HIDDEN, is_hidden
+from d4c_pipeline.model.addresses import HIDDEN, WORK, is_hidden
 from d4c_pipeline.model.errors import IntegrityError, PermanentError, StorageError, UnknownNameError
 from d4c_pipeline.stores.folder_files import (
     IMMUTABLE_MODE,
@@ -237,8 +237,10 @@ class FolderStore:
                 target.unlink()
                 sync_folder(target.parent)
             if is_hidden(address):
-                with suppress(OSError):  # the folder still has files of its release, or never existed
-                    target.parent.rmdir()
+                # Of work, the folder of the vintage too: its user holds the lease on it.
+                for folder in (target.parent, target.parent.parent)[: 2 if address.startswith(WORK) else 1]:
+                    with suppress(OSError):  # it still has files, or never existed
+                        folder.rmdir()
 
     def _path(self, address: str) -> Path:
         if self._mounted and not self.root.is_dir():

@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,9 @@ from d4c_pipeline.model.release import Artifact, ArtifactRole, NativeFile, Relea
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.work import free_abandoned_work, free_work, is_continued, work_of
+
+_FORGOTTEN_SECONDS = 86_400.0  # far longer than a step of another home takes to go on with a build
 
 
 def release_folder(deployment: Deployment, release_name: str, dataset: str, vintage: str) -> Path:
@@ -70,7 +74,7 @@ def checksum_list(artifacts: Iterable[Artifact]) -> bytes:
 
 
 def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) -> Path:
-    """Return a local file with the bytes of `artifact`: staged, or fetched from a store.
+    """Return a local file with the bytes of `artifact`: staged, or fetched from a store, also from another home's work.
 
     Raises IntegrityError when neither staging nor any store has them; the error of an unreachable store that may have
     them.
@@ -78,26 +82,34 @@ def artifact_path(deployment: Deployment, release: Release, artifact: Artifact) 
     staged = release_folder(deployment, release.name, release.dataset, str(release.vintage)) / artifact.name
     if is_file_of(staged, artifact.size, artifact.sha256):
         return staged
-    public = release_address(release.dataset, release.vintage, release.version, artifact.name)
-    copies = deployment.ledger.copies.of(release)
-    known = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
     silent: D4CError | None = None
-    for store in deployment.stores:
-        # A copy that is hidden, or was hidden when it was recorded.
-        for address in dict.fromkeys((known.get(store.name, public), public)):
-            try:
-                found = local_copy(store, address, artifact.size, artifact.sha256, staged)
-            except (TransientError, StorageError) as error:
-                silent = silent or error
-                continue
-            if found is not None:
-                return found
+    for store, address in _places(deployment, release, artifact):
+        try:
+            found = local_copy(store, address, artifact.size, artifact.sha256, staged)
+        except (TransientError, StorageError) as error:
+            silent = silent or error
+            continue
+        if found is not None:
+            return found
     if silent is not None:
         raise silent
     raise IntegrityError(
         f"The file {artifact.name} of {release.name} is neither in staging nor intact in a store",
         "Run the step 'checksums' again; if the release is published, restore the file from the archive",
     )
+
+
+def _places(deployment: Deployment, release: Release, artifact: Artifact) -> Iterator[tuple[Store, str]]:
+    """Yield the addresses where a store may have an artifact."""
+    public = release_address(release.dataset, release.vintage, release.version, artifact.name)
+    copies = deployment.ledger.copies.of(release)
+    known = {copy.store: copy.address for copy in copies if copy.artifact == artifact.name}
+    for store in deployment.stores:
+        # A copy that is hidden, or was hidden when it was recorded.
+        for address in dict.fromkeys((known.get(store.name, public), public)):
+            yield store, address
+    for placed in work_of(deployment, release.dataset, release.vintage, artifact.sha256):
+        yield deployment.primary, placed.address
 
 
 def read_artifact(deployment: Deployment, release: Release, artifact: Artifact) -> bytes:
@@ -124,17 +136,22 @@ def local_copy(store: Store, address: str, size: int, sha256: str, path: Path) -
         return path
     if (local := store.local_path(address)) is not None:
         return local if store.verify(address, size, sha256) else None
+    return path if fetched(store, address, size, sha256, path) else None
+
+
+def fetched(store: Store, address: str, size: int, sha256: str, path: Path) -> bool:
+    """Write the bytes at `address` to `path` atomically; return False when the store does not have these bytes."""
     if store.stat(address) != size:
-        return None
+        return False
     try:
         with store.open(address) as stream, storage_errors(f"write {path.name}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return path if _fetched(stream, path, sha256) else None
+            return _written(stream, path, sha256)
     except UnknownNameError:
-        return None  # deleted since the call before
+        return False  # deleted since the call before
 
 
-def _fetched(stream: BinaryIO, path: Path, sha256: str) -> bool:
+def _written(stream: BinaryIO, path: Path, sha256: str) -> bool:
     """Write `stream` to `path` if it has the checksum. Each process writes to a temporary file of its own."""
     descriptor, name = tempfile.mkstemp(suffix=".part", prefix=f".{path.name}.", dir=path.parent)
     temporary, found = Path(name), hashlib.sha256()
@@ -173,12 +190,30 @@ def _native_staged(deployment: Deployment, dataset: str, vintage: Vintage, nativ
 
 
 def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
-    """Remove the files of published releases and their natives from staging: the stores hold them.
+    """Remove the files of a published vintage from staging and from the work in the primary store.
 
-    Skipped while another process works on the vintage; that process sweeps at its end.
+    The stores hold the release. Skipped while another process works on the vintage, which sweeps at its end, and while
+    a newer build waits for `checksums`. The other vintages that this home has in staging, and the work that any home
+    left, are removed likewise.
     """
-    folder = deployment.settings.home / "staging" / dataset / str(vintage)
-    with suppress(BusyError), deployment.ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
-        if deployment.ledger.releases.planned(dataset, vintage) is None:
-            shutil.rmtree(folder / "retained", ignore_errors=True)
-            shutil.rmtree(folder / "release", ignore_errors=True)
+    ledger, root = deployment.ledger, deployment.settings.home / "staging"
+    with suppress(BusyError), ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
+        if not is_continued(deployment, dataset, vintage):
+            _remove(root / dataset / str(vintage))
+            ledger.builds.forget(dataset, vintage)
+            free_work(deployment, dataset, vintage)
+    free_abandoned_work(deployment)
+    # Another home may have run the later steps of a vintage that was built here.
+    forgotten = time.time() - _FORGOTTEN_SECONDS
+    for folder in root.glob("*/*/build"):
+        dataset, vintage = folder.parts[-3], Vintage.parse(folder.parts[-2])
+        with suppress(BusyError, FileNotFoundError):
+            if folder.stat().st_mtime > forgotten or is_continued(deployment, dataset, vintage):
+                continue
+            with ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
+                _remove(folder.parent)
+
+
+def _remove(folder: Path) -> None:
+    for name in ("retained", "release", "build", "checks"):
+        shutil.rmtree(folder / name, ignore_errors=True)

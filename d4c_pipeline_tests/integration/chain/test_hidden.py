@@ -21,6 +21,7 @@ import pytest
 from botocore.client import BaseClient
 
 from d4c_pipeline.chain import revealing
+from d4c_pipeline.model.addresses import WORK
 from d4c_pipeline.model.errors import AwaitingReviewError, PermanentError, TransientError
 from d4c_pipeline.model.release import Release, ReleaseState
 from d4c_pipeline.model.stores import S3Place, Stores
@@ -90,11 +91,15 @@ class Place:
         assert self.hidden() == []
 
     def hidden(self) -> list[str]:
-        """What lies below the hidden prefix, but for the object that it is tried with."""
+        """What lies below the hidden prefix, but for the object that it is tried with and what steps pass on."""
         placed = self.chain.opened.ledger.placements.of
         noted = [one.address for one in self.chain.opened.ledger.releases.living() for one in placed(one)]
         assert not [address for address in noted if address.startswith("hidden/") and self._is_gone(address)]
-        return [name for name in self.names() if name.startswith("hidden/") and "preflight" not in name]
+        others = (WORK, "hidden/preflight/")
+        return [name for name in self.names() if name.startswith("hidden/") and not name.startswith(others)]
+
+    def work(self) -> list[str]:
+        return [name for name in self.names() if name.startswith(WORK)]
 
     def _is_gone(self, address: str) -> bool:
         return self.chain.opened.primary.stat(address) is None
@@ -206,9 +211,9 @@ def test_a_hidden_address_is_not_served_from_a_folder_even_to_whoever_knows_it(i
 
 def test_a_rejection_leaves_nothing(place: Place) -> None:
     release = place.wait()
-    before = set(place.names())
+    before = set(place.names()) - set(place.work())
     decisions.reject(place.chain.opened, release, who="Ben", reason="wrong title")
-    assert place.hidden() == []
+    assert place.hidden() == place.work() == []
     assert before - set(place.names()) == {f"hidden/{release.token}/{one.name}" for one in release.artifacts}
     place.check_unseen(release)
 
