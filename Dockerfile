@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: the platform (the last stage), its tracker, and its file server. Everything a run needs is inside: nothing is downloaded when a container starts.
+# The images of docker-compose.yml: the platform (the last stage), its tracker, queue, file server and front. Everything a run needs is inside: nothing is downloaded when a container starts.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -39,6 +39,26 @@ RUN useradd --system --uid 8763 --create-home d4c
 USER d4c
 CMD ["nginx", "-c", "/etc/nginx/nginx.conf"]
 
+# The queue of runs, kept in memory.
+FROM debian:bookworm-slim AS broker
+RUN apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends redis-server \
+    && rm -rf /var/lib/apt/lists/*
+RUN useradd --system --uid 8763 --create-home d4c
+USER d4c
+WORKDIR /tmp
+CMD ["redis-server"]
+
+# TLS and sign-in in front of the UI and the store.
+FROM debian:bookworm-slim AS front
+RUN apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends caddy ca-certificates curl \
+    && rm -rf /var/lib/apt/lists/*
+COPY Caddyfile /etc/caddy/Caddyfile
+RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /var/lib/caddy
+USER d4c
+CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
+
 FROM python:3.12-slim
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 \
     D4C_HOME=/var/lib/d4c DAGSTER_HOME=/opt/dagster
@@ -46,10 +66,12 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /opt/dagster
 # Dagster's instance and workspace here: the repository's own, with PostgreSQL and with the code in a server of its own.
 COPY dagster.yaml embedded.yaml
-RUN sed 's/^#postgresql| //' embedded.yaml > dagster.yaml && rm embedded.yaml
+RUN sed -E 's/^#(postgresql|volume|cluster)[|] //' embedded.yaml > dagster.yaml && rm embedded.yaml
 RUN echo 'load_from: [{grpc_server: {host: code-location, port: 4000, location_name: d4c_pipeline}}]' > workspace.yaml
 # A new volume takes over the owner of the folder that it is mounted on.
 RUN useradd --system --uid 8763 --create-home d4c && install -d -o d4c -g d4c /var/lib/d4c /opt/dagster
+COPY --chmod=755 with-secrets.sh /usr/local/bin/with-secrets
 USER d4c
 WORKDIR /var/lib/d4c
+ENTRYPOINT ["with-secrets"]
 CMD ["d4c", "--help"]

@@ -27,11 +27,16 @@ def serve(
     """Serve the store and the local archive over HTTP."""
     from d4c_pipeline.services.embedded import mounts
     from d4c_pipeline.services.file_server import serve_forever
+    from d4c_pipeline.services.metrics import route
 
     settings = read_settings(home, None, debug)
     end_by_interrupt()
     serve_forever(
-        mounts(settings), host, port or settings.port, lambda url: out.print(f"Serving {settings.home} at {url}")
+        mounts(settings),
+        host,
+        port or settings.port,
+        lambda url: out.print(f"Serving {settings.home} at {url}"),
+        [route(settings)],
     )
 
 

@@ -17,6 +17,7 @@ from d4c_pipeline.ledger.failures import Failures
 from d4c_pipeline.ledger.fixity import Fixity
 from d4c_pipeline.ledger.judgements import Judgements
 from d4c_pipeline.ledger.leases import Leases
+from d4c_pipeline.ledger.metrics import Metrics
 from d4c_pipeline.ledger.natives import Natives
 from d4c_pipeline.ledger.noticing import Listings, Members, Observations
 from d4c_pipeline.ledger.page_marks import PageMarks
@@ -66,6 +67,7 @@ class Ledger:
         self.backfills = Backfills(self._engine)
         self.alerts = Alerts(self._engine)
         self.events = Events(self._engine)
+        self.metrics = Metrics(self._engine)
 
     @classmethod
     def in_folder(cls, home: Path) -> Ledger:

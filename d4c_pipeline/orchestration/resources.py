@@ -66,6 +66,8 @@ PARTITION = "dagster/partition"
 """Dagster's tag with the partition of a run."""
 BY_COMMAND_LINE = {"d4c/by": "command line"}
 """The tags of a run that the command line launched."""
+POOLS = ("fetch", "process", "archive")
+"""The pools of steps, whose concurrency an operator limits."""
 PUBLISH = "publish_"
 """The name of the job of a dataset or family, before its id."""
 DATASET = "d4c/dataset"

@@ -27,7 +27,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -48,10 +48,10 @@ _START_SECONDS = 10.0
 _STOP_SECONDS = 2
 
 
-def app(mounts: Mapping[str, Path]) -> Starlette:
+def app(mounts: Mapping[str, Path], others: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the ASGI application that serves each folder below its path (`/` the store, `/archive` the archive).
 
-    The portal has several paths; its folder is that of `portal_files.PATHS`.
+    The portal has several paths; its folder is that of `portal_files.PATHS`. `others` take precedence over files.
     """
     identities = {path: _identity(folder) for path, folder in mounts.items()}
 
@@ -69,7 +69,7 @@ def app(mounts: Mapping[str, Path]) -> Starlette:
         allow_headers=list(READ_HEADERS),
         expose_headers=list(SHOWN_HEADERS),
     )
-    return Starlette(routes=[Route(IDENTITY_PATH, identity), *portal, *folders], middleware=[cors])
+    return Starlette(routes=[Route(IDENTITY_PATH, identity), *others, *portal, *folders], middleware=[cors])
 
 
 @contextmanager
@@ -119,9 +119,13 @@ def is_served(mounts: Mapping[str, Path], host: str = "127.0.0.1", port: int = 0
 
 
 def serve_forever(
-    mounts: Mapping[str, Path], host: str, port: int, on_ready: Callable[[str], None] | None = None
+    mounts: Mapping[str, Path],
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None] | None = None,
+    others: Sequence[BaseRoute] = (),
 ) -> None:
-    """Serve `mounts` until interrupted; `on_ready` receives the base URL once the server accepts connections.
+    """Serve `mounts` and `others` until interrupted; `on_ready` receives the base URL once connections are accepted.
 
     Raises PermanentError when the port is taken, also by another d4c server.
     """
@@ -137,7 +141,7 @@ def serve_forever(
         if on_ready is not None:
             on_ready(_base_url(host, listener.getsockname()[1]))
         try:
-            uvicorn.Server(_config(mounts)).run([listener])
+            uvicorn.Server(_config(mounts, others=others)).run([listener])
         except KeyboardInterrupt:
             # uvicorn has closed its connections and passes the interrupt on: the normal end of this service.
             return
@@ -273,10 +277,12 @@ def _base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _config(mounts: Mapping[str, Path], protocol: type[LimitedProtocol] | None = None) -> uvicorn.Config:
+def _config(
+    mounts: Mapping[str, Path], protocol: type[LimitedProtocol] | None = None, others: Sequence[BaseRoute] = ()
+) -> uvicorn.Config:
     # Logging of this process stays unchanged; readers' addresses are not logged.
     return uvicorn.Config(
-        app(mounts),
+        app(mounts, others),
         log_config=None,
         log_level="warning",
         access_log=False,

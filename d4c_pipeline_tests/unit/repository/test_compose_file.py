@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,22 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[3]
-OURS = {"code-location", "webserver", "daemon", "files", "seeder", "tracker"}
-# nginx gets the volume, read-only, and none of the settings: they hold secrets.
-CONFIGURED = OURS - {"files"}
-# A password with everything that a URL, a shell or YAML could trip over.
-PASSWORD = "a:b/c@d#e $f'g\"h"
+STAGES = {"files", "tracker", "broker"}
+OURS = {"code-location", "worker", "webserver", "daemon", "seeder"} | STAGES
+# Only these know addresses and secrets of the platform.
+CONFIGURED = OURS - STAGES
+DATABASE, STORE = {"postgres"}, {"store_access_key", "store_secret_key"}
+SECRETS = {
+    "postgresql": {"postgres_superuser"},
+    "databases": {"postgres_superuser", "postgres"},
+    "code-location": DATABASE | STORE | {"archive_token"},
+    "worker": DATABASE | STORE | {"archive_token"},
+    "webserver": DATABASE,
+    "daemon": DATABASE,
+    "seeder": DATABASE | STORE,
+    "front": {"users"},
+}
+"""The secrets of each service; the others have none."""
 
 
 def succeeds(command: list[str]) -> bool:
@@ -47,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def services(folder: Path) -> dict[str, Any]:
-    result = podman_compose(folder, D4C_POSTGRES_PASSWORD=PASSWORD)
+    result = podman_compose(folder)
     assert result.returncode == 0, result.stderr
     return yaml.safe_load(result.stdout)["services"]
 
@@ -58,7 +70,7 @@ def test_it_holds_all_parts_and_the_one_that_ends_at_once(services: dict[str, An
 
 def test_all_of_ours_come_from_the_one_dockerfile(services: dict[str, Any], folder: Path) -> None:
     images = {name: services[name]["image"] for name in OURS}
-    for stage in ("tracker", "files"):
+    for stage in STAGES:
         assert images.pop(stage) == f"d4c-{stage}:local"
         assert services[stage]["build"]["target"] == stage
         assert f" AS {stage}\n" in (REPOSITORY / "Dockerfile").read_text("utf-8")
@@ -66,18 +78,59 @@ def test_all_of_ours_come_from_the_one_dockerfile(services: dict[str, Any], fold
     assert {Path(services[name]["build"]["context"]).resolve() for name in OURS} == {folder.resolve()}
 
 
-def test_there_is_no_default_password(tmp_path: Path) -> None:
-    result = podman_compose(tmp_path)
-    assert result.returncode != 0
-    assert "put D4C_POSTGRES_PASSWORD into .env first" in result.stderr
+def test_each_service_gets_its_own_secrets_by_files_and_no_more(folder: Path) -> None:
+    declared = yaml.safe_load((folder / "docker-compose.yml").read_text("utf-8"))
+    assert {name: set(service.get("secrets", ())) for name, service in declared["services"].items()} == {
+        name: SECRETS.get(name, set()) for name in declared["services"]
+    }
+    assert set(declared["secrets"]) == set.union(*SECRETS.values())
+    for name, secret in declared["secrets"].items():
+        assert secret == {"file": f"${{D4C_SECRETS:-./secrets}}/{name}"}
 
 
-def test_any_password_goes_through_because_none_stands_in_an_address(services: dict[str, Any]) -> None:
+def test_no_environment_holds_a_secret(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for variable, value in (service.get("environment") or {}).items():
+            if any(word in variable for word in ("PASSWORD", "TOKEN", "SECRET", "_KEY")):
+                assert variable.endswith(("_FILE", "_EXPIRES")), (name, variable)
+                assert not value or value.startswith("/run/secrets/") or variable.endswith("_EXPIRES"), (name, variable)
+        if name not in CONFIGURED:
+            assert not any(variable.startswith("D4C_") for variable in service.get("environment") or {}), name
+
+
+def test_a_secret_of_a_file_reaches_the_command_whatever_it_is(tmp_path: Path) -> None:
+    password = "a:b/c@d#e $f'g\"h\\"  # everything that a shell could trip over
+    (tmp_path / "postgres").write_text(password + "\n", "utf-8")
+    words = [REPOSITORY / "with-secrets.sh", sys.executable, "-c", "import os; print(os.environ['PGPASSWORD'], end='')"]
+    given = environment(PGPASSWORD_FILE=str(tmp_path / "postgres"))
+    assert subprocess.run(words, env=given, capture_output=True, text=True, check=True).stdout == password
+    given["PGPASSWORD_FILE"] = str(tmp_path / "none")
+    refused = subprocess.run(words, env=given, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "The secret PGPASSWORD can't be read" in refused.stderr
+
+
+def test_memory_is_limited_and_a_stop_lets_runs_end(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if not service.get("mem_limit")} == set()
+    assert services["worker"]["stop_grace_period"] == "30m"
+    # Runs are with the workers alone, so a new code location or daemon ends none.
+    assert [name for name, service in services.items() if "celery" in service.get("command", ())] == ["worker"]
+
+
+def test_a_team_adds_datasets_by_a_folder(services: dict[str, Any]) -> None:
     for name in CONFIGURED:
-        environment = services[name]["environment"]
-        assert environment["PGPASSWORD"] == PASSWORD
-        assert environment["D4C_LEDGER_URL"] == "postgresql+psycopg2://d4c@postgresql:5432/d4c"
-    assert services["postgresql"]["environment"]["POSTGRES_PASSWORD"] == PASSWORD
+        assert services[name]["environment"]["D4C_DEFS"] == "/srv/defs"
+        assert any(str(volume).endswith("/defs:/srv/defs:ro") for volume in services[name]["volumes"]), name
+
+
+def test_every_file_that_the_dockerfile_copies_is_sent_to_the_builder() -> None:
+    sent = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
+    copied = re.findall(
+        r"^COPY (?:--chmod=\S+ )?(?!--from)(.+) \S+$", (REPOSITORY / "Dockerfile").read_text("utf-8"), re.M
+    )
+    names = {name for line in copied for name in line.split()}
+    assert {"nginx.conf", "Caddyfile", "with-secrets.sh", "d4c_pipeline"} <= names
+    assert sorted(name for name in names if f"!{name}" not in sent) == []
 
 
 def test_ports_are_published_on_loopback_alone(services: dict[str, Any]) -> None:
@@ -94,7 +147,7 @@ def test_ports_are_published_on_loopback_alone(services: dict[str, Any]) -> None
 def test_everything_that_stays_up_is_watched_and_restarted(services: dict[str, Any]) -> None:
     for name in OURS | {"postgresql"}:
         assert services[name]["restart"] == "unless-stopped", name
-        assert services[name]["healthcheck"]["test"][0] == "CMD", name
+        assert services[name]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
 
 
 def test_dagster_and_the_ledger_do_not_share_a_database(services: dict[str, Any]) -> None:
@@ -110,7 +163,7 @@ def test_docker_s_own_parser_reads_it_the_same(services: dict[str, Any], folder:
         pytest.skip("neither `docker compose` nor `docker-compose` is installed")
     result = subprocess.run(
         [*installed[0], "config", "--format", "json"],
-        env=environment(D4C_POSTGRES_PASSWORD=PASSWORD),
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -121,7 +174,7 @@ def test_docker_s_own_parser_reads_it_the_same(services: dict[str, Any], folder:
 
 
 def test_a_public_address_and_another_port_reach_every_part(tmp_path: Path) -> None:
-    variables = {"D4C_POSTGRES_PASSWORD": "x", "D4C_STORE_URL": "https://data.example.ca", "D4C_PORT": "9000"}
+    variables = {"D4C_STORE_URL": "https://data.example.ca", "D4C_PORT": "9000"}
     result = podman_compose(tmp_path, **variables)
     assert result.returncode == 0, result.stderr
     services = yaml.safe_load(result.stdout)["services"]

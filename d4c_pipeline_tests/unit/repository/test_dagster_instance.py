@@ -19,6 +19,8 @@ from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+from dagster_celery.launcher import CeleryRunLauncher
 from dagster_postgres import DagsterPostgresStorage
 
 REPOSITORY = Path(__file__).parents[3]
@@ -77,11 +79,12 @@ def test_the_image_s_instance_is_the_embedded_one_on_postgresql(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedded: DagsterInstance
 ) -> None:
     url = "postgresql://d4c@postgresql:5432/dagster"
+    monkeypatch.setenv("D4C_BROKER_URL", "redis://broker:6379/0")
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
     image = tmp_path / "image"
     image.mkdir()
     shutil.copy(REPOSITORY / "dagster.yaml", image / "embedded.yaml")
-    run_line_of_the_dockerfile("sed 's/", image)
+    run_line_of_the_dockerfile("sed -E 's/", image)
 
     ref = InstanceRef.from_dir(str(image))  # validates every field, connects to nothing
 
@@ -95,6 +98,25 @@ def test_the_image_s_instance_is_the_embedded_one_on_postgresql(
     # The webserver shows the logs of runs that another container wrote: both have the volume of D4C_HOME.
     assert ref.compute_logs_data.config_dict["base_dir"] == "/var/lib/d4c/dagster/logs"
     assert ref.settings["run_retries"] == embedded.get_settings("run_retries")
+    launcher = ref.run_launcher_data
+    assert launcher is not None
+    made = launcher.rehydrate(as_type=CeleryRunLauncher)
+    assert (made.broker, made.backend) == ("redis://broker:6379/0", "redis://broker:6379/0")
+    # A worker that takes a second run in advance loses it when it is killed.
+    assert made.celery.conf.worker_disable_prefetch is True
+    assert made.celery.conf.task_acks_late is False
+
+
+def test_logs_of_runs_in_a_bucket_are_dagster_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D4C_LOGS_BUCKET", "logs")
+    monkeypatch.setenv("D4C_LOGS_ENDPOINT", "http://127.0.0.1:9")
+    settings = (REPOSITORY / "dagster.yaml").read_text("utf-8")
+    (tmp_path / "dagster.yaml").write_text(re.sub(r"^#s3\| ", "", settings, flags=re.MULTILINE), "utf-8")
+    logs = InstanceRef.from_dir(str(tmp_path)).compute_logs_data
+    config = process_config(S3ComputeLogManager.config_type(), logs.config_dict)
+    assert config.success, config.errors
+    assert config.value is not None
+    assert (config.value["bucket"], config.value["endpoint_url"]) == ("logs", "http://127.0.0.1:9")
 
 
 def test_the_workspace_names_one_location() -> None:

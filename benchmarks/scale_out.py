@@ -1,0 +1,332 @@
+"""A backfill on two Celery workers with separate homes, one of them killed in the middle.
+
+PostgreSQL, Redis and an S3 server (the one at D4C_S3_URL, else moto's) run beside a daemon and two workers, each a
+process with a home of its own. Every partition has to be published once, whichever worker began it. `--quick` takes few
+partitions. The last line is a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import boto3
+import dagster as dg
+from sqlalchemy import create_engine, text
+
+from d4c_pipeline.ledger import Ledger
+from d4c_pipeline.model.addresses import WORK
+from d4c_pipeline_tests.fakes.s3 import FakeS3
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import HOST, Origin, define, geojson
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+DATASET = "places"
+ACCOUNT = "postgres"
+_SUCCEEDED = re.compile(r"Task execute_job\[[^]]+\] succeeded")
+_UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+
+
+@contextmanager
+def process(words: Sequence[str | Path], log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a process group of its own, which is killed at the end."""
+    with log.open("wb") as output:
+        started = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **options)
+        try:
+            yield started
+        finally:
+            kill(started)
+
+
+def kill(started: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its children, as a power cut does."""
+    try:
+        os.killpg(started.pid, signal.SIGKILL)
+    except ProcessLookupError:  # the group ended by itself
+        return
+    finally:
+        started.wait()
+
+
+def wait_for(
+    what: str,
+    is_done: Callable[[], bool],
+    seconds: float,
+    log: Path | None = None,
+    needed: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Wait until `is_done`. Raises TimeoutError with the end of the log, at once if the process `needed` has ended."""
+    deadline = time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > deadline or (needed is not None and needed.poll() is not None):
+            tail = log.read_text(errors="replace")[-3000:] if log else ""
+            raise TimeoutError(f"{what} after {seconds:.0f} s\n{tail}")
+        time.sleep(0.3)
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """A server with the databases `d4c` and `dagster`; yields its address without a database."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    owner: dict[str, str] = {"user": ACCOUNT} if os.geteuid() == 0 else {}
+    data, port = Path(mkdtemp(prefix="d4c-scale-")), free_port()
+    if owner:
+        shutil.chown(data, ACCOUNT)
+    options: dict[str, Any] = {"cwd": data, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **owner}
+    try:
+        subprocess.run(
+            [binaries / "initdb", "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"],
+            check=True,
+            capture_output=True,
+            **options,
+        )
+        words = [binaries / "postgres", "-D", data / "data", "-p", str(port), "-k", data, "-c", "fsync=off"]
+        with process(words, folder / "postgresql.log", **options):
+            address = f"127.0.0.1:{port}"
+            wait_for("PostgreSQL", lambda: _made_databases(address), 60, folder / "postgresql.log")
+            yield address
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _made_databases(address: str) -> bool:
+    engine = create_engine(f"postgresql+psycopg2://{ACCOUNT}@{address}/postgres", isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for name in ("d4c", "dagster"):
+                connection.execute(text(f"CREATE DATABASE {name}"))
+    except Exception as error:
+        if "starting up" in str(error) or "refused" in str(error):
+            return False
+        raise
+    finally:
+        engine.dispose()
+    return True
+
+
+@contextmanager
+def bucket(folder: Path) -> Iterator[tuple[dict[str, str], Any, str]]:
+    """Yield the environment that reaches a new bucket, a client, and the bucket's name."""
+    with ExitStack() as opened:
+        if "D4C_S3_URL" in os.environ:
+            url, key, secret = (os.environ[f"D4C_S3_{name}"] for name in ("URL", "KEY", "SECRET"))
+        else:
+            server = FakeS3(verifying=True).start()
+            opened.callback(server.stop)
+            url, key, secret = server.url, "testkey", "testsecret"
+        client = boto3.client(
+            "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret
+        )
+        name = f"scale-{uuid.uuid4().hex[:12]}"
+        client.create_bucket(Bucket=name)
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}/*"}
+        client.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
+        place = {
+            "kind": "s3",
+            "url": f"{url}/{name}/d4c",
+            "bucket": name,
+            "prefix": "d4c",
+            "endpoint": url,
+            "addressing": "path",
+            "access_key_env": "SCALE_KEY",
+            "secret_key_env": "SCALE_SECRET",
+        }
+        (folder / "stores.yaml").write_text(json.dumps({"primary": place}))
+        logs = {"D4C_LOGS_BUCKET": name, "D4C_LOGS_ENDPOINT": url}
+        keys = {"SCALE_KEY": key, "SCALE_SECRET": secret, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        yield (
+            {"D4C_STORES": str(folder / "stores.yaml"), "AWS_DEFAULT_REGION": "us-east-1", **logs, **keys},
+            client,
+            name,
+        )
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """A Redis server that keeps nothing on disk; yields its URL."""
+    port = free_port()
+    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with process(words, folder / "redis.log"):
+        wait_for("Redis", lambda: b"Ready to accept" in (folder / "redis.log").read_bytes(), 20, folder / "redis.log")
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def instance_folder(folder: Path, concurrent: int) -> Path:
+    """Write the instance of a cluster: the repository's dagster.yaml with its marked lines."""
+    home = folder / "dagster"
+    home.mkdir()
+    settings = re.sub(r"^#(postgresql|s3|cluster)\| ", "", (ROOT / "dagster.yaml").read_text(), flags=re.MULTILINE)
+    settings = settings.replace("max_concurrent_runs: 4", f"max_concurrent_runs: {concurrent}")
+    settings = settings.replace("default_limit: 2", f"default_limit: {concurrent}")
+    (home / "dagster.yaml").write_text(settings)
+    shutil.copy(ROOT / "workspace.yaml", home)
+    return home
+
+
+def worker(folder: Path, number: int, slots: int, environment: dict[str, str]) -> Any:
+    """Start a worker with a home of its own; the homes share the folder of the local archive, as by a mount."""
+    home = folder / f"home{number}"
+    home.mkdir()
+    (home / "archive").symlink_to(folder / "archive")
+    words = [
+        BIN / "celery",
+        "-A",
+        "d4c_pipeline.orchestration.worker",
+        "worker",
+        "-Q",
+        "dagster",
+        "-n",
+        f"w{number}@%h",
+    ]
+    words += ["--concurrency", str(slots), "--loglevel", "INFO"]
+    return process(words, folder / f"worker{number}.log", env={**environment, "D4C_HOME": str(home)}, cwd=folder)
+
+
+def succeeded(folder: Path, number: int) -> int:
+    """Return the number of runs that a worker completed."""
+    return len(_SUCCEEDED.findall((folder / f"worker{number}.log").read_text(errors="replace")))
+
+
+def measure(folder: Path, partitions: int, slots: int) -> dict[str, Any]:
+    """Run the backfill and return the figures."""
+    vintages = [f"{2000 + month // 12}-{month % 12 + 1:02}" for month in range(partitions)]
+    origin = Origin(folder / "origin")
+    origin.host(HOST)
+    for vintage in vintages:
+        origin.put(f"{HOST}/{DATASET}_{vintage}.geojson", geojson())
+    define(folder / "definitions", DATASET, vintages=vintages)
+    (folder / "archive").mkdir()
+    with ExitStack() as opened:
+        opened.callback(origin.close)
+        address = opened.enter_context(postgresql(folder))
+        broker = opened.enter_context(redis(folder))
+        at_store, client, name = opened.enter_context(bucket(folder))
+        ledger_url = f"postgresql+psycopg2://{ACCOUNT}@{address}/d4c"
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("D4C_")},
+            **at_store,
+            "DAGSTER_HOME": str(instance_folder(folder, 2 * slots)),
+            "DAGSTER_POSTGRES_URL": f"postgresql://{ACCOUNT}@{address}/dagster",
+            "D4C_LEDGER_URL": ledger_url,
+            "D4C_BROKER_URL": broker,
+            "D4C_DEFS": str(folder / "definitions"),
+            "D4C_ORIGIN_MAP": origin.map,
+            "D4C_HOME": str(folder / "daemon"),
+            "PYTHONWARNINGS": "ignore",
+        }
+        (folder / "daemon").mkdir()
+        os.environ.update(environment)  # of the instance that this process reads
+        Ledger(ledger_url).close()  # one process creates the tables
+        instance = opened.enter_context(dg.DagsterInstance.get())
+        begun = time.monotonic()
+        both = [opened.enter_context(worker(folder, number, slots, environment)) for number in (1, 2)]
+        for number in (1, 2):
+            log = folder / f"worker{number}.log"
+            wait_for(f"worker {number}", lambda log=log: b" ready." in log.read_bytes(), 120, log, both[number - 1])
+        workspace = folder / "dagster" / "workspace.yaml"
+        subprocess.run(
+            [
+                BIN / "dagster",
+                "job",
+                "backfill",
+                "-w",
+                workspace,
+                "-j",
+                f"publish_{DATASET}",
+                "--all",
+                "yes",
+                "--noprompt",
+            ],
+            check=True,
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        daemon = folder / "daemon.log"
+        words = [BIN / "dagster-daemon", "run", "-w", workspace]
+        opened.enter_context(process(words, daemon, env=environment, cwd=folder))
+        # In the middle: the second worker is in work on the runs of its slots.
+        wait_for(
+            "the middle",
+            lambda: succeeded(folder, 1) + succeeded(folder, 2) >= partitions // 3 and succeeded(folder, 2) > 0,
+            partitions * 60 + 300,
+            folder / "worker2.log",
+        )
+        kill(both[1])
+        killed = len(_of(instance, "STARTED"))
+        print(f"worker 2 killed after {succeeded(folder, 2)} runs, {killed} runs started", flush=True)
+        wait_for(
+            "the end",
+            lambda: not _of(instance, *_UNFINISHED) and _published(ledger_url) == set(vintages),
+            partitions * 60 + 600,
+            folder / "worker1.log",
+        )
+        seconds = time.monotonic() - begun
+        shares = {f"worker{number}": succeeded(folder, number) for number in (1, 2)}
+        runs = Counter(run.status.value for run in instance.get_runs())
+        print(f"{seconds:.0f} s, runs by state {dict(runs)}", flush=True)
+        releases = Counter(str(release.vintage) for release in _releases(ledger_url))
+        records = Counter(
+            json.loads(path.read_text())["metadata"].get("version", "") if path.name == "record.json" else ""
+            for path in (folder / "archive" / "records").glob("*/record.json")
+        )
+        left = client.list_objects_v2(Bucket=name, Prefix=f"d4c/{WORK}").get("Contents", [])
+        return {
+            "partitions": partitions,
+            "completed": len(releases),
+            "workers_share": shares,
+            "killed": 1,
+            "duplicates": sum(releases.values()) - len(releases),
+            "records": sum(records.values()) or len(list((folder / "archive" / "records").iterdir())),
+            "left_in_work": len(left),
+            "seconds": round(seconds),
+        }
+
+
+def _of(instance: dg.DagsterInstance, *states: str) -> Sequence[dg.DagsterRun]:
+    return instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus[state] for state in states]))
+
+
+def _releases(ledger_url: str) -> Sequence[Any]:
+    ledger = Ledger(ledger_url)
+    try:
+        return ledger.releases.published(DATASET)
+    finally:
+        ledger.close()
+
+
+def _published(ledger_url: str) -> set[str]:
+    return {str(release.vintage) for release in _releases(ledger_url)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few partitions")
+    parser.add_argument("--partitions", type=int, default=200)
+    parser.add_argument("--slots", type=int, default=1, help="runs at once on each worker")
+    options = parser.parse_args()
+    folder = Path(mkdtemp(prefix="d4c-scale-out-"))
+    try:
+        print(json.dumps(measure(folder, 6 if options.quick else options.partitions, options.slots)))
+    finally:
+        if "D4C_KEEP" not in os.environ:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

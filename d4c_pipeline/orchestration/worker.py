@@ -1,0 +1,64 @@
+"""The worker of a cluster: `celery -A d4c_pipeline.orchestration.worker worker` executes runs that the daemon queued.
+
+Broker and result store are those of the run launcher in the instance's `dagster.yaml`, so that both sides have one
+configuration. Choosing and retrying runs belongs to Dagster's daemon. Needs the extra `cluster`.
+Concept: https://docs.dagster.io/deployment/execution/celery
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from sqlalchemy.exc import DBAPIError
+
+from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.orchestration.resources import POOLS
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+@cache
+def celery_app() -> Celery:
+    """Return the Celery application of the instance at DAGSTER_HOME, with the tasks that execute runs.
+
+    Raises PermanentError when that instance launches runs by other means.
+    """
+    from dagster_celery.launcher import CeleryRunLauncher  # noqa: PLC0415 - of the extra `cluster`
+    from dagster_celery.make_app import make_app  # noqa: PLC0415
+    from dagster_celery.tasks import create_execute_job_task, create_resume_job_task  # noqa: PLC0415
+
+    with dg.DagsterInstance.get() as instance:
+        launcher = instance.run_launcher
+        if not isinstance(launcher, CeleryRunLauncher):
+            raise PermanentError(
+                f"The instance {instance.root_directory} launches runs by {type(launcher).__name__}, not by Celery",
+                "Uncomment the lines marked 'cluster|' in its dagster.yaml, or start no worker",
+            )
+        _create_pools(instance)
+        app = make_app(launcher.app_args())
+    create_execute_job_task(app)
+    create_resume_job_task(app)
+    return app
+
+
+def _create_pools(instance: dg.DagsterInstance) -> None:
+    """Create the pools of steps before the first run.
+
+    On PostgreSQL, Dagster 1.13 fails a run that uses a pool for the first time at the moment at which another run does.
+    Workers start together too: the one that comes second finds the pool at its second attempt.
+    """
+    for pool in POOLS:
+        try:
+            instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
+        except DBAPIError:
+            instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
+
+
+def __getattr__(name: str) -> Celery:
+    """Return the application as `app`, which Celery's command looks up; importing this module opens nothing."""
+    if name == "app":
+        return celery_app()
+    raise AttributeError(name)
