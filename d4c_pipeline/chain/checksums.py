@@ -43,7 +43,7 @@ from d4c_pipeline.processing.derived.derive import tools
 from d4c_pipeline.sources.dating import is_ahead
 from d4c_pipeline.torrents.pieces import piece_hasher
 from d4c_pipeline.watch.vintages import is_dated_by_its_files
-from d4c_pipeline.workspace.builds import StagedBuild, StagedData, read_build
+from d4c_pipeline.workspace.builds import StagedBuild, StagedData, is_staged, read_build
 from d4c_pipeline.workspace.code_archive import CODE_NAME, code_archive, definition_digest
 from d4c_pipeline.workspace.current import is_settled
 from d4c_pipeline.workspace.deployment import Deployment
@@ -91,6 +91,8 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
             return Plan(planned, planned.change, unchanged=False)
         refuse_shared_name(deployment, dataset)
         refuse_taken_name(deployment, dataset, vintage)
+        if at_least is Bump.NONE and planned is None and (done := _published_before(deployment, dataset, vintage)):
+            return Plan(done, Change(Bump.NONE, ()), unchanged=True)
         staged = read_build(deployment, dataset, vintage)
         if at_least is Bump.NONE and ledger.releases.newest_published(dataset.id, vintage) is None:
             same = _published_alike(deployment, dataset, vintage, staged)
@@ -148,6 +150,15 @@ def next_release(
     else:
         version = next_version(newest.version, change.bump, stage)
     return change, str(dataset.release_name(vintage, version))
+
+
+def _published_before(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> PublishedRelease | None:
+    """Return the published release of the newest build if its files were removed from staging since."""
+    build = deployment.ledger.builds.current(dataset.id, vintage)
+    if build is None or build.release_id is None or is_staged(deployment, dataset, vintage):
+        return None
+    release = deployment.ledger.releases.get(build.release_id)
+    return release if isinstance(release, PublishedRelease) else None
 
 
 def _published_alike(

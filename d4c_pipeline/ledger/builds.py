@@ -71,11 +71,12 @@ class Builds:
             )
         return None if row is None else _build(row)
 
-    def all(self) -> tuple[Build, ...]:
-        """Return all finished builds, the oldest first."""
+    def uncompared(self) -> tuple[Build, ...]:
+        """Return the builds that no `checksums` compared yet, the oldest first."""
         table = schema.build
+        query = select(table).where(table.c.release_id.is_(None)).order_by(table.c.built_at, table.c.dataset)
         with reading(self._engine) as connection:
-            rows = connection.execute(select(table).order_by(table.c.built_at, table.c.dataset)).mappings().all()
+            rows = connection.execute(query).mappings().all()
         return tuple(map(_build, rows))
 
     def forget(self, dataset: str, vintage: Vintage) -> None:

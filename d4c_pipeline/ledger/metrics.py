@@ -77,7 +77,9 @@ class Metrics:
                     failure.c.subject, failure.c.transient
                 )
             ).all()
-            builds = connection.execute(select(func.count()).select_from(schema.build)).scalar_one()
+            builds = connection.execute(
+                select(func.count()).select_from(schema.build).where(schema.build.c.release_id.is_(None))
+            ).scalar_one()
             runs = connection.execute(select(func.count(distinct(schema.active_run.c.run)))).scalar_one()
             due = connection.execute(
                 select(seen.c.subject, func.count(), func.min(seen.c.changed_at))

@@ -185,7 +185,7 @@ pruned_copy = Table(
     Column("deleted_at", UtcDateTime),
 )
 
-# The finished build of a vintage, until its release is published; `sha256` is that of its build.json.
+# The finished build of a vintage; `sha256` is that of its build.json. Its files go once its release is published.
 build = Table(
     "build",
     metadata,

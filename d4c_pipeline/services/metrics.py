@@ -79,7 +79,9 @@ class _Given(Collector):
         for (subject, transient), number in totals.failures.items():
             failures.add_metric([subject, "transient" if transient else "permanent"], number)
         yield failures
-        yield GaugeMetricFamily("d4c_builds_unpublished", "Finished builds without a published release.", totals.builds)
+        yield GaugeMetricFamily(
+            "d4c_builds_uncompared", "Finished builds that wait for the step checksums.", totals.builds
+        )
         yield GaugeMetricFamily("d4c_runs_in_progress", "Runs that a process executes.", totals.runs)
         yield _by(
             "d4c_partitions_due", "Partitions whose source changed and that wait for a run.", "subject", totals.due

@@ -143,6 +143,11 @@ def read_build(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> St
     return found
 
 
+def is_staged(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> bool:
+    """Return whether staging has a build of a vintage."""
+    return build_mark(deployment.staging(dataset, vintage) / "build").is_file()
+
+
 def read_build_in(folder: Path, subject: str) -> StagedBuild:
     """Return the finished build in `folder`; `subject` names it in errors. Raises as `read_build`."""
     found = _listed(folder, subject)

@@ -200,7 +200,6 @@ def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
     with suppress(BusyError), ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
         if not is_continued(deployment, dataset, vintage):
             _remove(root / dataset / str(vintage))
-            ledger.builds.forget(dataset, vintage)
             free_work(deployment, dataset, vintage)
     free_abandoned_work(deployment)
     # Another home may have run the later steps of a vintage that was built here.

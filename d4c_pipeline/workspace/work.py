@@ -82,14 +82,13 @@ def free_abandoned_work(deployment: Deployment) -> int:
         placed.address.removeprefix(WORK).split("/")[:2]
         for placed in ledger.placements.below(deployment.primary.name, WORK)
     )
-    unfinished = {(build.dataset, str(build.vintage)) for build in ledger.builds.all() if build.release_id is None}
+    unfinished = {(build.dataset, str(build.vintage)) for build in ledger.builds.uncompared()}
     freed = 0
     for dataset, written in sorted({(dataset, vintage) for dataset, vintage in names} - unfinished):
         vintage = Vintage.parse(written)
         with suppress(BusyError), ledger.leases.hold(lease_keys.of_vintage(dataset, vintage), wait=0):
             if is_continued(deployment, dataset, vintage):
                 continue
-            ledger.builds.forget(dataset, vintage)
             freed += free_work(deployment, dataset, vintage)
     return freed
 

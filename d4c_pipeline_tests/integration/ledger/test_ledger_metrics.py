@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.services.file_server import app
 from d4c_pipeline.services.metrics import PATH, route
 
+DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
 Series = dict[tuple[str, ...], float]
 
 
 async def scrape(settings: Settings, folder: Path) -> tuple[int, dict[str, Series]]:
-    """The status of a scrape, and the value of each series by metric and the values of its labels in the order of their names."""
+    """The status of a scrape, and the values of each metric by its labels, these in the order of their names."""
     transport = httpx.ASGITransport(app=app({"/": folder}, [route(settings)]))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get(PATH)
@@ -60,8 +63,12 @@ def test_every_number_of_the_ledger(ledger: Ledger, url: str, plan: Callable[...
     assert found["d4c_copies"] == {("intact", "primary"): 1, ("damaged", "attic"): 1}
     assert found["d4c_copies_bytes"] == {("intact", "primary"): 10, ("damaged", "attic"): 10}
     assert found["d4c_failures"] == {("transient", "provinces"): 1, ("permanent", "provinces"): 1}
-    assert found["d4c_builds_unpublished"] == {(): 1}
+    assert found["d4c_builds_uncompared"] == {(): 1}
     assert found["d4c_runs_in_progress"] == {(): 0}
     assert found["d4c_partitions_due"] == {("provinces",): 1}
     assert 0 <= found["d4c_source_lag_seconds"][("provinces",)] < 60
     assert found["d4c_last_published_timestamp_seconds"][("provinces",)] > 1.7e9
+    # The dashboard asks for series that exist, and leaves none out.
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    asked = {name for panel in panels for each in panel["targets"] for name in re.findall(r"d4c_\w+", each["expr"])}
+    assert asked | {"d4c_copies_bytes"} == found.keys()
