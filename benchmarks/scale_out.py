@@ -39,6 +39,11 @@ BIN = Path(sys.executable).parent
 DATASET = "places"
 ACCOUNT = "postgres"
 _SUCCEEDED = re.compile(r"Task execute_job\[[^]]+\] succeeded")
+_RECEIVED = re.compile(r"Task execute_job\[[^]]+\] received")
+_BACKFILL = (
+    "mutation($backfillParams: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $backfillParams) "
+    "{ __typename ... on PythonError { message } } }"
+)
 _UNFINISHED = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
 
@@ -197,9 +202,28 @@ def worker(folder: Path, number: int, slots: int, environment: dict[str, str]) -
     return process(words, folder / f"worker{number}.log", env={**environment, "D4C_HOME": str(home)}, cwd=folder)
 
 
+def launch_backfill(folder: Path, workspace: Path, vintages: Sequence[str], environment: dict[str, str]) -> None:
+    """Launch the backfill as the UI does; the daemon makes its runs. (Dagster can't retry those of its command.)"""
+    selector = {
+        "partitionSetName": f"publish_{DATASET}_partition_set",
+        "repositorySelector": {"repositoryName": "__repository__", "repositoryLocationName": "d4c_pipeline"},
+    }
+    asked = {"backfillParams": {"selector": selector, "partitionNames": list(vintages)}}
+    words = [BIN / "dagster-graphql", "-w", workspace, "-t", _BACKFILL, "-v", json.dumps(asked)]
+    answer = subprocess.run(words, check=True, env=environment, cwd=folder, capture_output=True, text=True).stdout
+    if "LaunchBackfillSuccess" not in answer:
+        raise RuntimeError(answer)
+
+
 def succeeded(folder: Path, number: int) -> int:
     """Return the number of runs that a worker completed."""
     return len(_SUCCEEDED.findall((folder / f"worker{number}.log").read_text(errors="replace")))
+
+
+def in_work(folder: Path, number: int) -> bool:
+    """Return whether a worker executes a run."""
+    log = (folder / f"worker{number}.log").read_text(errors="replace")
+    return len(_RECEIVED.findall(log)) > len(re.findall(r"Task execute_job\[[^]]+\] (?:succeeded|raised)", log))
 
 
 def measure(folder: Path, partitions: int, slots: int) -> dict[str, Any]:
@@ -239,34 +263,19 @@ def measure(folder: Path, partitions: int, slots: int) -> dict[str, Any]:
             log = folder / f"worker{number}.log"
             wait_for(f"worker {number}", lambda log=log: b" ready." in log.read_bytes(), 120, log, both[number - 1])
         workspace = folder / "dagster" / "workspace.yaml"
-        subprocess.run(
-            [
-                BIN / "dagster",
-                "job",
-                "backfill",
-                "-w",
-                workspace,
-                "-j",
-                f"publish_{DATASET}",
-                "--all",
-                "yes",
-                "--noprompt",
-            ],
-            check=True,
-            env=environment,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
+        launch_backfill(folder, workspace, vintages, environment)
         daemon = folder / "daemon.log"
         words = [BIN / "dagster-daemon", "run", "-w", workspace]
         opened.enter_context(process(words, daemon, env=environment, cwd=folder))
-        # In the middle: the second worker is in work on the runs of its slots.
+        # In the middle, while the second worker is in a run.
         wait_for(
             "the middle",
-            lambda: succeeded(folder, 1) + succeeded(folder, 2) >= partitions // 3 and succeeded(folder, 2) > 0,
+            lambda: succeeded(folder, 1) + succeeded(folder, 2) >= partitions // 3 and in_work(folder, 2),
             partitions * 60 + 300,
             folder / "worker2.log",
         )
+        time.sleep(3)
+        assert in_work(folder, 2), "the run ended before its worker was killed: run again"
         kill(both[1])
         killed = len(_of(instance, "STARTED"))
         print(f"worker 2 killed after {succeeded(folder, 2)} runs, {killed} runs started", flush=True)
@@ -320,6 +329,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=200)
     parser.add_argument("--slots", type=int, default=1, help="runs at once on each worker")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the end of a time limit ends every process
     folder = Path(mkdtemp(prefix="d4c-scale-out-"))
     try:
         print(json.dumps(measure(folder, 6 if options.quick else options.partitions, options.slots)))
