@@ -53,6 +53,7 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
     process crashes or exceeds a limit.
     """
     with deployment.working_on(dataset, vintage):
+        derived.check(dataset)  # a wrong definition leaves the earlier build as it is
         # Forgotten first and recorded last, so that files of two builds never pass for one build.
         forget_build(deployment, dataset, vintage)
         built = build_into(deployment, dataset, vintage, deployment.staging(dataset, vintage) / "build")

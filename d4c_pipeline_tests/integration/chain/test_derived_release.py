@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from pmtiles.reader import MmapSource, Reader
 from d4c_pipeline.chain.checksums import Plan, plan
 from d4c_pipeline.chain.processed import process
 from d4c_pipeline.commands.demo import serve
+from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.release import ArtifactRole, Release
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.publishing import publish_vintage
 from d4c_pipeline.processing import apart
 from d4c_pipeline.workspace.datasets import load_datasets
@@ -218,5 +221,6 @@ def test_other_wishes_over_the_same_data_are_a_patch_and_another_tool_is_none(
     definition.joinpath("style.qml").unlink()
     with pytest.raises(DefinitionError, match=r"The style .*style\.qml can't be read.*Put the \.qml file beside"):
         process_and_plan(tmp_path)
-    # It stopped before the build: what was staged before is still there.
-    assert (tmp_path / "home" / "staging" / "derived_stops" / "2021" / "build" / "build.json").is_file()
+    # It stopped before the build: the last one still counts.
+    with closing(Ledger.in_folder(tmp_path / "home")) as ledger:
+        assert ledger.builds.current("derived_stops", Vintage.parse("2021")) is not None
