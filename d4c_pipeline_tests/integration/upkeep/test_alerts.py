@@ -238,12 +238,9 @@ def job_that_breaks() -> None:
 def test_the_sensors_tell_failed_checks_and_failed_runs_and_skip_without_an_address(
     tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alerting = alerting_definitions([])
+    resources = {"deployment": DeploymentResource(home=str(tmp_path))}
     defs = dg.Definitions.merge(
-        alerting,
-        dg.Definitions(
-            assets=[sample], jobs=[job_that_breaks], resources={"deployment": DeploymentResource(home=str(tmp_path))}
-        ),
+        alerting_definitions([]), dg.Definitions(assets=[sample], jobs=[job_that_breaks], resources=resources)
     )
     repository = defs.get_repository_def()
     with dg.DagsterInstance.ephemeral() as instance:
@@ -255,9 +252,9 @@ def test_the_sensors_tell_failed_checks_and_failed_runs_and_skip_without_an_addr
         sensor = defs.get_sensor_def("alerts_are_sent")
 
         def tick() -> str | None:
-            context = dg.build_sensor_context(instance, repository_def=repository)
-            with context:
-                result = sensor.evaluate_tick(context)
+            with dg.build_sensor_context(instance, repository_def=repository, resources=resources) as context:
+                result = sensor(context)
+            assert isinstance(result, dg.SkipReason)
             return result.skip_message
 
         assert tick() == "D4C_ALERTS names no address"
