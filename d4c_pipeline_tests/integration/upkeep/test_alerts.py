@@ -26,6 +26,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.alerting import alerting_definitions, failed_checks, failed_run
 from d4c_pipeline.orchestration.daily.attention import launch_of as launch
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep import attention
 from d4c_pipeline.upkeep.alerts import alerts_of, send, weekly_report
 from d4c_pipeline.upkeep.attention import Attention, Kind, alert_label, needs_attention
 from d4c_pipeline.workspace.deployment import Deployment
@@ -238,6 +239,8 @@ def job_that_breaks() -> None:
 def test_the_sensors_tell_failed_checks_and_failed_runs_and_skip_without_an_address(
     tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    roomy = type("Usage", (), {"total": 10**12, "used": 0, "free": 10**12})
+    monkeypatch.setattr(attention.shutil, "disk_usage", lambda _: roomy)
     resources = {"deployment": DeploymentResource(home=str(tmp_path))}
     defs = dg.Definitions.merge(
         alerting_definitions([]), dg.Definitions(assets=[sample], jobs=[job_that_breaks], resources=resources)

@@ -89,7 +89,11 @@ def doctor(home: Path, *arguments: str, **variables: str) -> tuple[int, Any]:
     return done.exit_code, json.loads(done.stdout)
 
 
-def test_a_healthy_deployment_passes_and_an_empty_home_stays_absent(tmp_path: Path, settings: Settings) -> None:
+def test_a_healthy_deployment_passes_and_an_empty_home_stays_absent(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy = type("Usage", (), {"total": 10**12, "used": 0, "free": 10**12})
+    monkeypatch.setattr(attention.shutil, "disk_usage", lambda _: roomy)
     code, answer = doctor(settings.home, D4C_PORT=str(settings.port), D4C_SEED_LISTEN=f"127.0.0.1:{free_port()}")
     assert (code, answer["healthy"]) == (0, True), answer
     verdicts: dict[str, list[str]] = defaultdict(list)
