@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from d4c_pipeline.orchestration.products import Product, owners_of
+from d4c_pipeline.orchestration.products import Product
 from d4c_pipeline.orchestration.resources import DATASET, PUBLISH
 
 
@@ -28,7 +28,6 @@ def publish_job(
         name,
         selection=dg.AssetSelection.all(),
         tags={DATASET: product.id},
-        owners=owners_of(product.sample),
         description=f"Publishes partitions of '{product.title.en}', from the source to /processed/.",
     )
     return dg.Definitions(
