@@ -47,14 +47,18 @@ def celery_app() -> Celery:
 def _create_pools(instance: dg.DagsterInstance) -> None:
     """Create the pools of steps before the first run.
 
-    On PostgreSQL, Dagster 1.13 fails a run that uses a pool for the first time at the moment at which another run does.
-    Workers start together too: the one that comes second finds the pool at its second attempt.
+    On PostgreSQL, Dagster 1.13 can't create a pool that exists (it goes on in the failed transaction), so of two runs
+    that first use a pool at the same time one fails. Workers start together too: the second one finds the pool.
     """
+    storage = instance.event_log_storage
     for pool in POOLS:
+        if pool in storage.get_concurrency_keys():
+            continue
         try:
-            instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
+            storage.initialize_concurrency_limit_to_default(pool)
         except DBAPIError:
-            instance.event_log_storage.initialize_concurrency_limit_to_default(pool)
+            if pool not in storage.get_concurrency_keys():
+                raise
 
 
 def __getattr__(name: str) -> Celery:

@@ -23,7 +23,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_instance_of_a_cluster_gives_the_worker_its_broker_and_pools(home: Path) -> None:
+def test_an_instance_of_a_cluster_gives_the_worker_its_broker_and_pools(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "dagster.yaml").write_text(re.sub(r"^#cluster\| ", "", SETTINGS, flags=re.MULTILINE), "utf-8")
     app = worker.app
     assert app.conf.broker_url == "redis://127.0.0.1:9/3"
@@ -33,6 +35,13 @@ def test_an_instance_of_a_cluster_gives_the_worker_its_broker_and_pools(home: Pa
         # Made before the first run: two runs that first use a pool at once fail on PostgreSQL.
         assert storage.get_concurrency_keys() == set(POOLS)
         assert storage.get_concurrency_info("process").slot_count == 2
+
+        # The next worker leaves them: on PostgreSQL, Dagster fails to create what exists.
+        def fail(pool: str) -> bool:
+            raise AssertionError(pool)
+
+        monkeypatch.setattr(storage, "initialize_concurrency_limit_to_default", fail)
+        worker._create_pools(instance)
 
 
 def test_no_step_has_a_pool_that_no_worker_creates() -> None:
