@@ -17,13 +17,14 @@ from typing import Any
 
 from d4c_pipeline.chain.catalogue import latest_declarations
 from d4c_pipeline.chain.catalogue_memory import LeftOut
-from d4c_pipeline.chain.catalogued_facts import FactsReader
+from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
 from d4c_pipeline.chain.portal_processes import in_processes
 from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.ledger.catalogue import Listed
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
@@ -220,7 +221,7 @@ class _Collector:
             raise IntegrityError(f"The ledger has no declaration of {name}", rerun="checksums")
         listed = next(self._ledger.catalogue.listed([name]))
         published = [self._public(each) for each in dataset_published(self._deployment, self._reader, listed)]
-        found = {each.name: each for each in self._ledger.releases.published(name)}
+        found = {each.name: each for each in self._releases(listed)}
         ordered = sorted(
             ((found[each.name], each) for each in published),
             key=lambda pair: (pair[1].latest, pair[0].vintage, pair[0].version),
@@ -231,6 +232,12 @@ class _Collector:
         return [
             self._release(dataset, each, metadata, versions, seen.get(str(each.vintage))) for each, metadata in ordered
         ]
+
+    def _releases(self, listed: Sequence[Listed]) -> Iterator[PublishedRelease]:
+        """Yield the releases that the reader has; those of few are in its memory already."""
+        for start in range(0, len(listed), AT_ONCE):
+            for facts in self._reader.of(listed[start : start + AT_ONCE]).values():
+                yield facts.release
 
     def _public(self, published: PublishedMetadata) -> PublishedMetadata:
         """Return the metadata with the addresses of the embedded default where the store has no public address."""
