@@ -43,7 +43,7 @@ def recover(name: str, home: Path, file: Path, published: int) -> dict[str, Any]
     mend_s = 0.0
     if found:
         _, verify_s = d4c(home, "verify", codes=(0, 1))
-        _, repair_s = d4c(home, "repair", codes=(0, 1))
+        _, repair_s = d4c(home, "repair", "--refill", "primary", codes=(0, 1))
         _, rebuild_s = d4c(home, "catalogue", "rebuild")
         mend_s = round(verify_s + repair_s + rebuild_s, 1)
     left, _ = d4c(home, "reconcile", codes=(0, 1))

@@ -79,22 +79,25 @@ def _archive(deployment: Deployment) -> Iterator[Differing]:
 
 
 def _stores(deployment: Deployment) -> Iterator[Differing]:
-    copies = expected_copies(deployment)
+    copies = [copy for copy in expected_copies(deployment) if copy.kind.is_stored]
     for store in deployment.stores:
+        here = [copy for copy in copies if copy.place == store.name]
         lost: dict[str, str] = {}
         try:
-            for copy in copies:
-                if copy.kind.is_stored and copy.place == store.name:
-                    found = compare_size(store, copy)
-                    if found.state.is_lost:
-                        lost[copy.address] = found.detail
+            for copy in here:
+                found = compare_size(store, copy)
+                if found.state.is_lost:
+                    lost[copy.address] = found.detail
         except D4CError as error:
             yield Differing(Difference.SILENT, f"store {store.name}", error.cause, "d4c doctor")
             continue
         if lost:
             address, detail = next(iter(lost.items()))
-            stated = f"{len(lost)} of {len(copies)}, such as {address}: {detail}"
-            yield Differing(Difference.COPY_MISSING, f"store {store.name}", stated, "d4c verify, then d4c repair")
+            stated = f"{len(lost)} of {len(here)}, such as {address}: {detail}"
+            # An audit takes a store that lost everything for an unmounted disk, until a person says otherwise.
+            refill = len(lost) == len(here)
+            command = f"d4c repair --refill {store.name}" if refill else "d4c verify, then d4c repair"
+            yield Differing(Difference.COPY_MISSING, f"store {store.name}", stated, command)
 
 
 def _catalogue(deployment: Deployment) -> Iterator[Differing]:

@@ -106,7 +106,7 @@ def test_lost_files_records_and_catalogue_are_found(chain: Chain, tmp_path: Path
     restore(settings, file, {})
     assert kinds(settings) == [
         (Difference.RECORD_MISSING, "d4c archive forget places"),
-        (Difference.COPY_MISSING, "d4c verify, then d4c repair"),
+        (Difference.COPY_MISSING, "d4c repair --refill primary"),
         (Difference.NOT_CATALOGUED, "d4c catalogue rebuild"),
     ]
     data = next((chain.home / "store" / "releases").rglob("*.parquet"))
