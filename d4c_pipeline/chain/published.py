@@ -1,6 +1,6 @@
 """Published releases with the facts of the ledger and the stores, in the form that records and documents need.
 
-The mapping itself belongs to `metadata.published`; this module only collects its arguments. The texts of a release are
+The mapping itself belongs to `metadata.mapping`; this module only collects its arguments. The texts of a release are
 those of its deposited item, as in the STAC catalogue; the other facts of its dataset are the present ones.
 """
 
@@ -16,6 +16,7 @@ from d4c_pipeline.chain.elsewhere import relations
 from d4c_pipeline.chain.versions import earlier_vintages, versions
 from d4c_pipeline.ledger.announcements import Announced
 from d4c_pipeline.ledger.catalogue import Facts, Identifiers, Listed
+from d4c_pipeline.metadata.mapping import published_metadata
 from d4c_pipeline.metadata.published import (
     ListedRelease,
     Place,
@@ -24,7 +25,6 @@ from d4c_pipeline.metadata.published import (
     VersionLine,
     VersionLink,
     boxes_of,
-    published_metadata,
 )
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import release_address

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from d4c_pipeline.metadata.published import Place, PublishedMetadata, VersionLine, VersionLink, published_metadata
+from d4c_pipeline.metadata.mapping import published_metadata
+from d4c_pipeline.metadata.published import Place, PublishedMetadata, VersionLine, VersionLink
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.parts import Part, file_name
