@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.chain.catalogue import latest_declarations
 from d4c_pipeline.chain.catalogue_memory import LeftOut
 from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
@@ -33,6 +33,7 @@ from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.frequency import expected, freshness
+from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
@@ -40,7 +41,7 @@ from d4c_pipeline.portal.addresses import PICTURES
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, RelatedDataset, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pictures import card_picture
-from d4c_pipeline.portal.related import related_datasets
+from d4c_pipeline.portal.related import Comparable, related_datasets
 from d4c_pipeline.portal.site import Built, Site
 from d4c_pipeline.portal.state import State
 from d4c_pipeline.portal.statistics import column_facts
@@ -66,14 +67,8 @@ def build(
     folder = folder or portal_folder(deployment.settings.home)
     site, bundle = site_facts(deployment), bundle or Bundle.read()
     with deployment.ledger.leases.hold(lease_keys.PORTAL, wait=_WAIT_SECONDS) as lease, State(folder) as state:
-        known = latest_declarations(deployment, declared)
-        vintages, today = state.vintages(), now().date()
-        recorded = deployment.ledger.page_marks.all()
-        related = related_datasets({name: known[name] for name in recorded if name in known})
-        datasets = {
-            name: _Recorded(name, mark, known.get(name), related.get(name, ()), today)
-            for name, mark in recorded.items()
-        }
+        datasets = _recorded(deployment, declared)
+        vintages = state.vintages()
         marks = {name: each.mark(_vintage(vintages.get(name))) for name, each in datasets.items()}
         target = Site(folder, state, site, bundle)
         changed = [datasets[name] for name in target.changed(marks)]
@@ -101,37 +96,61 @@ def build(
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A dataset with the ledger's mark of its facts, its declaration, and its related datasets.
+    """A dataset with the ledger's mark of its facts and what its declaration says of its page.
 
-    `today` decides on the freshness.
+    `declared`: the declaration where it is not the ledger's; `digest`: of the declaration, None without one. `today`
+    decides on the freshness.
     """
 
     name: str
     recorded: str
-    declared: Dataset | None
-    related: tuple[RelatedDataset, ...]
     today: date
+    declared: Dataset | None = None
+    digest: str | None = None
+    frequency: str | None = None
+    reuses: tuple[Reuse, ...] = ()
+    related: tuple[RelatedDataset, ...] = ()
 
     def mark(self, vintage: Vintage | None) -> str:
         """Return the mark of all facts; `vintage`: the newest, None before the first build."""
-        if self.declared is None or vintage is None:
+        if self.digest is None or vintage is None:
             return self.recorded
-        text = f"{self.recorded} {self.declared.model_dump_json()} {self.facts(vintage)!r}"
+        text = f"{self.recorded} {self.digest} {self.facts(vintage)!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def facts(self, vintage: Vintage) -> DatasetFacts:
         """Return the facts of the dataset beside its releases; `vintage`: the newest."""
-        if self.declared is None:
-            return DatasetFacts()
-        declared = self.declared.publication
-        rhythm, end = declared.frequency, vintage.end.date()
+        rhythm, end = self.frequency, vintage.end.date()
         return DatasetFacts(
             frequency=rhythm,
             expected=expected(rhythm, end) if rhythm else None,
             freshness=freshness(rhythm, end, self.today) if rhythm else None,
-            reuses=declared.reuses,
+            reuses=self.reuses,
             related=self.related,
         )
+
+
+def _recorded(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, _Recorded]:
+    """Return the datasets with releases by name, as `declared`, else as last recorded in the ledger.
+
+    The ledger's declarations are read in passing: 10,000 of them together take 400 MB.
+    """
+    own = {dataset.id: dataset for dataset in declared}
+    found = {name: _Recorded(name, mark, now().date()) for name, mark in deployment.ledger.page_marks.all().items()}
+    compared: dict[str, Comparable] = {}
+    for dataset in chain((each for each in deployment.ledger.declarations.each() if each.id not in own), declared):
+        if dataset.id not in found:
+            continue
+        compared[dataset.id] = Comparable.of(dataset)
+        found[dataset.id] = replace(
+            found[dataset.id],
+            declared=own.get(dataset.id),
+            digest=hashlib.sha256(dataset.model_dump_json().encode()).hexdigest(),
+            frequency=dataset.publication.frequency,
+            reuses=dataset.publication.reuses,
+        )
+    related = related_datasets({name: compared[name] for name in found if name in compared})
+    return {name: replace(each, related=related.get(name, ())) for name, each in found.items()}
 
 
 @dataclass(frozen=True)
@@ -153,13 +172,14 @@ class _Builder:
     def build(self, some: Sequence[_Recorded], renew: Callable[[], None] = lambda: None) -> _Part:
         """Collect the facts of each dataset and write its pages; `renew` is called before each."""
         written, removed = self._target.counts
-        known = {each.name: each.declared for each in some if each.declared is not None}
+        known = self._deployment.ledger.declarations.of_many(each.name for each in some if each.declared is None)
+        known |= {each.name: each.declared for each in some if each.declared is not None}
         collector = _Collector(self._deployment, self._state, self._folder, self._site, known)
         left_out: list[LeftOut] = []
         for each in some:
             renew()
             try:
-                releases = collector.dataset(each.name, each.declared)
+                releases = collector.dataset(each.name, known.get(each.name))
                 vintage = releases[0].published.vintage
                 self._target.dataset(each.mark(vintage), releases, each.facts(vintage))
             except (PermanentError, IntegrityError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Engine, delete, insert, select
 
@@ -11,6 +11,8 @@ from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.ledger.events import now
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import REMEMBERED
+
+_AT_ONCE = 200  # a validated declaration takes some 40 kB
 
 
 class Declarations:
@@ -42,9 +44,14 @@ class Declarations:
                     found[dataset] = Dataset.model_validate(declared, context=REMEMBERED)
         return found
 
+    def each(self) -> Iterator[Dataset]:
+        """Yield every dataset that had a planned release, by id; few are in memory at once."""
+        with reading(self._engine) as connection:
+            names = connection.execute(select(schema.dataset.c.id).order_by(schema.dataset.c.id)).scalars().all()
+        for start in range(0, len(names), _AT_ONCE):
+            found = self.of_many(names[start : start + _AT_ONCE])
+            yield from (found[name] for name in sorted(found))
+
     def all(self) -> tuple[Dataset, ...]:
         """Return every dataset that had a planned release, by id."""
-        table = schema.dataset
-        with reading(self._engine) as connection:
-            declared = connection.execute(select(table.c.declared).order_by(table.c.id)).scalars().all()
-        return tuple(Dataset.model_validate(value, context=REMEMBERED) for value in declared)
+        return tuple(self.each())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from d4c_pipeline.metadata.records.documents import plain
 from d4c_pipeline.model.dataset import Dataset
@@ -22,9 +23,22 @@ _STRONG = {"theme", "keys"}
 _COMMON_KEYS = (("id",), ("fid",), ("objectid",))
 
 
-def related_datasets(datasets: Mapping[str, Dataset]) -> dict[str, tuple[RelatedDataset, ...]]:
+@dataclass(frozen=True)
+class Comparable:
+    """What of a declaration is compared and shown. `title`: English, French; `facts`: kind -> value."""
+
+    title: tuple[str, str]
+    facts: Mapping[str, str]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Comparable:
+        """Return what of `dataset` is compared."""
+        return cls((plain(dataset.title.en), plain(dataset.title.fr)), _facts(dataset))
+
+
+def related_datasets(datasets: Mapping[str, Comparable]) -> dict[str, tuple[RelatedDataset, ...]]:
     """Return dataset -> at most `MOST` related datasets; one needs a common theme, common keys, or two common facts."""
-    facts = {name: _facts(dataset) for name, dataset in datasets.items()}
+    facts = {name: dataset.facts for name, dataset in datasets.items()}
     sharing: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in sorted(facts):
         for fact in facts[name].items():
@@ -43,7 +57,10 @@ def related_datasets(datasets: Mapping[str, Dataset]) -> dict[str, tuple[Related
             if len(shared) > 1 or not _STRONG.isdisjoint(shared):
                 ranked.append((-sum(_WEIGHTS[kind] for kind in shared), other, shared))
         ranked.sort()
-        found[name] = tuple(_related(datasets[other], shared) for _, other, shared in ranked[:MOST])
+        found[name] = tuple(
+            RelatedDataset(dataset=other, title=datasets[other].title, shared=shared)
+            for _, other, shared in ranked[:MOST]
+        )
     return found
 
 
@@ -57,7 +74,3 @@ def _facts(dataset: Dataset) -> dict[str, str]:
         "region": dataset.name.region,
     }
     return {kind: value for kind, value in stated.items() if value}
-
-
-def _related(dataset: Dataset, shared: tuple[str, ...]) -> RelatedDataset:
-    return RelatedDataset(dataset=dataset.id, title=(plain(dataset.title.en), plain(dataset.title.fr)), shared=shared)
