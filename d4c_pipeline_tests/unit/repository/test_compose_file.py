@@ -23,7 +23,7 @@ DATABASE, STORE = {"postgres"}, {"store_access_key", "store_secret_key"}
 SECRETS = {
     "postgresql": {"postgres_superuser"},
     "databases": {"postgres_superuser", "postgres"},
-    "code-location": DATABASE | STORE | {"archive_token"},
+    "code-location": DATABASE | STORE | {"archive_token", "alerts"},
     "worker": DATABASE | STORE | {"archive_token"},
     "webserver": DATABASE,
     "daemon": DATABASE,
