@@ -25,7 +25,7 @@ from d4c_pipeline.model.addresses import (
     withdrawn_address,
 )
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.errors import StorageError, UnknownNameError
 from d4c_pipeline.model.parts import SUFFIX
 from d4c_pipeline.model.release import DERIVED_ROLES, Artifact, ArtifactRole, PublishedRelease
 from d4c_pipeline.model.vintage import Vintage
@@ -97,9 +97,15 @@ def switch(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Switch
                 guard=lease.renew,
             )
             for address, artifact in served.items():
-                if not store.verify(address, artifact.size, artifact.sha256):
+                if store.verify(address, artifact.size, artifact.sha256):
+                    continue
+                try:
                     mine(artifact_path(deployment, release, artifact), address)
-                    changed = True
+                except StorageError:
+                    # Who took over the lease removes the staged files at its end: that is the cause to tell.
+                    lease.renew()
+                    raise
+                changed = True
             for address, content in index.items():
                 changed |= mine(content, address).changed
             for address in sorted(stale):

@@ -103,10 +103,12 @@ def test_raw_shows_the_native_files(home: Path, published: dg.ExecuteInProcessRe
     assert values(metadata)["size"] == len(geojson())
 
 
-def test_processed_shows_the_data(published: dg.ExecuteInProcessResult, shown: Shown) -> None:
+def test_processed_shows_the_data(home: Path, published: dg.ExecuteInProcessResult, shown: Shown) -> None:
     metadata = shown(published, "places/processed")
     said = values(metadata)
-    data = Path(said["path"])
+    assert said["path"] == str(home / "staging" / "places" / "2021" / "build" / "data.parquet")
+    # Staging is removed after the publication: the release has the same bytes.
+    (data,) = (home / "store" / "releases" / "places" / "2021").glob("*/*.parquet")
     assert said["dagster/row_count"] == 4
     assert said["size"] == data.stat().st_size
     assert said["sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()

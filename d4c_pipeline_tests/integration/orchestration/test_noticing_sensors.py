@@ -337,7 +337,8 @@ def test_what_an_operator_sees_is_told_in_words(daemon: Daemon) -> None:
     told = {key: value.value for key, value in first.metadata.items()}
     assert told["reason"] == "Not published yet"
     assert told["published from"] == "none"
-    assert str(result.skip_reason).startswith("Reported 2 changes: 2021, 2022. Observed 2 of 2 vintages")
+    assert result.skip_reason is not None
+    assert str(result.skip_reason.skip_message).startswith("Reported 2 changes: 2021, 2022. Observed 2 of 2 vintages")
 
 
 def test_observing_by_hand_does_the_same(daemon: Daemon) -> None:

@@ -217,7 +217,8 @@ def test_a_clock_that_differs_from_a_server_fails(settings: Settings) -> None:
     with http(Late) as late:
         found = only(machine.clock_findings(settings.model_copy(update={"store_url": late})))
     assert found.health is FAILED
-    assert found.detail == f"This clock is 7,200 s ahead of {late}"
+    # The second may change between the two clocks.
+    assert found.detail in {f"This clock is 7,20{more} s ahead of {late}" for more in (0, 1)}
     with http(Quiet) as right:
         fine = settings.model_copy(update={"store_url": right})
         assert only(machine.clock_findings(fine)).health is OK

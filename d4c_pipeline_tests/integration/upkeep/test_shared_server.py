@@ -11,7 +11,7 @@ import pytest
 
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.services import embedded
+from d4c_pipeline.services import embedded, file_server
 from d4c_pipeline.services.embedded import SharedServer
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.ports import free_port
@@ -28,7 +28,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield "http://127.0.0.1"
         found.append("stop")
 
-    monkeypatch.setattr(embedded, "serving", serving)
+    monkeypatch.setattr(file_server, "serving", serving)
     return found
 
 
