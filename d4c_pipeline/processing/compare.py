@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,47 @@ def compare(
     old_file, new_file = _Described.of(previous), _Described.of(new)
     differences = _schema_differences(old_file, new_file)
     common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
+    with both_opened(previous, new, threads=threads, memory_limit=memory_limit, temp=temp) as connection:
+        differences += _row_differences(connection, old_file, new_file, common)
+    return tuple(differences)
+
+
+@contextmanager
+def both_opened(
+    previous: Files, new: Files, *, threads: int | None, memory_limit: str | None, temp: Path | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection with the views `d4c_previous` and `d4c_new` over the files; geometry compares as bytes.
+
+    Limits as for `compare`. Errors of the block's queries are explained.
+    """
     with tempfile.TemporaryDirectory(prefix="d4c-compare-", dir=temp) as spill, disk_trouble(Path(spill)):
         connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
         try:
-            # Views over the files; geometry compares as bytes.
             for name, path in (("previous", previous), ("new", new)):
                 connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
-            differences += _row_differences(connection, old_file, new_file, common)
+            yield connection
+        except duckdb.ParserException:  # of our own SQL: a bug, not a fault of the data
+            raise
         except duckdb.Error as error:
             raise duckdb_engine.explained(error, f"Comparing {listed(new)[0].name} with the earlier release") from error
         finally:
             connection.close()
-    return tuple(differences)
+
+
+def common_key(previous: Files, new: Files) -> tuple[str, ...]:
+    """Return the key that both states of the data have, empty without one. Raises DataError as `compare`."""
+    key = _Described.of(new).key
+    return key if key == _Described.of(previous).key else ()
+
+
+def key_text(side: str, key: Sequence[str]) -> str:
+    """Return SQL for the key of a row as text; `side`: the alias of its table."""
+    return " || ', ' || ".join(f"{side}.{identifier(name)}::VARCHAR" for name in key)
+
+
+def same_key(key: Sequence[str]) -> str:
+    """Return the SQL condition that a row `p` of `d4c_previous` and a row `n` of `d4c_new` have the same key."""
+    return " AND ".join(f"p.{identifier(name)} = n.{identifier(name)}" for name in key)
 
 
 @dataclass(frozen=True)
@@ -172,14 +202,13 @@ def _identifies(connection: duckdb.DuckDBPyConnection, key: Sequence[str], table
 
 
 def _by_key(connection: duckdb.DuckDBPyConnection, key: Sequence[str], values: Sequence[str]) -> list[Difference]:
-    on = " AND ".join(f"p.{identifier(name)} = n.{identifier(name)}" for name in key)
-    shown = " || ', ' || ".join(f"{{side}}.{identifier(name)}::VARCHAR" for name in key)
+    on = same_key(key)
     found: list[Difference] = []
     counts: dict[str, tuple[int, str | None]] = {}
     tables = {"p": "d4c_previous p", "n": "d4c_new n"}
     for kind, here, there in (("removed", "p", "n"), ("added", "n", "p")):
         row = connection.execute(
-            f"SELECT count(*), min({shown.format(side=here)}) FROM {tables[here]} ANTI JOIN {tables[there]} ON {on}"
+            f"SELECT count(*), min({key_text(here, key)}) FROM {tables[here]} ANTI JOIN {tables[there]} ON {on}"
         ).fetchone()
         counts[kind] = row or (0, None)
     removed, added = counts["removed"], counts["added"]
@@ -188,7 +217,7 @@ def _by_key(connection: duckdb.DuckDBPyConnection, key: Sequence[str], values: S
     if added[0]:
         found.append(RowsAdded(*added, earlier_stay=not removed[0]))
     for start in range(0, len(values), _COLUMNS_AT_A_TIME):
-        found += _changed_values(connection, on, shown.format(side="n"), values[start : start + _COLUMNS_AT_A_TIME])
+        found += _changed_values(connection, on, key_text("n", key), values[start : start + _COLUMNS_AT_A_TIME])
     return found
 
 

@@ -5,18 +5,12 @@ The differences themselves are found by `compare`.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
-import pyarrow.parquet as pq
-
-from d4c_pipeline.files.scratch import disk_trouble
-from d4c_pipeline.model.data_files import Files, listed
+from d4c_pipeline.model.data_files import Files
 from d4c_pipeline.model.differences import Difference, RowsAdded, RowsRemoved, ValuesChanged
-from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.processing.compare import both_opened, common_key, key_text, same_key
 from d4c_pipeline.tables.sql_names import identifier
 
 _LONGEST = 80
@@ -38,51 +32,31 @@ def changed_values(
     examples. The least keys are shown, so that the same data gives the same examples. `threads`, `memory_limit` and
     `temp` as for `compare`, whose result `differences` is.
     """
-    key = _key(new)
-    if not key or key != _key(previous):
+    key = common_key(previous, new)
+    if not key:
         return []
-    shown = " || ', ' || ".join(f"{{side}}.{identifier(name)}::VARCHAR" for name in key)
-    on = " AND ".join(f"p.{identifier(name)} = n.{identifier(name)}" for name in key)
+    on, before, now = same_key(key), key_text("p", key), key_text("n", key)
     found: list[tuple[str, str, str, str]] = []
-    with tempfile.TemporaryDirectory(prefix="d4c-examples-", dir=temp) as spill, disk_trouble(Path(spill)):
-        connection = duckdb_engine.connect(threads=threads, memory_limit=memory_limit, spill=Path(spill))
-        try:
-            for name, path in (("previous", previous), ("new", new)):
-                connection.execute(f"CREATE VIEW d4c_{name} AS SELECT * FROM {duckdb_engine.parquet(path)}")
-            for difference in differences:
-                match difference:
-                    case ValuesChanged(column=column):
-                        name = identifier(column)
-                        values = ", ".join(_text(f"{side}.{name}") for side in ("p", "n"))
-                        query = (
-                            f"SELECT {shown.format(side='n')} AS key, {values} FROM d4c_previous p JOIN d4c_new n"
-                            f" ON {on} WHERE p.{name} IS DISTINCT FROM n.{name} ORDER BY 1 LIMIT {limit}"
-                        )
-                        found += [(row[0], column, row[1], row[2]) for row in connection.execute(query).fetchall()]
-                    case RowsAdded():
-                        query = (
-                            f"SELECT {shown.format(side='n')} FROM d4c_new n ANTI JOIN d4c_previous p ON {on}"
-                            f" ORDER BY 1 LIMIT {limit}"
-                        )
-                        found += [(row[0], "", "", "added") for row in connection.execute(query).fetchall()]
-                    case RowsRemoved():
-                        query = (
-                            f"SELECT {shown.format(side='p')} FROM d4c_previous p ANTI JOIN d4c_new n ON {on}"
-                            f" ORDER BY 1 LIMIT {limit}"
-                        )
-                        found += [(row[0], "", "removed", "") for row in connection.execute(query).fetchall()]
-                    case _:
-                        pass
-        except duckdb.Error as error:
-            raise duckdb_engine.explained(error, "Finding examples of the changes") from error
-        finally:
-            connection.close()
+    with both_opened(previous, new, threads=threads, memory_limit=memory_limit, temp=temp) as connection:
+        for difference in differences:
+            match difference:
+                case ValuesChanged(column=column):
+                    name = identifier(column)
+                    values = ", ".join(_text(f"{side}.{name}") for side in ("p", "n"))
+                    query = (
+                        f"SELECT {now} AS key, {values} FROM d4c_previous p JOIN d4c_new n"
+                        f" ON {on} WHERE p.{name} IS DISTINCT FROM n.{name} ORDER BY 1 LIMIT {limit}"
+                    )
+                    found += [(row[0], column, row[1], row[2]) for row in connection.execute(query).fetchall()]
+                case RowsAdded():
+                    query = f"SELECT {now} FROM d4c_new n ANTI JOIN d4c_previous p ON {on} ORDER BY 1 LIMIT {limit}"
+                    found += [(row[0], "", "", "added") for row in connection.execute(query).fetchall()]
+                case RowsRemoved():
+                    query = f"SELECT {before} FROM d4c_previous p ANTI JOIN d4c_new n ON {on} ORDER BY 1 LIMIT {limit}"
+                    found += [(row[0], "", "removed", "") for row in connection.execute(query).fetchall()]
+                case _:
+                    pass
     return found
-
-
-def _key(data: Files) -> tuple[str, ...]:
-    metadata = pq.read_schema(listed(data)[0]).metadata or {}
-    return tuple(json.loads(metadata.get(b"d4c", b"{}")).get("key", ()))
 
 
 def _text(expression: str) -> str:

@@ -6,6 +6,7 @@ with archive and stores belongs to `reconciliation`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,6 @@ def _require_empty(home: Path, files: Sequence[Packed]) -> None:
 
 def _unset(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the settings of the backup whose value in the environment is another."""
-    import shlex  # noqa: PLC0415 - after a restore alone
-
     found: dict[str, str] = {}
     for line in (home / "settings.env").read_text("utf-8").splitlines():
         name, _, quoted = line.partition("=")

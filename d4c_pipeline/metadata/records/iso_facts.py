@@ -59,7 +59,7 @@ class OnlineFile:
 
 def maintenance(published: PublishedMetadata) -> str:
     """Return the MD_MaintenanceFrequencyCode: a release never changes, so it is that of the dataset's next releases."""
-    if published.line.superseded_by is not None:
+    if published.line.superseded_by is not None or published.withdrawn is not None:
         return "notPlanned"
     return iso_19115(published.frequency) if published.frequency else "asNeeded"
 

@@ -20,6 +20,7 @@ from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.build import build
 from d4c_pipeline.processing.compare import compare
+from d4c_pipeline.processing.examples import changed_values
 
 Declare = Callable[..., Dataset]
 Make = Callable[..., Path]
@@ -176,6 +177,21 @@ def test_of_many_columns_each_change_is_found(tmp_path: Path) -> None:
     pq.write_table(after, tmp_path / "b*.parquet")
     change = change_of(compare(tmp_path / "a[1].parquet", tmp_path / "b*.parquet"))
     assert change.reasons == ("1 value of c37 changed, e.g. key 500",)
+
+
+def test_examples_are_found_whatever_the_key_is_called(tmp_path: Path) -> None:
+    key = 'a{b} "c'  # braces are places to fill in, for a careless format
+    metadata = {b"d4c": json.dumps({"key": [key]}).encode()}
+    before = pa.table({key: [1, 2], "v": ["x", "y"]}).replace_schema_metadata(metadata)
+    after = pa.table({key: [2, 3], "v": ["z", "w"]}).replace_schema_metadata(metadata)
+    files = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    for table, file in zip((before, after), files, strict=True):
+        pq.write_table(table, file)
+    assert changed_values(*files, compare(*files)) == [
+        ("1", "", "removed", ""),
+        ("3", "", "", "added"),
+        ("2", "v", "y", "z"),
+    ]
 
 
 def test_what_is_no_parquet_file_is_refused(make: Make, tmp_path: Path) -> None:

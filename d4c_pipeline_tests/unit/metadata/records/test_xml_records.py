@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,7 @@ from d4c_pipeline.model.dataset import BilingualKeywords
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.licences import DeclaredLicence
+from d4c_pipeline.model.release import Withdrawal
 from d4c_pipeline_tests.support.published import HOSTILE_TEXT, SITE, a_published, hostile
 from d4c_pipeline_tests.support.schemas import iso_rules, schema_errors, standards
 
@@ -63,6 +65,7 @@ PEOPLE: Mapping[str, Any] = {
     "languages": ("fra", "iku"),
     "keywords": BilingualKeywords(en=("roads", "ferries"), fr=("routes",)),
 }
+WITHDRAWN_AT = datetime(2026, 12, 1, tzinfo=UTC)
 CITY_LICENCE = DeclaredLicence(title=BOTH, url="https://city.example.ca/licence?x=1&y=2", text="Use it.")
 
 
@@ -73,6 +76,7 @@ def _cases() -> dict[str, PublishedMetadata]:
         **hostile(),
         "people": a_published(**PEOPLE),
         "licence of a city": a_published(license=CITY_LICENCE),
+        "withdrawn": replace(a_published(), frequency="P1Y", withdrawn=Withdrawal(WITHDRAWN_AT, "Wrong values <1>")),
         "no keywords": a_published(keywords=BilingualKeywords()),
         "no contact": a_published(site=replace(SITE, contact=None)),
         "contact by web": a_published(site=replace(SITE, contact="https://example.ca/contact")),
@@ -194,6 +198,16 @@ def test_dates_versions_and_identifiers_stand_in_each_standard_s_terms() -> None
     assert _found("datacite_xml", published, "d:identifier/text()") == ["10.5281/d4c.2021.1.0.0"]
     for name in XML:
         assert "doi.org" not in record_format(name).render(_cases()["test DOI"]).decode()
+
+
+@pytest.mark.parametrize("form", ["iso19139", "iso19115_3"])
+def test_no_further_release_of_a_withdrawn_one_is_announced(form: str) -> None:
+    def planned(published: PublishedMetadata) -> set[str]:
+        codes = _parsed(form, published).iter("{*}MD_MaintenanceFrequencyCode")
+        return {str(code.get("codeListValue")) for code in codes}
+
+    assert planned(replace(a_published(), frequency="P1Y")) == {"annually"}
+    assert planned(_cases()["withdrawn"]) == {"notPlanned"}
 
 
 def test_licences_languages_and_people_stand_in_each_standard_s_terms() -> None:
