@@ -131,8 +131,16 @@ function boundsOf({ geometry }) {
 
 // After the page itself: what the reader came for is there before map and table load.
 const loaded = document.readyState === 'complete' ? Promise.resolve() : new Promise(resolve => addEventListener('load', resolve))
+let begun = false
+const begin = () => {
+  if (begun) return
+  begun = true
+  loaded.then(start)
+}
 new IntersectionObserver((entries, observer) => {
   if (!entries.some(entry => entry.isIntersecting)) return
   observer.disconnect()
-  loaded.then(start)
+  begin()
 }).observe(document.getElementById('explore'))
+// On a narrow screen the panel is out of view: the keyboard would pass it by while it is hidden.
+document.querySelector('.toc').addEventListener('focusin', begin, { once: true })
