@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,10 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
+    Package,
+    Who,
     err,
+    person,
     print_facts,
     print_json,
     print_table,
@@ -32,14 +34,12 @@ _COLUMNS = ("id", "scope", "state", "begun", "left", *_OUTCOMES, "reason", "who"
 
 def backfill(
     dataset: Annotated[str | None, typer.Argument(help="Id of a dataset.")] = None,
-    package: Annotated[
-        str | None, typer.Option("--package", help="All datasets of a package; 'd4c-datapkg-' may be left out.")
-    ] = None,
+    package: Package = None,
     reason: Annotated[str, typer.Option("--reason", help="Why they are processed again.")] = "",
     resume: Annotated[int | None, typer.Option("--resume", help="Continue a backfill, and retry what failed.")] = None,
     cancel: Annotated[int | None, typer.Option("--cancel", help="Cancel a backfill.")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List all backfills.")] = False,
-    who: Annotated[str | None, typer.Option("--who", help="Person; by default the user of this system.")] = None,
+    who: Who = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
@@ -72,9 +72,7 @@ def backfill(
         if resume is None:
             vintages = retained(deployment, known, package=package, dataset=dataset)
             scope = package or dataset or ""
-            begun = backfilling.begin(
-                deployment, vintages, families, scope=scope, reason=reason, who=who or getpass.getuser()
-            )
+            begun = backfilling.begin(deployment, vintages, families, scope=scope, reason=reason, who=person(who))
         else:
             begun = backfilling.known_backfill(deployment, resume)
         total = len(deployment.ledger.backfills.left(begun.id))

@@ -5,6 +5,7 @@ The commands are in the other modules of this room. `d4c --help` imports no sett
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -32,6 +33,11 @@ Defs = Annotated[list[Path] | None, typer.Option("--defs", help="Folder with fur
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the complete log.")]
 
+Package = Annotated[
+    str | None, typer.Option("--package", help="All datasets of a package; 'd4c-datapkg-' may be left out.")
+]
+Who = Annotated[str | None, typer.Option("--who", help="Person who decides; by default the user of this system.")]
+
 _debug = False  # whether --debug was given; read at the end of the process, where no context is left
 
 
@@ -53,6 +59,11 @@ def environment_with(home: Path | None, defs: Sequence[Path] | None) -> dict[str
         known = os.environ.get("D4C_DEFS")
         changed["D4C_DEFS"] = os.pathsep.join([*([known] if known else []), *(str(path) for path in defs)])
     return {**os.environ, **changed}
+
+
+def person(who: str | None) -> str:
+    """Return the person who decides: as named, else the user of this system."""
+    return who or getpass.getuser()
 
 
 def end_by_interrupt() -> None:

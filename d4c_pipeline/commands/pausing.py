@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d4c_pipeline.commands.common import AsJson, Debug, Defs, Home, out, print_json, read_settings
+from d4c_pipeline.commands.common import (
+    AsJson,
+    Debug,
+    Defs,
+    Home,
+    Who,
+    out,
+    person,
+    print_json,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from d4c_pipeline.model.settings import Settings
 
 Subject = Annotated[str, typer.Argument(help="Id of a dataset or family.")]
-Who = Annotated[str | None, typer.Option("--who", help="Person who decides; by default the user of this system.")]
 
 
 def pause(
@@ -32,7 +40,7 @@ def pause(
     settings = read_settings(home, defs, debug)
     _require(dataset, settings)
     with Deployment.open(settings, archive=False) as deployment:
-        pauses.pause(deployment, dataset, who=who or getpass.getuser(), reason=reason)
+        pauses.pause(deployment, dataset, who=person(who), reason=reason)
         paused = deployment.ledger.pauses.of(dataset)
     if as_json:
         print_json({"dataset": dataset, "paused": True, "reason": reason})
@@ -54,7 +62,7 @@ def resume(
 
     settings = read_settings(home, defs, debug)
     with Deployment.open(settings, archive=False) as deployment:
-        ended = pauses.resume(deployment, dataset, who=who or getpass.getuser())
+        ended = pauses.resume(deployment, dataset, who=person(who))
         if not ended:
             _require(dataset, settings)
     if as_json:

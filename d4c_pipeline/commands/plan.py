@@ -11,6 +11,7 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
+    Package,
     err,
     out,
     print_json,
@@ -22,9 +23,7 @@ from d4c_pipeline.model.errors import PermanentError
 
 def plan(
     dataset: Annotated[str | None, typer.Argument(help="Id of a dataset.")] = None,
-    package: Annotated[
-        str | None, typer.Option("--package", help="All datasets of a package; 'd4c-datapkg-' may be left out.")
-    ] = None,
+    package: Package = None,
     vintage: Annotated[str | None, typer.Option("--vintage", help="Only this vintage.")] = None,
     home: Home = None,
     defs: Defs = None,

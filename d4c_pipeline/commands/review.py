@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,8 +15,10 @@ from d4c_pipeline.commands.common import (
     Debug,
     Defs,
     Home,
+    Who,
     end_by_interrupt,
     out,
+    person,
     print_facts,
     print_json,
     print_table,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 review_app = typer.Typer(no_args_is_help=True, help="Approve or reject planned releases.")
 
 Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c review list' prints it.")]
-Who = Annotated[str | None, typer.Option("--who", help="Reviewer; by default the user of this system.")]
 
 
 @review_app.command("list")
@@ -141,7 +141,7 @@ def approve(
     settings = read_settings(home, defs, debug)
     with _opened(settings) as (deployment, known):
         planned = decisions.planned_release(deployment, release)
-        decisions.approve(deployment, planned, who=who or getpass.getuser(), reason=reason)
+        decisions.approve(deployment, planned, who=person(who), reason=reason)
     outcome: dict[str, Any] = {"release": release, "decision": "approved"}
     if publish:
         from d4c_pipeline.orchestration.publishing import publish_approved
@@ -168,7 +168,7 @@ def reject(
     settings = read_settings(home, defs, debug)
     with _opened(settings) as (deployment, _):
         planned = decisions.planned_release(deployment, release)
-        decisions.reject(deployment, planned, who=who or getpass.getuser(), reason=reason)
+        decisions.reject(deployment, planned, who=person(who), reason=reason)
     _print_decision({"release": release, "decision": "rejected"}, as_json=as_json)
 
 
@@ -193,7 +193,7 @@ def override(
     with _opened(settings) as (deployment, known):
         chosen = pick(known, dataset)
         of = choose_vintage(settings, chosen, vintage)
-        sha256 = decisions.override(deployment, chosen, of, check, who=who or getpass.getuser(), reason=reason)
+        sha256 = decisions.override(deployment, chosen, of, check, who=person(who), reason=reason)
     _print_decision(
         {"dataset": dataset, "vintage": str(of), "check": check, "decision": "overridden", "sha256": sha256},
         as_json=as_json,

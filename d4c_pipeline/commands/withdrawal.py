@@ -5,15 +5,23 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
 
-from d4c_pipeline.commands.common import AsJson, Debug, Defs, Home, print_facts, print_json, read_settings
+from d4c_pipeline.commands.common import (
+    AsJson,
+    Debug,
+    Defs,
+    Home,
+    Who,
+    person,
+    print_facts,
+    print_json,
+    read_settings,
+)
 
 Name = Annotated[str, typer.Argument(help="Name of the release, as 'd4c releases' prints it.")]
-Who = Annotated[str | None, typer.Option("--who", help="Person who decides; by default the user of this system.")]
 
 
 def withdraw(
@@ -60,7 +68,7 @@ def _decide(
     decide = withdrawal.withdraw if withdrawing else withdrawal.reinstate
     with Deployment.open(settings, archive=False) as deployment:
         found = withdrawal.published_release(deployment, release)
-        done = decide(deployment, found, declared, who=who or getpass.getuser(), reason=reason)
+        done = decide(deployment, found, declared, who=person(who), reason=reason)
     withdrawn = done.release.withdrawn
     facts = {
         "release": done.release.name,

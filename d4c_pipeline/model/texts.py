@@ -1,13 +1,14 @@
 """Texts in records, feeds and pages: the characters that they may contain, and the cleaning of foreign texts.
 
 A declared text with an unfit character is refused (`unfit`), because its operator can correct it. A source's text is
-cleaned (`clean`).
+cleaned (`clean`). Tables for pages of the UI (`markdown_table`).
 """
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable, Sequence
 
 # Controls except tab and line end, lone surrogates, noncharacters, and bidirectional controls.
 _UNFIT = re.compile(
@@ -53,3 +54,12 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text  # nearly all texts: no search for controls
     return _UNFIT.sub(" ", text)
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table; cells may contain Markdown, and no `|` or line end breaks the table."""
+    return [_row(heads), "|" + " --- |" * len(heads), *map(_row, rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"

@@ -13,6 +13,7 @@ from d4c_pipeline.chain.dry_run import DryRun, dry_runs, retained
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.watch.families import known_datasets
@@ -47,7 +48,7 @@ def plan_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobD
                 )
             known = known_datasets(opened, defined, families)
             chosen = retained(opened, known, package=config.package or None, dataset=config.dataset or None)
-            lines: list[str] = []
+            rows: list[tuple[str, ...]] = []
             counts: Counter[str] = Counter()
             for done in dry_runs(opened, chosen):
                 if isinstance(done, DryRun):
@@ -58,13 +59,13 @@ def plan_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobD
                     of, vintage, error = done
                     counts["failed"] += 1
                     cells = (of.id, str(vintage), "failed", "", "", error.cause)
-                lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+                rows.append(cells)
                 context.log.info("%s %s: %s", *cells[:3])
-        head = ["| dataset | vintage | change | release | rows | reasons |", "| --- | --- | --- | --- | --- | --- |"]
+        table = markdown_table(("dataset", "vintage", "change", "release", "rows", "reasons"), rows[:_MOST_SHOWN])
         context.add_output_metadata(
             {
-                "changes": dg.MetadataValue.md("\n".join([*head, *lines[:_MOST_SHOWN]])),
-                "vintages": len(lines),
+                "changes": dg.MetadataValue.md("\n".join(table)),
+                "vintages": len(rows),
                 **{f"outcome {name}": count for name, count in counts.items()},
             }
         )

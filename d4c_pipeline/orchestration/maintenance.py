@@ -14,6 +14,7 @@ from d4c_pipeline.chain import catalogue, run
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
@@ -93,12 +94,9 @@ def _repair_job() -> dg.JobDefinition:
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = repair.repair(opened, datasets=config.datasets or None, refill=config.refill)
             counts = Counter(each.outcome.value for each in done)
-            lines = ["| copy | outcome | source | reason |", "| --- | --- | --- | --- |"]
-            lines += [
-                f"| {each.copy} | {each.outcome.value} | {each.source or ''} | {each.reason} |"
-                for each in done[:_MOST_SHOWN]
-            ]
-            context.add_output_metadata({"copies": len(done), "repairs": dg.MetadataValue.md("\n".join(lines))})
+            rows = [(str(each.copy), each.outcome.value, str(each.source or ""), each.reason) for each in done]
+            table = markdown_table(("copy", "outcome", "source", "reason"), rows[:_MOST_SHOWN])
+            context.add_output_metadata({"copies": len(done), "repairs": dg.MetadataValue.md("\n".join(table))})
             left = [each for each in done if each.outcome not in (repair.Outcome.RESTORED, repair.Outcome.INTACT)]
             if left:
                 raise IntegrityError(

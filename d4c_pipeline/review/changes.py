@@ -7,7 +7,7 @@ The same facts become Markdown for the page of a run and an HTML page for a priv
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.differences import ColumnAdded, ColumnRemoved, ColumnRenamed, ColumnRetyped, ValuesChanged
 from d4c_pipeline.model.release import PlannedRelease, Release
+from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.processing.compare import compare
 from d4c_pipeline.processing.examples import changed_values
 from d4c_pipeline.processing.preview import map_png
@@ -84,8 +85,7 @@ def as_markdown(changes: Changes) -> str:
     """Return the changes as Markdown, with the maps as data addresses."""
     lines = [f"## {changes.title}", "", *(f"- waits for a review: {reason}" for reason in changes.reasons)]
     for section in changes.sections:
-        lines += ["", f"### {section.title}", "", _line(section.columns), "|" + " --- |" * len(section.columns)]
-        lines += map(_line, section.rows)
+        lines += ["", f"### {section.title}", "", *markdown_table(section.columns, section.rows)]
     for title, picture in changes.maps:
         lines += ["", f"### {title}", "", f"![{title}](data:image/png;base64,{base64.b64encode(picture).decode()})"]
     return "\n".join(lines) + "\n"
@@ -163,7 +163,3 @@ def _checks(deployment: Deployment, release: Release) -> Section:
         for result in deployment.ledger.judgements.checks(release.data_sha256)
     )
     return Section("Checks", ("check", "verdict", "expected", "actual"), rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"

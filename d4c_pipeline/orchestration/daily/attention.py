@@ -11,6 +11,7 @@ import dagster as dg
 from d4c_pipeline.chain.run import STEPS
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.daily.schedule import scheduled
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.launching import launch, review_links
@@ -69,11 +70,8 @@ def as_markdown(found: Sequence[Attention]) -> str:
     """Return the findings as a Markdown table; "Nothing waits for a person." without any."""
     if not found:
         return "Nothing waits for a person."
-    lines = ["| what | where | detail | command | launch |", "| --- | --- | --- | --- | --- |"]
-    for each in found:
-        cells = (each.kind.value, each.subject, each.detail, f"`{each.command}`", _links(each))
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines)
+    rows = [(each.kind.value, each.subject, each.detail, f"`{each.command}`", _links(each)) for each in found]
+    return "\n".join(markdown_table(("what", "where", "detail", "command", "launch"), rows))
 
 
 def _links(found: Attention) -> str:
