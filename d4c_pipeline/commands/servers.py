@@ -28,16 +28,18 @@ def serve(
     from d4c_pipeline.services.embedded import mounts
     from d4c_pipeline.services.file_server import serve_forever
     from d4c_pipeline.services.metrics import route
+    from d4c_pipeline.services.protocol import opened
 
     settings = read_settings(home, None, debug)
     end_by_interrupt()
-    serve_forever(
-        mounts(settings),
-        host,
-        port or settings.port,
-        lambda url: out.print(f"Serving {settings.home} at {url}"),
-        [route(settings)],
-    )
+    with opened(settings) as protocols:
+        serve_forever(
+            mounts(settings),
+            host,
+            port or settings.port,
+            lambda url: out.print(f"Serving {settings.home} at {url}"),
+            [route(settings), *protocols],
+        )
 
 
 def ui(

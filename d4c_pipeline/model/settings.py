@@ -185,6 +185,12 @@ class Settings(EnvironmentSettings):
         unset="`/archive` of `d4c serve`, or none where the store has a public address",
     )
     port: Annotated[int, Parser(_port)] = variable("D4C_PORT", "The port of `d4c serve`.", default=DEFAULT_PORT)
+    services: Words = variable(
+        "D4C_SERVICES",
+        "Protocols that `d4c serve` answers beside files, with commas: `all` that are installed, `none`, or names; see "
+        "[Services](services.md).",
+        default=("all",),
+    )
     ledger_url: str | None = Field(
         None,
         validation_alias="D4C_LEDGER_URL",

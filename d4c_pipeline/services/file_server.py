@@ -33,9 +33,10 @@ from starlette.types import Receive, Scope, Send
 
 from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.model.addresses import HIDDEN, withdrawn_address
-from d4c_pipeline.model.errors import PermanentError, TransientError
+from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
 from d4c_pipeline.services import portal_files
 from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
+from d4c_pipeline.services.problems import ProblemError, answer_problem
 from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type, security_headers
 from d4c_pipeline.transport.clients import http_client
 
@@ -69,7 +70,11 @@ def app(mounts: Mapping[str, Path], others: Sequence[BaseRoute] = ()) -> Starlet
         allow_headers=list(READ_HEADERS),
         expose_headers=list(SHOWN_HEADERS),
     )
-    return Starlette(routes=[Route(IDENTITY_PATH, identity), *others, *portal, *folders], middleware=[cors])
+    return Starlette(
+        routes=[Route(IDENTITY_PATH, identity), *others, *portal, *folders],
+        middleware=[cors],
+        exception_handlers={ProblemError: answer_problem, D4CError: answer_problem},
+    )
 
 
 @contextmanager

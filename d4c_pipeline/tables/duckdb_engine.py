@@ -40,8 +40,12 @@ def connect(
     threads: int | None = None,
     memory_limit: str | None = None,
     spill: Path | None = None,
+    database: Path | None = None,
+    read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:
-    """Return a connection to an in-memory DuckDB with `extensions` loaded; the caller closes it.
+    """Return a connection to a DuckDB with `extensions` loaded; the caller closes it.
+
+    `database`: the file of the database, by default it is in memory. `read_only`: several processes may open the file.
 
     `threads`: None for DuckDB's default. `memory_limit`: in DuckDB's notation (`4GB`). `spill`: an existing folder for
     data that exceeds memory; None disables spilling. Geometry columns of Parquet files stay WKB blobs, axis order is
@@ -59,7 +63,7 @@ def connect(
         config["threads"] = threads
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
-    connection = duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(str(database or ":memory:"), read_only=read_only, config=config)
     try:
         for name in extensions:
             connection.execute(f"LOAD {text_literal(str(extension_path(name)))}")

@@ -1,0 +1,168 @@
+"""The index that all protocols read: a DuckDB file made of the catalogue's Parquet, renewed in the background.
+
+A server reads the primary store and nothing else, so any number of them run beside it. A thread looks whether the
+catalogue changed, builds the next index beside the present one and switches to it; a request never builds anything.
+What a protocol adds (full-text indexes, ...) belongs to its own module; SQL of people to `catalogue.query`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.errors import D4CError, DataError, TransientError, UnknownNameError
+from d4c_pipeline.stores.port import Store
+from d4c_pipeline.tables.duckdb_engine import connect, first_sentence, literal_pattern
+
+Preparation = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
+"""The name of a protocol, and what it adds to an index in the making: it gets the open, writable connection."""
+RELEASES = "releases"
+"""The table of all rows of the catalogue, in the catalogue's columns and order, with the row's number as `position`."""
+_SOURCES = ((RELEASES, CATALOGUE_PARQUET),)
+_LOOK_SECONDS = 2.0
+_FORM = "1"
+"""The form of the index; another one makes it anew."""
+_MEMORY = "400MB"
+_EXTENSIONS = ("fts",)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state of the index. `identity` changes with the catalogue's bytes; it is safe in ETags and tokens."""
+
+    identity: str
+    connection: duckdb.DuckDBPyConnection
+
+
+class CatalogueIndex:
+    """The index of the catalogue in `store`, kept in `folder`; a context manager that renews it while it is open."""
+
+    def __init__(self, store: Store, folder: Path, preparations: Sequence[Preparation] = ()) -> None:
+        self._store, self._folder = store, folder
+        self._preparations = tuple(preparations)
+        self._snapshot: Snapshot | None = None
+        self._trouble: D4CError | None = None
+        self._seen: tuple[object, ...] | None = None
+        self._renewing, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="d4c-catalogue-index", daemon=True)
+
+    def __enter__(self) -> CatalogueIndex:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._snapshot is not None:
+            self._snapshot.connection.close()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The present state. Raises TransientError, or why the catalogue can't be read, before the first index."""
+        found = self._snapshot
+        if found is not None:
+            return found
+        if self._trouble is not None:
+            raise self._trouble
+        raise TransientError("The index of the catalogue is being built", "Ask again in a few seconds")
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a cursor of the present state for one request; the state stays as it is until the request ends."""
+        cursor = self.snapshot.connection.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def renew(self) -> bool:
+        """Build the index if the catalogue changed since the last look; return whether the state is another now.
+
+        Raises UnknownNameError without a catalogue, DataError when its file can't be read, errors of store and disk.
+        """
+        with self._renewing:
+            seen = tuple(self._store.facts(address) for _, address in _SOURCES)
+            if seen == self._seen:
+                return False
+            if None in seen:
+                raise UnknownNameError("Nothing is published yet", "Publish a release: d4c publish DATASET")
+            path = self._built()
+            before = self._snapshot
+            if before is None or before.identity != path.stem:
+                self._snapshot = Snapshot(path.stem, connect(database=path, read_only=True, extensions=_EXTENSIONS))
+            self._seen, self._trouble = seen, None
+            self._forget(path)
+            return before is not self._snapshot
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self.renew()
+            except D4CError as error:
+                # Told by every request, until a look succeeds; the last state stays in use.
+                if str(error) != str(self._trouble):
+                    _log.warning("%s", error)
+                self._trouble = error
+            if self._ended.wait(_LOOK_SECONDS):
+                return
+
+    def _built(self) -> Path:
+        """Return the file of the index of the catalogue as it is now, built unless it exists."""
+        with storage_errors(f"write {self._folder}"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # A folder of its own: another server of this home may build at the same time.
+            with tempfile.TemporaryDirectory(prefix=".", dir=self._folder) as temporary:
+                copies = {name: self._copied(address, Path(temporary) / name) for name, address in _SOURCES}
+                path = self._folder / f"{self._identity(copies.values())}.duckdb"
+                if not path.exists():
+                    self._fill(made := Path(temporary) / path.name, copies)
+                    made.replace(path)
+            return path
+
+    def _identity(self, copies: Iterable[Path]) -> str:
+        digest = hashlib.sha256("\n".join((_FORM, duckdb.__version__, *(n for n, _ in self._preparations))).encode())
+        for copy in copies:
+            with copy.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:32]
+
+    def _copied(self, address: str, target: Path) -> Path:
+        # Copied first: the store replaces the file while it is read.
+        with self._store.open(address) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+        return target
+
+    def _fill(self, path: Path, copies: Mapping[str, Path]) -> None:
+        connection = connect(database=path, memory_limit=_MEMORY, extensions=_EXTENSIONS)
+        try:
+            for name, copy in copies.items():
+                rows = connection.read_parquet(literal_pattern(copy), file_row_number=True)
+                rows.project("* EXCLUDE (file_row_number), file_row_number AS position").create(name)
+            for _, prepare in self._preparations:
+                prepare(connection)
+            connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            raise DataError(
+                f"The index of the catalogue can't be built: {first_sentence(error)}",
+                "Rebuild the catalogue: d4c catalogue rebuild",
+            ) from error
+        finally:
+            connection.close()
+
+    def _forget(self, current: Path) -> None:
+        # Another server of this home may read an older one: its open file stays readable.
+        for old in self._folder.glob("*.duckdb"):
+            if old != current:
+                old.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""The interface of a protocol and the registry of all protocols: a module of `services.protocols` each.
+
+A module there has one `PROTOCOL`. `d4c serve` mounts the routes of those that the setting `D4C_SERVICES` names; nothing
+else has to know a protocol.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import duckdb
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.services import protocols
+from d4c_pipeline.services.catalogue_index import CatalogueIndex, Preparation
+from d4c_pipeline.workspace.stores import opened_stores
+
+ALL, NONE = "all", "none"
+_FOLDER = "services"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the protocols of one server share: the settings, and the index of the catalogue that they read."""
+
+    settings: Settings
+    index: CatalogueIndex
+
+    def base_url(self, request: Request) -> str:
+        """Return the public address of the services without a trailing slash: the portal's, else the request's."""
+        return (self.settings.portal_url or str(request.base_url)).rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A protocol that machines read the catalogue by.
+
+    `name`: in `D4C_SERVICES`. `title`: one phrase for lists of services. `path`: the address of its entry point,
+    without a leading slash. `routes`: called once when the server starts; their handlers raise `ProblemError` or a
+    `D4CError` for requests that can't be fulfilled. `prepare`: tables or indexes that it adds to the index of the
+    catalogue whenever that is built. `needs`: modules that an extra installs; without them the protocol is left out.
+    """
+
+    name: str
+    title: str
+    path: str
+    routes: Callable[[Services], Sequence[BaseRoute]]
+    prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether every module of `needs` can be imported."""
+        return all(find_spec(module) is not None for module in self.needs)
+
+
+@cache
+def all_protocols() -> Mapping[str, Protocol]:
+    """Return every protocol by name, sorted. Raises ValueError when two share a name."""
+    found: dict[str, Protocol] = {}
+    for module in pkgutil.iter_modules(protocols.__path__):
+        protocol = getattr(import_module(f"{protocols.__name__}.{module.name}"), "PROTOCOL", None)
+        if protocol is None:
+            continue
+        if protocol.name in found:
+            raise ValueError(f"Two protocols are called {protocol.name}")
+        found[protocol.name] = protocol
+    return dict(sorted(found.items()))
+
+
+def chosen(settings: Settings) -> tuple[Protocol, ...]:
+    """Return the protocols that `D4C_SERVICES` switches on.
+
+    Raises PermanentError for an unknown name, and for a named protocol whose modules are not installed.
+    """
+    known, wanted = all_protocols(), settings.services
+    if wanted == (NONE,):
+        return ()
+    if wanted == (ALL,):
+        return tuple(each for each in known.values() if each.is_installed)
+    if unknown := [name for name in wanted if name not in known]:
+        raise PermanentError(
+            f"D4C_SERVICES names {', '.join(unknown)}", f"Use {ALL}, {NONE}, or some of {', '.join(known)}"
+        )
+    if missing := [name for name in wanted if not known[name].is_installed]:
+        raise PermanentError(
+            f"D4C_SERVICES names {', '.join(missing)}, which is not installed", "Install the extra 'services'"
+        )
+    return tuple(known[name] for name in wanted)
+
+
+def preparations(protocols: Sequence[Protocol]) -> tuple[Preparation, ...]:
+    """Return what the protocols add to the index of the catalogue."""
+    return tuple((each.name, each.prepare) for each in protocols if each.prepare is not None)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[list[BaseRoute]]:
+    """Yield the routes of the chosen protocols while their index is kept up to date.
+
+    Raises PermanentError as `chosen`, and when the primary store can't be opened.
+    """
+    protocols = chosen(settings)
+    if not protocols:
+        yield []
+        return
+    index = CatalogueIndex(opened_stores(settings)[0], settings.home / _FOLDER, preparations(protocols))
+    with index:
+        services = Services(settings, index)
+        yield [route for each in protocols for route in each.routes(services)]
