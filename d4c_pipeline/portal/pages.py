@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from d4c_pipeline.catalogue.feeds import Feed
@@ -40,6 +42,23 @@ class _Environment(Environment):
         return super().getattr(obj, attribute)
 
 
+class _CompiledTemplates(BytecodeCache):
+    """The compiled templates of this process, for the environments of all languages and builds (0.4 s each)."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code is not None:
+            self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED = _CompiledTemplates()
+
+
 class Pages:
     """The pages of a site in both languages."""
 
@@ -58,6 +77,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            bytecode_cache=_COMPILED,
         )
         environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
         environment.globals |= {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import PermanentError
@@ -335,3 +336,15 @@ def test_webtorrent_in_a_browser_may_send_its_headers(client: httpx.Client) -> N
     assert preflight.status_code == 200
     allowed = preflight.headers["Access-Control-Allow-Headers"].lower()
     assert all(header in allowed for header in asked.split(","))
+
+
+def test_a_server_without_open_answers_stops_at_once(mounts: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uvicorn's own end waits twice for 0.1 s; a release starts and stops the server four times."""
+    slow: list[object] = []
+    monkeypatch.setattr(uvicorn.Server, "shutdown", lambda server, _sockets=None: slow.append(server))
+    with serving(mounts) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        assert http.get(ADDRESS).status_code == 200
+    assert not slow
+    port = int(url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)) as again:  # the port is free for the next process
+        assert again.getsockname()[1] == port

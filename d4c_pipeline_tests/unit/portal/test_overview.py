@@ -6,7 +6,10 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+from jinja2 import Environment
 from lxml import html
 
 from d4c_pipeline.portal.pages import Pages
@@ -113,3 +116,22 @@ def test_hostile_titles_stay_text_in_lists(tmp_path: Path) -> None:
     for file, content in [*pages.lists([made]), *pages.home([made])]:
         document = html.document_fromstring(content)
         assert not document.xpath("//script[contains(., 'alert')] | //b[text()='bold']"), file
+
+
+def test_templates_are_compiled_once_for_all_builds_of_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str | None] = []
+    original = Environment.compile
+
+    def counting(environment: Environment, source: str, name: str | None = None, *rest: Any) -> Any:
+        compiled.append(name)
+        return original(environment, source, name, *rest)
+
+    bundle, cards = built_bundle(tmp_path), many(2)
+    first = dict(Pages(SITE, bundle).home(cards))
+    monkeypatch.setattr(Environment, "compile", counting)
+    again = dict(Pages(replace(SITE, publisher="Somebody else"), bundle).home(cards))
+    assert compiled == []
+    assert all(b"Somebody else" in again[name] for name in again if name.endswith(".html"))
+    assert first.keys() == again.keys()
