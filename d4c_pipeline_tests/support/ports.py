@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from itertools import count
+from collections.abc import Iterator
 
-# Below the ports that the system hands out by itself; each worker of pytest-xdist has a thousand of its own.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = count(20_000 + 1_000 * (_WORKER % 12))
+_FIRST, _LAST = 20_000, 32_000  # below the ports that the system assigns by itself
+_BLOCK = 250
+_CLAIMS: list[socket.socket] = []
+"""The claims of this process, open until it ends."""
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """Yield the ports of blocks that no other process has: workers of pytest-xdist, another run of the tests.
+
+    A claim is a name of an abstract socket. The system frees it when the process ends, however it ends, and keeps the
+    names of a network namespace apart, like its ports.
+    """
+    for first in range(_FIRST, _LAST, _BLOCK):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0d4c-test-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        _CLAIMS.append(claim)
+        yield from range(first, first + _BLOCK)
+    raise AssertionError(f"Every block of ports from {_FIRST} to {_LAST} is claimed: end other runs of the tests")
+
+
+_PORTS = _ports_of_this_process()
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on and no other test is given."""
+    """Return a port of the loopback that nobody listens on and no other process of the tests gets."""
     for port in _PORTS:
         with socket.socket() as probe:
             try:
@@ -20,4 +41,4 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError("count() has no end")
+    raise AssertionError("the ports have no end")
