@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from d4c_pipeline.chain.preflight import require_hidden
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.files.scratch import remove_leftovers
@@ -24,6 +25,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import apart
 from d4c_pipeline.processing.derived import derive as derived
 from d4c_pipeline.processing.notebook import refuse_secrets
+from d4c_pipeline.review.policy import may_need_review
 from d4c_pipeline.sandbox import call as child
 from d4c_pipeline.sandbox.wire import Limits, Reach
 from d4c_pipeline.tables.parallel import most_memory
@@ -40,6 +42,7 @@ from d4c_pipeline.workspace.builds import (
 )
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.staging import artifact_path, native_copy
+from d4c_pipeline.workspace.work import is_shared
 
 _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 
@@ -50,9 +53,12 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
     A separate process (`sandbox`) parses the foreign bytes, within `D4C_BUILD_MEMORY` and `D4C_BUILD_SECONDS`. An
     earlier build stays in place until the new build is complete. Raises UnknownNameError when no native files are
     retained, IntegrityError when one is damaged, DataError and StorageError as processing does, DataError when the
-    process crashes or exceeds a limit.
+    process crashes or exceeds a limit. Raises PermanentError, before the build, when the primary store that homes share
+    lists hidden files and a release of the dataset may wait for an approval.
     """
     with deployment.working_on(dataset, vintage):
+        if is_shared(deployment) and may_need_review(deployment, dataset):
+            require_hidden(deployment.primary)  # the build is put there long before the step `doi`
         derived.check(dataset)  # a wrong definition leaves the earlier build as it is
         # Forgotten first and recorded last, so that files of two builds never pass for one build.
         forget_build(deployment, dataset, vintage)

@@ -22,8 +22,7 @@ _SMALLEST_SIDE = 0.001  # degrees; a relative change of a shorter side is meanin
 def reasons_for_review(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> tuple[str, ...]:
     """Return the reasons why a planned release needs an approval; empty if it needs none."""
     declared = dataset.publication
-    # A test DOI of the local archive is no commitment: a first release needs an approval only if the YAML requires it.
-    careful = "automatic" if deployment.settings.archive == LOCAL_ARCHIVE else "review"
+    careful = _default(deployment)
     # A rolling series is one product whose newer vintages supersede the older ones; each edition is a product.
     rolling = dataset.series == "rolling"
     published = deployment.ledger.releases.published(dataset.id, None if rolling else release.vintage)
@@ -46,6 +45,23 @@ def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Planne
                 f"the same data were rejected by {rejected.who} on {rejected.at:%Y-%m-%d}: {rejected.reason}"
             )
     return tuple(dict.fromkeys(reasons))
+
+
+def may_need_review(deployment: Deployment, dataset: Dataset) -> bool:
+    """Return whether the policy of a dataset may require an approval of a release, whatever the release contains.
+
+    A rejection of the same data, which also requires one, is no part of the policy.
+    """
+    declared, careful = dataset.publication, _default(deployment)
+    return declared.policy != "automatic" or "review" in (declared.first_release or careful, declared.major or careful)
+
+
+def _default(deployment: Deployment) -> str:
+    """Return the policy of first releases and MAJOR versions where the YAML has none.
+
+    A test DOI of the local archive is no commitment: it needs an approval only if the YAML requires one.
+    """
+    return "automatic" if deployment.settings.archive == LOCAL_ARCHIVE else "review"
 
 
 def _beyond(allowed: ReviewThresholds, previous: PublishedRelease, release: PlannedRelease) -> list[str]:

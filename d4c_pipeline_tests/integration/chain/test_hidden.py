@@ -135,6 +135,7 @@ def reviewed(definitions: Path) -> Path:
 def patch_moto(monkeypatch: pytest.MonkeyPatch) -> None:
     """Moto lists every bucket to anybody, whatever its policy says: there the preflight is right to refuse it."""
     monkeypatch.setattr("d4c_pipeline.chain.doi.try_hidden", lambda _: None)
+    monkeypatch.setattr("d4c_pipeline.chain.processed.require_hidden", lambda _: None)
 
 
 @pytest.fixture
@@ -246,7 +247,9 @@ def test_a_bucket_that_lists_and_serves_everything_hides_nothing_and_is_refused(
     in_bucket.client.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": anybody}))
     in_bucket.client.put_bucket_acl(Bucket=name, ACL="public-read")
     with pytest.raises(PermanentError, match=r"Store primary lists and serves the files below hidden/ to everybody"):
-        in_bucket.chain.run_up_to("doi")
+        in_bucket.chain.run_up_to("processed")
+    # Nothing of the build was there for a moment: the test object alone is below the hidden prefix.
+    assert [name for name in in_bucket.names() if name.startswith("hidden/")] == ["hidden/preflight/preflight.txt"]
     assert in_bucket.chain.opened.ledger.deposits.all() == ()
     # A release that nobody has to approve waits for nobody.
     define(in_bucket.chain.settings.definitions[0], publication={**REVIEWED, "policy": "automatic"})
