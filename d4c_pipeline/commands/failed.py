@@ -105,14 +105,18 @@ def _replay(
     debug: bool,
 ) -> None:
     from d4c_pipeline.commands.progress_bar import showing
+    from d4c_pipeline.watch.failures import SEED
 
     done: list[dict[str, Any]] = []
-    partitions = list(dict.fromkeys((row["dataset"], row["partition"]) for row in rows))
-    for subject, partition in partitions:
+    partitions = list(dict.fromkeys((row["dataset"], row["partition"], row["step"] == SEED) for row in rows))
+    for subject, partition, seeding in partitions:
         result: dict[str, Any] = {"dataset": subject, "partition": partition, "outcome": "recovered", "cause": None}
         try:
             with showing(err, quiet=as_json or debug):
-                _run_again(settings, known, subject, partition)
+                if seeding:
+                    _restore(settings, known, subject, partition)
+                else:
+                    _run_again(settings, known, subject, partition)
         except D4CError as error:
             result |= {"outcome": "failed again", "cause": error.cause}
         done.append(result)
@@ -128,6 +132,28 @@ def _replay(
             f"{len(again)} of {len(done)} partitions failed again: {json.dumps(again[0]['cause'], ensure_ascii=False)}",
             "See their remedies with 'd4c failed'",
         )
+
+
+def _restore(settings: Settings, known: dict[str, Dataset | Family], subject: str, partition: str) -> None:
+    """Verify and repair the copies of a dataset or of a member; the seeder serves the repaired files by itself."""
+    from d4c_pipeline.model.dataset import Dataset
+    from d4c_pipeline.model.errors import IntegrityError
+    from d4c_pipeline.model.fixity import FixityPolicy
+    from d4c_pipeline.upkeep.fixity import audit
+    from d4c_pipeline.upkeep.repair import Outcome, repair
+    from d4c_pipeline.watch.failures import SEED
+    from d4c_pipeline.watch.families import member
+    from d4c_pipeline.workspace.deployment import Deployment
+
+    with Deployment.open(settings) as deployment:
+        declared = known[subject]
+        dataset = declared if isinstance(declared, Dataset) else member(deployment, declared, partition)
+        audit(deployment, FixityPolicy.of(settings), full=True, datasets=frozenset({dataset.id}))
+        done = repair(deployment, datasets=frozenset({dataset.id}))
+        for each in done:
+            if each.outcome not in (Outcome.RESTORED, Outcome.INTACT):
+                raise IntegrityError(f"{each.copy} is not repaired: {each.reason}", f"Run 'd4c repair {dataset.id}'")
+        deployment.ledger.failures.settle(subject, partition, SEED)
 
 
 def _run_again(settings: Settings, known: dict[str, Dataset | Family], subject: str, partition: str) -> None:

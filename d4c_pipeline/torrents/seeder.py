@@ -330,6 +330,8 @@ def _status(held: _Held) -> TorrentStatus:
         state = "failed"
     elif found.is_seeding:
         state = "seeding"
+    elif own and found.state == lt.torrent_status.states.checking_files:
+        state = "checking"
     else:
         state = "damaged" if own else "fetching"
     return TorrentStatus(

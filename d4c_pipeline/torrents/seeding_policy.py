@@ -17,8 +17,9 @@ from d4c_pipeline.model.seeding import FetchPolicy
 class Seedable:
     """A file that can be seeded. `size` in bytes; `copies`: the number of known copies.
 
-    `dataset` is empty for the catalogue itself. `torrent`: the `.torrent`, else `torrent_urls`: its addresses; `magnet`
-    identifies it for peers. `path`: the complete, verified file on this machine, None without one.
+    `dataset` is empty for the catalogue itself, `vintage` if the list does not state it. `torrent`: the `.torrent`,
+    else `torrent_urls`: its addresses; `magnet` identifies it for peers. `path`: the complete, verified file on this
+    machine, None without one.
     """
 
     info_hash: str
@@ -30,6 +31,7 @@ class Seedable:
     torrent: bytes | None = None
     torrent_urls: tuple[str, ...] = ()
     path: Path | None = None
+    vintage: str = ""
 
 
 def chosen(

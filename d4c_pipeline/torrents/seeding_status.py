@@ -21,14 +21,15 @@ from d4c_pipeline.files.disk import storage_errors, write_file
 from d4c_pipeline.model.errors import PermanentError
 
 STATUS_NAME = "status.json"
-STATES = ("seeding", "fetching", "damaged", "failed")
+STATES = ("seeding", "checking", "fetching", "damaged", "failed")
 
 
 @dataclass(frozen=True)
 class TorrentStatus:
-    """A torrent of a seeder. `state`: seeding; fetching; damaged (a local file differs from its torrent); failed.
+    """A torrent of a seeder.
 
-    `own`: whether its file is in a local store. Bytes count the payload since the start of the seeder.
+    `state`: seeding; checking (a local file is hashed); fetching; damaged (a local file differs from its torrent);
+    failed. `own`: whether its file is in a local store. Bytes count the payload since the start of the seeder.
     """
 
     info_hash: str

@@ -88,6 +88,7 @@ def _released(
         magnet=torrent.magnet,
         torrent=_current(deployment, torrent) or read_artifact(deployment, release, file),
         path=paths[0] if paths else None,
+        vintage=str(release.vintage),
     )
 
 

@@ -23,6 +23,8 @@ from d4c_pipeline.torrents.seeder import Seeder, exclusive_folder
 from d4c_pipeline.torrents.seeding_policy import Seedable
 from d4c_pipeline.torrents.seeding_status import SeederStatus, metrics_served, write_status
 from d4c_pipeline.upkeep.seedable import Downloads, seedable_in_catalogue, seedable_in_ledger
+from d4c_pipeline.upkeep.seeding_failures import SeedingFailures
+from d4c_pipeline.watch.failures import outages_explained
 from d4c_pipeline.workspace.deployment import Deployment
 
 T = TypeVar("T")
@@ -38,24 +40,47 @@ class Source(Protocol):
         """Return the current files. Raises a D4CError if they can't be listed."""
         ...
 
+    def note(self, status: SeederStatus) -> None:
+        """Receive the status of the seeder, every few seconds. Raises a D4CError if it can't be recorded."""
+        ...
+
 
 class LedgerSource:
-    """The ledger of a deployment. With the operator's key, it publishes the newest catalogue in the DHT."""
+    """The ledger of a deployment, which also records files that can't be seeded.
+
+    With the operator's key, it publishes the newest catalogue in the DHT.
+    """
 
     def __init__(self, deployment: Deployment, key: OperatorKey | None) -> None:
         self._deployment = deployment
         self._key = key
+        self._failures = SeedingFailures(deployment)
+        self._seedable: list[Seedable] = []
 
     def refresh(self, seeder: Seeder) -> list[Seedable]:
         """Return the files of the ledger. Raises the errors of `seedable_in_ledger`."""
         snapshots = self._deployment.ledger.torrents.snapshots()
         if self._key is not None and snapshots:
             seeder.publish_pointer(self._key, snapshots[0].torrent.info_hash)
-        return seedable_in_ledger(self._deployment)
+        with outages_explained():
+            self._seedable = seedable_in_ledger(self._deployment)
+        return self._seedable
+
+    def note(self, status: SeederStatus) -> None:
+        """Record the files that can't be seeded."""
+        with outages_explained():
+            self._failures.record(self._seedable, status)
 
 
-class CatalogueSource:
-    """The address of a catalogue, for volunteers without a ledger."""
+class _WithoutLedger:
+    """A source of volunteers, who have no ledger: `d4c seed --status` and the metrics show their failures."""
+
+    def note(self, status: SeederStatus) -> None:
+        """Record nothing."""
+
+
+class CatalogueSource(_WithoutLedger):
+    """The address of a catalogue."""
 
     def __init__(self, url: str, downloads: Downloads) -> None:
         self._url = url
@@ -76,7 +101,7 @@ class CatalogueSource:
         return seedable
 
 
-class KeySource:
+class KeySource(_WithoutLedger):
     """The public key of an operator: the DHT names the newest catalogue, the swarm serves it."""
 
     def __init__(self, public: bytes, folder: Path, downloads: Downloads) -> None:
@@ -185,6 +210,14 @@ def seed(
                 if time.monotonic() >= status_due:
                     status_due = time.monotonic() + _STATUS_SECONDS
                     write_status(folder, status)
+                    _note(source, seeder, status)
+
+
+def _note(source: Source, seeder: Seeder, status: SeederStatus) -> None:
+    try:
+        source.note(status)
+    except D4CError as error:  # the ledger is down: files stay seeded, and the next status tries again
+        seeder.problem = str(error)
 
 
 def _refresh(source: Source, seeder: Seeder, settings: SeedingSettings) -> None:

@@ -19,6 +19,8 @@ from d4c_pipeline.workspace.deployment import Deployment
 
 DISCOVER = "discover"
 OBSERVE = "observe"
+SEED = "seed"
+"""The step of a published file that the seeder can't serve (`upkeep.seeding_failures`)."""
 RUN_DIED = "RunDied"
 BUG_REMEDY = "Look at the traceback in the log of its run and report the bug"
 
@@ -136,4 +138,6 @@ def _command(deployment: Deployment, failed: Failed) -> str:
     if failed.step in (DISCOVER, OBSERVE):
         return f"d4c notice {failed.subject}"
     member = deployment.ledger.members.of(failed.subject, failed.partition) is not None
+    if failed.step == SEED:
+        return "d4c verify --full" if member else f"d4c verify {failed.subject} --full"
     return f"d4c publish {failed.subject} --{'member' if member else 'vintage'} {failed.partition}"

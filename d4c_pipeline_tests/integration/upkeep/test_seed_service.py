@@ -11,17 +11,21 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from d4c_pipeline.commands.main import app
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.torrents.operator_key import make_key
+from d4c_pipeline.torrents.seeding_status import SeederStatus, TorrentStatus
 from d4c_pipeline.upkeep.seedable import seedable_in_catalogue, seedable_in_ledger
-from d4c_pipeline.upkeep.seeding import write_whitelist
+from d4c_pipeline.upkeep.seeding import LedgerSource, write_whitelist
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
 from d4c_pipeline_tests.support.ports import free_port
 
@@ -114,6 +118,45 @@ def test_by_the_ledger_everything_published_is_seeded_where_it_lies(chain: Chain
     gone = subprocess.run([D4C, "seed", "--status", "--home", chain.home], capture_output=True, text=True, check=False)
     assert gone.returncode == 1
     assert "stopped at" in gone.stderr
+
+
+def test_a_file_that_can_not_be_seeded_is_a_dead_letter_until_it_is_seeded(chain: Chain) -> None:
+    chain.run()
+    release = chain.newest()
+    (data,) = release.data_files
+    path = chain.home / "store" / "releases" / "places" / "2021" / f"v{release.version}" / data.name
+    intact = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
+    source = LedgerSource(chain.opened, None)
+    (info_hash,) = [entry.info_hash for entry in source.refresh(None) if entry.dataset]
+    torrent = TorrentStatus(info_hash, data.name, "checking", True, data.size, 0, 0, 0, 0)
+    status = SeederStatus(1, "", "", (), 0, 2, None, 0, "", torrents=(torrent,))
+    source.note(status)
+    assert chain.opened.ledger.failures.standing() == ()
+    damaged = replace(status, torrents=(replace(torrent, state="damaged"),))
+    source.note(damaged)
+    source.note(damaged)
+    (failed,) = chain.opened.ledger.failures.standing()
+    assert (failed.subject, failed.partition, failed.step, failed.times) == ("places", "2021", "seed", 1)
+    definitions = ["--home", str(chain.home), "--defs", str(chain.settings.definitions[0])]
+    query = "SELECT kind, cause, command, inputs FROM failed"
+    asked = CliRunner().invoke(app, ["failed", "--json", "--sql", query, *definitions])
+    (row,) = json.loads(asked.stdout)
+    assert row["kind"] == "IntegrityError"
+    assert row["cause"] == f"The seeder does not serve {data.name}: the local file differs from its torrent"
+    assert row["command"] == "d4c verify places --full"
+    assert [each["name"] for each in json.loads(row["inputs"])] == ["places_2021.geojson"]
+    replayed = CliRunner().invoke(app, ["failed", "--replay", "--json", *definitions])
+    assert [each["outcome"] for each in json.loads(replayed.stdout)] == ["recovered"]
+    assert path.read_bytes() == intact
+    assert chain.opened.ledger.failures.standing() == ()
+    # A file that fails for another reason, and is seeded again.
+    source.note(replace(status, torrents=(replace(torrent, state="failed", problem="No space left on device"),)))
+    (failed,) = chain.opened.ledger.failures.standing()
+    assert (failed.kind, failed.cause.rpartition(": ")[2]) == ("StorageError", "No space left on device")
+    source.note(replace(status, torrents=(replace(torrent, state="seeding"),)))
+    assert chain.opened.ledger.failures.standing() == ()
 
 
 def test_a_volunteer_by_the_address_of_the_catalogue(chain: Chain, tmp_path: Path) -> None:
