@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -77,6 +78,16 @@ class _Declared(Declared):
         """The vintages that have declarations of their own."""
         return frozenset()
 
+    @property
+    def service_address(self) -> str | None:
+        """The address of the server that most requests go to; None if the declaration names none."""
+        return None
+
+    @property
+    def host(self) -> str | None:
+        """The host of that server, in lower case."""
+        return urlsplit(self.service_address).hostname if self.service_address else None
+
     def addresses(self, vintage: Vintage) -> tuple[str, ...] | None:
         """Return the addresses of one vintage's native files; None if only the source knows them."""
         return None
@@ -132,6 +143,14 @@ class HttpSource(_Files):
             raise ValueError("vintage_urls go with urls, not with mirror_list")
         return self
 
+    @property
+    def service_address(self) -> str | None:
+        """The first declared address; None with a list of mirrors, which lies beside the YAML."""
+        if not self.urls:
+            return None
+        first = self.urls[0]
+        return first if isinstance(first, str) else first[0]
+
     @field_validator("mirror_list")
     @classmethod
     def _list_is_beside(cls, name: str | None) -> str | None:
@@ -179,6 +198,11 @@ class StatCanTableSource(_Web):
     languages: Annotated[tuple[Literal["en", "fr"], ...], Field(min_length=1)] = ("en",)
     service: HttpUrl = "https://www150.statcan.gc.ca/t1/wds/rest"
 
+    @property
+    def service_address(self) -> str:
+        """The address of the Web Data Service."""
+        return self.service
+
     def derived_from(self, vintage: Vintage) -> tuple[str, ...]:
         """Return the page of the table."""
         return (f"https://www150.statcan.gc.ca/t1/tbl1/en/tv.action?pid={self.table}01",)
@@ -199,6 +223,11 @@ class CkanSource(_Files):
     formats: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     name: Glob | None = None
+
+    @property
+    def service_address(self) -> str:
+        """The address of the portal."""
+        return self.portal
 
     def derived_from(self, vintage: Vintage) -> tuple[str, ...]:
         """Return the page of the package."""
@@ -226,6 +255,11 @@ class ArcGisSource(_Web):
     where: str = Field(default="1=1", min_length=1)
     fields: tuple[str, ...] = ()
     page_size: int = Field(default=1000, ge=1)
+
+    @property
+    def service_address(self) -> str:
+        """The address of the layer."""
+        return self.layer
 
     def derived_from(self, vintage: Vintage) -> tuple[str, ...]:
         """Return the address of the layer."""
@@ -265,6 +299,11 @@ class S3Source(_Files, _Listed):
         if self.anonymous and self.requester_pays:
             raise ValueError("requester_pays wants anonymous: false: the account that signs is charged")
         return self
+
+    @property
+    def service_address(self) -> str:
+        """The endpoint; that of Amazon's service by default."""
+        return self.endpoint or "https://s3.amazonaws.com"
 
     @property
     def names_vintage(self) -> bool:

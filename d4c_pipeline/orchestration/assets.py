@@ -29,7 +29,15 @@ from d4c_pipeline.orchestration.failures import (
     tries_again,
 )
 from d4c_pipeline.orchestration.launching import review_links
-from d4c_pipeline.orchestration.products import SOURCE, Product, freshness_of, of_dataset, owners_of, source_words
+from d4c_pipeline.orchestration.products import (
+    SOURCE,
+    Product,
+    fetch_pool,
+    freshness_of,
+    of_dataset,
+    owners_of,
+    source_words,
+)
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, TITLE, VERSION, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
@@ -180,7 +188,7 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
         "raw": StepPresentation(
             _materialized(metadata.of_raw, lambda result: ",".join(native.sha256 for native in result.natives)),
             kinds=frozenset({"source", "file"}),
-            pool="fetch",
+            pool=fetch_pool(product.sample),
             code_version=code_version_of_source,
         ),
         "processed": StepPresentation(

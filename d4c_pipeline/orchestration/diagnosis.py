@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from d4c_pipeline.ledger import database
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.build import build_definitions
+from d4c_pipeline.orchestration.instance import missing_sections
 from d4c_pipeline.upkeep.doctor.findings import Check, Finding, failed, good, warning
 
 
@@ -54,6 +55,11 @@ def instance_findings(settings: Settings) -> Iterator[Finding]:
         yield failed("dagster", detail, ours.remedy if ours else "Correct storage in dagster.yaml, or its password")
         return
     yield good("dagster", f"{home}: {runs} runs recorded")
+    if missing := missing_sections(file.read_text(encoding="utf-8")):
+        detail = f"{file} lacks {', '.join(missing)}: Dagster's default for it is off"
+        yield warning(
+            "dagster", detail, "Copy the section from the dagster.yaml of this version; 'enabled: false' in it is off"
+        )
     silent = sorted(name for name, status in statuses.items() if not status.healthy)
     if silent:
         detail = f"No daemon works for {', '.join(silent).lower()}: schedules, sensors and queued runs wait"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -16,11 +17,16 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from sqlalchemy.exc import DBAPIError
 
+from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import database
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.settings import Settings
+
+ADDED = ("freshness",)
+"""Sections of `dagster.yaml` that homes of earlier versions lack. To turn one off, an operator writes so in it."""
 
 # The UI keeps the state of sensors and schedules under this location name; workspace.yaml in the checkout has it too.
 _WORKSPACE = "load_from:\n  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
@@ -34,7 +40,8 @@ def dagster_home(settings: Settings) -> Path:
     """Return the folder of the embedded instance; a new folder gets `dagster.yaml` and `workspace.yaml`.
 
     DAGSTER_HOME takes precedence, as in a container of docker-compose.yml: the UI of that instance shows the runs of
-    this home. An operator's own changes to the copies stay. Raises StorageError when the home can't be written.
+    this home. An operator's own changes to the copies stay; an older copy in the home gets the sections that were added
+    since. Raises StorageError when the home can't be written.
     """
     named = os.environ.get("DAGSTER_HOME")
     home = Path(named).expanduser().absolute() if named else settings.home / "dagster"
@@ -42,6 +49,8 @@ def dagster_home(settings: Settings) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
             shutil.copyfile(_settings_file(), home / "dagster.yaml")
+        elif not named:
+            _complete(home)
         if not (home / "workspace.yaml").exists():
             (home / "workspace.yaml").write_text(_WORKSPACE, encoding="utf-8")
     except OSError as error:
@@ -50,6 +59,33 @@ def dagster_home(settings: Settings) -> Path:
             "Choose another with DAGSTER_HOME" if named else "Choose another home with --home or D4C_HOME",
         ) from error
     return home
+
+
+def missing_sections(text: str) -> tuple[str, ...]:
+    """Return the sections of `ADDED` that the text of a `dagster.yaml` lacks."""
+    return tuple(name for name in ADDED if re.search(rf"^{name}\s*:", text, re.MULTILINE) is None)
+
+
+def _complete(home: Path) -> None:
+    """Append the sections of `ADDED` that the home's `dagster.yaml` lacks, each with its comment.
+
+    A file that is no block mapping stays as it is: `d4c doctor` reports what it lacks.
+    """
+    file = home / "dagster.yaml"
+    if not missing_sections(file.read_text(encoding="utf-8")):
+        return
+    with _exclusive_opening(home):  # two commands at once would both append
+        text = file.read_text(encoding="utf-8")
+        shipped = _settings_file().read_text(encoding="utf-8")
+        missing = missing_sections(text)
+        blocks = [re.search(rf"(?:^#.*\n)*^{name}:.*\n(?:[ \t].*\n)*", shipped, re.MULTILINE) for name in missing]
+        longer = "\n".join([text.rstrip("\n") + "\n", *(block.group() for block in blocks if block)])
+        try:
+            before, after = yaml.safe_load(text) or {}, yaml.safe_load(longer)
+        except yaml.YAMLError:
+            return
+        if set(after) == {*before, *missing}:
+            write_file(file, longer.encode())
 
 
 @contextmanager

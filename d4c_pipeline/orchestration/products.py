@@ -120,6 +120,14 @@ def discovered_partitions_name(dataset: Dataset) -> str:
     return f"{dataset.id}_vintages"
 
 
+def fetch_pool(dataset: Dataset) -> str:
+    """The pool of the fetches from the dataset's host, `fetch:<host>`; `fetch` for a source without one, a folder.
+
+    Of a source with several hosts the first declared host counts. `per_host` limits the requests inside a fetch.
+    """
+    return f"fetch:{host}" if (host := dataset.source.host) else "fetch"
+
+
 def source_words(dataset: Dataset) -> str:
     """The source of a dataset as text: its home page, else the kind of source."""
     return dataset.source.homepage or dataset.source.kind

@@ -67,7 +67,7 @@ PARTITION = "dagster/partition"
 BY_COMMAND_LINE = {"d4c/by": "command line"}
 """The tags of a run that the command line launched."""
 POOLS = ("fetch", "process", "archive")
-"""The pools of steps, whose concurrency an operator limits."""
+"""The pools of steps, whose concurrency an operator limits; each origin host also has one (`products.fetch_pool`)."""
 PUBLISH = "publish_"
 """The name of the job of a dataset or family, before its id."""
 DATASET = "d4c/dataset"

@@ -7,14 +7,20 @@ Concept: https://docs.dagster.io/deployment/execution/celery
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from sqlalchemy.exc import DBAPIError
 
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.family import Family
+from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.orchestration.products import fetch_pool
 from d4c_pipeline.orchestration.resources import POOLS
+from d4c_pipeline.workspace.datasets import load_definitions
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -37,21 +43,23 @@ def celery_app() -> Celery:
                 f"The instance {instance.root_directory} launches runs by {type(launcher).__name__}, not by Celery",
                 "Uncomment the lines marked 'cluster|' in its dagster.yaml, or start no worker",
             )
-        _create_pools(instance)
+        _create_pools(instance, Settings.from_environment().definitions)
         app = make_app(launcher.app_args())
     create_execute_job_task(app)
     create_resume_job_task(app)
     return app
 
 
-def _create_pools(instance: dg.DagsterInstance) -> None:
-    """Create the pools of steps before the first run.
+def _create_pools(instance: dg.DagsterInstance, folders: Sequence[Path]) -> None:
+    """Create the pools of steps before the first run: those of every chain, and of each origin host in `folders`.
 
     On PostgreSQL, Dagster 1.13 can't create a pool that exists (it goes on in the failed transaction), so of two runs
     that first use a pool at the same time one fails. Workers start together too: the second one finds the pool.
     """
     storage = instance.event_log_storage
-    for pool in POOLS:
+    declared = load_definitions(folders).values()
+    hosts = {fetch_pool(each.sample if isinstance(each, Family) else each) for each in declared}
+    for pool in sorted({*POOLS, *hosts}):
         if pool in storage.get_concurrency_keys():
             continue
         try:

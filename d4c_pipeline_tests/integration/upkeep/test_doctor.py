@@ -359,7 +359,11 @@ def test_dagster_is_reported_by_its_home_its_settings_and_its_daemon(
         pass
     found = list(instance_findings(settings))
     assert [(each.subject, each.health) for each in found] == [("dagster", OK), ("daemon", WARNING)]
-    (settings.home / "dagster" / "dagster.yaml").write_text("storage: {postgres: {}}\n")
+    file = settings.home / "dagster" / "dagster.yaml"
+    file.write_text("telemetry: {enabled: false}\n")
+    (_, lacking, _) = instance_findings(settings)
+    assert (lacking.health, lacking.detail) == (WARNING, f"{file} lacks freshness: Dagster's default for it is off")
+    file.write_text("storage: {postgres: {}}\n")
     assert only(instance_findings(settings)).health is FAILED
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "nowhere"))
     assert only(instance_findings(settings)).detail == f"DAGSTER_HOME is {tmp_path / 'nowhere'}, no folder"

@@ -29,6 +29,13 @@ SHIPPED = {
     "statcan_open_database_of_cultural_and_art_facilities": ["2020-10-02"],
     "statcan_provinces_territories_digital": ["2016", "2021"],
 }
+HOSTS = {
+    **dict.fromkeys(SHIPPED, "www12.statcan.gc.ca"),
+    "geonames_populated_places_canada": "download.geonames.org",
+    "natural_earth_countries": "naciscdn.org",
+    "statcan_foreign_exchange_rates_daily": "www150.statcan.gc.ca",
+    "statcan_open_database_of_cultural_and_art_facilities": "www150.statcan.gc.ca",
+}
 FAMILY = "statcan_tables"
 # name: (pool, kinds, asset checks), in the order in which each follows the one before
 CHAIN = {
@@ -73,7 +80,7 @@ def test_the_chain_of_a_dataset(shipped: dg.Definitions, dataset: str) -> None:
         assert spec.group_name == dataset
         assert spec.kinds == kinds
         assert spec.tags["d4c/step"] == step
-        assert graph.get(key).pools == ({pool} if pool else set())
+        assert graph.get(key).pools == ({f"fetch:{HOSTS[dataset]}" if pool == "fetch" else pool} if pool else set())
         due = {check.name for check in checks_of(load_datasets([])[dataset])} if checks is None else checks
         assert {check.name for check in graph.get_check_keys_for_assets({key})} == due
         definition = shipped.resolve_assets_def(key)

@@ -33,7 +33,8 @@ def test_an_instance_of_a_cluster_gives_the_worker_its_broker_and_pools(
     with dg.DagsterInstance.get() as instance:
         storage = instance.event_log_storage
         # Made before the first run: two runs that first use a pool at once fail on PostgreSQL.
-        assert storage.get_concurrency_keys() == set(POOLS)
+        hosts = ("www12.statcan.gc.ca", "www150.statcan.gc.ca", "download.geonames.org", "naciscdn.org")
+        assert storage.get_concurrency_keys() == {*POOLS, *(f"fetch:{host}" for host in hosts)}
         assert storage.get_concurrency_info("process").slot_count == 2
 
         # The next worker leaves them: on PostgreSQL, Dagster fails to create what exists.
@@ -41,7 +42,7 @@ def test_an_instance_of_a_cluster_gives_the_worker_its_broker_and_pools(
             raise AssertionError(pool)
 
         monkeypatch.setattr(storage, "initialize_concurrency_limit_to_default", fail)
-        worker._create_pools(instance)
+        worker._create_pools(instance, [])
 
 
 def test_no_step_has_a_pool_that_no_worker_creates() -> None:
@@ -50,7 +51,7 @@ def test_no_step_has_a_pool_that_no_worker_creates() -> None:
         for module in (assets, reviewing)
         for name in re.findall(r'pool="(\w+)"', Path(str(module.__file__)).read_text("utf-8"))
     }
-    assert used == set(POOLS)
+    assert {*used, "fetch"} == set(POOLS)
 
 
 def test_an_embedded_instance_needs_no_worker(home: Path) -> None:
