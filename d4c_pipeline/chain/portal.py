@@ -6,42 +6,36 @@ Here belongs the collection of facts from ledger, stores and data. What a page s
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.chain.catalogue_memory import LeftOut
 from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.latest import latest_address_of
+from d4c_pipeline.chain.portal_datasets import RecordedDataset, recorded
 from d4c_pipeline.chain.portal_processes import in_processes
 from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.chain.published import dataset_published
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.catalogue import Listed
-from d4c_pipeline.ledger.events import now
 from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
 from d4c_pipeline.metadata.site import Site as PublishedSite
 from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
-from d4c_pipeline.model.frequency import expected, freshness
-from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.portal.addresses import PICTURES
 from d4c_pipeline.portal.bundle import Bundle
-from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, DatasetFacts, RelatedDataset, ReleaseFacts, SiteFacts
+from d4c_pipeline.portal.facts import ColumnFacts, CopyFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.pictures import card_picture
-from d4c_pipeline.portal.related import Comparable, related_datasets
 from d4c_pipeline.portal.site import Built, Site
 from d4c_pipeline.portal.state import State
 from d4c_pipeline.portal.statistics import column_facts
@@ -67,10 +61,10 @@ def build(
     folder = folder or portal_folder(deployment.settings.home)
     site, bundle = site_facts(deployment), bundle or Bundle.read()
     with deployment.ledger.leases.hold(lease_keys.PORTAL, wait=_WAIT_SECONDS) as lease, State(folder) as state:
-        datasets = _recorded(deployment, declared)
+        target = Site(folder, state, site, bundle)
+        datasets = recorded(deployment, state, target.form, declared)
         vintages = state.vintages()
         marks = {name: each.mark(_vintage(vintages.get(name))) for name, each in datasets.items()}
-        target = Site(folder, state, site, bundle)
         changed = [datasets[name] for name in target.changed(marks)]
         some = [changed[start : start + _AT_ONCE] for start in range(0, len(changed), _AT_ONCE)]
         count = min(workers(deployment.settings.threads), len(some))
@@ -95,65 +89,6 @@ def build(
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """A dataset with the ledger's mark of its facts and what its declaration says of its page.
-
-    `declared`: the declaration where it is not the ledger's; `digest`: of the declaration, None without one. `today`
-    decides on the freshness.
-    """
-
-    name: str
-    recorded: str
-    today: date
-    declared: Dataset | None = None
-    digest: str | None = None
-    frequency: str | None = None
-    reuses: tuple[Reuse, ...] = ()
-    related: tuple[RelatedDataset, ...] = ()
-
-    def mark(self, vintage: Vintage | None) -> str:
-        """Return the mark of all facts; `vintage`: the newest, None before the first build."""
-        if self.digest is None or vintage is None:
-            return self.recorded
-        text = f"{self.recorded} {self.digest} {self.facts(vintage)!r}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def facts(self, vintage: Vintage) -> DatasetFacts:
-        """Return the facts of the dataset beside its releases; `vintage`: the newest."""
-        rhythm, end = self.frequency, vintage.end.date()
-        return DatasetFacts(
-            frequency=rhythm,
-            expected=expected(rhythm, end) if rhythm else None,
-            freshness=freshness(rhythm, end, self.today) if rhythm else None,
-            reuses=self.reuses,
-            related=self.related,
-        )
-
-
-def _recorded(deployment: Deployment, declared: Sequence[Dataset]) -> dict[str, _Recorded]:
-    """Return the datasets with releases by name, as `declared`, else as last recorded in the ledger.
-
-    The ledger's declarations are read in passing: 10,000 of them together take 400 MB.
-    """
-    own = {dataset.id: dataset for dataset in declared}
-    found = {name: _Recorded(name, mark, now().date()) for name, mark in deployment.ledger.page_marks.all().items()}
-    compared: dict[str, Comparable] = {}
-    for dataset in chain((each for each in deployment.ledger.declarations.each() if each.id not in own), declared):
-        if dataset.id not in found:
-            continue
-        compared[dataset.id] = Comparable.of(dataset)
-        found[dataset.id] = replace(
-            found[dataset.id],
-            declared=own.get(dataset.id),
-            digest=hashlib.sha256(dataset.model_dump_json().encode()).hexdigest(),
-            frequency=dataset.publication.frequency,
-            reuses=dataset.publication.reuses,
-        )
-    related = related_datasets({name: compared[name] for name in found if name in compared})
-    return {name: replace(each, related=related.get(name, ())) for name, each in found.items()}
-
-
-@dataclass(frozen=True)
 class _Part:
     """What was built of some datasets."""
 
@@ -169,7 +104,7 @@ class _Builder:
         self._deployment, self._state, self._target = deployment, state, target
         self._folder, self._site = folder, site
 
-    def build(self, some: Sequence[_Recorded], renew: Callable[[], None] = lambda: None) -> _Part:
+    def build(self, some: Sequence[RecordedDataset], renew: Callable[[], None] = lambda: None) -> _Part:
         """Collect the facts of each dataset and write its pages; `renew` is called before each."""
         written, removed = self._target.counts
         known = self._deployment.ledger.declarations.of_many(each.name for each in some if each.declared is None)
@@ -202,7 +137,7 @@ def _begin(settings: Settings, folder: Path, site: SiteFacts, bundle: Bundle) ->
     _builders.append(_Builder(deployment, state, Site(folder, state, site, bundle), folder, site))
 
 
-def _build_some(some: Sequence[_Recorded]) -> _Part:
+def _build_some(some: Sequence[RecordedDataset]) -> _Part:
     return _builders[0].build(some)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -23,7 +24,7 @@ from d4c_pipeline.portal.facts import DatasetFacts, ReleaseFacts, SiteFacts
 from d4c_pipeline.portal.policy import policy
 from d4c_pipeline.portal.views import overview
 from d4c_pipeline.portal.views.about import about_page
-from d4c_pipeline.portal.views.overview import Card
+from d4c_pipeline.portal.views.overview import Card, Listed, TorrentsOfDataset
 from d4c_pipeline.portal.views.release import ReleasePage, headline, records, release_page, summary, version_row
 from d4c_pipeline.portal.words import FOLDER, Words
 
@@ -31,6 +32,15 @@ TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_HEAD = 70  # characters that a search engine shows
 Page = tuple[str, bytes]
 """The file of a page below the portal's folder, and its bytes."""
+
+
+@dataclass(frozen=True)
+class Unrendered:
+    """A page that is rendered only if what it shows has changed. `shows`: all facts that `render` gets."""
+
+    file: str
+    shows: object
+    render: Callable[[], bytes]
 
 
 class _Environment(Environment):
@@ -163,11 +173,22 @@ class Pages:
                 versions=[version_row(each, self._site, words, current=False) for each in facts.versions],
             )
 
+    def long_lists(self, cards: Sequence[Card]) -> Iterator[Unrendered]:
+        """Yield the pages that grow with the number of datasets: the list, and the torrents."""
+        listed, shared = tuple(card.listed for card in cards), tuple(card.shared for card in cards)
+        last = max(1, -(-len(listed) // overview.PAGE))
+        for language in TONGUES:
+            for number in range(1, last + 1):
+                some = listed[(number - 1) * overview.PAGE : number * overview.PAGE]
+                file = addresses.file_of(addresses.datasets(language, number))
+                shows = (some, number, last, len(listed))
+                yield Unrendered(file, shows, partial(self._datasets, language, *shows))
+            file = addresses.file_of(f"{language}/torrents/")
+            yield Unrendered(file, shared, partial(self._torrents, language, shared))
+
     def lists(self, cards: Sequence[Card]) -> Iterator[Page]:
-        """Yield the pages over all datasets except home and the choice of language, which come last."""
+        """Yield the other pages over all datasets except home and the choice of language, which come last."""
         for language, words in self._words.items():
-            yield from self._datasets(language, cards)
-            yield self._torrents(language, cards)
             path: dict[Tongue, str] = {each: f"{each}/status/" for each in TONGUES}
             status = overview.status(cards, words)
             lead = words["status_page"]["lead"]
@@ -215,7 +236,7 @@ class Pages:
                 title=self._site.publisher_in(language),
                 summary=words["lead"],
                 numbers=overview.numbers(cards, words),
-                cards=[overview.shown(each, self._site, words) for each in overview.newest(cards)],
+                cards=[overview.shown(each.listed, self._site, words) for each in overview.newest(cards)],
                 query=self._query,
             )
         names = {self._site.publisher_in(each): each for each in reversed(TONGUES)}
@@ -223,39 +244,38 @@ class Pages:
         text = template.render(both=list(self._words.values()), publishers=names)
         yield "index.html", text.encode()
 
-    def _datasets(self, language: Tongue, cards: Sequence[Card]) -> Iterator[Page]:
+    def _datasets(self, language: Tongue, some: Sequence[Listed], number: int, last: int, count: int) -> bytes:
+        """Return page `number` of `last` of the list of `count` datasets, which shows `some`."""
         words = self._words[language]
-        last = max(1, -(-len(cards) // overview.PAGE))
-        for number in range(1, last + 1):
-            some = cards[(number - 1) * overview.PAGE : number * overview.PAGE]
-            yield self._page(
-                "datasets.html",
-                language,
-                {each: addresses.datasets(each, number) for each in TONGUES},
-                section="datasets",
-                title=words["datasets"],
-                summary=words["lead"],
-                count=words.count("datasets", len(cards)),
-                cards=[overview.shown(each, self._site, words) for each in some],
-                page=number,
-                pages=[(each, addresses.datasets(language, each)) for each in range(1, last + 1)],
-            )
+        _, content = self._page(
+            "datasets.html",
+            language,
+            {each: addresses.datasets(each, number) for each in TONGUES},
+            section="datasets",
+            title=words["datasets"],
+            summary=words["lead"],
+            count=words.count("datasets", count),
+            cards=[overview.shown(each, self._site, words) for each in some],
+            page=number,
+            pages=[(each, addresses.datasets(language, each)) for each in range(1, last + 1)],
+        )
+        return content
 
-    def _torrents(self, language: Tongue, cards: Sequence[Card]) -> Page:
+    def _torrents(self, language: Tongue, shared: Sequence[TorrentsOfDataset]) -> bytes:
         words = self._words[language]
         rows = [
             (
-                card.titled(words),
+                overview.titled(card, words),
                 self._site.root + addresses.dataset(language, card.dataset),
                 each.file,
                 each.href,
                 each.magnet,
                 words.size(each.size),
             )
-            for card in cards
+            for card in shared
             for each in card.torrents
         ]
-        return self._page(
+        _, content = self._page(
             "torrents.html",
             language,
             {each: f"{each}/torrents/" for each in TONGUES},
@@ -264,6 +284,7 @@ class Pages:
             summary=words["torrent_page"]["lead"],
             rows=rows,
         )
+        return content
 
     @property
     def _query(self) -> str:

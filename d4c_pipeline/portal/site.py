@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,15 +98,22 @@ class Site:
         self._assets()
         cards = [Card.from_json(each) for each in self._state.cards()]
         before, now = self._state.pages(""), dict[str, str]()
+        for page in self._pages.long_lists(cards):
+            now[page.file] = hashlib.sha256(f"{self.form} {page.shows!r}".encode()).hexdigest()
+            self._write(page.file, page.render, before.get(page.file) != now[page.file])
         for file, content in self._overview(cards):
             now[file] = hashlib.sha256(content).hexdigest()
-            if before.get(file) != now[file] or not (self._folder / file).exists():
-                write_file(self._folder / file, content)
-                self._written += 1
+            self._write(file, lambda content=content: content, before.get(file) != now[file])
         gone = before.keys() - now.keys()
         self._remove(gone)
         self._state.record("", now, gone)
         return Built(self._state.count(), self._written, self._removed)
+
+    def _write(self, file: str, render: Callable[[], bytes], changed: bool) -> None:
+        """Write a page over all datasets if it changed or is lost."""
+        if changed or not (self._folder / file).exists():
+            write_file(self._folder / file, render())
+            self._written += 1
 
     def _overview(self, cards: Sequence[Card]) -> Iterator[Page]:
         yield from self._pages.lists(cards)

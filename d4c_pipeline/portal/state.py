@@ -20,6 +20,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS page (file TEXT PRIMARY KEY, dataset TEXT NOT NULL, fingerprint TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS page_dataset ON page (dataset);
 CREATE TABLE IF NOT EXISTS dataset (id TEXT PRIMARY KEY, mark TEXT NOT NULL, card TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS declaration (id TEXT PRIMARY KEY, mark TEXT NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS release (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -91,6 +92,7 @@ class State:
         with self._transaction() as connection:
             connection.execute("DELETE FROM dataset WHERE id = ?", [dataset])
             connection.execute("DELETE FROM page WHERE dataset = ?", [dataset])
+            connection.execute("DELETE FROM declaration WHERE id = ?", [dataset])
 
     def of_release(self, key: str) -> Any:
         """Return what was computed of the release with this key, None if nothing was."""
@@ -101,6 +103,17 @@ class State:
         """Keep what was computed of the release with this key."""
         row = (key, json.dumps(value, ensure_ascii=False))
         self._connection.execute("INSERT OR REPLACE INTO release VALUES (?, ?)", row)
+
+    def declarations(self) -> dict[str, tuple[str, Any]]:
+        """Return dataset -> mark and value that were kept of its declaration."""
+        found = self._connection.execute("SELECT id, mark, value FROM declaration")
+        return {dataset: (mark, json.loads(value)) for dataset, mark, value in found}
+
+    def keep_declarations(self, found: Mapping[str, tuple[str, Any]]) -> None:
+        """Keep what declarations say: dataset -> mark of its declaration, value."""
+        rows = [(name, mark, json.dumps(value, ensure_ascii=False)) for name, (mark, value) in found.items()]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO declaration VALUES (?, ?, ?)", rows)
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection)

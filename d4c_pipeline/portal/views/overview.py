@@ -6,7 +6,7 @@ They are built of cards, one per dataset, small enough to keep all of them at ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Self
 
@@ -31,6 +31,29 @@ class TorrentRow:
     size: int
     href: str
     magnet: str | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the pages of the list show of a dataset: all facts of `shown`."""
+
+    dataset: str
+    title: tuple[str, str]
+    provider: tuple[str, str]
+    picture: str | None
+    rows: int
+    size: int
+    vintage: str
+    version: str
+
+
+@dataclass(frozen=True)
+class TorrentsOfDataset:
+    """What the page of torrents shows of a dataset."""
+
+    dataset: str
+    title: tuple[str, str]
+    torrents: tuple[TorrentRow, ...]
 
 
 @dataclass(frozen=True)
@@ -78,10 +101,15 @@ class Card:
         """Return the card as JSON-ready values."""
         return asdict(self)
 
-    def titled(self, words: Words) -> str:
-        """Return the title in a language, else in the other."""
-        own, other = self.title if words.language == "en" else reversed(self.title)
-        return own or other or self.dataset
+    @property
+    def listed(self) -> Listed:
+        """What the pages of the list show of the dataset."""
+        return Listed(**{each.name: getattr(self, each.name) for each in fields(Listed)})
+
+    @property
+    def shared(self) -> TorrentsOfDataset:
+        """What the page of torrents shows of the dataset."""
+        return TorrentsOfDataset(self.dataset, self.title, self.torrents)
 
 
 def card(facts: ReleaseFacts) -> Card:
@@ -123,12 +151,18 @@ def card(facts: ReleaseFacts) -> Card:
     )
 
 
-def shown(card: Card, site: SiteFacts, words: Words) -> dict[str, Any]:
-    """Return a card as the templates show it."""
+def titled(card: Card | Listed | TorrentsOfDataset, words: Words) -> str:
+    """Return the title in a language, else in the other."""
+    own, other = card.title if words.language == "en" else reversed(card.title)
+    return own or other or card.dataset
+
+
+def shown(card: Listed, site: SiteFacts, words: Words) -> dict[str, Any]:
+    """Return a dataset as the templates show it."""
     return {
         "path": site.root + addresses.dataset(words.language, card.dataset),
         "picture": card.picture and f"{site.root}{addresses.PICTURES}/{card.picture}.webp",
-        "title": card.titled(words),
+        "title": titled(card, words),
         "provider": card.provider[0 if words.language == "en" else 1],
         "rows": words.count("rows", card.rows),
         "vintage": card.vintage,
@@ -160,7 +194,7 @@ def status(cards: Sequence[Card], words: Words) -> dict[str, Any]:
     moments = (words.date(datetime.fromisoformat(pick(seen))) for pick in (min, max)) if seen else None
     return {
         "wrong": [
-            (card.titled(words), words.plural(words["checks_failed"], card.checks_wrong), card.dataset)
+            (titled(card, words), words.plural(words["checks_failed"], card.checks_wrong), card.dataset)
             for card in wrong
         ],
         "intact": words.number(sum(card.copies_intact for card in cards)),
@@ -169,7 +203,7 @@ def status(cards: Sequence[Card], words: Words) -> dict[str, Any]:
         "audit": moments and words["status_page"]["audit"].format(date=next(moments), date2=next(moments)),
         "sources": [
             (
-                card.titled(words),
+                titled(card, words),
                 card.dataset,
                 card.looked_at and words.date(datetime.fromisoformat(card.looked_at)),
                 card.pending,

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ import rdflib
 from lxml import html
 from rdflib import RDF, SDO
 
+from d4c_pipeline.chain.portal import build
+from d4c_pipeline.ledger.declarations import Declarations
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.fixity import CopyKind, CopyState, Verification
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.pages import Pages
@@ -135,6 +138,42 @@ def test_a_build_without_changes_writes_nothing(portal: Portal) -> None:
     assert {path: path.stat().st_mtime_ns for path in portal.folder.rglob("*.html")} == times
 
 
+def test_a_changed_dataset_renders_the_lists_that_show_it_and_reads_its_declaration_alone(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    of_many = Declarations.of_many
+
+    def noted(self: Declarations, datasets: Iterable[str]) -> dict[str, Dataset]:
+        asked.extend(names := list(datasets))
+        return of_many(self, names)
+
+    monkeypatch.setattr(Declarations, "of_many", noted)
+
+    def built() -> int:
+        with Deployment.open(portal.settings) as opened:
+            return build(opened).written  # with the ledger's declarations
+
+    built()
+    asked.clear()
+    with sqlite3.connect(portal.folder / NAME) as state:
+        state.execute("""UPDATE dataset SET mark = 'other', card = json_set(card, '$.rows', 7) WHERE id = 'places'""")
+        state.execute("UPDATE page SET fingerprint = 'other' WHERE file = 'fr/torrents/index.html'")
+        state.execute("UPDATE declaration SET mark = 'other' WHERE id = 'wide'")
+    rendered: list[str] = []
+    render = Pages._page
+
+    def page(self: Pages, template: str, *rest: object, **view: object) -> object:
+        rendered.append(template)
+        return render(self, template, *rest, **view)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Pages, "_page", page)
+    assert built() == 1
+    assert sorted(set(asked)) == ["places", "wide"]
+    assert rendered.count("torrents.html") == 1
+    assert "datasets.html" not in rendered  # the card of places became again what the list shows already
+
+
 def test_a_lost_page_and_a_changed_dataset_are_built_again(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = portal.folder / "fr" / "datasets" / "measurements" / "index.html"
     before = lost.read_bytes()
@@ -165,7 +204,7 @@ def test_the_day_after_which_new_data_is_due_changes_the_page_of_the_dataset_onl
 
     assert shown() == ["every 50 years", "current; next data expected after December 31, 2071"]
     with monkeypatch.context() as later:
-        later.setattr("d4c_pipeline.chain.portal.now", lambda: datetime(2072, 1, 1, tzinfo=UTC))
+        later.setattr("d4c_pipeline.chain.portal_datasets.now", lambda: datetime(2072, 1, 1, tzinfo=UTC))
         assert (portal.build().written, shown()[1]) == (2, "new data expected since December 31, 2071")
         assert portal.build().written == 0
     assert (portal.build().written, shown()[1][:7]) == (2, "current")

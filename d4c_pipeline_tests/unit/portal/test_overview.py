@@ -13,7 +13,7 @@ from jinja2 import Environment
 from lxml import html
 
 from d4c_pipeline.portal.pages import Pages
-from d4c_pipeline.portal.views.overview import PAGE, Card, card, documents, newest, numbers, status
+from d4c_pipeline.portal.views.overview import PAGE, Card, card, documents, newest, numbers, status, titled
 from d4c_pipeline.portal.words import Words
 from d4c_pipeline_tests.support.pages import SITE, built_bundle, some_facts
 from d4c_pipeline_tests.support.published import HOSTILE_TEXT, a_published
@@ -43,8 +43,8 @@ def test_a_card_survives_its_storage() -> None:
 
 def test_a_title_of_one_language_stands_for_both() -> None:
     made = replace(card(some_facts(a_published())), title=("", "Lieux"))
-    assert [made.titled(words) for words in BOTH] == ["Lieux", "Lieux"]
-    assert replace(made, title=("", "")).titled(BOTH[0]) == made.dataset
+    assert [titled(made, words) for words in BOTH] == ["Lieux", "Lieux"]
+    assert titled(replace(made, title=("", "")), BOTH[0]) == made.dataset
 
 
 def test_the_search_has_both_languages_once() -> None:
@@ -91,7 +91,8 @@ def test_the_home_page_counts_and_shows_the_newest() -> None:
 
 
 def test_lists_are_cut_into_pages_that_lead_to_each_other(tmp_path: Path) -> None:
-    pages = dict(Pages(SITE, built_bundle(tmp_path)).lists(many(PAGE * 2 + 1)))
+    made = Pages(SITE, built_bundle(tmp_path)).long_lists(many(PAGE * 2 + 1))
+    pages = {page.file: page.render() for page in made}
     assert {"en/datasets/index.html", "en/pages/2/index.html", "fr/pages/3/index.html"} <= pages.keys()
     assert "en/pages/4/index.html" not in pages
     second = html.document_fromstring(pages["en/pages/2/index.html"])

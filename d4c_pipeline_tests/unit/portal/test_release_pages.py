@@ -17,7 +17,7 @@ from d4c_pipeline.model.publication import Reuse
 from d4c_pipeline.model.release import Column
 from d4c_pipeline.portal.facts import CopyFacts, DatasetFacts, RelatedDataset
 from d4c_pipeline.portal.policy import HEADER, policy
-from d4c_pipeline.portal.views.overview import card
+from d4c_pipeline.portal.views.overview import card, titled
 from d4c_pipeline.portal.views.release import release_page
 from d4c_pipeline.portal.views.snippets import snippets
 from d4c_pipeline.portal.words import Words
@@ -80,7 +80,7 @@ def test_a_title_in_one_language_only_is_the_title_of_both(tmp_path: Path) -> No
     only = replace(a_published(), title=title.model_construct(en="", fr="Limites"))
     for _, document, _ in release_pages(some_facts(only), tmp_path):
         assert document.xpath("string(//h1)") == "Limites"
-    assert card(some_facts(only)).titled(Words.of("en")) == "Limites"
+    assert titled(card(some_facts(only)), Words.of("en")) == "Limites"
     none = replace(a_published(), title=title.model_construct(en="", fr=""))
     for _, document, _ in release_pages(some_facts(none), tmp_path):
         assert document.xpath("string(//h1)") == none.name
