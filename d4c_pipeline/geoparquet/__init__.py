@@ -2,13 +2,14 @@
 
 `write` sorts batches in any order, cuts them into row groups, encodes those and writes one file or several parts.
 `packed` makes the batches that `write` takes; a `Shelf` holds them until their `Layout` is known. A `Stitched` file
-grows by row groups of other files, which are copied as bytes. Cleaning the rows belongs to `processing`.
+grows by row groups of other files, which are copied as bytes. `covering` and `geo_metadata` are for files that others
+write row group by row group. Cleaning the rows belongs to `processing`.
 """
 
 from d4c_pipeline.geoparquet.engine import Result, packed, write
-from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout
+from d4c_pipeline.geoparquet.layout import GeometryLayout, Layout, geo_metadata
 from d4c_pipeline.geoparquet.partition import Written
-from d4c_pipeline.geoparquet.single_file import parameters
+from d4c_pipeline.geoparquet.single_file import covering, parameters
 from d4c_pipeline.geoparquet.spill import Shelf
 from d4c_pipeline.geoparquet.stitch import Footer, Stitched
 
@@ -20,6 +21,8 @@ __all__ = [
     "Shelf",
     "Stitched",
     "Written",
+    "covering",
+    "geo_metadata",
     "packed",
     "parameters",
     "write",

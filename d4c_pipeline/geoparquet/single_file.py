@@ -93,7 +93,7 @@ def _table(group: Group, target: pa.Schema, layout: Layout, encodings: Mapping[s
             array = staged.promoted(taken, geometry.promoted)
             array = array if geometry.covered else pa.ExtensionArray.from_storage(field.type, array)
         elif geometry is not None and field.name == BBOX:
-            array = _covering(_boxes(group, as_array(taken[staged.GEOMETRY])))
+            array = covering(_boxes(group, as_array(taken[staged.GEOMETRY])))
         else:
             array = _as_encoded(taken[field.name], field.type, encodings.get(field.name))
         arrays.append(array)
@@ -124,7 +124,7 @@ def _as_encoded(column: Column, kind: pa.DataType, encoding: str | None) -> pa.A
     return column.as_array()
 
 
-def _covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
+def covering(bounds: npt.NDArray[np.float64]) -> pa.Array:
     """Return the bbox structs: float32, never smaller than the true box, null where there is no geometry."""
     missing = np.asarray(np.isnan(bounds).any(axis=1))
     mask = as_arrow(missing) if missing.any() else None

@@ -7,8 +7,8 @@ types. Sources: OGC 12-128r19 (GeoPackage), https://gdal.org/drivers/vector/gpkg
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from d4c_pipeline.model.errors import DataError, StorageError
 from d4c_pipeline.processing.derived.finished import Finished, for_desktop
-from d4c_pipeline.tables.gdal import pyogrio
+from d4c_pipeline.tables.gdal import pyogrio, thread_config
 
 _STYLES = "layer_styles"
 _FIXED = {
@@ -28,17 +28,24 @@ _FIXED = {
 
 
 def write_geopackage(
-    path: Path, data: Finished, *, layer: str, title: str, moment: datetime, style: str | None = None
+    path: Path,
+    data: Finished,
+    *,
+    layer: str,
+    title: str,
+    moment: datetime,
+    style: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> int:
     """Write all rows of `data` as layer `layer` of a new GeoPackage and return their number.
 
     Columns keep their names and order; the feature id is `fid`, or `fid_1` and so on where a column has that name.
     `moment`: the time of change that GeoPackage requires. `style`: the text of a `.qml`, stored as the layer's default
-    style. Raises DataError when GDAL rejects the data, StorageError when the disk is full.
+    style. `facts`: metadata of the layer by name. Raises DataError when GDAL rejects the data, StorageError when the disk is full.
     """
     options = {"FID": free_name("fid", data.attributes), "IDENTIFIER": title}
     with _gdal(path, moment):
-        _write(path, data, data.stream(data.attributes, for_desktop), "GPKG", layer, options)
+        _write(path, data, data.stream(data.attributes, for_desktop), "GPKG", layer, options, facts=facts)
         if style is not None:
             pyogrio.write_arrow(
                 _style_row(layer, data.geometry or "", style, moment),
@@ -50,14 +57,19 @@ def write_geopackage(
     return data.rows
 
 
-def write_flatgeobuf(path: Path, data: Finished, *, layer: str, title: str, moment: datetime) -> int:
+def write_flatgeobuf(
+    path: Path, data: Finished, *, layer: str, title: str, moment: datetime, description: str | None = None
+) -> int:
     """Write the rows of `data` that have geometry as FlatGeobuf with its spatial index; return their number.
 
     The index cannot hold a row without geometry.
     """
+    options = {"SPATIAL_INDEX": "YES", "TITLE": title}
+    if description is not None:
+        options["DESCRIPTION"] = description
     stream = _Counted(data.stream(data.attributes, for_desktop, located_only=True))
     with _gdal(path, moment):
-        _write(path, data, stream.reader, "FlatGeobuf", layer, {"SPATIAL_INDEX": "YES", "TITLE": title})
+        _write(path, data, stream.reader, "FlatGeobuf", layer, options)
     return stream.rows
 
 
@@ -78,6 +90,7 @@ def _write(
     options: dict[str, str],
     *,
     crs: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     spatial = data.geometry is not None
     if spatial and driver == "GPKG":
@@ -91,6 +104,7 @@ def _write(
         geometry_type=data.one_type if spatial else None,
         crs=(crs or data.crs_text) if spatial else None,
         layer_options=options,
+        layer_metadata=dict(facts) if facts else None,
     )
 
 
@@ -138,10 +152,10 @@ def free_name(name: str, taken: tuple[str, ...]) -> str:
 def _gdal(path: Path, moment: datetime) -> Generator[None]:
     """Make GDAL write `moment` instead of the time of the run, and translate its errors."""
     fixed = _FIXED | {"OGR_CURRENT_DATE": moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
-    before = {name: pyogrio.get_gdal_config_option(name) for name in fixed}
-    pyogrio.set_gdal_config_options(fixed)
     try:
-        with warnings.catch_warnings():
+        with ExitStack() as options, warnings.catch_warnings():
+            for name, value in fixed.items():  # of this thread: a server writes several files at a time
+                options.enter_context(thread_config(name, value))
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     except (DataSourceError, DataLayerError) as error:
@@ -153,5 +167,3 @@ def _gdal(path: Path, moment: datetime) -> Generator[None]:
         raise DataError(
             f"GDAL could not write {path.name}: {message}", "Correct the data, or remove the format from outputs"
         ) from error
-    finally:
-        pyogrio.set_gdal_config_options(before)

@@ -1,0 +1,219 @@
+"""What the footers of a release's files state: columns and types, geometry and CRS, rows and boxes of row groups.
+
+Nothing here reads rows. Files are paths or http(s) addresses; DuckDB reads the footers of both.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyproj
+
+from d4c_pipeline.model.errors import DataError, TransientError
+from d4c_pipeline.services.problems import ProblemError
+from d4c_pipeline.services.subset.engine import Engine
+from d4c_pipeline.tables.duckdb_engine import first_sentence, literal_pattern, text_literal
+from d4c_pipeline.tables.sql_names import identifier
+
+Box = tuple[float, float, float, float]
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CACHED = 256  # releases whose footers stay in memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of a release. `schema`: Arrow types of the columns, without the covering.
+
+    `geometry`: the name of the geometry column, None for a table; `crs`, `bounds`, `types`: of that column, as in the
+    metadata `geo`. `covering`: the column of boxes, and the SQL type of its corners. `groups`: a row for each row
+    group with its rows, bytes and box (NaN without one). `cut`: columns whose values DuckDB shortens.
+    """
+
+    files: tuple[str, ...]
+    schema: pa.Schema
+    sql_types: dict[str, str]
+    geometry: str | None = None
+    crs: pyproj.CRS | None = None
+    bounds: Box | None = None
+    types: tuple[str, ...] = ()
+    covering: str | None = None
+    covering_type: str = "FLOAT"
+    groups: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 6)))
+
+    @property
+    def table(self) -> str:
+        """The table function that reads all files in their order."""
+        return f"read_parquet([{', '.join(map(text_literal, map(_pattern, self.files)))}])"
+
+    @property
+    def rows(self) -> int:
+        """The number of all rows."""
+        return int(self.groups[:, 0].sum())
+
+    def within(self, boxes: Sequence[Box] | None) -> tuple[int, int]:
+        """Return the rows and the compressed bytes of the row groups that touch `boxes`; of all groups for None."""
+        taken = np.ones(len(self.groups), bool)
+        if boxes is not None and self.covering is not None:
+            west, south, east, north = self.groups[:, 2:].T
+            taken = np.isnan(west)
+            for box in boxes:
+                taken |= (west <= box[2]) & (east >= box[0]) & (south <= box[3]) & (north >= box[1])
+        return int(self.groups[taken, 0].sum()), int(self.groups[taken, 1].sum())
+
+
+def is_remote(file: str) -> bool:
+    """Return whether `file` is an address, not a path."""
+    return file.startswith(("http://", "https://"))
+
+
+def _pattern(file: str) -> str:
+    return file if is_remote(file) else literal_pattern(file)  # pyright: ignore[reportArgumentType]
+
+
+class Sources:
+    """The footers of released files, which never change; those read last stay in memory."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._read = lru_cache(maxsize=_CACHED)(self._read_now)
+
+    def of(self, files: tuple[str, ...], _sha256: str) -> Source:
+        """Return what the footers of `files` state. `_sha256`: of their bytes.
+
+        Raises DataError when a file is no Parquet, TransientError when an address does not answer.
+        """
+        return self._read(files, _sha256)
+
+    def _read_now(self, files: tuple[str, ...], _sha256: str) -> Source:
+        if not files:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "The release has no data files", "Download its other files")
+        try:
+            with self._engine.cursor() as cursor:
+                return _read(cursor, files)
+        except duckdb.Error as error:
+            message = first_sentence(error)
+            if any(map(is_remote, files)) and isinstance(error, duckdb.IOException | duckdb.HTTPException):
+                raise TransientError(f"The files of the release can't be read: {message}", "Ask again later") from error
+            raise DataError(f"The files of the release can't be read: {message}", "Tell the operator") from error
+
+
+def _read(cursor: duckdb.DuckDBPyConnection, files: tuple[str, ...]) -> Source:
+    patterns = [_pattern(file) for file in files]
+    listed = f"[{', '.join(map(text_literal, patterns))}]"
+    described = cursor.execute(f"DESCRIBE SELECT * FROM read_parquet({listed})").fetchall()
+    sql_types = {str(row[0]): str(row[1]) for row in described}
+    stated: dict[str, dict[str, str]] = {}
+    for name, key, value in cursor.execute(
+        f"SELECT file_name, decode(key), decode(value) FROM parquet_kv_metadata({listed}) "
+        "WHERE decode(key) IN ('geo', 'ARROW:schema')"
+    ).fetchall():
+        stated.setdefault(str(name), {})[str(key)] = str(value)
+    first = stated.get(files[0], {})
+    geo = [json.loads(each["geo"]) for each in stated.values() if "geo" in each]
+    geometry = geo[0].get("primary_column") if geo else None
+    columns: list[dict[str, Any]] = [part["columns"][geometry] for part in geo if geometry in part.get("columns", {})]
+    corners: dict[str, Any] = columns[0].get("covering", {}).get("bbox", {}) if columns else {}
+    covering = corners["xmin"][0] if corners else None
+    if covering is not None and sql_types.get(covering, "") not in (_struct("FLOAT"), _struct("DOUBLE")):
+        covering = None
+    boxes = [box for part in columns if (box := part.get("bbox"))]
+    return Source(
+        files=files,
+        schema=_schema(cursor, listed, first.get("ARROW:schema"), sql_types, covering),
+        sql_types={name: kind for name, kind in sql_types.items() if name != covering},
+        geometry=geometry,
+        crs=_crs(columns[0]) if columns else None,
+        bounds=_union(boxes),
+        types=tuple(sorted({kind for part in columns for kind in part.get("geometry_types", ())})),
+        covering=covering,
+        covering_type="DOUBLE" if covering and sql_types[covering] == _struct("DOUBLE") else "FLOAT",
+        groups=_groups(cursor, listed, covering),
+    )
+
+
+def _struct(kind: str) -> str:
+    return f"STRUCT({', '.join(f'{corner} {kind}' for corner in _CORNERS)})"
+
+
+def _schema(
+    cursor: duckdb.DuckDBPyConnection, listed: str, packed: str | None, sql_types: dict[str, str], covering: str | None
+) -> pa.Schema:
+    """Return Arrow's schema that the file states, else DuckDB's types."""
+    read = cursor.execute(f"SELECT * FROM read_parquet({listed}) LIMIT 0").to_arrow_reader(1).schema
+    stated: pa.Schema | None = None
+    if packed is not None:
+        try:
+            stated = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
+        except (pa.ArrowInvalid, binascii.Error):
+            stated = None  # the schema is optional: DuckDB's types are right, only less exact
+    fields: list[pa.Field] = []
+    for name in sql_types:
+        if name == covering:
+            continue
+        own = stated.field(name) if stated is not None and stated.get_field_index(name) >= 0 else None
+        fields.append(_field(read.field(name), own))
+    return pa.schema(fields)
+
+
+def _field(read: pa.Field, stated: pa.Field | None) -> pa.Field:
+    kind = read.type
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if stated is None:
+        return pa.field(read.name, kind)
+    wanted = stated.type
+    if isinstance(wanted, pa.BaseExtensionType):
+        wanted = wanted.storage_type
+    if pa.types.is_dictionary(wanted):
+        wanted = wanted.value_type
+    return pa.field(read.name, wanted, metadata=stated.metadata)
+
+
+def _crs(column: dict[str, Any]) -> pyproj.CRS:
+    # Without a CRS GeoParquet means OGC:CRS84, which is EPSG:4326 with x first.
+    stated = column.get("crs")
+    return pyproj.CRS.from_json_dict(stated) if stated else pyproj.CRS.from_epsg(4326)
+
+
+def _union(boxes: Sequence[Sequence[float]]) -> Box | None:
+    if not boxes:
+        return None
+    flat = [(box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1]) for box in boxes]
+    west, south, east, north = zip(*flat, strict=True)
+    return min(west), min(south), max(east), max(north)
+
+
+def _groups(cursor: duckdb.DuckDBPyConnection, listed: str, covering: str | None) -> npt.NDArray[np.float64]:
+    corner = "max(try_cast({side} AS DOUBLE)) FILTER (path_in_schema = '{path}')"
+    sides = ", ".join(
+        corner.format(
+            side="coalesce(stats_min_value, stats_min)"
+            if name.endswith("min")
+            else "coalesce(stats_max_value, stats_max)",
+            path=f"{covering or ''}, {name}".replace("'", "''"),
+        )
+        for name in _CORNERS
+    )
+    rows = cursor.execute(
+        f"SELECT max(row_group_num_rows), sum(total_compressed_size), {sides} FROM parquet_metadata({listed}) "
+        "GROUP BY file_name, row_group_id ORDER BY file_name, row_group_id"
+    ).fetchall()
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], float).reshape(-1, 6)
+
+
+def column_sql(source: Source, name: str) -> str:
+    """Return the SQL of a column: geometry in Parquet's own type becomes WKB."""
+    if name == source.geometry and source.sql_types[name].startswith("GEOMETRY"):
+        return f"ST_AsWKB({identifier(name)})"
+    return identifier(name)
