@@ -41,7 +41,8 @@ def write_geopackage(
 
     Columns keep their names and order; the feature id is `fid`, or `fid_1` and so on where a column has that name.
     `moment`: the time of change that GeoPackage requires. `style`: the text of a `.qml`, stored as the layer's default
-    style. `facts`: metadata of the layer by name. Raises DataError when GDAL rejects the data, StorageError when the disk is full.
+    style. `facts`: metadata of the layer by name. Raises DataError when GDAL rejects the data, StorageError when the
+    disk is full.
     """
     options = {"FID": free_name("fid", data.attributes), "IDENTIFIER": title}
     with _gdal(path, moment):

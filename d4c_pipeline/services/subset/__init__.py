@@ -6,9 +6,11 @@ All problems of a request are found by `plan`, before the first byte of an answe
 """
 
 from d4c_pipeline.services.subset.engine import Engine
+from d4c_pipeline.services.subset.formats import stream, write
 from d4c_pipeline.services.subset.plan import Plan, plan
 from d4c_pipeline.services.subset.releases import Chosen, chosen_release
 from d4c_pipeline.services.subset.request import FORMATS, Format, SubsetRequest, read_request
+from d4c_pipeline.services.subset.source import Source, Sources
 
 __all__ = [
     "FORMATS",
@@ -16,8 +18,12 @@ __all__ = [
     "Engine",
     "Format",
     "Plan",
+    "Source",
+    "Sources",
     "SubsetRequest",
     "chosen_release",
     "plan",
     "read_request",
+    "stream",
+    "write",
 ]

@@ -25,6 +25,7 @@ from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset.request import Crs
 from d4c_pipeline.services.subset.source import Box, Source
 
+_TURNS = (-360.0, 0.0, 360.0)
 _SLICE = 45.0  # degrees
 _STEP = 0.01  # degrees between vertices of an edge: 2.5 cm from chord to parallel at latitude 80
 _MOST_VERTICES = 200_000
@@ -92,7 +93,7 @@ def _from_degrees(area: BaseGeometry, crs: pyproj.CRS, own: pyproj.CRS, bounds: 
     extent = _extent(own, crs, bounds)
     west, south, east, north = extent
     around = shapely.box(west, south, east, north)
-    shifted = shapely.union_all([shapely.transform(area, lambda xy, by=by: xy + (by, 0)) for by in (-360, 0, 360)])
+    shifted = shapely.union_all([shapely.transform(area, lambda xy, by=by: xy + np.array((by, 0.0))) for by in _TURNS])
     if shapely.contains(shifted, around):
         return Region.of(shapely.box(*bounds), is_boxes=True)  # the area has all of the data
     pieces = [

@@ -80,6 +80,7 @@ def write(
             for chunk in stream(plan, engine, seconds, count):
                 file.write(chunk)
         return written[0], 0
+    path.unlink(missing_ok=True)  # GDAL would change the file, whose bytes then differ
     between = path.with_name(f"{path.name}.rows.parquet")
     try:
         with between.open("wb") as file:
@@ -150,8 +151,8 @@ def _parquet(plan: Plan, found: Iterator[Block]) -> Iterator[bytes]:
         version="2.6",
         compression="zstd",
         compression_level=1,
-        use_dictionary=[field.name for field in plan.schema if _repeats(field.type)] or False,
-        write_statistics=[
+        use_dictionary=[field.name for field in plan.schema if _repeats(field.type)],  # pyright: ignore[reportArgumentType]
+        write_statistics=[  # pyright: ignore[reportArgumentType]
             *(field.name for field in plan.schema if not pa.types.is_nested(field.type)),
             *(f"{box}.{corner}" for corner in ("xmin", "ymin", "xmax", "ymax")),
         ],
@@ -230,7 +231,7 @@ class _Totals:
             every = np.array(self._bounds)
             bounds = (*every[:, :2].min(axis=0).tolist(), *every[:, 2:].max(axis=0).tolist())
         names = tuple(sorted(f"{_TYPES[kind]}{' Z' if raised else ''}" for kind, raised in self._types))
-        made = geo_metadata(GeometryLayout("1.1.0", plan.crs.to_json_dict(), names, bounds))  # pyright: ignore[reportArgumentType]
+        made = geo_metadata(GeometryLayout("1.1.0", plan.crs.to_json_dict(), names, bounds))
         column = made["columns"].pop(OWN_GEOMETRY)
         column["covering"] = {"bbox": {corner: [box, corner] for corner in column["covering"]["bbox"]}}
         return made | {"primary_column": plan.geometry, "columns": {plan.geometry: column}}

@@ -5,7 +5,6 @@ A plan states what the result will hold, what it costs at most, and its provenan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -15,21 +14,19 @@ import pyarrow as pa
 import pyproj
 
 from d4c_pipeline.geometry import projection
+from d4c_pipeline.services import cql2
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import area
 from d4c_pipeline.services.subset.area import Region
 from d4c_pipeline.services.subset.notices import notices
 from d4c_pipeline.services.subset.releases import Chosen
 from d4c_pipeline.services.subset.request import SubsetRequest
-from d4c_pipeline.services.subset.source import Source
+from d4c_pipeline.services.subset.source import Source, column_sql
+from d4c_pipeline.tables.sql_names import identifier
 
 MOST_CELLS = 2_000_000_000
 """Values that a subset may read: rows of the row groups that it touches times columns."""
 _WGS84 = "EPSG:4326"
-
-Compiled = tuple[str, Sequence[Any]]
-CompileFilter = Callable[[str | dict[str, Any], Mapping[str, str]], Compiled]
-"""Turns a CQL2 filter over columns (name -> SQL type) into SQL with `?` and its parameters; raises ProblemError."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Plan:
     crs: pyproj.CRS | None
     moves: bool
     region: Region | None
-    condition: Compiled | None
+    condition: cql2.Condition | None
     rows: int
     bytes: int
     notices: tuple[str, ...]
@@ -103,7 +100,6 @@ def plan(
     request: SubsetRequest,
     release: Chosen,
     source: Source,
-    compile_filter: CompileFilter,
     *,
     most_cells: int = MOST_CELLS,
 ) -> Plan:
@@ -115,7 +111,7 @@ def plan(
     region = None
     if request.area is not None and request.area_crs is not None:
         region = area.region(request.area, request.area_crs, source, is_box=request.is_box)
-    condition = compile_filter(request.filter, _filterable(source)) if request.filter is not None else None
+    condition = cql2.condition(request.filter, filterable(source)) if request.filter is not None else None
     crs = _crs(request, source, geometry)
     moves = crs is not None and source.crs is not None and not projection.same_crs(source.crs, crs)
     rows, size = source.within(None if region is None else region.boxes)
@@ -167,8 +163,22 @@ def _geometry(request: SubsetRequest, source: Source, *, wanted: bool) -> str | 
     return source.geometry if wanted or request.format.features else None
 
 
-def _filterable(source: Source) -> dict[str, str]:
-    return dict(source.sql_types)
+def filterable(source: Source) -> dict[str, cql2.Column]:
+    """Return the columns that a filter may name.
+
+    The geometry is one of them only in longitude and latitude, since a filter states its coordinates in these; for
+    other data there is `geometry`, which is transformed.
+    """
+    found = {name: cql2.column_of(name, kind) for name, kind in source.sql_types.items() if name != source.geometry}
+    columns = {name: column for name, column in found.items() if column is not None}
+    wgs84 = pyproj.CRS.from_authority("EPSG", "4326")
+    if source.geometry is not None and source.crs is not None and projection.same_crs(source.crs, wgs84):
+        box = None
+        if source.covering is not None:
+            covering = identifier(source.covering)
+            box = (f"{covering}.xmin", f"{covering}.ymin", f"{covering}.xmax", f"{covering}.ymax")
+        columns[source.geometry] = cql2.Column(column_sql(source, source.geometry), cql2.Kind.GEOMETRY, box)
+    return columns
 
 
 def _crs(request: SubsetRequest, source: Source, geometry: str | None) -> pyproj.CRS | None:

@@ -94,7 +94,7 @@ def chosen_release(
 
 def _facts(cursor: duckdb.DuckDBPyConnection, store: Store, position: int) -> Chosen:
     names = ", ".join(f'"{name}"' for name in ("dataset", "vintage", "version", *_FACTS))
-    row = cursor.execute(f"SELECT {names} FROM releases WHERE position = ?", [position]).fetchone()  # noqa: S608
+    row = cursor.execute(f"SELECT {names} FROM releases WHERE position = ?", [position]).fetchone()
     if row is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "The release left the catalogue", "Ask again")
     facts: dict[str, Any] = dict(zip(("dataset", "vintage", "version", *_FACTS), row, strict=True))

@@ -23,7 +23,7 @@ from shapely.geometry.base import BaseGeometry
 
 from d4c_pipeline.services.problems import ProblemError
 
-MOST_FILTER = 8_192
+MOST_FILTER = 10_000
 """Characters of a filter."""
 MOST_VERTICES = 10_000
 """Vertices of the geometry of a request."""

@@ -15,7 +15,6 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import shapely
 import shapely.errors
 
@@ -131,11 +130,10 @@ def statement(plan: Plan) -> tuple[str, list[Any]]:
         else:
             conditions.append("g IS NOT NULL" if boxes else "false")
     if plan.condition is not None:
-        condition, given = plan.condition
-        conditions.append(f"({condition})")
-        parameters += given
+        conditions.append(f"({plan.condition.sql})")
+        parameters += plan.condition.parameters
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {', '.join(chosen) or '1 AS nothing'} FROM {source.table}{where}", parameters  # noqa: S608
+    return f"SELECT {', '.join(chosen) or '1 AS nothing'} FROM {source.table}{where}", parameters
 
 
 def _overlap(source: Source, box: Box) -> str:
@@ -155,9 +153,7 @@ def _beyond(rounded: Any, exact: float, direction: float) -> Any:
 
 
 def _block(plan: Plan, batch: pa.RecordBatch) -> Block:
-    wkb: pa.Array | None = batch.column("g") if "g" in batch.schema.names else None
-    if isinstance(wkb, pa.ExtensionArray):
-        wkb = wkb.storage
+    wkb = _storage(batch.column("g")).cast(pa.binary()) if "g" in batch.schema.names else None
     shapes = None
     if plan.region is not None and wkb is not None:
         keep, shapes = _kept(plan, batch, wkb)
@@ -173,7 +169,7 @@ def _block(plan: Plan, batch: pa.RecordBatch) -> Block:
             for row in antimeridian.crossing(moved, shapely.bounds(moved)):
                 moved[row] = antimeridian.split(moved[row])
         wkb = pa.array(shapely.to_wkb(moved, flavor="iso", byte_order=1), pa.binary())
-    return Block(attributes, wkb.cast(pa.binary()))
+    return Block(attributes, wkb)
 
 
 def _kept(plan: Plan, batch: pa.RecordBatch, wkb: pa.Array) -> tuple[pa.Array, npt.NDArray[np.object_] | None]:
@@ -194,14 +190,17 @@ def _kept(plan: Plan, batch: pa.RecordBatch, wkb: pa.Array) -> tuple[pa.Array, n
 
 
 def _typed(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
+    column = _storage(column)
     if column.type == kind:
         return column
     try:
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"The values of {name} are not of type {kind}: {error}", "Tell the operator") from error
+
+
+def _storage(column: pa.Array) -> pa.Array:
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
 
 
 def _shapes(wkb: pa.Array) -> npt.NDArray[np.object_]:
@@ -217,8 +216,3 @@ def _explained(error: duckdb.Error, source: Source) -> D4CError:
     if any(map(is_remote, source.files)) and isinstance(error, duckdb.IOException | duckdb.HTTPException):
         return TransientError("The files of the release stopped answering", "Ask again later")
     return explained(error, "The subset")
-
-
-def missing(block: Block) -> int:
-    """Return the number of rows without geometry."""
-    return 0 if block.wkb is None else int(pc.sum(block.wkb.is_null()).as_py() or 0)

@@ -37,7 +37,7 @@ class Source:
 
     `geometry`: the name of the geometry column, None for a table; `crs`, `bounds`, `types`: of that column, as in the
     metadata `geo`. `covering`: the column of boxes, and the SQL type of its corners. `groups`: a row for each row
-    group with its rows, bytes and box (NaN without one). `cut`: columns whose values DuckDB shortens.
+    group with its rows, bytes and box (NaN without one).
     """
 
     files: tuple[str, ...]
@@ -195,14 +195,10 @@ def _union(boxes: Sequence[Sequence[float]]) -> Box | None:
 
 
 def _groups(cursor: duckdb.DuckDBPyConnection, listed: str, covering: str | None) -> npt.NDArray[np.float64]:
-    corner = "max(try_cast({side} AS DOUBLE)) FILTER (path_in_schema = '{path}')"
+    stated = covering or ""
     sides = ", ".join(
-        corner.format(
-            side="coalesce(stats_min_value, stats_min)"
-            if name.endswith("min")
-            else "coalesce(stats_max_value, stats_max)",
-            path=f"{covering or ''}, {name}".replace("'", "''"),
-        )
+        f"max(try_cast(coalesce(stats_{name[1:]}_value, stats_{name[1:]}) AS DOUBLE)) "
+        f"FILTER (path_in_schema = {text_literal(f'{stated}, {name}')})"
         for name in _CORNERS
     )
     rows = cursor.execute(
