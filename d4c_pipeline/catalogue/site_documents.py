@@ -31,7 +31,7 @@ SITEMAP = "sitemap.xml"
 """At the root of a store: a sitemap may name addresses below its own folder only."""
 _SITEMAP_XML = "http://www.sitemaps.org/schemas/sitemap/0.9"
 _MOST_URLS = 50_000  # the protocol's limit per sitemap
-_MOST_LISTED = 1_000  # datasets in llms.txt, which readers load completely
+MOST_LISTED = 1_000  # datasets in llms.txt, which readers load completely
 
 
 class Dated(Versioned, Protocol):
@@ -63,7 +63,7 @@ def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tu
     for page in laid:
         yield from sitemap(page, [release for release in ordered if release.dataset in page.datasets], site)
     yield from sitemap_index(laid, counts, site)
-    yield LLMS, llms(titles, site)
+    yield LLMS, llms(titles, len(titles), site)
 
 
 def links() -> Iterator[tuple[str, str, str]]:
@@ -74,8 +74,10 @@ def links() -> Iterator[tuple[str, str, str]]:
         yield address, media_type, feeds.title(language)
 
 
-def llms(titles: Mapping[str, Bilingual], site: Site) -> bytes:
-    """Return `llms.txt`: the site for language models. `titles`: those of each dataset by id, sorted.
+def llms(titles: Mapping[str, Bilingual], count: int, site: Site) -> bytes:
+    """Return `llms.txt`: the site for language models.
+
+    `titles`: those of the first `MOST_LISTED` of `count` datasets by id, sorted; more are not listed.
 
     It names no version, so that a release of a known dataset does not change it. Source: https://llmstxt.org
     """
@@ -103,11 +105,11 @@ def llms(titles: Mapping[str, Bilingual], site: Site) -> bytes:
         "## Datasets",
         "",
     ]
-    for dataset, title in islice(titles.items(), _MOST_LISTED):
+    for dataset, title in islice(titles.items(), MOST_LISTED):
         french = f" / {markdown(title.fr)}" if title.fr != title.en else ""
         lines.append(f"- [{markdown(title.en)}{french}]({site.href(catalogue_readme_address(dataset), LLMS)})")
-    if len(titles) > _MOST_LISTED:
-        lines += ["", f"{len(titles) - _MOST_LISTED} more datasets are in the catalogue."]
+    if count > MOST_LISTED:
+        lines += ["", f"{count - MOST_LISTED} more datasets are in the catalogue."]
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -140,7 +140,8 @@ class _Rebuild:
         catalogued = {entry.dataset for entry in self._entries}
         gone = (before.keys() if complete else dirty & before.keys()) - catalogued
         self._state.record_datasets(self._entries, gone)
-        now = self._state.datasets()
+        written = {entry.dataset: entry for entry in self._entries}
+        now = dict(sorted(each for each in (before | written).items() if each[0] not in gone))
         site = self._pages(before, now, dirty, gone)
         self._finish(site, now)
         missed = bool(self._deployment.spreading.missed)

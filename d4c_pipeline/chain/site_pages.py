@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from d4c_pipeline.catalogue import dcat_pages, feeds, site_documents
 from d4c_pipeline.catalogue.dcat_pages import Page
@@ -55,12 +56,12 @@ class SitePages:
         self._deployment, self._reader, self._before, self._now = deployment, reader, before, now
         self._touched, self._site = touched, site_of(deployment)
         self._laid = dcat_pages.pages(now)
+        self._known = self._laid if before.keys() == now.keys() else dcat_pages.pages(before)
         self.written: set[str] = set()  # the first datasets of written pages
 
     def gone(self) -> set[str]:
         """Return the addresses of pages that existed before and no longer do."""
-        old = dcat_pages.pages(self._before)
-        return _addresses(old, self._before) - _addresses(self._laid, self._now)
+        return _addresses(self._known, self._before) - _addresses(self._laid, self._now)
 
     def batches(self) -> Iterator[dict[str, bytes]]:
         """Yield the changed pages of archives, DCAT and sitemaps by address."""
@@ -94,7 +95,7 @@ class SitePages:
         return [announced(found[number]) for number in ids if found[number].listed.dataset in self._now]
 
     def _pages(self) -> Iterator[dict[str, bytes]]:
-        known = set(dcat_pages.pages(self._before))
+        known = set(self._known)
         for page in self._laid:
             is_touched = not self._touched.datasets.isdisjoint(page.datasets)
             if self._touched.complete or is_touched or page not in known:
@@ -121,11 +122,12 @@ class SitePages:
         yield from site_documents.sitemap_index(
             self._laid, {entry.dataset: entry.releases for entry in self._now.values()}, self._site
         )
-        titles = {
-            entry.dataset: Bilingual.model_construct(en=entry.title, fr=entry.title_fr) for entry in self._now.values()
+        first = {
+            entry.dataset: Bilingual.model_construct(en=entry.title, fr=entry.title_fr)
+            for entry in islice(self._now.values(), site_documents.MOST_LISTED)
         }
-        yield site_documents.LLMS, site_documents.llms(titles, self._site)
-        english = {dataset: title.en for dataset, title in titles.items()}
+        yield site_documents.LLMS, site_documents.llms(first, len(self._now), self._site)
+        english = {entry.dataset: entry.title for entry in self._now.values()}
         links = [each for each in site_documents.links() if newest or each[1] not in (feeds.ATOM, feeds.JSON_FEED)]
         yield CATALOGUE_ROOT, item_bytes(catalog(english, self._site.base_url, links))
 

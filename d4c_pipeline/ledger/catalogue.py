@@ -298,8 +298,8 @@ class CatalogueState:
         """Return the datasets in the catalogue, by id in order."""
         table = schema.catalogue_dataset
         with reading(self._engine) as connection:
-            rows = connection.execute(select(table).order_by(table.c.dataset))
-            found = [CataloguedDataset(row.dataset, row.title, row.title_fr, row.releases, row.words) for row in rows]
+            columns = (table.c[name] for name in ("dataset", "title", "title_fr", "releases", "words"))
+            found = [CataloguedDataset(*row) for row in connection.execute(select(*columns).order_by(table.c.dataset))]
         return {entry.dataset: entry for entry in sorted(found, key=lambda entry: entry.dataset)}
 
     def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:

@@ -179,7 +179,7 @@ def test_the_sitemap_names_pages_of_its_own_host_and_none_without_an_address() -
 
 def test_llms_txt_lists_a_bounded_number_of_datasets_and_no_version() -> None:
     title = a_published().title
-    text = llms({f"dataset_{number:04}": title for number in range(1_200)}, SITE).decode()
+    text = llms({f"dataset_{number:04}": title for number in range(1_200)}, 1_200, SITE).decode()
     assert text.startswith("# Data for Canada\n\n> Open data")
     assert text.count("README.md") == 1_000
     assert "Provinces and territories / Provinces et territoires, Québec compris]" in text
