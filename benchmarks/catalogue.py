@@ -31,8 +31,8 @@ from typing import Any
 import duckdb
 import pyarrow.compute as pc
 
-from d4c_pipeline.catalogue.row_groups import ends_group, runs
-from d4c_pipeline.catalogue.stac_geoparquet import ExistingFile, PendingRows, writing
+from d4c_pipeline.catalogue.grouped_file import ExistingFile, writing
+from d4c_pipeline.catalogue.row_groups import runs
 from d4c_pipeline.chain import catalogued_datasets
 from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
@@ -259,32 +259,28 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
     The ledger keeps its releases, so this measures the file, the list of datasets and the snapshot of a million.
     """
     with Deployment.open(Settings(home=home), archive=False) as deployment:
-        state, path = deployment.ledger.catalogue, home / "staging" / "catalogue" / "stac.parquet"
-        existing, datasets = ExistingFile(path), state.datasets()
-        rows = sum(entry.releases for entry in datasets.values())
-        with writing(path) as file:
-            pending = PendingRows()
-            for turn in range(1_000_000 // rows):
-                prefix = f"t{turn:03}" if turn else ""
-                for group in existing.groups:
-                    table = existing.read(group.number)
-                    names = pc.binary_join_element_wise(prefix, table.column("dataset"), "")
-                    table = table.set_column(0, table.schema.field(0), names)
-                    start = 0
-                    for dataset, count in runs(names.to_pylist()):
-                        pending.add(table.slice(start, count))
-                        start += count
-                        if ends_group(dataset, count):
-                            file.add(pending.take())
-                if turn:
-                    state.record_datasets(
-                        dataclasses.replace(each, dataset=f"{prefix}{each.dataset}") for each in datasets.values()
-                    )
-            file.add(pending.take())
-        copies, known = CatalogueCopies(deployment, path), state.state()
+        state, copies = deployment.ledger.catalogue, CatalogueCopies(deployment)
+        datasets, known = state.datasets(), state.state()
         assert known is not None
-        digests, snapshot = copies.keep()
-        copies.put(deployment.primary, digests, snapshot, complete=False)
+        turns = 1_000_000 // sum(entry.releases for entry in datasets.values())
+        prefixes = ["", *(f"t{turn:03}" for turn in range(1, turns))]
+        for path, form in copies.files:
+            existing = ExistingFile(path, form)
+            with writing(path, form) as file:
+                for prefix in prefixes:
+                    for group in existing.groups:
+                        table = existing.read(group.number)
+                        names = pc.binary_join_element_wise(prefix, table.column("dataset"), "")
+                        place = table.schema.get_field_index("dataset")
+                        table, start = table.set_column(place, table.schema.field(place), names), 0
+                        for dataset, count in runs(names.to_pylist()):
+                            file.put(dataset, table.slice(start, count))
+                            start += count
+        for prefix in prefixes[1:]:
+            state.record_datasets(
+                dataclasses.replace(each, dataset=f"{prefix}{each.dataset}") for each in datasets.values()
+            )
+        copies.put(deployment.primary, copies.keep(), complete=False)
         state.satisfy(known.satisfied, form=known.form, local=copies.identity(), result=known.result)
     _appended(home, "set_000001", "2021", "1.10.0")  # puts the longer catalog.json
     spent, requests = _appended(home, "set_000001", "2021", "1.11.0")

@@ -7,7 +7,7 @@ changes only the row group of its dataset, and an appended file has the row grou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 # Average rows of a row group. The footer has about 14 kB per row group (236 columns): 129 kB for 100,000 releases. With
 # half as many rows a query for one dataset fetches more than 300 kB, most of it the footer. With more rows each
@@ -16,25 +16,13 @@ GROUP_ROWS = 16_384
 _ALL = 1 << 64
 
 
-def ends_group(dataset: str, rows: int) -> bool:
+def ends_group(dataset: str, rows: int, share: float = 1.0) -> bool:
     """Return whether a row group ends after a dataset of `rows` rows.
 
-    The probability is the dataset's share of a row group: groups have `GROUP_ROWS` rows on average.
+    The probability is the dataset's share of a row group: groups have `share` of `GROUP_ROWS` rows on average.
     """
     digest = hashlib.sha256(dataset.encode()).digest()
-    return int.from_bytes(digest[:8]) * GROUP_ROWS < rows * _ALL
-
-
-def cut(datasets: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    """Yield datasets with their number of rows, in the order of the file, as row groups."""
-    group: list[tuple[str, int]] = []
-    for dataset, rows in datasets:
-        group.append((dataset, rows))
-        if ends_group(dataset, rows):
-            yield group
-            group = []
-    if group:
-        yield group
+    return int.from_bytes(digest[:8]) * max(1, int(GROUP_ROWS * share)) < rows * _ALL
 
 
 def runs(values: Iterable[str]) -> list[tuple[str, int]]:

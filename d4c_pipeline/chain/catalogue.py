@@ -1,6 +1,6 @@
 """`catalogue`: updates the STAC GeoParquet and the catalogue's documents from the ledger, only where they changed.
 
-Here belong the shared rebuild and the selection of row groups to encode or copy. `catalogued_datasets` computes rows
+Here belongs the shared rebuild. `grouped_file` grows the two Parquet files, `catalogued_datasets` computes rows
 and documents of a dataset, `site_pages` the documents over all datasets, `catalogue_documents` puts them into stores.
 The deposited item is immutable; the catalogue's item is computed from the current facts.
 """
@@ -12,24 +12,22 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
-from d4c_pipeline.catalogue.row_groups import ends_group, runs
-from d4c_pipeline.catalogue.stac_geoparquet import CatalogueFile, ExistingFile, PendingRows, writing
+from d4c_pipeline.catalogue.grouped_file import ExistingFile, GrowingFile, writing
 from d4c_pipeline.chain import versions
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.chain.catalogue_memory import LeftOut, Memory, WithoutRecords
-from d4c_pipeline.chain.catalogued_datasets import Piece, computed
+from d4c_pipeline.chain.catalogued_datasets import Before, Piece, computed
 from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.published import declared as declaration_of
 from d4c_pipeline.chain.published import site_of
 from d4c_pipeline.chain.site_pages import FOLDERS, SitePages, Touched
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.ledger import lease_keys
-from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed
+from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed, Stamp
 from d4c_pipeline.metadata.records.registry import static_formats
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.dataset import Dataset
@@ -40,7 +38,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 6
+_FORM = 7
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
 
@@ -108,7 +106,6 @@ class _Rebuild:
     def __init__(self, deployment: Deployment, declared: Sequence[Dataset]) -> None:
         self._deployment, self._state = deployment, deployment.ledger.catalogue
         self._declared = {dataset.id: dataset for dataset in declared}
-        self._parquet = deployment.settings.home / "staging" / "catalogue" / "stac.parquet"
         self._entries: list[CataloguedDataset] = []
         self._documents, self._reader = Documents(deployment), FactsReader(deployment, self._declared)
         state = self._state.state()
@@ -116,14 +113,15 @@ class _Rebuild:
         self._now = Memory(faulty=dict(self._memory.faulty), due=dict(self._memory.due), stale=set(self._memory.stale))
         self._touched = Touched(complete=False)
         self._anew: set[str] = set()
-        self._copies = CatalogueCopies(deployment, self._parquet)
+        self._copies = CatalogueCopies(deployment)
+        self._stamps: dict[int, Stamp] = {}
+        self._started_at = datetime.now(UTC).replace(microsecond=0)
 
     def run(self) -> Catalogued:
         """Compute and put the changed rows and documents, and record the catalogued datasets."""
         number = self._state.requested()
         with storage_errors("write the catalogue"):
-            for dead in self._parquet.parent.glob(".*.part"):  # left by a killed process: we hold the lease
-                dead.unlink()
+            self._copies.remove_parts()
         changes, before = self._state.changes(), self._state.datasets()
         complete = self._touched.complete = not self._is_known()
         if complete:
@@ -134,7 +132,7 @@ class _Rebuild:
         self._anew = self._redeclared(before) | due | self._memory.again
         retried = {entry.dataset for entry in self._memory.left_out}
         dirty = self._state.datasets_of(changes) | self._anew | retried
-        if complete or dirty or not self._parquet.exists():
+        if complete or dirty or not self._copies.identity():
             self._write(dirty, changes, complete=complete)
             self._documents.flush()
         catalogued = {entry.dataset for entry in self._entries}
@@ -144,6 +142,7 @@ class _Rebuild:
         now = dict(sorted(each for each in (before | written).items() if each[0] not in gone))
         site = self._pages(before, now, dirty, gone)
         self._finish(site, now)
+        self._state.record_stamps(self._stamps)  # after the file is in the stores: no stamp is older than its record
         missed = bool(self._deployment.spreading.missed)
         if missed:
             self._now.again, self._now.pages = self._anew | gone, site.written
@@ -190,12 +189,12 @@ class _Rebuild:
 
     def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset]) -> None:
         """Put the file of all datasets and the roots, and remove the documents that are no longer part of it."""
-        digests, snapshot = self._copies.keep(empty=not now)
+        kept = self._copies.keep(empty=not now)
         roots = site.roots()
 
         def put(store: Store) -> None:
             # The roots come last, so that every link in them leads to an existing file.
-            self._copies.put(store, digests, snapshot, complete=self._touched.complete)
+            self._copies.put(store, kept, complete=self._touched.complete)
             self._documents.put(roots, store)
 
         # An unreachable mirror keeps its complete older catalogue until a later rebuild.
@@ -204,77 +203,28 @@ class _Rebuild:
         self._documents.remove(self._now.stale)
 
     def _write(self, dirty: Collection[str], changes: Mapping[int, int], *, complete: bool) -> None:
-        if complete:
-            with writing(self._parquet) as file:
-                self._fill(file, self._all(changes))
-            return
-        existing = ExistingFile(self._parquet)
-        with writing(self._parquet) as file:
-            self._grow(file, existing, sorted(dirty), changes)
+        """Write both files: recompute the datasets of `dirty`, or all of them; copy the row groups of the others."""
+        with ExitStack() as opened:
+            stac, records = (
+                opened.enter_context(writing(path, form, None if complete else ExistingFile(path, form)))
+                for path, form in self._copies.files
+            )
+            listed = self._state.listed(None if complete else dirty)
+            for each in self._reader.ahead(listed) if complete else listed:
+                self._replace(stac, records, each, changes)
 
-    def _all(self, changes: Mapping[int, int]) -> Iterator[tuple[str, pa.Table]]:
-        for listed in self._reader.ahead(self._state.listed()):
-            rows = self._piece(listed, changes, None)
-            if rows is not None:
-                yield listed[0].dataset, rows
-
-    def _fill(self, file: CatalogueFile, pieces: Iterator[tuple[str, pa.Table]]) -> None:
-        """Write row groups that end between datasets."""
-        pending = PendingRows()
-        for dataset, rows in pieces:
-            pending.add(rows)
-            if ends_group(dataset, rows.num_rows):
-                file.add(pending.take())
-        file.add(pending.take())
-
-    def _grow(
-        self, file: CatalogueFile, existing: ExistingFile, dirty: Sequence[str], changes: Mapping[int, int]
+    def _replace(
+        self, stac: GrowingFile, records: GrowingFile, listed: Sequence[Listed], changes: Mapping[int, int]
     ) -> None:
-        """Copy the row groups without a changed dataset, and encode the others."""
-        groups, waiting, at = existing.groups, list(dirty), 0
-        while at < len(groups) or waiting:
-            upto = groups[at].last if at < len(groups) else None
-            mine = [dataset for dataset in waiting if upto is None or dataset <= upto]
-            if at + 1 == len(groups):  # datasets after the last group may belong to it
-                mine = waiting
-            if at < len(groups) and not mine:
-                file.copy(existing, groups[at])
-                at += 1
-                continue
-            waiting = waiting[len(mine) :]
-            rows = existing.read(at) if at < len(groups) else None
-            at += 1
-            segment = self._segment(rows, mine, changes)
-            # A group that lost its last dataset may continue into the next group.
-            while at < len(groups) and segment and not ends_group(segment[-1][0], segment[-1][1].num_rows):
-                more = [dataset for dataset in waiting if dataset <= groups[at].last or at + 1 == len(groups)]
-                waiting = waiting[len(more) :]
-                segment += self._segment(existing.read(at), more, changes)
-                at += 1
-            self._fill(file, iter(segment))
+        dataset = listed[0].dataset
+        before = Before(self._started_at, stac.before(dataset), records.before(dataset))
+        piece = self._piece(listed, changes, Before(self._started_at) if dataset in self._anew else before)
+        if piece is not None:
+            stac.put(dataset, piece.rows)
+            records.put(dataset, piece.records)
 
-    def _segment(
-        self, rows: pa.Table | None, dirty: Sequence[str], changes: Mapping[int, int]
-    ) -> list[tuple[str, pa.Table]]:
-        """Return the datasets of a row group in order, with the datasets of `dirty` recomputed."""
-        pieces: dict[str, pa.Table] = {}
-        if rows is not None:
-            start = 0
-            for dataset, count in runs(rows.column("dataset").to_pylist()):
-                pieces[dataset] = rows.slice(start, count)
-                start += count
-        for listed in self._state.listed(dirty):
-            dataset = listed[0].dataset
-            again = self._piece(listed, changes, pieces.pop(dataset, None))
-            if again is not None:
-                pieces[dataset] = again
-        return sorted(pieces.items(), key=lambda piece: piece[0])
-
-    def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None) -> pa.Table | None:
+    def _piece(self, listed: Sequence[Listed], changes: Mapping[int, int], before: Before) -> Piece | None:
         """Compute a dataset, put its documents and return its rows; None when the dataset is left out."""
-        dataset_id = listed[0].dataset
-        if dataset_id in self._anew:
-            before = None
         written: set[str] = set()
         for found in self._computed(listed, changes, before):
             documents = found.documents if isinstance(found, Piece) else found
@@ -282,12 +232,12 @@ class _Rebuild:
             written |= documents.keys()
             self._now.stale -= documents.keys()
             if isinstance(found, Piece):
-                self._record(found, listed, written, complete=before is None)
-                return found.rows
+                self._record(found, listed, written, complete=before.rows is None)
+                return found
         return None
 
     def _computed(
-        self, listed: Sequence[Listed], changes: Mapping[int, int], before: pa.Table | None
+        self, listed: Sequence[Listed], changes: Mapping[int, int], before: Before
     ) -> Iterator[Piece | dict[str, bytes]]:
         dataset_id = listed[0].dataset
         dataset = self._reader.dataset(dataset_id)
@@ -307,6 +257,7 @@ class _Rebuild:
         if not self._touched.complete:  # else everything is touched
             self._touched.releases |= {number: entries[number] for number in piece.computed}
             self._touched.added |= {number: entries[number] for number in piece.added}
+        self._stamps |= piece.stamps
         for number in piece.computed:
             self._now.faulty.pop(number, None)
         for number, error in piece.faulty.items():

@@ -1,6 +1,6 @@
-"""The file of all datasets on this machine and in the stores: its identity, its verification, its copies.
+"""The files of all datasets on this machine and in the stores: their identity, their verification, their copies.
 
-Row groups belong to `catalogue.stac_geoparquet`, the torrent of a snapshot to `snapshot`, documents to
+Row groups belong to `catalogue.grouped_file`, the torrent of a snapshot to `snapshot`, documents to
 `catalogue_documents`.
 """
 
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-from d4c_pipeline.catalogue.stac_geoparquet import GroupVerifier
+from d4c_pipeline.catalogue.grouped_file import Form, GroupVerifier
+from d4c_pipeline.catalogue.records_parquet import RECORDS
+from d4c_pipeline.catalogue.stac_geoparquet import STAC
 from d4c_pipeline.chain.snapshot import keep_snapshot
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.files.hashing import Digests, feed
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORDS_PARQUET
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import Snapshot
 from d4c_pipeline.stores.port import Store
@@ -23,44 +26,60 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The verified files: the digests of each by its address, and the snapshot of the STAC file, if any."""
+
+    digests: dict[str, Digests]
+    snapshot: Snapshot | None
+
+
 class CatalogueCopies:
-    """The copies of `parquet`, the file of all datasets on this machine. The caller holds the lease on the catalogue.
+    """The copies of the files of all datasets on this machine. The caller holds the lease on the catalogue.
 
     One file is written and read back once: in a store on the same disk, the snapshot and the catalogue are further
     names of it. That is safe because no code writes into a file that has one of these names. Another file takes the
     name instead: `writing` and `Store.replace` rename, and an immutable address is never written twice.
     """
 
-    def __init__(self, deployment: Deployment, parquet: Path) -> None:
-        self._deployment, self._parquet = deployment, parquet
-        self._state = deployment.ledger.catalogue
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment, self._state = deployment, deployment.ledger.catalogue
+        folder = deployment.settings.home / "staging" / "catalogue"
+        self._paths = {
+            address: folder / PurePosixPath(address).name for address in (CATALOGUE_PARQUET, RECORDS_PARQUET)
+        }
         self._compared: set[str] = set()
 
+    @property
+    def files(self) -> tuple[tuple[Path, Form], tuple[Path, Form]]:
+        """The STAC file and the file of records on this machine, with their forms."""
+        return (self._paths[CATALOGUE_PARQUET], STAC), (self._paths[RECORDS_PARQUET], RECORDS)
+
+    def remove_parts(self) -> None:
+        """Remove what a killed process left."""
+        for dead in self._paths[CATALOGUE_PARQUET].parent.glob(".*.part"):
+            dead.unlink()
+
     def identity(self) -> str:
-        """Return time, inode and sha256 of the footer, which identify the file without a complete read; "" without one.
+        """Return time, inode and sha256 of the footers, which identify the files without a complete read; "" without.
 
         A new file is made of the row groups that the footer describes; their bytes are verified after that.
         """
         with storage_errors("read the catalogue"):
-            if not self._parquet.exists():
-                return ""
-            with self._parquet.open("rb") as file:
-                facts = os.fstat(file.fileno())
-                file.seek(-8, os.SEEK_END)
-                length = int.from_bytes(file.read(4), "little")
-                if length + 8 > facts.st_size:
-                    return ""
-                file.seek(-8 - length, os.SEEK_END)
-                return f"{facts.st_mtime_ns}-{facts.st_ino}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            found = [_identity(path) for path in self._paths.values()]
+        return " ".join(found) if all(found) else ""
 
     def are_known(self) -> bool:
-        """Return whether every reachable store holds the file last put there; forget the documents of the others."""
+        """Return whether every reachable store holds the files last put there; forget the documents of the others."""
         lost: list[str] = []
 
+        def is_ours(store: Store, address: str) -> bool:
+            facts = store.facts(address)
+            ours = self._deployment.ledger.placements.at(store.name, address)
+            return facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours)
+
         def compare(store: Store) -> None:
-            facts = store.facts(CATALOGUE_PARQUET)
-            ours = self._deployment.ledger.placements.at(store.name, CATALOGUE_PARQUET)
-            if facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours):
+            if all(is_ours(store, address) for address in self._paths):
                 self._compared.add(store.name)
                 return
             self._state.forget_documents(store.name)
@@ -69,42 +88,66 @@ class CatalogueCopies:
         self._deployment.spreading.everywhere(compare)
         return not lost
 
-    def keep(self, *, empty: bool = False) -> tuple[Digests, Snapshot | None]:
-        """Read and verify the file once, and keep it as a snapshot; return its digests and the snapshot.
+    def keep(self, *, empty: bool = False) -> Kept:
+        """Read and verify the files once, and keep the STAC file as a snapshot.
 
-        There is no snapshot of an `empty` catalogue. Raises IntegrityError when the file is damaged; then the next
+        There is no snapshot of an `empty` catalogue. Raises IntegrityError when a file is damaged; then the next
         rebuild is complete.
         """
-        groups, sha256 = GroupVerifier(self._parquet), hashlib.sha256()
-        pieces = piece_hasher(self._parquet, hybrid=self._deployment.settings.hybrid_torrents)
-        with storage_errors("read the catalogue"), self._parquet.open("rb", buffering=0) as stream:
-            size = feed(stream, groups, sha256, pieces)
-        try:
-            groups.require_intact()
-        except IntegrityError:
-            self._state.forget_form()
-            raise
-        digests = Digests(size, "", sha256.hexdigest())
-        published_at = None if empty else self._state.last_published_at()
-        if published_at is None:
-            return digests, None
-        return digests, keep_snapshot(self._deployment, self._parquet, published_at, digests, pieces.finish())
+        digests, snapshot = dict[str, Digests](), None
+        for address, path in self._paths.items():
+            groups, sha256 = GroupVerifier(path), hashlib.sha256()
+            snapshotted = address == CATALOGUE_PARQUET
+            pieces = piece_hasher(path, hybrid=self._deployment.settings.hybrid_torrents) if snapshotted else None
+            with storage_errors("read the catalogue"), path.open("rb", buffering=0) as stream:
+                size = feed(stream, groups, sha256, *([] if pieces is None else [pieces]))
+            try:
+                groups.require_intact()
+            except IntegrityError:
+                self._state.forget_form()
+                raise
+            digests[address] = Digests(size, "", sha256.hexdigest())
+            published_at = None if empty or pieces is None else self._state.last_published_at()
+            if pieces is not None and published_at is not None:
+                made = pieces.finish()
+                snapshot = keep_snapshot(self._deployment, path, published_at, digests[address], made)
+        return Kept(digests, snapshot)
 
-    def put(self, store: Store, digests: Digests, snapshot: Snapshot | None, *, complete: bool) -> None:
-        """Put the file into a store and record its ETag. Raises as `refuse_unknown_releases`.
+    def put(self, store: Store, kept: Kept, *, complete: bool) -> None:
+        """Put the files into a store and record their ETags. Raises as `refuse_unknown_releases`.
 
         `complete`: the store may hold the catalogue of another home.
         """
-        if self._state.documents(store.name, [CATALOGUE_PARQUET]).get(CATALOGUE_PARQUET) == digests.sha256:
-            return
         if complete or store.name not in self._compared:
             refuse_unknown_releases(self._deployment, [store])
+        # The records first: a reader who finds a release finds its record.
+        for address in (RECORDS_PARQUET, CATALOGUE_PARQUET):
+            self._put(store, address, kept)
+
+    def _put(self, store: Store, address: str, kept: Kept) -> None:
+        digests, snapshot = kept.digests[address], kept.snapshot
+        if self._state.documents(store.name, [address]).get(address) == digests.sha256:
+            return
         placements = self._deployment.ledger.placements
-        stored = None if snapshot is None else store.share(snapshot.address, CATALOGUE_PARQUET, digests)
-        stored = stored or store.replace(self._parquet, CATALOGUE_PARQUET)
+        shared = address == CATALOGUE_PARQUET and snapshot is not None
+        stored = store.share(snapshot.address, address, digests) if shared and snapshot is not None else None
+        stored = stored or store.replace(self._paths[address], address)
         etag = stored.etag
-        if etag is None and (facts := store.facts(CATALOGUE_PARQUET)) is not None:
+        if etag is None and (facts := store.facts(address)) is not None:
             etag = facts.etag
-        placements.intend(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, size=stored.size)
-        placements.settle(store.name, CATALOGUE_PARQUET, sha256=stored.sha256, etag=etag)
-        self._state.remember(store.name, {CATALOGUE_PARQUET: stored.sha256})
+        placements.intend(store.name, address, sha256=stored.sha256, size=stored.size)
+        placements.settle(store.name, address, sha256=stored.sha256, etag=etag)
+        self._state.remember(store.name, {address: stored.sha256})
+
+
+def _identity(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        if length + 8 > facts.st_size:
+            return ""
+        file.seek(-8 - length, os.SEEK_END)
+        return f"{facts.st_mtime_ns}-{facts.st_ino}-{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -6,14 +6,16 @@ Here belong the items to compute, and the documents of a dataset and of its rele
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
-from d4c_pipeline.catalogue import dataset_pages, feeds
-from d4c_pipeline.catalogue.arrow_schema import CHANGES, SCHEMA, entries_of, rows_of, rows_of_dataset
+from d4c_pipeline.catalogue import dataset_pages, feeds, records_parquet
+from d4c_pipeline.catalogue.arrow_schema import CHANGES, entries_of, rows_of, rows_of_dataset
 from d4c_pipeline.catalogue.item_assets import Addresses
 from d4c_pipeline.catalogue.item_links import Line
 from d4c_pipeline.catalogue.stac_geoparquet import dataset_file
@@ -22,8 +24,9 @@ from d4c_pipeline.catalogue.static_stac import collection, documents
 from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.published import Making, announced, deposited, site_of
 from d4c_pipeline.chain.versions import newest_of
-from d4c_pipeline.ledger.catalogue import Facts, Identifiers, Listed
+from d4c_pipeline.ledger.catalogue import Facts, Identifiers, Listed, Stamp
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
+from d4c_pipeline.metadata.published_json import dumped
 from d4c_pipeline.metadata.records.registry import RecordFormat, record_documents, static_formats
 from d4c_pipeline.model.addresses import (
     CATALOGUE_PARQUET,
@@ -46,17 +49,29 @@ _LISTED = tuple(each.name for each in fields(ListedRelease))
 class Piece:
     """A recomputed dataset: its rows for the file of all datasets, its documents, its title in both languages.
 
+    `records`: its rows for the file of all records. `stamps`: when the records of releases changed, where that is new.
     `computed`: the recomputed releases by id; `added`: those among them that were not in the catalogue. `faulty`: the
     releases whose records can't be made, each with the error.
     """
 
     dataset: str
     rows: pa.Table
+    records: pa.Table
     title: Bilingual
     documents: dict[str, bytes] = field(default_factory=dict[str, bytes])
     computed: set[int] = field(default_factory=set[int])
     added: set[int] = field(default_factory=set[int])
     faulty: dict[int, D4CError] = field(default_factory=dict[int, D4CError])
+    stamps: dict[int, Stamp] = field(default_factory=dict[int, Stamp])
+
+
+@dataclass(frozen=True)
+class Before:
+    """The catalogued rows of a dataset in both files, None to compute all of them; `now`: the time of new stamps."""
+
+    now: datetime
+    rows: pa.Table | None = None
+    records: pa.Table | None = None
 
 
 def computed(
@@ -65,13 +80,12 @@ def computed(
     dataset: Dataset | None,
     listed: Sequence[Listed],
     changed: Collection[int],
-    before: pa.Table | None,
+    before: Before,
 ) -> Iterator[Piece | dict[str, bytes]]:
     """Yield the documents of a dataset's releases in batches, and last the piece with its rows.
 
-    `changed`: the releases whose facts changed; the neighbouring versions change with them. `before`: the catalogued
-    rows of the dataset, None to compute all. Raises PermanentError or IntegrityError when a release can't be
-    catalogued. A release whose records can't be made is catalogued without them.
+    `changed`: the releases whose facts changed; the neighbouring versions change with them. Raises PermanentError or
+    IntegrityError when a release can't be catalogued. A release whose records can't be made is catalogued without them.
     """
     if dataset is None:
         raise IntegrityError(f"The ledger has no declaration of {listed[0].dataset}", rerun="checksums")
@@ -87,23 +101,27 @@ class _Computation:
         reader: FactsReader,
         dataset: Dataset,
         listed: Sequence[Listed],
-        before: pa.Table | None,
+        before: Before,
     ) -> None:
-        self._deployment, self._reader, self._dataset, self._before = deployment, reader, dataset, before
+        self._deployment, self._reader, self._dataset = deployment, reader, dataset
+        self._before, self._before_records, self._now = before.rows, before.records, before.now
         self._ordered = sorted(listed, key=lambda entry: (entry.vintage, entry.version))
         self._making = Making(deployment, dataset, listed)
         self._lines = self._making.lines
         self._newest = newest_of(self._ordered, self._lines)
-        self._known: dict[str, int] = {} if before is None else _places(before)
+        self._known: dict[str, int] = {} if before.rows is None else _places(before.rows)
         self._announced: dict[int, ListedRelease] = {}
         self._described: PublishedMetadata | None = None
         self._faulty: dict[int, D4CError] = {}
+        self._unrecorded: dict[int, PublishedMetadata] = {}
+        self._stamps: dict[int, Stamp] = {}
 
     def run(self, changed: Collection[int]) -> Iterator[Piece | dict[str, bytes]]:
         """Yield what `computed` yields."""
         base_url = self._deployment.settings.store_url
         wanted = self._wanted(changed)
         tables: list[pa.Table] = []
+        recorded: list[pa.Table] = []
         last: Mapping[str, Any] = {}
         pending = [entry for entry in self._ordered if entry.id in wanted]
         for start in range(0, len(pending), AT_ONCE):
@@ -122,8 +140,10 @@ class _Computation:
                 if entry is self._newest:
                     last = item
             tables.append(rows_of(items, CATALOGUE_PARQUET, base_url))
+            recorded.append(self._recorded())
             yield found
-        rows = _merged(self._ordered, tables, [entry.name for entry in pending], self._before, self._known)
+        fresh = [entry.name for entry in pending]
+        rows = _merged(self._ordered, tables, fresh, self._before)
         added = {entry.id for entry in self._ordered if entry.name not in self._known}
         pages = dict(self._pages(rows)) | dict(self._feeds(added, wanted))
         document = collection(
@@ -138,6 +158,7 @@ class _Computation:
         yield Piece(
             self._dataset.id,
             rows,
+            _merged(self._ordered, recorded, fresh, self._before_records),
             Bilingual.model_construct(en=document["title"], fr=document.get("d4c:title_fr", document["title"])),
             pages
             | {
@@ -147,6 +168,7 @@ class _Computation:
             computed=wanted,
             added=added,
             faulty=self._faulty,
+            stamps=self._stamps,
         )
 
     def _wanted(self, changed: Collection[int]) -> set[int]:
@@ -166,11 +188,30 @@ class _Computation:
             self._announced[entry.id] = ListedRelease(**{name: getattr(published, name) for name in _LISTED})
             if entry is self._newest:
                 self._described = published
-            return dict(record_documents(published))
+            written = dict(record_documents(published))
+            self._unrecorded[entry.id] = published
+            return written
         except PermanentError as error:
             deposited(facts)  # a release without a DOI has no item either
             self._faulty[entry.id] = error
             return {}
+
+    def _recorded(self) -> pa.Table:
+        """Return the rows of the releases whose records were made since the last call, for the file of all records."""
+        made, self._unrecorded = self._unrecorded, {}
+        stamps = self._deployment.ledger.catalogue.stamps(made)
+        rows: list[dict[str, Any]] = []
+        for number, published in made.items():
+            # Only its neighbours change with a release, so no record states the newest of all versions.
+            facts = dumped(replace(published, line=replace(published.line, newest=None)))
+            stamp = Stamp(hashlib.sha256(facts).hexdigest(), self._now)
+            known = stamps.get(number)
+            if known is not None and known.sha256 == stamp.sha256:
+                stamp = known
+            else:
+                self._stamps[number] = stamp
+            rows.append(records_parquet.row(published, self._dataset.name.package, facts, stamp.modified_at))
+        return records_parquet.rows_of(rows)
 
     def _pages(self, rows: pa.Table) -> Iterator[tuple[str, bytes]]:
         """Yield the list of versions and the README, which describe the newest release."""
@@ -237,15 +278,18 @@ def _neighbours(line: Line) -> Iterator[Listed]:
 
 
 def _merged(
-    ordered: Sequence[Listed], tables: Sequence[pa.Table], fresh: Sequence[str], before: pa.Table | None, known: Any
+    ordered: Sequence[Listed], tables: Sequence[pa.Table], fresh: Collection[str], before: pa.Table | None
 ) -> pa.Table:
-    """Return the rows of a dataset in order: recomputed rows, else the previous rows."""
-    if [entry.name for entry in ordered] == list(fresh):
-        return pa.concat_tables(tables).combine_chunks()
+    """Return the rows of a dataset in order: recomputed rows, else the previous rows of releases not in `fresh`."""
+    if before is None and len(tables) == 1:
+        return tables[0]
     together = pa.concat_tables([*tables, *([] if before is None else [before])])
-    places = {name: len(fresh) + place for name, place in known.items()}
-    places |= {name: place for place, name in enumerate(fresh)}
-    return together.take([places[entry.name] for entry in ordered]).combine_chunks().select(SCHEMA.names)
+    recomputed = sum(table.num_rows for table in tables)
+    known = set(fresh)
+    names = enumerate(together.column("id").to_pylist())
+    places = {name: place for place, name in names if place < recomputed or name not in known}
+    wanted = [places[entry.name] for entry in ordered if entry.name in places]
+    return together.take(pa.array(wanted, pa.int64())).combine_chunks().select(together.schema.names)
 
 
 def _item(deployment: Deployment, facts: Facts, line: Line, records: Iterable[RecordFormat]) -> dict[str, Any]:

@@ -82,6 +82,14 @@ class Catalogue:
     result: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The sha256 of the facts in the records of a release, and when they changed last (UTC, to the second)."""
+
+    sha256: str
+    modified_at: datetime
+
+
 @dataclass(frozen=True)
 class CataloguedDataset:
     """A dataset in the catalogue: its titles, its number of releases, and a digest of its definition."""
@@ -237,6 +245,26 @@ class CatalogueState:
                 for row in connection.execute(query.where(table.c.release_id.in_(some))):
                     found[row[0]] = Identifiers(*row[1:])
         return found
+
+    def stamps(self, releases: Collection[int]) -> dict[int, Stamp]:
+        """Return the stamps of releases with a record, by id."""
+        table = schema.catalogue_record
+        found: dict[int, Stamp] = {}
+        with reading(self._engine) as connection:
+            for some in chunked(releases):
+                query = select(table.c.release_id, table.c.sha256, table.c.modified_at)
+                for number, *stamp in connection.execute(query.where(table.c.release_id.in_(some))):
+                    found[number] = Stamp(*stamp)
+        return found
+
+    def record_stamps(self, stamps: Mapping[int, Stamp]) -> None:
+        """Record the stamps of releases, by id."""
+        rows = [
+            {"release_id": number, "sha256": stamp.sha256, "modified_at": stamp.modified_at}
+            for number, stamp in stamps.items()
+        ]
+        with self._engine.begin() as connection:
+            upsert(connection, schema.catalogue_record, rows)
 
     def last_published_at(self) -> datetime | None:
         """Return the time of the last publication."""

@@ -96,7 +96,7 @@ def published_metadata(
         published_at=release.published_at,
         rows=release.summary.rows,
         bytes=release.data_size,
-        latest=line.newest.name == release.name and release.withdrawn is None,
+        latest=line.newest is not None and line.newest.name == release.name and release.withdrawn is None,
         withdrawn=release.withdrawn,
         change=release.change,
         archive=deposit.archive,

@@ -103,9 +103,12 @@ class VersionLink:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionLine:
-    """The neighbours of a release: the previous version, the newest, and the one that supersedes it."""
+    """The neighbours of a release: the previous version, the newest, and the one that supersedes it.
 
-    newest: VersionLink
+    `newest` is None where a newer version must not change the facts of all older ones: in the file of records.
+    """
+
+    newest: VersionLink | None
     previous: VersionLink | None = None
     superseded_by: VersionLink | None = None
 

@@ -13,6 +13,7 @@ from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
 CATALOGUE_PARQUET = "catalogue/stac.parquet"
+RECORDS_PARQUET = "catalogue/records.parquet"
 CATALOGUE_ROOT = "catalogue/catalog.json"
 FEED_RSS = "catalogue/torrents.rss"
 FEED_ATOM = "catalogue/torrents.atom"

@@ -1,4 +1,4 @@
-"""The index that all protocols read: a DuckDB file made of the catalogue's Parquet, renewed in the background.
+"""The index that all protocols read: a DuckDB file made of the catalogue's Parquet files, renewed in the background.
 
 A server reads the primary store and nothing else, so any number of them run beside it. A thread looks whether the
 catalogue changed, builds the next index beside the present one and switches to it; a request never builds anything.
@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from d4c_pipeline.files.disk import storage_errors
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORDS_PARQUET
 from d4c_pipeline.model.errors import D4CError, DataError, TransientError, UnknownNameError
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.tables.duckdb_engine import connect, first_sentence, literal_pattern
@@ -29,9 +29,14 @@ Preparation = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
 """The name of a protocol, and what it adds to an index in the making: it gets the open, writable connection."""
 RELEASES = "releases"
 """The table of all rows of the catalogue, in the catalogue's columns and order, with the row's number as `position`."""
-_SOURCES = ((RELEASES, CATALOGUE_PARQUET),)
+RECORDS = "records"
+"""The table of the facts of all releases, in the file's columns and order; `modified` is seconds since 1970 (UTC)."""
+_SOURCES = (
+    (RELEASES, CATALOGUE_PARQUET, "*"),
+    (RECORDS, RECORDS_PARQUET, "* REPLACE (epoch(modified)::BIGINT AS modified)"),
+)
 _LOOK_SECONDS = 2.0
-_FORM = "1"
+_FORM = "2"
 """The form of the index; another one makes it anew."""
 _MEMORY = "400MB"
 _EXTENSIONS = ("fts",)
@@ -93,11 +98,15 @@ class CatalogueIndex:
         Raises UnknownNameError without a catalogue, DataError when its file can't be read, errors of store and disk.
         """
         with self._renewing:
-            seen = tuple(self._store.facts(address) for _, address in _SOURCES)
+            seen = tuple(self._store.facts(address) for _, address, _ in _SOURCES)
             if seen == self._seen:
                 return False
-            if None in seen:
+            if seen[0] is None:
                 raise UnknownNameError("Nothing is published yet", "Publish a release: d4c publish DATASET")
+            if None in seen:
+                raise UnknownNameError(
+                    "The catalogue was written by an earlier version", "Rebuild it: d4c catalogue rebuild"
+                )
             path = self._built()
             before = self._snapshot
             if before is None or before.identity != path.stem:
@@ -124,7 +133,7 @@ class CatalogueIndex:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A folder of its own: another server of this home may build at the same time.
             with tempfile.TemporaryDirectory(prefix=".", dir=self._folder) as temporary:
-                copies = {name: self._copied(address, Path(temporary) / name) for name, address in _SOURCES}
+                copies = {name: self._copied(address, Path(temporary) / name) for name, address, _ in _SOURCES}
                 path = self._folder / f"{self._identity(copies.values())}.duckdb"
                 if not path.exists():
                     self._fill(made := Path(temporary) / path.name, copies)
@@ -147,9 +156,10 @@ class CatalogueIndex:
     def _fill(self, path: Path, copies: Mapping[str, Path]) -> None:
         connection = connect(database=path, memory_limit=_MEMORY, extensions=_EXTENSIONS)
         try:
-            for name, copy in copies.items():
-                rows = connection.read_parquet(literal_pattern(copy), file_row_number=True)
-                rows.project("* EXCLUDE (file_row_number), file_row_number AS position").create(name)
+            for name, _, columns in _SOURCES:
+                rows = connection.read_parquet(literal_pattern(copies[name]), file_row_number=True)
+                renamed = rows.project("* EXCLUDE (file_row_number), file_row_number AS position")
+                renamed.project(columns).create(name)
             for _, prepare in self._preparations:
                 prepare(connection)
             connection.execute("CHECKPOINT")

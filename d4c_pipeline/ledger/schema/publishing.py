@@ -260,6 +260,15 @@ catalogue_dataset = Table(
     Column("words", String(64), nullable=False),
 )
 
+# A digest of the facts that the records of a release state, and when a rebuild of the catalogue found them changed.
+catalogue_record = Table(
+    "catalogue_record",
+    metadata,
+    Column("release_id", Integer, ForeignKey("release.id"), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("modified_at", UtcDateTime, nullable=False),
+)
+
 # One row. Requests are numbered; a rebuild satisfies all requests from before its start.
 catalogue_state = Table(
     "catalogue_state",

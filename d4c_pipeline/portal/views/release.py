@@ -146,7 +146,8 @@ def release_page(
     rows = columns.rows(facts, words)
     provider = plain((published.providers or published.creators)[0].named(language))
     # A withdrawn release refers to the release that stands, which may be an older version.
-    other = published.line.newest if published.line.newest.name != published.name else None
+    newest = published.line.newest
+    other = newest if newest is not None and newest.name != published.name else None
     successor = other if published.line.superseded_by or published.withdrawn else None
     newer = successor and (
         words["superseded_link"].format(version=f"{successor.version} ({successor.vintage})"),

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from d4c_pipeline.catalogue import row_groups
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.metadata.published_json import loaded
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
@@ -97,6 +99,7 @@ def test_one_release_more_touches_little_and_ends_in_the_bytes_of_a_rebuild(
         *(f"catalogue/{name}" for name in feeds),
         "catalogue/dcat-us.json",
         "catalogue/dcat.jsonld",
+        "catalogue/records.parquet",
         "catalogue/stac.parquet",
         "catalogue/torrents.atom",
         "catalogue/torrents.rss",
@@ -225,3 +228,39 @@ def test_a_bit_that_rotted_is_not_copied_into_the_next_catalogue(deployment: Dep
     assert rebuilt(deployment) == healed
     query = f"SELECT count(*), count(DISTINCT id) FROM '{deployment.settings.home}/store/catalogue/stac.parquet'"
     assert duckdb.sql(query).fetchall() == [(91, 91)]
+
+
+def test_records_state_when_they_changed_and_neither_a_rebuild_nor_other_versions_change_that(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = datetime(2026, 12, 1, 8, tzinfo=UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # noqa: ARG003 - the signature of the base class
+            return clock
+
+    monkeypatch.setattr(catalogue, "datetime", Clock)
+    catalogue.rebuild(deployment)
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    clock += timedelta(minutes=1)
+    catalogue.rebuild(deployment)
+    path = deployment.settings.home / "store" / "catalogue" / "records.parquet"
+    query = f"SELECT version, epoch(modified) - {datetime(2026, 12, 1, 8, tzinfo=UTC).timestamp()}, is_latest"
+    changed = duckdb.sql(f"{query} FROM '{path}' WHERE dataset = 'set_000001' AND vintage = '2021'").fetchall()
+    assert changed == [
+        ("1.0.0", 0, False),
+        ("1.1.0", 0, False),
+        ("1.2.0", 0, False),
+        ("1.3.0", 60, False),  # superseded
+        ("1.4.0", 60, True),
+    ]
+    assert duckdb.sql(f"SELECT count(*) FROM '{path}' WHERE epoch(modified) % 3600 = 60").fetchall() == [(2,)]
+    grown = files(deployment)
+    clock += timedelta(days=1)
+    assert rebuilt(deployment) == grown
+    published = [loaded(facts) for (facts,) in duckdb.sql(f"SELECT facts FROM '{path}'").fetchall()]
+    assert len(published) == 91
+    assert {each.line.superseded_by.name for each in published if each.line.superseded_by} <= {
+        each.name for each in published
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from d4c_pipeline.catalogue.arrow_schema import SCHEMA
-from d4c_pipeline.catalogue.stac_geoparquet import PendingRows
+from d4c_pipeline.catalogue.grouped_file import PendingRows
 
 
 def rows(*versions: str) -> pa.Table:
@@ -16,7 +16,7 @@ def rows(*versions: str) -> pa.Table:
 
 
 def test_many_small_tables_become_one_in_their_order() -> None:
-    pending = PendingRows()
+    pending = PendingRows(SCHEMA)
     for number in range(250):  # more than are combined at once
         pending.add(rows(f"{number}.0.0", f"{number}.0.1"))
     taken = pending.take()
