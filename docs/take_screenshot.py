@@ -1,5 +1,5 @@
-"""Takes the pictures of the documentation from the running UI: publishes the demo into a temporary home, starts
-`d4c ui` on free ports, opens its pages in headless Chromium, and writes docs/images/*.png.
+"""Takes the pictures of the documentation from the running UI and portal: publishes the demo into a temporary home,
+starts `d4c ui` on free ports, opens its pages in headless Chromium, and writes docs/images/*.png.
 
     .venv/bin/python docs/take_screenshot.py [--chromium /usr/bin/chromium]
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 from PIL import Image
@@ -27,7 +28,12 @@ DATASET = "geonames_populated_places_canada"
 STEPS = ("raw", "processed", "checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest")
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--no-proxy-server"),
+    *(
+        "--enable-unsafe-swiftshader",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-proxy-server",
+    ),
 ]
 MOST_BYTES = 200_000
 
@@ -51,6 +57,7 @@ def main() -> None:
             page = context.new_page()
             take_graph(page, url)
             take_materialization(page, url)
+            take_portal(page, f"http://127.0.0.1:{files_port}")
             context.close()
 
 
@@ -80,6 +87,35 @@ def take_materialization(page: Page, url: str) -> None:
     page.locator("img[alt='map of the geometry']").wait_for()
     page.wait_for_timeout(500)  # the dialog fades in
     save(page.screenshot(), "materialization.png", 1600)
+
+
+def take_portal(page: Page, url: str) -> None:
+    """The portal: home, a release with map and table, SQL in French and dark, a release on a phone."""
+    query = "SELECT province_territory, count(*) AS n FROM data GROUP BY province_territory ORDER BY n DESC"
+    page.set_viewport_size({"width": 1200, "height": 940})
+    page.goto(f"{url}/en/")
+    save(page.screenshot(), "portal-home.png", 900)
+    page.set_viewport_size({"width": 1200, "height": 1160})
+    page.goto(f"{url}/en/datasets/{DATASET}/")
+    show_map(page)
+    save(page.screenshot(), "portal-release.png", 900)
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{url}/fr/datasets/{DATASET}/#{urlencode({'sql': query})}")
+    show_map(page)
+    page.locator("#panel-sql tbody tr").first.wait_for()
+    save(page.screenshot(), "portal-sql.png", 900)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{url}/en/datasets/{DATASET}/")
+    save(page.screenshot(), "portal-phone.png", 390)
+
+
+def show_map(page: Page) -> None:
+    """Bring the map into view, wait until it is drawn, and go back to the beginning of the page."""
+    page.locator("#map").scroll_into_view_if_needed()
+    page.wait_for_timeout(4000)  # base map and data
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(500)
 
 
 def save(png: bytes, name: str, width: int) -> None:
