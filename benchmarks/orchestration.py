@@ -268,7 +268,11 @@ def part(name: str, *arguments: str, env: dict[str, str]) -> dict[str, float]:
 
 @contextmanager
 def daemon(folder: Path, env: dict[str, str]) -> Iterator[Any]:
-    """Run Dagster's daemon on our code location and on plain Dagster's; yields the instance."""
+    """Run Dagster's daemon beside a code server of ours and one of plain Dagster's; yields the instance.
+
+    The code servers are processes of their own, as in `docker-compose.yml` and under `dagster dev`: a daemon that
+    starts them itself starts new ones every minute.
+    """
     import dagster as dg  # noqa: PLC0415
 
     from d4c_pipeline.model.settings import Settings  # noqa: PLC0415
@@ -281,25 +285,48 @@ def daemon(folder: Path, env: dict[str, str]) -> Iterator[Any]:
         "from benchmarks.orchestration import PARTITIONS, plain\ndefs = plain(1, PARTITIONS)\n",
         "utf-8",
     )
-    workspace.write_text(
-        "load_from:\n"
-        "  - python_module: {module_name: d4c_pipeline.definitions, location_name: d4c_pipeline}\n"
-        f"  - python_file: {{relative_path: {folder / 'plain_location.py'}, location_name: plain}}\n",
-        "utf-8",
+    targets = {"d4c_pipeline": ("-m", "d4c_pipeline.definitions"), "plain": ("-f", str(folder / "plain_location.py"))}
+    sockets = {name: folder / f"{name}.sock" for name in targets}
+    entries = "".join(
+        f"  - grpc_server: {{socket: {socket}, location_name: {name}}}\n" for name, socket in sockets.items()
     )
-    with (folder / "daemon.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", str(workspace)],
-            env=env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    workspace.write_text(f"load_from:\n{entries}", "utf-8")
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> None:
+        command = [sys.executable, "-m", *arguments]
+        processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT))
+
     try:
+        with (folder / "daemon.log").open("wb") as log:
+            for name, target in targets.items():
+                start("dagster", "api", "grpc", "--socket", str(sockets[name]), *target)
+            for socket in sockets.values():
+                wait_for_server(socket)
+            start("dagster._daemon", "run", "-w", str(workspace))
         with dg.DagsterInstance.from_config(env["DAGSTER_HOME"]) as instance:
             yield instance
     finally:
-        process.terminate()
-        process.wait(timeout=60)
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def wait_for_server(socket: Path) -> None:
+    """Wait until a code server has loaded its definitions."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError  # noqa: PLC0415
+    from dagster._grpc.client import DagsterGrpcClient  # noqa: PLC0415
+
+    client, deadline = DagsterGrpcClient(socket=str(socket)), time.monotonic() + 120
+    while True:
+        try:
+            client.ping("")
+        except DagsterUserCodeUnreachableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 PARTITIONS = [str(year) for year in range(1901, 2002)]

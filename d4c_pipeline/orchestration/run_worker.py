@@ -6,7 +6,7 @@ Dagster reconstructs the code location in every run. A run of one of 200 dataset
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import AbstractSet, Any  # noqa: UP035 - as Dagster writes it
@@ -54,11 +54,31 @@ class RunRepository(dg.RepositoryDefinition):
     ) -> dg.JobDefinition:
         """Return the job, restricted to a selection, from the definitions of its products."""
         content = content_of(job_name, asset_selection, asset_check_selection)
+        if content is None and op_selection is None:
+            return DeferredJob(lambda: self.get_job(job_name))
         own = None if content is None else definitions_of(content[0], self._folders, spanning=content[1])
         job = self.get_job(job_name) if own is None else own.resolve_job_def(job_name)
         return job.get_subset(
             op_selection=op_selection, asset_selection=asset_selection, asset_check_selection=asset_check_selection
         )
+
+
+class DeferredJob(dg.JobDefinition):
+    """The job of all assets, built when an attribute is first used.
+
+    A run's process asks for its job without the selection first, to see early that the definitions load, and uses only
+    the job with the selection, which is that of a few assets.
+    """
+
+    def __init__(self, build: Callable[[], dg.JobDefinition]) -> None:
+        self.__dict__["build"] = build  # nothing else is set, so that every other attribute is missing at first
+
+    def __getattr__(self, name: str) -> Any:
+        build = self.__dict__.pop("build", None)
+        if build is None:
+            raise AttributeError(name)
+        self.__dict__.update(build().__dict__)
+        return getattr(self, name)
 
 
 def content_of(

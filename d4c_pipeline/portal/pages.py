@@ -69,6 +69,27 @@ class _CompiledTemplates(BytecodeCache):
 _COMPILED = _CompiledTemplates()
 
 
+def compile_templates() -> None:
+    """Compile all templates, so that forks of this process need not."""
+    environment = _new_environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
+
+
+def _new_environment() -> Environment:
+    environment = _Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        bytecode_cache=_COMPILED,
+    )
+    environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
+    return environment
+
+
 class Pages:
     """The pages of a site in both languages."""
 
@@ -80,16 +101,7 @@ class Pages:
         self._environments = {language: self._environment(words) for language, words in self._words.items()}
 
     def _environment(self, words: Words) -> Environment:
-        environment = _Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-            bytecode_cache=_COMPILED,
-        )
-        environment.filters["json"] = lambda value: Markup(json_document(value).decode().rstrip())  # noqa: S704
+        environment = _new_environment()
         environment.globals |= {
             "lang": words.language,
             "t": words.texts,

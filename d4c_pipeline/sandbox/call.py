@@ -1,6 +1,7 @@
 """Runs work in a separate process, and raises an error with the cause when that process dies without an answer.
 
-The first call, or `warm` before it, starts a server, which runs until this process ends.
+The first call, or `warm` before it, starts a server, which runs until this process ends. After `share_servers`, the
+forks of this process get servers that one process forks, which has imported the modules of a build once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -57,16 +59,24 @@ def run(
     return _judged(end, what, limits, settings)
 
 
-def start(connection: socket.socket) -> subprocess.Popen[bytes]:
+def start(connection: socket.socket, *options: str) -> subprocess.Popen[bytes]:
     """Start a server whose standard input is `connection`. Raises OSError when the system refuses."""
     return subprocess.Popen(
         # -P: no module is imported from the working folder.
-        [sys.executable, "-P", "-m", "d4c_pipeline.sandbox"],
+        [sys.executable, "-P", "-m", "d4c_pipeline.sandbox", *options],
         stdin=connection.fileno(),
         env=environment.allowed({}),
         # Ctrl-C goes to this process only, which ends the server.
         start_new_session=True,
     )
+
+
+def share_servers() -> None:
+    """Start the process that forks a server for this process and each of its later forks, until all have ended."""
+    global _shared
+    _shared, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        _forking.append(start(theirs, "--fork"))
 
 
 def warm() -> None:
@@ -81,7 +91,7 @@ class _Server:
         self._socket, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = start(theirs)
+                self._process = None if _is_forked(theirs) else start(theirs)
             except OSError as error:
                 self._socket.close()
                 raise TransientError(
@@ -90,7 +100,9 @@ class _Server:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        if self._process is not None:
+            return self._process.poll() is None
+        return not select.select([self._socket], [], [], 0)[0]  # an idle server sends nothing, except its end
 
     def work(self, request: Request) -> dict[str, Any]:
         try:
@@ -101,7 +113,7 @@ class _Server:
                 sys.stderr.write(sanitise_lines(message["said"]))
         except (OSError, ValueError):
             pass  # the server has ended; its exit code follows
-        code = self._process.wait(_PATIENCE)
+        code = self._process.wait(_PATIENCE) if self._process is not None else "unknown"
         return {"end": "server", "status": code, "doing": None, "answer": "", "faults": "", "peak": 0}
 
     def forget(self) -> None:
@@ -109,6 +121,9 @@ class _Server:
         self._socket.close()
 
     def close(self) -> None:
+        if self._process is None:
+            self._end_fork()
+            return
         self._socket.close()
         try:
             self._process.wait(_PATIENCE)
@@ -116,7 +131,28 @@ class _Server:
             self._process.kill()
             self._process.wait()
 
+    def _end_fork(self) -> None:
+        """Close the socket when the server has ended its work, as it does when this side says no more."""
+        with self._socket, suppress(OSError):
+            self._socket.settimeout(_PATIENCE)
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._socket.recv(1 << 16):
+                pass
 
+
+def _is_forked(connection: socket.socket) -> bool:
+    """Pass the connection to the process that forks servers; return whether there is one."""
+    if _shared is None:
+        return False
+    try:
+        socket.send_fds(_shared, [b"."], [connection.fileno()])
+    except OSError:
+        return False  # that process was killed
+    return True
+
+
+_shared: socket.socket | None = None
+_forking: list[subprocess.Popen[bytes]] = []
 _idle: list[_Server] = []
 _lent: list[_Server] = []
 _lock = Lock()

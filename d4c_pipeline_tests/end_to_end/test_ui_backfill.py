@@ -19,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import psutil
 import pytest
 
 from d4c_pipeline.model.settings import Settings
@@ -27,6 +28,7 @@ from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.samples import HOST, PLACES, Origin, define, geojson
 
 STEPS = ("raw", "processed", "checksums", "doi", "copies", "torrent", "stac_item", "deposit", "latest")
+FORKING = "multiprocessing.forkserver"
 CHROMIUM = Path("/usr/bin/chromium")
 # --no-proxy-server: a proxy of the environment has no way to the loopback.
 FLAGS = [
@@ -250,9 +252,16 @@ def test_it_ends_when_told_with_everything_it_started_runs_included(ui: UI) -> N
 
     wait_until(fetching, 60, "starting the run")
     assert len(group_of(dagster)) >= 5, "dagster dev, its code server, webserver, daemon, and the run"
+    # The run is a fork of a process that has imported its code, and so are the servers of its builds.
+    forks = [psutil.Process(pid) for pid in group_of(dagster) if FORKING in psutil.Process(pid).cmdline()[-1]]
+    (forking,) = [each for each in forks if each.parent() not in forks]
+    assert [each.ppid() for each in forks if each != forking] == [forking.pid]
+    (builders,) = [each for each in forking.children() if each not in forks]
+    assert builders.cmdline()[-1] == "--fork"
     ui.process.send_signal(signal.SIGTERM)
     assert ui.process.wait(timeout=60) == 0
     assert group_of(dagster) == []
+    wait_until(lambda: not builders.is_running(), 10, "the end of the process that forks servers of builds")
     with dg.DagsterInstance.from_config(str(ui.home / "dagster")) as instance:
         ended = instance.get_run_by_id(run)
     assert ended is not None

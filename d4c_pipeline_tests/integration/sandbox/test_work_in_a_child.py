@@ -213,6 +213,49 @@ def test_no_process_outlives_a_run_that_is_killed(scratch: Path, number: signal.
     _until(lambda: not any(map(psutil.pid_exists, pids)))
 
 
+FORKS = """
+import os, sys, threading
+from pathlib import Path
+import psutil
+import d4c_pipeline.orchestration.preloaded
+from d4c_pipeline.sandbox import call
+from d4c_pipeline.sandbox.wire import Limits, Reach
+
+def forked_run():
+    if os.fork() == 0:
+        try:
+            server = call.run(os.getppid, what="w", limits=Limits(4 << 30, 60), settings=call.Settings("m", "t"),
+                              reach=Reach(Path(sys.argv[1])))
+            parent = psutil.Process(server).ppid()
+            print(parent in (os.getpid(), forking.pid), parent == forking.pid)
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.wait()
+
+(forking,) = call._forking
+print(threading.active_count(), [each.path for each in psutil.Process().open_files() if "proj.db" not in each.path])
+forked_run()
+forked_run()
+if sys.argv[2] == "kill":
+    forking.kill()
+    forking.wait()
+    forked_run()
+print(forking.pid)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_forks_of_a_process_share_the_process_that_forks_their_servers(scratch: Path, killed: bool) -> None:
+    command = [sys.executable, "-c", FORKS, str(scratch), "kill" if killed else ""]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    *lines, pid = done.stdout.split("\n")[:-1]
+    assert lines[0] == "1 []", (done.stdout, done.stderr)  # a fork would share threads and open databases
+    assert lines[1:3] == ["True True"] * 2, done.stderr
+    assert lines[3:] == (["True False"] if killed else []), "without it, a run starts its own server"
+    _until(lambda: not psutil.pid_exists(int(pid)))
+
+
 def _until(done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not done():

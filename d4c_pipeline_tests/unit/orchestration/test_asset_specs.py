@@ -203,6 +203,9 @@ def test_a_run_worker_builds_the_product_of_its_run_alone(tmp_path: Path, monkey
     monkeypatch.setattr(component, "chain_assets", counted)
     repository = ReconstructableRepository.for_module("d4c_pipeline.definitions", "defs")
     monkeypatch.setattr(DefinitionsLoadContext, "_instance", None)
+    # A run of chosen assets asks for the job without its selection first, and never uses it.
+    unselected = repository.get_reconstructable_job("__ASSET_JOB").get_definition()
+    assert made == []
     job = repository.get_reconstructable_job("publish_places").get_definition()
     assert (made, len(job.nodes)) == (["places"], 9)
     keys = {dg.AssetKey(["parks", "raw"]), dg.AssetKey("catalogue")}
@@ -211,6 +214,8 @@ def test_a_run_worker_builds_the_product_of_its_run_alone(tmp_path: Path, monkey
     assert made == ["places", "parks"]
     repository.get_reconstructable_job("review").get_definition()
     assert made == ["places", "parks"]
+    assert {"places__raw", "parks__latest", "catalogue"} <= {node.name for node in unselected.nodes}
+    assert len(made) == 2 + 2 + len(SHIPPED) + 1
 
 
 def test_the_steps_are_told_in_the_order_of_the_chain() -> None:
