@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,6 +89,32 @@ DATASETS: dict[str, tuple[str, bytes, dict[str, Any]]] = {
 }
 
 
+def museums(count: int) -> bytes:
+    """Points from west to east, of two kinds in turn; `id` counts from 1."""
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"id": number, "kind": "ab"[number % 2]},
+            "geometry": {"type": "Point", "coordinates": [-80 + number / 10, 45 + number % 3 / 10]},
+        }
+        for number in range(1, count + 1)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}).encode()
+
+
+TILED: dict[str, tuple[str, bytes, dict[str, Any]]] = {
+    "tiled": (
+        "tiled_2021.geojson",
+        museums(12),
+        {
+            "source": {"kind": "http", "urls": [f"{HOST}/tiled_{{vintage}}.geojson"]},
+            "processing": {"kind": "vector", "key": ["id"]},
+            "outputs": {"partition": {"by": "kind", "over": 0}, "tiles": {}},
+        },
+    ),
+}
+
+
 @dataclass
 class Portal:
     """The home, its datasets, and the address of its server."""
@@ -116,11 +142,14 @@ class Portal:
 
 
 @contextmanager
-def published(folder: Path) -> Iterator[Portal]:
-    """Places in two versions, a table, a table of 300 columns and one in parts, all published with test DOIs."""
+def published(folder: Path, wanted: Mapping[str, tuple[str, bytes, dict[str, Any]]] = DATASETS) -> Iterator[Portal]:
+    """Publish the datasets of `wanted` with test DOIs, by default places, in two versions, and three tables.
+
+    A dataset: its file at the source, the file's bytes, and what its definition changes.
+    """
     origin = Origin(folder / "origin")
     origin.host(HOST)
-    for name, (file, content, changes) in DATASETS.items():
+    for name, (file, content, changes) in wanted.items():
         define(folder / "definitions", name, **{"name": _named(name), **changes})
         origin.put(f"{HOST}/{file}", content)
     settings = Settings(
@@ -130,15 +159,15 @@ def published(folder: Path) -> Iterator[Portal]:
         port=free_port(),
         contact="data@example.ca",
     )
-    datasets = [each for name, each in load_datasets(settings.definitions).items() if name in DATASETS]
+    datasets = [each for name, each in load_datasets(settings.definitions).items() if name in wanted]
     with Deployment.open(settings) as opened:
         for dataset in datasets:
             for step in STEPS:
                 STEPS[step](opened, dataset, Vintage.parse("2021"))
         origin.put(f"{HOST}/places_2021.geojson", corrected(), DAY + timedelta(days=1))
-        places = next(dataset for dataset in datasets if dataset.id == "places")
-        for step in STEPS:
-            STEPS[step](opened, places, Vintage.parse("2021"))
+        for places in (dataset for dataset in datasets if dataset.id == "places"):
+            for step in STEPS:
+                STEPS[step](opened, places, Vintage.parse("2021"))
         built = build(opened, datasets)
     with serving(mounts(settings), port=settings.port) as url:
         yield Portal(settings, datasets, url, built)

@@ -13,11 +13,15 @@ from d4c_pipeline_tests.support.chromium import until
 
 GROUPS = "SELECT kind, count(*) AS n FROM data WHERE id < 300 GROUP BY kind ORDER BY kind"
 ENDLESS = "SELECT count(*) AS n FROM data a JOIN data b ON a.value < b.value"
-_POINT = """(() => {
-  const f = portalMap.queryRenderedFeatures({layers: ['data-point']}).find(f => f.id === 3)
+
+
+def point(feature: int) -> str:
+    """Return the script that finds where the map shows the point with this id, in the page's pixels."""
+    return f"""(() => {{
+  const f = portalMap.queryRenderedFeatures({{layers: ['data-point']}}).find(f => f.id === {feature})
   const p = portalMap.project(f.geometry.coordinates), b = portalMap.getCanvas().getBoundingClientRect()
   return [p.x + b.x, p.y + b.y]
-})()"""
+}})()"""
 
 
 def by_mouse(page: Any, language: str) -> None:
@@ -42,7 +46,7 @@ def features(page: Any) -> None:
     until(page, "document.querySelector('.explore').dataset.drawn === '4'")
     until(page, "portalMap.loaded() && portalMap.queryRenderedFeatures({layers: ['data-point']}).length === 4")
     assert page.locator("#panel-table tbody tr").count() == 4
-    page.mouse.click(*page.evaluate(_POINT))
+    page.mouse.click(*page.evaluate(point(3)))
     row = page.locator("#panel-table tr[aria-selected=true]")
     row.wait_for()
     assert row.get_attribute("data-row") == "2"

@@ -7,16 +7,18 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from d4c_pipeline.portal.bundle import Bundle
 from d4c_pipeline.portal.words import Words
 from d4c_pipeline_tests.support import portal_journey
-from d4c_pipeline_tests.support.chromium import CHROMIUM, DESKTOP, FLAGS, PHONE, Watched, accessibility
-from d4c_pipeline_tests.support.portal_home import Portal
+from d4c_pipeline_tests.support.chromium import CHROMIUM, DESKTOP, FLAGS, PHONE, Watched, accessibility, until
+from d4c_pipeline_tests.support.portal_home import TILED, Portal, published
 from d4c_pipeline_tests.support.portal_sql import QUERIES, differences, queries
 
 PLACES = "/en/datasets/places/"
@@ -172,6 +174,28 @@ def test_a_file_that_fails_gives_a_sentence_and_the_page_goes_on(
     page.locator("#tab-python").click()
     assert page.locator("#code-python").is_visible()
     context.close()
+
+
+def test_a_click_in_the_tiles_of_data_in_parts_selects_the_row_of_its_part(browser: Any, tmp_path: Path) -> None:
+    with published(tmp_path, TILED) as portal:
+        watched = Watched(browser, portal.url)
+        page = watched.open(f"{portal.url}/en/datasets/tiled/")
+        page.locator("#map").scroll_into_view_if_needed()
+        drawn = "portalMap.queryRenderedFeatures({layers: ['data-point']})"
+        until(page, f"window.portalMap?.loaded() && new Set({drawn}.map(each => each.id)).size === 12")
+        parts = sorted((portal.settings.home / "store" / "releases" / "tiled").rglob("*.parquet"))
+        ids = [number for part in parts for number in pq.read_table(part).column("id").to_pylist()]
+        assert [len(parts), sorted(ids)] == [2, list(range(1, 13))]
+        west = page.evaluate(f"{drawn}.find(each => each.id === 8).geometry.coordinates[0]")
+        assert round((west + 80) * 10) == ids[7]  # the second row of the second part
+        page.mouse.click(*page.evaluate(portal_journey.point(8)))
+        row = page.locator("#panel-table tr[aria-selected=true]")
+        row.wait_for()
+        assert row.get_attribute("data-row") == "1"
+        assert row.locator("td").first.inner_text() == str(ids[7])
+        page.locator("#panel-table tbody tr").first.click()
+        until(page, "portalMap.getFeatureState({source: 'data', sourceLayer: 'tiled', id: 7}).on === true")
+        assert watched.close() == []
 
 
 def test_without_webgl_the_map_gives_a_sentence_and_the_table_works(visit: Open) -> None:
