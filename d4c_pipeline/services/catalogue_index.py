@@ -39,7 +39,7 @@ _LOOK_SECONDS = 2.0
 _FORM = "2"
 """The form of the index; another one makes it anew."""
 _MEMORY = "400MB"
-_EXTENSIONS = ("fts",)
+_EXTENSIONS = ("fts", "spatial")
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +72,11 @@ class CatalogueIndex:
         self._thread.join()
         if self._snapshot is not None:
             self._snapshot.connection.close()
+
+    @property
+    def store(self) -> Store:
+        """The store with the catalogue and its documents."""
+        return self._store
 
     @property
     def snapshot(self) -> Snapshot:

@@ -44,6 +44,8 @@ from d4c_pipeline.transport.clients import http_client
 IDENTITY_PATH = "/.well-known/d4c-file-server"
 # WebTorrent in a browser sends the last two with every request to a web seed.
 READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
+# Bodies of requests to the protocols.
+SENT_HEADERS = ("Content-Type", "Prefer", "Authorization")
 SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified", "Link")
 _CHARSET_BYTES = 64 << 10
 _START_SECONDS = 10.0
@@ -68,8 +70,8 @@ def app(mounts: Mapping[str, Path], others: Sequence[BaseRoute] = ()) -> Starlet
     cors = Middleware(
         CORSMiddleware,
         allow_origins=["*"],
-        allow_methods=["GET", "HEAD"],
-        allow_headers=list(READ_HEADERS),
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_headers=[*READ_HEADERS, *SENT_HEADERS],
         expose_headers=list(SHOWN_HEADERS),
     )
     return Starlette(
@@ -86,8 +88,9 @@ def serving(
     port: int = 0,
     *,
     protocol: type[LimitedProtocol] | None = None,
+    others: Sequence[BaseRoute] = (),
 ) -> Iterator[str]:
-    """Serve `mounts` in a thread during the block; yield the base URL without a trailing slash.
+    """Serve `mounts` and `others` in a thread during the block; yield the base URL without a trailing slash.
 
     If a d4c server already serves the same folders at that address, it is used and left running. `protocol`: other
     connection limits (`http_limits.limited`). Raises PermanentError when another program has the port.
@@ -99,7 +102,7 @@ def serving(
             raise taken.as_error() from taken
         yield taken.url
         return
-    server = _ThreadedServer(_config(mounts, protocol))
+    server = _ThreadedServer(_config(mounts, protocol, others))
     thread = threading.Thread(target=server.run, args=([listener],), name="d4c-file-server", daemon=True)
     thread.start()
     try:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any, TypeVar
 
 import duckdb
 from starlette.requests import Request
@@ -28,12 +29,26 @@ ALL, NONE = "all", "none"
 _FOLDER = "services"
 
 
+_Shared = TypeVar("_Shared")
+
+
 @dataclass(frozen=True)
 class Services:
-    """What the protocols of one server share: the settings, and the index of the catalogue that they read."""
+    """What the protocols of one server share: the settings, and the index of the catalogue that they read.
+
+    `lifetime` is closed when the server ends; `shared` makes what several protocols need once.
+    """
 
     settings: Settings
     index: CatalogueIndex
+    lifetime: ExitStack = field(default_factory=ExitStack)
+    _made: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def shared(self, name: str, make: Callable[[], AbstractContextManager[_Shared]]) -> _Shared:
+        """Return what `make` makes: entered at the first call with `name`, left when the server ends."""
+        if name not in self._made:
+            self._made[name] = self.lifetime.enter_context(make())
+        return self._made[name]
 
     def base_url(self, request: Request) -> str:
         """Return the public address of the services without a trailing slash: the portal's, else the request's."""
@@ -114,6 +129,6 @@ def opened(settings: Settings) -> Iterator[list[BaseRoute]]:
         yield []
         return
     index = CatalogueIndex(opened_stores(settings)[0], settings.home / _FOLDER, preparations(protocols))
-    with index:
-        services = Services(settings, index)
+    with ExitStack() as lifetime, index:
+        services = Services(settings, index, lifetime)
         yield [route for each in protocols for route in each.routes(services)]

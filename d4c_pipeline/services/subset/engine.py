@@ -39,17 +39,25 @@ class Engine:
         self._connection.close()
 
     @contextmanager
-    def cursor(self, seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a cursor of one request; its queries are interrupted `seconds` after this call."""
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a cursor of one request."""
         cursor = self._connection.cursor()
-        timer = None
-        if seconds is not None:
-            timer = threading.Timer(seconds, cursor.interrupt)
-            timer.daemon = True
-            timer.start()
         try:
             yield cursor
         finally:
-            if timer is not None:
-                timer.cancel()
             cursor.close()
+
+
+@contextmanager
+def limited(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt the query of `cursor` if this block takes longer than `seconds`."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, cursor.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

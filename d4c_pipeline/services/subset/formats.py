@@ -265,17 +265,20 @@ def _csv(plan: Plan, found: Iterator[Block]) -> Iterator[bytes]:
     if plan.geometry is not None:
         fields.append(pa.field(plan.geometry, pa.string()))
     schema = pa.schema(fields)
-    yield _text(schema.empty_table(), header=True)
+    yield (",".join(map(_quoted, schema.names)) + "\r\n").encode()
     for block in found:
         arrays = [convert(column) for column, (_, convert) in zip(block.attributes.columns, converts, strict=True)]
         if plan.geometry is not None:
             wkt = shapely.to_wkt(block.shapes, rounding_precision=-1, output_dimension=4)
             arrays.append(pa.array(wkt, pa.string()))
-        yield _text(pa.Table.from_arrays(arrays, schema=schema), header=False)
+        yield _text(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _text(table: pa.Table, *, header: bool) -> bytes:
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if any(character in name for character in '",\r\n') else name
+
+
+def _text(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    options = pa_csv.WriteOptions(include_header=header, eol="\r\n", quoting_header="needed", batch_size=4_096)
-    pa_csv.write_csv(table, sink, options)
+    pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=False, eol="\r\n", batch_size=4_096))
     return sink.getvalue().to_pybytes()

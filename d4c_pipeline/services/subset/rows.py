@@ -21,7 +21,7 @@ import shapely.errors
 from d4c_pipeline.geometry import antimeridian
 from d4c_pipeline.model.errors import D4CError, DataError, TransientError
 from d4c_pipeline.services.subset.area import moved_geometries
-from d4c_pipeline.services.subset.engine import Engine
+from d4c_pipeline.services.subset.engine import Engine, limited
 from d4c_pipeline.services.subset.plan import Plan
 from d4c_pipeline.services.subset.source import Box, Source, column_sql, is_remote
 from d4c_pipeline.tables.arrays import as_arrow
@@ -54,8 +54,8 @@ class Block:
 def blocks(plan: Plan, engine: Engine, seconds: float | None = None) -> Iterator[Block]:
     """Yield the rows of `plan` in blocks of equal size, the last one smaller; no block without rows.
 
-    Raises DataError when the filter or the data fails, TransientError after `seconds` or when an address stops
-    answering.
+    Raises DataError when the filter or the data fails, TransientError when one block takes more than `seconds` or an
+    address stops answering.
     """
     size = block_rows(plan)
     waiting: list[Block] = []
@@ -103,9 +103,15 @@ def _rows_only(rows: int) -> pa.RecordBatch:
 
 def _found(plan: Plan, engine: Engine, seconds: float | None) -> Iterator[Block]:
     sql, parameters = statement(plan)
-    with engine.cursor(seconds) as cursor:
+    with engine.cursor() as cursor:
         try:
-            for batch in cursor.execute(sql, parameters).to_arrow_reader(block_rows(plan)):
+            with limited(cursor, seconds):
+                reader = cursor.execute(sql, parameters).to_arrow_reader(block_rows(plan))
+            while True:
+                with limited(cursor, seconds):  # not while a slow reader takes what is made
+                    batch = next(reader, None)
+                if batch is None:
+                    return
                 block = _block(plan, batch)
                 if block.rows:
                     yield block

@@ -1,0 +1,21 @@
+"""What the protocols over subsets share in one server: the service of subsets and the queue of jobs."""
+
+from __future__ import annotations
+
+from d4c_pipeline.model.service_settings import JobSettings
+from d4c_pipeline.services.jobs import JobQueue
+from d4c_pipeline.services.protocol import Services
+from d4c_pipeline.services.subset.service import SubsetService
+
+
+def subset_service(services: Services) -> SubsetService:
+    """Return the subsets of this server."""
+    folder = services.settings.home / "services" / "results"
+    return services.shared("subsets", lambda: SubsetService(services.index, folder, JobSettings.from_environment()))
+
+
+def job_queue(services: Services) -> JobQueue:
+    """Return the jobs of this server."""
+    settings = JobSettings.from_environment()
+    folder = settings.folder or services.settings.home / "services" / "jobs"
+    return services.shared("jobs", lambda: JobQueue(folder, settings))
