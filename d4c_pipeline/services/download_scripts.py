@@ -213,9 +213,7 @@ TOOLS = {
             "curl",
             "download.sh",
             "sh download.sh",
-            _shell(
-                'get() { curl --fail --location --silent --show-error --retry 5 --continue-at - --output "$2" "$1"; }'
-            ),
+            _shell('get() { curl --fail --location --silent --show-error --retry 5 -C - --output "$2" "$1"; }'),
         ),
         Tool(
             "wget",

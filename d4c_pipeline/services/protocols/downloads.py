@@ -88,7 +88,7 @@ def _of_datasets(services: Services, request: Request) -> list[Download]:
             for name in dict.fromkeys(names)
         ]
         rows = [_row(cursor, "id = ?", [name]) for name in positions]
-    return [each for found in rows for row in found for each in _files(services, row)]
+    return [each for found in rows for row in found for each in _files(row)]
 
 
 def _of_filter(services: Services, text: str, *, latest: bool) -> list[Download]:
@@ -112,7 +112,7 @@ def _of_filter(services: Services, text: str, *, latest: bool) -> list[Download]
             f"More than {_MOST_RELEASES:,} releases match",
             "Narrow the filter",
         )
-    return [each for row in rows for each in _files(services, row)]
+    return [each for row in rows for each in _files(row)]
 
 
 def _row(cursor: Any, where: str, parameters: list[Any]) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def _row(cursor: Any, where: str, parameters: list[Any]) -> list[dict[str, Any]]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def _files(services: Services, row: dict[str, Any]) -> list[Download]:
+def _files(row: dict[str, Any]) -> list[Download]:
     folder = f"{row['dataset']}/{row['vintage']}/v{row['version']}"
     parts: Sequence[dict[str, Any]] = row["parts"] or ()
     facts = [(part["href"], part["size"], part["sha256"]) for part in parts]
