@@ -27,6 +27,7 @@ _REMARKS = {
     "fills the disk or the memory. The\ndefaults leave room for the largest tables of Statistics Canada (about 20 GB, "
     "packed 40 times).",
     "Seeder": "See [Torrents](torrents.md).",
+    "Access to the services": "See [Services](services.md#who-may).",
     "Subsets and jobs": "See [Services](services.md#subsets).",
     "Alerts": "See [Operations](operations.md#alerts).",
     "Access to the UI": "See [Operations](operations.md#who-may-use-the-ui).",

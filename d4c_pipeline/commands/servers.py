@@ -25,6 +25,7 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve the store and the local archive over HTTP."""
+    from d4c_pipeline.services.access import open_to
     from d4c_pipeline.services.embedded import mounts
     from d4c_pipeline.services.file_server import serve_forever
     from d4c_pipeline.services.metrics import route
@@ -37,7 +38,7 @@ def serve(
             mounts(settings),
             host,
             port or settings.port,
-            lambda url: out.print(f"Serving {settings.home} at {url}"),
+            lambda url: out.print(f"Serving {settings.home} at {url}{open_to(host)}"),
             [route(settings), *protocols],
         )
 

@@ -13,6 +13,7 @@ from d4c_pipeline.model.environment import EnvironmentSettings
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.secrets import MASK, sanitise
 from d4c_pipeline.model.seeding import SeedingSettings
+from d4c_pipeline.model.service_access import ServiceAccess
 from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.model.settings import ArchiveSecret, Settings
 from d4c_pipeline.model.stores import Stores
@@ -26,6 +27,7 @@ GROUPS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
     ("Access to the UI", UiAccess),
     ("Alerts", AlertSettings),
     ("Subsets and jobs", JobSettings),
+    ("Access to the services", ServiceAccess),
 )
 """The groups of settings, in the order of their display."""
 

@@ -17,7 +17,8 @@ from d4c_pipeline.model.errors import PermanentError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def _networks(variable: str, text: str) -> tuple[Network, ...]:
+def networks(variable: str, text: str) -> tuple[Network, ...]:
+    """Return the networks of a list with commas. Raises PermanentError for a word that is no address or network."""
     return tuple(_network(variable, word) for word in words(text))
 
 
@@ -53,7 +54,7 @@ class UiAccess(EnvironmentSettings):
     user_header: Annotated[str | None, Parser(lambda _, text: text.strip().lower())] = variable(
         "D4C_UI_USER_HEADER", "The header in which a proxy names the signed-in user; requires `D4C_UI_PROXIES`."
     )
-    proxies: Annotated[tuple[Network, ...], Parser(_networks)] = variable(
+    proxies: Annotated[tuple[Network, ...], Parser(networks)] = variable(
         "D4C_UI_PROXIES", "Addresses or networks whose requests may carry that header, with commas.", default=()
     )
     operator: Annotated[str | None, Parser(lambda _, text: text.strip())] = variable(

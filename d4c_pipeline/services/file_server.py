@@ -332,6 +332,7 @@ def _config(
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # services.access names the proxies whose headers count
         http=protocol or limited(),
         h11_max_incomplete_event_size=HEAD_BYTES,
         ws="none",

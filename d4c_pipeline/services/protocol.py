@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
@@ -20,9 +20,12 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.service_access import ServiceAccess
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services import protocols
+from d4c_pipeline.services.access import Guard, guarded
 from d4c_pipeline.services.catalogue_index import CatalogueIndex, Preparation
+from d4c_pipeline.services.signing import Signer, signing_key
 from d4c_pipeline.workspace.stores import opened_stores
 
 ALL, NONE = "all", "none"
@@ -41,6 +44,7 @@ class Services:
 
     settings: Settings
     index: CatalogueIndex
+    access: ServiceAccess = field(default_factory=ServiceAccess)
     lifetime: ExitStack = field(default_factory=ExitStack)
     _made: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -49,6 +53,12 @@ class Services:
         if name not in self._made:
             self._made[name] = self.lifetime.enter_context(make())
         return self._made[name]
+
+    @cached_property
+    def signer(self) -> Signer:
+        """What signs cookies and tokens, with the key of this home or of the setting."""
+        file = self.access.key_file or self.settings.home / _FOLDER / "key"
+        return Signer(signing_key(file), self.access.token_days)
 
     def base_url(self, request: Request) -> str:
         """Return the public address of the services without a trailing slash: the portal's, else the request's."""
@@ -130,5 +140,6 @@ def opened(settings: Settings) -> Iterator[list[BaseRoute]]:
         return
     index = CatalogueIndex(opened_stores(settings)[0], settings.home / _FOLDER, preparations(protocols))
     with ExitStack() as lifetime, index:
-        services = Services(settings, index, lifetime)
-        yield [route for each in protocols for route in each.routes(services)]
+        services = Services(settings, index, ServiceAccess.from_environment(), lifetime)
+        guard = Guard(services.access, services.signer)
+        yield guarded([route for each in protocols for route in each.routes(services)], guard)
