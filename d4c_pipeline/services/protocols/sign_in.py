@@ -134,7 +134,7 @@ class _SignIn:
             "code_verifier": verifier,
         }
         secret = self._settings.secret()
-        login = (str(self._settings.client_id), secret) if secret is not None else None
+        login = (str(self._settings.client_id), secret) if secret is not None else httpx.USE_CLIENT_DEFAULT
         with _provider_errors(), http_client(_TIMEOUT, follow_redirects=False) as client:
             answer = client.post(provider["token_endpoint"], data=form, auth=login)
             if answer.status_code != HTTPStatus.OK:
@@ -160,7 +160,7 @@ class _SignIn:
                 "exp": {"essential": True},
                 "sub": {"essential": True},
             }
-            checked = CodeIDToken(decoded.claims, decoded.header, options, {"client_id": self._settings.client_id})  # pyright: ignore[reportArgumentType]
+            checked = CodeIDToken(decoded.claims, decoded.header, options, {"client_id": self._settings.client_id})
             checked.validate(leeway=_LEEWAY)
         except (JoseError, ValueError) as error:
             raise _refused(f"The identity token is not valid ({type(error).__name__})") from error
