@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from io import BytesIO
 
 import pyarrow as pa
@@ -50,6 +51,8 @@ def stable_zip(members: Mapping[str, bytes]) -> bytes:
     return out.getvalue() + entries + _END.pack(b"PK\x05\x06", 0, 0, count, count, len(entries), start, 0)
 
 
+@lru_cache(maxsize=1024)
 def _deflate(content: bytes) -> bytes:
+    """Return the deflate stream; kept, because nearly all members of the next release's code are the same (1 MB)."""
     packed: bytes = pa.compress(content, codec="gzip", asbytes=True)
     return packed[_GZIP_HEADER:-_GZIP_TRAILER]

@@ -10,9 +10,10 @@ import os
 import pwd
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def embedded_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         if explained is None:
             raise
         raise explained from error
+
+
+@contextmanager
+def kept_open(instance: dg.DagsterInstance, run: str) -> Iterator[None]:
+    """Hold a connection to each SQLite database that a run writes to; an instance on a server has none.
+
+    Dagster opens and closes one for each event, 400 in a run. The last connection to close copies the log of the
+    database into its file and syncs both, which triples the time of a write.
+    """
+    history = Path(instance.root_directory) / "history"
+    with ExitStack() as held:
+        for path in (history / "runs.db", history / "runs" / "index.db", history / "runs" / f"{run}.db"):
+            if path.exists():
+                connection = held.enter_context(closing(sqlite3.connect(path)))
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # joins the log
+        yield
 
 
 @contextmanager

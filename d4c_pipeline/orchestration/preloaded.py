@@ -15,6 +15,7 @@ from PIL import Image
 from d4c_pipeline.portal.pages import compile_templates
 from d4c_pipeline.processing import checks
 from d4c_pipeline.sandbox import call
+from d4c_pipeline.workspace.code_archive import pack_own_code
 
 _MODULES = (
     "alembic.command",
@@ -49,5 +50,6 @@ for _name in (*_MODULES, *(f"{checks.__name__}.{each.name}" for each in pkgutil.
     import_module(_name)
 Image.preinit()
 compile_templates()
+pack_own_code()
 call.share_servers()
 gc.freeze()  # the collector of a fork leaves loaded objects alone, whose pages it would copy

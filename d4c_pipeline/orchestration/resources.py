@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr
 
 from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
+from d4c_pipeline.orchestration.instance import kept_open
 from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 
@@ -111,6 +112,8 @@ class DeploymentResource(dg.ConfigurableResource):
             # A run that was launched from the asset graph has no job of its dataset.
             context.instance.add_run_tags(context.run.run_id, {DATASET: next(iter(subjects))})
         with ExitStack() as held:
+            if context.instance is not None:
+                held.enter_context(kept_open(context.instance, context.run.run_id))
             try:
                 ledger = held.enter_context(opened_ledger(self.settings()))
                 key = context.run.tags.get(PARTITION, "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,7 +42,7 @@ def code_archive(dataset: Dataset) -> bytes:
     appears to contain a secret.
     """
     with storage_errors("read the code"):
-        content = {f"d4c_pipeline/{name}": path.read_bytes() for name, path in _package() if _is_code(name)}
+        content = dict(_own_code(package_folder()))
         if dataset.folder is not None:
             content |= {
                 f"d4c_pipeline/{_DEFINITIONS}/{dataset.id}/{name}": _published(dataset, name, path)
@@ -50,6 +51,12 @@ def code_archive(dataset: Dataset) -> bytes:
         if (lock := lock_file()) is not None:
             content["requirements.lock"] = lock.read_bytes()
     return stable_zip(content)
+
+
+def pack_own_code() -> None:
+    """Read and pack the package, so that forks of this process need not."""
+    with storage_errors("read the code"):
+        stable_zip(_own_code(package_folder()))
 
 
 def definition_folder(unpacked: Path, dataset: str) -> Path:
@@ -69,9 +76,14 @@ def definition_digest(dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _package() -> Iterator[tuple[str, Path]]:
+@cache
+def _own_code(folder: Path) -> Mapping[str, bytes]:
+    """Return the package as this process first read it: 640 files, for every release of the process."""
+    return {f"d4c_pipeline/{name}": path.read_bytes() for name, path in _package(folder) if _is_code(name)}
+
+
+def _package(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield every code file of the package with its relative path; caches and hidden files are skipped."""
-    folder = package_folder()
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith((".", "__pycache__")) for part in parts)
