@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from d4c_pipeline.files import stable_zip
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.model.sources import FolderSource
@@ -129,3 +131,15 @@ def test_the_digest_is_that_of_what_is_published() -> None:
     assert definition_digest(other) != definition_digest(DATASET)
     reviewed = DATASET.publication.model_copy(update={"policy": "review"})
     assert definition_digest(DATASET.model_copy(update={"publication": reviewed})) == definition_digest(DATASET)
+
+
+def test_a_process_reads_and_packs_the_package_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = code_archive(DATASET)
+    packed = stable_zip._deflate.cache_info().misses
+
+    def fail(_folder: Path) -> Iterator[tuple[str, Path]]:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(module, "_package", fail)
+    assert code_archive(DATASET) == first
+    assert stable_zip._deflate.cache_info().misses == packed
