@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from d4c_pipeline.services.access import Role, Visitor
@@ -26,6 +25,7 @@ from d4c_pipeline.services.jobs.notices import checked_callback
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.process_documents import CONFORMANCE, description, process_list
 from d4c_pipeline.services.protocol import Protocol, Services
+from d4c_pipeline.services.streaming import Streamed
 from d4c_pipeline.services.subset.plan import Plan
 from d4c_pipeline.services.subset.service import Answer, SubsetService, pinned
 from d4c_pipeline.services.subsetting import job_queue, subset_service
@@ -265,26 +265,7 @@ def _sent(answer: Answer, headers: dict[str, str]) -> Response:
     kind = answer.plan.request.format.media_type
     if answer.stream is None:
         return Response(answer.whole, headers=headers, media_type=kind)
-    return _Streamed(answer.stream, headers, kind)
-
-
-class _Streamed(StreamingResponse):
-    """A stream that is closed when the client has all of it, or leaves."""
-
-    def __init__(self, stream: Iterator[bytes], headers: dict[str, str], kind: str) -> None:
-        super().__init__(_asynchronous(stream), headers=headers, media_type=kind)
-        self._close: Callable[[], None] = stream.close  # pyright: ignore[reportAttributeAccessIssue]
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await run_in_threadpool(self._close)
-
-
-async def _asynchronous(stream: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (part := await run_in_threadpool(next, stream, None)) is not None:
-        yield part
+    return Streamed(answer.stream, headers, kind)
 
 
 def _json(document: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:

@@ -10,17 +10,21 @@ from d4c_pipeline.services.subset.formats import stream, write
 from d4c_pipeline.services.subset.plan import Plan, plan
 from d4c_pipeline.services.subset.releases import Chosen, chosen_release
 from d4c_pipeline.services.subset.request import FORMATS, Format, SubsetRequest, read_request
-from d4c_pipeline.services.subset.source import Source, Sources
+from d4c_pipeline.services.subset.rows import Block, blocks
+from d4c_pipeline.services.subset.source import Source, Sources, Statistics
 
 __all__ = [
     "FORMATS",
+    "Block",
     "Chosen",
     "Engine",
     "Format",
     "Plan",
     "Source",
     "Sources",
+    "Statistics",
     "SubsetRequest",
+    "blocks",
     "chosen_release",
     "plan",
     "read_request",

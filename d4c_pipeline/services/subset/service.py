@@ -24,7 +24,7 @@ from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.services.subset.plan import Plan, plan
 from d4c_pipeline.services.subset.releases import Chosen, chosen_release
 from d4c_pipeline.services.subset.request import read_request
-from d4c_pipeline.services.subset.source import Source, Sources
+from d4c_pipeline.services.subset.source import Source, Sources, Statistics
 
 SECONDS = 120.0
 """Time for a subset that is answered at once."""
@@ -71,6 +71,10 @@ class SubsetService:
         """Return what the files of a release state."""
         return self._sources.of(release.files, release.sha256)
 
+    def statistics(self, release: Chosen) -> dict[str, Statistics]:
+        """Return what the files of a release state of the values of each column."""
+        return self._sources.statistics(release.files, release.sha256)
+
     def plan(self, inputs: Any) -> Plan:
         """Return the plan of a request. Raises ProblemError for whatever is wrong with it."""
         request = read_request(inputs)
@@ -86,8 +90,13 @@ class SubsetService:
 
         Raises ProblemError (503) when too many are being made, and whatever the rows raise before the first byte.
         """
+        made = self._by_stream(planned) if planned.request.format.streams else self._by_file(planned)
+        whole, stream = self.sent(made, client)
+        return Answer(planned, whole, stream)
+
+    def sent(self, made: Iterator[bytes], client: str) -> tuple[bytes | None, Iterator[bytes] | None]:
+        """Return what `made` yields: all of it if it is small, else a stream that has to be closed."""
         with self._place():
-            made = self._by_file(planned) if not planned.request.format.streams else self._by_stream(planned)
             parts: list[bytes] = []
             size = 0
             for part in made:
@@ -96,8 +105,8 @@ class SubsetService:
                 if size > WHOLE_BYTES:
                     break
             else:
-                return Answer(planned, b"".join(parts))
-        return Answer(planned, None, self._continued(parts, made, client))
+                return b"".join(parts), None
+        return None, self._continued(parts, made, client)
 
     def _by_stream(self, planned: Plan) -> Iterator[bytes]:
         return formats.stream(planned, self.engine, SECONDS)

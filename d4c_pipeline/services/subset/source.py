@@ -81,12 +81,22 @@ def _pattern(file: str) -> str:
     return file if is_remote(file) else literal_pattern(file)  # pyright: ignore[reportArgumentType]
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """What the footers state of a column's values; None where they don't. `missing`: the number of nulls."""
+
+    missing: int | None
+    least: float | None
+    most: float | None
+
+
 class Sources:
     """The footers of released files, which never change; those read last stay in memory."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._read = lru_cache(maxsize=_CACHED)(self._read_now)
+        self.statistics = lru_cache(maxsize=_CACHED)(self._statistics_now)
 
     def of(self, files: tuple[str, ...], _sha256: str) -> Source:
         """Return what the footers of `files` state. `_sha256`: of their bytes.
@@ -94,6 +104,23 @@ class Sources:
         Raises DataError when a file is no Parquet, TransientError when an address does not answer.
         """
         return self._read(files, _sha256)
+
+    def _statistics_now(self, files: tuple[str, ...], _sha256: str) -> dict[str, Statistics]:
+        """Return the statistics of columns that are not nested. Arguments and errors as `of`."""
+        self.of(files, _sha256)
+        listed = f"[{', '.join(text_literal(_pattern(file)) for file in files)}]"
+        least, most = "coalesce(stats_min_value, stats_min)", "coalesce(stats_max_value, stats_max)"
+        with self._engine.cursor() as cursor:
+            rows = cursor.execute(
+                "SELECT path_in_schema, "
+                "CASE WHEN bool_and(stats_null_count IS NOT NULL) THEN sum(stats_null_count) END, "
+                f"CASE WHEN bool_and({least} IS NOT NULL OR stats_null_count = num_values) "
+                f"THEN min(try_cast({least} AS DOUBLE)) END, "
+                f"CASE WHEN bool_and({most} IS NOT NULL OR stats_null_count = num_values) "
+                f"THEN max(try_cast({most} AS DOUBLE)) END "
+                f"FROM parquet_metadata({listed}) GROUP BY path_in_schema"
+            ).fetchall()
+        return {str(name): Statistics(missing, low, high) for name, missing, low, high in rows}
 
     def _read_now(self, files: tuple[str, ...], _sha256: str) -> Source:
         if not files:
