@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lxml import etree
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
