@@ -29,10 +29,15 @@ class Element:
 Content = Element | str | None | Sequence["Element | None"]
 
 
+def legal(text: str) -> str:
+    """Return a text with a space for each character that XML does not allow."""
+    return _ILLEGAL.sub(" ", text)
+
+
 def element(name: str, *content: Content, attributes: Mapping[str, str] | None = None) -> Element:
     """Return an element; None and empty lists of the content are left out. A text stands alone."""
     if len(content) == 1 and isinstance(content[0], str):
-        return Element(name, _ILLEGAL.sub(" ", content[0]), attributes or {})
+        return Element(name, legal(content[0]), attributes or {})
     return Element(name, tuple(_elements(content)), attributes or {})
 
 
@@ -61,9 +66,7 @@ def xml_document(root: Element, namespaces: Mapping[str, str]) -> bytes:
 
 
 def _write(node: Element, indent: str, lines: list[str]) -> None:
-    attributes = "".join(
-        f" {name}={quoteattr(_ILLEGAL.sub(' ', value), _RETURN)}" for name, value in node.attributes.items()
-    )
+    attributes = "".join(f" {name}={quoteattr(legal(value), _RETURN)}" for name, value in node.attributes.items())
     start = f"{indent}<{node.name}{attributes}"
     if not node.content:
         lines.append(f"{start}/>")

@@ -1,0 +1,70 @@
+"""OAI-PMH 2.0 at `/oai`: harvesting of all records, by GET and POST. The protocol itself is `services.oai`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from d4c_pipeline.services.oai import sets
+from d4c_pipeline.services.oai.repository import Repository
+from d4c_pipeline.services.oai.tokens import Tokens
+from d4c_pipeline.services.problems import ProblemError
+from d4c_pipeline.services.protocol import Protocol, Services
+
+_PATH = "oai"
+_MOST_BYTES = 16 << 10
+_FORM = "application/x-www-form-urlencoded"
+_MAIL = re.compile(r"(?:mailto:)?(\S+@(?:\S+\.)+\S+)")
+_NO_MAIL = "not-stated@invalid.invalid"
+"""The schema requires an address of mail; that of a publisher who states none (`D4C_CONTACT`) can't exist."""
+
+
+def _routes(services: Services) -> Sequence[BaseRoute]:
+    settings = services.settings
+    mail = _MAIL.fullmatch(settings.contact or "")
+    tokens = Tokens(settings.home / "services" / "token.key")
+    repository = Repository(tokens, settings.publisher, mail[1] if mail else _NO_MAIL)
+
+    async def answer(request: Request) -> Response:
+        pairs = parse_qsl(request.url.query, keep_blank_values=True)
+        if request.method == "POST":
+            pairs += await _form(request)
+        base = f"{services.base_url(request)}/{_PATH}"
+        return await run_in_threadpool(_answered, services, repository, base, pairs)
+
+    return [Route(f"/{_PATH}", answer, methods=["GET", "HEAD", "POST"])]
+
+
+def _answered(services: Services, repository: Repository, base: str, pairs: list[tuple[str, str]]) -> Response:
+    with services.index.reading() as cursor:
+        content = repository.answer(cursor, base, pairs)
+    return Response(content, headers={"Cache-Control": "no-store"}, media_type="text/xml; charset=utf-8")
+
+
+async def _form(request: Request) -> list[tuple[str, str]]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _FORM:
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body is '{kind[:80]}'", f"Send it as {_FORM}")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body is longer than {_MOST_BYTES} bytes",
+                "Send the arguments of one request",
+            )
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True)
+    except UnicodeDecodeError as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "The body is not UTF-8", "Encode it as UTF-8") from error
+
+
+PROTOCOL = Protocol(name="oai-pmh", title="OAI-PMH 2.0", path=_PATH, routes=_routes, prepare=sets.prepare)

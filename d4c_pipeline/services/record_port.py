@@ -1,0 +1,71 @@
+"""The records of all releases for protocols that deliver them: which there are, their facts, their bytes in any format.
+
+The rows are those of `catalogue/records.parquet` in the index of the catalogue; formats belong to `metadata.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import duckdb
+
+from d4c_pipeline.metadata.published import PublishedMetadata
+from d4c_pipeline.metadata.published_json import loaded
+from d4c_pipeline.services.catalogue_index import RECORDS
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """A release in the table of records. `modified`: seconds since 1970 (UTC); `id`: its name; `position`: its row."""
+
+    position: int
+    identifier: str
+    id: str
+    dataset: str
+    vintage: str
+    version: str
+    package: str
+    subjects: Sequence[str]
+    modified: int
+    withdrawn: bool
+    is_latest: bool
+    has_place: bool
+
+
+_COLUMNS = [each.name for each in fields(RecordRow)]
+
+
+def select(
+    cursor: duckdb.DuckDBPyConnection, condition: str = "true", values: Sequence[Any] = (), *, rest: str = ""
+) -> list[RecordRow]:
+    """Return the rows that meet a condition. `condition`, `rest`: SQL of ours; `values`: of its parameters."""
+    query = f"SELECT {', '.join(_COLUMNS)} FROM {RECORDS} WHERE {condition} {rest}"  # noqa: S608 - SQL of ours
+    return [RecordRow(*row) for row in cursor.execute(query, list(values)).fetchall()]
+
+
+def count(cursor: duckdb.DuckDBPyConnection, condition: str = "true", values: Sequence[Any] = ()) -> int:
+    """Return how many rows meet a condition."""
+    query = f"SELECT count(*) FROM {RECORDS} WHERE {condition}"  # noqa: S608 - SQL of ours
+    return cursor.execute(query, list(values)).fetchall()[0][0]
+
+
+def published(cursor: duckdb.DuckDBPyConnection, rows: Iterable[RecordRow]) -> dict[int, PublishedMetadata]:
+    """Return the facts of rows by position; those of a thousand rows are some 10 MB. Raises DataError."""
+    wanted = [row.position for row in rows]
+    if not wanted:
+        return {}
+    query = f"SELECT position, facts FROM {RECORDS} WHERE position IN (SELECT unnest(?))"  # noqa: S608
+    return {position: loaded(facts) for position, facts in cursor.execute(query, [wanted]).fetchall()}
+
+
+def one(cursor: duckdb.DuckDBPyConnection, column: str, value: str) -> RecordRow | None:
+    """Return the row with a value in `id` or `identifier`, None without one."""
+    return next(iter(select(cursor, f"{column} = ?", [value])), None)
+
+
+def of_release(cursor: duckdb.DuckDBPyConnection, dataset: str, vintage: str, version: str) -> RecordRow | None:
+    """Return the row of a release, None without one."""
+    found = select(cursor, "dataset = ? AND vintage = ? AND version = ?", [dataset, vintage, version])
+    return next(iter(found), None)
