@@ -56,9 +56,13 @@ class Services:
 
     @cached_property
     def signer(self) -> Signer:
-        """What signs cookies and tokens, with the key of this home or of the setting."""
-        file = self.access.key_file or self.settings.home / _FOLDER / "key"
-        return Signer(signing_key(file), self.access.token_days)
+        """What signs cookies and tokens of users."""
+        return Signer(self.key, self.access.token_days)
+
+    @cached_property
+    def key(self) -> str:
+        """The secret of this home, or of the setting, that signatures are made with."""
+        return signing_key(self.access.key_file or self.settings.home / _FOLDER / "key")
 
     def base_url(self, request: Request) -> str:
         """Return the public address of the services without a trailing slash: the portal's, else the request's."""

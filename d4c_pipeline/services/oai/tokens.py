@@ -1,7 +1,7 @@
 """Resumption tokens: signed, and complete in themselves, so that any server with the key continues any list.
 
 A token names the last item of the page, not a number of rows: the list continues right after it, whatever was
-published since. The key lies in the home; servers with homes of their own share it as a file.
+published since. The key is that of the services (`services.signing`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,14 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
-import secrets
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from d4c_pipeline.files.disk import storage_errors
-from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.services.oai.errors import OaiError
 
-_KEY_BYTES, _SIGNATURE_BYTES = 32, 12
+_SIGNATURE_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -43,10 +38,10 @@ class Position:
 
 
 class Tokens:
-    """Writes and reads tokens with the key at `path`, which is made when it does not exist."""
+    """Writes and reads tokens that `key` signs."""
 
-    def __init__(self, path: Path) -> None:
-        self._key = _key(path)
+    def __init__(self, key: str) -> None:
+        self._key = hashlib.sha256(f"oai-pmh {key}".encode()).digest()  # no other use has the same signatures
 
     def written(self, position: Position) -> str:
         """Return the token of a position."""
@@ -76,23 +71,3 @@ class Tokens:
 
 def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _key(path: Path) -> bytes:
-    with storage_errors(f"write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        if not path.exists():
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-            try:
-                os.link(part, path)  # another server of this home may make one at the same time: the first stays
-            except FileExistsError:
-                pass
-            finally:
-                part.unlink()
-        key = path.read_bytes()
-    if len(key) < _KEY_BYTES:
-        raise PermanentError(f"{path} is not a key of {_KEY_BYTES} bytes", "Delete it: the server makes another")
-    return key

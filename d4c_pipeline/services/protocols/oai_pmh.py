@@ -29,8 +29,7 @@ _NO_MAIL = "not-stated@invalid.invalid"
 def _routes(services: Services) -> Sequence[BaseRoute]:
     settings = services.settings
     mail = _MAIL.fullmatch(settings.contact or "")
-    tokens = Tokens(settings.home / "services" / "token.key")
-    repository = Repository(tokens, settings.publisher, mail[1] if mail else _NO_MAIL)
+    repository = Repository(Tokens(services.key), settings.publisher, mail[1] if mail else _NO_MAIL)
 
     async def answer(request: Request) -> Response:
         pairs = parse_qsl(request.url.query, keep_blank_values=True)

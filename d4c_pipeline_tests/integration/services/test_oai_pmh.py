@@ -19,8 +19,8 @@ from d4c_pipeline.services.oai import repository
 from d4c_pipeline.services.oai.formats import FORMATS
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.catalogued import publish
-from d4c_pipeline_tests.support.schemas import schema, schema_errors
 from d4c_pipeline_tests.support.catalogued_home import catalogued_home, served
+from d4c_pipeline_tests.support.schemas import schema, schema_errors
 
 OAI = "{http://www.openarchives.org/OAI/2.0/}"
 WITHDRAWN = f"urn:d4c:{17:064x}"
@@ -269,6 +269,3 @@ def test_tokens_survive_a_restart_and_changes_and_nobody_can_write_one(
         changed = [each for each in everything if each not in found]
         assert f"urn:d4c:{31:064x}" in changed
         assert len(changed) <= 2
-    key = settings.home / "services" / "token.key"
-    assert key.stat().st_mode & 0o777 == 0o600
-    assert len(key.read_bytes()) == 32
