@@ -15,6 +15,7 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
 from d4c_pipeline.orchestration.instance import kept_open
@@ -95,6 +96,7 @@ class DeploymentResource(dg.ConfigurableResource):
     home: str | None = None
     retries: bool = True
     _subjects: frozenset[str] = PrivateAttr(default=frozenset())
+    _ledger: Ledger | None = PrivateAttr(default=None)
 
     def settings(self) -> Settings:
         """Return the settings. Raises PermanentError for an invalid variable."""
@@ -118,10 +120,14 @@ class DeploymentResource(dg.ConfigurableResource):
                 ledger = held.enter_context(opened_ledger(self.settings()))
                 key = context.run.tags.get(PARTITION, "")
                 held.enter_context(ledger.active_runs.hold(context.run.run_id, subjects, key))
+                self._ledger = ledger  # its steps use it too, so that each need not connect and check the schema
             except D4CError as error:
                 # The first step opens the same ledger and reports the cause with its remedy.
                 _log.warning("This run has no heartbeat in the ledger: %s", error)
-            yield self
+            try:
+                yield self
+            finally:
+                self._ledger = None
 
     @classmethod
     def of(cls, settings: Settings, product: str, *, retries: bool) -> dg.ResourceDefinition:
@@ -144,7 +150,8 @@ class DeploymentResource(dg.ConfigurableResource):
     def opened(self, engine: ProcessingDuckDB | None = None) -> Iterator[Deployment]:
         """Open the deployment for one step; `engine` has the limits of the step's processing."""
         settings = self.settings()
-        with Deployment.open(engine.applied_to(settings) if engine is not None else settings) as deployment:
+        limited = engine.applied_to(settings) if engine is not None else settings
+        with Deployment.open(limited, ledger=self._ledger) as deployment:
             yield deployment
 
 

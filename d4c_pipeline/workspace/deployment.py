@@ -34,14 +34,16 @@ class Deployment:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, *, archive: bool = True) -> Iterator[Deployment]:
+    def open(cls, settings: Settings, *, archive: bool = True, ledger: Ledger | None = None) -> Iterator[Deployment]:
         """Open the deployment that `settings` describe and close it again; without its archive if `archive` is False.
 
+        `ledger`: its ledger, if the caller has it open; it stays open.
         Raises StorageError when the home can't be written, TransientError when the ledger's server can't be reached,
         PermanentError when the settings of the archive or of a store are incomplete.
         """
         with ExitStack() as opened:
-            ledger = opened.enter_context(opened_ledger(settings))
+            if ledger is None:
+                ledger = opened.enter_context(opened_ledger(settings))
             stores = opened_stores(settings)
             locate = partial(_folder_url, ledger, stores[0])
             at = opened.enter_context(opened_archive(settings, locate) if archive else no_archive())

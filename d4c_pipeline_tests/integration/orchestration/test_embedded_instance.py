@@ -1,4 +1,4 @@
-"""The embedded instance during a run: its databases stay open."""
+"""The databases of a run: its instance's stay open, and its ledger is opened once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from sqlalchemy import Engine
 
+from d4c_pipeline.ledger import ledger as ledger_module
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.instance import embedded_instance, kept_open
+from d4c_pipeline_tests.integration.orchestration.conftest import Project
+from d4c_pipeline_tests.support.samples import HOST, PLACES, define, geojson
 
 
 def write(path: Path) -> None:
@@ -35,3 +39,20 @@ def test_a_run_keeps_the_logs_of_its_databases(tmp_path: Path, monkeypatch: pyte
             # The close of the last connection copies the log into the database, syncs both and removes the log.
             assert [log.exists() for log in logs] == [True, True, True]
         assert [log.exists() for log in logs] == [False, False, False]
+
+
+def test_the_steps_of_a_run_share_its_ledger(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    define(project.definitions)
+    project.origin.put(f"{HOST}/places_2021.geojson", geojson(PLACES))
+    opened: list[str] = []
+    open_engine = ledger_module.open_engine
+
+    def counting(url: str) -> Engine:
+        opened.append(url)
+        return open_engine(url)
+
+    monkeypatch.setattr(ledger_module, "open_engine", counting)
+    assert project.materialize("places", "2021").success
+    assert opened == [f"sqlite:///{project.home}/ledger.sqlite"]
+    assert project.materialize("places", "2021", "raw").success
+    assert len(opened) == 2, "the ledger of an ended run is closed"
