@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,11 +32,18 @@ def _of(page: Path, _changed: int, _size: int) -> str:
         head, _, _ = file.read(_HEAD_BYTES).decode("utf-8", "replace").partition("</head>")
     found = [each.groupdict("") for each in _LINK.finditer(head)]
     links = [{name: html.unescape(value) for name, value in each.items()} for each in found]
-    written = [(each["rel"], _written(**each)) for each in links if not _UNSAFE.search(each["href"] + each["type"])]
+    return as_header((each["rel"], each["href"], each["type"]) for each in links)
+
+
+def as_header(links: Iterable[tuple[str, str, str]]) -> str:
+    """Return the value of the header for links: relation, address and media type (or an empty text) each."""
+    written = [
+        (relation, _written(relation, href, kind)) for relation, href, kind in links if not _UNSAFE.search(href + kind)
+    ]
     if sum(len(text) + 2 for _, text in written) > _MOST_BYTES:
         written = [(relation, text) for relation, text in written if relation != "item"]
     return ", ".join(text for _, text in written)
 
 
-def _written(rel: str, href: str, type: str) -> str:  # noqa: A002 - the name of the attribute
-    return f'<{href}>; rel="{rel}"' + (f'; type="{type}"' if type else "")
+def _written(relation: str, href: str, kind: str) -> str:
+    return f'<{href}>; rel="{relation}"' + (f'; type="{kind}"' if kind else "")

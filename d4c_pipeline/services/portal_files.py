@@ -74,6 +74,9 @@ class _Files(StaticFiles):
                 links = await to_thread.run_sync(link_header, page)
                 if links:
                     response.headers["Link"] = links
+                    response.headers["Vary"] = (
+                        "Accept"  # a client that accepts no HTML gets a record (protocols.releases)
+                    )
             kind = media_type(str(response.path))
             response.headers["Content-Type"] = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         return response
