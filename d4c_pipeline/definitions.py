@@ -13,6 +13,7 @@ import dagster as dg  # noqa: E402
 from d4c_pipeline.model.settings import Settings  # noqa: E402
 from d4c_pipeline.orchestration.build import build_definitions  # noqa: E402
 from d4c_pipeline.orchestration.forked_runs import fork_runs  # noqa: E402
+from d4c_pipeline.orchestration.run_logs import runs_log_as_json  # noqa: E402
 from d4c_pipeline.orchestration.run_worker import definitions_of_a_run, is_run_worker  # noqa: E402
 
 gc.freeze()
@@ -23,7 +24,10 @@ _SERVER_THRESHOLD = 50_000  # new objects between two collections: a snapshot of
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the definitions of all datasets that the environment names; in a run, those of its own."""
-    folders = Settings.from_environment().definitions
+    settings = Settings.from_environment()
+    if settings.log == "json":
+        runs_log_as_json()
+    folders = settings.definitions
     if is_run_worker():
         return definitions_of_a_run(folders)
     fork_runs()

@@ -71,6 +71,7 @@ _OF_COMPOSE = {
     "D4C_SEED_MEMORY": "Memory of the seeder.",
     "D4C_SEED_PORT": "The port of the seeder on this machine.",
     "D4C_UI_PORT": "The port of the UI on the loopback.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "A collector of OpenTelemetry (OTLP over HTTP) that gets a span of every step.",
     "D4C_TRACKER_ADDRESS": "The address on which the tracker listens; 0.0.0.0 makes it public.",
 }
 

@@ -23,6 +23,8 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.review import verdicts
 from d4c_pipeline.review.changes import as_markdown, changes_of
+from d4c_pipeline.telemetry.labels import labelled
+from d4c_pipeline.telemetry.spans import span
 from d4c_pipeline.watch.failures import remembered
 from d4c_pipeline.watch.pauses import refuse_paused
 from d4c_pipeline.workspace import progress
@@ -212,7 +214,11 @@ def run(
     with a failure. `passing` returns whether the caller retries an error, which the ledger then does not record as a
     failure. Raises the errors of the step.
     """
-    with remembered(deployment, partition, step, run=by, unless=passing):
+    with (
+        labelled(dataset=partition.subject, vintage=partition.key, step=step, run=by),
+        span(step),
+        remembered(deployment, partition, step, run=by, unless=passing),
+    ):
         unit = find()
         if by is not None:
             deployment.ledger.active_runs.record_step(by, partition.subject, step)
@@ -225,14 +231,16 @@ def run(
 
 def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> all_datasets.Catalogued:
     """Run the tenth step: rebuild the catalogue of every published release from the ledger."""
-    return all_datasets.rebuild(deployment, declared)
+    with labelled(step="catalogue"), span("catalogue"):
+        return all_datasets.rebuild(deployment, declared)
 
 
 def portal(deployment: Deployment, declared: Sequence[Dataset]) -> PortalBuilt:
     """Build the pages of every published release, which follow the catalogue."""
     from d4c_pipeline.chain import portal as pages  # noqa: PLC0415 - only this needs templates and pictures
 
-    return pages.build(deployment, declared)
+    with labelled(step="portal"), span("portal"):
+        return pages.build(deployment, declared)
 
 
 def _record_blocking(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import signal
 import sys
@@ -38,16 +39,24 @@ Package = Annotated[
 ]
 Who = Annotated[str | None, typer.Option("--who", help="Person who decides; by default the user of this system.")]
 
-_debug = False  # whether --debug was given; read at the end of the process, where no context is left
+# Whether --debug was given, and whether D4C_LOG is json; read at the end of the process, where no context is left.
+_debug = False
+_log_as_json = False
 
 
 def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -> Settings:
     """Read the settings from the environment; options override its variables. The environment stays as it is."""
     from d4c_pipeline.model.settings import Settings
 
-    global _debug  # noqa: PLW0603 - see there
+    global _debug, _log_as_json  # noqa: PLW0603 - see there
     _debug = debug
-    return Settings.from_environment(environment_with(home, defs))
+    settings = Settings.from_environment(environment_with(home, defs))
+    if settings.log == "json":
+        from d4c_pipeline.telemetry.json_logs import log_as_json
+
+        log_as_json()
+        _log_as_json = True
+    return settings
 
 
 def environment_with(home: Path | None, defs: Sequence[Path] | None) -> dict[str, str]:
@@ -100,9 +109,20 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def report(line: str) -> None:
+    """Report the progress of a service: a line on stdout, or a record of the log where D4C_LOG is json."""
+    if _log_as_json:
+        logging.getLogger(__name__).info(line)
+    else:
+        out.print(line, markup=False)
+
+
 def end_with(error: Exception, sentence: str) -> NoReturn:
-    """End the process with code 1 and a sentence, or with the traceback under --debug."""
+    """End the process with code 1 and a sentence (a log record where D4C_LOG is json), or a traceback under --debug."""
     if _debug:
         raise error
+    if _log_as_json:
+        logging.getLogger(__name__).error(sentence)
+        sys.exit(1)
     err.print(f"[bold red]Error:[/bold red] {escape(sentence)}")
     sys.exit(1)

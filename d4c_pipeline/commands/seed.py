@@ -20,6 +20,7 @@ from d4c_pipeline.commands.common import (
     print_json,
     print_table,
     read_settings,
+    report,
 )
 from d4c_pipeline.model.errors import PermanentError, UnknownNameError
 
@@ -148,9 +149,9 @@ def reissue(
 def _report_progress(status: SeederStatus) -> None:
     states = [torrent.state for torrent in status.torrents]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
-    out.print(f"{status.updated_at} {status.offered} offered; torrents: {counted}", markup=False)
+    report(f"{status.updated_at} {status.offered} offered; torrents: {counted}")
     for words in filter(None, (status.problem, status.deaf)):
-        out.print(f"{status.updated_at} {words}", markup=False)
+        report(f"{status.updated_at} {words}")
 
 
 def _print_status(status: SeederStatus, *, as_json: bool) -> None:

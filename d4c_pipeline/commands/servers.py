@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from d4c_pipeline.commands.common import Debug, Defs, Home, end_by_interrupt, out, read_settings
+from d4c_pipeline.commands.common import Debug, Defs, Home, end_by_interrupt, out, read_settings, report
 from d4c_pipeline.model.errors import NeedsPersonError
 
 _MOST_STARTS, _STARTS_WITHIN = 5, 600.0
@@ -38,7 +38,7 @@ def serve(
             mounts(settings),
             host,
             port or settings.port,
-            lambda url: out.print(f"Serving {settings.home} at {url}{open_to(host)}"),
+            lambda url: report(f"Serving {settings.home} at {url}{open_to(host)}"),
             [route(settings), *protocols],
         )
 

@@ -43,6 +43,7 @@ _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)? ?[KMGT]i?B", re.IGNORECASE)
 OWN_STORE = "store"
 """The folder in the home that is the primary store, unless the document of stores declares another."""
 LOCAL_ARCHIVE = "local"
+LOG_FORMATS = ("colored", "json")
 ARCHIVES = (LOCAL_ARCHIVE, "zenodo", "zenodo-sandbox", "invenio", "datacite")
 _RELEASE_PAGE = "en/datasets/{dataset}/{vintage}/{version}/"  # of the portal
 PUBLISHER = "Data for Canada"
@@ -148,6 +149,12 @@ def _port(variable: str, text: str) -> int:
     return int(text)
 
 
+def _log_format(variable: str, text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise PermanentError(f"{variable} is '{text}'", f"Write one of {', '.join(LOG_FORMATS)}")
+    return text
+
+
 _Address = Annotated[str | None, Parser(_address)]
 
 
@@ -198,6 +205,11 @@ class Settings(EnvironmentSettings):
         description="The SQLAlchemy URL of the ledger, such as `postgresql+psycopg2://user@host/database`; give the "
         "password by `PGPASSWORD`.",
         json_schema_extra={"unit": "", "unset": "SQLite in the home"},
+    )
+    log: Annotated[str, Parser(_log_format)] = variable(
+        "D4C_LOG",
+        "The form of logs: `json` (a line per record, with dataset, vintage, step and run) or `colored`.",
+        default="colored",
     )
     trackers: Words = variable("D4C_TRACKERS", "Announce addresses of torrents, with commas.", default=())
     hybrid_torrents: Flag = variable(

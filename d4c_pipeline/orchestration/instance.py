@@ -158,7 +158,7 @@ def ui_command(settings: Settings, port: int, *, read_only: bool = False) -> tup
         # `dg dev`, which it recommends instead, requires a project folder, and an installed package has none.
         "PYTHONWARNINGS": ",".join(filter(None, ["ignore:Function `dev_command`", os.environ.get("PYTHONWARNINGS")])),
     }
-    return [*command, "-h", "127.0.0.1", "-p", str(port)], environment
+    return [*command, "-h", "127.0.0.1", "-p", str(port), "--log-format", settings.log], environment
 
 
 def _settings_file() -> Path:

@@ -7,6 +7,7 @@ Concept: https://docs.dagster.io/deployment/execution/celery
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.orchestration.products import fetch_pool
 from d4c_pipeline.orchestration.resources import POOLS
+from d4c_pipeline.telemetry.json_logs import log_as_json
 from d4c_pipeline.workspace.datasets import load_definitions
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def celery_app() -> Celery:
 
     Raises PermanentError when that instance launches runs by other means.
     """
+    from celery.signals import setup_logging  # noqa: PLC0415 - of the extra `cluster`
     from dagster_celery.launcher import CeleryRunLauncher  # noqa: PLC0415 - of the extra `cluster`
     from dagster_celery.make_app import make_app  # noqa: PLC0415
     from dagster_celery.tasks import create_execute_job_task, create_resume_job_task  # noqa: PLC0415
@@ -45,9 +48,17 @@ def celery_app() -> Celery:
             )
         _create_pools(instance, Settings.from_environment().definitions)
         app = make_app(launcher.app_args())
+    if Settings.from_environment().log == "json":
+        setup_logging.connect(_log_as_json)  # Celery then leaves logging alone
     create_execute_job_task(app)
     create_resume_job_task(app)
     return app
+
+
+def _log_as_json(**_: object) -> None:
+    """Receive Celery's signal, with the options of its command."""
+    log_as_json("dagster")
+    logging.getLogger("celery").setLevel(logging.INFO)
 
 
 def _create_pools(instance: dg.DagsterInstance, folders: Sequence[Path]) -> None:

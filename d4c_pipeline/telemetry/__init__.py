@@ -1,0 +1,1 @@
+"""Logs as JSON and spans of OpenTelemetry, for the machines that collect them. Numbers belong to `services.metrics`."""
