@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from d4c_pipeline.model.addresses import release_address
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, release_address
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
@@ -129,7 +129,13 @@ def _place(store: Store, facts: dict[str, Any], url: str) -> str:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     address = release_address(facts["dataset"], Vintage.parse(facts["vintage"]), Version.read(facts["version"]), name)
     local = store.local_path(address)
-    return str(local) if local is not None else store.url(address)
+    if local is not None:
+        return str(local)
+    if store.local_path(CATALOGUE_PARQUET) is not None:  # a folder: no other server has the file
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"{name} is not in the store", "Tell the operator: d4c fixity repairs it"
+        )
+    return store.url(address)
 
 
 def _vintage(text: str | None) -> Vintage | None:
