@@ -5,6 +5,7 @@ Which protocols are switched on belongs to `settings`. `services.protocols` and 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from d4c_pipeline.model.environment import EnvironmentSettings, OptionalPath, Parser, Positive, amount, variable
@@ -59,3 +60,7 @@ class JobSettings(EnvironmentSettings):
         "D4C_SUBSET_SYNC_CELLS", "Values up to which a subset is answered at once; a larger one is a job.",
         default=20_000_000,
     )  # fmt: skip
+
+    def jobs_folder(self, home: Path) -> Path:
+        """Return the folder of jobs of the services of `home`."""
+        return self.folder or home / "services" / "jobs"

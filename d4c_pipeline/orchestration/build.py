@@ -41,6 +41,7 @@ from d4c_pipeline.orchestration.products import Product, product_of_declared
 from d4c_pipeline.orchestration.resources import DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.orchestration.reviewing import review_job
 from d4c_pipeline.orchestration.sensors.publishing import changes_are_published
+from d4c_pipeline.orchestration.subsets import subset_definitions
 from d4c_pipeline.orchestration.withdrawing import withdraw_job
 from d4c_pipeline.workspace.datasets import load_definitions
 from d4c_pipeline.workspace.shared_names import refuse_shared_names
@@ -73,6 +74,7 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
         loaded,
         failures_definitions(list(products)),
         alerting_definitions(list(declared.values())),
+        subset_definitions(),
         _spanning(declared),
         dg.Definitions(
             jobs=jobs,

@@ -17,5 +17,4 @@ def subset_service(services: Services) -> SubsetService:
 def job_queue(services: Services) -> JobQueue:
     """Return the jobs of this server."""
     settings = JobSettings.from_environment()
-    folder = settings.folder or services.settings.home / "services" / "jobs"
-    return services.shared("jobs", lambda: JobQueue(folder, settings))
+    return services.shared("jobs", lambda: JobQueue(settings.jobs_folder(services.settings.home), settings))

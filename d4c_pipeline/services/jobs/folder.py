@@ -151,10 +151,13 @@ class JobFolder:
 
     def attempt(self, result: str) -> int:
         """Count one more attempt at a result and return their number."""
-        path = self.result_folder(result) / ATTEMPTS
-        number = int((_json(path) or {}).get("attempts", 0)) + 1
-        write_file(path, orjson.dumps({"attempts": number}))
+        number = self.attempts(result) + 1
+        write_file(self.result_folder(result) / ATTEMPTS, orjson.dumps({"attempts": number}))
         return number
+
+    def attempts(self, result: str) -> int:
+        """Return the number of attempts at a result that have begun."""
+        return int((_json(self.result_folder(result) / ATTEMPTS) or {}).get("attempts", 0))
 
     def data(self, result: str) -> Path:
         """Return the path of the file of a result."""

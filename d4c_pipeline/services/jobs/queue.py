@@ -20,12 +20,12 @@ from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.services.jobs.folder import JobFolder, Outcome, State
 from d4c_pipeline.services.jobs.notices import notify
+from d4c_pipeline.services.jobs.worker import MEMORY
 
 _TICK_SECONDS = 0.5
 _CLEAN_SECONDS = 60.0
 _GRACE_SECONDS = 30.0
 _DELIVERIES = 3
-_DUCKDB = "400MB"
 _log = logging.getLogger(__name__)
 
 
@@ -108,7 +108,7 @@ class JobQueue:
             if len(self._running) >= self.settings.at_once:
                 return
             if result not in self._running and self.folder.state(result) is State.ACCEPTED:
-                arguments = ["--seconds", str(self.settings.seconds), "--memory", _DUCKDB,
+                arguments = ["--seconds", str(self.settings.seconds), "--memory", MEMORY,
                              "--cells", str(self.settings.cells)]  # fmt: skip
                 command = [sys.executable, "-m", "d4c_pipeline.services.jobs.worker", str(self._root), result]
                 self._running[result] = _Running(

@@ -22,6 +22,8 @@ from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import Chosen, Engine, Sources, plan, read_request, write
 
 MOST_ATTEMPTS = 3
+MEMORY = "400MB"
+"""What DuckDB may use for one result; Arrow's batches come on top."""
 _PROGRESS_SECONDS = 0.5
 
 
