@@ -67,6 +67,7 @@ _OF_COMPOSE = {
     "D4C_POSTGRES_MEMORY": "Memory of PostgreSQL.",
     "D4C_CODE_MEMORY": "Memory of the code location.",
     "D4C_UI_MEMORY": "Memory of the webserver.",
+    "D4C_SERVICES_MEMORY": "Memory of the server of the protocols.",
     "D4C_DAEMON_MEMORY": "Memory of the daemon.",
     "D4C_SEED_MEMORY": "Memory of the seeder.",
     "D4C_SEED_PORT": "The port of the seeder on this machine.",

@@ -15,26 +15,29 @@ from d4c_pipeline.metadata.records.linkset import FORMATS as LINKSETS
 from d4c_pipeline.model.addresses import HIDDEN
 from d4c_pipeline.portal import policy
 from d4c_pipeline.services import http_limits
+from d4c_pipeline.services.bodies import MOST_BYTES
 from d4c_pipeline.services.file_server import READ_HEADERS, SHOWN_HEADERS
 from d4c_pipeline.services.portal_files import CHANGING_ASSETS, FOLDERS
+from d4c_pipeline.services.protocol import all_protocols
 from d4c_pipeline.stores import headers
 from d4c_pipeline.stores.port import IMMUTABLE_PREFIXES
 
 _RELEASE = "/catalogue/$d4c_dataset/$d4c_vintage/$d4c_version"
 # Only the characters of names, vintages and versions: an address may hold others, which no header may.
 _PLACE = "/".join(f"(?<d4c_{name}>[0-9A-Za-z._+:-]+)" for name in ("dataset", "vintage", "version"))
+_READ_SECONDS = 120  # of silence; the first byte of a large list may take a while
 _LINKS = (
     f'<{_RELEASE}.json>; rel="describedby"; type="application/geo+json", '
     f'<{_RELEASE}/{LINKSETS[0].file_name}>; rel="linkset"; type="application/linkset+json"'
 )
 
 
-def configuration(*, store: str, records: str, portal: str, listen: str, scratch: str) -> str:
+def configuration(*, store: str, records: str, portal: str, listen: str, scratch: str, services: str) -> str:
     """Return the text of an `nginx.conf`, which needs no privileges.
 
     `store`, `records`, `portal`: the folders of the store, of the local archive's records, and of the portal.
     `listen`: address and port.
-    `scratch`: a folder that nginx may write to.
+    `scratch`: a folder that nginx may write to. `services`: address and port of the `d4c serve` for the protocols.
     """
     suffixes: dict[str, list[str]] = {}
     for suffix, kind in media_types.BY_SUFFIX.items():
@@ -43,6 +46,7 @@ def configuration(*, store: str, records: str, portal: str, listen: str, scratch
     active = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_active(f"x{suffix}")]
     folders = f"({'|'.join(FOLDERS)})"
     languages = f"({'|'.join(name for name in FOLDERS if name != 'assets')})"
+    protocols = "|".join(sorted({name for each in all_protocols().values() for name in each.folders}))
     shown = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_shown(f"x{suffix}")]
     return f"""\
 # Written by d4c_pipeline/services/nginx.py, which says why; a test keeps this file the same as what that returns.
@@ -95,6 +99,21 @@ http {{
     default "";
     "~^/{languages}/datasets/{_PLACE}/(index[.]html)?$" '{_LINKS}';
   }}
+  map $uri $d4c_vary {{
+    default "";
+    "~^/{languages}/datasets/[^/]+/[^/]+/[^/]+/(index[.]html)?$" Accept;
+  }}
+  # The protocols answer a browser's questions about writing themselves.
+  map "$request_method $uri" $d4c_preflight {{
+    default 0;
+    "~^OPTIONS /(?!({protocols})(/|$))" 1;
+  }}
+  # A page answers a client that accepts no HTML with a record of the release (protocols.releases).
+  map $http_accept $d4c_without_page {{
+    default 1;
+    "" 0;
+    "~*(text/(html|[*])|[*]/[*])" 0;
+  }}
   # The first expression that matches decides: what is active in foreign bytes is saved, never shown.
   map $uri $d4c_disposition {{
     default attachment;
@@ -108,6 +127,7 @@ http {{
   add_header Content-Disposition $d4c_disposition;
   add_header X-Content-Type-Options nosniff;
   add_header Link $d4c_links;
+  add_header Vary $d4c_vary;
   add_header Access-Control-Allow-Origin *;
   add_header Access-Control-Allow-Methods "GET, HEAD";
   add_header Access-Control-Allow-Headers "{", ".join(READ_HEADERS)}";
@@ -119,7 +139,7 @@ http {{
     index index.html;
     disable_symlinks on from=$document_root;
     error_page 403 =404 @nothing; # folders are not listed
-    if ($request_method = OPTIONS) {{ return 204; }}
+    if ($d4c_preflight) {{ return 204; }}
 
     location @nothing {{ return 404; }}
     location ~ /[.] {{ return 404; }} # files that are being written
@@ -127,6 +147,18 @@ http {{
     location / {{
       location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
       location ~* "/{media_types.NAMES_OF_TEXT}$" {{ types {{}} default_type {media_types.TEXT}; }}
+    }}
+    location ~ "^/({protocols})(/|$)" {{
+      client_max_body_size {MOST_BYTES >> 10}k;
+      proxy_pass http://{services};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_buffering off; # a subset is a stream
+      proxy_read_timeout {_READ_SECONDS}s;
+      proxy_hide_header X-Content-Type-Options;
+      add_header X-Content-Type-Options nosniff always; # and none of the headers above: a protocol has its own
     }}
     location = / {{ root {portal}; try_files /index.html =404; }}
     location = /index.html {{ root {portal}; }}
@@ -139,6 +171,9 @@ http {{
       gzip_min_length 1000;
       error_page 403 404 @portal_nothing;
       location ~ /[.] {{ return 404; }}
+      location ~ "^/{languages}/datasets/[^/]+/[^/]+/[^/]+/$" {{
+        if ($d4c_without_page) {{ rewrite ^/[a-z]+(/.*)/$ $1 last; }}
+      }}
     }}
     location @portal_nothing {{ root {portal}; try_files /$portal_folder/404.html =404; }}
     location /processed/ {{ error_page 404 =410 $uri.withdrawn.txt; }} # the reason of a withdrawal, if there is one

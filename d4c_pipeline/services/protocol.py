@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import duckdb
 from starlette.requests import Request
@@ -65,8 +66,16 @@ class Services:
         return signing_key(self.access.key_file or self.settings.home / _FOLDER / "key")
 
     def base_url(self, request: Request) -> str:
-        """Return the public address of the services without a trailing slash: the portal's, else the request's."""
-        return (self.settings.portal_url or str(request.base_url)).rstrip("/")
+        """Return the public address of the services without a trailing slash: the portal's, else the request's.
+
+        A request to the host of the store's public address has the scheme of that: TLS may end at a proxy.
+        """
+        if self.settings.portal_url is not None:
+            return self.settings.portal_url.rstrip("/")
+        store = urlsplit(self.settings.store_url or "")
+        if store.netloc == request.url.netloc:
+            return f"{store.scheme}://{store.netloc}"
+        return str(request.base_url).rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +86,7 @@ class Protocol:
     without a leading slash. `routes`: called once when the server starts; their handlers raise `ProblemError` or a
     `D4CError` for requests that can't be fulfilled. `prepare`: tables or indexes that it adds to the index of the
     catalogue whenever that is built. `needs`: modules that an extra installs; without them the protocol is left out.
+    `others`: further first parts of its addresses beside that of `path`, which a web server passes on (`nginx`).
     """
 
     name: str
@@ -85,6 +95,12 @@ class Protocol:
     routes: Callable[[Services], Sequence[BaseRoute]]
     prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None
     needs: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The first part of each of its addresses."""
+        return self.path.partition("/")[0], *self.others
 
     @property
     def is_installed(self) -> bool:

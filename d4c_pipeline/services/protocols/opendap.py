@@ -47,6 +47,7 @@ PROTOCOL = Protocol(
     name="opendap",
     title="OPeNDAP (DAP2) and THREDDS catalogue",
     path="thredds/catalog.xml",
+    others=("dap",),
     routes=_routes,
     needs=("cql2",),
 )

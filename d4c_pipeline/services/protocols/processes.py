@@ -58,6 +58,7 @@ PROTOCOL = Protocol(
     name="processes",
     title="Subsets and conversions (OGC API - Processes)",
     path="processes",
+    others=("jobs",),
     routes=_routes,
     needs=("cql2",),
 )

@@ -8,14 +8,20 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services.file_server import serving
 from d4c_pipeline.services.nginx import configuration
 from d4c_pipeline.services.portal_files import PATHS
+from d4c_pipeline.services.protocol import chosen, opened
 
 REPOSITORY = Path(__file__).parents[3]
 IN_CONTAINER = {
@@ -24,6 +30,7 @@ IN_CONTAINER = {
     "portal": "/var/lib/d4c/portal",
     "listen": "8763",
     "scratch": "/tmp",
+    "services": "127.0.0.1:8770",
 }
 FILES = {
     "processed/stops.parquet": bytes(range(256)) * 1000,
@@ -96,9 +103,29 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folders = {"store": str(store), "records": str(records), "portal": str(portal)}
-    text = configuration(**folders, listen=f"127.0.0.1:{port}", scratch=str(scratch)).replace(
-        "worker_processes auto", "worker_processes 1"
-    )
+    others = [Route(path, _echo, methods=["GET", "POST"]) for path in ("/oai", "/jobs/{job}", "/datasets/{rest:path}")]
+    nginx = {"listen": f"127.0.0.1:{port}", "scratch": str(scratch)}
+    with (
+        serving({"/": store, "/archive/records": records, PATHS: portal}, others=others) as ours,
+        _nginx(root, configuration(**folders, **nginx, services=ours.removeprefix("http://")), port),
+    ):
+        yield ours, f"http://127.0.0.1:{port}"
+
+
+async def _echo(request: Request) -> Response:
+    """Answer what reached a protocol."""
+    seen = {
+        "method": request.method,
+        "url": str(request.url),
+        "for": request.headers.get("X-Forwarded-For"),
+        "body": len(await request.body()),
+    }
+    return JSONResponse(seen, headers={"Cache-Control": "no-store", "Vary": "Accept"})
+
+
+@contextmanager
+def _nginx(root: Path, text: str, port: int) -> Iterator[None]:
+    scratch, text = root / "scratch", text.replace("worker_processes auto", "worker_processes 1")
     # Started by root, nginx would read as nobody, who may not look into the folders of tests.
     (root / "nginx.conf").write_text(("user root;\n" if os.geteuid() == 0 else "") + text, "utf-8")
     with (root / "log").open("wb") as log:
@@ -112,8 +139,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
             assert process.poll() is None, (root / "log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        with serving({"/": store, "/archive/records": records, PATHS: portal}) as ours:
-            yield ours, f"http://127.0.0.1:{port}"
+        yield
     finally:
         process.terminate()
         process.wait(20)
@@ -209,6 +235,49 @@ def test_browsers_may_ask_and_nobody_may_write(servers: tuple[str, str]) -> None
             answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
         )
         assert httpx.post(f"{url}/processed/stops.parquet", trust_env=False).status_code == 405
+
+
+def test_protocols_are_reached_through_nginx(servers: tuple[str, str]) -> None:
+    _, nginx = servers
+    with httpx.Client(base_url=nginx, trust_env=False) as client:
+        body = "verb=Identify&x=" + "a" * 10_000
+        posted = client.post("/oai?a=1", content=body)
+        assert posted.json() == {"method": "POST", "url": f"{nginx}/oai?a=1", "for": "127.0.0.1", "body": len(body)}
+        assert posted.headers.get_list("X-Content-Type-Options") == ["nosniff"]
+        assert posted.headers.get_list("Cache-Control") == ["no-store"]
+        assert "Content-Disposition" not in posted.headers
+        forwarded = client.get("/jobs/1", headers={"X-Forwarded-For": "192.0.2.7"}).json()
+        assert forwarded["for"] == "192.0.2.7, 127.0.0.1"
+        assert client.post("/oai", content=b"a" * (2 << 20)).status_code == 413
+        assert client.get("/oaixml").status_code == 404  # a file of the store, which it does not have
+        asked = {"Origin": "https://x.example.org", "Access-Control-Request-Method": "POST"}
+        assert "POST" in client.options("/oai", headers=asked).headers["Access-Control-Allow-Methods"]
+        assert "POST" not in client.options("/processed/x", headers=asked).headers["Access-Control-Allow-Methods"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [("text/html,*/*;q=0.8", True), ("*/*", True), ("", True), ("application/ld+json", False), ("image/png", False)],
+)
+def test_a_page_answers_who_accepts_no_html_by_the_protocol(
+    servers: tuple[str, str], accept: str, is_page: bool
+) -> None:
+    _, nginx = servers
+    address = "datasets/stops/2021/0.1.0-beta"
+    answer = httpx.get(f"{nginx}/en/{address}/", headers={"Accept": accept}, trust_env=False)
+    assert answer.headers["Vary"].startswith("Accept")
+    assert ("cite-as" in answer.text) == is_page
+    if not is_page:
+        assert answer.json()["url"] == f"{nginx}/{address}"
+
+
+def test_every_address_of_a_protocol_is_passed_on(tmp_path: Path) -> None:
+    for protocol in chosen(Settings(home=tmp_path)):
+        with opened(Settings(home=tmp_path).model_copy(update={"services": (protocol.name,)})) as routes:
+            folders = {str(getattr(route, "path", "")).split("/")[1] for route in routes}
+        # A page of the portal asks for the record of its release.
+        missing = folders - {*protocol.folders, "en", "fr"}
+        assert not missing, f"{protocol.name}: state {', '.join(sorted(missing))} as `others`"
 
 
 def test_a_condition_spares_a_transfer_alike(servers: tuple[str, str]) -> None:

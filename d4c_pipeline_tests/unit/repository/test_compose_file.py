@@ -16,7 +16,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[3]
 STAGES = {"files", "tracker", "broker"}
-OURS = {"code-location", "worker", "webserver", "daemon", "seeder"} | STAGES
+OURS = {"code-location", "worker", "webserver", "daemon", "seeder", "services"} | STAGES
 # Only these know addresses and secrets of the platform.
 CONFIGURED = OURS - STAGES
 DATABASE, STORE = {"postgres"}, {"store_access_key", "store_secret_key"}
@@ -28,6 +28,7 @@ SECRETS = {
     "webserver": DATABASE,
     "daemon": DATABASE,
     "seeder": DATABASE | STORE,
+    "services": DATABASE | STORE,
     "front": {"users"},
 }
 """The secrets of each service; the others have none."""
