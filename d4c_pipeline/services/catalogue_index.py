@@ -159,7 +159,7 @@ class CatalogueIndex:
         return target
 
     def _fill(self, path: Path, copies: Mapping[str, Path]) -> None:
-        connection = connect(database=path, memory_limit=_MEMORY, extensions=_EXTENSIONS)
+        connection = connect(database=path, memory_limit=_MEMORY, extensions=_EXTENSIONS, spill=path.parent, threads=2)
         try:
             for name, _, columns in _SOURCES:
                 rows = connection.read_parquet(literal_pattern(copies[name]), file_row_number=True)
