@@ -20,6 +20,7 @@ from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
 from d4c_pipeline.orchestration.instance import kept_open
 from d4c_pipeline.tables import duckdb_engine
+from d4c_pipeline.telemetry.spans import flush
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 
 _log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class DeploymentResource(dg.ConfigurableResource):
                 yield self
             finally:
                 self._ledger = None
+                flush()
 
     @classmethod
     def of(cls, settings: Settings, product: str, *, retries: bool) -> dg.ResourceDefinition:

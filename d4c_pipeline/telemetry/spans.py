@@ -21,6 +21,7 @@ from d4c_pipeline.telemetry.labels import labels
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """The variables with the address of a collector (OTLP over HTTP); either one turns spans on."""
 _SERVICE = "d4c_pipeline"
+_FLUSH_MILLISECONDS = 5_000
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +55,12 @@ def span(name: str) -> Iterator[None]:
         except Exception as error:
             current.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise
+
+
+def flush() -> None:
+    """Send the spans that wait, within a few seconds: a forked process ends without the exit handler that does so."""
+    if is_wanted() and _tracer.cache_info().currsize and (tracer := _tracer()) is not None:
+        tracer.span_processor.force_flush(_FLUSH_MILLISECONDS)
 
 
 def _trace_of(run: str | None) -> Any:
