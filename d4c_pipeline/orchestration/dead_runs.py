@@ -2,7 +2,8 @@
 
 Dagster's own monitoring finds a run that was killed together with its code server by its age alone (12 hours), and
 until then it holds the slots of its pools. The evidence of death is the heartbeat in the ledger, else the process tag
-of a command, else the code server that launched the run. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
+of a command, else the code server that launched the run. A run of a Celery worker has no code server: it counts as
+dead if it began no step within minutes. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, Deplo
 
 # A run that the launcher has just started has no heartbeat yet.
 _SETTLED = timedelta(minutes=1)
+# A started run keeps its heartbeat before its first step; this leaves time for a ledger that does not answer.
+_STEPLESS = timedelta(minutes=5)
 _FORGOTTEN = timedelta(days=1)
+_CELERY_TASK = "dagster-celery/task_id"
 _CONNECT_SECONDS = 2.0
 _UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,
@@ -46,7 +50,7 @@ def end_dead_runs(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
     alive = ledger.active_runs.alive(records)
     ended: list[str] = []
     for run_id, record in records.items():
-        cause = _cause_of_death(record, alive.get(run_id))
+        cause = _cause_of_death(instance, record, alive.get(run_id))
         run = instance.get_run_by_id(run_id)
         if cause is None or run is None or run.is_finished:
             continue
@@ -65,7 +69,7 @@ def _is_by_command(run: dg.DagsterRun) -> bool:
     return BY_COMMAND_LINE.items() <= run.tags.items()
 
 
-def _cause_of_death(record: dg.RunRecord, alive: bool | None) -> str | None:
+def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord, alive: bool | None) -> str | None:
     """Return why the process of a run has ended; None while it runs or nothing proves the end."""
     run = record.dagster_run
     if alive is not None:
@@ -73,9 +77,18 @@ def _cause_of_death(record: dg.RunRecord, alive: bool | None) -> str | None:
     if (process := run.tags.get(PROCESS)) is not None:
         return "The process of this run was killed." if is_gone(process) else None
     updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
-    if datetime.now(UTC) - updated < _SETTLED or GRPC_INFO_TAG not in run.tags:
+    silent = datetime.now(UTC) - updated
+    if _CELERY_TASK in run.tags and silent >= _STEPLESS and _began_no_step(instance, run):
+        return "The worker that started this run was killed before the first step."
+    if silent < _SETTLED or GRPC_INFO_TAG not in run.tags:
         return None
     return _lost_by_server(run)
+
+
+def _began_no_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a run was started (not only queued) and has no step."""
+    started = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+    return run.status in started and not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
 
 
 def _lost_by_server(run: dg.DagsterRun) -> str | None:

@@ -145,6 +145,24 @@ def test_a_run_without_heartbeat_dies_with_its_code_server(
     assert found.status is after
 
 
+def test_a_run_of_a_worker_that_was_killed_before_its_first_step_fails(
+    defined: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {"dagster-celery/task_id": "1"}
+    started = create_run_for_test(defined.instance, "publish_places", tags=tags, status=STARTED)
+    queued = create_run_for_test(defined.instance, "publish_places", tags=tags, status=dg.DagsterRunStatus.STARTING)
+    with defined.opened() as deployment:
+        assert end_dead_runs(defined.instance, deployment.ledger) == [], "its heartbeat may be about to begin"
+        monkeypatch.setattr(dead_runs, "_STEPLESS", timedelta(0))
+        with monkeypatch.context() as in_a_step:
+            in_a_step.setattr(defined.instance, "all_logs", lambda *_, **__: ["a step started"])
+            assert end_dead_runs(defined.instance, deployment.ledger) == []
+        (ended,) = end_dead_runs(defined.instance, deployment.ledger)
+    assert ended.endswith("The worker that started this run was killed before the first step.")
+    states = [defined.instance.get_run_by_id(run.run_id).status for run in (started, queued)]  # type: ignore[union-attr]
+    assert states == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTING]
+
+
 def test_a_run_that_nothing_proves_dead_stays(defined: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dead_runs, "_SETTLED", timedelta(0))
     run = create_run_for_test(defined.instance, "of_another_launcher", status=STARTED)
