@@ -70,7 +70,9 @@ _COMPILED = _CompiledTemplates()
 
 
 def compile_templates() -> None:
-    """Compile all templates, so that forks of this process need not."""
+    """Compile all templates and read the texts of each language, so that forks of this process need not (0.5 s)."""
+    for language in TONGUES:
+        Words.of(language)
     environment = _new_environment()
     for name in environment.list_templates():
         environment.get_template(name)
