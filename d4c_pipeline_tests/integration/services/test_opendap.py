@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(home: Settings) -> Iterator[httpx.Client]:
-    with protocols(home, "opendap", "processes") as opened:
+    with protocols(home, "opendap", "processes", "downloads") as opened:
         yield opened
 
 
@@ -167,3 +168,20 @@ def test_types_of_dap_lose_nothing_unseen(tmp_path: Path) -> None:
         known = {each.name: each for each in variables(planned.source, statistics)}
         with pytest.raises(ProblemError, match="can't be compared"):
             read_constraint("rows.small&rows.huge>1", "rows", known)
+
+
+def test_the_examples_of_the_page_work(client: httpx.Client) -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "services.md").read_text("utf-8")
+    addresses = [
+        address
+        for address in re.findall(r'"http://127\.0\.0\.1:8763(/[^"]+)"', page)
+        if address.startswith(("/processes", "/downloads", "/dap"))
+    ]
+    assert len(addresses) == 3
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code == 200, (address, answer.text)
+    (body,) = re.findall(r"execution --json '([^']+)'", page)
+    answer = client.post("/processes/subset/execution", content=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.content.startswith(b"SQLite format 3")
