@@ -127,9 +127,9 @@ class Platform:
         return answer.raise_for_status().text
 
     def serves(self) -> bool:
-        """Return whether the webserver answers."""
+        """Return whether the webserver answers from the database; its connections of before a restart are stale."""
         try:
-            return '"version"' in self._post({"query": "{ version }"})
+            return '"Runs"' in self._post({"query": "{ runsOrError(limit: 1) { __typename } }"})
         except httpx.HTTPError:
             return False
 
@@ -252,6 +252,7 @@ def kill_during(platform: Platform, victim: str, vintages: Sequence[str]) -> dic
     """Run a backfill, kill the victim in the middle, and return what is there at the end."""
     victims = tuple(platform.services) if victim == "everything" else (victim,)
     begun = time.monotonic()
+    platform.until("the webserver", platform.serves, 180)
     platform.launch(vintages)
     platform.until("a run in a step", lambda: bool(steps_in_progress(platform)), 300)
     steps = steps_in_progress(platform)
