@@ -24,6 +24,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -378,7 +379,9 @@ def pygeoapi(python: str, folder: Path, data: Path) -> Iterator[str]:
         [tool, "openapi", "generate", str(folder / "config.yml")], env=environment, capture_output=True, check=True
     )
     (folder / "openapi.yml").write_bytes(made.stdout)
-    process = subprocess.Popen([tool, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [tool, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + 60
         while not _answers(f"{address}/conformance"):
@@ -387,7 +390,7 @@ def pygeoapi(python: str, folder: Path, data: Path) -> Iterator[str]:
             time.sleep(0.2)
         yield address
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # it serves in a child
         process.wait()
 
 
