@@ -6,6 +6,7 @@ A declaration has no topic of its own; keywords and title decide by the table be
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from d4c_pipeline.metadata.published import PublishedMetadata
@@ -82,6 +83,11 @@ TOPICS: tuple[tuple[str, Topic], ...] = (
 
 def topics(published: PublishedMetadata) -> tuple[Topic, ...]:
     """Return the topics in the order of the table: at least one, `location` with a geometry and `economy` without."""
-    words = " ".join(map(plain, (*published.keywords.en, published.title.en)))
+    return topics_of((*published.keywords.en, published.title.en), spatial=bool(published.geometry_types))
+
+
+def topics_of(texts: Iterable[str], *, spatial: bool) -> tuple[Topic, ...]:
+    """Return the topics that English `texts` name; see `topics`."""
+    words = " ".join(map(plain, texts))
     found = [topic for pattern, topic in TOPICS if re.search(rf"\b(?:{pattern})\b", words, re.IGNORECASE)]
-    return tuple(found) or ((_LOCATION if published.geometry_types else _ECONOMY),)
+    return tuple(found) or ((_LOCATION if spatial else _ECONOMY),)
