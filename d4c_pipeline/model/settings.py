@@ -199,7 +199,7 @@ class Settings(EnvironmentSettings):
         default=("all",),
     )
     ledger_url: str | None = Field(
-        None,
+        default=None,
         validation_alias="D4C_LEDGER_URL",
         repr=False,  # it may contain a password
         description="The SQLAlchemy URL of the ledger, such as `postgresql+psycopg2://user@host/database`; give the "

@@ -35,7 +35,7 @@ def serving(home: Path, port: int, names: Sequence[str]) -> Iterator[Served]:
     index.renew()
     with ExitStack() as lifetime:
         lifetime.callback(index.snapshot.connection.close)
-        services = protocol.Services(settings, index, lifetime)
+        services = protocol.Services(settings, index, lifetime=lifetime)
         routes = [route for each in chosen for route in each.routes(services)]
         store = home / OWN_STORE
         lifetime.enter_context(file_server.serving({"/": store}, port=port, others=routes))

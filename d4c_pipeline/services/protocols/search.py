@@ -75,7 +75,7 @@ def _found(cursor: duckdb.DuckDBPyConnection, query: QueryParams) -> dict[str, A
     check_names([sort], _SORTS, "value of sort")
     conditions, newest = _conditions(query), _newest(query)
     languages = tuple(LANGUAGES) if single(query, "lang") is None else (language,)
-    matched = None
+    matched, total = None, 0
     # Every word first; if no release has all of them, any word.
     for every in (True, False) if words else (True,):
         selection = Selection(
