@@ -112,7 +112,7 @@ def published_metadata(
         licence=dataset.terms,
         creators=dataset.creators,
         line=line,
-        planned_at=release.planned_at,
+        planned_at=release.planned_at.replace(microsecond=0),  # records state seconds, and archives keep no more
         key=release.summary.key,
         columns=release.summary.columns,
         files=files,

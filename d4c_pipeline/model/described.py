@@ -93,7 +93,7 @@ def _said(text: str, lead: str) -> str:
 
 
 def _paragraph(lead: str, title: str, text: str, known: str) -> str:
-    title, text = (" ".join(words.split()) for words in (title, text))
+    title, text, known = (" ".join(words.split()) for words in (title, text, known))
     sentences = [words for words in (title, text) if words and words != known]
     if not sentences:
         return ""

@@ -13,9 +13,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torf
 
 from d4c_pipeline.catalogue.validation import schema_map
+from d4c_pipeline.model.addresses import RECORDS_PARQUET
 
 STABLE_KEYS = {
     "dataset",
@@ -40,6 +42,19 @@ def sha256(path: Path) -> str:
 def tree(folder: Path) -> dict[str, str]:
     """Every file below `folder` by its relative path, with its sha256: equal trees are equal byte for byte."""
     return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def tree_of_facts(folder: Path) -> dict[str, str]:
+    """As `tree`, but of the table of records the rows count without `modified`: the time of the rebuild that made them.
+
+    No archive has that time, and a rebuild after a killed one is a later one.
+    """
+    found = tree(folder)
+    for name in found:
+        if name.endswith(RECORDS_PARQUET):
+            rows = pq.read_table(folder / name).drop_columns(["modified"]).to_pylist()
+            found[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
+    return found
 
 
 def published(home: Path) -> dict[str, str]:

@@ -34,7 +34,8 @@ def links(document: Path, address: str) -> Iterator[str]:
     if document.suffix == ".parquet":
         yield from _in_json(pq.read_table(document).to_pylist(), address)
         metadata = pq.read_schema(document).metadata
-        yield from _in_json(json.loads(metadata[b"stac-geoparquet"]), address)
+        if document.name != "records.parquet":  # it has the facts of records as JSON, with addresses in stores
+            yield from _in_json(json.loads(metadata[b"stac-geoparquet"]), address)
         return
     text = document.read_text("utf-8")
     if document.suffix in (".json", ".jsonld"):

@@ -16,7 +16,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.catalogued import fill, publish
 from d4c_pipeline_tests.support.commands import D4C, Zygote
-from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.inspection import tree_of_facts
 from d4c_pipeline_tests.support.samples import DAY, HOST, Origin, corrected
 from d4c_pipeline_tests.support.strides import stride
 
@@ -111,7 +111,11 @@ def test_a_rebuild_after_a_killed_one_gives_the_same_bytes(
         return tmp_path / name, change(tmp_path / name, published_home)
 
     def bytes_of(home: Path) -> dict[str, str]:
-        return {name: sha for name, sha in tree(home / "store").items() if not name.startswith("catalogue/preflight")}
+        return {
+            name: sha
+            for name, sha in tree_of_facts(home / "store").items()
+            if not name.startswith("catalogue/preflight")
+        }
 
     whole, more = changed("whole")
     before = bytes_of(whole)

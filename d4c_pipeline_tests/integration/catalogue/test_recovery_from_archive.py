@@ -15,7 +15,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
 from d4c_pipeline_tests.support.commands import D4C, Zygote
 from d4c_pipeline_tests.support.home_of_releases import RELEASES
-from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.inspection import tree, tree_of_facts
 from d4c_pipeline_tests.support.samples import Origin
 
 PREFLIGHT = "catalogue/preflight.txt"
@@ -35,7 +35,9 @@ def recover(settings: Settings) -> Recovered:
 
 def kept(settings: Settings) -> dict[str, str]:
     """Everything in the store but the natives, which no archive has."""
-    return {name: digest for name, digest in tree(settings.home / "store").items() if not name.startswith("raw/")}
+    return {
+        name: digest for name, digest in tree_of_facts(settings.home / "store").items() if not name.startswith("raw/")
+    }
 
 
 def test_everything_is_the_same_again_byte_for_byte(home_of_releases: Settings) -> None:

@@ -19,7 +19,7 @@ from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.fakes.datacite import ACCOUNT, PASSWORD, PREFIX, FakeDataCite
 from d4c_pipeline_tests.fakes.invenio import TOKEN, FakeInvenio
 from d4c_pipeline_tests.integration.chain.conftest import Chain
-from d4c_pipeline_tests.support.inspection import tree
+from d4c_pipeline_tests.support.inspection import tree_of_facts
 from d4c_pipeline_tests.support.samples import define
 
 POLICY = {"stage": "beta", "policy": "automatic", "first_release": "automatic"}
@@ -38,7 +38,7 @@ def published(chain: Chain, settings: Settings) -> Iterator[None]:
 def kept(home: Path) -> dict[str, str]:
     """Releases, `/processed/`, torrents and catalogue in a store."""
     left_out = ("raw/", "catalogue/preflight")
-    return {name: digest for name, digest in tree(home / "store").items() if not name.startswith(left_out)}
+    return {name: digest for name, digest in tree_of_facts(home / "store").items() if not name.startswith(left_out)}
 
 
 def recovered(settings: Settings) -> Recovered:
