@@ -255,7 +255,7 @@ def result_headers(planned: Plan) -> dict[str, str]:
         "D4C-DOI": release.doi or "",
         "D4C-Licence": release.licence if release.licence and release.licence.isascii() else "",
         "D4C-Provenance": text if len(text) <= _PROVENANCE_BYTES else "",
-        "Link": f'<https://doi.org/{release.doi}>; rel="cite-as"' if release.doi else "",
+        "Link": f'<https://doi.org/{release.doi}>; rel="cite-as"' if release.doi and not release.test_doi else "",
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
     }

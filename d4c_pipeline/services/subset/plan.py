@@ -86,6 +86,7 @@ class Plan:
             "version": release.version,
             "title": release.title,
             "doi": release.doi,
+            "test_doi": release.test_doi or None,
             "licence": release.licence,
             "citation": release.citation,
             "sha256": release.sha256,

@@ -26,6 +26,7 @@ LATEST = "latest"
 _FACTS = (
     "id",
     "doi",
+    "d4c:test_doi",
     "licence",
     "title",
     "rows",
@@ -41,7 +42,7 @@ _FACTS = (
 class Chosen:
     """A release and its data: `files` are paths on this machine or addresses, `urls` are the public addresses.
 
-    `sha256` is that of the file, or of the list of the parts' digests.
+    `sha256` is that of the file, or of the list of the parts' digests. A `test_doi` resolves nowhere.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Chosen:
     rows: int
     sha256: str
     doi: str | None = None
+    test_doi: bool = False
     licence: str | None = None
     title: str | None = None
     citation: str | None = None
@@ -117,6 +119,7 @@ def _facts(cursor: duckdb.DuckDBPyConnection, store: Store, position: int) -> Ch
         rows=facts["rows"] or 0,
         sha256=digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         doi=facts["doi"],
+        test_doi=bool(facts["d4c:test_doi"]),
         licence=facts["licence"],
         title=facts["title"],
         citation=facts["sci:citation"],
