@@ -1,5 +1,5 @@
-"""The query layer of the protocols that find releases: search, STAC API, OGC API Records, MCP.
+"""The query layer of protocols that find releases, by now of the search.
 
 `entries` makes the tables of the index and `words` their texts; `selection` finds rows; `parameters` reads requests;
-`paging` resumes them; `documents` reads the catalogue's documents. Each protocol has its own addresses and forms.
+`suggesting` completes words; `answers` makes responses. Each protocol has its own addresses and forms.
 """

@@ -6,7 +6,7 @@ Boxes and times become trees of CQL2, so that one compiler makes all SQL.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -121,9 +121,3 @@ def time_tree(value: Any, start: str = "start_datetime", end: str = "end_datetim
 def one_of(name: str, values: list[str]) -> Tree:
     """Return the filter of a list column that has at least one of `values`."""
     return {"op": "a_overlaps", "args": [{"property": name}, values]}
-
-
-def given(document: Mapping[str, Any], name: str) -> Any:
-    """Return a member of a JSON body, None when it is absent, null or empty."""
-    found = document.get(name)
-    return None if found in (None, "", [], {}) else found

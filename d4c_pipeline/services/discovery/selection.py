@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
-
 from d4c_pipeline.services.cql2 import Condition
 from d4c_pipeline.services.discovery.entries import ENTRIES
-from d4c_pipeline.services.discovery.paging import Order, after, token
 from d4c_pipeline.services.discovery.words import Matches
 
 
@@ -45,42 +41,3 @@ class Selection:
         parameters += [parameter for each in conditions for parameter in each.parameters]
         sql = f"SELECT {position} AS position, {score} AS score FROM {source} {where}"  # noqa: S608
         return Condition(f"{sql} GROUP BY e.dataset" if self.newest else sql, tuple(parameters))
-
-
-@dataclass(frozen=True)
-class Page:
-    """Rows of a page with the columns that were asked for, the `total` of rows, and the token of the `next` page."""
-
-    rows: list[dict[str, Any]]
-    total: int
-    next: str | None
-
-
-def page(
-    cursor: duckdb.DuckDBPyConnection,
-    selection: Selection,
-    columns: Sequence[str],
-    keys: Sequence[Order],
-    limit: int,
-    resumed: str | None = None,
-) -> Page:
-    """Return a page of a selection in the order of `keys`, after the row in the token `resumed`.
-
-    `columns`: SQL expressions over `entries`, each with its alias.
-    """
-    continued = after(resumed, keys) if resumed else None
-    chosen = selection.statement()
-    (total,) = cursor.execute(f"SELECT count(*) FROM ({chosen.sql})", list(chosen.parameters)).fetchone() or (0,)  # noqa: S608
-    sort = ", ".join(f"{key.column.sql} AS sort_{number}" for number, key in enumerate(keys))
-    sql = f"""
-        SELECT {", ".join(columns)}, {sort} FROM {ENTRIES} JOIN ({chosen.sql}) USING (position)
-        {f"WHERE {continued.sql}" if continued else ""}
-        ORDER BY {", ".join(key.sql for key in keys)} LIMIT ?"""  # noqa: S608
-    parameters = [*chosen.parameters, *(continued.parameters if continued else ()), limit + 1]
-    found = cursor.execute(sql, parameters)
-    names = [column[0] for column in found.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    more = len(rows) > limit
-    rows = rows[:limit]
-    values = [rows[-1][f"sort_{number}"] for number in range(len(keys))] if more else []
-    return Page(rows, total, token(keys, values) if more else None)
