@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def server() -> Iterator[str]:
 
 
 def run(tool: str, folder: Path, downloads: list[Download]) -> subprocess.CompletedProcess[str]:
-    if shutil.which(NEEDS[tool]) is None:
+    if shutil.which(NEEDS[tool]) is None and "CI" not in os.environ:  # CI installs all of them
         pytest.skip(f"{NEEDS[tool]} is not installed")
     path = folder / TOOLS[tool].file_name
     path.write_text(script(tool, downloads), "utf-8")
