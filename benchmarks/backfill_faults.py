@@ -26,7 +26,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from scale_out import ACCOUNT, BIN, DATASET, kill, redis, wait_for
+from scale_out import ACCOUNT, BIN, DATASET, kill, made_databases, new_cluster, redis, wait_for
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -134,31 +134,6 @@ class Platform:
             return False
 
 
-def postgresql(port: int) -> tuple[list[str | Path], dict[str, Any], Path]:
-    """Make an empty cluster; return the command of its server, the options of the process, and the folder."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    owner: dict[str, str] = {"user": ACCOUNT} if os.geteuid() == 0 else {}
-    data = Path(mkdtemp(prefix="d4c-faults-"))
-    if owner:
-        shutil.chown(data, ACCOUNT)
-    options: dict[str, Any] = {"cwd": data, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **owner}
-    words = [binaries / "initdb", "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"]
-    subprocess.run(words, check=True, capture_output=True, **options)
-    return [binaries / "postgres", "-D", data / "data", "-p", str(port), "-k", data], options, data
-
-
-def made_databases(address: str) -> bool:
-    """Make the databases once the server answers."""
-    engine = create_engine(f"postgresql+psycopg2://{ACCOUNT}@{address}/postgres", isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            for name in ("d4c", "dagster"):
-                connection.execute(text(f"CREATE DATABASE {name}"))
-    finally:
-        engine.dispose()
-    return True
-
-
 def instance_folder(folder: Path) -> Path:
     """Write the instance as the Dockerfile does: the repository's dagster.yaml with its marked lines."""
     home = folder / "dagster"
@@ -203,7 +178,7 @@ def start(opened: ExitStack, folder: Path, vintages: Sequence[str]) -> Platform:
     }
     platform = Platform(folder, environment, address, port)
     opened.callback(lambda: [service.kill() for service in platform.services.values()])
-    words, options, data = postgresql(database)
+    words, options, data = new_cluster(database)
     opened.callback(shutil.rmtree, data, ignore_errors=True)
     platform.add("database", words, **options)
     platform.until("PostgreSQL", lambda: made_databases(address), 60)

@@ -27,6 +27,7 @@ from typing import Any
 import boto3
 import dagster as dg
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.addresses import WORK
@@ -87,35 +88,38 @@ def wait_for(
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A server with the databases `d4c` and `dagster`; yields its address without a database."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    owner: dict[str, str] = {"user": ACCOUNT} if os.geteuid() == 0 else {}
-    data, port = Path(mkdtemp(prefix="d4c-scale-")), free_port()
-    if owner:
-        shutil.chown(data, ACCOUNT)
-    options: dict[str, Any] = {"cwd": data, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **owner}
+    port = free_port()
+    words, options, data = new_cluster(port)
     try:
-        subprocess.run(
-            [binaries / "initdb", "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"],
-            check=True,
-            capture_output=True,
-            **options,
-        )
-        words = [binaries / "postgres", "-D", data / "data", "-p", str(port), "-k", data, "-c", "fsync=off"]
-        with process(words, folder / "postgresql.log", **options):
+        with process([*words, "-c", "fsync=off"], folder / "postgresql.log", **options):
             address = f"127.0.0.1:{port}"
-            wait_for("PostgreSQL", lambda: _made_databases(address), 60, folder / "postgresql.log")
+            wait_for("PostgreSQL", lambda: made_databases(address), 60, folder / "postgresql.log")
             yield address
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _made_databases(address: str) -> bool:
+def new_cluster(port: int) -> tuple[list[str | Path], dict[str, Any], Path]:
+    """Make an empty cluster; return the command of its server, the options of the process, and the folder."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    owner: dict[str, str] = {"user": ACCOUNT} if os.geteuid() == 0 else {}
+    data = Path(mkdtemp(prefix="d4c-postgresql-"))
+    if owner:
+        shutil.chown(data, ACCOUNT)
+    options: dict[str, Any] = {"cwd": data, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **owner}
+    words = [binaries / "initdb", "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"]
+    subprocess.run(words, check=True, capture_output=True, **options)
+    return [binaries / "postgres", "-D", data / "data", "-p", str(port), "-k", data], options, data
+
+
+def made_databases(address: str) -> bool:
+    """Make the databases `d4c` and `dagster`; return whether the server answers yet."""
     engine = create_engine(f"postgresql+psycopg2://{ACCOUNT}@{address}/postgres", isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             for name in ("d4c", "dagster"):
                 connection.execute(text(f"CREATE DATABASE {name}"))
-    except Exception as error:
+    except OperationalError as error:
         if "starting up" in str(error) or "refused" in str(error):
             return False
         raise
