@@ -73,6 +73,8 @@ _OF_COMPOSE = {
     "D4C_SEED_PORT": "The port of the seeder on this machine.",
     "D4C_UI_PORT": "The port of the UI on the loopback.",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "A collector of OpenTelemetry (OTLP over HTTP) that gets a span of every step.",
+    "D4C_CADDY_SIGN_IN": "How people sign in to the UI: basic (secrets/users) or openid (D4C_OIDC_ISSUER).",
+    "D4C_CADDY_GUESTS": "With openid: 1 shows the UI read-only to everybody, 0 to operators only.",
     "D4C_TRACKER_ADDRESS": "The address on which the tracker listens; 0.0.0.0 makes it public.",
 }
 

@@ -54,6 +54,11 @@ class ServiceAccess(EnvironmentSettings):
     managers: Words = variable(
         "D4C_SERVICES_MANAGERS", "Users or mail addresses of managers, who see and end all jobs.", default=()
     )
+    operators: Words = variable(
+        "D4C_SERVICES_OPERATORS",
+        "Users or mail addresses of operators, who may change something in the UI ([sign-in](operations.md#sign-in)).",
+        default=(),
+    )
     issuer: Annotated[str | None, Parser(_address)] = variable(
         "D4C_OIDC_ISSUER", "The address of an OpenID Connect provider, without `/.well-known/...`."
     )
@@ -63,7 +68,9 @@ class ServiceAccess(EnvironmentSettings):
     )
     client_secret_file: OptionalPath = variable("D4C_OIDC_CLIENT_SECRET_FILE", "A file that holds the secret instead.")
     roles_claim: str = variable(
-        "D4C_OIDC_ROLES", "The claim of the provider that lists roles (`specialist`, `manager`).", default="roles"
+        "D4C_OIDC_ROLES",
+        "The claim of the provider that lists roles (`specialist`, `manager`, `operator`).",
+        default="roles",
     )
     token_days: Positive = variable("D4C_TOKEN_DAYS", "Life of the tokens of scripts.", default=30, unit="days")
     key_file: OptionalPath = variable(

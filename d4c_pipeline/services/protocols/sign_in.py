@@ -1,7 +1,8 @@
 """Sign-in with OpenID Connect at the operator's provider: `/user/login`, `/user/callback`, `/user`, `/user/token`.
 
 The authorization code flow with PKCE; Authlib judges the claims of the identity token. Nothing is stored: the session
-is a signed cookie. What a user may do belongs to `services.access`. https://openid.net/specs/openid-connect-core-1_0.html
+is a signed cookie. `/user/check` answers the proxy in front of the UI. What a user may do belongs to `services.access`.
+https://openid.net/specs/openid-connect-core-1_0.html
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import orjson
@@ -21,13 +22,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from d4c_pipeline.model.service_access import ServiceAccess
-from d4c_pipeline.services.access import SESSION_COOKIE, Visitor
+from d4c_pipeline.model.ui_access import UiAccess
+from d4c_pipeline.services.access import CHECK, SESSION_COOKIE, Role, Visitor
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.signing import LOGIN_SECONDS, SESSION_SECONDS, Signer
 from d4c_pipeline.transport.clients import http_client
 
 _LOGIN_COOKIE = "d4c_login"
+_LOGIN = "/user/login"
+_OPERATOR_HEADER = "X-D4C-User"  # the Caddyfile copies it into the request to the UI
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]  # none with a shared secret
 _PROVIDER_SECONDS = 3_600.0
 _TIMEOUT = 10.0
@@ -38,10 +42,11 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     settings = services.access
     if settings.issuer is None:
         return []
-    server = _SignIn(services, settings, services.signer)
+    server = _SignIn(services, settings, services.signer, UiAccess.from_environment().origins)
     return [
         Route("/user", server.user, methods=["GET"]),
-        Route("/user/login", server.login, methods=["GET"]),
+        Route(CHECK, server.check, methods=["GET"]),
+        Route(_LOGIN, server.login, methods=["GET"]),
         Route("/user/callback", server.callback, methods=["GET"]),
         Route("/user/token", server.token, methods=["POST"]),
         Route("/user/logout", server.logout, methods=["POST"]),
@@ -58,14 +63,37 @@ PROTOCOL = Protocol(
 
 
 class _SignIn:
-    def __init__(self, services: Services, settings: ServiceAccess, signer: Signer) -> None:
-        self._services, self._settings, self._signer = services, settings, signer
+    def __init__(
+        self, services: Services, settings: ServiceAccess, signer: Signer, ui_origins: frozenset[str] = frozenset()
+    ) -> None:
+        self._services, self._settings, self._signer, self._ui_origins = services, settings, signer, ui_origins
         self._lock = threading.Lock()
         self._known: tuple[float, dict[str, Any], dict[str, Any]] | None = None
 
     def user(self, request: Request) -> Response:
         visitor = Visitor.of(request)
         return _json({"user": visitor.user, "email": visitor.email, "role": visitor.role.name.lower()})
+
+    def check(self, request: Request) -> Response:
+        """Answer a proxy that asks before it passes a request to the UI: 204, with the operator's name in a header.
+
+        Without an operator, `?guests=1` lets the request pass with an empty name; else guests are sent to the sign-in.
+        A signed-in user without the role is refused: the provider would send them back at once, without end.
+        """
+        visitor = Visitor.of(request)
+        if visitor.user is not None and visitor.role >= Role.OPERATOR:
+            name = quote(visitor.email or visitor.user, safe="@+ !#$&'*/=?^`~:|")[:200]
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers={_OPERATOR_HEADER: name})
+        if request.query_params.get("guests") == "1":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers={_OPERATOR_HEADER: ""})
+        if visitor.user is not None:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                "The signed-in user is no operator",
+                "Ask for the role 'operator' at the provider, or for an entry in D4C_SERVICES_OPERATORS",
+            )
+        following = urlencode({"next": _local(request.headers.get("X-Forwarded-Uri", "/"))})
+        return RedirectResponse(f"{_LOGIN}?{following}", HTTPStatus.SEE_OTHER)
 
     def login(self, request: Request) -> Response:
         """Send the reader to the provider; what has to come back lies in a signed cookie for ten minutes."""
@@ -181,10 +209,18 @@ class _SignIn:
             return described, keys
 
     def _redirect(self, request: Request) -> str:
-        return f"{self._services.base_url(request)}/user/callback"
+        return f"{self._address(request)}/user/callback"
+
+    def _address(self, request: Request) -> str:
+        """Return the public address that the reader uses: the UI's where the request came through its proxy.
+
+        The session's cookie belongs to one host, so that a sign-in for the UI has to end there.
+        """
+        own = (f"{scheme}://{request.url.netloc}".lower() for scheme in ("https", "http"))
+        return next((origin for origin in own if origin in self._ui_origins), self._services.base_url(request))
 
     def _cookie(self, request: Request, answer: Response, name: str, value: str, seconds: int) -> None:
-        secure = self._services.base_url(request).startswith("https:")
+        secure = self._address(request).startswith("https:")
         path = "/" if name == SESSION_COOKIE else "/user"
         answer.set_cookie(name, value, seconds, path=path, secure=secure, httponly=True, samesite="lax")
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -46,21 +44,6 @@ def served(home: Path, access: ServiceAccess) -> Iterator[httpx.Client]:
         httpx.Client(base_url=url) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import oidc_provider_mock
-
-        users = [
-            oidc_provider_mock.User(sub="ana", claims={"email": "ana@example.ca", "email_verified": True}),
-            oidc_provider_mock.User(sub="bob", claims={"email": "boss@example.ca", "roles": ["specialist"]}),
-        ]
-        server: AbstractContextManager[Any] = oidc_provider_mock.run_server_in_thread(user_claims=users)
-        with server as running:
-            yield f"http://localhost:{running.server_port}"
 
 
 def at_the_provider(client: httpx.Client, user: str, **changes: str) -> httpx.Response:
@@ -201,4 +184,4 @@ def test_the_first_line_of_a_server_says_who_may(monkeypatch: pytest.MonkeyPatch
     assert "users can sign in" in open_to("192.0.2.1")
     monkeypatch.setenv("D4C_SERVICES_SIGN_IN", "1")
     assert open_to("::") == ", open to every address; jobs need a user"
-    assert Role.READER < Role.SPECIALIST < Role.MANAGER
+    assert Role.READER < Role.SPECIALIST < Role.MANAGER < Role.OPERATOR

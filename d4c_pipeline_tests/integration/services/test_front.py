@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import httpx
 import pytest
 
+from d4c_pipeline_tests.support.caddy import caddy
 from d4c_pipeline_tests.support.ports import free_port
 
-REPOSITORY = Path(__file__).parents[3]
 PASSWORD = "correct horse: battery"
 # As `caddy hash-password` writes it, but of bcrypt's lowest cost: Caddy's own takes a second for each comparison.
 HASHED = "JDJhJDA0JGxTaWtvQ1VieXk0REExRnlwUnI3UWU3TVFQN2tJZWVVUjk0ZTRrNnQwTTJlUFRORjNPTmky"
@@ -40,42 +35,16 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The addresses of the UI and of the store behind a running Caddy."""
-    if shutil.which("caddy") is None:
-        assert "CI" not in os.environ, "CI installs caddy"
-        pytest.skip("caddy is not installed")
     folder = tmp_path_factory.mktemp("front")
     (folder / "users").write_text(f"ana {HASHED}\n", "utf-8")
     behind = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     Thread(target=behind.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     upstream = f"127.0.0.1:{behind.server_port}"
     ui, store = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "D4C_UI_URL": ui,
-        "D4C_STORE_URL": store,
-        "D4C_CADDY_BIND": "127.0.0.1",
-        "D4C_CADDY_USERS": str(folder / "users"),
-        "D4C_CADDY_UI": upstream,
-        "D4C_CADDY_FILES": upstream,
-    }
-    words = ["caddy", "run", "--config", REPOSITORY / "Caddyfile", "--adapter", "caddyfile"]
-    with (folder / "log").open("wb") as log:
-        running = subprocess.Popen(words, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                httpx.get(store, trust_env=False)
-                break
-            except httpx.TransportError:
-                ended = running.poll() is not None or time.monotonic() > deadline
-                assert not ended, (folder / "log").read_text("utf-8")
-                time.sleep(0.1)
-        yield ui, store
+        with caddy(folder, ui=ui, store=store, USERS=str(folder / "users"), UI=upstream, FILES=upstream):
+            yield ui, store
     finally:
-        running.terminate()
-        running.wait(20)
         behind.shutdown()
         behind.server_close()
 
