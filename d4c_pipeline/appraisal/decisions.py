@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from d4c_pipeline.appraisal.delivered import refuse_inner
 from d4c_pipeline.appraisal.policy import Alternatives, Policy
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.errors import PermanentError
@@ -22,8 +23,9 @@ def submit(
 ) -> tuple[SubmissionRecord, bool]:
     """Record a submission; return it and whether it is new.
 
-    Raises PermanentError when the terms agreed to are not those of the policy.
+    Raises PermanentError when the terms agreed to are not those of the policy, or a source address is private.
     """
+    refuse_inner(submission.sources)
     if submission.terms != policy.version:
         raise PermanentError(
             f"The terms of version '{submission.terms}' were agreed to, and '{policy.version}' apply: "
@@ -37,6 +39,7 @@ def resubmit(
     ledger: Ledger, policy: Policy, number: int, submission: Submission, *, revision: int | None = None
 ) -> SubmissionRecord:
     """Replace the content of a submission. Raises PermanentError as `submit`, or when no changes were asked for."""
+    refuse_inner(submission.sources)
     if submission.terms != policy.version:
         raise PermanentError("The terms changed", f"Read them, and send terms: '{policy.version}' if you agree")
     return ledger.submissions.revise(number, submission, who=submission.submitter.name, revision=revision)

@@ -108,6 +108,29 @@ def show(number: Number, home: Home = None, as_json: AsJson = False, debug: Debu
 
 
 @submissions_app.command()
+def assess(
+    number: Annotated[int | None, typer.Argument(help="Number of the submission; by default all that wait.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Assess submissions by the appraisal policy, as the sensor of the UI does."""
+    from d4c_pipeline.appraisal.assessment import as_row
+    from d4c_pipeline.appraisal.assessment import assess as assess_submission
+    from d4c_pipeline.workspace.deployment import opened_ledger
+
+    settings = read_settings(home, None, debug)
+    with opened_ledger(settings) as ledger:
+        due = ledger.submissions.to_assess() if number is None else (number,)
+        rows = [as_row(assess_submission(ledger, settings, each)) for each in due]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        print_facts(row)
+
+
+@submissions_app.command()
 def assign(
     number: Number,
     specialist: Annotated[str, typer.Argument(help="The person who drafts the metadata.")],

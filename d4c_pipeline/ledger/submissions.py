@@ -148,6 +148,19 @@ class Submissions:
                 if wanted & set(row.content.get("sources", ()))
             )
 
+    def with_files(self, sha256s: Collection[str], other_than: int) -> tuple[SubmissionLine, ...]:
+        """Return the other submissions, declined ones excepted, whose assessed files have one of the checksums."""
+        table, wanted = schema.submission, set(sha256s)
+        query = select(*(table.c[name] for name in _LINE), table.c.assessment).where(
+            table.c.id != other_than, table.c.state != SubmissionState.DECLINED.value, table.c.assessment.is_not(None)
+        )
+        with reading(self._engine) as connection:
+            return tuple(
+                SubmissionLine(row.id, SubmissionState(row.state), *row[2:-1])
+                for row in connection.execute(query)
+                if wanted & _sha256s(row.assessment)
+            )
+
     def move(
         self,
         number: int,
@@ -306,6 +319,11 @@ class Submissions:
         query = select(schema.submission.c.id).where(schema.submission.c.id == number).with_for_update()
         connection.execute(query).first()
         return self._get(connection, number)
+
+
+def _sha256s(assessment: Mapping[str, Any] | None) -> set[str]:
+    files: list[Mapping[str, Any]] = (assessment or {}).get("files", [])
+    return {str(file.get("sha256")) for file in files}
 
 
 def _content(submission: Submission) -> dict[str, Any]:
