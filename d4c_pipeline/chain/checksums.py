@@ -15,6 +15,7 @@ from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_differ
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.files.hashing import Hasher
 from d4c_pipeline.ledger.judgements import REJECTED
+from d4c_pipeline.model import gaps
 from d4c_pipeline.model.bumps import change_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.differences import Difference, NothingPublished, PartitionChanged
@@ -81,8 +82,9 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
     links to yet. First, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
     DefinitionError when another dataset has the same naming parts, and the errors of the archive. If the source dates
     its vintages by its files, a build with the data of another published vintage makes no release: the ledger records
-    which vintage holds the data (`natives.held_by`).
+    which vintage holds the data (`natives.held_by`). Raises DefinitionError for a draft with marked fields.
     """
+    gaps.refuse(dataset)
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
         planned = ledger.releases.planned(dataset.id, vintage)

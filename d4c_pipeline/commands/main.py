@@ -14,6 +14,7 @@ from d4c_pipeline.commands.backfill import backfill
 from d4c_pipeline.commands.catalogue import catalogue_app
 from d4c_pipeline.commands.common import end_with
 from d4c_pipeline.commands.doctor import doctor
+from d4c_pipeline.commands.draft import draft
 from d4c_pipeline.commands.failed import failed
 from d4c_pipeline.commands.fixity import repair, verify
 from d4c_pipeline.commands.notice import notice
@@ -27,7 +28,6 @@ from d4c_pipeline.commands.retention import prune
 from d4c_pipeline.commands.review import review_app
 from d4c_pipeline.commands.seed import keys, seed, torrents_app
 from d4c_pipeline.commands.servers import serve, ui
-from d4c_pipeline.commands.submissions import submissions_app, submit
 from d4c_pipeline.commands.todo import todo
 from d4c_pipeline.commands.withdrawal import reinstate, withdraw
 from d4c_pipeline.model.errors import D4CError, shortage
@@ -41,8 +41,10 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
-    ("Take in", (submit, ("submissions", submissions_app))),
-    ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert)),
+    (
+        "Publish",
+        (demo, draft, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert),
+    ),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Recover", (backup, restore, reconcile)),

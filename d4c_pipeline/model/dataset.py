@@ -23,6 +23,7 @@ from d4c_pipeline.model.declared import (
 )
 from d4c_pipeline.model.dguid import is_well_formed_dguid
 from d4c_pipeline.model.errors import UnknownNameError
+from d4c_pipeline.model.gaps import TO_FILL
 from d4c_pipeline.model.languages import Language
 from d4c_pipeline.model.licences import AnyLicence, Licence, licence
 from d4c_pipeline.model.outputs import Outputs
@@ -41,19 +42,22 @@ class BilingualKeywords(Declared):
 
 
 class Name(Declared):
-    """The naming parts of a dataset; docs/versions.md shows the resulting file names."""
+    """The naming parts of a dataset; docs/versions.md shows the resulting file names.
 
-    region: Annotated[str, full_match(naming.REGION_PATTERN, "a region (ca or ca-ab)")]
-    source: Annotated[str, full_match(naming.PART_PATTERN, "a naming part")]
+    A draft has the mark `model.gaps.TO_FILL` in place of a part that nobody has stated yet.
+    """
+
+    region: Annotated[str, full_match(f"{naming.REGION_PATTERN}|{TO_FILL}", "a region (ca or ca-ab)")]
+    source: Annotated[str, full_match(f"{naming.PART_PATTERN}|{TO_FILL}", "a naming part")]
     dguid: str
-    package: Annotated[str, full_match(r"d4c-datapkg-[a-z0-9]+", "a package (d4c-datapkg-...)")]
+    package: Annotated[str, full_match(rf"d4c-datapkg-[a-z0-9]+|{TO_FILL}", "a package (d4c-datapkg-...)")]
     theme: Annotated[str, full_match(naming.PART_PATTERN, "a naming part")] | None = None
     variant: Annotated[str, full_match(naming.VARIANT_PATTERN, "a variant")] | None = None
 
     @field_validator("dguid")
     @classmethod
     def _dguid_is_well_formed(cls, text: str) -> str:
-        if not is_well_formed_dguid(text):
+        if text != TO_FILL and not is_well_formed_dguid(text):
             raise ValueError(f"'{text}' is not a well-formed DGUID (such as 2021A000011124 for Canada)")
         return text
 

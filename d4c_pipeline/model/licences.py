@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl
 from d4c_pipeline.model.errors import D4CError, DefinitionError, PermanentError
+from d4c_pipeline.model.gaps import NO_ADDRESS, TO_FILL
 from d4c_pipeline.model.texts import unfit
 
 LICENCE_NAME = "LICENSE"
@@ -75,6 +76,7 @@ _LICENCES = {
             "Open Data Commons Open Database License 1.0",
             "https://opendatacommons.org/licenses/odbl/1-0/",
         ),
+        Licence(TO_FILL, None, TO_FILL, NO_ADDRESS),  # of a draft, which is not published
         Licence("ogl-toronto", None, "Open Government Licence - Toronto", "https://open.toronto.ca/open-data-license/"),
         Licence(
             "public-domain-natural-earth",
@@ -86,6 +88,11 @@ _LICENCES = {
 }
 
 
+def licences() -> tuple[Licence, ...]:
+    """Return the licences of the vocabulary."""
+    return tuple(each for each in _LICENCES.values() if each.id != TO_FILL)
+
+
 def licence(identifier: str) -> Licence:
     """Return the licence with a vocabulary id or SPDX id, in any case.
 
@@ -95,7 +102,8 @@ def licence(identifier: str) -> Licence:
     if found is None:
         raise PermanentError(
             f"'{identifier}' is not a known licence",
-            f"Use one of {', '.join(sorted(_LICENCES))}, or declare it: {{title: {{en, fr}}, url, text_file}}",
+            f"Use one of {', '.join(sorted(each.id for each in licences()))}, "
+            "or declare it: {title: {en, fr}, url, text_file}",
         )
     return found
 

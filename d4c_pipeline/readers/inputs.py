@@ -45,10 +45,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     Canada in both languages is read in English. Raises DataError, naming the candidates, when no file matches, or
     several without `append`.
     """
-    if not natives:
-        raise DataError("There are no native files to read", "Fetch the vintage first")
-    found = _with_geodatabases(_gather(natives, work), natives, work)
-    found = {name: path for name, path in found.items() if not registry.is_skipped(name, path)}
+    found = contained(natives, work)
     candidates = _of_kind(processing, found)
     if isinstance(processing, TableProcessing) and processing.wds is not None:
         candidates = _without_french_twins(candidates)
@@ -82,6 +79,17 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         if form.check is not None:
             form.check(member, processing.kind == "vector")
     return chosen
+
+
+def contained(natives: Sequence[Path], work: Path) -> dict[str, Path]:
+    """Return all files of a delivery by their name in it, unpacked under `work`, without files that hold no data.
+
+    Raises DataError without native files, and for an archive that can't be unpacked.
+    """
+    if not natives:
+        raise DataError("There are no native files to read", "Fetch the vintage first")
+    found = _with_geodatabases(_gather(natives, work), natives, work)
+    return {name: path for name, path in found.items() if not registry.is_skipped(name, path)}
 
 
 def listed(names: Iterable[str]) -> str:

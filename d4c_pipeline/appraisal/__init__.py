@@ -1,1 +1,0 @@
-"""How a dataset comes in: submissions, the appraisal policy, assessments and decisions."""
