@@ -29,6 +29,7 @@ _REMARKS = {
     "Seeder": "See [Torrents](torrents.md).",
     "Access to the services": "See [Services](services.md#who-may).",
     "Subsets and jobs": "See [Services](services.md#subsets).",
+    "Appraisal of submissions": "See [Appraisal](appraisal.md).",
     "Alerts": "See [Operations](operations.md#alerts).",
     "Access to the UI": "See [Operations](operations.md#who-may-use-the-ui).",
 }

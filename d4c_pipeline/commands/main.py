@@ -28,6 +28,7 @@ from d4c_pipeline.commands.retention import prune
 from d4c_pipeline.commands.review import review_app
 from d4c_pipeline.commands.seed import keys, seed, torrents_app
 from d4c_pipeline.commands.servers import serve, ui
+from d4c_pipeline.commands.submissions import submissions_app, submit
 from d4c_pipeline.commands.todo import todo
 from d4c_pipeline.commands.withdrawal import reinstate, withdraw
 from d4c_pipeline.model.errors import D4CError, shortage
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
+    ("Take in", (submit, ("submissions", submissions_app))),
     (
         "Publish",
         (demo, draft, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert),

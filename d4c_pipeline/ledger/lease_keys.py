@@ -22,6 +22,9 @@ FIXITY = "fixity"
 ALERTS = "alerts"
 """Key of sending alerts."""
 
+SUBMISSION_NOTICES = "submission notices"
+"""Key of telling submitters what changed."""
+
 EMBEDDED_SERVER = "embedded file server"
 """Key of the file server that a step starts for a deployment without a public address."""
 
@@ -49,3 +52,8 @@ def of_latest(dataset: str) -> str:
 def of_run(run: str) -> str:
     """Return the key of a run of Dagster, by its id: the heartbeat of the process that executes it."""
     return f"run/{run}"
+
+
+def of_submission(number: int) -> str:
+    """Return the key of a submission, by its number: its assessment and its draft."""
+    return f"submission/{number}"

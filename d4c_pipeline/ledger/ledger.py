@@ -26,6 +26,7 @@ from d4c_pipeline.ledger.placements import Placements
 from d4c_pipeline.ledger.pruning import Pruning
 from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
+from d4c_pipeline.ledger.submissions import Submissions
 from d4c_pipeline.ledger.torrents import Torrents
 from d4c_pipeline.ledger.withdrawals import Withdrawals
 
@@ -65,6 +66,7 @@ class Ledger:
         self.leases = Leases(self._engine)
         self.active_runs = ActiveRuns(self._engine, self.leases)
         self.backfills = Backfills(self._engine)
+        self.submissions = Submissions(self._engine)
         self.alerts = Alerts(self._engine)
         self.events = Events(self._engine)
         self.metrics = Metrics(self._engine)

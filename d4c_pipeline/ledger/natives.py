@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from d4c_pipeline.ledger import schema
-from d4c_pipeline.ledger.database import reading, upsert
+from d4c_pipeline.ledger.database import chunked, reading, upsert
 from d4c_pipeline.ledger.events import append, now
 from d4c_pipeline.model.described import Described
 from d4c_pipeline.model.release import NativeFile
@@ -104,6 +104,18 @@ class Natives:
         else:
             wanted = [url for url in urls if url in newest]
         return tuple(NativeFile(**{key: newest[url][key] for key in NativeFile.__dataclass_fields__}) for url in wanted)
+
+    def same(self, sha256s: Collection[str], urls: Collection[str]) -> tuple[tuple[str, str, NativeFile], ...]:
+        """Return dataset, vintage and file of retained files with one of the checksums or of the addresses."""
+        table = schema.native_file
+        found: dict[int, tuple[str, str, NativeFile]] = {}
+        with reading(self._engine) as connection:
+            for column, values in ((table.c.sha256, sha256s), (table.c.url, urls)):
+                for some in chunked(values):
+                    for row in connection.execute(select(table).where(column.in_(some))).mappings():
+                        file = NativeFile(**{key: row[key] for key in NativeFile.__dataclass_fields__})
+                        found[row["id"]] = (row["dataset"], row["vintage"], file)
+        return tuple(found[number] for number in sorted(found))
 
     def vintages(self, dataset: str) -> tuple[Vintage, ...]:
         """Return the vintages of a dataset with retained native files, oldest first."""

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from d4c_pipeline.model.alerting import AlertSettings
+from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.environment import EnvironmentSettings
 from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.secrets import MASK, sanitise
@@ -26,6 +27,7 @@ GROUPS: tuple[tuple[str, type[EnvironmentSettings]], ...] = (
     ("Seeder", SeedingSettings),
     ("Access to the UI", UiAccess),
     ("Alerts", AlertSettings),
+    ("Appraisal of submissions", AppraisalSettings),
     ("Subsets and jobs", JobSettings),
     ("Access to the services", ServiceAccess),
 )

@@ -20,6 +20,7 @@ from d4c_pipeline.chain.run import LAST_STEP
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.alerting import alerting_definitions
+from d4c_pipeline.orchestration.appraising import appraisal_definitions
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY, PORTAL_KEY, catalogue_asset, portal_asset
 from d4c_pipeline.orchestration.component import product_assets
 from d4c_pipeline.orchestration.daily.attention import ATTENTION_JOB, ATTENTION_SCHEDULE, attention_asset
@@ -75,6 +76,7 @@ def build_definitions(folders: Sequence[Path] = (), *, resources: Mapping[str, A
         failures_definitions(list(products)),
         alerting_definitions(list(declared.values())),
         subset_definitions(),
+        appraisal_definitions(),
         _spanning(declared),
         dg.Definitions(
             jobs=jobs,
@@ -103,7 +105,9 @@ def definitions_of(ids: Collection[str], folders: Sequence[Path], *, spanning: b
         resources=_resources(),
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(own, failures_definitions(list(declared)), _spanning(declared)) if spanning else own
+    if not spanning:
+        return own
+    return dg.Definitions.merge(own, failures_definitions(list(declared)), appraisal_definitions(), _spanning(declared))
 
 
 def _spanning(declared: Mapping[str, Dataset | Family]) -> dg.Definitions:

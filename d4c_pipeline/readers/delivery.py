@@ -35,8 +35,7 @@ def read(processing: Processing, natives: Sequence[Path], work: Path, *, threads
     """
     activity.now(f"unpacking {', '.join(native.name for native in natives[:_LISTED])}")
     members = _chosen(processing, natives, work)
-    limits = Limits.from_environment()
-    parts = [part for member in members for part in _limited(member, processing, threads, limits)]
+    parts = [part for member in members for part in parts_of(member, processing, threads=threads)]
     parts = [hive.with_path_columns(part) for part in parts]
     parts = [replace(part, origin=_origin(part, several=len(members) > 1)) for part in parts]
     if processing.origin_column is not None:
@@ -59,7 +58,9 @@ def _chosen(processing: Processing, natives: Sequence[Path], work: Path) -> tupl
     return rows.while_loading(partial(inputs.choose, processing, natives, work), "geometry.cleaning", "readers.vector")
 
 
-def _limited(member: Member, processing: Processing, threads: int | None, limits: Limits) -> list[Part]:
+def parts_of(member: Member, processing: Processing, *, threads: int | None = None) -> list[Part]:
+    """Return the parts of a chosen member (layers, sheets), within the limits on foreign files. Errors as of `read`."""
+    limits = Limits.from_environment()
     form = registry.format_of(member.name, member.path)
     assert form is not None  # noqa: S101 - `inputs` chooses readable files only
     activity.now(f"opening {member.name}")

@@ -29,20 +29,25 @@ def with_body(
     """
 
     async def endpoint(request: Request) -> Response:
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise ProblemError(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"The body has more than {most:,} bytes",
-                    "Send less in one request",
-                    headers={"Connection": "close"},
-                )
-            parts.append(part)
-        return await run_in_threadpool(handler, request, b"".join(parts))
+        return await run_in_threadpool(handler, request, await read_body(request, most))
 
     return endpoint
+
+
+async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
+    """Return the body of a request. Raises ProblemError (413) as soon as it has more than `most` bytes."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body has more than {most:,} bytes",
+                "Send less in one request",
+                headers={"Connection": "close"},
+            )
+        parts.append(part)
+    return b"".join(parts)
 
 
 def json_object(body: bytes) -> dict[str, Any]:

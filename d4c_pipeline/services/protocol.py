@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
@@ -26,6 +26,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services import protocols
 from d4c_pipeline.services.access import Guard, guarded
 from d4c_pipeline.services.catalogue_index import CatalogueIndex, Preparation
+from d4c_pipeline.services.lanes import Lane
 from d4c_pipeline.services.signing import Signer, signing_key
 from d4c_pipeline.workspace.stores import opened_stores
 
@@ -54,6 +55,10 @@ class Services:
         if name not in self._made:
             self._made[name] = self.lifetime.enter_context(make())
         return self._made[name]
+
+    def lane(self, what: str, threads: int) -> Lane:
+        """Return the lane of the work `what` in this server, made with so many `threads` at the first call."""
+        return self.shared(f"lane of {what}", lambda: nullcontext(Lane(what, threads)))
 
     @cached_property
     def signer(self) -> Signer:

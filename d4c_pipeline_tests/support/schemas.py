@@ -17,6 +17,7 @@ from lxml import etree, isoschematron
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / ".venv" / "schemas"
 _PYCSW = SCHEMAS / "pycsw"
+_OGC = _PYCSW / "core" / "schemas" / "ogc"
 _CKAN = SCHEMAS / "ckanext" / "iso19115" / "namespaces"
 _ITTF = "http://standards.iso.org/ittf/PubliclyAvailableStandards"
 _ADDRESSES = {
@@ -90,12 +91,16 @@ def schema(name: str) -> etree.XMLSchema:
         return etree.XMLSchema(etree.fromstring(_OAI_DC[address], parser, base_url=address))
     gmd = _PYCSW / "plugins/profiles/apiso/schemas/ogc/iso/19139/20070417"
     path = {
+        "csw_2": lambda: _OGC / "csw" / "2.0.2" / "CSW-discovery.xsd",
+        "csw_3": lambda: _OGC / "cat" / "csw" / "3.0" / "cswAll.xsd",
         "datacite_xml": _datacite,
         "dif": lambda: standards() / "schemas" / "dif10" / "dif_v10.2.xsd",
         "fgdc": lambda: SCHEMAS / "pymdwizard" / "resources" / "FGDC" / "fgdc-std-001-1998-annotated.xsd",
         "iso19139": lambda: gmd / "gmd" / "gmd.xsd",
         "iso19139_hnap": lambda: gmd / "gmd" / "gmd.xsd",
         "iso19115_3": lambda: _CKAN / "19115" / "-3" / "mdb" / "2.0" / "mdb.xsd",
+        "csw_2_report": lambda: _OGC / "ows" / "1.0.0" / "owsExceptionReport.xsd",
+        "csw_3_report": lambda: _OGC / "ows" / "2.0" / "owsExceptionReport.xsd",
         "oai_pmh": lambda: next(SCHEMAS.glob("pyoai-*/src/oaipmh/tests/OAI-PMH.xsd")),
     }[name]()
     return etree.XMLSchema(etree.parse(path, parser))

@@ -3,6 +3,7 @@
 Who imports this package has all of them in `metadata`: migrations and backups rely on that.
 """
 
+from d4c_pipeline.ledger.schema.appraising import submission, submission_event, submission_notice
 from d4c_pipeline.ledger.schema.naming import metadata
 from d4c_pipeline.ledger.schema.operating import (
     active_run,
@@ -80,5 +81,8 @@ __all__ = [
     "same_vintage",
     "source_description",
     "stac_item",
+    "submission",
+    "submission_event",
+    "submission_notice",
     "torrent",
 ]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,6 +19,7 @@ from d4c_pipeline.services.protocol import Protocol, Services
 
 _PATH = "oai"
 _MOST_BYTES = 16 << 10
+_AT_ONCE = 2
 _FORM = "application/x-www-form-urlencoded"
 _MAIL = re.compile(r"(?:mailto:)?(\S+@(?:\S+\.)+\S+)")
 _NO_MAIL = "not-stated@invalid.invalid"
@@ -31,12 +31,14 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     mail = _MAIL.fullmatch(settings.contact or "")
     repository = Repository(Tokens(services.key), settings.publisher, mail[1] if mail else _NO_MAIL)
 
+    lane = services.lane("harvests", _AT_ONCE)
+
     async def answer(request: Request) -> Response:
         pairs = parse_qsl(request.url.query, keep_blank_values=True)
         if request.method == "POST":
             pairs += await _form(request)
         base = f"{services.base_url(request)}/{_PATH}"
-        return await run_in_threadpool(_answered, services, repository, base, pairs)
+        return await lane.run(_answered, services, repository, base, pairs)
 
     return [Route(f"/{_PATH}", answer, methods=["GET", "HEAD", "POST"])]
 

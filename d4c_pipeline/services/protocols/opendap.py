@@ -7,7 +7,7 @@ https://www.opendap.org/pdf/ESE-RFC-004v1.2.pdf, https://docs.unidata.ucar.edu/t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
@@ -25,7 +25,7 @@ from d4c_pipeline.services.streaming import Streamed
 from d4c_pipeline.services.subset import read_request
 from d4c_pipeline.services.subset.plan import plan
 from d4c_pipeline.services.subset.service import SubsetService
-from d4c_pipeline.services.subsetting import subset_service
+from d4c_pipeline.services.subsetting import subset_lane, subset_service
 
 _SERVER = {"XDODS-Server": "dods/2.0", "Cache-Control": "no-cache"}
 _THREDDS = "http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0"
@@ -56,14 +56,15 @@ PROTOCOL = Protocol(
 class _Opendap:
     def __init__(self, services: Services, subsets: SubsetService) -> None:
         self._services, self._subsets = services, subsets
+        self._lane = subset_lane(services)
         self._most = JobSettings.from_environment().sync_cells
 
-    def answer(self, kind: str) -> Callable[[Request], Response]:
+    def answer(self, kind: str) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of one kind of answer."""
 
-        def endpoint(request: Request) -> Response:
+        async def endpoint(request: Request) -> Response:
             try:
-                return self._answered(request, kind)
+                return await self._lane.run(self._answered, request, kind)
             except D4CError as error:
                 return _error(ProblemError.of(error))
             except ProblemError as problem:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from d4c_pipeline.services.access import Role, Visitor
-from d4c_pipeline.services.bodies import json_object, with_body
+from d4c_pipeline.services.bodies import json_object, read_body
 from d4c_pipeline.services.jobs import Job, JobQueue, State
 from d4c_pipeline.services.jobs.notices import checked_callback
 from d4c_pipeline.services.problems import ProblemError
@@ -28,7 +30,7 @@ from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.streaming import Streamed
 from d4c_pipeline.services.subset.plan import Plan
 from d4c_pipeline.services.subset.service import Answer, SubsetService, pinned
-from d4c_pipeline.services.subsetting import job_queue, subset_service
+from d4c_pipeline.services.subsetting import job_queue, subset_lane, subset_service
 
 _MOST_QUERY = 32
 _TIMES_FOR_SPECIALISTS = 5
@@ -45,7 +47,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         Route("/processes/conformance", server.conformance, methods=["GET"]),
         Route("/processes/subset", server.description, methods=["GET"]),
         Route("/processes/subset/execution", server.execute_query, methods=["GET"]),
-        Route("/processes/subset/execution", with_body(server.execute), methods=["POST"]),
+        Route("/processes/subset/execution", server.execute, methods=["POST"]),
         Route("/jobs", server.jobs, methods=["GET"]),
         Route("/jobs/{job}", server.status, methods=["GET"]),
         Route("/jobs/{job}", server.dismiss, methods=["DELETE"]),
@@ -64,9 +66,20 @@ PROTOCOL = Protocol(
 )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a request asks for: a plan, its inputs, callbacks of a job, the tag of an answer to GET."""
+
+    plan: Plan
+    inputs: dict[str, Any]
+    callbacks: dict[str, str] = field(default_factory=dict[str, str])
+    tag: str | None = None
+
+
 class _Processes:
     def __init__(self, services: Services, subsets: SubsetService, jobs: JobQueue) -> None:
         self._services, self._subsets, self._jobs = services, subsets, jobs
+        self._lane = subset_lane(services)
 
     def processes(self, request: Request) -> Response:
         return _json(process_list(self._services.base_url(request)))
@@ -77,8 +90,27 @@ class _Processes:
     def description(self, request: Request) -> Response:
         return _json(description(self._services.base_url(request)))
 
-    def execute_query(self, request: Request) -> Response:
+    async def execute_query(self, request: Request) -> Response:
         """Execute with the inputs as parameters of the address; equal bytes have equal tags."""
+        return await self._answered(request, await run_in_threadpool(self._asked_by_query, request))
+
+    async def execute(self, request: Request) -> Response:
+        """Execute with the inputs as a JSON document."""
+        body = await read_body(request)
+        return await self._answered(request, await run_in_threadpool(self._asked_by_document, body))
+
+    async def _answered(self, request: Request, asked: _Asked) -> Response:
+        # Only the result is made in the lane: what is wrong with a request, or known already, is told at once.
+        if asked.tag is not None and asked.tag in request.headers.get("If-None-Match", ""):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": asked.tag})
+        preferred = request.headers.get("Prefer", "")
+        if "respond-async" in preferred or asked.callbacks or not self._subsets.is_small(asked.plan):
+            return await run_in_threadpool(self._submitted, request, asked)
+        answer = await self._lane.run(self._subsets.answer, asked.plan, Visitor.of(request).address)
+        headers = {} if asked.tag is None else {"ETag": asked.tag}
+        return _sent(answer, headers | result_headers(asked.plan))
+
+    def _asked_by_query(self, request: Request) -> _Asked:
         pairs = request.query_params.multi_items()
         if len(pairs) > _MOST_QUERY or len({name for name, _ in pairs}) != len(pairs):
             raise _bad("A parameter is given twice, or there are too many", "Give each input once")
@@ -88,38 +120,19 @@ class _Processes:
         if "geometry" in inputs:
             inputs["geometry"] = json_object(inputs["geometry"].encode())
         planned = self._subsets.plan(inputs)
-        tag = f'"{planned.identity}"'
-        if tag in request.headers.get("If-None-Match", ""):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
-        return self._executed(request, planned, inputs, {}, {"ETag": tag})
+        return _Asked(planned, inputs, tag=f'"{planned.identity}"')
 
-    def execute(self, request: Request, body: bytes) -> Response:
+    def _asked_by_document(self, body: bytes) -> _Asked:
         document = json_object(body)
         if unknown := sorted(set(document) - {"inputs", "outputs", "response", "subscriber"}):
             raise _bad(f"Unknown member {unknown[0][:60]}", "Send inputs, and maybe subscriber")
         callbacks = self._callbacks(document.get("subscriber"))
         inputs = document.get("inputs")
         planned = self._subsets.plan(inputs)
-        return self._executed(request, planned, inputs or {}, callbacks, {})
+        return _Asked(planned, inputs or {}, callbacks)
 
-    def _executed(
-        self,
-        request: Request,
-        planned: Plan,
-        inputs: dict[str, Any],
-        callbacks: dict[str, str],
-        headers: dict[str, str],
-    ) -> Response:
-        preferred = request.headers.get("Prefer", "")
-        if "respond-async" in preferred or callbacks or not self._subsets.is_small(planned):
-            return self._submitted(request, planned, inputs, callbacks)
-        visitor = Visitor.of(request)
-        answer = self._subsets.answer(planned, visitor.address)
-        return _sent(answer, headers | result_headers(planned))
-
-    def _submitted(
-        self, request: Request, planned: Plan, inputs: dict[str, Any], callbacks: dict[str, str]
-    ) -> Response:
+    def _submitted(self, request: Request, asked: _Asked) -> Response:
+        planned = asked.plan
         visitor, settings = Visitor.of(request), self._jobs.settings
         visitor.require("a job of a subset")
         folder = self._jobs.folder
@@ -140,7 +153,7 @@ class _Processes:
                 "Ask again tomorrow, or download the files of the release",
                 headers={"Retry-After": "3600"},
             )
-        job = folder.submit(visitor.name, planned.identity, pinned(planned, inputs), callbacks)
+        job = folder.submit(visitor.name, planned.identity, pinned(planned, asked.inputs), asked.callbacks)
         self._jobs.wake()
         address = f"{self._services.base_url(request)}/jobs/{job.id}"
         headers = {"Location": address, "Preference-Applied": "respond-async"}

@@ -45,10 +45,16 @@ _SORTS = {
 }
 _DEFAULT, _MOST, _FARTHEST = 10, 100, 10_000
 _FACET_VALUES = 50
+_AT_ONCE = 4
 _YEAR = re.compile(r"\b(1[5-9]\d\d|20\d\d)\b")
 
 
 def _routes(services: Services) -> Sequence[BaseRoute]:
+    lane = services.lane("searches", _AT_ONCE)
+
+    async def answer(request: Request) -> Response:
+        return await lane.run(search, request)
+
     def search(request: Request) -> Response:
         query = request.query_params
         check_names(query.keys(), _PARAMETERS)
@@ -65,7 +71,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
             ]
         return json_answer(request, found, identity=identity)
 
-    return [Route(f"/{PATH}", search, methods=["GET"])]
+    return [Route(f"/{PATH}", answer, methods=["GET"])]
 
 
 def _found(cursor: duckdb.DuckDBPyConnection, query: QueryParams) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The subsets of one server: from a request to a plan, and from a plan to bytes that one slow reader can't hold up.
 
-A small result is made completely before it is sent, so that nobody's connection holds memory of DuckDB or one of the
-few places of production. A larger one is sent while it is made; each address may have two of these.
+A small result is made completely before it is sent, so that nobody's connection holds memory of DuckDB or a place in
+the lane of subsets, in which protocols call `answer` and `sent`. A larger one is sent while it is made; each address
+may have two of these.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
@@ -30,8 +30,7 @@ SECONDS = 120.0
 """Time for a subset that is answered at once."""
 WHOLE_BYTES = 8 << 20
 """A result up to this size is made before it is sent."""
-_AT_ONCE, _STREAMS, _STREAMS_EACH = 4, 12, 2
-_WAIT_SECONDS = 30.0
+_STREAMS, _STREAMS_EACH = 12, 2
 _PIECE = 1 << 20
 
 
@@ -51,7 +50,6 @@ class SubsetService:
         self._index, self._folder, self._settings = index, folder, settings
         self.engine = Engine()
         self._sources = Sources(self.engine)
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
         self._streams: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -88,7 +86,8 @@ class SubsetService:
     def answer(self, planned: Plan, client: str) -> Answer:
         """Make a result for the address `client`: complete if it is small, else its first bytes.
 
-        Raises ProblemError (503) when too many are being made, and whatever the rows raise before the first byte.
+        Raises ProblemError (503) when too many large ones are being sent, and what the rows raise before the first
+        byte.
         """
         made = self._by_stream(planned) if planned.request.format.streams else self._by_file(planned)
         whole, stream = self.sent(made, client)
@@ -96,16 +95,15 @@ class SubsetService:
 
     def sent(self, made: Iterator[bytes], client: str) -> tuple[bytes | None, Iterator[bytes] | None]:
         """Return what `made` yields: all of it if it is small, else a stream that has to be closed."""
-        with self._place():
-            parts: list[bytes] = []
-            size = 0
-            for part in made:
-                parts.append(part)
-                size += len(part)
-                if size > WHOLE_BYTES:
-                    break
-            else:
-                return b"".join(parts), None
+        parts: list[bytes] = []
+        size = 0
+        for part in made:
+            parts.append(part)
+            size += len(part)
+            if size > WHOLE_BYTES:
+                break
+        else:
+            return b"".join(parts), None
         return None, self._continued(parts, made, client)
 
     def _by_stream(self, planned: Plan) -> Iterator[bytes]:
@@ -118,15 +116,6 @@ class SubsetService:
             with path.open("rb") as file:
                 while part := file.read(_PIECE):
                     yield part
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._places.acquire(timeout=_WAIT_SECONDS):
-            raise _busy("The server makes other subsets")
-        try:
-            yield
-        finally:
-            self._places.release()
 
     def _continued(self, parts: list[bytes], made: Iterator[bytes], client: str) -> Iterator[bytes]:
         with self._lock:

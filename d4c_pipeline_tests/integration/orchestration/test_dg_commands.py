@@ -58,7 +58,7 @@ def test_check_yaml_passes_and_list_defs_tells_machines_everything(copied: Path,
     found = json.loads(listed.stdout)
     assets = {asset["asset_key"]: asset for asset in found["assets"]}
     # Seven shipped datasets, a family and our own, and what is of all.
-    of_all = {"catalogue", "portal", "retention", "fixity", "health", "needs_attention"}
+    of_all = {"catalogue", "portal", "retention", "fixity", "health", "needs_attention", "assessments"}
     assert {key for key in assets if "/" not in key} == of_all
     assert len(assets) == 9 * 10 + len(of_all)
     assert assets["places/latest"]["dependency_keys"] == ["places/deposit"]

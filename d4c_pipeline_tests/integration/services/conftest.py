@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from typing import Any
 
 import pytest
+from werkzeug.serving import make_server
 
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline_tests.support.catalogued_home import catalogued_home, served
@@ -29,14 +28,19 @@ def services_url(catalogued: Settings) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[str]:
     """The address of an OpenID provider with the users ana (verified address) and bob (specialist)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import oidc_provider_mock
+    import oidc_provider_mock  # imports Authlib, which few tests need
 
-        users = [
-            oidc_provider_mock.User(sub="ana", claims={"email": "ana@example.ca", "email_verified": True}),
-            oidc_provider_mock.User(sub="bob", claims={"email": "boss@example.ca", "roles": ["specialist"]}),
-        ]
-        server: AbstractContextManager[Any] = oidc_provider_mock.run_server_in_thread(user_claims=users)
-        with server as running:
-            yield f"http://localhost:{running.server_port}"
+    users = [
+        oidc_provider_mock.User(sub="ana", claims={"email": "ana@example.ca", "email_verified": True}),
+        oidc_provider_mock.User(sub="bob", claims={"email": "boss@example.ca", "roles": ["specialist"]}),
+    ]
+    # The package's own runner fails when a loaded machine takes more than 1.5 s to stop it.
+    server = make_server("localhost", 0, oidc_provider_mock.app(user_claims=users), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -63,7 +63,7 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 def test_the_source_and_nine_assets_for_each_dataset_and_the_catalogue(shipped: dg.Definitions) -> None:
     expected = {f"{product}/{step}" for product in (*SHIPPED, FAMILY) for step in ("source", *CHAIN)}
-    daily = {"retention", "fixity", "health", "needs_attention"}
+    daily = {"retention", "fixity", "health", "needs_attention", "assessments"}
     assert set(specs(shipped)) == expected | {"catalogue", "portal"} | daily
     assert [dep.asset_key.to_user_string() for dep in specs(shipped)["portal"].deps] == ["catalogue"]
 

@@ -1,0 +1,1 @@
+"""How a dataset comes in: submissions, the appraisal policy, assessments and decisions."""

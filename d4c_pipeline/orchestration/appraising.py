@@ -1,0 +1,145 @@
+"""The asset `assessments` of submissions with its job and sensor, and the job `decide_submission` of managers.
+
+`appraisal` does the work; the command line and the services call it without Dagster.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from d4c_pipeline.appraisal import decisions
+from d4c_pipeline.appraisal.assessment import as_row, assess
+from d4c_pipeline.appraisal.policy import alternatives_of
+from d4c_pipeline.model.appraisal_settings import AppraisalSettings
+from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.model.texts import markdown_table
+from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.orchestration.reviewing import decider
+
+ASSESSMENTS_KEY = dg.AssetKey(["assessments"])
+ASSESSMENT_JOB, DECISION_JOB = "assess_submissions", "decide_submission"
+_SECONDS = 30
+
+
+class Verdict(Enum):
+    """The decisions on a submission."""
+
+    accept = "accept"
+    decline = "decline"
+    changes = "changes"
+
+
+class AssessmentConfig(dg.Config):
+    """The submissions to assess; all that wait by default."""
+
+    submissions: list[int] = Field(default=[], description="Numbers of submissions; empty for all that wait.")
+
+
+class DecisionConfig(dg.Config):
+    """The decision on a submission. The sign-in to the UI names the manager."""
+
+    submission: int = Field(description="Number of the submission (see the asset 'assessments').")
+    decision: Verdict = Field(description="accept, decline, or changes: ask the submitter for changes.")
+    reason: str = Field(default="", description="Reason. Required unless an acceptance fails no criterion.")
+    alternatives: list[str] = Field(default=[], description="Ids of other repositories; by default those that suit.")
+    who: str = Field(
+        default="", description="Person on whose behalf the signed-in user decides. Both names are recorded."
+    )
+
+
+def appraisal_definitions() -> dg.Definitions:
+    """Return the asset of assessments, its job and sensor, and the job of decisions."""
+    job = dg.define_asset_job(
+        ASSESSMENT_JOB,
+        selection=dg.AssetSelection.assets(ASSESSMENTS_KEY),
+        description="Assesses submissions by the appraisal policy.",
+    )
+    return dg.Definitions(assets=[assessments], jobs=[job, decision_job], sensors=[_sensor(job)])
+
+
+@dg.asset(
+    key=ASSESSMENTS_KEY,
+    description="Fetches and reads the files of submissions, and judges each by the criteria of the appraisal policy. "
+    "A submission whose licence forbids publication, or beyond the quota, is declined by rule.",
+    group_name="appraisal",
+    pool="process",
+)
+def assessments(
+    context: dg.AssetExecutionContext, config: AssessmentConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Assess the submissions of the configuration, or all that wait; another process's are left to it."""
+    attempt = context.op_execution_context.retry_number + 1
+    rows: list[dict[str, object]] = []
+    with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
+        for number in config.submissions or opened.ledger.submissions.to_assess():
+            try:
+                rows.append(as_row(assess(opened.ledger, opened.settings, number)))
+            except BusyError as error:
+                context.log.info("%s", error)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = markdown_table(columns, [[_cell(row.get(name, "")) for name in columns] for row in rows])
+    return dg.MaterializeResult(
+        metadata={"count": len(rows), "table": dg.MetadataValue.md("\n".join(table) if rows else "None waited.")}
+    )
+
+
+def _cell(value: object) -> str:
+    # Titles and file names are a stranger's: neither markup nor a link may come out of them.
+    text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{letter}" if letter in "\\`*_[]()#!|~" else letter for letter in text)
+
+
+@dg.op(name="decide_on_submission", description="Records the decision, once; the submitter is told.")
+def _decide(context: dg.OpExecutionContext, config: DecisionConfig, deployment: DeploymentResource) -> None:
+    with (
+        as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
+        deployment.opened() as opened,
+    ):
+        who, number, ledger = decider(context.run, config.who), config.submission, opened.ledger
+        match config.decision:
+            case Verdict.accept:
+                record = decisions.accept(ledger, number, who=who, reason=config.reason)
+            case Verdict.changes:
+                record = decisions.ask_changes(ledger, number, who=who, reason=config.reason)
+            case Verdict.decline:
+                known = alternatives_of(AppraisalSettings.from_environment())
+                named = config.alternatives or None
+                record = decisions.decline(ledger, known, number, who=who, reason=config.reason, named=named)
+        context.log.info("Submission %s is %s", number, record.state)
+
+
+@dg.job(name=DECISION_JOB, description="Accepts or declines a submission, or asks its submitter for changes.")
+def decision_job() -> None:
+    """One decision a run."""
+    _decide()
+
+
+def _sensor(job: Any) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="submissions_are_assessed",
+        job=job,
+        minimum_interval_seconds=_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a run for each submission whose files are complete; again each hour after a run that died.",
+    )
+    def sensor(deployment: DeploymentResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        with deployment.opened() as opened:
+            submissions = opened.ledger.submissions
+            waiting = [submissions.get(number) for number in submissions.to_assess()]
+        if not waiting:
+            yield dg.SkipReason("No submission waits for its assessment")
+        hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
+        for record in waiting:
+            yield dg.RunRequest(
+                run_key=f"{record.id}-{record.state}-{record.revision}-{hour}",
+                run_config=dg.RunConfig(
+                    ops={ASSESSMENTS_KEY.to_python_identifier(): AssessmentConfig(submissions=[record.id])}
+                ),
+            )
+
+    return sensor
