@@ -116,6 +116,39 @@ def ask_changes(ledger: Ledger, number: int, *, who: str, reason: str, revision:
     )
 
 
+def drafted(ledger: Ledger, number: int, dataset: str, *, who: str) -> SubmissionRecord:
+    """Record that the metadata of an accepted submission are drafted, as the definition of `dataset`.
+
+    A dataset that was ready is drafted again when its definition has to change. Raises PermanentError when `who` or
+    `dataset` is empty, or the submission is neither accepted nor ready.
+    """
+    _refuse_unnamed(who)
+    if not dataset.strip():
+        raise PermanentError("No dataset is named", "Name the id of the drafted definition")
+    return ledger.submissions.move(number, SubmissionState.DRAFTED, who=who, dataset=dataset.strip())
+
+
+def ready(ledger: Ledger, number: int, *, who: str) -> SubmissionRecord:
+    """Record that a drafted dataset is complete and may be published. Errors as of `drafted`."""
+    _refuse_unnamed(who)
+    return ledger.submissions.move(number, SubmissionState.READY, who=who)
+
+
+def note_published(ledger: Ledger) -> tuple[SubmissionRecord, ...]:
+    """Move each ready submission whose dataset has a published release to `published`, with its DOI."""
+    moved: list[SubmissionRecord] = []
+    for line in ledger.submissions.lines([SubmissionState.READY]):
+        releases = ledger.releases.published(line.dataset) if line.dataset else ()
+        if not releases:
+            continue
+        dois = [deposit.doi for each in releases if (deposit := ledger.deposits.of(each)) is not None and deposit.doi]
+        doi = dois[-1] if dois else None
+        published = SubmissionState.PUBLISHED
+        detail = {"doi": doi} if doi else {}
+        moved.append(ledger.submissions.move(line.id, published, who="d4c", doi=doi, detail=detail))
+    return tuple(moved)
+
+
 def failed_criteria(assessment: Mapping[str, Any] | None) -> list[str]:
     """Return the names of the criteria that failed in an assessment."""
     criteria = (assessment or {}).get("criteria", [])

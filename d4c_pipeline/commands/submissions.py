@@ -210,6 +210,51 @@ def changes(
     _print_decision(record, as_json=as_json)
 
 
+@submissions_app.command()
+def drafted(
+    number: Number,
+    dataset: Annotated[str, typer.Argument(help="Id of the drafted dataset.")],
+    who: Who = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Record that the metadata of an accepted submission are drafted."""
+    from d4c_pipeline.appraisal import decisions
+
+    with _opened(home, debug) as ledger:
+        record = decisions.drafted(ledger, number, dataset, who=person(who))
+    _print_decision(record, as_json=as_json)
+
+
+@submissions_app.command()
+def ready(number: Number, who: Who = None, home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Record that a drafted dataset may be published; its release makes the submission published."""
+    from d4c_pipeline.appraisal import decisions
+
+    with _opened(home, debug) as ledger:
+        record = decisions.ready(ledger, number, who=person(who))
+    _print_decision(record, as_json=as_json)
+
+
+@submissions_app.command()
+def tell(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Note published datasets and send submitters what changed, as the sensor of the UI does."""
+    from d4c_pipeline.appraisal.decisions import note_published
+    from d4c_pipeline.appraisal.notices import tell as send_notices
+    from d4c_pipeline.workspace.deployment import opened_ledger
+
+    settings = read_settings(home, None, debug)
+    with opened_ledger(settings) as ledger:
+        published = [record.id for record in note_published(ledger)]
+        told = send_notices(ledger, settings)
+    facts = {"published": published, "delivered": told.delivered, "failed": told.failed}
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts)
+
+
 @contextmanager
 def _opened(home: Path | None, debug: bool) -> Iterator[Ledger]:
     from d4c_pipeline.workspace.deployment import opened_ledger

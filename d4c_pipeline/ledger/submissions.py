@@ -266,8 +266,16 @@ class Submissions:
             ).mappings()
             return tuple(_event(row) for row in rows)
 
-    def due_notices(self, channels: Collection[str], most_attempts: int) -> tuple[DueNotice, ...]:
-        """Return the events not yet delivered by each of `channels`, oldest first, with fewer failed deliveries."""
+    def due_notices(
+        self,
+        channels: Collection[str],
+        most_attempts: int,
+        states: Collection[SubmissionState] = tuple(SubmissionState),
+    ) -> tuple[DueNotice, ...]:
+        """Return the events not yet delivered by each of `channels`, oldest first, with fewer failed deliveries.
+
+        `states`: only events of these.
+        """
         event, notice = schema.submission_event, schema.submission_notice
         found: list[DueNotice] = []
         with reading(self._engine) as connection:
@@ -276,8 +284,9 @@ class Submissions:
                     select(event, notice.c.attempts, notice.c.at.label("tried_at"))
                     .outerjoin(notice, (notice.c.event_id == event.c.id) & (notice.c.channel == channel))
                     .where(
+                        event.c.state.in_([state.value for state in states]),
                         notice.c.event_id.is_(None)
-                        | (notice.c.error.is_not(None) & (notice.c.attempts < most_attempts))
+                        | (notice.c.error.is_not(None) & (notice.c.attempts < most_attempts)),
                     )
                     .order_by(event.c.id)
                 )

@@ -1,20 +1,60 @@
-"""The settings of appraisal: which policy applies and which repositories are named to submitters who are declined."""
+"""The settings of appraisal: whether submissions are taken, the policy that applies, who sends mail to submitters."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from d4c_pipeline.model import secrets
 from d4c_pipeline.model.environment import EnvironmentSettings, OptionalPath, variable
+from d4c_pipeline.model.errors import PermanentError
 
 
 class AppraisalSettings(EnvironmentSettings):
-    """How submissions are appraised."""
+    """How submissions are taken and appraised."""
 
     policy: OptionalPath = variable(
         "D4C_APPRAISAL_POLICY",
         "File of the appraisal policy.",
-        unset="the policy of the package, see docs/appraisal.md",
+        unset="the policy of the package",
     )
     alternatives: OptionalPath = variable(
         "D4C_APPRAISAL_ALTERNATIVES",
         "File with the repositories that are named to submitters who are declined.",
         unset="the list of the package",
     )
+    mail: SecretStr | None = variable(
+        "D4C_SUBMISSIONS_MAIL",
+        "Apprise address of the mail server that tells submitters of changes, with `from` and without `to`; secret, "
+        "never shown, never stored.",
+    )
+    mail_file: OptionalPath = variable("D4C_SUBMISSIONS_MAIL_FILE", "A file that holds the address instead.")
+
+    def mail_server(self) -> str | None:
+        """Return the address of the mail server, declared secret for this process; None without one.
+
+        Raises PermanentError for an unreadable file, and for an address that is no mail server.
+        """
+        text = self.mail.get_secret_value() if self.mail is not None else ""
+        if not text.strip() and self.mail_file is not None:
+            text = _content(self.mail_file)
+        address = text.strip()
+        if not address:
+            return None
+        secrets.declare(address)
+        if not address.startswith(("mailto://", "mailtos://")) or len(address.split()) > 1:
+            raise PermanentError(
+                "D4C_SUBMISSIONS_MAIL is no address of a mail server",
+                "Write it as mailtos://user:password@smtp.example.org?from=data@example.org",
+            )
+        return address
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PermanentError(
+            "The file D4C_SUBMISSIONS_MAIL_FILE names can't be read", "Check path and rights"
+        ) from error

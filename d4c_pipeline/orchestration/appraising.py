@@ -13,6 +13,7 @@ from pydantic import Field
 
 from d4c_pipeline.appraisal import decisions
 from d4c_pipeline.appraisal.assessment import as_row, assess
+from d4c_pipeline.appraisal.notices import tell
 from d4c_pipeline.appraisal.policy import alternatives_of
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import BusyError
@@ -59,7 +60,7 @@ def appraisal_definitions() -> dg.Definitions:
         selection=dg.AssetSelection.assets(ASSESSMENTS_KEY),
         description="Assesses submissions by the appraisal policy.",
     )
-    return dg.Definitions(assets=[assessments], jobs=[job, decision_job], sensors=[_sensor(job)])
+    return dg.Definitions(assets=[assessments], jobs=[job, decision_job], sensors=[_sensor(job), tell_submitters])
 
 
 @dg.asset(
@@ -117,6 +118,24 @@ def _decide(context: dg.OpExecutionContext, config: DecisionConfig, deployment: 
 def decision_job() -> None:
     """One decision a run."""
     _decide()
+
+
+@dg.sensor(
+    name="submitters_are_told",
+    minimum_interval_seconds=_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Moves ready submissions whose dataset has a release to 'published', and tells submitters of every "
+    "change by the mail server in D4C_SUBMISSIONS_MAIL and by their webhooks.",
+)
+def tell_submitters(deployment: DeploymentResource) -> dg.SkipReason:
+    """Note published datasets, then send what is due."""
+    with deployment.opened() as opened:
+        published = decisions.note_published(opened.ledger)
+        try:
+            told = tell(opened.ledger, opened.settings)
+        except BusyError as error:
+            return dg.SkipReason(str(error))
+    return dg.SkipReason(f"{len(published)} published, {told.delivered} notices sent, {told.failed} failed")
 
 
 def _sensor(job: Any) -> dg.SensorDefinition:

@@ -8,17 +8,15 @@ by `attention`. Addresses are secrets and appear nowhere but in the request to t
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.alerting import AlertSettings
-from d4c_pipeline.model.secrets import MASK, sanitise
+from d4c_pipeline.transport.messages import deliver
 from d4c_pipeline.upkeep.attention import Attention, Kind, alert_label
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.reports import collection_numbers
@@ -79,7 +77,7 @@ def _send(ledger: Ledger, alerts: Sequence[Alert], places: Sequence[str], day: d
         label = alert_label(place)
         due = [alert for alert in alerts if any((key, label) not in told for key in alert.keys)]
         for alert in due[:_MOST_ALERTS]:
-            error = _deliver(place, alert)
+            error = deliver(place, alert.title, alert.body)
             for key in alert.keys:
                 ledger.alerts.record(key, day, label, error=error)
             if error is not None:
@@ -130,46 +128,3 @@ def _cause(finding: Attention) -> str:
         if name:
             text = text.replace(name, "*")
     return re.sub(r"[0-9]+", "#", text)
-
-
-def _deliver(place: str, alert: Alert) -> str | None:
-    """Send a message to an address; return why it failed, None if it was accepted."""
-    import apprise  # noqa: PLC0415 - it takes a second to import, and most calls send nothing
-
-    with _captured_log() as log:
-        service = apprise.Apprise.instantiate(place)
-        if service is None:
-            return "It is no address that Apprise knows"
-        if service.notify(title=alert.title, body=alert.body, body_format=apprise.NotifyFormat.TEXT):
-            return None
-    return _without(place, " ".join(log.lines)) or "The service refused it"
-
-
-class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(" ".join(record.getMessage().split()))
-
-
-@contextmanager
-def _captured_log() -> Iterator[_Lines]:
-    """Collect the warnings of Apprise and keep its log out of ours: it has addresses and messages."""
-    logger, lines = logging.getLogger("apprise"), _Lines()
-    before, logger.propagate = logger.propagate, False
-    logger.addHandler(lines)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(lines)
-        logger.propagate = before
-
-
-def _without(place: str, text: str) -> str:
-    """Return a message of Apprise without any part of the address that may be secret."""
-    for part in sorted(set(re.split(r"[/@:?&=#]+", place)), key=len, reverse=True):
-        if len(part) >= 4:
-            text = text.replace(part, MASK)
-    return sanitise(text)

@@ -21,7 +21,8 @@ def test_a_submission_is_assessed_by_a_run_and_declined_by_a_job(tmp_path: Path)
         number = ledger.submissions.add(submission(title="<b>Trees</b> [x](http://y)", sources=None, upload=True))[0].id
         (quarantine.upload_folder(tmp_path, number) / "trees.csv").write_bytes(b"a,b\n1,2\n")
         made = dg.Definitions.merge(appraisal_definitions(), dg.Definitions(resources=resources))
-        (sensor,) = made.sensors or ()
+        sensors = {each.name: each for each in made.sensors or ()}
+        sensor = sensors["submissions_are_assessed"]
         assert isinstance(sensor, dg.SensorDefinition)
 
         def tick() -> list[dg.RunRequest]:
@@ -40,6 +41,9 @@ def test_a_submission_is_assessed_by_a_run_and_declined_by_a_job(tmp_path: Path)
         assert "&lt;b&gt;Trees&lt;/b&gt; \\[x\\]\\(http://y\\)" in str(metadata["table"].value)
         assert ledger.submissions.get(number).state is SubmissionState.IN_APPRAISAL
         assert tick() == []
+        with dg.build_sensor_context(instance=instance, resources=resources) as context:
+            told = sensors["submitters_are_told"].evaluate_tick(context)
+        assert told.skip_message == "0 published, 0 notices sent, 0 failed"
         config = {"submission": number, "decision": "decline", "reason": "no city"}
         run_config = {"ops": {"decide_on_submission": {"config": config}}}
         assert decision_job.execute_in_process(run_config, instance, resources=resources).success
