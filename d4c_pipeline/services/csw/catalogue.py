@@ -239,9 +239,11 @@ def _check_types(asked: Asked) -> None:
 
 
 def _element(name: str) -> str:
-    text = name.rpartition("/")[2].rpartition(":")[2]
-    queryable(name, "ElementName")
-    return {"description": "abstract", "anytext": "abstract"}.get(text.lower(), text.lower())
+    """Return the local name of an element in lower case, as `records.own_record` wants it. Raises CswError."""
+    text = name.rpartition("/")[2].rpartition(":")[2].lower()
+    if text in records.ELEMENTS:
+        return text
+    return queryable(name, "ElementName").name.rpartition(":")[2].lower()
 
 
 def _order(asked: Asked) -> str:

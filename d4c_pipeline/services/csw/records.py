@@ -28,6 +28,11 @@ _SUMMARY = (
     *("identifier", "title", "type", "subject", "format", "relation", "modified", "abstract", "spatial"),
     *("BoundingBox", "TemporalExtent"),
 )
+ELEMENTS = frozenset(
+    {*map(str.lower, _SUMMARY), "creator", "contributor", "publisher", "date", "source", "language", "rights"}
+    | {"references"}
+)
+"""The local names of all elements, in lower case."""
 _DOWNLOAD = "WWW:DOWNLOAD-1.0-http--download"
 _CRS = "urn:ogc:def:crs:EPSG::4326"
 _DECLARATION = re.compile(rb"^<\?xml[^>]*\?>\s*")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from d4c_pipeline.services.bodies import with_body
+from d4c_pipeline.services.bodies import read_body
 from d4c_pipeline.services.csw import documents, queryables, reading
 from d4c_pipeline.services.csw.capabilities import Publisher
 from d4c_pipeline.services.csw.catalogue import XML, Answer, Catalogue
@@ -22,6 +22,7 @@ from d4c_pipeline.services.csw.reading import Asked
 from d4c_pipeline.services.protocol import Protocol, Services
 
 PATH = "csw"
+_AT_ONCE = 2
 _FORM = "application/x-www-form-urlencoded"
 _MAIL = re.compile(r"(?:mailto:)?(\S+@(?:\S+\.)+\S+)")
 
@@ -48,11 +49,16 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         except CswError as problem:
             return _refused(asked.dialect, problem)
 
+    lane = services.lane("catalogue requests", _AT_ONCE)
+
+    async def answer_in_lane(request: Request) -> Response:
+        return await lane.run(answer, request, await read_body(request))
+
     def description(request: Request) -> Response:
         return _response(catalogue_for(request).description(f"{services.base_url(request)}/{PATH}"))
 
     return [
-        Route(f"/{PATH}", with_body(answer), methods=["GET", "HEAD", "POST"]),
+        Route(f"/{PATH}", answer_in_lane, methods=["GET", "HEAD", "POST"]),
         Route(f"/{PATH}/opensearch", description, methods=["GET", "HEAD"]),
     ]
 

@@ -295,6 +295,15 @@ def test_a_record_says_in_both_languages_what_is_published(services_url: str) ->
     assert [each.text for each in record.findall("{*}subject")] == ["boundaries", "limites"]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_single_elements_are_delivered_by_any_of_their_names(services_url: str, version: str) -> None:
+    names = "dc:title,apiso:ResponsibleParty,dct:references,ows:Envelope"
+    answer = get(services_url, version, elementName=names, maxRecords=1)
+    (record,) = etree.fromstring(answer.content).find("{*}SearchResults")
+    found_names = [etree.QName(each).localname for each in record]
+    assert list(dict.fromkeys(found_names)) == ["title", "contributor", "references", "BoundingBox"]
+
+
 def test_identifiers_that_do_not_exist(services_url: str) -> None:
     for identifier in (WITHDRAWN, "urn:d4c:nothing"):
         empty = get(services_url, "2.0.2", "GetRecordById", id=identifier)
@@ -337,6 +346,7 @@ def test_domains_have_the_values_of_the_catalogue(services_url: str) -> None:
         ("GetRecords", {"sortBy": "dc:title;DROP TABLE csw_records:A"}, ("InvalidParameterValue", "SortBy")),
         ("GetRecords", {"constraint": "dc:title = 'a'"}, ("MissingParameterValue", "constraintLanguage")),
         ("GetRecords", {"responseHandler": "ftp://x/"}, ("OptionNotSupported", "ResponseHandler")),
+        ("GetRecords", {"q": "a\x00b " * 40}, ("InvalidParameterValue", "q")),
         ("GetRecords", {"bbox": "1,2,3"}, ("InvalidParameterValue", "bbox")),
         ("GetRecords", {"bbox": "1,2,nan,4"}, ("InvalidParameterValue", "bbox")),
         ("GetRecords", {"time": "yesterday"}, ("InvalidParameterValue", "time")),
@@ -459,6 +469,7 @@ def test_q_bbox_and_time_of_3_narrow_the_search(services_url: str) -> None:
     assert [count(bbox=box) for box in ("170,50,-90,53", "170,-30,-170,-20")] == [WESTERN, 0]
     assert [count(time=span) for span in ("2021-05-01/2021-06-01", "../1980-01-01", "2001-07-01")] == [8, 0, 12]
     assert count(recordIds=STANDING) == 1
+    assert count(q="a\x00b") == 0
     assert count(q="exchange", time="2021-05-01/..") == 2
 
 
