@@ -1,24 +1,34 @@
 """Dry runs: the change that processing a vintage again would publish, without publishing anything.
 
 A dry run builds the retained native files with the present code and definition, in a folder of its own, and compares as
-the step `checksums` does. Source, staging, plans, archive and stores stay as they are.
+the step `checksums` does. Source, staging, plans, archive and stores stay as they are. A trial also fetches what is not
+retained and runs the checks: it proves a declaration before its first publication.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from d4c_pipeline.chain.checksums import next_release
 from d4c_pipeline.chain.processed import build_into
 from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.files.hashing import sha256_of
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import D4CError, UnknownNameError
-from d4c_pipeline.model.release import Change, PublishedRelease
+from d4c_pipeline.model.errors import D4CError, PermanentError, UnknownNameError
+from d4c_pipeline.model.gaps import Gap, gaps_of
+from d4c_pipeline.model.release import Change, NativeFile, PublishedRelease
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
+from d4c_pipeline.review.verdicts import verdicts_of
+from d4c_pipeline.sources.open import open_source
+from d4c_pipeline.sources.port import Arrived
+from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.progress import Progress, report
 
@@ -48,23 +58,87 @@ class DryRun:
         return "first release" if self.current is None else self.change.bump.name
 
 
+@dataclass(frozen=True)
+class Trial:
+    """The result of building a vintage on trial: its dry run, the verdicts of all checks, the marks of a draft.
+
+    `fetched`: bytes of native files that came from the source, 0 if the retained files were built.
+    """
+
+    run: DryRun
+    verdicts: tuple[Verdict, ...]
+    gaps: tuple[Gap, ...]
+    fetched: int
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the declaration can be published: no check fails, and no mark is left."""
+        return not self.gaps and all(verdict.outcome is not Outcome.FAILURE for verdict in self.verdicts)
+
+
 def dry_run(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: Bump = Bump.NONE) -> DryRun:
     """Build and compare a vintage. `at_least`: the smallest bump that an operator would accept.
 
     Raises what the steps `processed` and `checksums` would raise, BusyError during another dry run of the vintage.
     """
     report(Progress(dataset.id, str(vintage), "dry run"))
+    with _folder_of(deployment, dataset, vintage) as folder:
+        staged = build_into(deployment, dataset, vintage, folder / "build")
+        return _compared(deployment, dataset, vintage, staged, at_least)
+
+
+def trial(deployment: Deployment, dataset: Dataset, vintage: Vintage, most_bytes: int) -> Trial:
+    """Build, compare and check a vintage; files that are not retained are fetched, up to `most_bytes` in all.
+
+    Raises what `dry_run` and the source raise, PermanentError for a source that states more bytes.
+    """
+    report(Progress(dataset.id, str(vintage), "trial"))
+    retained_files = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
+    with _folder_of(deployment, dataset, vintage) as folder:
+        fetched = [] if retained_files else _fetched(deployment, dataset, vintage, folder / "native", most_bytes)
+        staged = build_into(deployment, dataset, vintage, folder / "build", fetched)
+        return Trial(
+            run=_compared(deployment, dataset, vintage, staged, Bump.NONE),
+            verdicts=verdicts_of(deployment, dataset, vintage, staged, folder / "checks"),
+            gaps=gaps_of(dataset),
+            fetched=sum(native.size for native, _ in fetched),
+        )
+
+
+def _fetched(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, into: Path, most_bytes: int
+) -> list[tuple[NativeFile, Path]]:
+    source = open_source(dataset, deployment.settings.origins)
+    stated = sum(mark.length or 0 for mark in source.observe(vintage).files)
+    if stated > most_bytes:
+        raise PermanentError(
+            f"The native files of {dataset.id} {vintage} have {stated:,} bytes, a trial fetches {most_bytes:,}",
+            "Allow more with --most-megabytes",
+        )
+    arrived = [file for file in source.fetch(vintage, into) if isinstance(file, Arrived)]
+    return [(file.native(sha256_of(file.path)), file.path) for file in arrived]
+
+
+@contextmanager
+def _folder_of(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Iterator[Path]:
+    """Hold the lease of a vintage's dry run with an empty folder, which is removed at the end."""
     folder = deployment.settings.home / "dry_runs" / dataset.id / str(vintage)
     with deployment.ledger.leases.hold(lease_keys.of_dry_run(dataset.id, vintage)):
         try:
             with storage_errors(f"write in {folder}"):
                 shutil.rmtree(folder, ignore_errors=True)  # of a killed dry run
-                (folder / "build").mkdir(parents=True)
-            staged = build_into(deployment, dataset, vintage, folder / "build")
-            change, result = next_release(deployment, dataset, vintage, staged, at_least)
-            size = sum(path.stat().st_size for path in staged.paths)
+                for name in ("build", "checks", "native"):
+                    (folder / name).mkdir(parents=True)
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compared(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
+) -> DryRun:
+    change, result = next_release(deployment, dataset, vintage, staged, at_least)
+    size = sum(path.stat().st_size for path in staged.paths)
     return DryRun(
         dataset=dataset.id,
         vintage=vintage,

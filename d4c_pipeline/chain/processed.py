@@ -67,13 +67,24 @@ def process(deployment: Deployment, dataset: Dataset, vintage: Vintage) -> Stage
         return built
 
 
-def build_into(deployment: Deployment, dataset: Dataset, vintage: Vintage, folder: Path) -> StagedBuild:
-    """Build as `process` does into `folder`, on which no other process may work. Changes nothing else."""
+def build_into(
+    deployment: Deployment,
+    dataset: Dataset,
+    vintage: Vintage,
+    folder: Path,
+    fetched: Sequence[tuple[NativeFile, Path]] = (),
+) -> StagedBuild:
+    """Build as `process` does into `folder`, on which no other process may work. Changes nothing else.
+
+    `fetched`: native files with their local files, in place of those that are retained.
+    """
     derived.check(dataset)
-    natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
+    natives: Sequence[NativeFile] = [native for native, _ in fetched]
+    if not natives:
+        natives = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
     if not natives:
         raise UnknownNameError(f"No native files of {dataset.id} {vintage} are retained", rerun="raw")
-    paths = [native_path(deployment, dataset, vintage, native) for native in natives]
+    paths = [path for _, path in fetched] or [native_path(deployment, dataset, vintage, each) for each in natives]
     # The mark is removed first and written last, so that files of two builds never pass for one build.
     with storage_errors(f"write in {folder}"):
         build_mark(folder).unlink(missing_ok=True)

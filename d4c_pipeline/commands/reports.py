@@ -19,7 +19,8 @@ from d4c_pipeline.model.secrets import sanitise
 
 
 def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List all datasets and check them against each other."""
+    """List all datasets with the completeness of their metadata, and check them against each other."""
+    from d4c_pipeline.model.completeness import completeness_of
     from d4c_pipeline.workspace.datasets import load_datasets, load_definitions, load_families
     from d4c_pipeline.workspace.shared_names import shared_names
 
@@ -32,6 +33,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             "series": dataset.series,
             "vintages": dataset.vintages if dataset.vintages == "discovered" else list(dataset.vintages),
             "license": dataset.licence_words,
+            "completeness": completeness_of(dataset).score,
             "folder": str(dataset.folder),
         }
         for dataset in load_datasets(settings.definitions).values()
@@ -43,6 +45,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             "series": family.sample.series,
             "vintages": "members",
             "license": family.sample.licence_words,
+            "completeness": completeness_of(family.sample).score,
             "folder": str(family.folder),
         }
         for family in load_families(settings.definitions).values()
@@ -54,7 +57,7 @@ def datasets(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
             {**row, "vintages": row["vintages"] if isinstance(row["vintages"], str) else ", ".join(row["vintages"])}
             for row in rows
         ]
-        print_table(shown, ("dataset", "title", "vintages", "license"))
+        print_table(shown, ("dataset", "title", "vintages", "license", "completeness"))
     definitions = load_definitions(settings.definitions)
     for shared in shared_names(definitions.values()):
         raise shared.error(definitions)

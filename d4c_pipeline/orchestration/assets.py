@@ -17,6 +17,7 @@ import dagster as dg
 from d4c_pipeline.chain import copies, deposit, run
 from d4c_pipeline.chain.checksums import Plan
 from d4c_pipeline.chain.run import Judged
+from d4c_pipeline.model.completeness import completeness_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.partition import Partition
 from d4c_pipeline.model.version import Bump
@@ -278,7 +279,11 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         owners=owners_of(dataset),
         freshness_policy=freshness_of(dataset) if step.name == run.LAST_STEP else None,
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
-        metadata={"license": dataset.licence_words, "source": source_words(dataset)},
+        metadata={
+            "license": dataset.licence_words,
+            "source": source_words(dataset),
+            "completeness of metadata": completeness_of(dataset).words,
+        },
         output_required=not presentation.may_wait,
     )
     def asset(

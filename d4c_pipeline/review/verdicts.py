@@ -6,6 +6,8 @@ check that could not run has failed, and a missing check counts as failed.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, NeedsPersonError
 from d4c_pipeline.model.release import PlannedRelease
@@ -28,23 +30,30 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
                 f"The build of {dataset.id} {vintage} was replaced before it was checked",
                 rerun="processed",
             )
-        verdicts = run_checks(
-            build.paths,
-            build.profile,
-            build.summary,
-            dataset,
-            vintage,
-            _previous(deployment, dataset, vintage),
-            work=deployment.staging(dataset, vintage) / "checks",
-            threads=deployment.settings.threads,
-            memory_limit=deployment.settings.memory_limit,
-            temp=deployment.settings.temp,
-        )
+        verdicts = verdicts_of(deployment, dataset, vintage, build, deployment.staging(dataset, vintage) / "checks")
         for verdict in verdicts:
             deployment.ledger.judgements.record_check(
                 dataset.id, vintage, build.sha256, verdict.check, verdict.outcome.word, verdict.detail
             )
     return verdicts
+
+
+def verdicts_of(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild, work: Path
+) -> tuple[Verdict, ...]:
+    """Run all checks that apply to the dataset of a build, and record nothing. `work`: a folder for temporary files."""
+    return run_checks(
+        build.paths,
+        build.profile,
+        build.summary,
+        dataset,
+        vintage,
+        _previous(deployment, dataset, vintage),
+        work=work,
+        threads=deployment.settings.threads,
+        memory_limit=deployment.settings.memory_limit,
+        temp=deployment.settings.temp,
+    )
 
 
 def overridden(deployment: Deployment, data_sha256: str) -> dict[str, str]:

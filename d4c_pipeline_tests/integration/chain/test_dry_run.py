@@ -10,14 +10,16 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from d4c_pipeline.chain.dry_run import DryRun, dry_run, dry_runs, retained
+from d4c_pipeline.chain.dry_run import DryRun, dry_run, dry_runs, retained, trial
 from d4c_pipeline.commands.main import app
-from d4c_pipeline.model.errors import D4CError, UnknownNameError
+from d4c_pipeline.model import gaps
+from d4c_pipeline.model.errors import D4CError, DefinitionError, PermanentError, UnknownNameError
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.orchestration.dry_running import plan_job
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline_tests.integration.chain.conftest import Chain
-from d4c_pipeline_tests.support.samples import define
+from d4c_pipeline_tests.support.samples import define, geojson
 
 VINTAGE = Vintage.parse("2021")
 PACKAGE = "foundation"
@@ -37,6 +39,43 @@ def state(home: Path) -> dict[str, bytes]:
 def outcome(chain: Chain) -> tuple[str, str | None, tuple[str, ...]]:
     done = dry_run(chain.opened, chain.dataset, VINTAGE)
     return done.outcome, done.next and done.next.rpartition("_v")[2], done.change.reasons
+
+
+def test_a_trial_proves_a_declaration_before_its_first_vintage_is_retained(chain: Chain) -> None:
+    done = trial(chain.opened, chain.dataset, VINTAGE, 1 << 20)
+    assert (done.run.outcome, done.run.rows, done.fetched) == ("first release", 4, len(geojson()))
+    assert {verdict.check: verdict.outcome for verdict in done.verdicts}["keys_identify_rows"] is Outcome.PASS
+    assert done.is_ready
+    assert not chain.opened.ledger.natives.vintages("places")
+    assert not any(path.is_file() for path in (chain.home / "dry_runs").rglob("*"))
+    with pytest.raises(PermanentError, match="a trial fetches 10"):
+        trial(chain.opened, chain.dataset, VINTAGE, 10)
+
+
+def test_a_trial_tells_failed_checks_and_marks(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain.run("raw")
+    name = chain.dataset.name.model_copy(update={"package": gaps.TO_FILL})
+    title = chain.dataset.title.model_copy(update={"fr": f"{gaps.TO_TRANSLATE}Places"})
+    define(
+        chain.settings.definitions[0],
+        name=name.model_dump(exclude_none=True),
+        title=title.model_dump(),
+        checks={"totals": [{"rows": 5}]},
+    )
+    done = trial(chain.opened, chain.dataset, VINTAGE, 1 << 20)
+    assert done.fetched == 0  # the retained files are built
+    assert [verdict.check for verdict in done.verdicts if verdict.outcome is Outcome.FAILURE] == ["expected_totals"]
+    assert [gap.field for gap in done.gaps] == ["name.package", "title.fr"]
+    assert not done.is_ready
+    monkeypatch.setenv("D4C_DEFS", str(chain.settings.definitions[0]))
+    result = CliRunner().invoke(app, ["check", "places", "--home", str(chain.home), "--json"])
+    assert isinstance(result.exception, PermanentError)
+    assert result.exception.cause == "places is not ready: expected_totals failed and 2 fields are marked"
+    told = json.loads(result.stdout)
+    assert (told["ready"], told["completeness"]) == (False, 0.18)
+    assert "keywords" in [each["field"] for each in told["missing"]]
+    with pytest.raises(DefinitionError, match=r"name\.package, title\.fr are marked"):
+        chain.run("processed", "checksums")
 
 
 def test_the_change_is_known_before_anything_is_published(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
