@@ -159,14 +159,20 @@ def _results(
     title = "coalesce(title_fr, title)" if french else "title"
     description = 'coalesce("d4c:description_fr", description)' if french else "description"
     keywords = '"d4c:keywords_fr"' if french else "keywords"
+    # The page first: sorting all rows with their texts takes twice the time.
+    cursor.execute(
+        f"""CREATE OR REPLACE TEMP TABLE page AS
+            SELECT position AS chosen, score FROM (
+                SELECT position, score, published, id, {title} AS shown FROM {ENTRIES} JOIN found USING (position))
+            ORDER BY {_SORTS[sort]} LIMIT ? OFFSET ?""",  # noqa: S608 - names of this module
+        [limit, offset],
+    )
     rows = cursor.execute(
         f"""SELECT id, dataset, vintage, version, is_latest AS latest, {title} AS shown, {description} AS description,
                 {keywords} AS keywords, doi, published, start_datetime AS start, end_datetime AS end, rows, bytes,
                 [box.xmin, box.ymin, box.xmax, box.ymax] AS bbox,
                 {", ".join(f"facet_{name}" for name in FACETS)}, round(score, 3) AS score
-            FROM {ENTRIES} JOIN (SELECT position AS chosen, score FROM found) ON position = chosen
-            ORDER BY {_SORTS[sort]} LIMIT ? OFFSET ?""",  # noqa: S608 - names of this module
-        [limit, offset],
+            FROM {ENTRIES} JOIN page ON position = chosen ORDER BY {_SORTS[sort]}""",  # noqa: S608
     )
     names = [column[0].removeprefix("facet_") for column in rows.description or ()]
     names[names.index("shown")] = "title"

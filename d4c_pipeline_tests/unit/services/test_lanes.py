@@ -64,15 +64,15 @@ async def test_never_more_calls_than_places() -> None:
 async def test_a_call_that_waits_too_long_is_refused_and_the_lane_goes_on() -> None:
     lane, release = Lane("subsets", 1, wait_seconds=0.1), threading.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lane.run, release.wait, 10)
+        tasks.start_soon(lane.run, lambda: release.wait(10))
         await anyio.sleep(0.05)
         with pytest.raises(ProblemError) as refused:
             await lane.run(lambda: None)
         release.set()
-    assert (refused.value.status, refused.value.detail) == (
-        HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy with other subsets",
-    )  # fmt: skip
-    assert refused.value.headers["Retry-After"] == "10"
+        assert (refused.value.status, refused.value.detail) == (
+            HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy with other subsets",
+        )  # fmt: skip
+        assert refused.value.headers["Retry-After"] == "10"
     assert await lane.run(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await lane.run(lambda: 1 / 0)
