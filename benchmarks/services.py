@@ -274,7 +274,7 @@ async def load(url: str, dataset: str, clients: int, seconds: float) -> int:
     slow.join(5)
     for kind, times in sorted(took.items()):
         p95 = statistics.quantiles(times, n=20)[18] if len(times) > 1 else times[0]
-        print(f"{kind:8} {len(times):6} answers, {len(times) / seconds:6.1f}/s, p95 {p95:7.0f} ms")
+        print(f"{kind:8} {len(times):6} answers, {len(times) / seconds:6.1f}/s, p50 {statistics.median(times):5.0f} p95 {p95:7.0f} ms")
     if errors:
         print(f"errors: {dict(errors)}")
     return errors.total()

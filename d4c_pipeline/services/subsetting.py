@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.services.jobs import JobQueue
 from d4c_pipeline.services.lanes import Lane
 from d4c_pipeline.services.protocol import Services
 from d4c_pipeline.services.subset.service import SubsetService
 
-_AT_ONCE = 4
-"""Subsets that are made at a time: files at an address take waiting, not work."""
+_AT_ONCE, _AT_ONCE_REMOTE = 2, 8
+"""Subsets that are made at a time: of files here, and of files at an address, which take waiting rather than work."""
 
 
 def subset_lane(services: Services) -> Lane:
     """Return the lane in which the protocols of this server make subsets."""
-    return services.lane("subsets", _AT_ONCE)
+    is_here = services.index.store.local_path(CATALOGUE_PARQUET) is not None
+    return services.lane("subsets", _AT_ONCE if is_here else _AT_ONCE_REMOTE)
 
 
 def subset_service(services: Services) -> SubsetService:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -16,9 +18,12 @@ SCHEMA = "application/schema+json"
 
 
 def json_answer(
-    request: Request, document: Mapping[str, Any], media_type: str = JSON, *, identity: str | None = None
+    request: Request, document: Mapping[str, Any] | bytes, media_type: str = JSON, *, identity: str | None = None
 ) -> Response:
-    """Return a document as JSON. With the `identity` of the catalogue's state it has an ETag and is revalidated."""
+    """Return a document, or its bytes, as JSON.
+
+    With the `identity` of the catalogue's state it has an ETag and is revalidated.
+    """
     headers = {"Cache-Control": "no-cache" if identity else "no-store", "X-Content-Type-Options": "nosniff"}
     if identity:
         tag = f'W/"{hashlib.sha256(f"{identity} {request.url} {media_type}".encode()).hexdigest()[:32]}"'
@@ -26,7 +31,32 @@ def json_answer(
         asked = request.headers.get("if-none-match", "")
         if request.method in ("GET", "HEAD") and tag in {each.strip() for each in asked.split(",")}:
             return Response(status_code=304, headers=headers)
-    return Response(orjson.dumps(document), headers=headers, media_type=media_type)
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    return Response(body, headers=headers, media_type=media_type)
+
+
+class RecentAnswers:
+    """The bytes of the answers that were given last, `most` bytes of them. Safe in several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size = most, 0
+        self._kept: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        """Return the answer with `key`, which names the state of the catalogue; what `make` raises is not kept."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._size += len(made) - len(self._kept.pop(key, b""))
+            self._kept[key] = made
+            while self._size > self._most:
+                self._size -= len(self._kept.popitem(last=False)[1])
+        return made
 
 
 def link(relation: str, href: str, media_type: str = JSON, title: str | None = None, **more: Any) -> dict[str, Any]:

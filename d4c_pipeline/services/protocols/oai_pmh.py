@@ -19,7 +19,7 @@ from d4c_pipeline.services.protocol import Protocol, Services
 
 _PATH = "oai"
 _MOST_BYTES = 16 << 10
-_AT_ONCE = 2
+_AT_ONCE = 1
 _FORM = "application/x-www-form-urlencoded"
 _MAIL = re.compile(r"(?:mailto:)?(\S+@(?:\S+\.)+\S+)")
 _NO_MAIL = "not-stated@invalid.invalid"

@@ -106,9 +106,11 @@ class _Processes:
         preferred = request.headers.get("Prefer", "")
         if "respond-async" in preferred or asked.callbacks or not self._subsets.is_small(asked.plan):
             return await run_in_threadpool(self._submitted, request, asked)
-        answer = await self._lane.run(self._subsets.answer, asked.plan, Visitor.of(request).address)
+        return await self._lane.run(self._made, asked, Visitor.of(request).address)
+
+    def _made(self, asked: _Asked, client: str) -> Response:
         headers = {} if asked.tag is None else {"ETag": asked.tag}
-        return _sent(answer, headers | result_headers(asked.plan))
+        return _sent(self._subsets.answer(asked.plan, client), headers | result_headers(asked.plan))
 
     def _asked_by_query(self, request: Request) -> _Asked:
         pairs = request.query_params.multi_items()

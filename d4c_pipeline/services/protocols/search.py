@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import orjson
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from d4c_pipeline.services.cql2 import Condition, condition
-from d4c_pipeline.services.discovery.answers import JSON, json_answer, link
+from d4c_pipeline.services.discovery.answers import JSON, RecentAnswers, json_answer, link
 from d4c_pipeline.services.discovery.entries import COLUMNS, ENTRIES, FACETS, prepare
 from d4c_pipeline.services.discovery.parameters import (
     box_tree,
@@ -45,20 +46,25 @@ _SORTS = {
 }
 _DEFAULT, _MOST, _FARTHEST = 10, 100, 10_000
 _FACET_VALUES = 50
-_AT_ONCE = 4
+_AT_ONCE = 2
+_REMEMBERED_BYTES = 8 << 20
 _YEAR = re.compile(r"\b(1[5-9]\d\d|20\d\d)\b")
 
 
 def _routes(services: Services) -> Sequence[BaseRoute]:
-    lane = services.lane("searches", _AT_ONCE)
+    lane, recent = services.lane("searches", _AT_ONCE), RecentAnswers(_REMEMBERED_BYTES)
 
     async def answer(request: Request) -> Response:
         return await lane.run(search, request)
 
     def search(request: Request) -> Response:
+        # Readers page, share addresses and come back: an equal query of one state of the catalogue is searched once.
+        key = (services.index.snapshot.identity, services.base_url(request), str(request.query_params))
+        return json_answer(request, recent.get(key, lambda: searched(request)), identity=key[0])
+
+    def searched(request: Request) -> bytes:
         query = request.query_params
         check_names(query.keys(), _PARAMETERS)
-        identity = services.index.snapshot.identity
         with services.index.reading() as cursor:
             found = _found(cursor, query)
         address = f"{services.base_url(request)}/{PATH}"
@@ -69,7 +75,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
                 link("describedby", f"{services.index.store.url('catalogue')}/{place}.json", "application/geo+json"),
                 link("alternate", f"{services.base_url(request)}/{found['lang']}/datasets/{place}/", "text/html"),
             ]
-        return json_answer(request, found, identity=identity)
+        return orjson.dumps(found)
 
     return [Route(f"/{PATH}", answer, methods=["GET"])]
 

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 import shapely
 
 from d4c_pipeline.geoparquet import GeometryLayout, covering, geo_metadata
-from d4c_pipeline.processing.derived.desktop import write_flatgeobuf, write_geopackage
 from d4c_pipeline.processing.derived.finished import Finished, for_csv
 from d4c_pipeline.services.subset import geojson
 from d4c_pipeline.services.subset.engine import Engine
@@ -92,6 +91,9 @@ def write(
 
 
 def _by_gdal(plan: Plan, between: Path, path: Path, rows: int) -> tuple[int, int]:
+    # GDAL and pandas take 60 MB, and most servers are never asked for these two formats.
+    from d4c_pipeline.processing.derived.desktop import write_flatgeobuf, write_geopackage  # noqa: PLC0415
+
     data = Finished.open(between)
     layer = f"{plan.release.dataset}_{plan.release.vintage}".replace("-", "_")
     title = plan.release.title or plan.release.name

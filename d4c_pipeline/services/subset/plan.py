@@ -60,7 +60,7 @@ class Plan:
         """The Arrow schema of the attributes of the result."""
         return pa.schema([self.source.schema.field(name) for name in self.attributes])
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The name of the result: equal for equal requests of the same release."""
         return self.request.identity(self.release.name, self.release.sha256)
