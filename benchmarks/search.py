@@ -27,7 +27,11 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=20_000)
     parser.add_argument("--quick", action="store_true", help="2,000 datasets")
     options = parser.parse_args()
-    count = 2_000 if options.quick else options.datasets
+    print(json.dumps(measured(2_000 if options.quick else options.datasets)))
+
+
+def measured(count: int) -> dict[str, float]:
+    """Return the figures of a catalogue of `count` datasets."""
     chance, took = random.Random(1), list[float]()  # noqa: S311 - words of a test
     words = [word for pair in SUBJECTS for text in pair for word in text.split()] + [str(place) for place in PLACES]
     with tempfile.TemporaryDirectory(prefix="d4c-search-") as folder:
@@ -41,7 +45,7 @@ def main() -> None:
                 served.client.get("/search", params=parameters).raise_for_status()
                 took.append((time.perf_counter() - began) * 1_000)
     figures = {"datasets": count, "index_s": round(index, 1), "search_p50_ms": round(statistics.median(took), 1)}
-    print(json.dumps(figures | {"search_p95_ms": round(statistics.quantiles(took, n=20)[18], 1)}))
+    return figures | {"search_p95_ms": round(statistics.quantiles(took, n=20)[18], 1)}
 
 
 if __name__ == "__main__":

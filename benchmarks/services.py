@@ -6,7 +6,7 @@ mixed profile, each its next request after the last answer; one reader takes 1 k
 lines before the last show each kind of request under that load; the last line is one JSON object:
 
 - `oai_records_per_s`: records of OAI-PMH (oai_dc) that one harvester gets in a second
-- `search_p95_ms`: 95th percentile of searches, one client
+- `search_p95_ms`: 95th percentile of searches over as many made-up datasets (`search.py`), one client
 - `subset_first_byte_ms`: median time to the first byte of a subset by a small box, one client
 - `subset_1m_s`: seconds until all polygons are there as GeoParquet
 - `vs_pygeoapi`: time of a box of some 32,000 polygons as GeoJSON, as a part of pygeoapi's; null without `--pygeoapi`
@@ -47,6 +47,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyproj
+import search as searches
 import shapely
 
 from d4c_pipeline.chain.catalogue import rebuild
@@ -76,9 +77,12 @@ def main() -> None:
         dataset, data = made_home(home, releases, polygons)
         with serving(home, dataset) as (url, process), Watch(process.pid) as watch:
             figures = single(url, dataset)
+            before = watch.now
             figures["errors"] = asyncio.run(load(url, dataset, clients, seconds))
+            print(f"memory {before >> 20} MB before the load, {watch.now >> 20} MB after it")
             figures["vs_pygeoapi"] = beside_pygeoapi(options.pygeoapi, url, dataset, data) if options.pygeoapi else None
         figures["peak_mb"] = round(watch.peak / 2**20)
+    figures["search_p95_ms"] = searches.measured(releases)["search_p95_ms"] if "search" in all_protocols() else None
     order = ("oai_records_per_s", "search_p95_ms", "subset_first_byte_ms", "subset_1m_s", "vs_pygeoapi", "peak_mb",
              "errors")  # fmt: skip
     print(json.dumps({name: figures[name] for name in order}))
@@ -166,7 +170,7 @@ class Watch:
     """The most memory of a process and its children, looked at ten times a second."""
 
     def __init__(self, pid: int) -> None:
-        self.peak = 0
+        self.peak = self.now = 0
         self._process, self._ended = psutil.Process(pid), threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -182,7 +186,8 @@ class Watch:
         while not self._ended.wait(0.1):
             try:
                 tree = [self._process, *self._process.children(recursive=True)]
-                self.peak = max(self.peak, sum(each.memory_info().rss for each in tree))
+                self.now = sum(each.memory_info().rss for each in tree)
+                self.peak = max(self.peak, self.now)
             except psutil.NoSuchProcess:
                 continue
 
@@ -195,7 +200,7 @@ def box(chance: random.Random, width: float) -> str:
 def single(url: str, dataset: str) -> dict[str, Any]:
     """Measure one client alone."""
     chance = random.Random(_SEED)  # noqa: S311
-    figures: dict[str, Any] = {"oai_records_per_s": None, "search_p95_ms": None}
+    figures: dict[str, Any] = {"oai_records_per_s": None}
     with httpx.Client(base_url=url, timeout=120) as client:
         first: list[float] = []
         for _ in range(40):
@@ -213,14 +218,6 @@ def single(url: str, dataset: str) -> dict[str, Any]:
                 size += len(part)
         figures["subset_1m_s"] = round(time.perf_counter() - began, 2)
         print(f"all polygons as GeoParquet: {size / 1e6:.0f} MB in {figures['subset_1m_s']} s")
-        if "search" in all_protocols():
-            took: list[float] = []
-            for _ in range(200):
-                words = " ".join(chance.sample(_WORDS, 2))
-                began = time.perf_counter()
-                assert client.get("/search", params={"q": words}).status_code == 200
-                took.append((time.perf_counter() - began) * 1000)
-            figures["search_p95_ms"] = round(statistics.quantiles(took, n=20)[18], 1)
         if "oai-pmh" in all_protocols():
             figures["oai_records_per_s"] = round(harvest(client, f"/{all_protocols()['oai-pmh'].path}"))
     return figures
@@ -274,7 +271,12 @@ async def load(url: str, dataset: str, clients: int, seconds: float) -> int:
     slow.join(5)
     for kind, times in sorted(took.items()):
         p95 = statistics.quantiles(times, n=20)[18] if len(times) > 1 else times[0]
-        print(f"{kind:8} {len(times):6} answers, {len(times) / seconds:6.1f}/s, p50 {statistics.median(times):5.0f} p95 {p95:7.0f} ms")
+        median = statistics.median(times)
+        print(
+            f"{kind:8} {len(times):6} answers, {len(times) / seconds:6.1f}/s, median {median:5.0f}, p95 {p95:7.0f} ms"
+        )
+    every = [each for times in took.values() for each in times]
+    print(f"all      {len(every):6} answers, p95 {statistics.quantiles(every, n=20)[18]:.0f} ms")
     if errors:
         print(f"errors: {dict(errors)}")
     return errors.total()
