@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from oaipmh_scythe import Scythe
+from oaipmh_scythe import HTTPConfig, Scythe
 from sickle import Sickle
 from sickle.oaiexceptions import CannotDisseminateFormat, IdDoesNotExist, NoRecordsMatch
 
@@ -39,7 +39,7 @@ def _harvest_by_sickle(url: str, releases: int, *, prefix: str) -> str:
 
 
 def _harvest_by_scythe(url: str, releases: int, *, prefix: str) -> str:
-    with Scythe(f"{url}/oai", timeout=120) as scythe:
+    with Scythe(f"{url}/oai", http_config=HTTPConfig(timeout=120)) as scythe:
         return _counted(scythe.list_records(metadata_prefix=prefix), releases)
 
 
