@@ -39,10 +39,14 @@ def choose(listed: Sequence[Mapping[str, str]]) -> Choice:
     best = min(usable, key=lambda each: (_rank(each), each["language"] == "fr"))
     alike = [each for each in usable if _rank(each) == _rank(best)]
     which = "the only" if len(alike) == 1 else f"the first of {len(alike)}"
-    others = tuple(
-        f"{each['format']} {each['language']} {each['name']}: {each['url']}" for each in listed if each is not best
-    )
-    return Choice(best, f"{which} with the format {best['format'].upper()} of {len(listed)} listed files", others)
+    others = tuple(_words(each) for each in listed if each is not best)
+    form = f"the format {best['format'].upper()}" if best["format"] else "a layer or a suffix that is read"
+    return Choice(best, f"{which} with {form} of {len(listed)} listed files", others)
+
+
+def _words(each: Mapping[str, str]) -> str:
+    known = " ".join(filter(None, (each["format"], each["language"], each["name"])))
+    return f"{known}: {each['url']}" if known else each["url"]
 
 
 def declared(chosen: Mapping[str, str]) -> dict[str, Any]:

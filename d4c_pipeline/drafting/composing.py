@@ -25,6 +25,7 @@ from d4c_pipeline.model.vintage import Vintage
 
 _NOTHING = "no source states it"
 _LONGEST_PART = 60  # characters of an id and a theme; both become parts of file names
+_WIDE = 25.0  # degrees of longitude: more than any province or territory but Nunavut spans
 # The box of Canada as the shipped datasets have it.
 _CANADA = {"west": -141.02, "south": 41.67, "east": -52.61, "north": 83.14}
 _STOPS = frozenset(
@@ -166,11 +167,15 @@ def _put_names(material: Material, put: Any) -> None:
             filter(None, (source.value.replace("-", "_") if source else "", theme.value.replace("-", "_")))
         )
         identifier = words if words[:1].isalpha() else f"dataset_{words}"
-        put("id", Found(identifier[:_LONGEST_PART].strip("_"), f"publisher and {theme.evidence}"))
-    region = facts.get("name.region")
+        if len(identifier) > _LONGEST_PART:
+            identifier = identifier[: _LONGEST_PART + 1].rpartition("_")[0]
+        put("id", Found(identifier, f"publisher and {theme.evidence}"))
+    region, dguid = facts.get("name.region"), facts.get("name.dguid")
+    width = _width(material)
+    if region is not None and region.value == "ca" and width is not None and width < _WIDE:
+        region = dguid = None  # a federal publisher's data of one province: which one, no source states
     put("name.region", region, gap=TO_FILL)
     put("name.source", source, gap=TO_FILL)
-    dguid = facts.get("name.dguid")
     if dguid is None and region is not None and region.value == "ca":
         dguid = Found(publishers.DGUIDS["ca"], "DGUID of Canada, the region")
     put("name.dguid", dguid, gap=TO_FILL)
@@ -180,6 +185,14 @@ def _put_names(material: Material, put: Any) -> None:
     else:
         put("name.package", facts.get("name.package"), gap=TO_FILL)
     put("name.theme", theme)
+
+
+def _width(material: Material) -> float | None:
+    """Return the degrees of longitude that the data span, by their geometry or their record; None if unknown."""
+    if material.survey is not None and material.survey.bounds is not None:
+        return material.survey.bounds[2] - material.survey.bounds[0]
+    stated = material.facts.get("extent")
+    return None if stated is None else float(stated.value["east"]) - float(stated.value["west"])
 
 
 def _theme(material: Material) -> Found:

@@ -39,7 +39,6 @@ class Publisher:
     source: str
     region: str
     ror: str | None = None
-    package: str | None = None
     licence: str | None = None
     page: str | None = None
     city: bool = False
@@ -64,8 +63,6 @@ class Publisher:
         }
         if self.dguid is not None:
             out["name.dguid"] = Found(self.dguid, f"DGUID of {self.region}")
-        if self.package is not None:
-            out["name.package"] = Found(self.package, f"the package of the shipped datasets of {self.name}")
         if licence and self.licence is not None:
             out["license"] = Found(self.licence, f"{self.page} states it for the data of {self.name}")
         return out

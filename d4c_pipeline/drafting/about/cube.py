@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.drafting import publishers
 from d4c_pipeline.drafting.facts import Facts, Found, merged, plain
+from d4c_pipeline.processing.statcan.cube import from_csv
 
 # Codes of the service's code set `frequency` that have a duration.
 # Source: https://www150.statcan.gc.ca/t1/wds/rest/getCodeSets
@@ -51,15 +53,37 @@ def facts(cube: Mapping[str, Any]) -> Facts:
         why = f"archiveStatusEn {cube.get('archiveStatusEn')}" if archived else f"frequencyCode {cube['frequencyCode']}"
         out["publication.frequency"] = Found(frequency, why)
     out["languages"] = Found(["eng", "fra"], "the metadata name members in both languages")
-    out["id"] = Found(f"statcan_table_{number[:8]}", "number of the table")
-    out["name.theme"] = Found(f"table_{number[:8]}", "number of the table")
-    page = f"https://www150.statcan.gc.ca/t1/tbl1/en/tv.action?pid={number[:8]}01"
-    out["source.homepage"] = Found(page, "page of the table, by its number")
     if _is_of_canada(cube):
         out["name.region"] = Found("ca", "the dimension Geography has the member Canada")
+    return merged(out, _of_number(number))
+
+
+def facts_of_csv(path: Path) -> Facts:
+    """Return the facts of the `_MetaData.csv` in the zip of a full table, which is in one language.
+
+    Raises DataError for a file that is none.
+    """
+    known = from_csv(path)
+    out: Facts = {}
+    for tongue, title in zip(("en", "fr"), known.title, strict=True):
+        if title:
+            out[f"title.{tongue}"] = Found(plain(title), f"title in {path.name}")
+    return merged(out, _of_number(known.product_id))
+
+
+def _of_number(number: str) -> Facts:
+    page = f"https://www150.statcan.gc.ca/t1/tbl1/en/tv.action?pid={number[:8]}01"
     publisher = publishers.by_name("Statistics Canada")
     assert publisher is not None  # noqa: S101 - publishers.yaml has it
-    return merged(out, publisher.facts("the Web Data Service is that of Statistics Canada", licence=True))
+    return merged(
+        {
+            "id": Found(f"statcan_table_{number[:8]}", "number of the table"),
+            "name.theme": Found(f"table_{number[:8]}", "number of the table"),
+            "name.package": Found("d4c-datapkg-statistical", "the package of the shipped family of such tables"),
+            "source.homepage": Found(page, "page of the table, by its number"),
+        },
+        publisher.facts("the Web Data Service is that of Statistics Canada", licence=True),
+    )
 
 
 def _is_of_canada(cube: Mapping[str, Any]) -> bool:

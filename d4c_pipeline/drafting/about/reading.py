@@ -16,6 +16,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from d4c_pipeline.drafting.about import arcgis, ckan, codebook, cube, dcat, esri_xml, hnap
 from d4c_pipeline.drafting.facts import Facts, Found, merged
 from d4c_pipeline.drafting.licences import licence_of
+from d4c_pipeline.model.errors import DataError
 
 _LARGEST = 8 << 20  # bytes; the largest record of the fixtures has 112 kB
 _LICENCE = re.compile(r"licen[cs]e", re.IGNORECASE)
@@ -61,6 +62,11 @@ def facts_of_delivery(files: Mapping[str, Path]) -> Facts:
             found.append(facts_of(path))
         elif suffix == ".txt" and _LICENCE.search(plain_name):
             found.append(_licence_file(path, plain_name))
+        elif plain_name.lower().endswith("_metadata.csv"):
+            try:
+                found.append(cube.facts_of_csv(path))
+            except DataError:
+                continue  # another publisher's file of that name
         elif suffix == ".csv" and codebook.NAME.search(plain_name):
             found.append(codebook.facts(_decoded(path), plain_name))
     return merged(*found)

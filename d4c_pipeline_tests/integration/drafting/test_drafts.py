@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_a_file_with_its_record(fixtures: Path, settings: Settings, tmp_path: Path) -> None:
-    made = draft(fixtures / FSA, settings, metadata=fixtures / RECORD, identifier="fsa_2021")
+    made = draft(fixtures / FSA, settings, metadata=fixtures / RECORD, identifier="fsa_2021", package="statistical")
     values = {path: field.value for path, field in made.fields.items()}
     assert (values["vintages"], values["processing.key"]) == (["2021"], ["cfsauid"])
     assert values["processing.dguids"] == [{"column": "dguid"}]
