@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from pathlib import Path
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.files.disk import storage_errors
 
+MOST_FILES = 20
 _PRIVATE = 0o700
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069:*?"<>|]+')
+_LONGEST_NAME = 150  # bytes
 
 
 def submission_folder(home: Path, number: int) -> Path:
@@ -30,3 +36,22 @@ def upload_folder(home: Path, number: int) -> Path:
 def discard(home: Path, number: int) -> None:
     """Delete all files of a submission, which is finished."""
     shutil.rmtree(submission_folder(home, number), ignore_errors=True)
+
+
+def safe_name(name: str, taken: Collection[str] = ()) -> str:
+    """Return a file name without folders, controls or a leading dot for the `name` of an upload, not among `taken`."""
+    last = _UNSAFE.sub("_", unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])).strip(" .")
+    suffix = PurePosixPath(last).suffix[:20]
+    stem = last.removesuffix(suffix).encode()[: _LONGEST_NAME - len(suffix.encode())].decode(errors="ignore") or "file"
+    known = {each.casefold() for each in taken}
+    number, found = 1, f"{stem}{suffix}"
+    while found.casefold() in known:
+        number += 1
+        found = f"{stem}-{number}{suffix}"
+    return found
+
+
+def held(home: Path, number: int) -> int:
+    """Return the bytes of all files of a submission, also of unfinished uploads."""
+    folder = submission_folder(home, number)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

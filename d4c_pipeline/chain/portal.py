@@ -27,6 +27,7 @@ from d4c_pipeline.ledger.noticing import Observation
 from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
 from d4c_pipeline.metadata.site import Site as PublishedSite
 from d4c_pipeline.model.addresses import CATALOGUE_ROOT, latest_part_address
+from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.release import ArtifactRole, PublishedRelease
@@ -157,6 +158,7 @@ def site_facts(deployment: Deployment) -> SiteFacts:
         store_urls=stores,
         contact=settings.contact,
         problems=settings.problems,
+        suggest=AppraisalSettings.from_environment().is_open,
     )
 
 

@@ -385,6 +385,7 @@ def _record(row: RowMapping) -> SubmissionRecord:
     return SubmissionRecord(
         id=row["id"],
         token=row["token"],
+        sent_as=row["sent_as"],
         state=SubmissionState(row["state"]),
         revision=row["revision"],
         submission=Submission.model_validate(row["content"], context=REMEMBERED),

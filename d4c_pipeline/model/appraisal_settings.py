@@ -7,13 +7,16 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from d4c_pipeline.model import secrets
-from d4c_pipeline.model.environment import EnvironmentSettings, OptionalPath, variable
+from d4c_pipeline.model.environment import EnvironmentSettings, Flag, OptionalPath, variable
 from d4c_pipeline.model.errors import PermanentError
 
 
 class AppraisalSettings(EnvironmentSettings):
     """How submissions are taken and appraised."""
 
+    is_open: Flag = variable(
+        "D4C_SUBMISSIONS", "The services take submissions, and the portal links to their form.", default=False
+    )
     policy: OptionalPath = variable(
         "D4C_APPRAISAL_POLICY",
         "File of the appraisal policy.",

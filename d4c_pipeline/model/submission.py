@@ -166,13 +166,15 @@ class Submission(Declared):
 class SubmissionRecord:
     """A submission in the ledger.
 
-    `token`: the unguessable part of its private address. `revision` grows with every change. `files_complete`: False
-    while the submitter may still upload files. `assigned_to`: the specialist. `assessment`: the document of the last
-    assessment, see `appraisal`. `dataset` and `doi`: of its draft and its release.
+    `token`: the unguessable part of its private address; `sent_as`: the key that its sender chose. `revision` grows
+    with every change. `files_complete`: False while the submitter may still upload files. `assigned_to`: the
+    specialist. `assessment`: the document of the last assessment, see `appraisal`. `dataset` and `doi`: of its draft
+    and its release.
     """
 
     id: int
     token: str
+    sent_as: str | None
     state: SubmissionState
     revision: int
     submission: Submission

@@ -101,7 +101,7 @@ class DatasetFacts:
 class SiteFacts:
     """The deployment. `url`: the portal's address with a slash at its end; `store_urls`: the stores that pages read.
 
-    `store_urls[0]` is the primary store's base address.
+    `store_urls[0]` is the primary store's base address. `suggest`: whether its server takes submissions.
     """
 
     publisher: str
@@ -110,6 +110,7 @@ class SiteFacts:
     publisher_fr: str | None = None
     contact: str | None = None
     problems: str | None = None
+    suggest: bool = False
 
     def publisher_in(self, language: str) -> str:
         """Return the publisher's name in `en` or `fr`, the only name without a French one."""

@@ -112,6 +112,7 @@ class Pages:
             "stored": self._site.stored,
             "root": self._site.root,
             "url": self._site.url,
+            "suggest": self._site.suggest,
             "publisher": self._site.publisher_in(words.language),
             "policy": policy(map(addresses.origin, self._site.store_urls)),
         }
