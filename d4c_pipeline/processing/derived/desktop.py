@@ -63,7 +63,7 @@ def write_flatgeobuf(
 ) -> int:
     """Write the rows of `data` that have geometry as FlatGeobuf with its spatial index; return their number.
 
-    The index cannot hold a row without geometry.
+    The index cannot hold a row without geometry or with an empty one.
     """
     options = {"SPATIAL_INDEX": "YES", "TITLE": title}
     if description is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyproj
+import shapely
 
 from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.tables.arrays import as_arrow
 
 # Small enough to keep ten thousand boundaries out of memory, large enough for Arrow to be efficient.
 _BATCH_ROWS = 4_096
@@ -95,8 +99,8 @@ class Finished:
         """Return the rows as a stream: `attributes` in that order, converted by `types`, then the geometry as WKB.
 
         `types` maps an Arrow type to the target type and the conversion. `located_only` leaves out rows without
-        geometry. `number`: the name of a first column with the row's number in all files, from 1, as a double. A few
-        thousand rows are in memory at a time.
+        geometry or with an empty one. `number`: the name of a first column with the row's number in all files, from 1,
+        as a double. A few thousand rows are in memory at a time.
         """
         converts = {name: types(self.schema.field(name).type) for name in attributes}
         fields = [pa.field(name, converts[name][0]) for name in attributes]
@@ -131,7 +135,7 @@ class Finished:
                     numbers = pa.array(np.arange(start, start + rows.num_rows, dtype=np.float64))
                     start += rows.num_rows
                     if located_only and self.geometry is not None:
-                        located = pc.is_valid(rows.column(self.geometry))
+                        located = _located(rows.column(self.geometry))
                         rows, numbers = rows.filter(located), numbers.filter(located)
                     arrays = [
                         converts[name][1](rows.column(name)) if name in converts else _wkb(rows.column(name))
@@ -146,7 +150,8 @@ def for_desktop(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
         return _cast(pa.date32())
     if pa.types.is_timestamp(kind):
         # GeoPackage and FlatGeobuf hold milliseconds.
-        return _cast(pa.timestamp("ms", "UTC" if kind.tz else None))
+        stored = pa.timestamp("ms", "UTC" if kind.tz else None)
+        return stored, lambda values: _milliseconds(values, stored)
     if pa.types.is_uint64(kind):
         return _cast(pa.string())
     if pa.types.is_decimal(kind):
@@ -198,6 +203,16 @@ def _cast(kind: pa.DataType) -> tuple[pa.DataType, Convert]:
     return kind, lambda values: values.cast(kind, safe=False)
 
 
+def _milliseconds(values: pa.Array, stored: pa.DataType) -> pa.Array:
+    finer = {"us": 1_000, "ns": 1_000_000}.get(values.type.unit)
+    if finer is None:
+        return values.cast(stored)
+    # A cast cuts toward 1970: the last microsecond of 1969 would become the first day of 1970.
+    whole = values.cast(pa.int64()).fill_null(0).to_numpy() // finer
+    missing = values.is_null().to_numpy(zero_copy_only=False)
+    return as_arrow(whole, missing).cast(stored)
+
+
 def _finite(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
 
@@ -216,7 +231,16 @@ def _each(values: pa.Array, convert: Callable[[Any], str]) -> pa.Array:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(value, ensure_ascii=False, default=_within_json)
+
+
+def _within_json(value: Any) -> str:
+    # The forms that values have outside of lists.
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
+    return value.isoformat() if isinstance(value, date | clock) else str(value)
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -232,6 +256,12 @@ def _wkb(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     return values.cast(pa.binary())
+
+
+def _located(values: pa.Array) -> pa.Array:
+    # No index holds an empty geometry: it has no place.
+    shapes = shapely.from_wkb(_wkb(values).to_numpy(zero_copy_only=False), on_invalid="ignore")
+    return as_arrow(~shapely.is_missing(shapes) & ~shapely.is_empty(shapes))
 
 
 def _footer(path: Path) -> tuple[pa.Schema, int]:

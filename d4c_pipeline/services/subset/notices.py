@@ -5,6 +5,8 @@ The conversions themselves belong to `formats` and to `processing.derived.finish
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from d4c_pipeline.processing.derived.finished import for_csv, for_desktop
@@ -16,6 +18,13 @@ def notices(format_name: str, schema: pa.Schema) -> tuple[str, ...]:
     """Return a sentence for each column of `schema` that a format holds in another type."""
     found = [sentence for field in schema if (sentence := _notice(format_name, field)) is not None]
     return tuple(found)
+
+
+def geometry_notices(format_name: str, name: str, types: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence if a format can't hold the geometry column `name` of `types` (GeoParquet's names) as it is."""
+    if format_name == "flatgeobuf" and len(types) > 1 and any(each.endswith(" Z") for each in types):
+        return (f"{name}: FlatGeobuf has no third coordinate when geometries are of several types",)
+    return ()
 
 
 def _notice(format_name: str, field: pa.Field) -> str | None:
@@ -32,6 +41,8 @@ def _notice(format_name: str, field: pa.Field) -> str | None:
             return f"{field.name}: {kind} is stored as {stored}"
         if format_name == "gpkg" and pa.types.is_unsigned_integer(kind) and kind.bit_width == 32:
             return f"{field.name}: {kind} is stored as int64"
+        if format_name == "gpkg" and pa.types.is_floating(kind):
+            return f"{field.name}: SQLite has no NaN; it is null"
         return None
     if format_name == "geojson":
         if pa.types.is_decimal(kind) or _is_binary(kind) or pa.types.is_map(kind):

@@ -18,7 +18,7 @@ from d4c_pipeline.services import cql2
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import area
 from d4c_pipeline.services.subset.area import Region
-from d4c_pipeline.services.subset.notices import notices
+from d4c_pipeline.services.subset.notices import geometry_notices, notices
 from d4c_pipeline.services.subset.releases import Chosen
 from d4c_pipeline.services.subset.request import SubsetRequest
 from d4c_pipeline.services.subset.source import Source, column_sql
@@ -128,7 +128,10 @@ def plan(
         condition=condition,
         rows=rows,
         bytes=size,
-        notices=notices(request.format.name, pa.schema([source.schema.field(name) for name in attributes])),
+        notices=(
+            *notices(request.format.name, pa.schema([source.schema.field(name) for name in attributes])),
+            *(geometry_notices(request.format.name, geometry, source.types) if geometry is not None else ()),
+        ),
     )
     if made.cells > most_cells:
         raise ProblemError(

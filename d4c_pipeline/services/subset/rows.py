@@ -199,6 +199,8 @@ def _typed(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
     column = _storage(column)
     if column.type == kind:
         return column
+    if pa.types.is_null(kind):  # a column without any value: DuckDB reads it as integers
+        return pa.nulls(len(column))
     try:
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
