@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ _DEFAULT, _MOST = 10, 100
 """Records of a page."""
 _MOST_VALUES = 1_000
 """Values of a domain, and identifiers of a request."""
+_URI = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?[A-Za-z0-9/?@=&+,;._~-][A-Za-z0-9:/?@=&+,;._~-]{0,500}", re.ASCII)
 _SCHEMA_LANGUAGES = ("http://www.w3.org/XML/Schema", "http://www.w3.org/2001/XMLSchema", "XMLSCHEMA")
 _DESCRIBED = {
     "http://www.opengis.net/cat/csw/2.0.2": ("include", "http://schemas.opengis.net/csw/2.0.2/record.xsd"),
@@ -49,7 +51,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Page:
-    """What GetRecords delivers. `view`: an element set; `only`: names of elements in its place; `form`: media type."""
+    """What GetRecords delivers. `view`: an element set; `only`: names of elements in its place; `form`: media type.
+
+    `request`: the client's name of its request.
+    """
 
     schema: str
     view: str
@@ -59,6 +64,7 @@ class _Page:
     most: int
     result: str
     order: str
+    request: str | None
 
 
 class Catalogue:
@@ -130,12 +136,11 @@ class Catalogue:
         if asked.dialect.is_3:
             status = "none" if not bodies else "subset" if len(bodies) < matched else "complete"
             attributes["status"] = status
-        identifier = asked.get("requestid")
-        content: list[Element | bytes] = [element("csw:RequestId", identifier)] if identifier else []
+        content: list[Element | bytes] = [element("csw:RequestId", page.request)] if page.request else []
         content.append(element("csw:SearchStatus", attributes={"timestamp": documents.instant(time.time())}))
         content.append(documents.envelope("csw:SearchResults", attributes, bodies, {}))
         version = {"version": asked.dialect.version}
-        return Answer(documents.answer(asked.dialect, "csw:GetRecordsResponse", version, content))
+        return Answer(documents.answer(asked.dialect, "csw:GetRecordsResponse", version, content), _typed(page.form))
 
     def _by_id(self, cursor: duckdb.DuckDBPyConnection, address: str, asked: Asked) -> Answer:
         identifiers = asked.many("id")
@@ -170,11 +175,11 @@ class Catalogue:
             body = _body(asked.dialect, page, row, facts, alone=True)
             if body is None:
                 raise invalid("outputSchema", f"{row.identifier} has facts that {page.schema} can't hold")
-            return Answer(documents.standing(body))
+            return Answer(documents.standing(body), _typed(page.form))
         if page.form == ATOM_FORMAT:
             raise invalid("outputSchema", "GetRecordById of CSW 2.0.2 delivers no feed: use version=3.0.0")
         bodies = [body for row, facts in found if (body := _body(asked.dialect, page, row, facts)) is not None]
-        return Answer(documents.answer(asked.dialect, "csw:GetRecordByIdResponse", {}, bodies))
+        return Answer(documents.answer(asked.dialect, "csw:GetRecordByIdResponse", {}, bodies), _typed(page.form))
 
     def _feed(
         self,
@@ -225,7 +230,14 @@ def _page(asked: Asked, *, default: str = "summary", by_id: bool = False) -> _Pa
         raise invalid("resultType", f"'{result[:60]}' is not one of {', '.join(capabilities.RESULT_TYPES)}")
     most = _MOST if asked.get("maxrecords") == "unlimited" else asked.count("maxrecords", _DEFAULT, 0)
     start = asked.count("startposition", 1, 1)
-    return _Page(schema, view, only, form, start, min(most, _MOST), result, _order(asked))
+    request = asked.get("requestid")
+    if request is not None and not _URI.fullmatch(request):
+        raise invalid("requestId", f"'{request[:80]}' is not a URI, such as urn:uuid:...")
+    return _Page(schema, view, only, form, start, min(most, _MOST), result, _order(asked), request)
+
+
+def _typed(form: str) -> str:
+    return f"{form}; charset=utf-8"
 
 
 def _check_types(asked: Asked) -> None:

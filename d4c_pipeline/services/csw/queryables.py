@@ -6,6 +6,7 @@ property with several values fulfils a comparison when one of them does. Withdra
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from d4c_pipeline.services.cql2 import Column, Kind
 from d4c_pipeline.services.csw.errors import invalid
 
 TABLE = "csw_records"
+_NAME = re.compile(r"[A-Za-z0-9_:./@*-]{1,200}", re.ASCII)
+"""Names with prefix and path: answers repeat them, as URIs."""
 ANY_TEXT = "anytext"
 GEOMETRY = "geometry"
 
@@ -80,7 +83,7 @@ BY_NAME: Mapping[str, Queryable] = {name: each for each in ALL for name in (_loc
 
 def queryable(name: str, locator: str = "constraint") -> Queryable:
     """Return a property by any of its names. Raises CswError that lists the properties."""
-    found = BY_NAME.get(_local(name.strip()))
+    found = BY_NAME.get(_local(name.strip())) if _NAME.fullmatch(name.strip()) else None
     if found is None:
         listed = ", ".join(each.name for each in ALL)
         raise invalid(locator, f"'{name[:80]}' is not a property. Use one of {listed}")

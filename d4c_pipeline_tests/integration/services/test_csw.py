@@ -11,7 +11,9 @@ import httpx
 import pytest
 from lxml import etree
 
+from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services.csw.records import OUTPUT_SCHEMAS
+from d4c_pipeline_tests.support.catalogued_home import served
 from d4c_pipeline_tests.support.schemas import schema, schema_errors
 
 CSW = {"2.0.2": "http://www.opengis.net/cat/csw/2.0.2", "3.0.0": "http://www.opengis.net/cat/csw/3.0"}
@@ -347,11 +349,13 @@ def test_domains_have_the_values_of_the_catalogue(services_url: str) -> None:
         ("GetRecords", {"constraint": "dc:title = 'a'"}, ("MissingParameterValue", "constraintLanguage")),
         ("GetRecords", {"responseHandler": "ftp://x/"}, ("OptionNotSupported", "ResponseHandler")),
         ("GetRecords", {"q": "a\x00b " * 40}, ("InvalidParameterValue", "q")),
+        ("GetRecords", {"requestId": "no URI"}, ("InvalidParameterValue", "requestId")),
         ("GetRecords", {"bbox": "1,2,3"}, ("InvalidParameterValue", "bbox")),
         ("GetRecords", {"bbox": "1,2,nan,4"}, ("InvalidParameterValue", "bbox")),
         ("GetRecords", {"time": "yesterday"}, ("InvalidParameterValue", "time")),
         ("GetRecordById", {}, ("MissingParameterValue", "id")),
         ("GetDomain", {}, ("MissingParameterValue", "ParameterName")),
+        ("GetDomain", {"propertyName": "no prefix:title"}, ("InvalidParameterValue", "PropertyName")),
         ("GetDomain", {"propertyName": "dc:colour"}, ("InvalidParameterValue", "PropertyName")),
         ("GetDomain", {"parameterName": "GetRecords.colour"}, ("InvalidParameterValue", "ParameterName")),
         ("GetCapabilities", {"sections": "Contents"}, ("InvalidParameterValue", "sections")),
@@ -429,6 +433,20 @@ def test_hostile_documents_end_at_once(services_url: str, body: bytes, expected:
     assert time.perf_counter() - began < 1
     filtered = get(services_url, constraintLanguage="FILTER", constraint=body[:4000].decode("latin-1"))
     assert "root:" not in filtered.text
+
+
+def test_the_media_type_is_the_one_asked_for(services_url: str) -> None:
+    kinds = {"application/xml": "csw", "text/xml": "csw", "application/atom+xml": "Atom"}
+    for kind, namespace in kinds.items():
+        answer = get(services_url, "3.0.0", outputFormat=kind)
+        assert answer.headers["content-type"].split(";")[0] == kind
+        assert namespace in (etree.QName(etree.fromstring(answer.content)).namespace or "")
+
+
+def test_the_service_is_on_when_settings_name_it(catalogued: Settings) -> None:
+    for names, status in ((("csw", "oai-pmh"), 200), (("oai-pmh",), 404)):
+        with served(catalogued.model_copy(update={"services": names})) as url:
+            assert CLIENT.get(f"{url}/csw").status_code == status
 
 
 def test_bodies_are_bounded(services_url: str) -> None:
