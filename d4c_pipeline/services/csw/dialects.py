@@ -15,7 +15,7 @@ DC, DCT = "http://purl.org/dc/elements/1.1/", "http://purl.org/dc/terms/"
 class Dialect:
     """A version of CSW. `csw`, `ows`, `fes`, `gml`: namespaces; `schema`: of responses; `ows_schema`: of exceptions.
 
-    `report`: the version of exception reports; `filter`: the name that capabilities give to the filter's namespace.
+    `report`: the version of exception reports.
     """
 
     version: str

@@ -14,7 +14,7 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 from d4c_pipeline.services.cql2 import Column, Condition, Kind, Limits, condition
 from d4c_pipeline.services.cql2.parsing import of_text
 from d4c_pipeline.services.csw.errors import invalid, reported
-from d4c_pipeline.services.csw.gml import geometry_of
+from d4c_pipeline.services.csw.gml import box_of, geometry_of
 from d4c_pipeline.services.csw.queryables import ANY_TEXT, GEOMETRY, Queryable, queryable
 from d4c_pipeline.services.csw.reading import children, local
 
@@ -95,8 +95,6 @@ def of_words(text: str) -> Condition:
 
 def of_box(text: str) -> Condition:
     """Return the SQL for `bbox=west,south,east,north[,crs]`; the axes are those of the CRS. Raises CswError."""
-    from d4c_pipeline.services.csw.gml import box_of  # noqa: PLC0415
-
     with reported("bbox"):
         return where({"op": "s_intersects", "args": [_property(GEOMETRY), box_of(text)]})
 
@@ -197,8 +195,7 @@ def _of_any_text(node: Any) -> Condition:
     match node:
         case {"op": "=" | "<>" as word, "args": [{"property": _}, str(text)]}:
             tree = _any_text(_escaped(text))
-        case {"op": "like" as word, "args": [first, pattern]} if isinstance(text := _unfolded(pattern), str):
-            del first
+        case {"op": "like" as word, "args": [_, pattern]} if isinstance(text := _unfolded(pattern), str):
             tree = _any_text(text)
         case _:
             raise invalid("constraint", "csw:AnyText is compared with LIKE (PropertyIsLike), or with = and a word")
@@ -273,7 +270,7 @@ def _like(element: etree._Element, parts: list[etree._Element]) -> dict[str, Any
     subject, pattern = map(_expression, parts)
     if not isinstance(pattern, str):
         raise invalid("constraint", "The pattern of PropertyIsLike is not a Literal")
-    # The defaults are those of pycsw, since clients leave them out.
+    # Clients leave these attributes out where they mean the signs of SQL: OWSLib, MetaSearch.
     wild, one = element.get("wildCard") or "%", element.get("singleChar") or "_"
     escape = element.get("escapeChar") or element.get("escape") or "\\"
     made, characters = [], iter(pattern)

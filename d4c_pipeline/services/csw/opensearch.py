@@ -22,7 +22,7 @@ _FEED = {
 }
 _TEMPLATE = (
     "q={searchTerms?}&bbox={geo:box?}&time={time:start?}/{time:end?}&recordIds={geo:uid?}"
-    "&startPosition={startIndex?}&maxRecords={count?}"
+    "&startPosition={startIndex?}&maxRecords={count?}&language={language?}"
 )
 
 

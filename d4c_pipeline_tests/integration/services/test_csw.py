@@ -513,6 +513,8 @@ def test_opensearch_describes_a_search_that_works(services_url: str) -> None:
     entries = feed.findall("{*}entry")
     assert len(entries) == 5
     assert entries[0].findtext("{*}title").startswith("Daily exchange rates")
+    french = etree.fromstring(CLIENT.get(re.sub(r"\{[^}]*\?\}", "", filled.replace("{language?}", "fr"))).content)
+    assert french.findtext("{*}entry/{*}title").startswith("Taux de change quotidiens")
     links = {each.get("rel"): each.get("href") for each in feed.findall("{*}link")}
     assert set(links) == {"self", "search", "next", "previous"}
     following = etree.fromstring(CLIENT.get(links["next"]).content)
