@@ -48,6 +48,16 @@ def configuration(*, store: str, records: str, portal: str, listen: str, scratch
     languages = f"({'|'.join(name for name in FOLDERS if name != 'assets')})"
     protocols = "|".join(sorted({name for each in all_protocols().values() for name in each.folders}))
     shown = [suffix[1:] for suffix in media_types.BY_SUFFIX if headers.is_shown(f"x{suffix}")]
+    proxied = f"""\
+      proxy_pass http://{services};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection "";
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_buffering off; # a subset is a stream
+      proxy_read_timeout {_READ_SECONDS}s;
+      proxy_hide_header X-Content-Type-Options;
+      add_header X-Content-Type-Options nosniff always; # and none of the headers above: a protocol has its own"""
     return f"""\
 # Written by d4c_pipeline/services/nginx.py, which says why; a test keeps this file the same as what that returns.
 daemon off;
@@ -148,17 +158,14 @@ http {{
       location ~ "/{media_types.ITEM}$" {{ types {{}} default_type {media_types.GEOJSON}; }}
       location ~* "/{media_types.NAMES_OF_TEXT}$" {{ types {{}} default_type {media_types.TEXT}; }}
     }}
+    location ~ "^/submission/[^/]+/(files|uploads)(/|$)" {{
+      client_max_body_size 0; # d4c serve applies the quota
+      proxy_request_buffering off; # what arrived before a broken connection counts
+{proxied}
+    }}
     location ~ "^/({protocols})(/|$)" {{
       client_max_body_size {MOST_BYTES >> 10}k;
-      proxy_pass http://{services};
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Connection "";
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_buffering off; # a subset is a stream
-      proxy_read_timeout {_READ_SECONDS}s;
-      proxy_hide_header X-Content-Type-Options;
-      add_header X-Content-Type-Options nosniff always; # and none of the headers above: a protocol has its own
+{proxied}
     }}
     location = / {{ root {portal}; try_files /index.html =404; }}
     location = /index.html {{ root {portal}; }}

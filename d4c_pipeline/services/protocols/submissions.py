@@ -32,6 +32,7 @@ from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.submissions.forms import Filled, decoded, filled, values_of
 from d4c_pipeline.services.submissions.pages import STYLE, language_of, page, style
+from d4c_pipeline.services.submissions.uploads import Uploads, may_upload
 from d4c_pipeline.workspace.deployment import opened_ledger
 
 _PER_MINUTE = 10  # submissions of one sender
@@ -55,6 +56,8 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         Route("/submit", with_body(server.submit), methods=["POST"]),
         Route("/submission/{token}", server.status, methods=["GET"]),
         Route("/submission/{token}", with_body(server.correct), methods=["POST"]),
+        Route("/submission/{token}/files", server.take_files, methods=["POST"]),
+        *server.uploads.routes(),
         Route("/submission/{token}/complete", server.complete, methods=["POST"]),
         Route("/submissions", server.listing, methods=["GET"]),
         Route("/submissions/{number:int}", server.manage, methods=["GET"]),
@@ -69,6 +72,7 @@ PROTOCOL = Protocol(
     path="submissions",
     others=("submit", "submission"),
     routes=_routes,
+    needs=("python_multipart",),
 )
 
 
@@ -77,6 +81,8 @@ class _Submissions:
         self._services, self._ledger, self._appraisal = services, ledger, appraisal
         self._policy, self._alternatives = policy_of(appraisal), alternatives_of(appraisal)
         self._rates = Rates(_PER_MINUTE)
+        largest = self._policy.criteria.size.largest
+        self.uploads = Uploads(services.settings.home, largest, self._of_token)
 
     def form(self, request: Request) -> Response:
         return self._form(request, language_of(request), Filled({}))
@@ -155,6 +161,11 @@ class _Submissions:
             wrong = ("terms",) if sent.submission.terms != self._policy.version else ()
             return self._status(request, current, Filled(values, wrong=wrong), HTTPStatus.CONFLICT)
         return _see(f"/submission/{record.token}", language)
+
+    async def take_files(self, request: Request) -> Response:
+        self._refuse_other_sites(request)
+        record = await self.uploads.take_form(request)
+        return _see(f"/submission/{record.token}", language_of(request, record.submission.language))
 
     def complete(self, request: Request) -> Response:
         self._refuse_other_sites(request)
@@ -246,8 +257,8 @@ class _Submissions:
             alternatives=self._named_alternatives(events[-1].detail.get("alternatives", ())),
             values=sent.values,
             wrong=sent.wrong,
-            may_upload=False,
-            uploads=[],
+            may_upload=may_upload(record),
+            uploads=self.uploads.names(record.id),
             may_correct=record.state is SubmissionState.NEEDS_CHANGES,
             titles=self._titles(language),
             **self._terms(language),
