@@ -95,6 +95,7 @@ def envelope(lower: str, upper: str, system: str | None = None) -> str:
 
 RATES, PROVINCES = like("dc:title", "Daily exchange*"), like("dc:title", "Provinces*")
 EPSG, CRS84 = "urn:ogc:def:crs:EPSG::4326", "urn:ogc:def:crs:OGC:1.3:CRS84"
+NULL = "<ogc:PropertyIsNull><ogc:PropertyName>dc:subject</ogc:PropertyName></ogc:PropertyIsNull>"
 BETWEEN = (
     "<ogc:PropertyIsBetween><ogc:PropertyName>dc:date</ogc:PropertyName><ogc:LowerBoundary><ogc:Literal>2026-01-01"
     "</ogc:Literal></ogc:LowerBoundary><ogc:UpperBoundary><ogc:Literal>2026-01-01T00:00:10Z</ogc:Literal>"
@@ -104,6 +105,7 @@ POLYGON = (
     f"<gml:Polygon srsName='{CRS84}'><gml:exterior><gml:LinearRing><gml:posList>-92 50 -90 50 -90 53 -92 53 -92 50"
     "</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon>"
 )
+INSIDE = envelope("50 -92", "53 -90", EPSG)
 FILTERS: dict[str, tuple[str, int]] = {
     "equal": (compared("dc:title", "Daily exchange rates (2021)"), 2),
     "equal in French": (compared("dc:title", "Taux de change quotidiens (2021)"), 2),
@@ -128,7 +130,12 @@ FILTERS: dict[str, tuple[str, int]] = {
     "not and": (f"<ogc:Not><ogc:And>{RATES}{PROVINCES}</ogc:And></ogc:Not>", 59),
     "not not": (f"<ogc:Not><ogc:Not>{RATES}</ogc:Not></ogc:Not>", RATED),
     "three levels": (f"<ogc:And><ogc:Or><ogc:And>{RATES}{PROVINCES}</ogc:And>{RATES}</ogc:Or>{RATES}</ogc:And>", RATED),
-    "null": ("<ogc:PropertyIsNull><ogc:PropertyName>dc:subject</ogc:PropertyName></ogc:PropertyIsNull>", RATED),
+    "or and": (f"<ogc:Or><ogc:And>{RATES}{PROVINCES}</ogc:And>{PROVINCES}</ogc:Or>", PLACED),
+    "and or with a box": (f"<ogc:And><ogc:Or>{INSIDE}{RATES}</ogc:Or>{RATES}</ogc:And>", RATED),
+    "and not or": (f"<ogc:And><ogc:Not><ogc:Or>{RATES}{RATES}</ogc:Or></ogc:Not>{PROVINCES}</ogc:And>", PLACED),
+    "or not": (f"<ogc:Or><ogc:Not>{RATES}</ogc:Not>{RATES}</ogc:Or>", ALL),
+    "not null": (f"<ogc:Not>{NULL}</ogc:Not>", PLACED),
+    "null": (NULL, RATED),
     "since": (compared("dct:modified", "2026-01-01", "PropertyIsGreaterThan"), ALL),
     "since tomorrow": (compared("dct:modified", "2100-01-01T00:00:00Z", "PropertyIsGreaterThan"), 0),
     "between": (BETWEEN, 10),
