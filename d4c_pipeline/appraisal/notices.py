@@ -15,13 +15,15 @@ from urllib.parse import quote
 
 import orjson
 
+from d4c_pipeline.appraisal import quarantine
+from d4c_pipeline.appraisal.decisions import note_published
 from d4c_pipeline.appraisal.policy import Alternatives, alternatives_of
 from d4c_pipeline.appraisal.words import words
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.model.submission import SubmissionEvent, SubmissionRecord, SubmissionState
+from d4c_pipeline.model.submission import FINAL, SubmissionEvent, SubmissionRecord, SubmissionState
 from d4c_pipeline.sources.fetch.web import Web
 from d4c_pipeline.transport.messages import deliver
 from d4c_pipeline.transport.patience import FAILURES, Patience, explain
@@ -74,6 +76,14 @@ def tell(
             ledger.submissions.record_notice(due.event, due.channel, error=error)
             delivered, failed = delivered + (error is None), failed + (error is not None)
     return Told(delivered, failed)
+
+
+def settle(ledger: Ledger, settings: Settings) -> tuple[SubmissionRecord, ...]:
+    """Move ready submissions with a release to `published`, and delete the files of finished ones; return the moved."""
+    moved = note_published(ledger)
+    finished = {line.id for line in ledger.submissions.lines(FINAL)}
+    quarantine.sweep(settings.home, finished.__contains__)
+    return moved
 
 
 def private_address(settings: Settings, record: SubmissionRecord) -> str | None:

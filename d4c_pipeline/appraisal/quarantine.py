@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.files.disk import storage_errors
@@ -36,6 +36,16 @@ def upload_folder(home: Path, number: int) -> Path:
 def discard(home: Path, number: int) -> None:
     """Delete all files of a submission, which is finished."""
     shutil.rmtree(submission_folder(home, number), ignore_errors=True)
+
+
+def sweep(home: Path, finished: Callable[[int], bool]) -> int:
+    """Delete the files of submissions that are `finished`; return how many had some."""
+    folder, swept = home / "quarantine", 0
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if each.name.isdecimal() and finished(int(each.name)):
+            discard(home, int(each.name))
+            swept += 1
+    return swept
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:

@@ -211,6 +211,18 @@ def changes(
 
 
 @submissions_app.command()
+def draft(number: Number, home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Draft the definition of an accepted submission, as the sensor of the UI does."""
+    from d4c_pipeline.appraisal.drafts import draft_submission
+    from d4c_pipeline.workspace.deployment import opened_ledger
+
+    settings = read_settings(home, None, debug)
+    with opened_ledger(settings) as ledger:
+        record, file = draft_submission(ledger, settings, number)
+    _print_decision(record, as_json=as_json, definition=str(file))
+
+
+@submissions_app.command()
 def drafted(
     number: Number,
     dataset: Annotated[str, typer.Argument(help="Id of the drafted dataset.")],
@@ -240,13 +252,13 @@ def ready(number: Number, who: Who = None, home: Home = None, as_json: AsJson = 
 @submissions_app.command()
 def tell(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Note published datasets and send submitters what changed, as the sensor of the UI does."""
-    from d4c_pipeline.appraisal.decisions import note_published
+    from d4c_pipeline.appraisal.notices import settle
     from d4c_pipeline.appraisal.notices import tell as send_notices
     from d4c_pipeline.workspace.deployment import opened_ledger
 
     settings = read_settings(home, None, debug)
     with opened_ledger(settings) as ledger:
-        published = [record.id for record in note_published(ledger)]
+        published = [record.id for record in settle(ledger, settings)]
         told = send_notices(ledger, settings)
     facts = {"published": published, "delivered": told.delivered, "failed": told.failed}
     if as_json:

@@ -13,17 +13,19 @@ from pydantic import Field
 
 from d4c_pipeline.appraisal import decisions
 from d4c_pipeline.appraisal.assessment import as_row, assess
-from d4c_pipeline.appraisal.notices import tell
+from d4c_pipeline.appraisal.drafts import draft_submission
+from d4c_pipeline.appraisal.notices import settle, tell
 from d4c_pipeline.appraisal.policy import alternatives_of
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import BusyError
+from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
 
 ASSESSMENTS_KEY = dg.AssetKey(["assessments"])
-ASSESSMENT_JOB, DECISION_JOB = "assess_submissions", "decide_submission"
+ASSESSMENT_JOB, DECISION_JOB, DRAFT_JOB = "assess_submissions", "decide_submission", "draft_submission"
 _SECONDS = 30
 
 
@@ -60,7 +62,11 @@ def appraisal_definitions() -> dg.Definitions:
         selection=dg.AssetSelection.assets(ASSESSMENTS_KEY),
         description="Assesses submissions by the appraisal policy.",
     )
-    return dg.Definitions(assets=[assessments], jobs=[job, decision_job], sensors=[_sensor(job), tell_submitters])
+    return dg.Definitions(
+        assets=[assessments],
+        jobs=[job, decision_job, draft_job],
+        sensors=[_sensor(job), accepted_are_drafted, tell_submitters],
+    )
 
 
 @dg.asset(
@@ -120,6 +126,48 @@ def decision_job() -> None:
     _decide()
 
 
+class DraftConfig(dg.Config):
+    """The submission to draft."""
+
+    submission: int = Field(description="Number of an accepted submission.")
+
+
+@dg.op(name="draft_of_submission", description="Drafts the definition from the source and from what was submitted.")
+def _draft(context: dg.OpExecutionContext, config: DraftConfig, deployment: DeploymentResource) -> None:
+    with (
+        as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
+        deployment.opened() as opened,
+    ):
+        record, file = draft_submission(opened.ledger, opened.settings, config.submission)
+        context.log.info("Submission %s is drafted as %s: %s", record.id, record.dataset, file)
+
+
+@dg.job(name=DRAFT_JOB, description="Drafts the definition of an accepted submission, for a specialist to complete.")
+def draft_job() -> None:
+    """One submission a run."""
+    _draft()
+
+
+@dg.sensor(
+    name="accepted_are_drafted",
+    job=draft_job,
+    minimum_interval_seconds=_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a run that drafts each accepted submission; again the next day after a run that failed.",
+)
+def accepted_are_drafted(deployment: DeploymentResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Yield a run for each accepted submission."""
+    with deployment.opened() as opened:
+        accepted = opened.ledger.submissions.lines([SubmissionState.ACCEPTED])
+    if not accepted:
+        yield dg.SkipReason("No accepted submission waits for its draft")
+    for line in accepted:
+        yield dg.RunRequest(
+            run_key=f"{line.id}-{datetime.now(UTC):%Y-%m-%d}",
+            run_config=dg.RunConfig(ops={"draft_of_submission": DraftConfig(submission=line.id)}),
+        )
+
+
 @dg.sensor(
     name="submitters_are_told",
     minimum_interval_seconds=_SECONDS,
@@ -130,7 +178,7 @@ def decision_job() -> None:
 def tell_submitters(deployment: DeploymentResource) -> dg.SkipReason:
     """Note published datasets, then send what is due."""
     with deployment.opened() as opened:
-        published = decisions.note_published(opened.ledger)
+        published = settle(opened.ledger, opened.settings)
         try:
             told = tell(opened.ledger, opened.settings)
         except BusyError as error:
