@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
@@ -25,7 +24,7 @@ from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.submission import FINAL, SubmissionEvent, SubmissionRecord, SubmissionState
 from d4c_pipeline.sources.fetch.web import Web
-from d4c_pipeline.transport.messages import deliver
+from d4c_pipeline.transport.messages import deliver, mail_to
 from d4c_pipeline.transport.patience import FAILURES, Patience, explain
 
 MAIL, WEBHOOK = "mail", "webhook"
@@ -69,7 +68,7 @@ def tell(
             lease.renew()
             if due.channel == MAIL:
                 subject, body = message(record, due.event, alternatives, private_address(settings, record))
-                error = deliver(_to(str(server), receiver.email), subject, body)
+                error = deliver(mail_to(str(server), receiver.email), subject, body)
             else:
                 document = described(record, due.event, private_address(settings, record))
                 error = _posted(str(receiver.webhook), document, settings.origins)
@@ -138,11 +137,6 @@ def described(record: SubmissionRecord, event: SubmissionEvent, address: str | N
 
 def _pause(attempts: int) -> timedelta:
     return _FIRST_PAUSE * 2 ** max(0, attempts - 1)
-
-
-def _to(server: str, receiver: str) -> str:
-    # A validated address has no white space; the quotation keeps its other characters out of the parameters.
-    return f"{server}{'&' if '?' in server else '?'}to={quote(receiver, safe='')}"
 
 
 def _posted(address: str, document: Mapping[str, Any], origins: Mapping[str, str]) -> str | None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import SecretStr
 
-from d4c_pipeline.model import secrets
 from d4c_pipeline.model.environment import EnvironmentSettings, Flag, OptionalPath, variable
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.mail_server import mail_server
 
 
 class AppraisalSettings(EnvironmentSettings):
@@ -39,25 +36,4 @@ class AppraisalSettings(EnvironmentSettings):
 
         Raises PermanentError for an unreadable file, and for an address that is no mail server.
         """
-        text = self.mail.get_secret_value() if self.mail is not None else ""
-        if not text.strip() and self.mail_file is not None:
-            text = _content(self.mail_file)
-        address = text.strip()
-        if not address:
-            return None
-        secrets.declare(address)
-        if not address.startswith(("mailto://", "mailtos://")) or len(address.split()) > 1:
-            raise PermanentError(
-                "D4C_SUBMISSIONS_MAIL is no address of a mail server",
-                "Write it as mailtos://user:password@smtp.example.org?from=data@example.org",
-            )
-        return address
-
-
-def _content(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(
-            "The file D4C_SUBMISSIONS_MAIL_FILE names can't be read", "Check path and rights"
-        ) from error
+        return mail_server("D4C_SUBMISSIONS_MAIL", self.mail, self.mail_file)

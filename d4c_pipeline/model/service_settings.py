@@ -8,8 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import SecretStr
+
 from d4c_pipeline.model.environment import EnvironmentSettings, OptionalPath, Parser, Positive, amount, variable
 from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.mail_server import mail_server
 
 RUNNERS = ("server", "dagster")
 
@@ -60,6 +63,19 @@ class JobSettings(EnvironmentSettings):
         "D4C_SUBSET_SYNC_CELLS", "Values up to which a subset is answered at once; a larger one is a job.",
         default=20_000_000,
     )  # fmt: skip
+    mail: SecretStr | None = variable(
+        "D4C_JOBS_MAIL",
+        "Apprise address of the mail server that tells users of the end of their jobs, with `from` and without `to`; "
+        "secret, never shown, never stored.",
+    )
+    mail_file: OptionalPath = variable("D4C_JOBS_MAIL_FILE", "A file that holds the address instead.")
+
+    def mail_server(self) -> str | None:
+        """Return the address of the mail server, declared secret for this process; None without one.
+
+        Raises PermanentError for an unreadable file, and for an address that is no mail server.
+        """
+        return mail_server("D4C_JOBS_MAIL", self.mail, self.mail_file)
 
     def jobs_folder(self, home: Path) -> Path:
         """Return the folder of jobs of the services of `home`."""

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from d4c_pipeline.model.secrets import MASK, sanitise
 
@@ -25,6 +26,11 @@ def deliver(place: str, title: str, body: str) -> str | None:
         if service.notify(title=title, body=body, body_format=apprise.NotifyFormat.TEXT):
             return None
     return _without(place, " ".join(log.lines)) or "The service refused it"
+
+
+def mail_to(server: str, receiver: str) -> str:
+    """Return the address of Apprise for one receiver of mail. `receiver`: a validated address, without white space."""
+    return f"{server}{'&' if '?' in server else '?'}to={quote(receiver, safe='')}"
 
 
 class _Lines(logging.Handler):

@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
@@ -54,15 +54,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of `owner`. `result`: the name of the result. `callbacks`: state -> address. Times: POSIX seconds."""
+    """A job of `owner`. `result`: the name of the result. `callbacks`: state -> address. Times: POSIX seconds.
+
+    `mail`: who is told of its end; `base`: the public address of the services, for that mail. `told`: the channels that
+    are done with; `deliveries` and `tried`: the number of attempts to tell, and the time of the last.
+    """
 
     id: str
     result: str
     owner: str
     created: float
     callbacks: dict[str, str]
-    notified: bool = False
+    mail: str | None = None
+    base: str = ""
+    told: tuple[str, ...] = ()
     deliveries: int = 0
+    tried: float = 0.0
 
 
 class JobFolder:
@@ -71,10 +78,26 @@ class JobFolder:
     def __init__(self, root: Path) -> None:
         self._jobs, self._results = root / "jobs", root / "results"
 
-    def submit(self, owner: str, result: str, request: Mapping[str, Any], callbacks: Mapping[str, str]) -> Job:
-        """Return the job of `owner` for a result, a new one unless the owner has one. Raises StorageError."""
+    def submit(
+        self,
+        owner: str,
+        result: str,
+        request: Mapping[str, Any],
+        callbacks: Mapping[str, str],
+        *,
+        mail: str | None = None,
+        base: str = "",
+    ) -> Job:
+        """Return the job of `owner` for a result, a new one unless the owner has one. Raises StorageError.
+
+        An unfinished job takes over `callbacks` and `mail` of a further request.
+        """
         for job in self.jobs():
             if job.owner == owner and job.result == result and not self._is_failed(job.result):
+                if (callbacks or mail) and self.outcome(result) is None:
+                    more = replace(job, callbacks={**job.callbacks, **callbacks}, mail=mail or job.mail, base=base)
+                    self.save(more)
+                    return more
                 return job
         with storage_errors(f"write {self._results}"):
             folder = self._results / result
@@ -84,7 +107,7 @@ class JobFolder:
             if not (folder / REQUEST).exists():
                 write_file(folder / REQUEST, orjson.dumps(dict(request), option=orjson.OPT_SORT_KEYS))
             self._jobs.mkdir(parents=True, exist_ok=True)
-            job = Job(secrets.token_urlsafe(16), result, owner, time.time(), dict(callbacks))
+            job = Job(secrets.token_urlsafe(16), result, owner, time.time(), dict(callbacks), mail, base)
             self.save(job)
         return job
 
@@ -202,9 +225,20 @@ class JobFolder:
         """Return the bytes of all results."""
         return sum(path.stat().st_size for name in self.results() for path in _listed(self.result_folder(name)))
 
-    def delivered(self, job: Job, *, success: bool) -> None:
-        """Record an attempt to notify about a job."""
-        self.save(replace(job, notified=success, deliveries=job.deliveries + 1))
+    def tell(self, job_id: str, told: Callable[[Job], tuple[str, ...]]) -> None:
+        """Call `told`, which tells about a job and returns the channels that are done with, and record it.
+
+        Under the lock of the result: servers that share the folder tell once. A dismissed job stays dismissed.
+        """
+        job = self.job(job_id)
+        if job is None:
+            return
+        with self.locked(job.result) as mine:
+            job = self.job(job_id) if mine else None
+            if job is not None:
+                done = told(job)
+                if self.job(job_id) is not None:
+                    self.save(replace(job, told=done, deliveries=job.deliveries + 1, tried=time.time()))
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -223,4 +257,4 @@ def _json(path: Path) -> Any:
 
 def _job(path: Path) -> Job | None:
     found = _json(path)
-    return None if found is None else Job(**found)
+    return None if found is None else Job(**{**found, "told": tuple(found.get("told", ()))})

@@ -1,6 +1,7 @@
 """Starts a worker process for each waiting result, ends those beyond their limits, and removes what expired.
 
-One thread of the server; after a restart, or a kill, it continues from the files of `folder`.
+One thread of the server looks after workers, another tells of the ends of jobs, because foreign servers may be slow.
+After a restart, or a kill, both continue from the files of `folder`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import psutil
 
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.service_settings import JobSettings
-from d4c_pipeline.services.jobs.folder import JobFolder, Outcome, State
-from d4c_pipeline.services.jobs.notices import notify
+from d4c_pipeline.services.jobs.folder import Job, JobFolder, Outcome, State
+from d4c_pipeline.services.jobs.notices import pending, tell
 from d4c_pipeline.services.jobs.worker import MEMORY
 
 _TICK_SECONDS = 0.5
 _CLEAN_SECONDS = 60.0
 _GRACE_SECONDS = 30.0
-_DELIVERIES = 3
+_PAUSES = (0.0, 10.0, 60.0)  # before each attempt to tell
 _log = logging.getLogger(__name__)
 
 
@@ -45,9 +46,12 @@ class JobQueue:
         self._woken, self._ended = threading.Event(), threading.Event()
         self._cleaned = 0.0
         self._thread = threading.Thread(target=self._watch, name="d4c-jobs", daemon=True)
+        self._teller = threading.Thread(target=self._tell, name="d4c-job-notices", daemon=True)
+        self._mail_server = settings.mail_server()
 
     def __enter__(self) -> JobQueue:
         self._thread.start()
+        self._teller.start()
         return self
 
     def __exit__(
@@ -56,9 +60,15 @@ class JobQueue:
         self._ended.set()
         self._woken.set()
         self._thread.join()
+        self._teller.join(1.0)  # an attempt that takes longer is repeated by the next server
         for running in self._running.values():
             running.process.kill()  # the next server begins this result again
             running.process.wait()
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether users can be told by mail."""
+        return self._mail_server is not None
 
     def wake(self) -> None:
         """Look for new results now."""
@@ -77,7 +87,6 @@ class JobQueue:
         self._look_after_workers()
         if self.settings.runner == "server":
             self._start_workers()
-        self._notify()
         if time.monotonic() - self._cleaned > _CLEAN_SECONDS:
             self._cleaned = time.monotonic()
             self._forget_expired()
@@ -115,14 +124,28 @@ class JobQueue:
                     subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL), time.monotonic()
                 )
 
+    def _tell(self) -> None:
+        while not self._ended.wait(_TICK_SECONDS):
+            try:
+                self._notify()
+            except (D4CError, OSError) as error:
+                _log.warning("Jobs: %s", error)
+
     def _notify(self) -> None:
         for job in self.folder.jobs():
-            if job.notified or not job.callbacks or job.deliveries >= _DELIVERIES:
-                continue
-            outcome = self.folder.outcome(job.result)
-            if outcome is not None:
-                state = State.SUCCESSFUL if outcome.problem is None else State.FAILED
-                self.folder.delivered(job, success=notify(job, state, outcome))
+            if self._is_due(job) and self.folder.outcome(job.result) is not None:
+                self.folder.tell(job.id, self._told)
+
+    def _is_due(self, job: Job) -> bool:
+        return pending(job) and job.deliveries < len(_PAUSES) and time.time() - job.tried >= _PAUSES[job.deliveries]
+
+    def _told(self, job: Job) -> tuple[str, ...]:
+        outcome = self.folder.outcome(job.result)
+        if outcome is None or not self._is_due(job):  # another server was faster
+            return job.told
+        state = State.SUCCESSFUL if outcome.problem is None else State.FAILED
+        release = (self.folder.request(job.result) or {}).get("release", {})
+        return tell(job, state, outcome, str(release.get("title") or release.get("dataset", "")), self._mail_server)
 
     def _forget_expired(self) -> None:
         now, kept = time.time(), self.settings.days * 86_400

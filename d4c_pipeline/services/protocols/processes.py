@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from d4c_pipeline.services.access import Role, Visitor
 from d4c_pipeline.services.bodies import json_object, read_body
 from d4c_pipeline.services.jobs import Job, JobQueue, State
-from d4c_pipeline.services.jobs.notices import checked_callback
+from d4c_pipeline.services.jobs.notices import checked_callback, checked_mail
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.process_documents import CONFORMANCE, description, process_list
 from d4c_pipeline.services.protocol import Protocol, Services
@@ -68,12 +68,13 @@ PROTOCOL = Protocol(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a request asks for: a plan, its inputs, callbacks of a job, the tag of an answer to GET."""
+    """What a request asks for: a plan, its inputs, callbacks and mail of a job, the tag of an answer to GET."""
 
     plan: Plan
     inputs: dict[str, Any]
     callbacks: dict[str, str] = field(default_factory=dict[str, str])
     tag: str | None = None
+    mail: str | None = None
 
 
 class _Processes:
@@ -97,14 +98,14 @@ class _Processes:
     async def execute(self, request: Request) -> Response:
         """Execute with the inputs as a JSON document."""
         body = await read_body(request)
-        return await self._answered(request, await run_in_threadpool(self._asked_by_document, body))
+        return await self._answered(request, await run_in_threadpool(self._asked_by_document, request, body))
 
     async def _answered(self, request: Request, asked: _Asked) -> Response:
         # Only the result is made in the lane: what is wrong with a request, or known already, is told at once.
         if asked.tag is not None and asked.tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": asked.tag})
         preferred = request.headers.get("Prefer", "")
-        if "respond-async" in preferred or asked.callbacks or not self._subsets.is_small(asked.plan):
+        if "respond-async" in preferred or asked.callbacks or asked.mail or not self._subsets.is_small(asked.plan):
             return await run_in_threadpool(self._submitted, request, asked)
         return await self._lane.run(self._made, asked, Visitor.of(request).address)
 
@@ -124,14 +125,15 @@ class _Processes:
         planned = self._subsets.plan(inputs)
         return _Asked(planned, inputs, tag=f'"{planned.identity}"')
 
-    def _asked_by_document(self, body: bytes) -> _Asked:
+    def _asked_by_document(self, request: Request, body: bytes) -> _Asked:
         document = json_object(body)
         if unknown := sorted(set(document) - {"inputs", "outputs", "response", "subscriber"}):
             raise _bad(f"Unknown member {unknown[0][:60]}", "Send inputs, and maybe subscriber")
-        callbacks = self._callbacks(document.get("subscriber"))
+        subscriber = document.get("subscriber")
+        callbacks, mail = self._callbacks(subscriber), self._mail(request, subscriber)
         inputs = document.get("inputs")
         planned = self._subsets.plan(inputs)
-        return _Asked(planned, inputs or {}, callbacks)
+        return _Asked(planned, inputs or {}, callbacks, mail=mail)
 
     def _submitted(self, request: Request, asked: _Asked) -> Response:
         planned = asked.plan
@@ -155,7 +157,14 @@ class _Processes:
                 "Ask again tomorrow, or download the files of the release",
                 headers={"Retry-After": "3600"},
             )
-        job = folder.submit(visitor.name, planned.identity, pinned(planned, asked.inputs), asked.callbacks)
+        job = folder.submit(
+            visitor.name,
+            planned.identity,
+            pinned(planned, asked.inputs),
+            asked.callbacks,
+            mail=asked.mail,
+            base=self._services.base_url(request),
+        )
         self._jobs.wake()
         address = f"{self._services.base_url(request)}/jobs/{job.id}"
         headers = {"Location": address, "Preference-Applied": "respond-async"}
@@ -254,9 +263,21 @@ class _Processes:
     def _callbacks(self, subscriber: Any) -> dict[str, str]:
         if subscriber is None:
             return {}
-        if not isinstance(subscriber, dict) or not set(subscriber) <= set(_CALLBACKS):
-            raise _bad("subscriber is not an object of addresses", f"Use {' and '.join(_CALLBACKS)}")
-        return {_CALLBACKS[name].value: checked_callback(address, name) for name, address in subscriber.items()}
+        if not isinstance(subscriber, dict) or not set(subscriber) <= {*_CALLBACKS, "mail"}:
+            raise _bad("subscriber is not an object of addresses", f"Use {', '.join(_CALLBACKS)} and mail")
+        return {
+            _CALLBACKS[name].value: checked_callback(address, name)
+            for name, address in subscriber.items()
+            if name in _CALLBACKS
+        }
+
+    def _mail(self, request: Request, subscriber: Any) -> str | None:
+        if not isinstance(subscriber, dict) or "mail" not in subscriber:
+            return None
+        address = checked_mail(subscriber["mail"], Visitor.of(request))
+        if not self._jobs.sends_mail:
+            raise _bad("This server sends no mail", "Send successUri, or ask GET /jobs/{id} for the status")
+        return address
 
 
 def result_headers(planned: Plan) -> dict[str, str]:

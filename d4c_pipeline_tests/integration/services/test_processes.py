@@ -10,6 +10,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,15 @@ import geopandas
 import httpx
 import pandas
 import pytest
+from aiosmtpd.controller import Controller
+from pydantic import SecretStr
 
 from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.services.access import Visitor
 from d4c_pipeline.services.jobs import JobFolder, JobQueue, State, notices, worker
 from d4c_pipeline.services.jobs.folder import Job, Outcome
+from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline_tests.support.home_of_releases import publish_all
 from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.served import finished, protocols, results, serving
@@ -287,6 +293,7 @@ def test_a_webhook_gets_the_end_of_a_job(tmp_path: Path, monkeypatch: pytest.Mon
     server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr("d4c_pipeline.sources.fetch.public.is_public", lambda _address: True)
+    monkeypatch.setattr("d4c_pipeline.services.jobs.queue._PAUSES", (0.0, 0.0, 0.0))
     queue = JobQueue(tmp_path, JobSettings())
     address = notices.checked_callback(f"http://127.0.0.1:{server.server_port}/done?a=1", "successUri")
     job = queue.folder.submit("a", "3" * 64, {}, {"successful": address})
@@ -296,3 +303,74 @@ def test_a_webhook_gets_the_end_of_a_job(tmp_path: Path, monkeypatch: pytest.Mon
     server.shutdown()
     said = {"jobID": job.id, "status": "successful", "rows": 3, "sha256": "ab", "message": None}
     assert got == [("/done?a=1", said)] * 2
+
+
+def test_mail_is_sent_to_addresses_of_users_only() -> None:
+    ana = Visitor("10.0.0.1", "ana", "ana@example.ca")
+    assert notices.checked_mail("Ana@example.ca", ana) == "Ana@example.ca"
+    assert notices.checked_mail("bob@example.ca", Visitor("10.0.0.1", "bob@example.ca")) == "bob@example.ca"
+    bad = ("ana@example.ca\nBcc: all@example.ca", "ana@example.ca\r\n", "ana", "a b@example.ca", "@", 7, None,
+           "ana@example.ca, bob@example.ca", "ana@example.ca?to=x@example.ca", "ana@example", "a" * 300)  # fmt: skip
+    for address in bad:
+        with pytest.raises(ProblemError) as refused:
+            notices.checked_mail(address, ana)
+        assert refused.value.status == 400, address
+    for visitor in (ana, Visitor("10.0.0.1")):
+        with pytest.raises(ProblemError) as refused:
+            notices.checked_mail("stranger@example.ca", visitor)
+        assert refused.value.status == 403
+
+
+def test_requests_for_mail_are_refused_at_once(client: httpx.Client) -> None:
+    for address, status in (("ana@example.ca", 403), ("ana@example.ca\nBcc: b@example.ca", 400), (["a@b.ca"], 400)):
+        answer = client.post(EXECUTION, json={"inputs": {"dataset": "places"}, "subscriber": {"mail": address}})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), address
+    assert client.get("/jobs").json()["jobs"] == []
+
+
+def test_a_user_gets_one_mail_at_the_end_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[EmailMessage] = []
+
+    class Handler:
+        async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
+            got.append(message_from_bytes(envelope.content, policy=policy.default))
+            return "451 try again" if len(got) == 1 else "250 OK"
+
+    monkeypatch.setattr("d4c_pipeline.services.jobs.queue._PAUSES", (0.0, 0.0, 0.0))
+    server = Controller(Handler(), hostname="127.0.0.1", port=(port := free_port()))
+    server.start()
+    try:
+        address = SecretStr(f"mailto://127.0.0.1:{port}?from=data@example.org&mode=insecure")
+        queues = [JobQueue(tmp_path, JobSettings(mail=address)) for _ in range(2)]  # two servers of one folder
+        folder, request = queues[0].folder, {"release": {"title": "Places, 2021"}}
+        job = folder.submit("user ana", "5" * 64, request, {})
+        # An equal request of the same user, while the first is being made, adds the mail.
+        again = folder.submit("user ana", "5" * 64, {}, {}, mail="ana@example.ca", base="https://data.example.ca")
+        assert again.id == job.id
+        queues[0]._notify()
+        assert got == []  # not made yet
+        folder.end(job.result, Outcome(time.time(), rows=1_234, sha256="ab"))
+        for _ in range(3):
+            for queue in queues:
+                queue._notify()
+    finally:
+        server.stop()
+    assert len(got) == 2  # refused once, delivered once
+    assert (got[1]["To"], got[1]["From"].addresses[0].addr_spec) == ("ana@example.ca", "data@example.org")
+    assert "Places, 2021" in got[1]["Subject"]
+    body = got[1].get_body(("plain",))
+    assert body is not None
+    assert f"https://data.example.ca/jobs/{job.id}/results" in body.get_content()
+    assert "1,234 rows" in body.get_content()
+
+
+def test_a_job_that_was_dismissed_while_it_is_told_stays_dismissed(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    job = submitted(folder, "a", "6" * 64)
+
+    def told(job: Job) -> tuple[str, ...]:
+        folder.dismiss(job)
+        return ("webhook",)
+
+    folder.tell(job.id, told)
+    assert folder.jobs() == []
