@@ -31,6 +31,7 @@ from d4c_pipeline.commands.seed import keys, seed, torrents_app
 from d4c_pipeline.commands.servers import serve, ui
 from d4c_pipeline.commands.submissions import submissions_app, submit
 from d4c_pipeline.commands.todo import todo
+from d4c_pipeline.commands.vocabulary import vocabulary_app
 from d4c_pipeline.commands.withdrawal import reinstate, withdraw
 from d4c_pipeline.model.errors import D4CError, shortage
 
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 # The order of a day's work, also of the panels in `d4c --help`.
 for _panel, _commands in (
-    ("Take in", (submit, ("submissions", submissions_app), draft, check)),
+    ("Take in", (submit, ("submissions", submissions_app), draft, check, ("vocabulary", vocabulary_app))),
     ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert)),
     ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),

@@ -28,6 +28,7 @@ from d4c_pipeline.ledger.publications import Copies, Deposits, Publications
 from d4c_pipeline.ledger.releases import Releases
 from d4c_pipeline.ledger.submissions import Submissions
 from d4c_pipeline.ledger.torrents import Torrents
+from d4c_pipeline.ledger.vocabularies import Vocabularies
 from d4c_pipeline.ledger.withdrawals import Withdrawals
 
 
@@ -67,6 +68,7 @@ class Ledger:
         self.active_runs = ActiveRuns(self._engine, self.leases)
         self.backfills = Backfills(self._engine)
         self.submissions = Submissions(self._engine)
+        self.vocabularies = Vocabularies(self._engine)
         self.alerts = Alerts(self._engine)
         self.events = Events(self._engine)
         self.metrics = Metrics(self._engine)

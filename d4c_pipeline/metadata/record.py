@@ -13,7 +13,7 @@ from datetime import date
 from html import escape
 from typing import Any
 
-from d4c_pipeline.model.credits import DISTRIBUTOR, Contributor, Funding, Party
+from d4c_pipeline.model.credits import DISTRIBUTOR, Contributor, Funding, Party, is_valid_orcid
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
@@ -247,19 +247,6 @@ def record_metadata(
         columns=_columns(release.summary.columns),
         licence_file=None if isinstance(dataset.license, str) else LICENCE_NAME,
     )
-
-
-def is_valid_orcid(text: str) -> bool:
-    """Return whether the last character of an ORCID is its ISO 7064 11-2 check digit.
-
-    Source: https://support.orcid.org/hc/en-us/articles/360006897674
-    """
-    digits = text.replace("-", "")
-    total = 0
-    for digit in digits[:-1]:
-        total = (total + int(digit)) * 2
-    check = (12 - total % 11) % 11
-    return digits[-1] == ("X" if check == 10 else str(check))
 
 
 def _creator(party: Party) -> Creator:

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
-from d4c_pipeline.model.declared import Bilingual, Declared, HttpUrl, full_match, text_of_number
+from d4c_pipeline.model.declared import REMEMBERED, Bilingual, Declared, HttpUrl, full_match, text_of_number
 
 DISTRIBUTOR = "distributor"
 CONTACT = "contactperson"
@@ -47,7 +55,48 @@ Role = Annotated[
     ],
     BeforeValidator(_lower),
 ]
-Ror = Annotated[str, full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id")]
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _ror_checked(text: str, info: ValidationInfo) -> str:
+    """Compare the last two digits of a ROR id with the checksum of the rest (ISO/IEC 7064, MOD 97-10).
+
+    Source: https://ror.readme.io/docs/identifier
+    """
+    identifier = text.rpartition("/")[2]
+    number = 0
+    for letter in identifier[:-2]:
+        number = number * 32 + _CROCKFORD.index(letter)
+    if info.context != REMEMBERED and int(identifier[-2:]) != 98 - number * 100 % 97:
+        raise ValueError(f"'{text}' is not a ROR id: its last two digits do not fit the rest, so one is mistyped")
+    return text
+
+
+def is_valid_orcid(text: str) -> bool:
+    """Return whether the last character of an ORCID is its ISO 7064 11-2 check digit.
+
+    Source: https://support.orcid.org/hc/en-us/articles/360006897674
+    """
+    digits = text.replace("-", "")
+    total = 0
+    for digit in digits[:-1]:
+        total = (total + int(digit)) * 2
+    check = (12 - total % 11) % 11
+    return digits[-1] == ("X" if check == 10 else str(check))
+
+
+def _orcid_checked(text: str, info: ValidationInfo) -> str:
+    if info.context != REMEMBERED and not is_valid_orcid(text):
+        raise ValueError(f"'{text}' is not an ORCID: its last character does not fit the rest, so one is mistyped")
+    return text
+
+
+Ror = Annotated[
+    str,
+    full_match(r"(https://ror\.org/)?0[a-hj-km-np-tv-z0-9]{6}\d{2}", "a ROR id"),
+    AfterValidator(_ror_checked),
+]
+Orcid = Annotated[str, full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID"), AfterValidator(_orcid_checked)]
 
 
 class Party(Declared):
@@ -63,7 +112,7 @@ class Party(Declared):
     type: Literal["person", "organization"] | None = None
     affiliation: str | None = Field(default=None, min_length=1)
     ror: Ror | None = None
-    orcid: Annotated[str, full_match(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", "an ORCID")] | None = None
+    orcid: Orcid | None = None
     url: HttpUrl | None = None
 
     @model_validator(mode="after")

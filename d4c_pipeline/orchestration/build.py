@@ -34,6 +34,7 @@ from d4c_pipeline.orchestration.daily.registration import registration_check
 from d4c_pipeline.orchestration.daily.retention import RETENTION_JOB, RETENTION_SCHEDULE, retention_asset
 from d4c_pipeline.orchestration.daily.standing_failures import failures_definitions
 from d4c_pipeline.orchestration.daily.torrents import torrents_check
+from d4c_pipeline.orchestration.daily.vocabularies import vocabulary_definitions
 from d4c_pipeline.orchestration.dead_runs import dead_runs_sensor
 from d4c_pipeline.orchestration.dry_running import plan_job
 from d4c_pipeline.orchestration.jobs import publish_job
@@ -114,6 +115,12 @@ def _spanning(declared: Mapping[str, Dataset | Family]) -> dg.Definitions:
     """Return the assets, checks and jobs that span all datasets."""
     datasets = [each for each in declared.values() if isinstance(each, Dataset)]
     families = [each for each in declared.values() if isinstance(each, Family)]
+    return dg.Definitions.merge(vocabulary_definitions(datasets), _assets_of_all(declared, datasets, families))
+
+
+def _assets_of_all(
+    declared: Mapping[str, Dataset | Family], datasets: Sequence[Dataset], families: Sequence[Family]
+) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             catalogue_asset([dg.AssetKey([name, LAST_STEP]) for name in declared], datasets),

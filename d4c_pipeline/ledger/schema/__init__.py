@@ -4,6 +4,7 @@ Who imports this package has all of them in `metadata`: migrations and backups r
 """
 
 from d4c_pipeline.ledger.schema.appraising import submission, submission_event, submission_notice
+from d4c_pipeline.ledger.schema.describing import vocabulary, vocabulary_term
 from d4c_pipeline.ledger.schema.naming import metadata
 from d4c_pipeline.ledger.schema.operating import (
     active_run,
@@ -85,4 +86,6 @@ __all__ = [
     "submission_event",
     "submission_notice",
     "torrent",
+    "vocabulary",
+    "vocabulary_term",
 ]

@@ -8,9 +8,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from d4c_pipeline.archives.port import check_files
-from d4c_pipeline.metadata.record import Creator, RecordMetadata, RelatedIdentifier, is_valid_orcid, record_metadata
+from d4c_pipeline.metadata.record import Creator, RecordMetadata, RelatedIdentifier, record_metadata
+from d4c_pipeline.model.credits import is_valid_orcid
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import PermanentError
@@ -144,8 +146,10 @@ def test_the_same_release_gives_the_same_metadata() -> None:
 
 
 def test_a_wrong_check_digit_is_refused() -> None:
-    with pytest.raises(PermanentError, match="ORCID 0000-0002-1825-0098 of Jo has a wrong check digit"):
+    with pytest.raises(ValidationError, match="'0000-0002-1825-0098' is not an ORCID: its last character"):
         made(creators=[{"name": "Jo", "orcid": "0000-0002-1825-0098"}])
+    with pytest.raises(ValidationError, match="'05k71ja78' is not a ROR id: its last two digits"):
+        made(creators=[{"name": "Jo", "ror": "05k71ja78"}])
 
 
 @pytest.mark.parametrize("orcid", ["0000-0002-1825-0097", "0000-0001-5109-3700", "0000-0002-1694-233X"])
