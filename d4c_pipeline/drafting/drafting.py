@@ -34,7 +34,6 @@ from d4c_pipeline.model.sources import Source
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.sandbox import call as child
 from d4c_pipeline.sandbox.wire import Limits, Reach
-from d4c_pipeline.sources.fetch.public import require_public
 from d4c_pipeline.sources.fetch.web import web_of
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.port import Arrived
@@ -65,21 +64,21 @@ def draft(
     `metadata`: a record about the data (ISO 19115, CKAN package, table metadata, layer, DCAT) that precedes the
     source's own. `natives`: the data's files, if the caller has them; else they are fetched, up to `most_bytes`.
     `read`: False drafts without data. `identifier`, `package`: the dataset's id and package, where a person knows them.
-    `public_only`: refuse addresses that are not public, for an address that a stranger sent. `with_sql`: also draft a
+    `public_only`: connect to public addresses only, for an address that a stranger sent. `with_sql`: also draft a
     `transform.sql`.
     Raises PermanentError for an address that is none, SourceError, TransientError and NeedsPersonError as the source
     does, DataError for data that can't be read.
     """
     recognised = recognise(source)
     if public_only:
-        _require_public(recognised, source)
+        _refuse_local(recognised, source)
     with _workplace(settings) as work:
         stated = _stated_beside(metadata, settings, work)
-        recognised, about, notes = _described(recognised, settings, work)
+        recognised, about, notes = _described(recognised, settings, work, guarded=public_only)
         facts = merged(stated, about, recognised.facts, _of_publisher(recognised))
         material = Material(recognised, facts, identifier=identifier, package=package, notes=tuple(notes))
         if read and recognised.declared.get("urls") != [NO_ADDRESS]:
-            material = _surveyed(material, natives, settings, work, most_bytes)
+            material = _surveyed(material, natives, settings, work, most_bytes, guarded=public_only)
         return composed(material, with_sql=with_sql)
 
 
@@ -93,12 +92,9 @@ def _workplace(settings: Settings) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _require_public(recognised: Recognised, source: str | Path) -> None:
+def _refuse_local(recognised: Recognised, source: str | Path) -> None:
     if recognised.kind in ("folder", "document"):
         raise SourceError(f"{source} is a path of this machine", "Give a public http(s) address, or upload the file")
-    declared = _SOURCE.validate_python(recognised.declared)
-    if declared.service_address is not None:
-        require_public(declared.service_address)
 
 
 def _stated_beside(metadata: Path | None, settings: Settings, work: Path) -> Facts:
@@ -113,25 +109,27 @@ def _stated_beside(metadata: Path | None, settings: Settings, work: Path) -> Fac
     return {path: found for path, found in facts.items() if path != "address"}
 
 
-def _described(recognised: Recognised, settings: Settings, work: Path) -> tuple[Recognised, Facts, list[str]]:
+def _described(
+    recognised: Recognised, settings: Settings, work: Path, *, guarded: bool
+) -> tuple[Recognised, Facts, list[str]]:
     """Return the source, the facts of its own document, and notes; a local document names the source itself."""
     declared = recognised.declared
     match recognised.kind:
         case "statcan_table":
             service = _SOURCE.validate_python(declared).service
             body = json.dumps([{"productId": int(declared["table"])}]).encode()
-            document = cube.unwrapped(_json(recognised, settings, f"{service}/getCubeMetadata", body))
+            document = cube.unwrapped(_json(recognised, settings, f"{service}/getCubeMetadata", body, guarded=guarded))
             if not cube.is_cube(document):
                 raise SourceError(f"The service has no table {declared['table']}", "Correct the number of the table")
             return recognised, cube.facts(document), []
         case "ckan":
             url = f"{declared['portal'].rstrip('/')}/api/3/action/package_show?id={quote(declared['package'])}"
-            document = ckan.unwrapped(_json(recognised, settings, url))
+            document = ckan.unwrapped(_json(recognised, settings, url, guarded=guarded))
             if not ckan.is_package(document):
                 raise SourceError(f"{url} returned no package", "Correct the package or the portal")
             return _of_package(recognised, ckan.facts(document, declared["portal"]), document)
         case "arcgis":
-            document = _json(recognised, settings, f"{declared['layer'].rstrip('/')}?f=json")
+            document = _json(recognised, settings, f"{declared['layer'].rstrip('/')}?f=json", guarded=guarded)
             if not arcgis.is_layer(document):
                 raise SourceError(f"{declared['layer']} is not a layer or table", "Give the address of a layer")
             return recognised, arcgis.facts(document), []
@@ -213,9 +211,9 @@ def _of_publisher(recognised: Recognised) -> Facts:
     return publisher.facts(f"{urlsplit(address).hostname} is a host of {publisher.name}", licence=True)
 
 
-def _json(recognised: Recognised, settings: Settings, url: str, body: bytes | None = None) -> Any:
+def _json(recognised: Recognised, settings: Settings, url: str, body: bytes | None = None, *, guarded: bool) -> Any:
     declared = _SOURCE.validate_python(recognised.declared)
-    web = web_of((url,), declared, origins=settings.origins, patience=None)
+    web = web_of((url,), declared, origins=settings.origins, patience=None, guarded=guarded)
     return web.json(url, body=body)
 
 
@@ -231,13 +229,19 @@ def _read_document(path: Path, settings: Settings, work: Path) -> tuple[str | No
 
 
 def _surveyed(
-    material: Material, natives: Sequence[Path] | None, settings: Settings, work: Path, most_bytes: int
+    material: Material,
+    natives: Sequence[Path] | None,
+    settings: Settings,
+    work: Path,
+    most_bytes: int,
+    *,
+    guarded: bool,
 ) -> Material:
     """Return the material with what the data say; without it, and with the reason, for more than `most_bytes`."""
     dataset = Dataset.model_validate(composed(material).attributes)
     files, vintage = (list(natives), _day()) if natives is not None else (None, None)
     if files is None:
-        files, vintage, unread = _fetched(dataset, material, settings, work / "natives", most_bytes)
+        files, vintage, unread = _fetched(dataset, material, settings, work / "natives", most_bytes, guarded=guarded)
         if files is None:
             return replace(material, unread=unread)
     folder = work / "survey"
@@ -255,7 +259,7 @@ def _surveyed(
 
 
 def _fetched(
-    dataset: Dataset, material: Material, settings: Settings, into: Path, most_bytes: int
+    dataset: Dataset, material: Material, settings: Settings, into: Path, most_bytes: int, *, guarded: bool
 ) -> tuple[list[Path] | None, Vintage | None, str]:
     if dataset.source.kind == "folder":
         pattern, root = dataset.source.pattern, Path(dataset.source.path.format(vintage=Vintage.parse("1970")))
@@ -267,7 +271,7 @@ def _fetched(
             return None, None, _too_large(size, most_bytes)
         newest = max(path.stat().st_mtime for path in found)
         return found, Vintage.of_day(datetime.fromtimestamp(newest, UTC)), ""
-    source = open_source(dataset, settings.origins)
+    source = open_source(dataset, settings.origins, guarded=guarded)
     vintage = _vintage_of(source, material)
     size = sum(mark.length or 0 for mark in source.observe(vintage).files)
     if size > most_bytes:

@@ -71,8 +71,11 @@ class WebSource(DeclaredSource[OnTheWeb]):
     """A `DeclaredSource` over HTTP.
 
     `origins`: origin -> origin that serves it instead. `patience`: overrides the declared time-outs. `pause` is called
-    with the seconds to wait between attempts.
+    with the seconds to wait between attempts. `guarded`: a stranger wrote the declaration, so that its own addresses
+    must be public as well.
     """
+
+    guarded: bool = False
 
     def __init__(
         self,
@@ -97,4 +100,4 @@ class WebSource(DeclaredSource[OnTheWeb]):
         return self._web_of(self._addresses())
 
     def _web_of(self, addresses: tuple[str, ...]) -> Web:
-        return web_of(addresses, self._declared, origins=self._origins, patience=self._patience)
+        return web_of(addresses, self._declared, origins=self._origins, patience=self._patience, guarded=self.guarded)

@@ -16,6 +16,7 @@ from d4c_pipeline.model.sources import (
 )
 from d4c_pipeline.sources.arcgis import ArcGisLayer
 from d4c_pipeline.sources.ckan import CkanPackage
+from d4c_pipeline.sources.declared import WebSource
 from d4c_pipeline.sources.folder import DropFolder
 from d4c_pipeline.sources.http import HttpFiles
 from d4c_pipeline.sources.members import Members
@@ -26,11 +27,21 @@ from d4c_pipeline.sources.statcan_table import StatCanTable
 from d4c_pipeline.transport.patience import Patience
 
 
-def open_source(dataset: Dataset, origins: Mapping[str, str], *, patience: Patience | None = None) -> Source:
+def open_source(
+    dataset: Dataset, origins: Mapping[str, str], *, patience: Patience | None = None, guarded: bool = False
+) -> Source:
     """Return the source of `dataset`, without a request. `origins` rewrites the origins of its addresses.
 
-    `patience` replaces the declared time-outs, for callers with less time, such as a sensor.
+    `patience` replaces the declared time-outs, for callers with less time, such as a sensor. `guarded`: every address
+    must be public when it is connected to, also the declared ones, which a stranger wrote.
     """
+    source = _opened(dataset, origins, patience)
+    if guarded and isinstance(source, WebSource):
+        source.guarded = True
+    return source
+
+
+def _opened(dataset: Dataset, origins: Mapping[str, str], patience: Patience | None) -> Source:
     vintages = dataset.fixed_vintages
     match dataset.source:
         case HttpSource() as declared:

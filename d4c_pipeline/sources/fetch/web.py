@@ -261,12 +261,17 @@ class Web:
 
 
 def web_of(
-    addresses: tuple[str, ...], declared: WebDeclaration, *, origins: Mapping[str, str], patience: Patience | None
+    addresses: tuple[str, ...],
+    declared: WebDeclaration,
+    *,
+    origins: Mapping[str, str],
+    patience: Patience | None,
+    guarded: bool = False,
 ) -> Web:
     """Return the HTTP client of a declared source with its `addresses`; `patience` overrides the declared time-outs.
 
-    `declared.authorization` names the environment variable that holds the value of the header. Raises NeedsPersonError
-    if that variable is not set.
+    `declared.authorization` names the environment variable that holds the value of the header. `guarded`: the addresses
+    must be public like those of redirects, and get no header. Raises NeedsPersonError if that variable is not set.
     """
     authorization = None
     if declared.authorization is not None:
@@ -282,9 +287,9 @@ def web_of(
         patience=patience
         or Patience(connect_timeout=timeouts.connect, read_timeout=timeouts.read, whole_timeout=timeouts.whole),
         per_host=declared.per_host,
-        declared=addresses,
+        declared=() if guarded else addresses,
         authorization=authorization,
-        public_only=not declared.private_addresses,
+        public_only=guarded or not declared.private_addresses,
         user_agent=declared.user_agent,
     )
 

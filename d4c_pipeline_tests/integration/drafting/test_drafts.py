@@ -113,9 +113,21 @@ def test_a_zip_states_its_licence(fixtures: Path, tmp_path: Path) -> None:
 
 def test_a_stranger_names_neither_a_private_address_nor_a_file(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id\n1\n")
-    for source in ("http://127.0.0.1:9/a.csv", "http://169.254.169.254/latest/meta-data", str(tmp_path / "a.csv")):
-        with pytest.raises(SourceError, match=r"no public address|path of this machine"):
-            draft(source, settings, public_only=True)
+    origin = o.Origin(o.good, body=b"id\n1\n")
+    origin.documents = {"/api/3/action/package_show": {"success": True, "result": {}}}
+    with o.serving(origin):
+        port = origin.url.rpartition(":")[2]
+        # A name that resolves to a private address is refused at the connection, whatever an earlier lookup said.
+        for source in (
+            f"http://localhost:{port}/a.csv",
+            f"http://localhost:{port}/dataset/x",
+            f"{origin.url}/rest/services/A/MapServer/1",
+            "http://169.254.169.254/latest/meta-data",
+            str(tmp_path / "a.csv"),
+        ):
+            with pytest.raises(SourceError, match=r"no public address|path of this machine"):
+                draft(source, settings, public_only=True)
+        assert (origin.asked, origin.requests) == ([], 0)
 
 
 def test_data_that_the_platform_does_not_read_are_refused_with_the_reason(fixtures: Path, settings: Settings) -> None:
