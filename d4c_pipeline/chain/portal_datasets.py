@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from d4c_pipeline.ledger.events import now
+from d4c_pipeline.model.completeness import completeness_of
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.frequency import expected, freshness
 from d4c_pipeline.model.publication import Reuse
@@ -41,6 +42,7 @@ class RecordedDataset:
     frequency: str | None = None
     reuses: tuple[Reuse, ...] = ()
     related: tuple[RelatedDataset, ...] = ()
+    completeness: float | None = None
 
     def mark(self, vintage: Vintage | None) -> str:
         """Return the mark of all facts; `vintage`: the newest, None before the first build."""
@@ -58,6 +60,7 @@ class RecordedDataset:
             freshness=freshness(rhythm, end, self.today) if rhythm else None,
             reuses=self.reuses,
             related=self.related,
+            completeness=self.completeness,
         )
 
 
@@ -69,11 +72,18 @@ class _Stated:
     frequency: str | None
     reuses: tuple[Reuse, ...]
     compared: Comparable
+    completeness: float | None
 
     @classmethod
     def of(cls, dataset: Dataset) -> _Stated:
         digest = hashlib.sha256(dataset.model_dump_json().encode()).hexdigest()
-        return cls(digest, dataset.publication.frequency, dataset.publication.reuses, Comparable.of(dataset))
+        return cls(
+            digest,
+            dataset.publication.frequency,
+            dataset.publication.reuses,
+            Comparable.of(dataset),
+            completeness_of(dataset).score,
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> _Stated:
@@ -83,6 +93,7 @@ class _Stated:
             value["frequency"],
             tuple(Reuse.model_validate(each) for each in value["reuses"]),
             Comparable((compared["title"][0], compared["title"][1]), compared["facts"]),
+            value.get("completeness"),  # kept by a version without it
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +102,7 @@ class _Stated:
             "frequency": self.frequency,
             "reuses": [each.model_dump(mode="json") for each in self.reuses],
             "compared": asdict(self.compared),
+            "completeness": self.completeness,
         }
 
 
@@ -118,6 +130,7 @@ def recorded(
                 frequency=each.frequency,
                 reuses=each.reuses,
                 related=related.get(name, ()),
+                completeness=each.completeness,
             )
     return found
 

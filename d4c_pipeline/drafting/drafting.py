@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from d4c_pipeline.drafting import addresses, publishers
 from d4c_pipeline.drafting.about import arcgis, ckan, cube, reading
@@ -27,7 +27,8 @@ from d4c_pipeline.drafting.facts import Facts, Found, as_json, from_json, merged
 from d4c_pipeline.drafting.recognise import Recognised, recognise
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import DataError, SourceError
+from d4c_pipeline.model.declared import Identifier
+from d4c_pipeline.model.errors import DataError, PermanentError, SourceError
 from d4c_pipeline.model.gaps import NO_ADDRESS, TO_FILL
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.sources import Source
@@ -44,6 +45,7 @@ MOST_BYTES = 500 << 20
 _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 _PORTAL = "https://open.canada.ca/data"
 _SOURCE: TypeAdapter[Any] = TypeAdapter(Source)
+_IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
 def draft(
@@ -69,6 +71,8 @@ def draft(
     Raises PermanentError for an address that is none, SourceError, TransientError and NeedsPersonError as the source
     does, DataError for data that can't be read.
     """
+    if identifier is not None:
+        _require_identifier(identifier)
     recognised = recognise(source)
     if public_only:
         _refuse_local(recognised, source)
@@ -80,6 +84,15 @@ def draft(
         if read and recognised.declared.get("urls") != [NO_ADDRESS]:
             material = _surveyed(material, natives, settings, work, most_bytes, guarded=public_only)
         return composed(material, with_sql=with_sql)
+
+
+def _require_identifier(identifier: str) -> None:
+    try:
+        _IDENTIFIER.validate_python(identifier)
+    except ValidationError as error:
+        raise PermanentError(
+            f"'{identifier}' is not an identifier", "Write lower-case letters, digits and underscores, a letter first"
+        ) from error
 
 
 @contextmanager

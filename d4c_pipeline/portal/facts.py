@@ -87,7 +87,7 @@ class DatasetFacts:
     """What a dataset's page shows beside its newest release.
 
     `frequency`: see `model.frequency`. `expected`: the day after which the next vintage is complete, None without such
-    a rhythm.
+    a rhythm. `completeness`: see `model.completeness`, None without a declaration.
     """
 
     frequency: str | None = None
@@ -95,6 +95,7 @@ class DatasetFacts:
     freshness: Freshness | None = None
     reuses: tuple[Reuse, ...] = ()
     related: tuple[RelatedDataset, ...] = ()
+    completeness: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ _LONGEST_TITLE = 120
 class AboutPage:
     """`rhythm`: how often there is new data; `fresh`: its state and the day, as a sentence; `good`: none is missing.
 
-    `reuses`: title, address. `related`: title, path, the facts in common.
+    `reuses`: title, address. `related`: title, path, the facts in common. `complete`: how complete the metadata are, as
+    a sentence.
     """
 
     rhythm: str | None
@@ -25,6 +26,7 @@ class AboutPage:
     good: bool
     reuses: tuple[tuple[str, str], ...]
     related: tuple[tuple[str, str, str], ...]
+    complete: str | None = None
 
 
 def about_page(about: DatasetFacts, site: SiteFacts, words: Words) -> AboutPage:
@@ -46,6 +48,9 @@ def about_page(about: DatasetFacts, site: SiteFacts, words: Words) -> AboutPage:
             )
             for each in about.related
         ),
+        complete=None
+        if about.completeness is None
+        else texts["completeness"].format(percent=words.number(round(about.completeness * 100))),
     )
 
 
