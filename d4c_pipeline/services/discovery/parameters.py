@@ -13,6 +13,7 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from d4c_pipeline.services.cql2.expressions import time_of
+from d4c_pipeline.services.numbers import decimal_number
 from d4c_pipeline.services.problems import ProblemError
 
 Tree = dict[str, Any]
@@ -78,7 +79,11 @@ def box_tree(value: Any, geometry: str = "geometry") -> Tree:
     if not isinstance(given, list) or len(given) not in (4, 6):
         raise refused(f"bbox={str(value)[:100]} does not have 4 or 6 numbers", _BOX)
     try:
-        numbers = [float(each) for each in given if not isinstance(each, bool)]
+        numbers = [
+            decimal_number(each) if isinstance(each, str) else float(each)
+            for each in given
+            if not isinstance(each, bool)
+        ]
     except (TypeError, ValueError) as error:
         raise refused(f"bbox={str(value)[:100]} is not a list of numbers", _BOX) from error
     if len(numbers) != len(given) or not all(map(math.isfinite, numbers)):

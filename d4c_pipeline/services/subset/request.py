@@ -21,6 +21,7 @@ import shapely
 import shapely.errors
 from shapely.geometry.base import BaseGeometry
 
+from d4c_pipeline.services.numbers import decimal_number
 from d4c_pipeline.services.problems import ProblemError
 
 MOST_FILTER = 10_000
@@ -185,7 +186,7 @@ def _boxes(box: Any, crs: Crs) -> BaseGeometry:
     if isinstance(box, str):
         box = box.split(",")[:7]
         try:
-            box = [float(number) for number in box]
+            box = [decimal_number(number) for number in box]
         except ValueError as error:
             raise _bad("bbox is not a list of numbers", remedy) from error
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(number) for number in box):
@@ -255,7 +256,10 @@ def _filter(inputs: Mapping[str, Any]) -> str | dict[str, Any] | None:
     kind = dict if language == "cql2-json" else str if language == "cql2-text" else (str, dict)
     if not isinstance(text, kind):
         raise _bad("filter is neither CQL2 text nor a JSON object of CQL2", "Send filter as filter-lang says")
-    length = len(text) if isinstance(text, str) else len(orjson.dumps(text))
+    try:
+        length = len(text) if isinstance(text, str) else len(orjson.dumps(text))
+    except orjson.JSONEncodeError as error:  # nested more than 254 deep
+        raise _bad(f"filter can't be read: {error}", "Nest it less") from error
     if length > MOST_FILTER:
         raise _large(f"filter has {length:,} characters", f"Shorten it to at most {MOST_FILTER:,}")
     return text

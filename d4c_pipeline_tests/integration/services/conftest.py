@@ -10,12 +10,20 @@ from werkzeug.serving import make_server
 
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline_tests.support.catalogued_home import catalogued_home, served
+from d4c_pipeline_tests.support.home_of_releases import publish_all
+from d4c_pipeline_tests.support.ports import free_port
 
 
 @pytest.fixture(scope="session")
 def catalogued(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with 60 published releases: 10 of a rolling series, tables, parts, one withdrawn."""
     return catalogued_home(tmp_path_factory.mktemp("services"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with the data files of four published datasets; tests leave no jobs in it."""
+    return publish_all(tmp_path_factory.mktemp("published"), free_port())
 
 
 @pytest.fixture(scope="session")

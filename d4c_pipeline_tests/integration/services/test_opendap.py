@@ -21,8 +21,6 @@ from d4c_pipeline.services.dap.constraint import read_constraint
 from d4c_pipeline.services.dap.variables import variables
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import Engine, Sources
-from d4c_pipeline_tests.support.home_of_releases import publish_all
-from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.served import protocols
 from d4c_pipeline_tests.support.subsets import Subsets
 
@@ -33,8 +31,8 @@ with warnings.catch_warnings():
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return publish_all(tmp_path_factory.mktemp("home"), free_port())
+def home(published: Settings) -> Settings:
+    return published
 
 
 @pytest.fixture(scope="module")

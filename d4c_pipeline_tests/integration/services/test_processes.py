@@ -28,7 +28,6 @@ from d4c_pipeline.services.access import Visitor
 from d4c_pipeline.services.jobs import JobFolder, JobQueue, State, notices, worker
 from d4c_pipeline.services.jobs.folder import Job, Outcome
 from d4c_pipeline.services.problems import ProblemError
-from d4c_pipeline_tests.support.home_of_releases import publish_all
 from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.served import finished, protocols, results, serving
 
@@ -36,8 +35,8 @@ EXECUTION = "/processes/subset/execution"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return publish_all(tmp_path_factory.mktemp("home"), free_port())
+def home(published: Settings) -> Settings:
+    return published
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ def test_an_answer_is_revalidated(served: Served) -> None:
     [
         ("bbox=1,2,3", "does not have 4 or 6 numbers"),
         ("bbox=a,b,c,d", "not a list of numbers"),
-        ("bbox=nan,0,1,1", "finite"),
+        ("bbox=nan,0,1,1", "list of numbers"),
         ("bbox=0,50,10,40", "south"),
         ("bbox=0,0,500,1", "longitudes"),
         ("bbox=0,-91,1,1", "latitudes"),
