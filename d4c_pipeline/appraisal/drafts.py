@@ -17,6 +17,7 @@ from d4c_pipeline.appraisal.delivered import fetched, refuse_inner, uploaded
 from d4c_pipeline.appraisal.licences import recognised
 from d4c_pipeline.appraisal.policy import policy_of
 from d4c_pipeline.drafting import Draft, Field, draft
+from d4c_pipeline.drafting.composing import slug
 from d4c_pipeline.drafting.recognise import recognise
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.ledger import Ledger, lease_keys
@@ -64,7 +65,9 @@ def _drafted(record: SubmissionRecord, settings: Settings, number: int) -> Draft
     own = uploaded(quarantine.submission_folder(settings.home, number) / "upload")
     if not sources and not own:
         raise PermanentError(f"The files of submission {number} are gone", "Draft from the data with 'd4c draft'")
-    source: str | Path = sources[0] if sources else own[0].parent
+    source: str | Path = sources[0] if sources else own[0] if len(own) == 1 else own[0].parent
+    # The name of an upload is often that of a program's export.
+    identifier = None if sources else slug(record.submission.title) or None
     refuse_inner(sources)
     work = quarantine.submission_folder(settings.home, number) / "draft"
     natives = None
@@ -78,9 +81,9 @@ def _drafted(record: SubmissionRecord, settings: Settings, number: int) -> Draft
             natives = [delivered.path]
         public = isinstance(source, str) and natives is None
         try:
-            return draft(source, settings, natives=natives, public_only=public)
+            return draft(source, settings, natives=natives, identifier=identifier, public_only=public)
         except DataError:
-            return draft(source, settings, read=False, public_only=public)
+            return draft(source, settings, read=False, identifier=identifier, public_only=public)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from pydantic import SecretStr
 
 from d4c_pipeline.appraisal import decisions
@@ -27,6 +25,7 @@ from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import BusyError, PermanentError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.submission import SubmissionState
+from d4c_pipeline_tests.support.mail_server import mail_server, text_of
 from d4c_pipeline_tests.support.ports import free_port
 from d4c_pipeline_tests.support.submitted import submission
 
@@ -35,22 +34,9 @@ ALTERNATIVES = alternatives_of(AppraisalSettings())
 
 
 @contextmanager
-def mail_server() -> Iterator[tuple[AppraisalSettings, list[EmailMessage]]]:
-    received: list[EmailMessage] = []
-
-    class Handler:
-        async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
-            received.append(message_from_bytes(envelope.content, policy=policy.default))
-            return "250 OK"
-
-    port = free_port()
-    server = Controller(Handler(), hostname="127.0.0.1", port=port)
-    server.start()
-    try:
-        address = f"mailto://127.0.0.1:{port}?from=data@example.org&mode=insecure"
+def mail_settings() -> Iterator[tuple[AppraisalSettings, list[EmailMessage]]]:
+    with mail_server() as (address, received):
         yield AppraisalSettings(mail=SecretStr(address)), received
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -59,18 +45,12 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def text(mail: EmailMessage) -> str:
-    body = mail.get_body(("plain",))
-    assert body is not None
-    return body.get_content()
-
-
 def test_every_change_is_mailed_once_in_the_language_of_the_submission(ledger: Ledger, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, portal_url="https://data.example.org")
     ana = {"name": "Ana Roy", "email": "ana+d4c@example.ca"}
     record, _ = ledger.submissions.add(submission(submitter=ana, language="fr", title="Arbres <b>& été</b>"))
     number = record.id
-    with mail_server() as (appraisal, received):
+    with mail_settings() as (appraisal, received):
         assert tell(ledger, settings, appraisal=appraisal) == Told(1, 0)
         assert tell(ledger, settings, appraisal=appraisal) == Told(0, 0)
         ledger.submissions.move(number, S.ASSESSING, who="assessment")
@@ -86,9 +66,9 @@ def test_every_change_is_mailed_once_in_the_language_of_the_submission(ledger: L
         for state in ("Soumis", "En appréciation", "Accepté", "Accepté", "Ébauché", "Prêt à publier", "Publié")
     ]
     assert {mail["To"] for mail in received} == {"ana+d4c@example.ca"}
-    assert f"https://data.example.org/submission/{record.token}" in text(received[0])
-    assert "Bo Chen s'occupe de votre soumission." in text(received[3])
-    assert "DOI : https://doi.org/10.5072/x" in text(received[-1])
+    assert f"https://data.example.org/submission/{record.token}" in text_of(received[0])
+    assert "Bo Chen s'occupe de votre soumission." in text_of(received[3])
+    assert "DOI : https://doi.org/10.5072/x" in text_of(received[-1])
     assert all(not mail.is_multipart() or mail.get_content_type() != "text/html" for mail in received)
 
 
@@ -139,7 +119,7 @@ def test_a_dead_mail_server_is_tried_again_later_and_given_up_at_last(ledger: Le
     moment = datetime.now(UTC)
     assert tell(ledger, settings, appraisal=dead) == Told(0, 1)
     assert tell(ledger, settings, appraisal=dead, at=moment + timedelta(seconds=30)) == Told(0, 0)
-    with mail_server() as (appraisal, received):
+    with mail_settings() as (appraisal, received):
         assert tell(ledger, settings, appraisal=appraisal, at=moment + timedelta(seconds=90)) == Told(1, 0)
         assert len(received) == 1
     for _ in range(8):
