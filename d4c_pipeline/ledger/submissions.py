@@ -45,12 +45,16 @@ class SubmissionFacts(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class DueNotice:
-    """An event that a submitter has not been told by `channel` yet, after `attempts` failed deliveries."""
+    """An event that a submitter has not been told by `channel` yet, after `attempts` failed deliveries.
+
+    `error`: why the last one failed.
+    """
 
     event: SubmissionEvent
     channel: str
     attempts: int
     last_at: datetime | None
+    error: str | None = None
 
 
 class Submissions:
@@ -295,6 +299,21 @@ class Submissions:
                     for row in connection.execute(query).mappings()
                 ]
         return tuple(sorted(found, key=lambda due: due.event.id))
+
+    def failed_notices(self) -> tuple[DueNotice, ...]:
+        """Return the notices whose last delivery failed, oldest first."""
+        event, notice = schema.submission_event, schema.submission_notice
+        query = (
+            select(event, notice.c.channel, notice.c.attempts, notice.c.at.label("tried_at"), notice.c.error)
+            .join(notice, notice.c.event_id == event.c.id)
+            .where(notice.c.error.is_not(None))
+            .order_by(event.c.id, notice.c.channel)
+        )
+        with reading(self._engine) as connection:
+            return tuple(
+                DueNotice(_event(row), row["channel"], row["attempts"], row["tried_at"], row["error"])
+                for row in connection.execute(query).mappings()
+            )
 
     def record_notice(self, event: SubmissionEvent, channel: str, *, error: str | None) -> None:
         """Record a delivery of an event by `channel`; `error`: why it failed."""

@@ -22,6 +22,7 @@ from d4c_pipeline.model.fixity import CopyState
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import FolderPlace
+from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.review.decisions import waiting
 from d4c_pipeline.upkeep.coverage import shortfalls
 from d4c_pipeline.upkeep.fixity import expected_copies
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     """The kind of a finding, in the order of a person's work."""
 
     REVIEW = "review waits"
+    SUBMISSION = "submission waits"
     FAILED = "partition failed"
     RUN = "run failed"
     CHECK = "check failed"
@@ -85,6 +87,7 @@ def needs_attention(
     moment = at or datetime.now(UTC)
     found = [
         *_reviews(deployment),
+        *_submissions(deployment),
         *_failures(deployment, declared),
         *_paused(deployment),
         *_copies(deployment, declared),
@@ -103,6 +106,24 @@ def _reviews(deployment: Deployment) -> Iterator[Attention]:
     for release in waiting(deployment):
         detail = f"planned {release.planned_at:%Y-%m-%d}; then 'd4c review approve' or 'reject'"
         yield Attention(Kind.REVIEW, release.name, detail, f"d4c review show {release.name}")
+
+
+def _submissions(deployment: Deployment) -> Iterator[Attention]:
+    for line in deployment.ledger.submissions.lines([SubmissionState.IN_APPRAISAL, SubmissionState.DRAFTED]):
+        subject, number = f"submission {line.id}", line.id
+        # Without its title: a stranger's text would stand in the Markdown of the UI.
+        since = f"since {line.updated_at:%Y-%m-%d}"
+        if line.state is SubmissionState.IN_APPRAISAL:
+            yield Attention(Kind.SUBMISSION, subject, f"a decision, {since}", f"d4c submissions show {number}")
+        else:
+            detail = f"complete the draft {line.dataset}, {since}"
+            yield Attention(Kind.SUBMISSION, subject, detail, f"d4c submissions ready {number}")
+    for notice in deployment.ledger.submissions.failed_notices():
+        detail = f"{notice.channel} of {notice.event.at:%Y-%m-%d}, {notice.attempts} attempts"
+        if notice.channel == "mail":  # what a webhook answers is a stranger's text
+            detail += f": {notice.error}"
+        subject = f"submission {notice.event.submission_id}"
+        yield Attention(Kind.ALERT, subject, detail, f"d4c submissions show {notice.event.submission_id}")
 
 
 def _failures(deployment: Deployment, declared: Collection[Dataset | Family]) -> Iterator[Attention]:

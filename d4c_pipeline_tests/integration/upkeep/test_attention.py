@@ -12,12 +12,14 @@ import pytest
 from d4c_pipeline.model.errors import TransientError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, Verification
 from d4c_pipeline.model.release import DepositState
+from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.orchestration.daily.attention import as_markdown
 from d4c_pipeline.upkeep import attention, inventory
 from d4c_pipeline.upkeep.attention import Attention, Kind, needs_attention
 from d4c_pipeline.upkeep.fixity import expected_copies
 from d4c_pipeline.watch.failures import DISCOVER
 from d4c_pipeline_tests.integration.chain.conftest import Chain, chain, definitions
+from d4c_pipeline_tests.support.submitted import submission
 
 __all__ = ["chain", "definitions"]  # fixtures, found by their names here
 
@@ -140,3 +142,19 @@ def test_a_token_that_expires(chain: Chain, days: int, word: str | None) -> None
     assert (Kind.TOKEN in listed) is (word is not None)
     if word is not None:
         assert listed[Kind.TOKEN].detail == f"the archive's token {word} on {expires}; make another there"
+
+
+def test_submissions_that_wait_and_undelivered_notices_are_listed(chain: Chain) -> None:
+    submissions = chain.opened.ledger.submissions
+    number = submissions.add(submission())[0].id
+    assert Kind.SUBMISSION not in found(chain)
+    submissions.move(number, SubmissionState.ASSESSING, who="x")
+    submissions.move(number, SubmissionState.IN_APPRAISAL, who="x")
+    waits = found(chain)[Kind.SUBMISSION]
+    assert (waits.subject, waits.command) == ("submission 1", "d4c submissions show 1")
+    assert waits.detail.startswith("a decision, since 20")
+    submissions.move(number, SubmissionState.ACCEPTED, who="x")
+    submissions.move(number, SubmissionState.DRAFTED, who="x", dataset="trees")
+    assert found(chain)[Kind.SUBMISSION].command == "d4c submissions ready 1"
+    submissions.record_notice(submissions.events(number)[0], "mail", error="refused")
+    assert "1 attempts: refused" in found(chain)[Kind.ALERT].detail

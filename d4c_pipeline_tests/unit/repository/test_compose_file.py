@@ -23,7 +23,7 @@ DATABASE, STORE = {"postgres"}, {"store_access_key", "store_secret_key"}
 SECRETS = {
     "postgresql": {"postgres_superuser"},
     "databases": {"postgres_superuser", "postgres"},
-    "code-location": DATABASE | STORE | {"archive_token", "alerts"},
+    "code-location": DATABASE | STORE | {"archive_token", "alerts", "submissions_mail"},
     "worker": DATABASE | STORE | {"archive_token"},
     "webserver": DATABASE,
     "daemon": DATABASE,
