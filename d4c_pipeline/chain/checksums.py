@@ -49,6 +49,7 @@ from d4c_pipeline.workspace.code_archive import CODE_NAME, code_archive, definit
 from d4c_pipeline.workspace.current import is_settled
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
+from d4c_pipeline.workspace.package_rules import refuse_unmet
 from d4c_pipeline.workspace.pieces import keep_pieces
 from d4c_pipeline.workspace.plans import abandon_plan, manifest_of
 from d4c_pipeline.workspace.provenance import provenance
@@ -82,9 +83,11 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
     links to yet. First, releases of the vintage that the archive has and the ledger lacks are adopted. Raises
     DefinitionError when another dataset has the same naming parts, and the errors of the archive. If the source dates
     its vintages by its files, a build with the data of another published vintage makes no release: the ledger records
-    which vintage holds the data (`natives.held_by`). Raises DefinitionError for a draft with marked fields.
+    which vintage holds the data (`natives.held_by`). Raises DefinitionError for a draft with marked fields,
+    and for a dataset that lacks what the rules of its package require.
     """
     gaps.refuse(dataset)
+    refuse_unmet(dataset, deployment.settings.definitions, deployment.ledger)
     ledger = deployment.ledger
     with deployment.working_on(dataset, vintage) as lease:
         planned = ledger.releases.planned(dataset.id, vintage)

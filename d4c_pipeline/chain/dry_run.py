@@ -30,6 +30,7 @@ from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.sources.port import Arrived
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline.workspace.package_rules import load_package_rules, unmet
 from d4c_pipeline.workspace.progress import Progress, report
 
 _PREFIX = "d4c-datapkg-"
@@ -60,9 +61,10 @@ class DryRun:
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of building a vintage on trial: its dry run, the verdicts of all checks, the marks of a draft.
+    """The result of building a vintage on trial: its dry run, the verdicts of all checks, the gaps of the declaration.
 
-    `fetched`: bytes of native files that came from the source, 0 if the retained files were built.
+    `gaps`: the marks of a draft, and what the rules of the package require beside them. `fetched`: bytes of native
+    files that came from the source, 0 if the retained files were built.
     """
 
     run: DryRun
@@ -72,7 +74,7 @@ class Trial:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the declaration can be published: no check fails, and no mark is left."""
+        """Whether the declaration can be published: no check fails, and no gap is left."""
         return not self.gaps and all(verdict.outcome is not Outcome.FAILURE for verdict in self.verdicts)
 
 
@@ -93,6 +95,7 @@ def trial(deployment: Deployment, dataset: Dataset, vintage: Vintage, most_bytes
     Raises what `dry_run` and the source raise, PermanentError for a source that states more bytes.
     """
     report(Progress(dataset.id, str(vintage), "trial"))
+    rules = load_package_rules(deployment.settings.definitions)
     retained_files = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
     with _folder_of(deployment, dataset, vintage) as folder:
         fetched = [] if retained_files else _fetched(deployment, dataset, vintage, folder / "native", most_bytes)
@@ -100,7 +103,7 @@ def trial(deployment: Deployment, dataset: Dataset, vintage: Vintage, most_bytes
         return Trial(
             run=_compared(deployment, dataset, vintage, staged, Bump.NONE),
             verdicts=verdicts_of(deployment, dataset, vintage, staged, folder / "checks"),
-            gaps=gaps_of(dataset),
+            gaps=(*gaps_of(dataset), *unmet(dataset, rules, deployment.ledger)),
             fetched=sum(native.size for native, _ in fetched),
         )
 

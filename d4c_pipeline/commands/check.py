@@ -23,7 +23,7 @@ def check(
 ) -> None:
     """Fetch, build and check a vintage on trial, and list missing fields with the sentence that fills each.
 
-    Nothing is retained, planned or published. The exit code is 1 while a check fails or a field is marked.
+    Nothing is retained, planned or published. The exit code is 1 while a check fails or a gap is left.
     """
     from d4c_pipeline.chain.dry_run import trial
     from d4c_pipeline.commands.progress_bar import showing
@@ -80,6 +80,6 @@ def check(
         failed = [each["check"] for each in verdicts if each["verdict"] == "FAILURE"]
         why = [
             *([f"{', '.join(failed)} failed"] if failed else []),
-            *([f"{len(gaps)} fields are marked"] if gaps else []),
+            *([f"{len(gaps)} gaps are left"] if gaps else []),
         ]
         raise PermanentError(f"{chosen.id} is not ready: {' and '.join(why)}", "Correct the definition, check it again")

@@ -5,6 +5,7 @@ Reading the keepers' files and comparing terms with keywords belong to `drafting
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -133,6 +134,17 @@ class Vocabularies:
                 if any(part in label.casefold() for label in (row["en"], row["fr"]) if label)
             ]
         return tuple(sorted(found, key=lambda term: len(term.en or term.fr or ""))[:most])
+
+    def count_terms(self, name: str, words: Collection[str]) -> int:
+        """Return how many terms of the newest version have a label, in either language, among case-folded `words`.
+
+        Raises UnknownNameError for an unknown vocabulary.
+        """
+        terms = schema.vocabulary_term
+        wanted = select(terms.c.en, terms.c.fr).where(terms.c.name == name, terms.c.version == self.newest(name))
+        with reading(self._engine) as connection:
+            labelled = connection.execute(wanted).all()
+        return sum(any(label and label.casefold() in words for label in labels) for labels in labelled)
 
     def former_labels(self, name: str) -> dict[str, str]:
         """Return the labels (case-folded) that only earlier versions have -> the newest of these versions."""

@@ -15,6 +15,7 @@ from d4c_pipeline.commands.main import app
 from d4c_pipeline.model import gaps
 from d4c_pipeline.model.errors import D4CError, DefinitionError, PermanentError, UnknownNameError
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.model.vocabulary import Term, Vocabulary
 from d4c_pipeline.orchestration.dry_running import plan_job
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.processing.checks.verdict import Outcome
@@ -70,12 +71,35 @@ def test_a_trial_tells_failed_checks_and_marks(chain: Chain, monkeypatch: pytest
     monkeypatch.setenv("D4C_DEFS", str(chain.settings.definitions[0]))
     result = CliRunner().invoke(app, ["check", "places", "--home", str(chain.home), "--json"])
     assert isinstance(result.exception, PermanentError)
-    assert result.exception.cause == "places is not ready: expected_totals failed and 2 fields are marked"
+    assert result.exception.cause == "places is not ready: expected_totals failed and 2 gaps are left"
     told = json.loads(result.stdout)
     assert (told["ready"], told["completeness"]) == (False, 0.18)
     assert "keywords" in [each["field"] for each in told["missing"]]
     with pytest.raises(DefinitionError, match=r"name\.package, title\.fr are marked"):
         chain.run("processed", "checksums")
+
+
+def test_the_rules_of_a_package_are_told_by_a_trial_and_stop_a_plan(chain: Chain) -> None:
+    rules = chain.settings.definitions[0] / "packages.yaml"
+    rules.write_text("d4c-datapkg-foundation: {fields: [languages], keywords: {subjects: 2}}\n")
+    before = trial(chain.opened, chain.dataset, VINTAGE, 1 << 20)
+    assert [gap.sentence for gap in before.gaps] == [
+        "Write languages: the languages of the data as ISO 639-3, such as [eng, fra]",
+        "Import the vocabulary subjects: 'd4c vocabulary import FILE'",
+    ]
+    terms = (Term("#w", "Water", "Eau"), Term("#p", "Places", "Lieux"))
+    chain.opened.ledger.vocabularies.add(Vocabulary("subjects", "1", "Subjects", "a" * 64, terms), who="ana")
+    define(chain.settings.definitions[0], languages=["eng"], keywords={"en": ["water"], "fr": ["Lieux"]})
+    assert trial(chain.opened, chain.dataset, VINTAGE, 1 << 20).is_ready
+    define(chain.settings.definitions[0], languages=["eng"], keywords={"en": ["water", "own word"], "fr": ["EAU"]})
+    chain.run("raw", "processed")
+    with pytest.raises(DefinitionError, match="keywords: Add 1 more of the terms of subjects"):
+        chain.run("checksums")
+    rules.write_text("d4c-datapkg-foundation: {fields: [colour]}\n")
+    with pytest.raises(DefinitionError, match="'colour' is not a field that a package may require"):
+        chain.run("checksums")
+    rules.unlink()
+    chain.run("checksums")
 
 
 def test_the_change_is_known_before_anything_is_published(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
