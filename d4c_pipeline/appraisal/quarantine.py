@@ -61,7 +61,7 @@ def safe_name(name: str, taken: Collection[str] = ()) -> str:
     return found
 
 
-def held(home: Path, number: int) -> int:
-    """Return the bytes of all files of a submission, also of unfinished uploads."""
-    folder = submission_folder(home, number)
+def held(home: Path, number: int | None = None) -> int:
+    """Return the bytes of all files of a submission, also of unfinished uploads; for None of all submissions."""
+    folder = home / "quarantine" if number is None else submission_folder(home, number)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

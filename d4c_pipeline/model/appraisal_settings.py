@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from d4c_pipeline.model.environment import EnvironmentSettings, Flag, OptionalPath, variable
+from d4c_pipeline.model.environment import ByteCount, EnvironmentSettings, Flag, OptionalPath, variable
 from d4c_pipeline.model.mail_server import mail_server
 
 
@@ -13,6 +13,12 @@ class AppraisalSettings(EnvironmentSettings):
 
     is_open: Flag = variable(
         "D4C_SUBMISSIONS", "The services take submissions, and the portal links to their form.", default=False
+    )
+    quarantine: ByteCount = variable(
+        "D4C_QUARANTINE_BYTES",
+        "Size of the uploads of all submissions past which no upload is taken.",
+        default=100 << 30,
+        unit="bytes",
     )
     policy: OptionalPath = variable(
         "D4C_APPRAISAL_POLICY",

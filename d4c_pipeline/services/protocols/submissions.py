@@ -82,7 +82,7 @@ class _Submissions:
         self._policy, self._alternatives = policy_of(appraisal), alternatives_of(appraisal)
         self._rates = Rates(_PER_MINUTE)
         largest = self._policy.criteria.size.largest
-        self.uploads = Uploads(services.settings.home, largest, self._of_token)
+        self.uploads = Uploads(services.settings.home, largest, appraisal.quarantine, self._of_token)
 
     def form(self, request: Request) -> Response:
         return self._form(request, language_of(request), Filled({}))

@@ -61,10 +61,15 @@ class Upload:
 
 
 class Uploads:
-    """The uploads of all submissions of a home. `most`: bytes of all files of one; `find`: returns it by its token."""
+    """The uploads of all submissions of a home. `find` returns a submission by its token.
 
-    def __init__(self, home: Path, most: int, find: Callable[[Request], SubmissionRecord]) -> None:
-        self._home, self._most, self._find = home, most, find
+    `most`: bytes of all files of one submission; `together`: of all submissions, None for no limit.
+    """
+
+    def __init__(
+        self, home: Path, most: int, together: int | None, find: Callable[[Request], SubmissionRecord]
+    ) -> None:
+        self._home, self._most, self._together, self._find = home, most, together, find
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes of tus, below the private address of a submission."""
@@ -268,6 +273,10 @@ class Uploads:
                 headers={"Connection": "close"},
             )
         quarantine.upload_folder(self._home, record.id)
+        if self._together is not None and quarantine.held(self._home) + size > self._together:
+            raise ProblemError(
+                HTTPStatus.INSUFFICIENT_STORAGE, "The uploads of others fill the quarantine", "Try again in some days"
+            )
         try:
             require_room(quarantine.submission_folder(self._home, record.id), max(0, size), "an upload")
         except StorageError as error:

@@ -146,6 +146,20 @@ def test_quota_and_number_of_files_count_what_was_begun(
     assert (refused.status_code, "at most 20 files" in refused.json()["detail"]) == (409, True)
 
 
+def test_strangers_together_fill_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D4C_SUBMISSIONS", "1")
+    monkeypatch.setenv("D4C_QUARANTINE_BYTES", "1kB")
+    with faced(tmp_path) as face:
+        tokens = [
+            face.ledger.submissions.add(submission(sources=None, upload=True, title=f"Trees {n}"))[0].token
+            for n in range(2)
+        ]
+        address = created(face, f"/submission/{tokens[0]}", 900).headers["Location"]
+        assert patched(face, address, 0, b"x" * 900).status_code == 204
+        refused = created(face, f"/submission/{tokens[1]}", 200)
+        assert (refused.status_code, refused.headers["Tus-Resumable"]) == (507, "1.0.0")
+
+
 def test_files_of_a_finished_submission_are_deleted(face: Face, place: str, tmp_path: Path) -> None:
     address = created(face, place, 3).headers["Location"]
     assert patched(face, address, 0, b"a\n1").status_code == 204
