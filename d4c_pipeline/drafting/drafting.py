@@ -7,6 +7,7 @@ to `recognise`, `about`, `survey` and `draft`.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from d4c_pipeline.drafting import addresses, publishers
 from d4c_pipeline.drafting.about import arcgis, ckan, cube, reading
 from d4c_pipeline.drafting.composing import Material, composed
 from d4c_pipeline.drafting.draft import Draft
-from d4c_pipeline.drafting.facts import Facts, Found, as_json, from_json, merged
+from d4c_pipeline.drafting.facts import Facts, Found, as_json, documents, from_json, merged
 from d4c_pipeline.drafting.recognise import Recognised, recognise
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.dataset import Dataset
@@ -42,6 +43,7 @@ from d4c_pipeline.tables.parallel import most_memory
 
 MOST_BYTES = 500 << 20
 """Bytes of data that a draft reads by default: what a minute fetches and builds several times."""
+_MOST_UNFIT = 10  # rounds: pydantic reports the fields of one level at a time
 _SETTINGS = child.Settings(memory="D4C_BUILD_MEMORY", time="D4C_BUILD_SECONDS")
 _PORTAL = "https://open.canada.ca/data"
 _SOURCE: TypeAdapter[Any] = TypeAdapter(Source)
@@ -73,6 +75,8 @@ def draft(
     """
     if identifier is not None:
         _require_identifier(identifier)
+    if package is not None and re.fullmatch(r"(d4c-datapkg-)?[a-z0-9]+", package, re.ASCII) is None:
+        raise PermanentError(f"'{package}' is not a package", "Write d4c-datapkg-... in lower-case letters and digits")
     recognised = recognise(source)
     if public_only:
         _refuse_local(recognised, source)
@@ -80,10 +84,34 @@ def draft(
         stated = _stated_beside(metadata, settings, work)
         recognised, about, notes = _described(recognised, settings, work, guarded=public_only)
         facts = merged(stated, about, recognised.facts, _of_publisher(recognised))
-        material = Material(recognised, facts, identifier=identifier, package=package, notes=tuple(notes))
+        material = _fitted(Material(recognised, facts, identifier=identifier, package=package, notes=tuple(notes)))
         if read and recognised.declared.get("urls") != [NO_ADDRESS]:
             material = _surveyed(material, natives, settings, work, most_bytes, guarded=public_only)
-        return composed(material, with_sql=with_sql)
+        return composed(_fitted(material), with_sql=with_sql)
+
+
+def _fitted(material: Material) -> Material:
+    """Return the material without facts that no definition may have; each becomes a note.
+
+    Raises DataError if the definition would be wrong without any such fact.
+    """
+    for _ in range(_MOST_UNFIT):
+        try:
+            Dataset.model_validate(composed(material).attributes)
+        except ValidationError as error:
+            unfit = {str(problem["loc"][0]): str(problem["msg"]) for problem in error.errors(include_url=False)}
+            kept = {path: found for path, found in material.facts.items() if path.partition(".")[0] not in unfit}
+            if len(kept) == len(material.facts):
+                words = "; ".join(f"{name}: {said.removeprefix('Value error, ')}" for name, said in unfit.items())
+                raise DataError(
+                    f"The source states what no definition may have ({words})", "Write it by hand"
+                ) from error
+            left_out = sorted(material.facts.keys() - kept.keys())
+            notes = tuple(f"left out, not valid: {path}: {material.facts[path].value}" for path in left_out)
+            material = replace(material, facts=kept, notes=(*material.notes, *notes))
+        else:
+            break
+    return material
 
 
 def _require_identifier(identifier: str) -> None:
@@ -160,7 +188,7 @@ def _of_package(
     recognised: Recognised, facts: Facts, package: Mapping[str, Any]
 ) -> tuple[Recognised, Facts, list[str]]:
     """Select one resource of a package: the one that the address names, or the best."""
-    resources = {str(each.get("id")): each for each in package.get("resources") or ()}
+    resources = {str(each.get("id")): each for each in documents(package.get("resources"))}
     if recognised.resource in resources:
         declared = {**recognised.declared, "name": recognised.resource}
         return replace(recognised, declared=declared, evidence="the address names a resource of the package"), facts, []

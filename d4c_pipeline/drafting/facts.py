@@ -43,6 +43,16 @@ def merged(*several: Mapping[str, Found]) -> Facts:
     return out
 
 
+def documents(value: Any) -> list[dict[str, Any]]:
+    """Return the JSON objects in a list; none for any other value, since documents of strangers have other types."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def texts_of(value: Any) -> list[str]:
+    """Return the texts in a list; none for any other value."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def words(texts: Iterable[str | None]) -> list[str]:
     """Return keywords without empty ones and duplicates."""
     return list(dict.fromkeys(filter(None, (plain(text) for text in texts))))

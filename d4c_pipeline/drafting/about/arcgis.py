@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from d4c_pipeline.drafting.facts import Facts, Found, plain
+from d4c_pipeline.drafting.facts import Facts, Found, documents, plain
 from d4c_pipeline.drafting.licences import licence_of
 from d4c_pipeline.tables.names import snake_case
 
@@ -34,14 +34,14 @@ def facts(layer: Mapping[str, Any]) -> Facts:
     out["processing.kind"] = Found(kind, f"geometryType {layer.get('geometryType')} of the layer")
     unique = [
         snake_case(str(index.get("fields")))
-        for index in layer.get("indexes") or ()
+        for index in documents(layer.get("indexes"))
         if index.get("isUnique")
         and "," not in str(index.get("fields"))
         and index.get("fields") != layer.get("objectIdField")
     ]
     if unique:
         out["key_hint"] = Found(unique, "unique indexes of the layer")
-    for field in layer.get("fields") or ():
+    for field in documents(layer.get("fields")):
         field_name, alias = str(field.get("name") or ""), plain(str(field.get("alias") or ""))
         if alias and snake_case(alias) != snake_case(field_name):
             out[f"columns.{field_name}.en"] = Found(alias, "alias of the layer's field")

@@ -8,7 +8,7 @@ from typing import Any
 
 from d4c_pipeline.drafting import publishers
 from d4c_pipeline.drafting.about import extents
-from d4c_pipeline.drafting.facts import Facts, Found, merged, plain, words
+from d4c_pipeline.drafting.facts import Facts, Found, documents, merged, plain, texts_of, words
 from d4c_pipeline.drafting.licences import licence_of
 from d4c_pipeline.sources.ckan import described
 from d4c_pipeline.sources.ckan_resources import language, resources_of
@@ -38,6 +38,7 @@ def unwrapped(document: Any) -> Any:
 def facts(package: Mapping[str, Any], portal: str) -> Facts:
     """Return the facts of a package of the portal at that address."""
     out: Facts = {"id.package": Found(str(package.get("id") or package.get("name")), "id of the package")}
+    package = _well_formed(package)
     known = described(package)
     for name, field in (("title", "title_translated"), ("description", "notes_translated")):
         for place, tongue in enumerate(("en", "fr")):
@@ -80,6 +81,22 @@ def facts(package: Mapping[str, Any], portal: str) -> Facts:
         "resources of the package",
     )
     return merged(out, _creator(package))
+
+
+def _well_formed(package: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a package whose fields have the types of CKAN: portals check none, and strangers send any."""
+    out = dict(package)
+    for field in ("title_translated", "notes_translated"):
+        stated = out.get(field)
+        known = stated.items() if isinstance(stated, dict) else ()
+        out[field] = {tongue: text for tongue, text in known if isinstance(text, str)}
+    stated = out.get("keywords")
+    out["keywords"] = (
+        {tongue: texts_of(several) for tongue, several in stated.items()} if isinstance(stated, dict) else {}
+    )
+    out["tags"] = documents(out.get("tags"))
+    out["resources"] = documents(out.get("resources"))
+    return out
 
 
 def _creator(package: Mapping[str, Any]) -> Facts:

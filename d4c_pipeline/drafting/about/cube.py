@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from d4c_pipeline.drafting import publishers
-from d4c_pipeline.drafting.facts import Facts, Found, merged, plain
+from d4c_pipeline.drafting.facts import Facts, Found, documents, merged, plain
 from d4c_pipeline.processing.statcan.cube import from_csv
 
 # Codes of the service's code set `frequency` that have a duration.
 # Source: https://www150.statcan.gc.ca/t1/wds/rest/getCodeSets
 _FREQUENCIES = {
-    1: "P1D", 2: "P1W", 4: "P2W", 6: "P1M", 7: "P2M", 9: "P3M", 11: "P6M", 12: "P1Y", 13: "P2Y", 14: "P3Y", 15: "P4Y",
-    16: "P5Y", 17: "P10Y",
+    "1": "P1D", "2": "P1W", "4": "P2W", "6": "P1M", "7": "P2M", "9": "P3M", "11": "P6M", "12": "P1Y", "13": "P2Y",
+    "14": "P3Y", "15": "P4Y", "16": "P5Y", "17": "P10Y",
 }  # fmt: skip
 _CURRENT = "2"  # archiveStatusCode
 
@@ -48,7 +48,7 @@ def facts(cube: Mapping[str, Any]) -> Facts:
             out[f"description.{tongue}"] = Found(words.format(title, table), f"{key} and number of the table")
     # The service writes its codes as numbers, and in some answers as text.
     archived = "archiveStatusCode" in cube and str(cube["archiveStatusCode"]) != _CURRENT
-    frequency = "not_planned" if archived else _FREQUENCIES.get(int(cube.get("frequencyCode") or 0))
+    frequency = "not_planned" if archived else _FREQUENCIES.get(str(cube.get("frequencyCode")))
     if frequency is not None:
         why = f"archiveStatusEn {cube.get('archiveStatusEn')}" if archived else f"frequencyCode {cube['frequencyCode']}"
         out["publication.frequency"] = Found(frequency, why)
@@ -87,7 +87,7 @@ def _of_number(number: str) -> Facts:
 
 
 def _is_of_canada(cube: Mapping[str, Any]) -> bool:
-    for dimension in cube.get("dimension") or ():
+    for dimension in documents(cube.get("dimension")):
         if str(dimension.get("dimensionNameEn")).startswith("Geograph"):
-            return any(member.get("memberNameEn") == "Canada" for member in dimension.get("member") or ())
+            return any(member.get("memberNameEn") == "Canada" for member in documents(dimension.get("member")))
     return False

@@ -33,7 +33,7 @@ def facts(dataset: Mapping[str, Any]) -> Facts:
             out[f"{field}.{name}"] = Found(text, f"{field} of the DCAT dataset")
     if stated and tongue in _LANGUAGES:
         out["languages"] = Found([code], "language of the DCAT dataset")
-    if keywords := words(_literal(each) for each in document.get("keyword") or () if each):
+    if keywords := words(_literal(each) for each in _listed(document.get("keyword"))):
         out["keywords"] = Found({name: keywords}, "keyword of the DCAT dataset")
     licence = licence_of("license of the DCAT dataset", _literal(document.get("license")), None)
     if licence is not None:
@@ -51,7 +51,7 @@ def facts(dataset: Mapping[str, Any]) -> Facts:
     if str(document.get("landingPage") or "").startswith(("http://", "https://")):
         out["source.homepage"] = Found(str(document["landingPage"]), "landingPage of the DCAT dataset")
     out["address"] = Found(
-        [each for each in map(_distribution, document.get("distribution") or ()) if each],
+        [each for each in map(_distribution, _listed(document.get("distribution"))) if each],
         "distribution of the DCAT dataset",
     )
     return out
@@ -68,6 +68,11 @@ def _distribution(stated: Any) -> dict[str, str] | None:
         return None
     form = str(document.get("format") or document.get("mediaType") or "").lower().rpartition("/")[2]
     return {"url": str(url), "format": form, "language": "", "name": _literal(document.get("title"))}
+
+
+def _listed(stated: Any) -> list[Any]:
+    # JSON-LD writes a list of one as its only value.
+    return stated if isinstance(stated, list) else [stated] if stated else []
 
 
 def _literal(stated: Any) -> str:

@@ -31,6 +31,8 @@ def test_a_draft_is_printed_or_written_with_its_gaps(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, [*arguments, "--into", str(tmp_path / "defs"), "--id", "Parks of Quebec"])
     assert isinstance(refused.exception, PermanentError)
     assert "'Parks of Quebec' is not an identifier" in str(refused.exception)
+    wrong = CliRunner().invoke(app, [*arguments, "--package", "Our parks"])
+    assert "'Our parks' is not a package" in str(wrong.exception)
 
 
 def test_vocabularies_are_imported_searched_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from d4c_pipeline.chain.raw import retain
-from d4c_pipeline.drafting import draft
+from d4c_pipeline.drafting import Draft, draft
 from d4c_pipeline.model import gaps
+from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import DataError, DefinitionError, SourceError, StorageError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
@@ -133,6 +134,33 @@ def test_a_stranger_names_neither_a_private_address_nor_a_file(settings: Setting
 def test_data_that_the_platform_does_not_read_are_refused_with_the_reason(fixtures: Path, settings: Settings) -> None:
     with pytest.raises(DataError, match="gridded data, which is not read"):
         draft(fixtures / "17_gridded" / "basin_mask.nc", settings)
+
+
+def test_what_no_definition_may_have_becomes_a_note(settings: Settings, tmp_path: Path) -> None:
+    package = {
+        "id": "trees",
+        "title": "Trees",
+        "license_title": "Terms of Example",
+        "license_url": "https://example.org/terms?token=abc&x=a b",
+        "frequency": "P100D",
+        "jurisdiction": "federal",
+        "metadata_modified": "2024-05-06",
+        "resources": [{"id": "1", "format": "CSV", "url": "https://example.org/trees.csv"}, "text", None],
+        "keywords": [["x"]],
+        "spatial": "nowhere",
+    }
+    (tmp_path / "package.json").write_text(json.dumps(package))
+    made = draft(tmp_path / "package.json", settings, read=False)
+    assert made.fields["title.en"].value == "Trees"
+    assert made.fields["license"].value == gaps.TO_FILL
+    assert "publication.frequency" not in made.fields
+    assert "left out, not valid: publication.frequency: P100D" in made.notes
+    assert load_written(made, tmp_path).title.en == "Trees"
+
+
+def load_written(made: Draft, folder: Path) -> Dataset:
+    made.write(folder / "written")
+    return load_datasets([folder / "written"])[made.id]
 
 
 def test_a_large_source_is_drafted_without_its_data(fixtures: Path, settings: Settings) -> None:

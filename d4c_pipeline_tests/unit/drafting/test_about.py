@@ -138,3 +138,21 @@ def test_an_entity_of_a_record_is_not_resolved(tmp_path: Path) -> None:
         "<title>T &x;</title></citeinfo></citation></idinfo></metadata>"
     )
     assert "mallory" not in str(reading.facts_of(path))
+
+
+JUNK = (None, 1, "x", [], {}, ["a"], {"en": 1}, [None], [[]], {"a": {"b": []}}, True, [{}])
+
+
+def test_documents_with_fields_of_other_types_are_read_without_them(fixtures: Path) -> None:
+    path = fixtures / "10_ckan_open_canada" / "package_c088f841-2d79-4c7e-9281-cc65cbae1b06.json"
+    package = json.loads(path.read_text("utf-8"))
+    table = json.loads((fixtures / "08_statcan_wds" / "18100204.json").read_text("utf-8"))
+    for junk in JUNK:
+        for field in package:
+            addresses.choose(ckan.facts({**package, field: junk}, PORTAL)["address"].value)
+        for field in ("cubeTitleEn", "cubeTitleFr", "frequencyCode", "archiveStatusCode", "dimension"):
+            assert cube.facts({**table, field: junk})["license"].value == "statcan-open-licence"
+        for field in ("fields", "indexes", "copyrightText", "name", "geometryType"):
+            arcgis.facts({"objectIdField": "ID", field: junk})
+        for field in ("title", "language", "license", "keyword", "publisher", "distribution", "landingPage"):
+            dcat.facts({"distribution": [], field: junk})
