@@ -31,6 +31,7 @@ from d4c_pipeline.services.bodies import json_object, with_body
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.submissions.forms import Filled, decoded, filled, values_of
+from d4c_pipeline.services.submissions.maps import map_of
 from d4c_pipeline.services.submissions.pages import STYLE, language_of, page, style
 from d4c_pipeline.services.submissions.uploads import Uploads, may_upload
 from d4c_pipeline.workspace.deployment import opened_ledger
@@ -259,6 +260,7 @@ class _Submissions:
             wrong=sent.wrong,
             may_upload=may_upload(record),
             uploads=self.uploads.names(record.id),
+            map=map_of((record.assessment or {}).get("bounds")),
             may_correct=record.state is SubmissionState.NEEDS_CHANGES,
             titles=self._titles(language),
             **self._terms(language),
@@ -278,6 +280,7 @@ class _Submissions:
             events=self._ledger.submissions.events(record.id),
             values=values_of(record.submission),
             titles=self._titles(language),
+            map=map_of((record.assessment or {}).get("bounds")),
             may_decide=visitor.is_manager,
             may_assign=record.state not in FINAL,
             choices=_DECISIONS.get(record.state, ()),

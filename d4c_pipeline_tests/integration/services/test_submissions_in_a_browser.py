@@ -93,7 +93,13 @@ def test_a_submission_goes_from_the_form_to_a_decision_by_keyboard(face: Face, w
     face.ledger.submissions.move(1, S.ASSESSING, who="assessment")
     criteria = [{"criterion": "scope", "verdict": "failure", "sentence": "Far.", "sentence_fr": "Loin."}]
     parts = [{"name": "t.csv", "rows": 2, "columns": ["a"]}]
-    assessment = {"policy": "2026-12", "criteria": criteria, "files": [{"name": "t.csv", "parts": parts}]}
+    bounds = [-75.9, 45.2, -75.4, 45.5]
+    assessment = {
+        "bounds": bounds,
+        "policy": "2026-12",
+        "criteria": criteria,
+        "files": [{"name": "t.csv", "parts": parts}],
+    }
     face.ledger.submissions.move(1, S.IN_APPRAISAL, who="assessment", assessment=assessment)
 
     manager = watched.open(f"{face.url}/submit")
@@ -101,6 +107,11 @@ def test_a_submission_goes_from_the_form_to_a_decision_by_keyboard(face: Face, w
     for address in ("/submissions?lang=en", "/submissions?lang=fr", "/submissions/1?lang=fr", "/submissions/1?lang=en"):
         manager.goto(f"{face.url}{address}")
         assert accessibility(manager) == [], address
+    # Ottawa is a rectangle in the south-east of the picture.
+    box = manager.locator("rect.extent").bounding_box()
+    picture = manager.locator("svg").bounding_box()
+    assert 0.7 < (box["x"] - picture["x"]) / picture["width"] < 0.76
+    assert 0.83 < (box["y"] - picture["y"]) / picture["height"] < 0.88
     manager.check("#decision-decline")
     manager.fill("#reason", "No part of Canada")
     manager.locator("button").first.focus()
