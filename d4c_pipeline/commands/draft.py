@@ -29,6 +29,9 @@ def draft(
     most_megabytes: Annotated[
         int, typer.Option("--most-megabytes", min=1, help="Data beyond this size are not read.")
     ] = 500,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Address of an S3 service other than Amazon's, for s3://...")
+    ] = None,
     with_sql: Annotated[
         bool, typer.Option("--sql", help="Also write a transform.sql that names every column.")
     ] = False,
@@ -48,6 +51,7 @@ def draft(
         package=package,
         read=read,
         most_bytes=most_megabytes << 20,
+        endpoint=endpoint,
         with_sql=with_sql,
     )
     written = made.write(into.expanduser().absolute()) if into is not None else None

@@ -60,6 +60,7 @@ def draft(
     package: str | None = None,
     read: bool = True,
     most_bytes: int = MOST_BYTES,
+    endpoint: str | None = None,
     public_only: bool = False,
     with_sql: bool = False,
 ) -> Draft:
@@ -68,6 +69,7 @@ def draft(
     `metadata`: a record about the data (ISO 19115, CKAN package, table metadata, layer, DCAT) that precedes the
     source's own. `natives`: the data's files, if the caller has them; else they are fetched, up to `most_bytes`.
     `read`: False drafts without data. `identifier`, `package`: the dataset's id and package, where a person knows them.
+    `endpoint`: of an S3 service other than Amazon's.
     `public_only`: connect to public addresses only, for an address that a stranger sent. `with_sql`: also draft a
     `transform.sql`.
     Raises PermanentError for an address that is none, SourceError, TransientError and NeedsPersonError as the source
@@ -78,6 +80,8 @@ def draft(
     if package is not None and re.fullmatch(r"(d4c-datapkg-)?[a-z0-9]+", package, re.ASCII) is None:
         raise PermanentError(f"'{package}' is not a package", "Write d4c-datapkg-... in lower-case letters and digits")
     recognised = recognise(source)
+    if endpoint is not None:
+        recognised = _at_endpoint(recognised, endpoint)
     if public_only:
         _refuse_local(recognised, source)
     with _workplace(settings) as work:
@@ -131,6 +135,12 @@ def _workplace(settings: Settings) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _at_endpoint(recognised: Recognised, endpoint: str) -> Recognised:
+    if recognised.kind != "s3":
+        raise PermanentError("An endpoint is for s3://bucket/prefix", "Leave it out for other addresses")
+    return replace(recognised, declared={**recognised.declared, "endpoint": endpoint})
 
 
 def _refuse_local(recognised: Recognised, source: str | Path) -> None:

@@ -16,6 +16,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline.workspace.deployment import Deployment
+from d4c_pipeline_tests.fakes.s3 import FakeS3, let_all_read
 from d4c_pipeline_tests.support import origin_server as o
 from d4c_pipeline_tests.support.feature_server import LAYER, FeatureServer, ridings
 from d4c_pipeline_tests.support.samples import Origin
@@ -134,6 +135,23 @@ def test_a_stranger_names_neither_a_private_address_nor_a_file(settings: Setting
 def test_data_that_the_platform_does_not_read_are_refused_with_the_reason(fixtures: Path, settings: Settings) -> None:
     with pytest.raises(DataError, match="gridded data, which is not read"):
         draft(fixtures / "17_gridded" / "basin_mask.nc", settings)
+
+
+def test_a_prefix_of_a_bucket(moto: FakeS3, settings: Settings) -> None:
+    client = moto.client()
+    client.create_bucket(Bucket="drafts")
+    let_all_read(client, "drafts")
+    rows = "".join(f"{number},Park {number}\n" for number in range(9))
+    client.put_object(Bucket="drafts", Key="parks/parks_2024.csv", Body=f"park_id,name\n{rows}".encode())
+    client.put_object(Bucket="drafts", Key="parks/notes.csv", Body=b"note\nx\n")
+    made = draft("s3://drafts/parks/", settings, endpoint=moto.url)
+    assert made.fields["source"].value == {
+        "kind": "s3", "bucket": "drafts", "prefix": "parks/", "endpoint": moto.url,
+    }  # fmt: skip
+    assert (made.fields["processing.key"].value, made.rows) == (["park_id"], 9)
+    assert made.fields["processing.member"].value == "parks_2024.csv"
+    assert "the largest of 2 files" in made.fields["processing.member"].evidence
+    assert made.fields["vintages"].value == "discovered"
 
 
 def test_what_no_definition_may_have_becomes_a_note(settings: Settings, tmp_path: Path) -> None:
