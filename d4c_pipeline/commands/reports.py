@@ -103,8 +103,11 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     from dataclasses import asdict
 
     from d4c_pipeline.model.alerting import AlertSettings
+    from d4c_pipeline.model.appraisal_settings import AppraisalSettings
     from d4c_pipeline.model.limits import Limits
     from d4c_pipeline.model.seeding import SeedingSettings
+    from d4c_pipeline.model.service_access import ServiceAccess
+    from d4c_pipeline.model.service_settings import JobSettings
     from d4c_pipeline.model.settings import ArchiveSecret, has_archive_token
     from d4c_pipeline.model.settings_table import present
     from d4c_pipeline.model.ui_access import UiAccess
@@ -112,7 +115,8 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     deployment, seeding = read_settings(home, defs, debug), SeedingSettings.from_environment()
     if not as_json:
         groups = (deployment, ArchiveSecret.from_environment(), Limits.from_environment(), seeding)
-        others = (UiAccess.from_environment(), AlertSettings.from_environment())
+        kinds = (UiAccess, AlertSettings, AppraisalSettings, JobSettings, ServiceAccess)
+        others = [each.from_environment() for each in kinds]
         rows = [setting._asdict() for group in (*groups, *others) for setting in present(group)]
         print_table(rows, ("variable", "value", "default", "unit", "description"))
         return

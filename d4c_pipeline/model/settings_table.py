@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -52,6 +52,16 @@ def documented(settings: type[EnvironmentSettings]) -> list[Setting]:
 def present(settings: EnvironmentSettings) -> list[Setting]:
     """Return all settings of a group with their values; secrets are masked."""
     return [_setting(field, _shown(getattr(settings, name))) for name, field in _fields(type(settings))]
+
+
+def secret_variables() -> frozenset[str]:
+    """Return the variables whose values are secret whatever they look like."""
+    return frozenset(
+        str(field.validation_alias)
+        for _, group in GROUPS
+        for _, field in _fields(group)
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )
 
 
 def _fields(settings: type[EnvironmentSettings]) -> Iterator[tuple[str, FieldInfo]]:

@@ -28,7 +28,7 @@ from d4c_pipeline.model import secrets
 from d4c_pipeline.model.errors import D4CError, IntegrityError, PermanentError
 from d4c_pipeline.model.seeding import SeedingSettings
 from d4c_pipeline.model.settings import Settings, archive_token, has_archive_token
-from d4c_pipeline.model.settings_table import GROUPS, documented
+from d4c_pipeline.model.settings_table import GROUPS, documented, secret_variables
 from d4c_pipeline.model.stores import S3Place
 
 FORMAT = 1
@@ -177,7 +177,9 @@ def _variables(settings: Settings, environment: Mapping[str, str]) -> tuple[dict
     """Return the settings that the environment has: those that everybody may know, and the secret ones."""
     known = sorted(setting.variable for _, group in GROUPS for setting in documented(group))
     given = {name: text for name in known if (text := environment.get(name, "")).strip()}
-    private = {name: text for name, text in given.items() if secrets.is_secret(name, text)}
+    # An address of a mail server or a chat has its password in forms that no pattern knows.
+    hidden = secret_variables()
+    private = {name: text for name, text in given.items() if name in hidden or secrets.is_secret(name, text)}
     if has_archive_token(environment):
         try:
             private["D4C_ARCHIVE_TOKEN"] = archive_token(environment)

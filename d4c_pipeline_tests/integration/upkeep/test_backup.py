@@ -272,3 +272,14 @@ def test_the_commands_print_what_they_did(tmp_path: Path) -> None:
     answer = call("restore", str(file), "--home", str(home))
     assert (answer["releases"], answer["differences"]) == (0, [])
     assert call("reconcile", "--home", str(home)) == []
+
+
+def test_an_address_with_a_password_in_any_form_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "backup.tar.gz"
+    hidden = {"D4C_ALERTS": "slack://T1/B2/hush-1", "D4C_SUBMISSIONS_MAIL": "mailtos://?from=a@b.ca&pass=hush-2"}
+    contents = back_up(small(tmp_path), file, {**hidden, "D4C_SUBMISSIONS": "1"})
+    assert contents.omitted == ("D4C_ALERTS", "D4C_SUBMISSIONS_MAIL")
+    with tarfile.open(file) as archive:
+        settings = archive.extractfile("settings.env")
+        assert settings is not None
+        assert settings.read() == b"D4C_SUBMISSIONS=1\n"
