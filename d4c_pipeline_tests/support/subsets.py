@@ -21,10 +21,10 @@ class Subsets:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.folder, self._sources = engine, folder, Sources(engine)
 
-    def plan(self, files: Path | list[Path], **inputs: Any) -> Plan:
-        """The plan of a subset of files; `inputs` as in a request, `bbox_crs` for `bbox-crs`."""
+    def plan(self, files: Path | str | list[Path], **inputs: Any) -> Plan:
+        """The plan of a subset of files or an address; `inputs` as in a request, `bbox_crs` for `bbox-crs`."""
         paths = tuple(map(str, files if isinstance(files, list) else [files]))
-        rows = sum(pq.read_metadata(path).num_rows for path in paths)
+        rows = 0 if isinstance(files, str) else sum(pq.read_metadata(path).num_rows for path in paths)
         release = Chosen(
             "ca_x_v1.0.0", "places", "2021", "1.0.0", paths, ("https://data.example.ca/a.parquet",), rows, paths[0],
             doi="10.5281/zenodo.1", licence="OGL-Canada-2.0", title="Places, 2021, v1.0.0",
@@ -32,14 +32,14 @@ class Subsets:
         named = {name.replace("_", "-"): value for name, value in inputs.items()}
         return plan(read_request({"dataset": "places", **named}), release, self._sources.of(paths, paths[0]))
 
-    def made(self, files: Path | list[Path], **inputs: Any) -> Path:
+    def made(self, files: Path | str | list[Path], **inputs: Any) -> Path:
         """The file of a subset."""
         planned = self.plan(files, **inputs)
         path = self.folder / planned.file_name
         write(planned, self.engine, path)
         return path
 
-    def frame(self, files: Path | list[Path], **inputs: Any) -> Any:
+    def frame(self, files: Path | str | list[Path], **inputs: Any) -> Any:
         """The rows of a subset, as geopandas or pandas reads its file."""
         return read(self.made(files, **inputs), str(inputs.get("format", "parquet")))
 
