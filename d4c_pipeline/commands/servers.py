@@ -28,9 +28,11 @@ def serve(
     from d4c_pipeline.services.access import open_to
     from d4c_pipeline.services.embedded import mounts
     from d4c_pipeline.services.file_server import serve_forever
+    from d4c_pipeline.services.memory import use_one_arena
     from d4c_pipeline.services.metrics import route
     from d4c_pipeline.services.protocol import opened
 
+    use_one_arena()
     settings = read_settings(home, None, debug)
     end_by_interrupt()
     with opened(settings) as protocols:

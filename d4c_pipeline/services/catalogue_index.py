@@ -39,7 +39,7 @@ _LOOK_SECONDS = 2.0
 _FORM = "2"
 """The form of the index; another one makes it anew."""
 _MEMORY = "400MB"
-_READING = "150MB"
+_READING = "120MB"
 _EXTENSIONS = ("fts", "spatial")
 _log = logging.getLogger(__name__)
 

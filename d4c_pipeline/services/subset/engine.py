@@ -14,7 +14,7 @@ import duckdb
 
 from d4c_pipeline.tables.duckdb_engine import connect
 
-MEMORY = "300MB"
+MEMORY = "200MB"
 """What DuckDB may use for all requests together; Arrow's batches of each request come on top."""
 
 
