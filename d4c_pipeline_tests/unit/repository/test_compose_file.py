@@ -28,7 +28,7 @@ SECRETS = {
     "webserver": DATABASE,
     "daemon": DATABASE,
     "seeder": DATABASE | STORE,
-    "services": DATABASE | STORE | {"oidc_client_secret"},
+    "services": DATABASE | STORE | {"oidc_client_secret", "submissions_mail"},
     "front": {"users"},
 }
 """The secrets of each service; the others have none."""
