@@ -13,7 +13,7 @@ from d4c_pipeline.drafting.facts import Found, plain
 from d4c_pipeline.model.gaps import NO_ADDRESS, TO_FILL, TO_TRANSLATE
 
 _BLANKS = r"[\s\-–—_:]+"
-# The first match wins. A Creative Commons licence without its version is not recognised: versions differ in rights.
+# A Creative Commons licence without its version is not recognised: versions differ in rights.
 _PATTERNS = tuple(
     (re.compile(pattern.replace("~", _BLANKS), re.IGNORECASE), identifier)
     for pattern, identifier in (
@@ -30,15 +30,26 @@ _PATTERNS = tuple(
     )
 )
 _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
+# "The photographs are not under the Open Government Licence": what limits a licence is for a person to read.
+_LIMITED = re.compile(
+    r"\b(not|no|non|nor|never|except\w*|exclud\w*|other than|unless|restrict\w*|prohibit\w*|limit\w*|subject to"
+    r"|ne|pas|sans|sauf|hormis|excl\w*|à l['’]exception|autre que|interdi\w*|soumis\w*)\b",
+    re.IGNORECASE,
+)
 
 
 def recognised(*stated: str | None) -> str | None:
-    """Return the vocabulary id of the licence that the texts, ids or addresses name; None if no pattern matches."""
+    """Return the vocabulary id of the one licence that the texts, ids and addresses name.
+
+    None if no pattern matches, if they name several licences, or if a text that names one limits or denies it.
+    """
+    named: set[str] = set()
     for text in filter(None, (plain(text) for text in stated)):
-        for pattern, identifier in _PATTERNS:
-            if pattern.search(text):
-                return identifier
-    return None
+        found = {identifier for pattern, identifier in _PATTERNS if pattern.search(text)}
+        if found and _LIMITED.search(_ADDRESS.sub("", text)):
+            return None
+        named |= found
+    return named.pop() if len(named) == 1 else None
 
 
 def licence_of(evidence: str, title: str | None, url: str | None = None, title_fr: str | None = None) -> Found | None:

@@ -94,6 +94,8 @@ def _well_formed(package: Mapping[str, Any]) -> dict[str, Any]:
     out["keywords"] = (
         {tongue: texts_of(several) for tongue, several in stated.items()} if isinstance(stated, dict) else {}
     )
+    for field in ("license_title", "license_url"):
+        out[field] = stated if isinstance(stated := out.get(field), str) else None
     out["tags"] = documents(out.get("tags"))
     out["resources"] = documents(out.get("resources"))
     return out

@@ -150,6 +150,7 @@ def test_documents_with_fields_of_other_types_are_read_without_them(fixtures: Pa
     for junk in JUNK:
         for field in package:
             addresses.choose(ckan.facts({**package, field: junk}, PORTAL)["address"].value)
+            ckan.facts({**package, "license_id": "own", field: junk}, PORTAL)
         for field in ("cubeTitleEn", "cubeTitleFr", "frequencyCode", "archiveStatusCode", "dimension"):
             assert cube.facts({**table, field: junk})["license"].value == "statcan-open-licence"
         for field in ("fields", "indexes", "copyrightText", "name", "geometryType"):

@@ -85,6 +85,15 @@ def test_parts_of_a_shapefile_are_read_together(tmp_path: Path) -> None:
         ("https://www.statcan.gc.ca/en/reference/licence", "statcan-open-licence"),
         ("https://creativecommons.org/licenses/by/4.0/deed.fr", "cc-by-4.0"),
         ("Open Government Licence – Toronto", "ogl-toronto"),
+        # What denies, limits or doubles a licence is for a person to read.
+        ("The photographs are not under the Open Government Licence - Canada", None),
+        ("Open Government Licence - Canada, except the orthophotos", None),
+        ("Licence du gouvernement ouvert – Canada, sauf les photographies", None),
+        (
+            "Code: CC0. Data: http://creativecommons.org/publicdomain/zero/1.0/ and Open Government Licence - Canada",
+            None,
+        ),
+        ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), no redistribution", None),
         # Neither a licence of a province nor one without its version is that of the pattern.
         ("Open Government Licence - Alberta", None),
         ("cc-by", None),
