@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MOST_UNASKED = 500
-"""The number of partitions that a backfill may have without a confirmation."""
+"""The number of partitions that a backfill may name without a confirmation; ranges and "all" are confirmed always."""
 _REMEMBERED_SECONDS = 300.0
 MUTATION = b"launchPartitionBackfill"
 """What the body of a request to confirm contains."""
@@ -36,7 +36,8 @@ class Confirmations:
             return None
         variables = request.get("variables")
         runs = max(_counts(variables), default=0)
-        if runs <= MOST_UNASKED:
+        uncounted = any(_uncounted(variables))
+        if runs <= MOST_UNASKED and not uncounted:
             return None
         now = self._clock()
         self._asked = {key: at for key, at in self._asked.items() if now - at < _REMEMBERED_SECONDS}
@@ -45,12 +46,24 @@ class Confirmations:
         if self._asked.pop(key, None) is not None:
             return None
         self._asked[key] = now
+        started = "a run for each partition of a whole range, however many there are" if uncounted else f"{runs:,} runs"
         message = (
-            f"This starts {runs:,} runs. Nothing has been started. To start them, launch the same backfill again within"
+            f"This starts {started}. Nothing has been started. To start them, launch the same backfill again within"
             f" {_REMEMBERED_SECONDS / 60:.0f} minutes; otherwise select fewer partitions."
         )
         error = {"__typename": "PythonError", "message": message, "stack": [], "errorChain": [], "causes": []}
         return {"data": {_NAME: error}}
+
+
+def _uncounted(value: Any) -> Iterator[bool]:
+    """Yield whether each part of the variables selects partitions without naming them: all of them, or a range."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield bool(inner) and name in ("allPartitions", "range", "ranges")
+            yield from _uncounted(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _uncounted(inner)
 
 
 def _counts(value: Any) -> Iterator[int]:

@@ -161,7 +161,7 @@ def _copies(deployment: Deployment, declared: Collection[Dataset | Family]) -> I
     for place, count in (+silent).items():
         yield Attention(Kind.UNREACHABLE, place, f"{count} copies gave no answer at the last audit", "d4c verify")
     for short in shortfalls(deployment, declared):
-        yield Attention(Kind.TOO_FEW, short.release, str(short), f"d4c verify {short.dataset}", dataset=short.dataset)
+        yield Attention(Kind.TOO_FEW, short.release, short.detail, f"d4c verify {short.dataset}", dataset=short.dataset)
 
 
 def _deposits(deployment: Deployment, moment: datetime) -> Iterator[Attention]:

@@ -23,9 +23,14 @@ class Shortfall:
     places: tuple[str, ...]
     wanted: int
 
-    def __str__(self) -> str:
+    @property
+    def detail(self) -> str:
+        """The copies in words, without the release."""
         where = f" ({', '.join(self.places)})" if self.places else ""
-        return f"{self.release}: {len(self.places)} of {self.wanted} copies verified{where}"
+        return f"{len(self.places)} of {self.wanted} copies verified{where}"
+
+    def __str__(self) -> str:
+        return f"{self.release}: {self.detail}"
 
 
 def shortfalls(

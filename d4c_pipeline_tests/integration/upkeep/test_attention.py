@@ -90,7 +90,7 @@ def test_lost_copies_are_counted_by_place_and_a_release_with_too_few_is_named(ch
     assert (lost.subject, lost.detail) == (place, "1 copies are damaged or missing by the last audit")
     assert lost.command == "d4c repair"
     assert listed[Kind.TOO_FEW].subject == chain.newest().name
-    assert "1 of 2 copies verified" in listed[Kind.TOO_FEW].detail
+    assert listed[Kind.TOO_FEW].detail.startswith("1 of 2 copies verified")
 
 
 def test_a_draft_without_owner_a_hanging_deposit_and_a_silent_archive(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from d4c_pipeline.orchestration.confirmation import MOST_UNASKED, Confirmations
 
 MUTATION = "mutation LaunchPartitionBackfill($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) }"
@@ -28,6 +30,26 @@ def test_8000_partitions_are_started_by_the_second_launch_of_the_same() -> None:
     assert asking.question("ana", launch(8000)) is not None, "a confirmation counts once"
     time[0] += 301
     assert asking.question("ana", launch(8000)) is not None, "too late"
+
+
+@pytest.mark.parametrize(
+    "selected",
+    [
+        {"allPartitions": True},
+        {"partitionsByAssets": [{"assetKey": {"path": ["a"]}, "partitions": {"range": {"start": "1", "end": "9"}}}]},
+        {"partitionsByAssets": [{"partitions": {"ranges": [{"start": "1", "end": "9"}]}}]},
+    ],
+    ids=["all", "range", "ranges"],
+)
+def test_partitions_that_are_not_named_one_by_one_are_confirmed_too(selected: dict[str, Any]) -> None:
+    asking = Confirmations()
+    request = {"query": MUTATION, "variables": {"p": selected}}
+    answer = asking.question("ana", request)
+    assert answer is not None
+    assert "a run for each partition of a whole range" in answer["data"]["launchPartitionBackfill"]["message"]
+    assert asking.question("ana", request) is None
+    unused = {"allPartitions": False, "partitionsByAssets": None, "partitionNames": ["2021"]}
+    assert asking.question("ana", {"query": MUTATION, "variables": {"p": unused}}) is None
 
 
 def test_a_backfill_of_a_usual_size_and_other_requests_pass() -> None:
