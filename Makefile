@@ -33,7 +33,7 @@ demo: $(READY) $(BUNDLE) ## publish a real dataset into ./.d4c
 	$(BIN)/d4c demo $(ARGS)
 
 test: $(READY) $(SCHEMAS) $(BUNDLE) ## run the tests
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --capture no --durations 40 --durations-min 5 $(ARGS)
 
 coverage: $(READY) $(SCHEMAS) ## run the tests and show what they leave out
 	$(MAKE) test ARGS="--cov $(ARGS)"

@@ -193,6 +193,7 @@ def test_the_location_has_the_name_of_the_checkouts_workspace(ui: UI) -> None:
     assert running == {
         *("alerts_are_sent", "failed_runs_are_told"),
         *("catalogue_follows", "changes_are_published", "dead_runs_are_ended", "runs_that_died"),
+        *("submissions_are_assessed", "accepted_are_drafted", "submitters_are_told"),
     }
     assert {"discover_statcan_tables", "observe_statcan_tables", "observe_places"} <= {one["name"] for one in sensors}
     assert "BetaWarning" not in ui.log.read_text("utf-8", "replace")

@@ -69,13 +69,13 @@ def test_a_backfill_is_interrupted_cancelled_and_continued(settings: Settings, m
 
     def killed_at_the_second(*words: Any, **named: Any) -> Any:
         if words[2] == "2016":
-            raise KeyboardInterrupt
+            raise SystemExit(130)  # as `d4c` ends at Ctrl-C; a KeyboardInterrupt would end pytest's capture
         return chain(*words, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(backfilling, "materialize_chain", killed_at_the_second)
         _, error = run(settings, "--package", "foundation", "--reason", "first releases")
-    assert isinstance(error, SystemExit | KeyboardInterrupt)
+    assert isinstance(error, SystemExit)
     assert releases(settings) == {"2011": ["0.1.0-beta"]}
     _, error = run(settings, "--package", "foundation", "--reason", "again")
     assert isinstance(error, PermanentError)
