@@ -69,7 +69,7 @@ def test_a_backfill_is_interrupted_cancelled_and_continued(settings: Settings, m
 
     def killed_at_the_second(*words: Any, **named: Any) -> Any:
         if words[2] == "2016":
-            raise SystemExit(130)  # as `d4c` ends at Ctrl-C; a KeyboardInterrupt would end pytest's capture
+            raise SystemExit(130)  # as `d4c` ends at Ctrl-C
         return chain(*words, **named)
 
     with monkeypatch.context() as patched:
