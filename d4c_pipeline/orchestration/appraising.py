@@ -6,7 +6,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -65,7 +64,7 @@ def appraisal_definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[assessments],
         jobs=[job, decision_job, draft_job],
-        sensors=[_sensor(job), accepted_are_drafted, tell_submitters],
+        sensors=[submissions_are_assessed, accepted_are_drafted, tell_submitters],
     )
 
 
@@ -150,7 +149,7 @@ def draft_job() -> None:
 
 @dg.sensor(
     name="accepted_are_drafted",
-    job=draft_job,
+    job_name=draft_job.name,
     minimum_interval_seconds=_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts a run that drafts each accepted submission; again the next day after a run that failed.",
@@ -186,27 +185,26 @@ def tell_submitters(deployment: DeploymentResource) -> dg.SkipReason:
     return dg.SkipReason(f"{len(published)} published, {told.delivered} notices sent, {told.failed} failed")
 
 
-def _sensor(job: Any) -> dg.SensorDefinition:
-    @dg.sensor(
-        name="submissions_are_assessed",
-        job=job,
-        minimum_interval_seconds=_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a run for each submission whose files are complete; again each hour after a run that died.",
-    )
-    def sensor(deployment: DeploymentResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        with deployment.opened() as opened:
-            submissions = opened.ledger.submissions
-            waiting = [submissions.get(number) for number in submissions.to_assess()]
-        if not waiting:
-            yield dg.SkipReason("No submission waits for its assessment")
-        hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
-        for record in waiting:
-            yield dg.RunRequest(
-                run_key=f"{record.id}-{record.state}-{record.revision}-{hour}",
-                run_config=dg.RunConfig(
-                    ops={ASSESSMENTS_KEY.to_python_identifier(): AssessmentConfig(submissions=[record.id])}
-                ),
-            )
-
-    return sensor
+@dg.sensor(
+    name="submissions_are_assessed",
+    # Dagster builds a sensor of a job object again, and warns that the owners it was never given are beta.
+    job_name=ASSESSMENT_JOB,
+    minimum_interval_seconds=_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a run for each submission whose files are complete; again each hour after a run that died.",
+)
+def submissions_are_assessed(deployment: DeploymentResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Yield a run for each submission whose files are complete."""
+    with deployment.opened() as opened:
+        submissions = opened.ledger.submissions
+        waiting = [submissions.get(number) for number in submissions.to_assess()]
+    if not waiting:
+        yield dg.SkipReason("No submission waits for its assessment")
+    hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
+    for record in waiting:
+        yield dg.RunRequest(
+            run_key=f"{record.id}-{record.state}-{record.revision}-{hour}",
+            run_config=dg.RunConfig(
+                ops={ASSESSMENTS_KEY.to_python_identifier(): AssessmentConfig(submissions=[record.id])}
+            ),
+        )

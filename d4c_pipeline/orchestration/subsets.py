@@ -50,7 +50,7 @@ def subset_job() -> None:
 
 @dg.sensor(
     name=SUBSET_SENSOR,
-    job=subset_job,
+    job_name=SUBSET_JOB,
     minimum_interval_seconds=_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Starts a run for each subset that waits in the folder D4C_JOBS; an attempt that died is followed by "
