@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import unicodedata
@@ -12,6 +13,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.files.disk import storage_errors
+from d4c_pipeline.model.errors import StorageError, TransientError
+
+_log = logging.getLogger(__name__)
 
 MOST_FILES = 20
 _PRIVATE = 0o700
@@ -33,19 +37,28 @@ def upload_folder(home: Path, number: int) -> Path:
     return folder
 
 
-def discard(home: Path, number: int) -> None:
-    """Delete all files of a submission, which is finished."""
-    shutil.rmtree(submission_folder(home, number), ignore_errors=True)
+def discard(home: Path, number: int) -> bool:
+    """Delete all files of a submission, which is finished; return whether it had some and none is left.
+
+    Files that can't be deleted are named in the log, and the next `sweep` tries again: they stop nothing else.
+    """
+    folder = submission_folder(home, number)
+    if not folder.exists():
+        return False
+    try:
+        with storage_errors(f"delete the files of submission {number} in {folder.parent}"):
+            shutil.rmtree(folder)
+    except (StorageError, TransientError) as error:
+        _log.warning("%s. %s", error.cause, error.remedy)
+        return False
+    return True
 
 
 def sweep(home: Path, finished: Callable[[int], bool]) -> int:
-    """Delete the files of submissions that are `finished`; return how many had some."""
-    folder, swept = home / "quarantine", 0
-    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if each.name.isdecimal() and finished(int(each.name)):
-            discard(home, int(each.name))
-            swept += 1
-    return swept
+    """Delete the files of submissions that are `finished`; return of how many."""
+    folder = home / "quarantine"
+    numbers = [int(each.name) for each in folder.iterdir() if each.name.isdecimal()] if folder.is_dir() else []
+    return sum(discard(home, number) for number in sorted(numbers) if finished(number))
 
 
 def safe_name(name: str, taken: Collection[str] = ()) -> str:
