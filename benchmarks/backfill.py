@@ -33,8 +33,10 @@ _SQL = (
 def main() -> None:
     """Measure and print one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="four partitions")
     parser.add_argument("--partitions", type=int, default=1000)
-    wanted = parser.parse_args().partitions
+    options = parser.parse_args()
+    wanted = 4 if options.quick else options.partitions
     days = [date(2020, 1, 1) + timedelta(days=number) for number in range(wanted)]
     with tempfile.TemporaryDirectory(prefix="d4c-backfill-") as folder:
         root = Path(folder)

@@ -26,7 +26,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from scale_out import ACCOUNT, BIN, DATASET, kill, made_databases, new_cluster, redis, wait_for
+from scale_out import ACCOUNT, BIN, DATASET, PROGRAMS, kill, made_databases, new_cluster, redis, wait_for
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -38,6 +38,7 @@ from d4c_pipeline.upkeep.fixity import audit
 from d4c_pipeline.upkeep.reconciliation import reconcile
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.programs import require_programs
 from d4c_pipeline_tests.support.samples import HOST, Origin, define, geojson
 
 ROOT = Path(__file__).parents[1]
@@ -292,6 +293,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=4, help="partitions per victim")
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
     options = parser.parse_args()
+    require_programs(*PROGRAMS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the end of a time limit ends every process
     folder = Path(mkdtemp(prefix="d4c-backfill-faults-"))
     try:

@@ -33,12 +33,14 @@ from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.addresses import WORK
 from d4c_pipeline_tests.fakes.s3 import FakeS3
 from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.programs import require_programs
 from d4c_pipeline_tests.support.samples import HOST, Origin, define, geojson
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 DATASET = "places"
 ACCOUNT = "postgres"
+PROGRAMS = ("initdb", "postgres", "redis-server")
 _SUCCEEDED = re.compile(r"Task execute_job\[[^]]+\] succeeded")
 _RECEIVED = re.compile(r"Task execute_job\[[^]]+\] received")
 _BACKFILL = (
@@ -101,15 +103,15 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 def new_cluster(port: int) -> tuple[list[str | Path], dict[str, Any], Path]:
     """Make an empty cluster; return the command of its server, the options of the process, and the folder."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    initdb, server = require_programs("initdb", "postgres")
     owner: dict[str, str] = {"user": ACCOUNT} if os.geteuid() == 0 else {}
     data = Path(mkdtemp(prefix="d4c-postgresql-"))
     if owner:
         shutil.chown(data, ACCOUNT)
     options: dict[str, Any] = {"cwd": data, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, **owner}
-    words = [binaries / "initdb", "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"]
+    words = [initdb, "-D", data / "data", "-U", ACCOUNT, "--auth", "trust", "--no-sync"]
     subprocess.run(words, check=True, capture_output=True, **options)
-    return [binaries / "postgres", "-D", data / "data", "-p", str(port), "-k", data], options, data
+    return [server, "-D", data / "data", "-p", str(port), "-k", data], options, data
 
 
 def made_databases(address: str) -> bool:
@@ -169,7 +171,17 @@ def bucket(folder: Path) -> Iterator[tuple[dict[str, str], Any, str]]:
 def redis(folder: Path) -> Iterator[str]:
     """A Redis server that keeps nothing on disk; yields its URL."""
     port = free_port()
-    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    words = [
+        *require_programs("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
     with process(words, folder / "redis.log"):
         wait_for("Redis", lambda: b"Ready to accept" in (folder / "redis.log").read_bytes(), 20, folder / "redis.log")
         yield f"redis://127.0.0.1:{port}/0"
@@ -333,6 +345,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=200)
     parser.add_argument("--slots", type=int, default=1, help="runs at once on each worker")
     options = parser.parse_args()
+    require_programs(*PROGRAMS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the end of a time limit ends every process
     folder = Path(mkdtemp(prefix="d4c-scale-out-"))
     try:
