@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from d4c_pipeline_tests.support import programs
 
@@ -61,3 +64,26 @@ def test_a_benchmark_without_its_servers_says_what_to_install(name: str, tmp_pat
 )
 def test_every_benchmark_with_options_has_a_short_form(name: str) -> None:
     assert '"--quick"' in (BENCHMARKS / name).read_text("utf-8"), "`make bench` starts each with --quick"
+
+
+def test_the_backfill_on_two_workers_ends_and_names_what_stays_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    scale_out = import_module("scale_out")
+    monkeypatch.setattr(scale_out, "_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(scale_out, "_published", lambda _: {"2000-01"})
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    with dg.DagsterInstance.ephemeral() as instance:
+        scale_out.wait_for_end(instance, ledger, ["2000-01"], 60)
+        assert capsys.readouterr().out == "", "all is done"
+        scale_out.wait_for_end(instance, ledger, ["2000-01", "2000-02"], 60)
+        assert capsys.readouterr().out == "not published: 2000-02\n", "no run is left that could publish it"
+        tags = {"dagster/partition": "2000-02"}
+        run = create_run_for_test(instance, "publish_places", tags=tags, status=dg.DagsterRunStatus.STARTED)
+        monkeypatch.setattr(scale_out, "_STALLED_SECONDS", 0.1)
+        scale_out.wait_for_end(instance, ledger, ["2000-01"], 60)
+    assert capsys.readouterr().out.splitlines() == [
+        f"unfinished: publish_places 2000-02 {run.run_id} STARTED",
+        "not published: none",
+    ]
