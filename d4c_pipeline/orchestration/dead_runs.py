@@ -2,8 +2,8 @@
 
 Dagster's own monitoring finds a run that was killed together with its code server by its age alone (12 hours), and
 until then it holds the slots of its pools. The evidence of death is the heartbeat in the ledger, else the process tag
-of a command, else the code server that launched the run. A run of a Celery worker has no code server: it counts as
-dead if it began no step within minutes. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
+of a command, else the code server that launched the run. A run of a Celery worker has no code server: without a
+heartbeat it counts as dead if no step is in progress and nothing happened for minutes. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, Deplo
 
 # A run that the launcher has just started has no heartbeat yet.
 _SETTLED = timedelta(minutes=1)
-# A started run keeps its heartbeat before its first step; this leaves time for a ledger that does not answer.
+# A started run has a heartbeat from before its first step until after its last one. Before it, the run may wait for a
+# ledger that does not answer; after it, the run sends its logs.
 _STEPLESS = timedelta(minutes=5)
 _FORGOTTEN = timedelta(days=1)
 _CELERY_TASK = "dagster-celery/task_id"
 _CONNECT_SECONDS = 2.0
+_STEP_ENDS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED)
 _UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -78,17 +80,28 @@ def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord, alive: b
         return "The process of this run was killed." if is_gone(process) else None
     updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
     silent = datetime.now(UTC) - updated
-    if _CELERY_TASK in run.tags and silent >= _STEPLESS and _began_no_step(instance, run):
-        return "The worker that started this run was killed before the first step."
+    if _CELERY_TASK in run.tags and silent >= _STEPLESS and _rests(instance, run):
+        return "The worker that executed this run was killed: no step is in progress, and nothing happens any more."
     if silent < _SETTLED or GRPC_INFO_TAG not in run.tags:
         return None
     return _lost_by_server(run)
 
 
-def _began_no_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Return whether a run was started (not only queued) and has no step."""
-    started = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
-    return run.status in started and not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+def _rests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a run was started (not only queued), has no step in progress, and no new event for minutes."""
+    if run.status not in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING):
+        return False
+    # Newest first: the time of the record of the run changes with its state and its tags alone.
+    events = instance.event_log_storage.get_logs_for_run(run.run_id, ascending=False)
+    if events and datetime.now(UTC) - datetime.fromtimestamp(events[0].timestamp, UTC) < _STEPLESS:
+        return False
+    steps = {
+        kind: {
+            each.step_key for each in events if each.is_dagster_event and each.get_dagster_event().event_type is kind
+        }
+        for kind in (dg.DagsterEventType.STEP_START, *_STEP_ENDS)
+    }
+    return steps[dg.DagsterEventType.STEP_START] <= frozenset().union(*(steps[kind] for kind in _STEP_ENDS))
 
 
 def _lost_by_server(run: dg.DagsterRun) -> str | None:
