@@ -16,10 +16,12 @@ def todo(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug: D
     settings = read_settings(home, defs, debug)
     declared = [*load_datasets(settings.definitions).values(), *load_families(settings.definitions).values()]
     with Deployment.open(settings) as deployment:
-        rows = [asdict(each) for each in needs_attention(deployment, declared)]
+        found = needs_attention(deployment, declared)
+    rows = [asdict(each) for each in found]
     if as_json:
         print_json(rows)
         return
     if rows:
-        print_table(rows, ("kind", "subject", "detail", "command"))
+        shown = [{**row, "detail": ". ".join(filter(None, (row["detail"], row["remedy"])))} for row in rows]
+        print_table(shown, ("kind", "subject", "detail", "command"))
     out.print(f"{len(rows)} findings wait for a person" if rows else "Nothing waits for a person")

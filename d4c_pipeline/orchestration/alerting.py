@@ -57,7 +57,8 @@ def _failed_runs(declared: Collection[Dataset | Family]) -> dg.SensorDefinition:
 def failed_run(run: dg.DagsterRun, message: str | None) -> Iterator[Attention]:
     """Yield the finding of a failed run of no partition; the failure of a partition is in the ledger."""
     if PARTITION not in run.tags:
-        yield Attention(Kind.RUN, run.job_name, f"{message or 'it was killed'}", f"open the run {run.run_id} in the UI")
+        detail, command = message or "it was killed", f"open the run {run.run_id} in the UI"
+        yield Attention(Kind.RUN, run.job_name, detail, command, run=run.run_id)
 
 
 def failed_checks(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition | None) -> Iterator[Attention]:
@@ -77,7 +78,16 @@ def failed_checks(instance: dg.DagsterInstance, repository: dg.RepositoryDefinit
         partition = evaluation.partition or ""
         product, step = key.asset_key.path[0], key.asset_key.path[-1]
         subject = " ".join(filter(None, (product, partition)))
-        yield Attention(Kind.CHECK, subject, detail, "d4c failed", dataset=product, partition=partition, step=step)
+        yield Attention(
+            Kind.CHECK,
+            subject,
+            detail,
+            "d4c failed",
+            dataset=product,
+            partition=partition,
+            step=step,
+            check=key.name,
+        )
 
 
 def _tell(

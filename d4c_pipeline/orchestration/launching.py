@@ -22,6 +22,11 @@ def launch(job: str, op: str | None = None, config: Mapping[str, Any] | None = N
     return f"{_JOBS}/{job}/playground/setup?config={quote(text, safe='')}"
 
 
+def check_source(dataset: str, *, accept: bool = False) -> str:
+    """Return the page that checks a source at once; `accept`: and accepts a listing that shrank."""
+    return launch("check_source", "check_source_now", {"dataset": dataset, "accept_shrunken_listing": accept})
+
+
 def review_links(release: str) -> str:
     """Return Markdown with the links that approve or reject a planned release; the reason is added there."""
     approve, reject = (

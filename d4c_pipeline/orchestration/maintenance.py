@@ -1,18 +1,20 @@
-"""Jobs of an operator with typed configuration: pause a source, repair copies, rebuild catalogue and portal.
+"""Jobs of an operator with typed configuration: pause or check a source, repair copies, rebuild catalogue and portal.
 
-`watch.pauses`, `upkeep.repair` and `chain.run` do the work. Verification is the job `audit_copies`.
+`watch.pauses`, `watch.noticing_report`, `upkeep.repair` and `chain.run` do the work. The job `audit_copies` verifies.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from d4c_pipeline.chain import catalogue, run
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.errors import IntegrityError
+from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.failures import as_dagster_failure
@@ -20,7 +22,7 @@ from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
 from d4c_pipeline.upkeep import repair
 from d4c_pipeline.watch import pauses
-from d4c_pipeline.workspace.datasets import unknown_id
+from d4c_pipeline.watch.noticing_report import ask_now
 
 _MOST_SHOWN = 200
 
@@ -33,13 +35,20 @@ class PauseDecision(Enum):
 
 
 class PauseConfig(dg.Config):
-    """The source to pause, and why. The sign-in to the UI names the person who decides."""
+    """The source to pause, and why; a job adds `dataset`. The sign-in to the UI names the person who decides."""
 
-    dataset: str = Field(description="Id of a dataset or family.")
     reason: str = Field(default="", description="Reason. Required for a pause.")
     decision: PauseDecision = Field(default=PauseDecision.pause, description="pause, or resume to end a pause.")
     who: str = Field(
         default="", description="Person on whose behalf the signed-in user decides. Both names are recorded."
+    )
+
+
+class CheckConfig(dg.Config):
+    """How a source is checked now; a job adds `dataset`."""
+
+    accept_shrunken_listing: bool = Field(
+        default=False, description="Accept a listing that lost more than noticing.shrink_allowed; an empty one never."
     )
 
 
@@ -59,26 +68,64 @@ class RebuildConfig(dg.Config):
 
 def maintenance_jobs(datasets: Sequence[Dataset], families: Sequence[Family]) -> list[dg.JobDefinition]:
     """Return the jobs over all `datasets` and `families`."""
-    return [_pause_job([*datasets, *families]), _repair_job(), _rebuild_job(datasets)]
+    declared = [*datasets, *families]
+    return [_pause_job(declared), _check_job(declared), _repair_job(), _rebuild_job(datasets)]
+
+
+def _of_source(base: type[dg.Config], declared: Sequence[Dataset | Family]) -> Any:
+    """Return the configuration `base` with the field `dataset`, which the UI completes from the declared ids."""
+    names = sorted(each.id for each in declared)
+    # Dagster keeps one enumeration per name in a process, whatever its values are.
+    digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
+    ids: Any = Enum(f"Source_{digest}", {name: name for name in names})
+    field: Any = (ids, Field(description="Id of a dataset or family: Ctrl+Space lists them."))
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, dataset=field)
 
 
 def _pause_job(declared: Sequence[Dataset | Family]) -> dg.JobDefinition:
-    known = {each.id: each for each in declared}
+    config_of_source = _of_source(PauseConfig, declared)
 
     @dg.op(name="decide_on_source", description="Records the decision. Sensors follow it at their next tick.")
-    def decide(context: dg.OpExecutionContext, config: PauseConfig, deployment: DeploymentResource) -> None:
+    def decide(
+        context: dg.OpExecutionContext,
+        config: config_of_source,  # pyright: ignore[reportInvalidTypeForm] - Dagster reads it
+        deployment: DeploymentResource,
+    ) -> None:
+        chosen: Any = config
         with as_dagster_failure(retries=False), deployment.opened() as opened:
-            who = decider(context.run, config.who)
-            if config.dataset not in known:
-                raise unknown_id(known, config.dataset)
-            if config.decision is PauseDecision.resume:
-                pauses.resume(opened, config.dataset, who=who)
+            who = decider(context.run, chosen.who)
+            if chosen.decision is PauseDecision.resume:
+                pauses.resume(opened, chosen.dataset.value, who=who)
             else:
-                pauses.pause(opened, config.dataset, who=who, reason=config.reason)
+                pauses.pause(opened, chosen.dataset.value, who=who, reason=chosen.reason)
 
     @dg.job(name="pause_source", description="Pauses a source with a reason, or resumes it. No data changes.")
     def job() -> None:
         decide()
+
+    return job
+
+
+def _check_job(declared: Sequence[Dataset | Family]) -> dg.JobDefinition:
+    known = {each.id: each for each in declared}
+    config_of_source = _of_source(CheckConfig, declared)
+
+    @dg.op(name="check_source_now", description="Lists the source and compares it with what was published.")
+    def check(
+        context: dg.OpExecutionContext,
+        config: config_of_source,  # pyright: ignore[reportInvalidTypeForm] - Dagster reads it
+        deployment: DeploymentResource,
+    ) -> None:
+        chosen: Any = config
+        with as_dagster_failure(retries=False), deployment.opened() as opened:
+            row = ask_now(opened, known[chosen.dataset.value], accept=chosen.accept_shrunken_listing)
+            if row["failed"] is not None:
+                raise PermanentError(row["failed"], "Apply the remedy above, then run again")
+        context.add_output_metadata({"listed": row["listed"], "due": ", ".join(row["due"]) or "none"})
+
+    @dg.job(name="check_source", description="Checks a source at once; may accept a listing that shrank.")
+    def job() -> None:
+        check()
 
     return job
 

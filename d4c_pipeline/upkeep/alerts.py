@@ -110,6 +110,8 @@ def _alert(group: Sequence[Attention], link: Link, ui: str) -> Alert:
         page = link(each)
         lines.append(f"- {each.subject}{'' if first.kind in _BY_CAUSE else f': {each.detail}'}")
         lines.append(f"  {each.command}{f' or {ui}{page}' if page else ''}")
+        if each.remedy:
+            lines.append(f"  {each.remedy}")
     if group[_MOST_SHOWN:]:
         lines.append(f"- and {len(group) - _MOST_SHOWN} more; 'd4c todo' lists all")
     keys = {_key(each) for each in group}

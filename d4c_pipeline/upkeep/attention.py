@@ -1,4 +1,4 @@
-"""Attention: everything that waits for a person, each with the command that settles it.
+"""Attention: everything that waits for a person, each with the command that settles it or the sentence what to do.
 
 The findings come from the ledger, the archive's list of drafts, the disks and the settings. Nothing is changed.
 """
@@ -24,7 +24,7 @@ from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import FolderPlace
 from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.review.decisions import waiting
-from d4c_pipeline.upkeep.coverage import shortfalls
+from d4c_pipeline.upkeep.coverage import Mend, shortfalls
 from d4c_pipeline.upkeep.fixity import expected_copies
 from d4c_pipeline.upkeep.inventory import drafts
 from d4c_pipeline.watch.failures import describe_failures
@@ -65,7 +65,9 @@ class Kind(StrEnum):
 class Attention:
     """One finding: its kind, the release, partition or place, what is wrong, and the command that settles it.
 
-    `dataset`, `partition` and `step` are empty for a finding of no partition.
+    `remedy` says what to do where no command settles it: the command then shows the matter or tests the result.
+    `dataset` (of a member: its family), `partition` and `step` are empty for a finding of no partition. `check` and
+    `run` name the check that failed and Dagster's run.
     """
 
     kind: Kind
@@ -75,6 +77,9 @@ class Attention:
     dataset: str = ""
     partition: str = ""
     step: str = ""
+    remedy: str = ""
+    check: str = ""
+    run: str = ""
 
 
 def needs_attention(
@@ -91,7 +96,7 @@ def needs_attention(
         *_failures(deployment, declared),
         *_paused(deployment),
         *_copies(deployment, declared),
-        *_deposits(deployment, moment),
+        *_deposits(deployment, declared, moment),
         *_dois(deployment, moment),
         *_disks(deployment.settings),
         *_tokens(deployment.settings, moment.date()),
@@ -117,13 +122,25 @@ def _submissions(deployment: Deployment) -> Iterator[Attention]:
             yield Attention(Kind.SUBMISSION, subject, f"a decision, {since}", f"d4c submissions show {number}")
         else:
             detail = f"complete the draft {line.dataset}, {since}"
-            yield Attention(Kind.SUBMISSION, subject, detail, f"d4c submissions ready {number}")
+            yield Attention(
+                Kind.SUBMISSION,
+                subject,
+                detail,
+                f"d4c submissions ready {number}",
+                remedy="Complete the draft's YAML; the command then publishes its dataset",
+            )
     for notice in deployment.ledger.submissions.failed_notices():
         detail = f"{notice.channel} of {notice.event.at:%Y-%m-%d}, {notice.attempts} attempts"
         if notice.channel == "mail":  # what a webhook answers is a stranger's text
             detail += f": {notice.error}"
         subject = f"submission {notice.event.submission_id}"
-        yield Attention(Kind.ALERT, subject, detail, f"d4c submissions show {notice.event.submission_id}")
+        yield Attention(
+            Kind.ALERT,
+            subject,
+            detail,
+            f"d4c submissions show {notice.event.submission_id}",
+            remedy="Correct D4C_SUBMISSIONS_MAIL or write to the submitter yourself",
+        )
 
 
 def _failures(deployment: Deployment, declared: Collection[Dataset | Family]) -> Iterator[Attention]:
@@ -140,6 +157,9 @@ def _failures(deployment: Deployment, declared: Collection[Dataset | Family]) ->
             dataset=row["dataset"],
             partition=row["partition"],
             step=row["step"],
+            remedy="An empty listing can't be accepted: wait, or correct the source in the YAML"
+            if shrunk and not acceptable
+            else "",
         )
 
 
@@ -161,23 +181,60 @@ def _copies(deployment: Deployment, declared: Collection[Dataset | Family]) -> I
     for place, count in (+silent).items():
         yield Attention(Kind.UNREACHABLE, place, f"{count} copies gave no answer at the last audit", "d4c verify")
     for short in shortfalls(deployment, declared):
-        yield Attention(Kind.TOO_FEW, short.release, short.detail, f"d4c verify {short.dataset}", dataset=short.dataset)
+        command, remedy = _MENDS[short.mend]
+        yield Attention(
+            Kind.TOO_FEW,
+            short.release,
+            short.detail,
+            command.format(short.dataset),
+            dataset=short.dataset,
+            remedy=remedy,
+        )
 
 
-def _deposits(deployment: Deployment, moment: datetime) -> Iterator[Attention]:
+_MENDS = {
+    Mend.REPAIR: ("d4c repair {}", ""),
+    Mend.VERIFY: ("d4c verify {}", ""),
+    Mend.PUSH: ("d4c prune", ""),
+    Mend.ADD_PLACE: (
+        "d4c prune",
+        "Name another store in D4C_STORES, which the command fills, or lower D4C_COPIES or publication.copies",
+    ),
+}
+
+
+def _deposits(deployment: Deployment, declared: Collection[Dataset | Family], moment: datetime) -> Iterator[Attention]:
     try:
         found = drafts(deployment, at=moment)
     except D4CError as error:
-        yield Attention(Kind.ARCHIVE, deployment.archive.name, error.cause, "d4c archive drafts")
+        yield Attention(
+            Kind.ARCHIVE,
+            deployment.archive.name,
+            error.cause,
+            "d4c doctor",
+            remedy=error.remedy or "Restore the connection to the archive",
+        )
         return
     for draft in found.orphans:
-        detail = f"no release owns it; publish or delete it at {draft.url or 'the archive'}"
-        yield Attention(Kind.DRAFT, draft.record_id, detail, "d4c archive drafts")
+        place = draft.url or "the archive"
+        yield Attention(
+            Kind.DRAFT,
+            draft.record_id,
+            "no release owns it",
+            "d4c archive drafts",
+            remedy=f"Delete it at {place}, or publish it there if it is somebody's work",
+        )
     for hanging in found.hanging:
         release = hanging.release
         detail = f"{hanging.deposit.state.value} without progress for a day"
-        command = f"d4c publish {release.dataset} --vintage {release.vintage}"
-        yield Attention(Kind.HANGING, release.name, detail, command, dataset=release.dataset)
+        product, partition, option = release.dataset, str(release.vintage), "--vintage"
+        for family in declared:
+            if isinstance(family, Family) and (key := family.key_of(release.dataset)) is not None:
+                product, partition, option = family.id, key, "--member"
+        command = f"d4c publish {product} {option} {partition}"
+        yield Attention(
+            Kind.HANGING, release.name, detail, command, dataset=product, partition=partition, step="deposit"
+        )
 
 
 def _dois(deployment: Deployment, moment: datetime) -> Iterator[Attention]:
@@ -236,14 +293,27 @@ def disks(settings: Settings) -> list[Disk]:
 def _disks(settings: Settings) -> Iterator[Attention]:
     for disk in disks(settings):
         if disk.is_nearly_full:
-            yield Attention(Kind.DISK, str(disk.folder), disk.detail, disk.command)
+            yield Attention(
+                Kind.DISK,
+                str(disk.folder),
+                disk.detail,
+                disk.command,
+                remedy="Delete what else lies on the disk, or move the folder to a larger one",
+            )
 
 
 def _tokens(settings: Settings, today: date) -> Iterator[Attention]:
     expires = settings.archive_token_expires
     if expires is not None and expires - today <= TOKEN_NOTICE:
-        detail = f"the archive's token {'expired' if expires < today else 'expires'} on {expires}; make another there"
-        yield Attention(Kind.TOKEN, settings.archive, detail, "d4c settings")
+        detail = f"the archive's token {'expired' if expires < today else 'expires'} on {expires}"
+        yield Attention(
+            Kind.TOKEN,
+            settings.archive,
+            detail,
+            "d4c doctor",
+            remedy="Make another token at the archive, set it and its day (D4C_ARCHIVE_TOKEN, "
+            "D4C_ARCHIVE_TOKEN_EXPIRES), restart the daemon and the workers",
+        )
 
 
 def _overdue(deployment: Deployment, declared: Collection[Dataset | Family], moment: datetime) -> Iterator[Attention]:
@@ -265,5 +335,6 @@ def alert_label(address: str) -> str:
 def _undelivered(deployment: Deployment) -> Iterator[Attention]:
     labels = [alert_label(place) for place in AlertSettings.from_environment().places()]
     for failing in deployment.ledger.alerts.failing(labels):
-        detail = f"{failing.at:%Y-%m-%d %H:%M} UTC: {failing.cause}; correct the address in D4C_ALERTS or its service"
-        yield Attention(Kind.ALERT, failing.address, detail, "d4c alert --test")
+        detail = f"{failing.at:%Y-%m-%d %H:%M} UTC: {failing.cause}"
+        remedy = "Correct the address in D4C_ALERTS, or its service"
+        yield Attention(Kind.ALERT, failing.address, detail, "d4c alert --test", remedy=remedy)

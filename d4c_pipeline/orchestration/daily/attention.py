@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -14,9 +15,10 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.daily.schedule import scheduled
 from d4c_pipeline.orchestration.failures import as_dagster_failure
-from d4c_pipeline.orchestration.launching import launch, review_links
+from d4c_pipeline.orchestration.launching import check_source, launch, review_links
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.upkeep.attention import Attention, Kind, needs_attention
+from d4c_pipeline.watch.failures import DISCOVER, OBSERVE
 
 ATTENTION_KEY = dg.AssetKey(["needs_attention"])
 CHECK = "nothing_waits"
@@ -24,9 +26,14 @@ _MOST_SHOWN = 200
 _LAUNCHES = {
     Kind.LOST: launch("repair_copies_of_releases"),
     Kind.UNREACHABLE: launch("audit_copies"),
-    Kind.TOO_FEW: launch("keep_mirrors"),
     Kind.DOI: launch("check_health"),
 }
+_BY_COMMAND = {
+    "d4c repair": launch("repair_copies_of_releases"),
+    "d4c verify": launch("audit_copies"),
+    "d4c prune": launch("keep_mirrors"),
+}
+"""The launches that do the same as a command; `d4c repair` and `d4c verify` are followed by a dataset."""
 
 
 def attention_asset(declared: Collection[Dataset | Family]) -> dg.AssetsDefinition:
@@ -71,29 +78,52 @@ def as_markdown(found: Sequence[Attention]) -> str:
     if not found:
         return "Nothing waits for a person."
     rows = [(each.kind.value, each.subject, each.detail, f"`{each.command}`", _links(each)) for each in found]
-    return "\n".join(markdown_table(("what", "where", "detail", "command", "launch"), rows))
+    return "\n".join(markdown_table(("what", "where", "detail", "command", "what to do"), rows))
 
 
 def _links(found: Attention) -> str:
     """Return the links to the launches that settle a finding, empty without any."""
     if found.kind is Kind.REVIEW:
         return review_links(found.subject)
-    if found.kind is Kind.PAUSED:
-        config = {"dataset": found.subject, "decision": "resume"}
-        return f"[resume]({launch('pause_source', 'decide_on_source', config)})"
-    link = launch_of(found)
-    return f"[open]({link})" if link else ""
+    link, label = launch_of(found), _LABELS.get(found.kind, "open")
+    return ". ".join(filter(None, (f"[{label}]({link})" if link else "", found.remedy)))
+
+
+_LABELS = {Kind.PAUSED: "resume", Kind.SHRUNK: "accept the listing", Kind.OVERDUE: "check now"}
 
 
 def launch_of(found: Attention) -> str | None:
-    """Return the page of the UI on which a person settles a finding; None if it is settled elsewhere."""
-    if found.kind is Kind.REVIEW:
-        return launch("review")
-    if found.kind is Kind.FAILED and found.partition and found.step in STEPS:
-        return f"/assets/{found.dataset}/{found.step}?view=partitions&partition={found.partition}"
-    if found.kind is Kind.SHRUNK:
-        return f"/assets/{found.dataset}/source"
-    return _LAUNCHES.get(found.kind)
+    """Return the page of the UI on which a person settles a finding; None if it is settled elsewhere.
+
+    Whatever it is, `Attention.remedy` then says what to do.
+    """
+    match found.kind:
+        case Kind.REVIEW:
+            return launch("review", "decide", {"release": found.subject, "decision": "approve", "reason": ""})
+        case Kind.PAUSED:
+            return launch("pause_source", "decide_on_source", {"dataset": found.subject, "decision": "resume"})
+        case Kind.SUBMISSION if not found.remedy:
+            number = int(found.subject.rpartition(" ")[2])
+            return launch(
+                "decide_submission", "decide_on_submission", {"submission": number, "decision": "accept", "reason": ""}
+            )
+        case Kind.OVERDUE:
+            return check_source(found.dataset)
+        case Kind.SHRUNK:
+            return None if found.remedy else check_source(found.dataset, accept=True)
+        case Kind.FAILED | Kind.HANGING if found.partition and found.step in STEPS:
+            return f"/assets/{found.dataset}/{found.step}?view=partitions&partition={quote(found.partition)}"
+        case Kind.FAILED if found.step in (DISCOVER, OBSERVE):
+            return check_source(found.dataset)
+        case Kind.CHECK:
+            path = "/".join(dict.fromkeys((found.dataset, found.step)))
+            return f"/assets/{path}?view=checks&checkDetail={found.check}"
+        case Kind.RUN:
+            return f"/runs/{found.run}"
+        case Kind.TOO_FEW:
+            return _BY_COMMAND[" ".join(found.command.split()[:2])]
+        case _:
+            return _LAUNCHES.get(found.kind)
 
 
 ATTENTION_JOB = dg.define_asset_job(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
+import pytest
+import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -13,7 +16,8 @@ from d4c_pipeline.commands.main import app
 from d4c_pipeline.model.errors import D4CError, UnknownNameError
 from d4c_pipeline.model.fixity import FixityPolicy
 from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline.upkeep.attention import Kind, needs_attention
+from d4c_pipeline.orchestration.daily.attention import launch_of
+from d4c_pipeline.upkeep.attention import Attention, Kind, needs_attention
 from d4c_pipeline.upkeep.fixity import audit
 from d4c_pipeline.workspace.datasets import load_datasets
 from d4c_pipeline_tests.integration.orchestration.conftest import Daemon, Project
@@ -38,7 +42,8 @@ def test_a_paused_source_gets_no_request(project: Project) -> None:
     project.origin.put(PLACES_URL, geojson())
     assert launch(project, "pause_source", "decide_on_source", dataset="places", reason=REASON).success
     assert not launch(project, "pause_source", "decide_on_source", dataset="places").success, "without a reason"
-    assert not launch(project, "pause_source", "decide_on_source", dataset="towns", reason=REASON).success
+    with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type"):  # a list of ids
+        launch(project, "pause_source", "decide_on_source", dataset="towns", reason=REASON)
 
     daemon = Daemon(project)
     result = daemon.tick("observe_places")
@@ -65,6 +70,34 @@ def test_a_paused_source_gets_no_request(project: Project) -> None:
     with project.opened() as deployment:
         events = [event.kind for event in deployment.ledger.events.of("places") if event.kind.startswith("source ")]
     assert events == ["source paused", "source resumed", "source paused"]
+
+
+def test_a_listing_that_shrank_is_accepted_in_the_ui(project: Project) -> None:
+    folder = project.definitions.parent / "published"
+    for year in ("2020", "2021", "2022", "2023"):
+        (folder / year).mkdir(parents=True)
+        (folder / year / "places.geojson").write_bytes(geojson())
+    source = {"kind": "folder", "path": f"{folder}/{{vintage:yyyy}}", "stable_seconds": 0}
+    define(project.definitions, vintages="discovered", source=source)
+    (declared,) = [each for each in load_datasets([project.definitions]).values() if each.id == "places"]
+
+    def waits() -> Attention | None:
+        with project.opened() as deployment:
+            found = needs_attention(deployment, [declared])
+        return next((each for each in found if each.kind is Kind.SHRUNK), None)
+
+    assert launch(project, "check_source", "check_source_now", dataset="places").success
+    for year in ("2021", "2022", "2023"):
+        (folder / year / "places.geojson").unlink()
+    assert not launch(project, "check_source", "check_source_now", dataset="places").success
+    shrunk = waits()
+    assert shrunk is not None
+    link = urlsplit(launch_of(shrunk) or "")
+    assert link.path.endswith("/jobs/check_source/playground/setup")
+    config = yaml.safe_load(parse_qs(link.query)["config"][0])["ops"]["check_source_now"]["config"]
+    assert config == {"dataset": "places", "accept_shrunken_listing": True}
+    assert launch(project, "check_source", "check_source_now", **config).success
+    assert waits() is None
 
 
 def test_copies_are_repaired_and_the_site_is_rebuilt_by_jobs(project: Project) -> None:

@@ -13,7 +13,7 @@ from d4c_pipeline.model.errors import TransientError
 from d4c_pipeline.model.fixity import CopyKind, CopyState, Verification
 from d4c_pipeline.model.release import DepositState
 from d4c_pipeline.model.submission import SubmissionState
-from d4c_pipeline.orchestration.daily.attention import as_markdown
+from d4c_pipeline.orchestration.daily.attention import as_markdown, launch_of
 from d4c_pipeline.upkeep import attention, inventory
 from d4c_pipeline.upkeep.attention import Attention, Kind, needs_attention
 from d4c_pipeline.upkeep.fixity import expected_copies
@@ -91,6 +91,17 @@ def test_lost_copies_are_counted_by_place_and_a_release_with_too_few_is_named(ch
     assert lost.command == "d4c repair"
     assert listed[Kind.TOO_FEW].subject == chain.newest().name
     assert listed[Kind.TOO_FEW].detail.startswith("1 of 2 copies verified")
+    # One remedy, which works: a lost copy is repaired, and pushing to mirrors would not help.
+    assert listed[Kind.TOO_FEW].command == f"d4c repair {chain.dataset.id}"
+    assert str(launch_of(listed[Kind.TOO_FEW])).endswith("/jobs/repair_copies_of_releases/playground")
+
+
+def test_a_release_without_a_place_for_its_copies_needs_another_store(chain: Chain) -> None:
+    chain.run()
+    settings = chain.opened.settings.model_copy(update={"copies": 4})
+    (short,) = needs_attention(replace(chain.opened, settings=settings), [chain.dataset])
+    assert short.kind is Kind.TOO_FEW
+    assert short.remedy.startswith("Name another store in D4C_STORES")
 
 
 def test_a_draft_without_owner_a_hanging_deposit_and_a_silent_archive(
@@ -100,17 +111,23 @@ def test_a_draft_without_owner_a_hanging_deposit_and_a_silent_archive(
     listed = found(chain, days=2)
     assert list(listed) == [Kind.HANGING]
     assert listed[Kind.HANGING].command == f"d4c publish {chain.dataset.id} --vintage 2021"
+    page = f"/assets/{chain.dataset.id}/deposit?view=partitions&partition=2021"
+    assert launch_of(listed[Kind.HANGING]) == page
     with monkeypatch.context() as patched:
         patched.setattr(inventory, "_ENDS", tuple(DepositState))
         patched.setattr(type(chain.opened.ledger.deposits), "all", lambda _: ())
         draft = found(chain)[Kind.DRAFT]
         assert draft.command == "d4c archive drafts"
+        assert draft.remedy.startswith("Delete it at ")
+        assert launch_of(draft) is None
+        assert draft.remedy in as_markdown([draft])
 
     def silent(_: object) -> None:
         raise TransientError("The archive gives no answer", "Run again later")
 
     monkeypatch.setattr(type(chain.opened.archive), "drafts", silent)
-    assert found(chain)[Kind.ARCHIVE].detail == "The archive gives no answer"
+    archive = found(chain)[Kind.ARCHIVE]
+    assert (archive.detail, archive.remedy) == ("The archive gives no answer", "Run again later")
 
 
 def test_a_doi_that_is_not_registered_a_day_after_publication(chain: Chain) -> None:
@@ -141,7 +158,8 @@ def test_a_token_that_expires(chain: Chain, days: int, word: str | None) -> None
     listed = found(chain)
     assert (Kind.TOKEN in listed) is (word is not None)
     if word is not None:
-        assert listed[Kind.TOKEN].detail == f"the archive's token {word} on {expires}; make another there"
+        assert listed[Kind.TOKEN].detail == f"the archive's token {word} on {expires}"
+        assert "D4C_ARCHIVE_TOKEN_EXPIRES" in listed[Kind.TOKEN].remedy
 
 
 def test_submissions_that_wait_and_undelivered_notices_are_listed(chain: Chain) -> None:
