@@ -37,7 +37,7 @@ class Kept:
 class CatalogueCopies:
     """The copies of the files of all datasets on this machine. The caller holds the lease on the catalogue.
 
-    One file is written and read back once: in a store on the same disk, the snapshot and the catalogue are further
+    Each file is written and read back once: in a store on the same disk, the snapshot and the catalogue are further
     names of it. That is safe because no code writes into a file that has one of these names. Another file takes the
     name instead: `writing` and `Store.replace` rename, and an immutable address is never written twice.
     """
@@ -129,9 +129,10 @@ class CatalogueCopies:
         if self._state.documents(store.name, [address]).get(address) == digests.sha256:
             return
         placements = self._deployment.ledger.placements
-        shared = address == CATALOGUE_PARQUET and snapshot is not None
-        stored = store.share(snapshot.address, address, digests) if shared and snapshot is not None else None
-        stored = stored or store.replace(self._paths[address], address)
+        # By the snapshot's name, which this store has also where staging lies on another disk.
+        is_snapshot = address == CATALOGUE_PARQUET and snapshot is not None
+        source = snapshot.address if is_snapshot and snapshot is not None else self._paths[address]
+        stored = store.share(source, address, digests) or store.replace(self._paths[address], address)
         etag = stored.etag
         if etag is None and (facts := store.facts(address)) is not None:
             etag = facts.etag

@@ -7,7 +7,6 @@ ledger.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -171,20 +170,20 @@ class FolderStore:
             part.replace(target)
         return Stored(address, self.url(address), size, sha256, changed=True, etag=tag)
 
-    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
-        """Give the mutable `address` the bytes at `immutable` by a link; None if the disk has no links.
+    def share(self, source: str | Path, address: str, digests: Digests) -> Stored | None:
+        """Give the mutable `address` the bytes of `source` by a link; None if the disk has no links, or is another one.
 
-        Both names have one file, which nobody writes into: a later `replace` moves another file to `address`. Raises
+        `source`: an immutable address, or a file that nobody writes into any more, which becomes read-only. Both names
+        have one file, which nobody writes into: a later `replace` moves another file to `address`. Raises
         PermanentError for an immutable address, StorageError if the disk refuses.
         """
         _refuse_immutable(address)
-        source, target = self._path(immutable), self._path(address)
-        with self._written_folder(target.parent, address), linked_part(target.parent, source) as part:
-            if part is None:
+        shared, target = self._path(source) if isinstance(source, str) else source, self._path(address)
+        with self._written_folder(target.parent, address), linked_part(target.parent, shared) as part:
+            if part is None or part.stat().st_size != digests.size:
                 return None
+            part.chmod(IMMUTABLE_MODE)  # before it is public: a crash must not leave an unreadable file
             status = part.stat()
-            if status.st_size != digests.size:
-                return None
             part.replace(target)
         return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=tag_of(status))
 
@@ -278,7 +277,7 @@ class FolderStore:
             except FileExistsError:
                 return False
             except OSError as error:
-                if error.errno not in {*NO_HARD_LINKS, errno.EXDEV}:
+                if error.errno not in NO_HARD_LINKS:
                     raise
                 return False
         return True

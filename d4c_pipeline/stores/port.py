@@ -108,10 +108,11 @@ class Store(Protocol):
         """
         ...
 
-    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
-        """Give the mutable `address` the bytes at `immutable`, which this process verified, without another copy.
+    def share(self, source: str | Path, address: str, digests: Digests) -> Stored | None:
+        """Give the mutable `address` the bytes of `source`, which this process verified, without another copy.
 
-        None if the store can't: then `replace` puts them. Raises PermanentError for an immutable `address`.
+        `source`: an immutable address of this store, or a file on this machine that nobody writes into any more. None
+        if the store can't: then `replace` puts them. Raises PermanentError for an immutable `address`.
         """
         ...
 

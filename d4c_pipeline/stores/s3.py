@@ -181,7 +181,7 @@ class S3Store:
         etag = sent.etag or None
         return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=etag)
 
-    def share(self, immutable: str, address: str, digests: Digests) -> Stored | None:
+    def share(self, source: str | Path, address: str, digests: Digests) -> Stored | None:
         """Return None: an upload of the file is verified by the server, which a copy of an object is not everywhere."""
 
     def replace_many(self, contents: Mapping[str, bytes]) -> None:

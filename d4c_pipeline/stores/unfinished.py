@@ -15,8 +15,8 @@ from typing import BinaryIO
 from uuid import uuid4
 
 _SUFFIX = ".part"
-NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""The errors of a disk without hard links."""
+NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+"""The errors of a disk without hard links, and of a link between two disks."""
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -35,7 +35,7 @@ def open_part(folder: Path) -> tuple[Path, BinaryIO]:
 def linked_part(folder: Path, source: Path) -> Iterator[Path | None]:
     """Yield another name of the file `source` in `folder`, locked, which the block moves.
 
-    None on a disk without links.
+    None on a disk without links, and for a file of another disk.
     """
     with source.open("rb") as file:
         _lock(file)  # by the file, not by its name: a sweep of another process leaves the new name alone

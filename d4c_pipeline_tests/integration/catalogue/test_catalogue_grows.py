@@ -57,9 +57,9 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.extend(contents)
         put_many(store, contents)
 
-    def shared(store: FolderStore, immutable: str, address: str, digests: Digests) -> Any:
+    def shared(store: FolderStore, source: str | Path, address: str, digests: Digests) -> Any:
         addresses.append(address)
-        return share(store, immutable, address, digests)
+        return share(store, source, address, digests)
 
     monkeypatch.setattr(FolderStore, "share", shared)
     monkeypatch.setattr(FolderStore, "replace", counted)
@@ -184,6 +184,8 @@ def test_one_file_has_the_names_of_snapshot_and_catalogue_and_is_never_written_i
     (first,) = (home / "store" / "snapshots").glob("*.parquet")
     assert own.stat().st_ino == served.stat().st_ino == first.stat().st_ino
     assert served.stat().st_mode & 0o777 == 0o444
+    records = [home / folder / "catalogue" / "records.parquet" for folder in ("staging", "store")]
+    assert records[0].stat().st_ino == records[1].stat().st_ino
     publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
     catalogue.rebuild(deployment)
     # The earlier snapshot keeps the bytes that its name states; the new file is another one.

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,22 @@ def test_a_shared_file_keeps_its_bytes_when_the_mutable_address_is_replaced(stor
     assert everything(store) == ["catalogue/stac.parquet", ADDRESS]
     with pytest.raises(PermanentError, match="is immutable"):
         store.share("catalogue/stac.parquet", ADDRESS, digests)
+
+
+def test_a_finished_file_of_this_disk_is_shared_and_read_only(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = a_file(tmp_path, b"data")
+    source.chmod(0o600)
+    digests = hash_file(source)
+    assert store.share(source, "catalogue/records.parquet", digests) is not None
+    status = (store.root / "catalogue/records.parquet").stat()
+    assert (status.st_ino, status.st_mode & 0o777) == (source.stat().st_ino, 0o444)
+    assert store.share(source, "catalogue/other.parquet", replace(digests, size=5)) is None
+
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "another disk", str(path), None, str(target))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert store.share(source, "catalogue/other.parquet", digests) is None
+    assert everything(store) == ["catalogue/records.parquet"]
