@@ -44,7 +44,7 @@ DATASET = "places"
 ACCOUNT = "postgres"
 PROGRAMS = ("initdb", "postgres", "redis-server")
 _SUCCEEDED = re.compile(r"Task execute_job\[([^]]+)\] succeeded")
-_RECEIVED = re.compile(r"Task execute_job\[[^]]+\] received")
+_RECEIVED = re.compile(r"Task execute_job\[([^]]+)\] received")
 _BACKFILL = (
     "mutation($backfillParams: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $backfillParams) "
     "{ __typename ... on PythonError { message } } }"
@@ -278,8 +278,27 @@ def in_work(folder: Path, number: int) -> bool:
     return len(_RECEIVED.findall(log)) > len(re.findall(r"Task execute_job\[[^]]+\] (?:succeeded|raised)", log))
 
 
-def measure(folder: Path, partitions: int, slots: int, into: float = 3) -> dict[str, Any]:
-    """Run the backfill, kill worker 2 `into` seconds into one of its runs in the middle, and return the figures."""
+def wait_for_ending_run(instance: dg.DagsterInstance, ledger_url: str, folder: Path, seconds: float) -> None:
+    """Wait until a run of worker 2 has done its last step and given up its heartbeat, and its end is not recorded."""
+    ledger = Ledger(ledger_url)
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            received = set(_RECEIVED.findall((folder / "worker2.log").read_text(errors="replace")))
+            runs = {run.run_id: run for run in _of(instance, "STARTED") if run.tags.get(_TASK) in received}
+            for run_id in runs.keys() - ledger.active_runs.alive(runs).keys():
+                if instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS):
+                    return
+    finally:
+        ledger.close()
+    raise TimeoutError(f"No run of worker 2 was at its end within {seconds:.0f} s")
+
+
+def measure(folder: Path, partitions: int, slots: int, into: float = 3, *, ending: bool = False) -> dict[str, Any]:
+    """Run the backfill, kill worker 2 in one of its runs in the middle, and return the figures.
+
+    It is killed `into` seconds into the run, or (`ending`) between its last step and the record of its end.
+    """
     vintages = [f"{2000 + month // 12}-{month % 12 + 1:02}" for month in range(partitions)]
     origin = Origin(folder / "origin")
     origin.host(HOST)
@@ -326,8 +345,11 @@ def measure(folder: Path, partitions: int, slots: int, into: float = 3) -> dict[
             partitions * 60 + 300,
             folder / "worker2.log",
         )
-        time.sleep(into)
-        wait_for("a run of worker 2", lambda: in_work(folder, 2), 120, folder / "worker2.log")
+        if ending:
+            wait_for_ending_run(instance, ledger_url, folder, 600)
+        else:
+            time.sleep(into)
+            wait_for("a run of worker 2", lambda: in_work(folder, 2), 120, folder / "worker2.log")
         kill(both[1])
         killed = len(_of(instance, "STARTED"))
         print(f"worker 2 killed after {succeeded(folder, 2)} runs, {killed} runs started", flush=True)
@@ -378,12 +400,14 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=200)
     parser.add_argument("--slots", type=int, default=1, help="runs at once on each worker")
     parser.add_argument("--into", type=float, default=3, help="seconds into a run at which its worker is killed")
+    parser.add_argument("--ending", action="store_true", help="kill it between the last step of a run and its end")
     options = parser.parse_args()
     require_programs(*PROGRAMS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the end of a time limit ends every process
     folder = Path(mkdtemp(prefix="d4c-scale-out-"))
     try:
-        figures = measure(folder, 6 if options.quick else options.partitions, options.slots, options.into)
+        partitions = 6 if options.quick else options.partitions
+        figures = measure(folder, partitions, options.slots, options.into, ending=options.ending)
         print(json.dumps(figures))
         if figures["completed"] < figures["partitions"] or figures["duplicates"]:
             sys.exit(1)
