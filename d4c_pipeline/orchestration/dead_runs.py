@@ -3,17 +3,20 @@
 Dagster's own monitoring finds a run that was killed together with its code server by its age alone (12 hours), and
 until then it holds the slots of its pools. The evidence of death is the heartbeat in the ledger, else the process tag
 of a command, else the code server that launched the run. A run of a Celery worker has no code server: without a
-heartbeat it counts as dead if no step is in progress and nothing happened for minutes. Concept: https://docs.dagster.io/deployment/execution/run-monitoring
+heartbeat it counts as dead if it left the broker's queue, no step is in progress, and nothing happened for minutes.
+Concept: https://docs.dagster.io/deployment/execution/run-monitoring
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster_shared.serdes import deserialize_value
@@ -22,6 +25,8 @@ from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.ledger.leases import is_gone
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, DeploymentResource
 
+_log = logging.getLogger(__name__)
+
 # A run that the launcher has just started has no heartbeat yet.
 _SETTLED = timedelta(minutes=1)
 # A started run has a heartbeat from before its first step until after its last one. Before it, the run may wait for a
@@ -29,6 +34,8 @@ _SETTLED = timedelta(minutes=1)
 _STEPLESS = timedelta(minutes=5)
 _FORGOTTEN = timedelta(days=1)
 _CELERY_TASK = "dagster-celery/task_id"
+_CELERY_QUEUE = "dagster-celery/queue"
+_TAKEN = "d4c/taken_by_worker"
 _CONNECT_SECONDS = 2.0
 _STEP_ENDS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED)
 _UNFINISHED = (
@@ -80,17 +87,53 @@ def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord, alive: b
         return "The process of this run was killed." if is_gone(process) else None
     updated = record.update_timestamp.replace(tzinfo=record.update_timestamp.tzinfo or UTC)
     silent = datetime.now(UTC) - updated
-    if _CELERY_TASK in run.tags and silent >= _STEPLESS and _rests(instance, run):
-        return "The worker that executed this run was killed: no step is in progress, and nothing happens any more."
+    if _CELERY_TASK in run.tags:
+        return _lost_by_worker(instance, run) if silent >= _STEPLESS else None
     if silent < _SETTLED or GRPC_INFO_TAG not in run.tags:
         return None
-    return _lost_by_server(run)
+    return _lost_by_server(run, silent)
+
+
+def _lost_by_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """Return that the worker of a run without a change for minutes was killed; None if nothing proves it."""
+    if run.status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING):
+        if not _rests(instance, run):
+            return None
+        return "The worker that executed this run was killed: no step is in progress, and nothing happens any more."
+    if run.status is not dg.DagsterRunStatus.STARTING or not _is_taken(instance, run):
+        return None  # it may wait in the broker for as long as other runs take
+    if _TAKEN in run.tags:
+        return "The worker that took this run was killed before the run began, or the broker lost it."
+    # Celery does not record when. The tag sets the time of the record of the run, and so begins the minutes to wait.
+    instance.add_run_tags(run.run_id, {_TAKEN: "yes"})
+    return None
+
+
+def _is_taken(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a run no longer waits in the broker: a worker took it, or it is lost. False if unreadable."""
+    from dagster_celery.launcher import CeleryRunLauncher  # noqa: PLC0415 - of the extra `cluster`, as such runs are
+    from kombu.exceptions import ChannelError, OperationalError  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    launcher = instance.run_launcher
+    if not isinstance(launcher, CeleryRunLauncher):
+        return False
+    try:
+        with launcher.celery.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=_CONNECT_SECONDS)
+            try:
+                queue = run.tags.get(_CELERY_QUEUE, launcher.default_queue)
+                waiting = connection.default_channel.queue_declare(queue, passive=True).message_count
+            except ChannelError:  # Redis has no empty queues
+                waiting = 0
+        return not waiting or launcher.check_run_worker_health(run).status is not WorkerStatus.UNKNOWN
+    except (OperationalError, RedisError) as error:
+        _log.warning("Whether a worker took the run %s can't be read from the broker yet: %s", run.run_id, error)
+        return False
 
 
 def _rests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Return whether a run was started (not only queued), has no step in progress, and no new event for minutes."""
-    if run.status not in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING):
-        return False
+    """Return whether a started run has no step in progress, and no new event for minutes."""
     # Newest first: the time of the record of the run changes with its state and its tags alone.
     events = instance.event_log_storage.get_logs_for_run(run.run_id, ascending=False)
     if events and datetime.now(UTC) - datetime.fromtimestamp(events[0].timestamp, UTC) < _STEPLESS:
@@ -104,7 +147,7 @@ def _rests(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return steps[dg.DagsterEventType.STEP_START] <= frozenset().union(*(steps[kind] for kind in _STEP_ENDS))
 
 
-def _lost_by_server(run: dg.DagsterRun) -> str | None:
+def _lost_by_server(run: dg.DagsterRun, silent: timedelta) -> str | None:
     """Return that the code server which launched the run is gone or does not execute it; None if it may."""
     server = json.loads(run.tags[GRPC_INFO_TAG])
     try:
@@ -118,8 +161,8 @@ def _lost_by_server(run: dg.DagsterRun) -> str | None:
         return "The code server that launched this run has ended, and the run with it."
     except OSError:  # a timeout or a name that does not resolve proves nothing
         return None
-    if run.status is not dg.DagsterRunStatus.STARTED:
-        return None  # the server may be about to start it; Dagster limits that time
+    if run.status is not dg.DagsterRunStatus.STARTED and silent < _STEPLESS:
+        return None  # the server may be about to start it
     from dagster._grpc.client import DagsterGrpcClient  # noqa: PLC0415 - the command line never comes here
 
     client = DagsterGrpcClient(

@@ -15,6 +15,7 @@ import pytest
 from dagster._core.execution.plan.objects import StepSuccessData
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_run_for_test, instance_for_test
+from dagster_celery.launcher import CeleryRunLauncher
 
 from d4c_pipeline.ledger import leases, schema
 from d4c_pipeline.ledger.database import database_now
@@ -205,6 +206,37 @@ def test_a_run_of_a_worker_that_was_killed_after_its_last_step_fails(
         assert ended_at(84) == 0, "it may send its logs before it records its end"
         assert ended_at(86) == 1
     assert defined.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+
+
+def test_a_run_waits_in_the_broker_for_hours_and_minutes_at_a_worker_that_was_killed(
+    defined: Project, at_minute: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Kombu's broker in memory stands in for Redis; it shares its queues between connections of a process.
+    launcher = CeleryRunLauncher(default_queue="slow", broker="memory://", backend="cache+memory://")
+    monkeypatch.setattr(type(defined.instance), "run_launcher", property(lambda _: launcher))
+    starting = dg.DagsterRunStatus.STARTING
+    ids = ("in the queue", "at a worker", "lost")
+    runs = [
+        create_run_for_test(defined.instance, "publish_places", tags={"dagster-celery/task_id": each}, status=starting)
+        for each in ids
+    ]
+    with launcher.celery.connection_for_write() as connection, connection.SimpleQueue("slow") as queue:
+        queue.put("the first run")
+        launcher.celery.backend.store_result("at a worker", None, "STARTED")
+        with defined.opened() as deployment:
+
+            def ended_at(minutes: int) -> set[str]:
+                at_minute(minutes)
+                end_dead_runs(defined.instance, deployment.ledger)
+                states = [defined.instance.get_run_by_id(run.run_id).status for run in runs]  # type: ignore[union-attr]
+                return {each for each, state in zip(ids, states, strict=True) if state is not starting}
+
+            assert ended_at(4) == ended_at(120) == set()
+            assert ended_at(4) == set(), "it was seen at its worker just now"
+            assert ended_at(6) == {"at a worker"}
+            queue.get().ack()
+            assert ended_at(120) == {"at a worker"}, "the minutes begin when it left the queue"
+            assert ended_at(6) == set(ids)
 
 
 def test_a_run_that_nothing_proves_dead_stays(defined: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,8 @@ def test_a_failed_step_does_not_start_the_run_again_but_a_lost_process_does(embe
 def test_runs_that_hang_end_and_give_back_their_slots(embedded: DagsterInstance) -> None:
     assert embedded.run_monitoring_enabled
     assert embedded.run_monitoring_max_runtime_seconds == 12 * 3600
+    # A run may wait in the broker while workers are in long builds.
+    assert embedded.run_monitoring_start_timeout_seconds == 12 * 3600
     assert embedded.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
 
 
