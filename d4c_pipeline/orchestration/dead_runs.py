@@ -49,8 +49,8 @@ _UNFINISHED = (
 def end_dead_runs(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
     """End every unfinished run whose process has ended, free its pool slots, and return a sentence for each.
 
-    A run by the daemon fails, so that Dagster retries it by its retry policy. A run that was to be cancelled, or of a
-    command, whose user runs it again, is cancelled.
+    A run that did every step succeeds. Any other run by the daemon fails, so that Dagster retries it by its retry
+    policy. A run that was to be cancelled, or of a command, whose user runs it again, is cancelled.
     """
     records = {
         record.dagster_run.run_id: record
@@ -65,6 +65,14 @@ def end_dead_runs(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
             continue
         if run.status is dg.DagsterRunStatus.CANCELING or _is_by_command(run):
             instance.report_run_canceled(run, message=cause)
+        elif _did_every_step(instance, run):
+            # A failed run without a step to retry can't be retried, and its partition would count as failed.
+            instance.report_dagster_event(
+                dg.DagsterEvent(
+                    dg.DagsterEventType.RUN_SUCCESS.value, run.job_name, message=f"{cause} Every step was done."
+                ),
+                run.run_id,
+            )
         else:
             instance.report_run_failed(run, message=cause)
         # Dagster frees them two minutes after the end.
@@ -76,6 +84,14 @@ def end_dead_runs(instance: dg.DagsterInstance, ledger: Ledger) -> list[str]:
 
 def _is_by_command(run: dg.DagsterRun) -> bool:
     return BY_COMMAND_LINE.items() <= run.tags.items()
+
+
+def _did_every_step(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if run.execution_plan_snapshot_id is None:
+        return False
+    planned = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute
+    done = {each.step_key for each in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)}
+    return bool(planned) and done.issuperset(planned)
 
 
 def _cause_of_death(instance: dg.DagsterInstance, record: dg.RunRecord, alive: bool | None) -> str | None:

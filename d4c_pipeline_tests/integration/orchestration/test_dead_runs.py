@@ -208,6 +208,24 @@ def test_a_run_of_a_worker_that_was_killed_after_its_last_step_fails(
     assert defined.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
 
 
+def test_a_run_that_did_every_step_succeeds_though_its_worker_was_killed(
+    defined: Project, at_minute: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with instance_for_test(temp_dir=str(tmp_path)) as instance:
+        project = Project(defined.home, defined.definitions, defined.origin, instance)
+        with monkeypatch.context() as patched:
+            patched.setattr("dagster._core.events.DagsterEvent.job_success", lambda *_: os._exit(1))
+            killed(lambda: project.materialize("places", "2021"))
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[STARTED]))
+        instance.add_run_tags(run.run_id, {"dagster-celery/task_id": "1"})
+        at_minute(6)
+        with defined.opened() as deployment:
+            assert len(end_dead_runs(instance, deployment.ledger)) == 1
+            assert describe_failures(deployment, ["places"]) == []
+        # As a failed run it has no step that Dagster could retry.
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+
+
 def test_a_run_waits_in_the_broker_for_hours_and_minutes_at_a_worker_that_was_killed(
     defined: Project, at_minute: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
