@@ -5,7 +5,10 @@ The mapping of a record is `metadata.datacite`, which archives use before public
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from typing import Any, cast
 
 from d4c_pipeline.metadata.datacite import SCHEMA_VERSION, to_datacite
@@ -63,12 +66,30 @@ def _cleaned(value: Any, name: str = "") -> Any:
     return plain(value) if name in _TEXTS else value
 
 
+@cache
+def _schema() -> Any:
+    """Import the XML form of the package `datacite` without its HTTP clients.
+
+    The package's own module imports them, and with them the grammar of addresses: two thirds of the time. So that
+    module is not run, and what was imported is forgotten: a later import of the package is complete.
+    """
+    spec = find_spec("datacite")
+    if spec is None or "datacite" in sys.modules:
+        return import_module("datacite.schema45")
+    sys.modules["datacite"] = module_from_spec(spec)
+    try:
+        return import_module("datacite.schema45")
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "datacite"]:
+            del sys.modules[name]
+
+
 def _json(published: PublishedMetadata) -> bytes:
     return json_document(datacite(published))
 
 
 def _xml(published: PublishedMetadata) -> bytes:
-    schema: Any = import_module("datacite.schema45")
+    schema = _schema()
     attributes = datacite(published)
     # XML wants the type in words beside the general one.
     attributes["types"] = {"resourceType": "Dataset", **attributes["types"]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -179,6 +181,20 @@ def test_any_title_comes_back(text: str) -> None:
     assert _bibtex(record_format("bibtex").render(published).decode())["title"] == f"{{{expected}}}"
     assert _ris(record_format("ris").render(published).decode())["title"] == expected
     assert yaml.safe_load(record_format("cff").render(published))["title"] == expected
+
+
+def test_datacite_xml_imports_no_http_client_and_the_package_stays_whole() -> None:
+    program = """
+import sys
+from d4c_pipeline.metadata.records import datacite
+made = datacite._schema()
+assert "<resourceType resourceTypeGeneral=" in made.tostring({"types": {"resourceTypeGeneral": "Dataset"}})
+print(sorted({"requests", "idutils", "datacite"} & sys.modules.keys()))
+import datacite.schema45
+print(datacite.DataCiteRESTClient.__name__, datacite.schema45.ns == made.ns)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "DataCiteRESTClient True"]
 
 
 @pytest.mark.parametrize("case", list(_cases()))
