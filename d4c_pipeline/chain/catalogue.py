@@ -29,7 +29,7 @@ from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed, Stamp
 from d4c_pipeline.metadata.records.registry import static_formats
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, CATALOGUE_ROOT
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError
 from d4c_pipeline.stores.port import Store
@@ -190,7 +190,7 @@ class _Rebuild:
     def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset]) -> None:
         """Put the file of all datasets and the roots, and remove the documents that are no longer part of it."""
         kept = self._copies.keep(empty=not now)
-        roots = site.roots()
+        roots = site.roots("" if self._touched.complete else self._known_root())
 
         def put(store: Store) -> None:
             # The roots come last, so that every link in them leads to an existing file.
@@ -199,8 +199,17 @@ class _Rebuild:
 
         # An unreachable mirror keeps its complete older catalogue until a later rebuild.
         self._deployment.spreading.everywhere(put)
+        self._now.root = self._memory.root
+        if CATALOGUE_ROOT in roots:
+            self._now.root = (site.root_of, hashlib.sha256(roots[CATALOGUE_ROOT]).hexdigest())
         self._now.stale -= roots.keys()
         self._documents.remove(self._now.stale)
+
+    def _known_root(self) -> str:
+        """Return of what the `catalog.json` of the last rebuild was made; "" unless every store has that document."""
+        made_of, digest = self._memory.root
+        held = (self._state.documents(store.name, [CATALOGUE_ROOT]) for store in self._deployment.stores)
+        return made_of if all(each.get(CATALOGUE_ROOT) == digest for each in held) else ""
 
     def _write(self, dirty: Collection[str], changes: Mapping[int, int], *, complete: bool) -> None:
         """Write both files: recompute the datasets of `dirty`, or all of them; copy the row groups of the others."""

@@ -37,7 +37,8 @@ class Memory:
 
     `faulty`: by the release's id. `due`: the moment at which the order of a dataset's versions changes by itself.
     `again`, `pages`, `stale`: the datasets to compute, the pages (by their first dataset) to write and the addresses to
-    remove once more, because a mirror was unreachable.
+    remove once more, because a mirror was unreachable. `root`: a digest of what `catalog.json` was made of, and of its
+    bytes.
     """
 
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
@@ -46,6 +47,7 @@ class Memory:
     again: set[str] = field(default_factory=set[str])
     pages: set[str] = field(default_factory=set[str])
     stale: set[str] = field(default_factory=set[str])
+    root: tuple[str, str] = ("", "")
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> Memory:
@@ -57,6 +59,7 @@ class Memory:
             again=set(result.get("again", ())),
             pages=set(result.get("pages", ())),
             stale=set(result.get("stale", ())),
+            root=tuple(result.get("root", ("", ""))),
         )
 
     def due_at(self, moment: datetime) -> set[str]:
@@ -72,4 +75,5 @@ class Memory:
             "again": sorted(self.again),
             "pages": sorted(self.pages),
             "stale": sorted(self.stale),
+            "root": list(self.root),
         }

@@ -6,6 +6,8 @@ belongs to `catalogue`, the documents of a dataset to `catalogued_datasets`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -58,6 +60,7 @@ class SitePages:
         self._laid = dcat_pages.pages(now)
         self._known = self._laid if before.keys() == now.keys() else dcat_pages.pages(before)
         self.written: set[str] = set()  # the first datasets of written pages
+        self.root_of = ""  # after `roots`: a digest of what `catalog.json` is made of
 
     def gone(self) -> set[str]:
         """Return the addresses of pages that existed before and no longer do."""
@@ -68,9 +71,13 @@ class SitePages:
         yield from self._archive()
         yield from self._pages()
 
-    def roots(self) -> dict[str, bytes]:
-        """Return the documents that link all others, by address."""
-        return dict(self._roots())
+    def roots(self, known: str = "") -> dict[str, bytes]:
+        """Return the documents that link all others, by address.
+
+        `known`: `root_of` of the `catalog.json` that every store has. It is made again only if `root_of` is another
+        now: the links to all datasets are megabytes, and seldom change.
+        """
+        return dict(self._roots(known))
 
     def _archive(self) -> Iterator[dict[str, bytes]]:
         total = self._deployment.ledger.announcements.published()
@@ -113,7 +120,7 @@ class SitePages:
         yield from dcat_pages.page_documents(page, published_of(self._deployment, self._reader, newest), self._site)
         yield from site_documents.sitemap(page, named, self._site)
 
-    def _roots(self) -> Iterator[tuple[str, bytes]]:
+    def _roots(self, known: str) -> Iterator[tuple[str, bytes]]:
         total = self._deployment.ledger.announcements.published()
         newest = self._announced(max(total - feeds.PAGE, 0), feeds.PAGE)
         yield from feeds.current(newest, total, self._site)
@@ -129,7 +136,9 @@ class SitePages:
         yield site_documents.LLMS, site_documents.llms(first, len(self._now), self._site)
         english = {entry.dataset: entry.title for entry in self._now.values()}
         links = [each for each in site_documents.links() if newest or each[1] not in (feeds.ATOM, feeds.JSON_FEED)]
-        yield CATALOGUE_ROOT, item_bytes(catalog(english, self._site.base_url, links))
+        self.root_of = hashlib.sha256(json.dumps([english, self._site.base_url, links]).encode()).hexdigest()
+        if self.root_of != known:
+            yield CATALOGUE_ROOT, item_bytes(catalog(english, self._site.base_url, links))
 
 
 def _addresses(laid: Collection[Page], datasets: Mapping[str, CataloguedDataset]) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, delete, func, insert, select, text, update
 
@@ -90,9 +90,11 @@ class Stamp:
     modified_at: datetime
 
 
-@dataclass(frozen=True)
-class CataloguedDataset:
-    """A dataset in the catalogue: its titles, its number of releases, and a digest of its definition."""
+class CataloguedDataset(NamedTuple):
+    """A dataset in the catalogue: its titles, its number of releases, and a digest of its definition.
+
+    Every rebuild reads all of them: a tuple is made in a third of the time of a frozen dataclass.
+    """
 
     dataset: str
     title: str
@@ -326,15 +328,15 @@ class CatalogueState:
         """Return the datasets in the catalogue, by id in order."""
         table = schema.catalogue_dataset
         with reading(self._engine) as connection:
-            columns = (table.c[name] for name in ("dataset", "title", "title_fr", "releases", "words"))
-            found = [CataloguedDataset(*row) for row in connection.execute(select(*columns).order_by(table.c.dataset))]
-        return {entry.dataset: entry for entry in sorted(found, key=lambda entry: entry.dataset)}
+            columns = (table.c[name] for name in CataloguedDataset._fields)
+            found = sorted(map(CataloguedDataset._make, connection.execute(select(*columns))))
+        return {entry.dataset: entry for entry in found}
 
     def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:
         """Record the datasets in the catalogue now; `gone` are no longer in it."""
         table = schema.catalogue_dataset
         with self._engine.begin() as connection:
-            upsert(connection, table, [vars(entry) for entry in entries])
+            upsert(connection, table, [entry._asdict() for entry in entries])
             for some in chunked(gone):
                 connection.execute(delete(table).where(table.c.dataset.in_(some)))
 

@@ -16,8 +16,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from d4c_pipeline.catalogue import row_groups
-from d4c_pipeline.chain import catalogue
+from d4c_pipeline.catalogue import row_groups, static_stac
+from d4c_pipeline.chain import catalogue, site_pages
+from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.metadata.published_json import loaded
@@ -140,6 +141,39 @@ def test_nothing_is_put_when_nothing_changed(deployment: Deployment, replaced: l
     (deployment.settings.home / "store" / "catalogue" / "stac.parquet").unlink()
     catalogue.rebuild(deployment)
     assert files(deployment) == before
+
+
+def test_the_list_of_datasets_is_made_again_only_when_it_changed_or_a_store_lacks_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(titles: Mapping[str, str], *arguments: Any) -> dict[str, Any]:
+        made.append(len(titles))
+        return static_stac.catalog(titles, *arguments)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("killed before the roots are put")
+
+    monkeypatch.setattr(site_pages, "catalog", counted)
+    catalogue.rebuild(deployment)
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    catalogue.rebuild(deployment)
+    assert made == [5]
+    publish(deployment.ledger, 92, "another", "2020", "1.0.0")
+    with monkeypatch.context() as patched:
+        patched.setattr(CatalogueCopies, "put", killed)
+        with pytest.raises(RuntimeError):
+            catalogue.rebuild(deployment)
+    catalogue.rebuild(deployment)
+    assert made == [5, 6, 6]
+    grown = files(deployment)
+    deployment.ledger.catalogue.forget_addresses("primary", ["catalogue/catalog.json"])
+    publish(deployment.ledger, 93, "set_000001", "2021", "1.5.0")
+    catalogue.rebuild(deployment)
+    assert made == [5, 6, 6, 6]
+    assert files(deployment)["catalogue/catalog.json"] == grown["catalogue/catalog.json"]
+    assert rebuilt(deployment)["catalogue/catalog.json"] == grown["catalogue/catalog.json"]
 
 
 def test_row_groups_end_between_datasets(deployment: Deployment) -> None:
