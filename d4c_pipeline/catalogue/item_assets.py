@@ -7,13 +7,13 @@ https://github.com/stac-extensions/alternate-assets, https://github.com/stac-ext
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.model.parts import Part
+from d4c_pipeline.model.parts import Part, part_of
 from d4c_pipeline.model.release import AFTER_ITEM, Artifact, ArtifactRole, Deposit, Release, Torrent
 
 ALTERNATE_ASSETS = "https://stac-extensions.github.io/alternate-assets/v1.2.0/schema.json"
@@ -55,6 +55,35 @@ MIRRORS = ("mirror", "mirror-2")
 """Keys of the alternate addresses with columns in the Parquet; the JSON lists further mirrors as well."""
 
 
+class Listed(Protocol):
+    """A file of a release as assets describe it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def role(self) -> ArtifactRole: ...  # noqa: D102
+    @property
+    def media_type(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+
+class Seeded(Protocol):
+    """A torrent as assets and items describe it."""
+
+    @property
+    def info_hash(self) -> str: ...  # noqa: D102
+    @property
+    def info_hash_v2(self) -> str | None: ...  # noqa: D102
+    @property
+    def magnet(self) -> str: ...  # noqa: D102
+
+
+_File = TypeVar("_File", bound=Listed)
+
+
 @dataclass(frozen=True)
 class Addresses:
     """The addresses of a release's files by file name: in the primary store, in mirrors, and of the present torrents.
@@ -77,30 +106,54 @@ def assets_of(
     release: Release, deposit: Deposit, torrents: Mapping[str, Torrent], addresses: Addresses
 ) -> dict[str, dict[str, Any]]:
     """Return an asset for every artifact of `release` by its key. Raises DataError when an address is missing."""
-    spatial = bool(release.summary.geometry_types or release.summary.bounds)
-    parts = {part.name: part for part in release.summary.parts}
+    return listed_assets(
+        release.name,
+        release.artifacts,
+        spatial=bool(release.summary.geometry_types or release.summary.bounds),
+        parts={part.name: part for part in release.summary.parts},
+        archived=deposit.files,
+        torrents=torrents,
+        addresses=addresses,
+    )
+
+
+def listed_assets(
+    release_name: str,
+    files: Iterable[Listed],
+    *,
+    spatial: bool,
+    parts: Mapping[str, Part],
+    archived: Mapping[str, str],
+    torrents: Mapping[str, Seeded],
+    addresses: Addresses,
+) -> dict[str, dict[str, Any]]:
+    """Return an asset for every file of a release by its key.
+
+    `spatial`: the data has places. `parts`: those of the data by name. `archived`: file name -> address at the archive.
+    `torrents`: data file name -> torrent. Raises DataError when an address in the primary store is missing.
+    """
     assets: dict[str, dict[str, Any]] = {}
-    for key, base, artifact in keyed(release):
+    for key, base, file in _keyed(release_name, files):
         kind = KINDS.get(base)
         en, fr = (kind.en, kind.fr) if kind else (base, base)
         if base == "data" and not spatial:
             en, fr = _TABLE_TITLES
         part = key.removeprefix(f"{base}-") if key != base else None
         asset: dict[str, Any] = {
-            "href": addresses.of(artifact.name),
-            "type": artifact.media_type,
+            "href": addresses.of(file.name),
+            "type": file.media_type,
             "title": f"{en}: {part}" if part else en,
             "d4c:title_fr": f"{fr} : {part}" if part else fr,
             "roles": list(kind.roles) if kind else ["metadata"],
-            "file:size": artifact.size,
-            "file:checksum": multihash_sha256(artifact.sha256),
+            "file:size": file.size,
+            "file:checksum": multihash_sha256(file.sha256),
         }
-        if alternate := _alternate(artifact.name, deposit, addresses):
+        if alternate := _alternate(file.name, archived, addresses):
             asset["alternate"] = alternate
-        if artifact.role is ArtifactRole.DATA and part is not None:
-            asset |= _part_fields(part, parts.get(part), torrents.get(artifact.name))
-        if artifact.role is ArtifactRole.TORRENT:
-            current = addresses.torrents.get(artifact.name.removesuffix(".torrent"))
+        if file.role is ArtifactRole.DATA and part is not None:
+            asset |= _part_fields(part, parts.get(part), torrents.get(file.name))
+        if file.role is ArtifactRole.TORRENT:
+            current = addresses.torrents.get(file.name.removesuffix(".torrent"))
             if current is not None:
                 asset["d4c:current_href"] = current
         assets[key] = asset
@@ -122,7 +175,7 @@ def file_of(href: str) -> str:
     return unquote(urlsplit(href).path).rpartition("/")[2]
 
 
-def torrent_fields(torrent: Torrent) -> dict[str, Any]:
+def torrent_fields(torrent: Seeded) -> dict[str, Any]:
     """Return the `d4c:` fields of a torrent, for the item or a data asset."""
     fields = {
         "d4c:info_hash": torrent.info_hash,
@@ -140,33 +193,37 @@ def keyed(release: Release) -> Sequence[tuple[str, str, Artifact]]:
     (`geopackage`). Further files of one role have numbers from 2 on. The item itself and the list with its checksum
     have no asset.
     """
-    found: list[tuple[str, str, Artifact]] = []
+    return _keyed(release.name, release.artifacts)
+
+
+def _keyed(release_name: str, files: Iterable[_File]) -> list[tuple[str, str, _File]]:
+    found: list[tuple[str, str, _File]] = []
     taken: dict[str, int] = {}
-    for artifact in sorted(release.artifacts, key=lambda artifact: artifact.name):
-        if artifact.role in AFTER_ITEM:
+    for file in sorted(files, key=lambda each: each.name):
+        if file.role in AFTER_ITEM:
             continue
-        base, key = str(artifact.role), str(artifact.role)
-        if artifact.role in (ArtifactRole.DATA, ArtifactRole.TORRENT):
-            part = release.part(artifact)
+        base, key = str(file.role), str(file.role)
+        if file.role in (ArtifactRole.DATA, ArtifactRole.TORRENT):
+            part = part_of(file.name, release_name)
             key = f"{base}-{part}" if part else base
-        elif artifact.role is ArtifactRole.DESKTOP:
-            suffix = artifact.name.removeprefix(release.name)
+        elif file.role is ArtifactRole.DESKTOP:
+            suffix = file.name.removeprefix(release_name)
             base = key = _DESKTOP_KEYS.get(suffix, suffix.strip("._"))
         number = taken[key] = taken.get(key, 0) + 1
-        found.append((key if number == 1 else f"{key}-{number}", base, artifact))
+        found.append((key if number == 1 else f"{key}-{number}", base, file))
     return found
 
 
-def _alternate(name: str, deposit: Deposit, addresses: Addresses) -> dict[str, dict[str, str]]:
+def _alternate(name: str, archived: Mapping[str, str], addresses: Addresses) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
-    if (href := deposit.files.get(name)) is not None:
+    if (href := archived.get(name)) is not None:
         found[ARCHIVE] = {"href": href}
     for number, href in enumerate(addresses.mirrors.get(name, ()), 1):
         found["mirror" if number == 1 else f"mirror-{number}"] = {"href": href}
     return found
 
 
-def _part_fields(name: str, part: Part | None, torrent: Torrent | None) -> dict[str, Any]:
+def _part_fields(name: str, part: Part | None, torrent: Seeded | None) -> dict[str, Any]:
     """Return the fields of a part of the data; the item has the fields of a single data file."""
     fields = torrent_fields(torrent) if torrent is not None else {}
     fields["d4c:part"] = name

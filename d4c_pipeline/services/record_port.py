@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from d4c_pipeline.metadata.published import PublishedMetadata
-from d4c_pipeline.metadata.published_json import loaded
+from d4c_pipeline.metadata.published import PublishedFile, PublishedMetadata
+from d4c_pipeline.metadata.published_json import loaded, loaded_files
 from d4c_pipeline.services.catalogue_index import RECORDS
 
 
@@ -58,6 +58,12 @@ def published(cursor: duckdb.DuckDBPyConnection, rows: Iterable[RecordRow]) -> d
         return {}
     query = f"SELECT position, facts FROM {RECORDS} WHERE position IN (SELECT unnest(?))"  # noqa: S608
     return {position: loaded(facts) for position, facts in cursor.execute(query, [wanted]).fetchall()}
+
+
+def files(cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, tuple[PublishedFile, ...]]:
+    """Return the files of releases by name. Raises DataError."""
+    query = f"SELECT id, facts FROM {RECORDS} WHERE id IN (SELECT unnest(?))"  # noqa: S608
+    return {name: loaded_files(facts) for name, facts in cursor.execute(query, [list(names)]).fetchall()}
 
 
 def one(cursor: duckdb.DuckDBPyConnection, column: str, value: str) -> RecordRow | None:

@@ -1,5 +1,6 @@
-"""The query layer of protocols that find releases, by now of the search.
+"""The query layer of protocols that find releases: the search, and the STAC API.
 
-`entries` makes the tables of the index and `words` their texts; `selection` finds rows; `parameters` reads requests;
-`suggesting` completes words; `answers` makes responses. Each protocol has its own addresses and forms.
+`entries` makes the tables of the index and `words` their texts; `selection` finds rows and `paging` divides them into
+pages; `parameters` and `conditions` read requests; `suggesting` completes words; `documents` restores items and
+collections; `answers` makes responses, `openapi` descriptions. Each protocol has its own addresses and forms.
 """

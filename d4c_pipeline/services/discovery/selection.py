@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import duckdb
+
 from d4c_pipeline.services.cql2 import Condition
 from d4c_pipeline.services.discovery.entries import ENTRIES
+from d4c_pipeline.services.discovery.paging import Order, Pages
 from d4c_pipeline.services.discovery.words import Matches
 
 
@@ -41,3 +45,38 @@ class Selection:
         parameters += [parameter for each in conditions for parameter in each.parameters]
         sql = f"SELECT {position} AS position, {score} AS score FROM {source} {where}"  # noqa: S608
         return Condition(f"{sql} GROUP BY e.dataset" if self.newest else sql, tuple(parameters))
+
+
+@dataclass(frozen=True)
+class Page:
+    """The `positions` of a page's rows in order, the `total` of rows, and the token of the `next` page."""
+
+    positions: list[int]
+    total: int
+    next: str | None
+
+
+def page(
+    cursor: duckdb.DuckDBPyConnection,
+    selection: Selection,
+    keys: Sequence[Order],
+    limit: int,
+    pages: Pages,
+    resumed: str | None = None,
+) -> Page:
+    """Return a page of a selection in the order of `keys`, after the row of the token `resumed`.
+
+    Raises ProblemError for a token that `pages` did not write for this order.
+    """
+    later = pages.after(resumed, keys) if resumed else None
+    chosen = selection.statement()
+    (total,) = cursor.execute(f"SELECT count(*) FROM ({chosen.sql})", list(chosen.parameters)).fetchall()[0]  # noqa: S608
+    rows = cursor.execute(
+        f"""SELECT position, {", ".join(key.column.sql for key in keys)}
+            FROM {ENTRIES} JOIN (SELECT position FROM ({chosen.sql})) USING (position)
+            {f"WHERE {later.sql}" if later else ""}
+            ORDER BY {", ".join(key.sql for key in keys)} LIMIT ?""",  # noqa: S608 - SQL of ours
+        [*chosen.parameters, *(later.parameters if later else ()), limit + 1],
+    ).fetchall()
+    token = pages.token(keys, rows[limit - 1][1:]) if len(rows) > limit else None
+    return Page([position for position, *_ in rows[:limit]], total, token)

@@ -14,12 +14,14 @@ from typing import Any
 import duckdb
 
 from d4c_pipeline.services.catalogue_index import RELEASES
+from d4c_pipeline.services.discovery.parameters import refused
 
 LANGUAGES = {"en": "english", "fr": "french"}
 """The languages of texts, with the name of their stemmer."""
 LONGEST = 500
 """The most characters of a query."""
 _MOST_WORDS = 30
+_MOST_TERMS = 10
 _WORD = r"[\pL]{3,40}"
 _IGNORE = r"(\.|[^a-z0-9])+"
 _WEIGHTS = {"title": 3.0, "keywords": 2.0, "names": 1.0, "description": 1.0}
@@ -82,6 +84,21 @@ def matches(words: str, languages: Sequence[str], *, every: bool) -> Matches:
     queries = [_in_language(language, every=every) for language in languages]
     sql = f"SELECT dataset, max(score) AS score FROM ({' UNION ALL '.join(queries)}) GROUP BY dataset"  # noqa: S608
     return Matches(f"({sql})", (words[:LONGEST],) * len(languages))
+
+
+def any_of(terms: Sequence[str]) -> Matches:
+    """Return the datasets that have every word of at least one of `terms`, in any language, by their best score.
+
+    Raises ProblemError (400) for terms that are too long, too many, or without a letter or digit.
+    """
+    if sum(map(len, terms)) > LONGEST or len(terms) > _MOST_TERMS:
+        raise refused(f"q has more than {LONGEST} characters or {_MOST_TERMS} terms", "Shorten it")
+    if wordless := [term for term in terms if not has_words(term)]:
+        raise refused(f"q='{wordless[0]}' has no letter or digit", "Write words such as q=census population")
+    found = [matches(term, tuple(LANGUAGES), every=True) for term in terms]
+    parts = " UNION ALL ".join(f"FROM {each.sql}" for each in found)
+    sql = f"(SELECT dataset, max(score) AS score FROM ({parts}) GROUP BY dataset)"  # noqa: S608
+    return Matches(sql, tuple(parameter for each in found for parameter in each.parameters))
 
 
 def _in_language(language: str, *, every: bool) -> str:
