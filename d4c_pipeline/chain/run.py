@@ -2,6 +2,7 @@
 
 Assets, the review job, commands and tests run steps only through `run`, `catalogue` and `portal`, so that a step has
 the same effects everywhere. The work of a step belongs to its module, the presentation of a result to the caller.
+Each step imports its module when it runs: definitions, sensors and the steps of other runs need neither Arrow nor GDAL.
 """
 
 from __future__ import annotations
@@ -9,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from d4c_pipeline.chain import catalogue as all_datasets
-from d4c_pipeline.chain import checksums, copies, deposit, doi, latest, processed, raw, stac_item, torrent
-from d4c_pipeline.chain.portal_result import PortalBuilt
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import AwaitingReviewError, D4CError
 from d4c_pipeline.model.partition import Partition
@@ -21,8 +19,6 @@ from d4c_pipeline.model.release import Deposit, PlannedRelease
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
-from d4c_pipeline.review import verdicts
-from d4c_pipeline.review.changes import as_markdown, changes_of
 from d4c_pipeline.telemetry.labels import labelled
 from d4c_pipeline.telemetry.spans import span
 from d4c_pipeline.watch.failures import remembered
@@ -30,6 +26,11 @@ from d4c_pipeline.watch.pauses import refuse_paused
 from d4c_pipeline.workspace import progress
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
+
+if TYPE_CHECKING:
+    from d4c_pipeline.chain import catalogue as all_datasets
+    from d4c_pipeline.chain import checksums, copies, deposit, latest, raw, torrent
+    from d4c_pipeline.chain.portal_result import PortalBuilt
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Step:
 
 def _raw(deployment: Deployment, unit: Unit, _: Bump) -> raw.Retained:
     """Retain the native files, and record the state of the source at the fetch."""
+    from d4c_pipeline.chain import raw  # noqa: PLC0415
+
     observations, where = deployment.ledger.observations, unit.partition
     refuse_paused(deployment, where.subject)
     known = observations.get(where.subject, where.key)
@@ -102,17 +105,24 @@ def _raw(deployment: Deployment, unit: Unit, _: Bump) -> raw.Retained:
 
 def _processed(deployment: Deployment, unit: Unit, _: Bump) -> Judged:
     """Build the data and run every check that applies."""
+    from d4c_pipeline.chain import processed  # noqa: PLC0415
+    from d4c_pipeline.review import verdicts  # noqa: PLC0415
+
     build = processed.process(deployment, unit.dataset, unit.vintage)
     judged = verdicts.judge(deployment, unit.dataset, unit.vintage, build)
     return Judged(build, judged, verdicts.overridden(deployment, build.sha256))
 
 
 def _checksums(deployment: Deployment, unit: Unit, at_least: Bump) -> checksums.Plan:
+    from d4c_pipeline.chain import checksums  # noqa: PLC0415
+
     return checksums.plan(deployment, unit.dataset, unit.vintage, at_least)
 
 
 def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited | Waiting:
     """Publish the release, unless it awaits an approval: a pending review is a result, not a failure."""
+    from d4c_pipeline.chain import deposit  # noqa: PLC0415
+
     try:
         return deposit.publish(deployment, unit.dataset, unit.vintage)
     except AwaitingReviewError as error:
@@ -124,6 +134,8 @@ def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited |
 
 def _changes(deployment: Deployment, dataset: Dataset, planned: PlannedRelease) -> str:
     """Return the changes of a release as Markdown; if they can't be found, why: the review does not depend on them."""
+    from d4c_pipeline.review.changes import as_markdown, changes_of  # noqa: PLC0415
+
     try:
         return as_markdown(changes_of(deployment, dataset, planned))
     except D4CError as error:
@@ -132,24 +144,34 @@ def _changes(deployment: Deployment, dataset: Dataset, planned: PlannedRelease) 
 
 def _latest(deployment: Deployment, unit: Unit, _: Bump) -> latest.Switched:
     """Switch `/processed/`, and record that the noticed change of this partition is settled."""
+    from d4c_pipeline.chain import latest  # noqa: PLC0415
+
     result = latest.switch(deployment, unit.dataset, unit.vintage)
     deployment.ledger.observations.record_settled(unit.partition.subject, unit.partition.key)
     return result
 
 
 def _doi(deployment: Deployment, unit: Unit, _: Bump) -> Deposit:
+    from d4c_pipeline.chain import doi  # noqa: PLC0415
+
     return doi.reserve_doi(deployment, unit.dataset, unit.vintage)
 
 
 def _copies(deployment: Deployment, unit: Unit, _: Bump) -> copies.Distributed:
+    from d4c_pipeline.chain import copies  # noqa: PLC0415
+
     return copies.distribute(deployment, unit.dataset, unit.vintage)
 
 
 def _torrent(deployment: Deployment, unit: Unit, _: Bump) -> torrent.Seeded:
+    from d4c_pipeline.chain import torrent  # noqa: PLC0415
+
     return torrent.make(deployment, unit.dataset, unit.vintage)
 
 
 def _stac_item(deployment: Deployment, unit: Unit, _: Bump) -> dict[str, Any]:
+    from d4c_pipeline.chain import stac_item  # noqa: PLC0415
+
     return stac_item.describe(deployment, unit.dataset, unit.vintage)
 
 
@@ -231,6 +253,8 @@ def run(
 
 def catalogue(deployment: Deployment, declared: Sequence[Dataset]) -> all_datasets.Catalogued:
     """Run the tenth step: rebuild the catalogue of every published release from the ledger."""
+    from d4c_pipeline.chain import catalogue as all_datasets  # noqa: PLC0415
+
     with labelled(step="catalogue"), span("catalogue"):
         return all_datasets.rebuild(deployment, declared)
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 
-import pyarrow as pa
-
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -54,5 +52,7 @@ def stable_zip(members: Mapping[str, bytes]) -> bytes:
 @lru_cache(maxsize=1024)
 def _deflate(content: bytes) -> bytes:
     """Return the deflate stream; kept, because nearly all members of the next release's code are the same (1 MB)."""
+    import pyarrow as pa  # noqa: PLC0415 - 40 MB, which the modules that only name archives do without
+
     packed: bytes = pa.compress(content, codec="gzip", asbytes=True)
     return packed[_GZIP_HEADER:-_GZIP_TRAILER]

@@ -10,11 +10,6 @@ from enum import Enum
 import dagster as dg
 from pydantic import Field
 
-from d4c_pipeline.appraisal import decisions
-from d4c_pipeline.appraisal.assessment import as_row, assess
-from d4c_pipeline.appraisal.drafts import draft_submission
-from d4c_pipeline.appraisal.notices import settle, tell
-from d4c_pipeline.appraisal.policy import alternatives_of
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import BusyError
 from d4c_pipeline.model.submission import SubmissionState
@@ -79,6 +74,8 @@ def assessments(
     context: dg.AssetExecutionContext, config: AssessmentConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Assess the submissions of the configuration, or all that wait; another process's are left to it."""
+    from d4c_pipeline.appraisal.assessment import as_row, assess  # noqa: PLC0415
+
     attempt = context.op_execution_context.retry_number + 1
     rows: list[dict[str, object]] = []
     with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
@@ -102,6 +99,9 @@ def _cell(value: object) -> str:
 
 @dg.op(name="decide_on_submission", description="Records the decision, once; the submitter is told.")
 def _decide(context: dg.OpExecutionContext, config: DecisionConfig, deployment: DeploymentResource) -> None:
+    from d4c_pipeline.appraisal import decisions  # noqa: PLC0415
+    from d4c_pipeline.appraisal.policy import alternatives_of  # noqa: PLC0415
+
     with (
         as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
         deployment.opened() as opened,
@@ -133,6 +133,8 @@ class DraftConfig(dg.Config):
 
 @dg.op(name="draft_of_submission", description="Drafts the definition from the source and from what was submitted.")
 def _draft(context: dg.OpExecutionContext, config: DraftConfig, deployment: DeploymentResource) -> None:
+    from d4c_pipeline.appraisal.drafts import draft_submission  # noqa: PLC0415
+
     with (
         as_dagster_failure(retries=deployment.retries, attempt=context.retry_number + 1),
         deployment.opened() as opened,
@@ -176,6 +178,8 @@ def accepted_are_drafted(deployment: DeploymentResource) -> Iterator[dg.RunReque
 )
 def tell_submitters(deployment: DeploymentResource) -> dg.SkipReason:
     """Note published datasets, then send what is due."""
+    from d4c_pipeline.appraisal.notices import settle, tell  # noqa: PLC0415
+
     with deployment.opened() as opened:
         published = settle(opened.ledger, opened.settings)
         try:

@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from d4c_pipeline.chain import copies, deposit, run
-from d4c_pipeline.chain.checksums import Plan
+from d4c_pipeline.chain import run
 from d4c_pipeline.chain.run import Judged
 from d4c_pipeline.model.completeness import completeness_of
 from d4c_pipeline.model.dataset import Dataset
@@ -43,6 +42,9 @@ from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, TITLE, VERSION
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline.workspace.code_version import code_version_of_data, code_version_of_source
+
+if TYPE_CHECKING:
+    from d4c_pipeline.chain import copies, deposit
 
 CATALOGUE_KEY = dg.AssetKey(["catalogue"])
 PORTAL_KEY = dg.AssetKey(["portal"])
@@ -116,7 +118,7 @@ def _of_processed(result: Judged, command: str) -> Sequence[Result]:
     ]
 
 
-def _of_copies(result: copies.Distributed, command: str) -> Sequence[Result]:
+def _of_copies(result: "copies.Distributed", command: str) -> Sequence[Result]:
     return [
         dg.MaterializeResult(
             metadata=metadata.of_copies(result),
@@ -132,7 +134,7 @@ def _of_copies(result: copies.Distributed, command: str) -> Sequence[Result]:
     ]
 
 
-def _of_deposit(result: deposit.Deposited | run.Waiting, _: str) -> Sequence[Result]:
+def _of_deposit(result: "deposit.Deposited | run.Waiting", _: str) -> Sequence[Result]:
     if isinstance(result, run.Waiting):
         return _checks_of_deposit(result, "not published yet", seed=True)
     seed = result.archive_seed
@@ -254,15 +256,21 @@ def chain_assets(product: Product, *, pooled: bool = True) -> list[dg.AssetsDefi
     """The nine assets of a product, in order."""
     assets: list[dg.AssetsDefinition] = []
     upstream = SOURCE
+    facts = {
+        "license": product.sample.licence_words,
+        "source": source_words(product.sample),
+        "completeness of metadata": completeness_of(product.sample).words,
+    }
     for name, presentation in step_presentations(product).items():
-        assets.append(
-            _asset(product, run.STEPS[name], presentation if pooled else replace(presentation, pool=None), upstream)
-        )
+        shown = presentation if pooled else replace(presentation, pool=None)
+        assets.append(_asset(product, run.STEPS[name], shown, upstream, facts))
         upstream = name
     return assets
 
 
-def _asset(product: Product, step: run.Step, presentation: StepPresentation, upstream: str) -> dg.AssetsDefinition:
+def _asset(
+    product: Product, step: run.Step, presentation: StepPresentation, upstream: str, facts: Mapping[str, str]
+) -> dg.AssetsDefinition:
     dataset = product.sample
 
     @dg.asset(
@@ -279,11 +287,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
         owners=owners_of(dataset),
         freshness_policy=freshness_of(dataset) if step.name == run.LAST_STEP else None,
         tags={"d4c/step": step.name, "d4c/series": dataset.series},
-        metadata={
-            "license": dataset.licence_words,
-            "source": source_words(dataset),
-            "completeness of metadata": completeness_of(dataset).words,
-        },
+        metadata=facts,
         output_required=not presentation.may_wait,
     )
     def asset(
@@ -316,7 +320,7 @@ def _asset(product: Product, step: run.Step, presentation: StepPresentation, ups
                 by=context.run.run_id,
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
-        if isinstance(result, Plan):
+        if step.name == run.PLANNING_STEP:
             tags = {VERSION: str(result.release.version)}
             if units[0].listed_as is not None:  # Dagster has no titles of partitions, and a key says little
                 tags[TITLE] = units[0].dataset.title.en

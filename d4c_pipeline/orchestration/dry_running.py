@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from d4c_pipeline.chain.dry_run import DryRun, dry_runs, retained
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
@@ -40,6 +39,8 @@ def plan_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobD
         out=dg.Out(dict, description="The number of vintages by outcome."),
     )
     def find(context: dg.OpExecutionContext, config: PlanConfig, deployment: DeploymentResource) -> dict[str, int]:
+        from d4c_pipeline.chain.dry_run import DryRun, dry_runs, retained  # noqa: PLC0415
+
         attempt = context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             if bool(config.package) == bool(config.dataset):

@@ -12,7 +12,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, create_model
 
-from d4c_pipeline.chain import catalogue, run
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.family import Family
@@ -20,7 +19,6 @@ from d4c_pipeline.model.texts import markdown_table
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
-from d4c_pipeline.upkeep import repair
 from d4c_pipeline.watch import pauses
 from d4c_pipeline.watch.noticing_report import ask_now
 
@@ -137,6 +135,8 @@ def _repair_job() -> dg.JobDefinition:
         out=dg.Out(dict, description="The number of copies by outcome."),
     )
     def mend(context: dg.OpExecutionContext, config: RepairConfig, deployment: DeploymentResource) -> dict[str, int]:
+        from d4c_pipeline.upkeep import repair  # noqa: PLC0415
+
         attempt = context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = repair.repair(opened, datasets=config.datasets or None, refill=config.refill)
@@ -168,6 +168,8 @@ def _rebuild_job(datasets: Sequence[Dataset]) -> dg.JobDefinition:
     def rebuild(
         context: dg.OpExecutionContext, config: RebuildConfig, deployment: DeploymentResource
     ) -> dict[str, int]:
+        from d4c_pipeline.chain import catalogue, run  # noqa: PLC0415
+
         attempt = context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = catalogue.rebuild(opened, datasets, complete=config.complete)

@@ -9,26 +9,27 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from d4c_pipeline.chain.catalogue import Catalogued, LeftOut
-from d4c_pipeline.chain.checksums import Plan
-from d4c_pipeline.chain.copies import Distributed
-from d4c_pipeline.chain.deposit import Deposited
-from d4c_pipeline.chain.latest import Switched
-from d4c_pipeline.chain.portal_result import PortalBuilt
-from d4c_pipeline.chain.raw import Retained
-from d4c_pipeline.chain.torrent import Seeded
 from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
-from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.reports import catalogue_query
 from d4c_pipeline.workspace.stores import Missed
+
+if TYPE_CHECKING:
+    from d4c_pipeline.chain.catalogue import Catalogued, LeftOut
+    from d4c_pipeline.chain.checksums import Plan
+    from d4c_pipeline.chain.copies import Distributed
+    from d4c_pipeline.chain.deposit import Deposited
+    from d4c_pipeline.chain.latest import Switched
+    from d4c_pipeline.chain.portal_result import PortalBuilt
+    from d4c_pipeline.chain.raw import Retained
+    from d4c_pipeline.chain.torrent import Seeded
 
 Metadata = Mapping[str, Any]
 
@@ -65,6 +66,8 @@ def of_processed(result: StagedBuild, verdicts: Sequence[Verdict] = ()) -> Metad
     summary = result.summary
     profile = json.loads(result.profile.read_text("utf-8"))
     # The most useful entries first: the UI keeps this order.
+    from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown  # noqa: PLC0415
+
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
         picture = base64.b64encode(map_png(result.paths)).decode()

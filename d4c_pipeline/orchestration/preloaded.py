@@ -12,6 +12,7 @@ from importlib import import_module
 
 from PIL import Image
 
+from d4c_pipeline import chain
 from d4c_pipeline.portal.pages import compile_templates
 from d4c_pipeline.processing import checks
 from d4c_pipeline.sandbox import call
@@ -33,12 +34,15 @@ _MODULES = (
     "dagster._daemon.controller",
     "dagster._grpc.impl",
     "dagster._utils.test.definitions",
-    "d4c_pipeline.chain.portal",
     "d4c_pipeline.definitions",
+    "d4c_pipeline.processing.preview",
     "d4c_pipeline.processing.profile",
+    "d4c_pipeline.review.changes",
+    "d4c_pipeline.review.verdicts",
     "d4c_pipeline.services.file_server",
     "geopandas",
     "httpcore",
+    "libtorrent",
     "pyarrow.dataset",
     "pyarrow.pandas_compat",
     "tenacity",
@@ -46,7 +50,10 @@ _MODULES = (
     "uvicorn.lifespan.off",
     "uvicorn.loops.uvloop",
 )
-for _name in (*_MODULES, *(f"{checks.__name__}.{each.name}" for each in pkgutil.iter_modules(checks.__path__))):
+for _name in (
+    *_MODULES,
+    *(f"{room.__name__}.{it.name}" for room in (chain, checks) for it in pkgutil.iter_modules(room.__path__)),
+):
     import_module(_name)
 Image.preinit()
 compile_templates()

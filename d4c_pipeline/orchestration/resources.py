@@ -9,9 +9,9 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
@@ -19,9 +19,11 @@ from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.settings import Settings, memory_amount, temp_folder
 from d4c_pipeline.orchestration.instance import kept_open
-from d4c_pipeline.tables import duckdb_engine
 from d4c_pipeline.telemetry.spans import flush
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
+
+if TYPE_CHECKING:
+    import duckdb
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class ProcessingDuckDB(DuckDBResource):
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open DuckDB with spatial from its wheel and the settings of the processing; downloads nothing."""
+        from d4c_pipeline.tables import duckdb_engine  # noqa: PLC0415
+
         settings = self.applied_to(Settings.from_environment())
         with duckdb_engine.connect(
             extensions=("spatial",), threads=settings.threads, memory_limit=settings.memory_limit, spill=settings.temp

@@ -5,13 +5,15 @@ The run calls the function of the services' own worker processes (`services.jobs
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.model.settings import Settings
-from d4c_pipeline.services.jobs import JobFolder, State
-from d4c_pipeline.services.jobs.worker import MEMORY, run
+
+if TYPE_CHECKING:
+    from d4c_pipeline.services.jobs import JobFolder
 
 SUBSET_JOB, SUBSET_SENSOR = "subsets", "subsets_are_made"
 _SECONDS, _MOST = 10, 20
@@ -32,6 +34,8 @@ def subset_definitions() -> dg.Definitions:
 
 @dg.op(name="subset", description="Makes one result, unless it is made or another process makes it.")
 def _subset(context: dg.OpExecutionContext, config: ResultConfig) -> None:
+    from d4c_pipeline.services.jobs.worker import MEMORY, run  # noqa: PLC0415
+
     settings = JobSettings.from_environment()
     jobs = _folder(settings)
     made = run(jobs, config.result, seconds=settings.seconds, memory=MEMORY, most_cells=settings.cells)
@@ -58,6 +62,8 @@ def subset_job() -> None:
 )
 def subset_sensor(_context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Yield a run for each waiting result; its key has the number of attempts, so that a dead one is repeated."""
+    from d4c_pipeline.services.jobs import State  # noqa: PLC0415
+
     jobs = _folder(JobSettings.from_environment())
     waiting = [result for result in jobs.results() if jobs.state(result) is State.ACCEPTED][:_MOST]
     if not waiting:
@@ -69,5 +75,7 @@ def subset_sensor(_context: dg.SensorEvaluationContext) -> Iterator[dg.RunReques
         )
 
 
-def _folder(settings: JobSettings) -> JobFolder:
+def _folder(settings: JobSettings) -> "JobFolder":
+    from d4c_pipeline.services.jobs import JobFolder  # noqa: PLC0415
+
     return JobFolder(settings.jobs_folder(Settings.from_environment().home))

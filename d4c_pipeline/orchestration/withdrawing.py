@@ -15,7 +15,6 @@ from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.products import product_of
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
-from d4c_pipeline.upkeep import withdrawal
 from d4c_pipeline.watch.families import known_datasets
 from d4c_pipeline.workspace.datasets import pick
 
@@ -51,6 +50,8 @@ def withdraw_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.
         description="Records the decision, then updates `/processed/`, torrents, catalogue and portal.",
     )
     def decide(context: dg.OpExecutionContext, config: WithdrawalConfig, deployment: DeploymentResource) -> None:
+        from d4c_pipeline.upkeep import withdrawal  # noqa: PLC0415
+
         attempt = context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             who = decider(context.run, config.who)

@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import libtorrent as lt
-
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.torrents.pieces import Pieces
 
@@ -104,6 +102,8 @@ def pieces_of(data: bytes) -> Pieces:
 
 
 def _decoded(data: bytes) -> dict[bytes, Any]:
+    import libtorrent as lt  # noqa: PLC0415 - most processes that import this module make no torrent
+
     try:
         torrent: Any = lt.bdecode(data)
     except RuntimeError:  # the binding's error for every failure of its parser
@@ -117,6 +117,8 @@ def _decoded(data: bytes) -> dict[bytes, Any]:
 
 def _announced(known: Mapping[bytes, Any], web_seeds: Sequence[str], trackers: Sequence[str]) -> TorrentFile:
     """Return the torrent `known` with these addresses in place of its own."""
+    import libtorrent as lt  # noqa: PLC0415 - as above
+
     _check_addresses(web_seeds, trackers)
     torrent = {key: value for key, value in known.items() if key not in _ADDRESSES}
     info = torrent[b"info"]

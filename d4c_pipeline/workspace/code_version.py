@@ -14,7 +14,7 @@ from pathlib import Path
 from d4c_pipeline.files.disk import storage_errors
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.workspace.code_archive import definition_digest, named_files
-from d4c_pipeline.workspace.provenance import package_folder, provenance
+from d4c_pipeline.workspace.provenance import library_versions, package_folder
 
 SOURCE_ROOMS = ("sources", "transport")
 """The rooms that decide which native files are retained."""
@@ -37,7 +37,7 @@ def code_version_of_data(dataset: Dataset) -> str:
     if dataset.folder is not None:
         with storage_errors(f"read {dataset.folder}"):
             files = [_line(name, path) for name, path in named_files(dataset, dataset.folder)]
-    libraries = json.dumps(dict(provenance().libraries), sort_keys=True)
+    libraries = json.dumps(dict(library_versions()), sort_keys=True)
     return _digest(_of_rooms(DATA_ROOMS), libraries, definition_digest(dataset), *files)
 
 

@@ -8,37 +8,47 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import duckdb
-import pyproj
-import shapely
-
 from d4c_pipeline.model.manifest import Code, Provenance
-from d4c_pipeline.tables.gdal import pyogrio
 
 
 @cache
 def provenance() -> Provenance:
     """Return code version and commit, the sha256 of the lock file and the versions of the libraries that matter."""
     commit, modified = _checkout()
+    # GDAL, GEOS and PROJ load 80 MB of libraries, and the definitions of assets need only `library_versions`.
+    import pyproj  # noqa: PLC0415
+    import shapely  # noqa: PLC0415
+
+    from d4c_pipeline.tables.gdal import pyogrio  # noqa: PLC0415
+
+    wheels = library_versions()
     return Provenance(
         code=Code(package="d4c-pipeline", version=version("d4c-pipeline"), commit=commit, modified=modified),
         lock_sha256=_lock_sha256(),
         libraries={
-            "python": platform.python_version(),
-            "duckdb": duckdb.__version__,
+            "python": wheels["python"],
+            "duckdb": wheels["duckdb"],
             "gdal": pyogrio.__gdal_version_string__,
             "geos": shapely.geos_version_string,
             "proj": pyproj.proj_version_str,
-            "pyarrow": version("pyarrow"),
-            "pyogrio": version("pyogrio"),
-            "pyproj": version("pyproj"),
-            "shapely": version("shapely"),
+            **{name: wheels[name] for name in ("pyarrow", "pyogrio", "pyproj", "shapely")},
         },
     )
+
+
+@cache
+def library_versions() -> Mapping[str, str]:
+    """Return the versions of Python and of the distributions that make the data, without loading them.
+
+    Their wheels contain GDAL, GEOS and PROJ.
+    """
+    wheels = ("duckdb", "pyarrow", "pyogrio", "pyproj", "shapely")
+    return {"python": platform.python_version(), **{name: version(name) for name in wheels}}
 
 
 def package_folder() -> Path:

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import socket
@@ -22,6 +23,7 @@ from typing import Any
 
 import coverage
 
+from d4c_pipeline import chain
 from d4c_pipeline.sandbox import call as call_module
 from d4c_pipeline.sandbox import server
 
@@ -186,6 +188,9 @@ if __name__ == "__main__":
         "commands.demo",
         "services.file_server",
         "processing.build",
+        *(f"chain.{module.name}" for module in pkgutil.iter_modules(chain.__path__)),
+        "review.changes",
+        "review.verdicts",
         *server.PRELOADED,
     ):
         importlib.import_module(f"d4c_pipeline.{name}")

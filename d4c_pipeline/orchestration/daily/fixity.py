@@ -5,6 +5,7 @@ belongs to `upkeep.fixity`, repair to `upkeep.repair`.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,10 +15,11 @@ from d4c_pipeline.model.fixity import CopyKind, FixityPolicy, Verification
 from d4c_pipeline.orchestration.daily.schedule import daily
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.upkeep.coverage import shortfalls
-from d4c_pipeline.upkeep.fixity import Audit, audit
-from d4c_pipeline.upkeep.repair import Outcome, RepairResult, repair
 from d4c_pipeline.workspace.deployment import Deployment
+
+if TYPE_CHECKING:
+    from d4c_pipeline.upkeep.fixity import Audit
+    from d4c_pipeline.upkeep.repair import RepairResult
 
 FIXITY_KEY = dg.AssetKey(["fixity"])
 COPIES_INTACT = "copies_intact"
@@ -27,7 +29,6 @@ ENOUGH_COPIES = "enough_copies"
 AUDIT_COMPLETE = "audit_complete"
 _JOB_NAME = "audit_copies"
 _EXAMPLES = 10
-_GOOD = (Outcome.RESTORED, Outcome.INTACT)
 _CHECKS = {
     COPIES_INTACT: "Every copy in a store has the published bytes. A restored copy is a warning, a lost copy an error.",
     ARCHIVE_INTACT: "The archive has every file of every published record, by its own checksums.",
@@ -54,6 +55,9 @@ def fixity_asset(declared: Sequence[Dataset | Family]) -> dg.AssetsDefinition:
     def asset(
         context: dg.AssetExecutionContext, deployment: DeploymentResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        from d4c_pipeline.upkeep.fixity import audit  # noqa: PLC0415
+        from d4c_pipeline.upkeep.repair import repair  # noqa: PLC0415
+
         op = context.op_execution_context
         with as_dagster_failure(retries=deployment.retries, attempt=op.retry_number + 1), deployment.opened() as opened:
             found = audit(opened, FixityPolicy.of(opened.settings), full=op.op_config["full"])
@@ -65,10 +69,13 @@ def fixity_asset(declared: Sequence[Dataset | Family]) -> dg.AssetsDefinition:
 
 
 def _results(
-    deployment: Deployment, declared: Sequence[Dataset | Family], found: Audit, repairs: Sequence[RepairResult]
+    deployment: Deployment, declared: Sequence[Dataset | Family], found: "Audit", repairs: "Sequence[RepairResult]"
 ) -> list[dg.MaterializeResult | dg.AssetCheckResult]:
+    from d4c_pipeline.upkeep.coverage import shortfalls  # noqa: PLC0415
+    from d4c_pipeline.upkeep.repair import Outcome  # noqa: PLC0415
+
     restored = [result for result in repairs if result.outcome is Outcome.RESTORED]
-    left = [result for result in repairs if result.outcome not in _GOOD]
+    left = [result for result in repairs if result.outcome not in (Outcome.RESTORED, Outcome.INTACT)]
     archived = [finding for finding in found.lost if finding.copy.kind is CopyKind.ARCHIVE]
     seeds = [finding for finding in found.lost if finding.copy.kind is CopyKind.WEB_SEED]
     short = shortfalls(deployment, declared)
@@ -153,7 +160,9 @@ def _check(
     )
 
 
-def _repair_line(result: RepairResult) -> str:
+def _repair_line(result: "RepairResult") -> str:
+    from d4c_pipeline.upkeep.repair import Outcome  # noqa: PLC0415
+
     aside = f", the damaged bytes moved to {result.quarantine}" if result.quarantine else ""
     if result.outcome is Outcome.RESTORED:
         return f"{result.copy}: restored from {result.source}{aside}"

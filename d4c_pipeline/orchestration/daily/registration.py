@@ -9,7 +9,6 @@ import dagster as dg
 from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.upkeep.registration import check_registrations
 
 CHECK_NAME = "dois_registered"
 
@@ -23,6 +22,8 @@ def registration_check() -> dg.AssetChecksDefinition:
         description="Every published DOI is registered, so that it resolves. Runs daily.",
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
+        from d4c_pipeline.upkeep.registration import check_registrations  # noqa: PLC0415
+
         attempt = context.op_execution_context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             found = check_registrations(opened)

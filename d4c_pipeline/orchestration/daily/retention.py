@@ -5,6 +5,7 @@ A separate asset downstream of the catalogue: filling a new mirror takes long an
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,8 +15,9 @@ from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.upkeep import retention
-from d4c_pipeline.upkeep.retention import RetentionAction
+
+if TYPE_CHECKING:
+    from d4c_pipeline.upkeep.retention import RetentionAction
 
 RETENTION_KEY = dg.AssetKey(["retention"])
 CHECK_NAME = "as_wanted"
@@ -39,6 +41,8 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
         ],
     )
     def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+        from d4c_pipeline.upkeep import retention  # noqa: PLC0415
+
         attempt = context.op_execution_context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = retention.apply(opened, datasets, families)
@@ -68,7 +72,7 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
     return asset
 
 
-def _listed(done: Sequence[RetentionAction]) -> dg.MetadataValue:
+def _listed(done: "Sequence[RetentionAction]") -> dg.MetadataValue:
     lines = [
         f"- {action.release} on {action.mirror}: {action.action}, {action.files} files"
         + (f", {action.reason}" if action.reason else "")

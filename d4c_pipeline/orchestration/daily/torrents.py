@@ -12,7 +12,6 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
-from d4c_pipeline.upkeep.reissue import follow_copies
 
 CHECK_NAME = "torrents_current"
 _SHOWN = 50
@@ -27,6 +26,8 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
         description="Every web seed of every torrent serves its bytes. Runs daily and reissues torrents.",
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
+        from d4c_pipeline.upkeep.reissue import follow_copies  # noqa: PLC0415
+
         attempt = context.op_execution_context.retry_number + 1
         with as_dagster_failure(retries=deployment.retries, attempt=attempt), deployment.opened() as opened:
             done = follow_copies(opened, datasets)

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from d4c_pipeline.drafting.vocabularies import dropped_keywords
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.resources import DeploymentResource
@@ -25,6 +24,8 @@ def vocabulary_definitions(datasets: Collection[Dataset]) -> dg.Definitions:
         description="No keyword of a dataset is a term that the newest imported version of its vocabulary dropped.",
     )
     def check(deployment: DeploymentResource) -> dg.AssetCheckResult:
+        from d4c_pipeline.drafting.vocabularies import dropped_keywords  # noqa: PLC0415
+
         with deployment.opened() as opened:
             found = dropped_keywords(opened.ledger, datasets)
         rows = [dg.TableRecord({name: getattr(each, name) for name in _SHOWN}) for each in found[:_MOST_SHOWN]]

@@ -13,16 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.release import DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.checks.attributes import Attributes
-from d4c_pipeline.tables import duckdb_engine
-from d4c_pipeline.tables.parallel import memory_bytes
 
 if TYPE_CHECKING:
+    import duckdb
+
+    from d4c_pipeline.processing.checks.attributes import Attributes
     from d4c_pipeline.processing.checks.features import Features
 
 MOST_EXAMPLES = 5
@@ -125,11 +123,18 @@ class Built:
     @cached_property
     def attributes(self) -> Attributes:
         """The findings of one pass over all columns but the geometry."""
+        from d4c_pipeline.processing.checks.attributes import Attributes  # noqa: PLC0415
+
         return Attributes.read(self.files, threads=self.threads)
 
     @contextmanager
     def duckdb(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Open DuckDB with the data as the view `data`, in bounded memory; its errors become D4CErrors."""
+        import duckdb  # noqa: PLC0415
+
+        from d4c_pipeline.tables import duckdb_engine  # noqa: PLC0415
+        from d4c_pipeline.tables.parallel import memory_bytes  # noqa: PLC0415
+
         limit = f"{memory_bytes(self.memory_limit)}B"
         with duckdb_engine.connect(threads=self.threads, memory_limit=limit, spill=self.work) as connection:
             try:

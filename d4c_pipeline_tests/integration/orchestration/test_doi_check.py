@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline.orchestration.daily import registration
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep import registration
 from d4c_pipeline.upkeep.registration import Registration
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from d4c_pipeline.model.release import Torrent
 from d4c_pipeline.orchestration.build import build_definitions
-from d4c_pipeline.orchestration.daily import torrents
 from d4c_pipeline.orchestration.resources import DeploymentResource
+from d4c_pipeline.upkeep import reissue
 from d4c_pipeline.upkeep.reissue import Reissued
 
 
@@ -39,7 +39,7 @@ def test_a_seed_that_was_left_out_warns_and_names_itself(tmp_path: Path, monkeyp
         Reissued(None, "x.parquet", good, (), (), (), changed=False),  # pyright: ignore[reportArgumentType]
         Reissued(None, "y.parquet", none, (), (), ("https://b.example.org/y answered 404",), changed=True),  # pyright: ignore[reportArgumentType]
     )
-    monkeypatch.setattr(torrents, "follow_copies", lambda *_: done)
+    monkeypatch.setattr(reissue, "follow_copies", lambda *_: done)
     found = evaluated(tmp_path / "home")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.metadata["problems"].value == (
