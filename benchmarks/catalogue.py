@@ -1,10 +1,11 @@
 """What the catalogue costs: a complete build, a release more, a query over HTTP; rustac and stac-geoparquet beside it.
 
-Run `.venv/bin/python benchmarks/catalogue.py [--items N] [--quick]`. A ledger of N published releases is made (20 of a
-dataset, a tenth in parts, a tenth of all but at most 10,000 as vintages of one rolling dataset). Each measurement is a
-process of its own, in the folder for temporary files (TMPDIR). The table has one line per measurement; the last line is
-one JSON object: ratios of time (lower is better), seconds, requests, kilobytes. A time is CPU time (user and system)
-where it says `cpu`, else elapsed time; requests are calls of the store, or HTTP requests of DuckDB. `vs_rustac` and
+Run `.venv/bin/python benchmarks/catalogue.py [--items N] [--quick]`. `--keep DIR` leaves ledger and store in DIR; then
+`--part NAME --home DIR` measures one part again. A ledger of N published releases is made (20 of a dataset, a tenth in
+parts, a tenth of all but at most 10,000 as vintages of one rolling dataset). Each measurement is a process of its own,
+in the folder for temporary files (TMPDIR). The table has one line per measurement; the last line is one JSON object:
+ratios of time (lower is better), seconds, requests, kilobytes. A time is CPU time (user and system) where it says
+`cpu`, else elapsed time; requests are calls of the store, or HTTP requests of DuckDB. `vs_rustac` and
 `vs_stac_geoparquet` compare a build of items, their collections and the Parquet files, without records for citation and
 harvesting, feeds and pages; `all_documents_vs_rustac` is the build of all. The rest is measured with all documents.
 """
@@ -73,8 +74,9 @@ def main() -> None:
         "--grown", action="store_true", help="then multiply the file of all datasets to a million rows, and append"
     )
     parser.add_argument("--items-only", action="store_true", help="without records, feeds and pages over all datasets")
-    parser.add_argument("--part", choices=(*PARTS, "rebuild"), help=argparse.SUPPRESS)
-    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, help="a new folder for ledger and store, which stays")
+    parser.add_argument("--part", choices=(*PARTS, "rebuild"), help="one measurement alone; it needs --home")
+    parser.add_argument("--home", type=Path, help="the folder of an earlier --keep")
     options = parser.parse_args()
     count = 300 if options.quick else options.items
     if options.items_only or options.part == "items":
@@ -83,11 +85,15 @@ def main() -> None:
         with Deployment.open(Settings(home=options.home), archive=False) as deployment:
             rebuild(deployment)
         return
+    if options.part and options.home is None:
+        parser.error("--part needs --home, the folder of an earlier --keep")
+    if options.keep is not None and options.keep.exists():
+        parser.error(f"{options.keep} exists; name a new folder, or measure there with --part and --home")
     if options.part:
         print(json.dumps(PARTS[options.part](options.home, count)))
         return
     with tempfile.TemporaryDirectory(prefix="d4c-catalogue-") as folder:
-        home = Path(folder) / "home"
+        home = options.keep or Path(folder) / "home"
         with Deployment.open(Settings(home=home), archive=False) as deployment:
             began = time.perf_counter()
             fill(deployment.ledger, count, rolling=min(10_000, count // 10))

@@ -329,7 +329,7 @@ class CatalogueState:
         table = schema.catalogue_dataset
         with reading(self._engine) as connection:
             columns = (table.c[name] for name in CataloguedDataset._fields)
-            found = sorted(map(CataloguedDataset._make, connection.execute(select(*columns))))
+            found = sorted(map(CataloguedDataset._make, connection.execute(select(*columns)).all()))
         return {entry.dataset: entry for entry in found}
 
     def record_datasets(self, entries: Iterable[CataloguedDataset], gone: Iterable[str] = ()) -> None:
