@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from d4c_pipeline.metadata.published import PublishedMetadata
-from d4c_pipeline.metadata.published_json import dumped, loaded
+from d4c_pipeline.metadata.published_json import dumped, loaded, loaded_files
 from d4c_pipeline.metadata.records.registry import record_formats
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.errors import D4CError, DataError
@@ -43,6 +43,7 @@ def test_facts_survive_json_and_give_the_same_records(kind: str) -> None:
     again = loaded(content)
     assert again == published
     assert dumped(again) == content
+    assert loaded_files(content) == published.files
     assert _records(again) == _records(published)
 
 
@@ -57,3 +58,5 @@ def test_a_withdrawal_survives_json() -> None:
 def test_other_content_is_an_error_with_a_remedy(content: str) -> None:
     with pytest.raises((DataError, D4CError), match=r"."):
         loaded(content)
+    with pytest.raises(DataError, match="facts in the catalogue can't be read"):
+        loaded_files(content)
