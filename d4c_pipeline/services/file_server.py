@@ -45,7 +45,7 @@ IDENTITY_PATH = "/.well-known/d4c-file-server"
 # WebTorrent in a browser sends the last two with every request to a web seed.
 READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
 # Bodies of requests to the protocols.
-SENT_HEADERS = ("Content-Type", "Prefer", "Authorization")
+SENT_HEADERS = ("Content-Type", "Prefer", "Authorization", "Mcp-Protocol-Version")
 SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified", "Link")
 _CHARSET_BYTES = 64 << 10
 _START_SECONDS = 10.0

@@ -26,10 +26,10 @@ _TABLE_FUNCTIONS = frozenset(
 _FILE_READERS = re.compile(r"(read_|parquet_|st_read|shapefile|sniff_csv$|glob$)")  # DuckDB rejects them by file name
 
 
-def confine(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
-    """Let the SQL of `connection` read `files` only, and lock its configuration; this can't be undone."""
+def confine(connection: duckdb.DuckDBPyConnection, files: Iterable[Path | str]) -> None:
+    """Let the SQL of `connection` read `files` (paths or addresses) only, and lock its configuration, for good."""
     # DuckDB also compares the pattern of a name with brackets with this list.
-    spellings = [spelling for path in files for spelling in (str(path), literal_pattern(path))]
+    spellings = [spelling for path in files for spelling in (str(path), literal_pattern(Path(path)))]
     connection.execute(f"SET allowed_paths = [{', '.join(map(text_literal, spellings))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -64,11 +64,23 @@ def foreign_function(node: dict[str, Any]) -> str | None:
             return None
 
 
-def foreign_functions(tree: Any) -> set[str]:
-    """Return the table functions in a syntax tree that no SELECT may call."""
-    if isinstance(tree, list):
-        return set().union(*map(foreign_functions, tree))
-    if not isinstance(tree, dict):
-        return set()
-    name = foreign_function(tree)
-    return set().union(*map(foreign_functions, tree.values()), {name} if name else ())
+def foreign_functions(tree: Any, *, readers: bool = True) -> set[str]:
+    """Return the table functions in a syntax tree that no SELECT may call; without `readers` those that read files too.
+
+    A tree is walked without recursion: SQL of strangers nests as deeply as DuckDB's parser allows.
+    """
+    found: set[str] = set()
+    waiting: list[Any] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+            name = foreign_function(node)
+            if not readers and name is None and node.get("type") == "TABLE_FUNCTION":
+                called = str(node.get("function", {}).get("function_name")).lower()
+                name = None if called in _TABLE_FUNCTIONS else called
+            if name:
+                found.add(name)
+    return found

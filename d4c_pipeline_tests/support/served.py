@@ -43,7 +43,7 @@ def serving(settings: Settings, **environment: str) -> Iterator[tuple[str, subpr
         stderr=subprocess.STDOUT,
     )
     try:
-        wait(lambda: _answers(port))
+        wait(lambda: _answers(port), 120)
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.kill()

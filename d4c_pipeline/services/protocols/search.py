@@ -33,6 +33,7 @@ from d4c_pipeline.services.discovery.parameters import (
 from d4c_pipeline.services.discovery.selection import Selection
 from d4c_pipeline.services.discovery.suggesting import suggestions
 from d4c_pipeline.services.discovery.words import LANGUAGES, LONGEST, has_words, matches
+from d4c_pipeline.services.lanes import Lane
 from d4c_pipeline.services.protocol import Protocol, Services
 
 PATH = "search"
@@ -52,7 +53,7 @@ _YEAR = re.compile(r"\b(1[5-9]\d\d|20\d\d)\b")
 
 
 def _routes(services: Services) -> Sequence[BaseRoute]:
-    lane, recent = services.lane("searches", _AT_ONCE), RecentAnswers(_REMEMBERED_BYTES)
+    lane, recent = search_lane(services), RecentAnswers(_REMEMBERED_BYTES)
 
     async def answer(request: Request) -> Response:
         return await lane.run(search, request)
@@ -63,21 +64,29 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         return json_answer(request, recent.get(key, lambda: searched(request)), identity=key[0])
 
     def searched(request: Request) -> bytes:
-        query = request.query_params
-        check_names(query.keys(), _PARAMETERS)
-        with services.index.reading() as cursor:
-            found = _found(cursor, query)
-        address = f"{services.base_url(request)}/{PATH}"
-        found["links"] = _links(address, query, found)
-        for result in found["results"]:
-            place = f"{result['dataset']}/{result['vintage']}/{result['version']}"
-            result["links"] = [
-                link("describedby", f"{services.index.store.url('catalogue')}/{place}.json", "application/geo+json"),
-                link("alternate", f"{services.base_url(request)}/{found['lang']}/datasets/{place}/", "text/html"),
-            ]
-        return orjson.dumps(found)
+        return orjson.dumps(document(services, services.base_url(request), request.query_params))
 
     return [Route(f"/{PATH}", answer, methods=["GET"])]
+
+
+def search_lane(services: Services) -> Lane:
+    """Return the lane in which the protocols of this server search."""
+    return services.lane("searches", _AT_ONCE)
+
+
+def document(services: Services, base: str, query: QueryParams) -> dict[str, Any]:
+    """Return the answer to a search. `base`: the public address of the services. Raises ProblemError (400)."""
+    check_names(query.keys(), _PARAMETERS)
+    with services.index.reading() as cursor:
+        found = _found(cursor, query)
+    found["links"] = _links(f"{base}/{PATH}", query, found)
+    for result in found["results"]:
+        place = f"{result['dataset']}/{result['vintage']}/{result['version']}"
+        result["links"] = [
+            link("describedby", f"{services.index.store.url('catalogue')}/{place}.json", "application/geo+json"),
+            link("alternate", f"{base}/{found['lang']}/datasets/{place}/", "text/html"),
+        ]
+    return found
 
 
 def _found(cursor: duckdb.DuckDBPyConnection, query: QueryParams) -> dict[str, Any]:
