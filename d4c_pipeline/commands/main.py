@@ -12,6 +12,7 @@ from d4c_pipeline.commands.alert import alert
 from d4c_pipeline.commands.archive import archive_app
 from d4c_pipeline.commands.backfill import backfill
 from d4c_pipeline.commands.catalogue import catalogue_app
+from d4c_pipeline.commands.changes import apply, changes
 from d4c_pipeline.commands.check import check
 from d4c_pipeline.commands.common import end_with
 from d4c_pipeline.commands.doctor import doctor
@@ -46,7 +47,7 @@ app = typer.Typer(
 for _panel, _commands in (
     ("Take in", (submit, ("submissions", submissions_app), draft, check, ("vocabulary", vocabulary_app))),
     ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert)),
-    ("Look", (datasets, status, releases, ("catalogue", catalogue_app), settings)),
+    ("Look", (datasets, status, releases, ("catalogue", catalogue_app), changes, apply, settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Recover", (backup, restore, reconcile)),
     ("Correct", (withdraw, reinstate)),

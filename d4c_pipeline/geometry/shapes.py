@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import shapely
 
 from d4c_pipeline.geometry.curves import TOLERANCE_DEGREES, TOLERANCE_PLANE
+from d4c_pipeline.geometry.hilbert import places
 from d4c_pipeline.geometry.projection import Target
 from d4c_pipeline.tables.arrays import as_arrow
 
@@ -174,6 +175,16 @@ class Facts:
             self.types[promoted_type(single)] += count
             tally.promoted_to_multi += count
         return mixed
+
+
+def of_clean(wkb: pa.Array, box: tuple[float, float, float, float]) -> Shapes:
+    """Return the shapes of geometry that was cleaned and written before; `box` of the Hilbert curve as in `Target`."""
+    geometries = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
+    bounds = shapely.bounds(geometries)
+    kinds = shapely.get_type_id(geometries)
+    types = np.where(kinds < 0, -1, kinds + WITH_Z * shapely.has_z(geometries)).astype(np.int8)
+    vertices = shapely.get_num_coordinates(geometries).astype(np.int32)
+    return Shapes(wkb, bounds, types, vertices, places(bounds, box), Tally())
 
 
 def type_name(type_id: int) -> str:

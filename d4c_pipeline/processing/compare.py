@@ -56,8 +56,8 @@ def compare(
     compared as multisets. The covering, the order of columns, descriptions and encodings are ignored. `temp`: a folder
     for data that exceeds memory, by default the system's. Raises DataError for a file that is not readable Parquet.
     """
-    old_file, new_file = _Described.of(previous), _Described.of(new)
-    differences = _schema_differences(old_file, new_file)
+    old_file, new_file = Described.of(previous), Described.of(new)
+    differences = schema_differences(old_file, new_file)
     common = [name for name in new_file.types if old_file.types.get(name) == new_file.types[name]]
     with both_opened(previous, new, threads=threads, memory_limit=memory_limit, temp=temp) as connection:
         differences += _row_differences(connection, old_file, new_file, common)
@@ -88,8 +88,8 @@ def both_opened(
 
 def common_key(previous: Files, new: Files) -> tuple[str, ...]:
     """Return the key that both states of the data have, empty without one. Raises DataError as `compare`."""
-    key = _Described.of(new).key
-    return key if key == _Described.of(previous).key else ()
+    key = Described.of(new).key
+    return key if key == Described.of(previous).key else ()
 
 
 def key_text(side: str, key: Sequence[str]) -> str:
@@ -103,7 +103,12 @@ def same_key(key: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class _Described:
+class Described:
+    """What the footers of data files say: Arrow types by column without the covering, source names, key, geometry.
+
+    `crs`: in words, None without geometry; `geometry`: the name of that column.
+    """
+
     types: dict[str, pa.DataType]
     sources: dict[str, str]
     key: tuple[str, ...]
@@ -112,14 +117,16 @@ class _Described:
     geometry: str | None
 
     @classmethod
-    def of(cls, data: Files) -> _Described:
+    def of(cls, data: Files) -> Described:
+        """Return the description of one file, or of the parts of one table. Raises DataError for no Parquet."""
         parts = [cls.read(path) for path in listed(data)]
         # Each part states only its own geometry types.
         kinds = {kind for part in parts for kind in part.geometry_types}
         return replace(parts[0], geometry_types=tuple(sorted(kinds)))
 
     @classmethod
-    def read(cls, path: Path) -> _Described:
+    def read(cls, path: Path) -> Described:
+        """Return the description of one file. Raises DataError for a file that is not readable Parquet."""
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowInvalid, FileNotFoundError) as error:
@@ -153,7 +160,8 @@ def _crs(column: dict[str, Any]) -> str | None:
     return f"{known['authority']}:{known['code']}" if known else str(crs.get("name"))
 
 
-def _schema_differences(old: _Described, new: _Described) -> list[Difference]:
+def schema_differences(old: Described, new: Described) -> list[Difference]:
+    """Return the differences of columns, types, CRS, geometry types and key."""
     found: list[Difference] = []
     removed = [name for name in old.types if name not in new.types]
     added = [name for name in new.types if name not in old.types]
@@ -181,17 +189,18 @@ def _schema_differences(old: _Described, new: _Described) -> list[Difference]:
 
 
 def _row_differences(
-    connection: duckdb.DuckDBPyConnection, old: _Described, new: _Described, common: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, old: Described, new: Described, common: Sequence[str]
 ) -> list[Difference]:
     if not common:
         return []
     key = new.key if old.key == new.key and all(name in common for name in new.key) else ()
-    if key and all(_identifies(connection, key, table) for table in ("d4c_previous", "d4c_new")):
+    if key and all(identifies(connection, key, table) for table in ("d4c_previous", "d4c_new")):
         return _by_key(connection, key, [name for name in common if name not in key])
     return _as_multisets(connection, common)
 
 
-def _identifies(connection: duckdb.DuckDBPyConnection, key: Sequence[str], table: str) -> bool:
+def identifies(connection: duckdb.DuckDBPyConnection, key: Sequence[str], table: str) -> bool:
+    """Return whether the columns `key` are never null and never twice the same in `table`."""
     columns = ", ".join(map(identifier, key))
     null = " OR ".join(f"{identifier(name)} IS NULL" for name in key)
     offending = connection.execute(
