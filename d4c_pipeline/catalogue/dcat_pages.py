@@ -1,8 +1,7 @@
 """The catalogue as DCAT 3 in Hydra pages, which CKAN and udata harvest, and as the DCAT-US 3 profile.
 
 A page has the newest releases of consecutive datasets. The ids of the datasets alone determine the cuts, and the first
-dataset names its page: a new dataset changes one page, seldom its links. Sitemaps have the same cuts. The form of a
-dataset belongs to `metadata.records.dcat`.
+dataset names its page. Sitemaps have pages in the same way. The form of a dataset belongs to `metadata.records.dcat`.
 Source: https://www.hydra-cg.com/spec/latest/core/#collections
 """
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.dcat import CONTEXT, dcat_dataset, language_node
@@ -21,9 +20,11 @@ from d4c_pipeline.metadata.site import Site
 
 DCAT_ROOT = "catalogue/dcat.jsonld"
 DCAT_US_ROOT = "catalogue/dcat-us.json"
-# A new release rewrites the page of its dataset. With 16 datasets of five vintages a page has 0.5 MB.
+Kind = Literal["dcat", "dcat-us", "sitemap"]
+KINDS: tuple[Kind, ...] = ("dcat", "dcat-us", "sitemap")
+# A new release rewrites the pages of its dataset. With 16 datasets of five vintages a page of DCAT has 0.5 MB. There is
+# no most: a cut by number moves with every new dataset before it. The longest of 1,000 pages has about 110 datasets.
 _DATASETS_PER_PAGE = 16  # on average
-_MOST = 50  # with any ids
 _TITLES = {"en": "Catalogue of published releases", "fr": "Catalogue des versions publiées"}
 _DESCRIPTIONS = {
     "en": "The newest release of every dataset, with its files, DOI and licence.",
@@ -33,37 +34,45 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the catalogue: its datasets, its addresses in a store, and those of the pages that it links.
+    """A page of the catalogue: its datasets, its address in a store, and those of the pages that it links.
 
-    `us_others`: in the root of DCAT-US the addresses of all other pages, else empty.
+    `next`: the following page of DCAT, None on the last. `others`: in the root of DCAT-US all other pages. A sitemap
+    links none; the page without datasets has no sitemap.
     """
 
+    kind: Kind
     datasets: tuple[str, ...]
     address: str
-    next: str | None
-    us_address: str
-    us_others: tuple[str, ...] = ()
+    next: str | None = None
+    others: tuple[str, ...] = ()
 
 
-def pages(datasets: Iterable[str]) -> tuple[Page, ...]:
-    """Return the pages of a catalogue of these datasets; the first is the root, which exists without datasets too."""
+def pages(datasets: Iterable[str], kind: Kind) -> tuple[Page, ...]:
+    """Return the pages of one kind over these datasets; the first is the root, which exists without datasets too."""
     runs: list[list[str]] = [[]]
     for dataset in sorted(set(datasets)):
-        if runs[-1] and (len(runs[-1]) == _MOST or _begins_page(dataset)):
+        if runs[-1] and begins_page(dataset) == kind:
             runs.append([])
         runs[-1].append(dataset)
-    addresses = [DCAT_ROOT, *(f"catalogue/dcat-pages/{run[0]}.jsonld" for run in runs[1:])]
-    us_addresses = [DCAT_US_ROOT, *(f"catalogue/dcat-us/{run[0]}.json" for run in runs[1:])]
-    return tuple(
-        Page(
-            tuple(run),
-            addresses[number],
-            addresses[number + 1] if number + 1 < len(runs) else None,
-            us_addresses[number],
-            () if number else tuple(us_addresses[1:]),
-        )
-        for number, run in enumerate(runs)
-    )
+    if kind == "sitemap":
+        return tuple(Page(kind, tuple(run), f"catalogue/sitemap-pages/{run[0]}.xml") for run in runs if run)
+    root, folder, suffix = (DCAT_ROOT, "dcat-pages", "jsonld") if kind == "dcat" else (DCAT_US_ROOT, "dcat-us", "json")
+    addresses = [root, *(f"catalogue/{folder}/{run[0]}.{suffix}" for run in runs[1:])]
+    found: list[Page] = []
+    for number, run in enumerate(runs):
+        following = addresses[number + 1] if kind == "dcat" and number + 1 < len(runs) else None
+        others = tuple(addresses[1:]) if kind == "dcat-us" and not number else ()
+        found.append(Page(kind, tuple(run), addresses[number], following, others))
+    return tuple(found)
+
+
+def begins_page(dataset: str) -> Kind | None:
+    """Return the kind of page that a dataset begins, if any.
+
+    A dataset begins pages of one kind only, so that the first release of a new dataset cuts no page of another kind.
+    """
+    digits = int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:4]) % _DATASETS_PER_PAGE
+    return KINDS[digits] if digits < len(KINDS) else None
 
 
 def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tuple[str, bytes]]:
@@ -71,16 +80,17 @@ def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tu
     members: dict[str, list[PublishedMetadata]] = {}
     for release in published:
         members.setdefault(release.dataset, []).append(release)
-    for page in pages(members):
-        yield from page_documents(page, [release for dataset in page.datasets for release in members[dataset]], site)
+    for kind in ("dcat", "dcat-us"):
+        for page in pages(members, kind):
+            yield page_document(page, [release for dataset in page.datasets for release in members[dataset]], site)
 
 
-def page_documents(page: Page, releases: Iterable[PublishedMetadata], site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield one page in both forms. `releases`: the newest releases of its datasets, in any order."""
+def page_document(page: Page, releases: Iterable[PublishedMetadata], site: Site) -> tuple[str, bytes]:
+    """Return address and bytes of a page of DCAT or DCAT-US. `releases`: its datasets' newest, in any order."""
     newest_first = sorted(releases, key=lambda release: (release.vintage, release.version), reverse=True)
     ordered = sorted(newest_first, key=lambda release: release.dataset)
-    yield page.address, json_document(_dcat(page, ordered, site))
-    yield page.us_address, json_document(_dcat_us(page, ordered, site))
+    form = _dcat if page.kind == "dcat" else _dcat_us
+    return page.address, json_document(form(page, ordered, site))
 
 
 def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict[str, Any]:
@@ -115,7 +125,7 @@ def _dcat(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict
 
 def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> dict[str, Any]:
     return {
-        "@id": site.href(page.us_address, page.us_address),
+        "@id": site.href(page.address, page.address),
         "@type": "Catalog",
         "conformsTo": {"@id": PROFILE, "@type": "Standard", "title": "DCAT-US 3.0"},
         "title": _TITLES["en"],
@@ -128,11 +138,10 @@ def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> d
         **(
             {
                 "catalog": [
-                    {"@id": site.href(other, DCAT_US_ROOT), "@type": "Catalog", "dataset": []}
-                    for other in page.us_others
+                    {"@id": site.href(other, DCAT_US_ROOT), "@type": "Catalog", "dataset": []} for other in page.others
                 ]
             }
-            if page.us_others
+            if page.others
             else {}
         ),
     }
@@ -140,7 +149,3 @@ def _dcat_us(page: Page, releases: Sequence[PublishedMetadata], site: Site) -> d
 
 def _tagged(texts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"@value": text, "@language": language} for language, text in texts.items()]
-
-
-def _begins_page(dataset: str) -> bool:
-    return int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:4]) % _DATASETS_PER_PAGE == 0

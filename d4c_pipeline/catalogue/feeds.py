@@ -1,26 +1,29 @@
 """Feeds of releases and of their torrents: Atom (RFC 4287) and JSON Feed 1.1, per language, for all and for a dataset.
 
-A feed has its newest 100 releases. Atom has archive pages (RFC 5005) that follow the order of publication: a page is
-written once, when it is full. Entries have the torrents as enclosures. For torrent clients RSS has an item per torrent;
-this feed and another in Atom have magnet links.
+A feed has its newest 100 releases. Atom has archive pages (RFC 5005) of 50 releases in the order of publication: a page
+is written once, after it is full and before the feed loses its first release. Entries have the torrents as enclosures.
+For torrent clients RSS has an item per torrent; this feed and another in Atom have magnet links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Literal
 from xml.etree import ElementTree as Xml
 
+from d4c_pipeline.catalogue.dcat_pages import begins_page
 from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTorrent, Tongue
 from d4c_pipeline.metadata.records.documents import json_document, plain
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
 
 PAGE = 100
-"""Releases in a feed and in a page of its archive."""
+"""Releases in a feed."""
+ARCHIVED = 50
+"""Releases in a page of an archive: half a feed, so that a full page may be written by any of the next 50 releases."""
 Kind = Literal["releases", "torrents"]
 ATOM, JSON_FEED, _RSS = "application/atom+xml", "application/feed+json", "application/rss+xml"
 _ATOM = "http://www.w3.org/2005/Atom"
@@ -66,9 +69,28 @@ def title(language: str) -> str:
     return "Flux des versions publiées" if language == "fr" else "Feed of releases"
 
 
-def archived(total: int) -> int:
-    """Return the number of archive pages of a feed of `total` releases; up to 100 releases need none."""
-    return total // PAGE if total > PAGE else 0
+def archived(total: int, free: int) -> dict[Tongue, int]:
+    """Return the number of archive pages of a feed of `total` releases, by language.
+
+    `free`: among the releases since the last page was full, that which filled it included, those that may write an
+    archive page. Each writes the page of one language, so that no release writes two pages of an archive. Only the last
+    full page waits for them: the next releases of a page take its first release out of the feed.
+    """
+    full = total // ARCHIVED
+    return {language: max(full - (free <= place), 0) for place, language in enumerate(TONGUES)}
+
+
+def since_full(total: int) -> int:
+    """Return the place of the release that filled the last full page of an archive; the last place + 1 without any."""
+    return total // ARCHIVED * ARCHIVED - 1 if total >= ARCHIVED else total
+
+
+def may_archive(dataset: str) -> bool:
+    """Return whether a release of this dataset may write an archive page of the feeds of all datasets.
+
+    The first release of a dataset that begins a page of DCAT or of sitemaps writes enough documents.
+    """
+    return begins_page(dataset) is None
 
 
 def documents(
@@ -79,48 +101,59 @@ def documents(
     `dataset`: the releases belong to this dataset.
     """
     ordered = sorted(released, key=lambda release: (release.published_at, release.name))
-    yield from current(ordered[-PAGE:], len(ordered), site, dataset=dataset)
+    free = sum(dataset is not None or may_archive(each.dataset) for each in ordered[since_full(len(ordered)) :])
+    pages = archived(len(ordered), free)
+    yield from current(ordered[-PAGE:], pages, site, dataset=dataset)
     if dataset is None:
-        yield from torrents(ordered[-PAGE:], len(ordered), site)
-    for page in range(archived(len(ordered))):
-        yield from archive_page(page, ordered[page * PAGE : (page + 1) * PAGE], site, dataset=dataset)
+        yield from torrents(ordered[-PAGE:], pages, site)
+    for page in range(max(pages.values())):
+        entries = ordered[page * ARCHIVED : (page + 1) * ARCHIVED]
+        yield from archive_page(page, entries, pages, site, dataset=dataset)
 
 
 def current(
-    newest: Sequence[ListedRelease], total: int, site: Site, *, dataset: str | None = None
+    newest: Sequence[ListedRelease], pages: Mapping[Tongue, int], site: Site, *, dataset: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the feeds of the `newest` 100 of `total` releases, the newest last."""
+    """Yield the feeds of the `newest` 100 releases, the newest last. `pages`: those of the archive, as `archived`."""
     for feed in _feeds("releases", newest, site, dataset) if newest else ():
-        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(total))
+        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(pages[feed.language]))
         yield feed.address(".json"), _json(feed, newest, site)
 
 
-def torrents(newest: Sequence[ListedRelease], total: int, site: Site) -> Iterator[tuple[str, bytes]]:
-    """Yield the feeds for torrent clients, of the `newest` 100 of `total` releases, the newest last.
+def torrents(newest: Sequence[ListedRelease], pages: Mapping[Tongue, int], site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield the feeds for torrent clients, of the `newest` 100 releases, the newest last. `pages`: as `current`.
 
     Torrent clients resolve no relative addresses: `site` has an address, at least that of the embedded server.
     """
     if newest:
         feed = _feeds("torrents", newest, site, None)[0]
-        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(total))
+        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(pages[feed.language]))
         yield FEED_RSS, _rss(newest, site)
 
 
-def _last(total: int) -> int | None:
-    """Return the newest archive page."""
-    return archived(total) - 1 if archived(total) else None
+def _last(pages: int) -> int | None:
+    """Return the newest of so many archive pages."""
+    return pages - 1 if pages else None
 
 
 def archive_page(
-    page: int, entries: Sequence[ListedRelease], site: Site, *, dataset: str | None = None
+    page: int,
+    entries: Sequence[ListedRelease],
+    pages: Mapping[Tongue, int],
+    site: Site,
+    *,
+    dataset: str | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield a page of the archive, which has the releases from place `100 * page` on, the newest last.
+    """Yield a page of the archive, which has the releases from place `50 * page` on, the newest last.
+
+    `pages`: as `archived`; a language has no page yet that is not among them.
 
     A page depends on its own releases alone, so that it never changes. A release that the catalogue leaves out keeps
     its place without an entry.
     """
     for feed in _feeds("releases", entries, site, dataset):
-        yield feed.address(".atom", page), _atom(feed, entries, site, page, page - 1 if page else None)
+        if page < pages[feed.language]:
+            yield feed.address(".atom", page), _atom(feed, entries, site, page, page - 1 if page else None)
 
 
 def _feeds(kind: Kind, entries: Sequence[ListedRelease], site: Site, dataset: str | None) -> list[Feed]:

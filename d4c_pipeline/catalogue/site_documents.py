@@ -59,7 +59,7 @@ def documents(published: Iterable[PublishedMetadata], site: Site) -> Iterator[tu
         yield from feeds.documents(own, site, dataset=dataset)
     yield from feeds.documents(ordered, site)
     yield from dcat_pages.documents((release for release in ordered if release.latest), site)
-    laid = dcat_pages.pages(titles)
+    laid = dcat_pages.pages(titles, "sitemap")
     for page in laid:
         yield from sitemap(page, [release for release in ordered if release.dataset in page.datasets], site)
     yield from sitemap_index(laid, counts, site)
@@ -130,10 +130,8 @@ def sitemap_index(laid: Iterable[Page], releases: Mapping[str, int], site: Site)
 
 def sitemap_addresses(page: Page, releases: int) -> list[str]:
     """Return the addresses of the sitemaps of a page of datasets with so many releases, 50,000 in each."""
-    return [
-        f"catalogue/sitemap-pages/{page.datasets[0]}{f'.{part}' if part else ''}.xml"
-        for part in range(-(-releases // _MOST_URLS))
-    ]
+    first = page.address.removesuffix(".xml")
+    return [f"{first}{f'.{part}' if part else ''}.xml" for part in range(-(-releases // _MOST_URLS))]
 
 
 def sitemap(page: Page, releases: Iterable[Dated], site: Site) -> Iterator[tuple[str, bytes]]:

@@ -38,7 +38,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 7
+_FORM = 8
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
 
@@ -123,7 +123,7 @@ class _Rebuild:
         with storage_errors("write the catalogue"):
             self._copies.remove_parts()
         changes, before = self._state.changes(), self._state.datasets()
-        complete = self._touched.complete = not self._is_known()
+        complete = self._touched.complete = not self._is_known(changing=bool(changes))
         if complete:
             refuse_unknown_releases(self._deployment, self._deployment.stores[:1])
             self._state.forget_form()  # after a kill from here on, the next rebuild is complete too
@@ -295,12 +295,12 @@ class _Rebuild:
                 found.add(dataset.id)
         return found
 
-    def _is_known(self) -> bool:
+    def _is_known(self, *, changing: bool) -> bool:
         """Return whether this machine and every store still have the catalogue of the last rebuild."""
         state = self._state.state()
         if state is None or state.form != self._form() or state.local != self._copies.identity():
             return False
-        return self._copies.are_known()
+        return self._copies.are_known(changing=changing)
 
     def _form(self) -> str:
         stores = [[store.name, store.url("catalogue")] for store in self._deployment.stores]

@@ -69,9 +69,14 @@ class CatalogueCopies:
             found = [_identity(path) for path in self._paths.values()]
         return " ".join(found) if all(found) else ""
 
-    def are_known(self) -> bool:
-        """Return whether every reachable store holds the files last put there; forget the documents of the others."""
+    def are_known(self, *, changing: bool = False) -> bool:
+        """Return whether every reachable store holds the files last put there; forget the documents of the others.
+
+        `changing`: releases changed, so that both files are put again. Then the STAC file is enough to recognise the
+        catalogue of another home.
+        """
         lost: list[str] = []
+        addresses = (CATALOGUE_PARQUET,) if changing else tuple(self._paths)
 
         def is_ours(store: Store, address: str) -> bool:
             facts = store.facts(address)
@@ -79,7 +84,7 @@ class CatalogueCopies:
             return facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours)
 
         def compare(store: Store) -> None:
-            if all(is_ours(store, address) for address in self._paths):
+            if all(is_ours(store, address) for address in addresses):
                 self._compared.add(store.name)
                 return
             self._state.forget_documents(store.name)

@@ -223,10 +223,11 @@ class _Computation:
         """Yield the feeds, and the pages of their archives with new or recomputed releases."""
         site, dataset = site_of(self._deployment), self._dataset.id
         order = sorted(self._ordered, key=lambda entry: (entry.published_at, entry.name))
-        yield from feeds.current(self._entries(order[-feeds.PAGE :]), len(order), site, dataset=dataset)
+        archived = feeds.archived(len(order), len(order) - feeds.since_full(len(order)))
+        yield from feeds.current(self._entries(order[-feeds.PAGE :]), archived, site, dataset=dataset)
         for page in feed_pages(order, added, wanted):
-            entries = self._entries(order[page * feeds.PAGE : (page + 1) * feeds.PAGE])
-            yield from feeds.archive_page(page, entries, site, dataset=dataset)
+            entries = self._entries(order[page * feeds.ARCHIVED : (page + 1) * feeds.ARCHIVED])
+            yield from feeds.archive_page(page, entries, archived, site, dataset=dataset)
 
     def _entries(self, releases: Sequence[Listed]) -> list[ListedRelease]:
         missing = [entry.id for entry in releases if entry.id not in self._announced]
@@ -236,12 +237,17 @@ class _Computation:
 
 
 def feed_pages(order: Sequence[Listed], added: Collection[int], changed: Collection[int]) -> list[int]:
-    """Return the archive pages to write: those with changed releases, and all from the first new release on."""
+    """Return the archive pages to write: those with changed releases, and all from the first new release on.
+
+    With a new release the last full page too, which may have waited for it.
+    """
     places = {entry.id: place for place, entry in enumerate(order)}
-    first = min((places[number] for number in added), default=len(order))
-    pages = {places[number] // feeds.PAGE for number in changed}
-    total = feeds.archived(len(order))
-    return sorted(page for page in pages | set(range(first // feeds.PAGE, total)) if page < total)
+    total = len(order) // feeds.ARCHIVED
+    first = min((places[number] // feeds.ARCHIVED for number in added), default=total)
+    pages = {places[number] // feeds.ARCHIVED for number in changed}
+    if added:
+        first = min(first, max(total - 1, 0))
+    return sorted(page for page in pages | set(range(first, total)) if page < total)
 
 
 def _listed_of(rows: pa.Table, ordered: Sequence[Listed], title: Bilingual) -> Iterator[ListedRelease]:

@@ -19,7 +19,7 @@ from d4c_pipeline.catalogue.static_stac import catalog
 from d4c_pipeline.chain.catalogued_facts import FactsReader
 from d4c_pipeline.chain.published import Making, announced, declared, published_of, site_of
 from d4c_pipeline.ledger.catalogue import CataloguedDataset, Listed
-from d4c_pipeline.metadata.published import ListedRelease
+from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata, Tongue
 from d4c_pipeline.model.addresses import CATALOGUE_ROOT, FEED_RSS
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.workspace.deployment import Deployment
@@ -57,8 +57,10 @@ class SitePages:
     ) -> None:
         self._deployment, self._reader, self._before, self._now = deployment, reader, before, now
         self._touched, self._site = touched, site_of(deployment)
-        self._laid = dcat_pages.pages(now)
-        self._known = self._laid if before.keys() == now.keys() else dcat_pages.pages(before)
+        self._laid = _pages(now)
+        self._known = self._laid if before.keys() == now.keys() else _pages(before)
+        self._described = dict[str, list[PublishedMetadata]]()
+        self._named = dict[str, list[Listed]]()
         self.written: set[str] = set()  # the first datasets of written pages
         self.root_of = ""  # after `roots`: a digest of what `catalog.json` is made of
 
@@ -81,18 +83,27 @@ class SitePages:
 
     def _archive(self) -> Iterator[dict[str, bytes]]:
         total = self._deployment.ledger.announcements.published()
+        archived = self._archived(total)
         for page in self._archive_pages(total):
-            entries = self._announced(page * feeds.PAGE, feeds.PAGE)
-            yield dict(feeds.archive_page(page, entries, self._site))
+            entries = self._announced(page * feeds.ARCHIVED, feeds.ARCHIVED)
+            yield dict(feeds.archive_page(page, entries, archived, self._site))
+
+    def _archived(self, total: int) -> dict[Tongue, int]:
+        start, ledger = feeds.since_full(total), self._deployment.ledger.announcements
+        since = ledger.announced(ledger.in_order(start, feeds.ARCHIVED)) if start < total else {}
+        return feeds.archived(total, sum(feeds.may_archive(each.listed.dataset) for each in since.values()))
 
     def _archive_pages(self, total: int) -> list[int]:
-        full, touched = feeds.archived(total), self._touched
+        full, touched = total // feeds.ARCHIVED, self._touched
         if touched.complete or len(touched.releases) + len(touched.added) > _MOST_PLACES:
             return list(range(full))
         place = self._deployment.ledger.announcements.place
-        first = min((place(entry) // feeds.PAGE for entry in touched.added.values()), default=full)
-        pages = {place(entry) // feeds.PAGE for entry in touched.releases.values()}
-        return sorted(page for page in pages | set(range(first, full)) if page < full)
+        first = min((place(entry) // feeds.ARCHIVED for entry in touched.added.values()), default=full)
+        pages = {place(entry) // feeds.ARCHIVED for entry in touched.releases.values()}
+        # The last full page may have waited for a release after it, the page before it for the next full page. Both may
+        # also have been filled by a release of a dataset that the catalogue leaves out.
+        waiting = range(full - 2, full)
+        return sorted(page for page in pages | {*waiting, *range(first, full)} if 0 <= page < full)
 
     def _announced(self, start: int, count: int) -> list[ListedRelease]:
         """Return the catalogued ones of `count` releases from a place in the order of publication on."""
@@ -103,31 +114,56 @@ class SitePages:
 
     def _pages(self) -> Iterator[dict[str, bytes]]:
         known = set(self._known)
-        for page in self._laid:
+        reached = dict.fromkeys(dcat_pages.KINDS, "")
+        # In the order of their last datasets, few datasets wait for the pages of other kinds.
+        for page in sorted(self._laid, key=lambda page: page.datasets[-1:]):
             is_touched = not self._touched.datasets.isdisjoint(page.datasets)
             if self._touched.complete or is_touched or page not in known:
                 self.written |= set(page.datasets[:1])
                 yield dict(self._page(page))
+            reached[page.kind] = max(page.datasets, default="")
+            for read in (self._described, self._named):
+                for dataset in [each for each in read if each <= min(reached.values())]:
+                    del read[dataset]
 
     def _page(self, page: Page) -> Iterator[tuple[str, bytes]]:
+        self._describe(page)
+        if page.kind == "sitemap":
+            named = [entry for dataset in page.datasets for entry in self._named.get(dataset, ())]
+            yield from site_documents.sitemap(page, named, self._site)
+            return
+        described = [release for dataset in page.datasets for release in self._described.get(dataset, ())]
+        yield dcat_pages.page_document(page, described, self._site)
+
+    def _describe(self, page: Page) -> None:
+        """Read the releases of a page's datasets, and the metadata of their newest unless the page is a sitemap."""
+        is_sitemap = page.kind == "sitemap"
+        missing = [
+            dataset for dataset in page.datasets if dataset not in (self._named if is_sitemap else self._described)
+        ]
         newest: list[tuple[Making, Listed]] = []
-        named: list[Listed] = []
-        for listed in self._deployment.ledger.catalogue.listed(page.datasets):
-            making = Making(self._deployment, declared(self._reader, listed[0].dataset), listed)
+        for listed in self._deployment.ledger.catalogue.listed(missing) if missing else ():
+            dataset = listed[0].dataset
+            making = Making(self._deployment, declared(self._reader, dataset), listed)
             described = [entry for entry in listed if entry.id not in self._touched.faulty]
-            newest += [(making, entry) for entry in described if making.lines[entry.id].latest]
-            named += described
-        yield from dcat_pages.page_documents(page, published_of(self._deployment, self._reader, newest), self._site)
-        yield from site_documents.sitemap(page, named, self._site)
+            self._named[dataset] = described
+            if not is_sitemap:
+                self._described[dataset] = []
+                newest += [(making, entry) for entry in described if making.lines[entry.id].latest]
+        for release in published_of(self._deployment, self._reader, newest):
+            self._described[release.dataset].append(release)
 
     def _roots(self, known: str) -> Iterator[tuple[str, bytes]]:
         total = self._deployment.ledger.announcements.published()
         newest = self._announced(max(total - feeds.PAGE, 0), feeds.PAGE)
-        yield from feeds.current(newest, total, self._site)
+        archived = self._archived(total)
+        yield from feeds.current(newest, archived, self._site)
         reached = self._deployment.primary.url(FEED_RSS).removesuffix(f"/{FEED_RSS}")
-        yield from feeds.torrents(newest, total, replace(self._site, base_url=reached))
+        yield from feeds.torrents(newest, archived, replace(self._site, base_url=reached))
         yield from site_documents.sitemap_index(
-            self._laid, {entry.dataset: entry.releases for entry in self._now.values()}, self._site
+            [page for page in self._laid if page.kind == "sitemap"],
+            {entry.dataset: entry.releases for entry in self._now.values()},
+            self._site,
         )
         first = {
             entry.dataset: Bilingual.model_construct(en=entry.title, fr=entry.title_fr)
@@ -141,9 +177,16 @@ class SitePages:
             yield CATALOGUE_ROOT, item_bytes(catalog(english, self._site.base_url, links))
 
 
+def _pages(datasets: Collection[str]) -> list[Page]:
+    return [page for kind in dcat_pages.KINDS for page in dcat_pages.pages(datasets, kind)]
+
+
 def _addresses(laid: Collection[Page], datasets: Mapping[str, CataloguedDataset]) -> set[str]:
     found: set[str] = set()
     for page in laid:
-        releases = sum(datasets[dataset].releases for dataset in page.datasets)
-        found |= {page.address, page.us_address, *site_documents.sitemap_addresses(page, releases)}
+        if page.kind == "sitemap":
+            releases = sum(datasets[dataset].releases for dataset in page.datasets)
+            found |= set(site_documents.sitemap_addresses(page, releases))
+        else:
+            found.add(page.address)
     return found

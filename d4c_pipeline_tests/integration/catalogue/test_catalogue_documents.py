@@ -15,7 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 from sqlalchemy import update
 
-from d4c_pipeline.catalogue import feeds, row_groups
+from d4c_pipeline.catalogue import dcat_pages, feeds, row_groups
 from d4c_pipeline.chain import catalogue, latest, versions
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.metadata.records import linkset, registry
@@ -74,27 +74,60 @@ def read(deployment: Deployment, address: str) -> Any:
     return json.loads(deployment.primary.read_bytes(address))
 
 
-def test_one_release_more_takes_at_most_42_requests_even_where_pages_of_archives_are_full(
+def test_one_release_more_takes_at_most_40_requests_even_where_pages_are_full_or_cut(
     deployment: Deployment, requests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "PAGE", 5)
+    monkeypatch.setattr(feeds, "PAGE", 10)
+    monkeypatch.setattr(feeds, "ARCHIVED", 5)
     catalogue.rebuild(deployment)
-    counts: list[int] = []
-    for number in range(51, 62):
-        publish(deployment.ledger, number, "set_000001", "2021", f"1.{number}.0")
+    counts: dict[str, int] = {}
+
+    def counted(case: str) -> None:
         requests.clear()
         catalogue.rebuild(deployment)
-        counts.append(len(requests))
-    assert max(counts) <= 42
-    # 51 to 61 releases of all, 21 to 31 of the dataset: pages fill at the same time.
-    assert {path for path in files(deployment) if re.search(r"set_000001/releases\.en\.\d+\.atom$", path)} == {
-        f"catalogue/set_000001/releases.en.{page}.atom" for page in range(6)
-    }
+        counts[case] = len(requests)
+
+    # 51 to 56 releases of all, 21 to 26 of the dataset: pages of both archives fill at the same time.
+    for number in range(51, 57):
+        publish(deployment.ledger, number, "set_000001", "2021", f"1.{number}.0")
+        counted(f"series {number}")
+    archived = re.compile(r"set_000001/releases\.(..)\.(\d+)\.atom$")
+    pages = {match.groups() for path in files(deployment) if (match := archived.search(path))}
+    assert pages == {(language, str(page)) for language in ("en", "fr") for page in range(5)}
+    for number in (57, 58, 59, 60):
+        publish(deployment.ledger, number, ROLLING, f"1990-02-{number - 50:02}", "1.0.0")
+        counted(f"rolling {number}")
+    publish(deployment.ledger, 61, "set_000000", "2021", "1.61.0")
+    counted("in parts")
+    numbers = iter(range(62, 99))
+    # The first release of all is one that fills a page of the archive of all.
+    for kind, name in _new_datasets().items():
+        while deployment.ledger.announcements.published() % 5 != 4:
+            publish(deployment.ledger, number := next(numbers), "set_000000", "2021", f"1.{number}.0")
+        catalogue.rebuild(deployment)
+        publish(deployment.ledger, next(numbers), name, "2021", "1.0.0")
+        counted(f"new {kind}")
     assert rebuilt(deployment) == files(deployment)
+    (listed,) = deployment.ledger.catalogue.listed(["set_000001"])
+    newest = max(listed, key=lambda entry: entry.published_at)
+    with engine_of(deployment.ledger).begin() as connection:
+        withdrawn = {"withdrawn_at": datetime(2026, 12, 1, tzinfo=UTC), "withdrawn_reason": "Wrong rows"}
+        connection.execute(update(schema.release).where(schema.release.c.id == newest.id).values(**withdrawn))
+        catalogue_change(connection, newest.id)
+    counted("withdrawn")
+    assert {case: count for case, count in counts.items() if count > 40} == {}
+    assert max(count for case, count in counts.items() if not case.startswith("new")) <= 39
+
+
+def _new_datasets() -> dict[str | None, str]:
+    """Return an id between two others for each kind of page that it begins, and for none."""
+    names = (f"set_000000_{number}" for number in range(200))
+    return {dcat_pages.begins_page(name): name for name in names}
 
 
 def test_a_full_page_of_an_archive_is_never_put_again(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "PAGE", 5)
+    monkeypatch.setattr(feeds, "PAGE", 10)
+    monkeypatch.setattr(feeds, "ARCHIVED", 5)
     catalogue.rebuild(deployment)
     pages = {path: content for path, content in files(deployment).items() if re.search(r"\.\d+\.atom$", path)}
     assert len(pages) > 20
@@ -148,7 +181,8 @@ def _without_item(deployment: Deployment, number: int) -> dict[str, Any]:
 def test_the_documents_of_a_dataset_that_is_left_out_go_and_those_of_others_stay(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "PAGE", 20)
+    monkeypatch.setattr(feeds, "PAGE", 40)
+    monkeypatch.setattr(feeds, "ARCHIVED", 20)
     catalogue.rebuild(deployment)
     before = files(deployment)
     foreign = deployment.settings.home / "store" / "catalogue" / "set_000001" / "notes.txt"
@@ -271,7 +305,8 @@ def test_the_daily_check_switches_a_vintage_that_became_due(
 def test_backfills_and_redeclarations_end_in_the_bytes_of_a_rebuild(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "PAGE", 7)
+    monkeypatch.setattr(feeds, "PAGE", 14)
+    monkeypatch.setattr(feeds, "ARCHIVED", 7)
     catalogue.rebuild(deployment)
     publish(deployment.ledger, 51, "set_000000", "2003", "1.0.0")  # between two vintages
     publish(deployment.ledger, 52, ROLLING, "1989-01-01", "1.0.0")  # before all
@@ -297,7 +332,8 @@ def test_backfills_and_redeclarations_end_in_the_bytes_of_a_rebuild(
 def test_the_order_of_feeds_follows_the_publication_of_an_adopted_release(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "PAGE", 5)
+    monkeypatch.setattr(feeds, "PAGE", 10)
+    monkeypatch.setattr(feeds, "ARCHIVED", 5)
     catalogue.rebuild(deployment)
     publish(deployment.ledger, 51, "set_000001", "2021", "1.9.0")
     with engine_of(deployment.ledger).begin() as connection:

@@ -66,7 +66,7 @@ def test_data_in_parts_is_one_entry_and_its_torrents_are_enclosures() -> None:
     assert all(len(each.enclosures) == 1 for each in items)
 
 
-@pytest.mark.parametrize(("count", "pages"), [(1, 0), (100, 0), (101, 1), (199, 1), (200, 2), (250, 2)])
+@pytest.mark.parametrize(("count", "pages"), [(1, 0), (49, 0), (50, 1), (101, 2), (199, 3), (200, 4)])
 def test_the_archive_leads_through_every_release(count: int, pages: int) -> None:
     made = _made(_many(count))
     assert sum(bool(re.fullmatch(r"catalogue/releases\.en\.\d+\.atom", address)) for address in made) == pages
@@ -84,11 +84,12 @@ def test_the_archive_leads_through_every_release(count: int, pages: int) -> None
     assert len(json.loads(made[JSON])["items"]) == min(count, 100)
 
 
-@pytest.mark.parametrize(("count", "written"), [(199, 0), (200, 1), (201, 0), (301, 0)])
-def test_a_full_page_of_the_archive_never_changes(count: int, written: int) -> None:
+@pytest.mark.parametrize(("count", "written"), [(199, ""), (200, "en"), (201, "fr"), (202, ""), (301, "fr")])
+def test_a_full_page_of_the_archive_never_changes_and_a_release_writes_one_language(count: int, written: str) -> None:
     before, after = _made(_many(count - 1)), _made(_many(count))
-    pages = {address for address in after if re.search(r"\.en\.\d+\.atom$", address)}
-    assert len(pages - before.keys()) == written
+    pages = {address for address in after if re.search(r"releases\.(en|fr)\.\d+\.atom$", address)}
+    own = {f"catalogue/releases.{written}.{count // 50 - 1}.atom"} if written else set[str]()
+    assert pages - before.keys() == own
     assert all(after[address] == before[address] for address in pages & before.keys())
     current = {address for address, content in after.items() if before.get(address) != content} - pages
     assert {ATOM, JSON, FEED_ATOM, FEED_RSS} <= current
@@ -97,7 +98,7 @@ def test_a_full_page_of_the_archive_never_changes(count: int, written: int) -> N
 def test_the_torrents_feed_and_the_releases_feed_share_the_archive() -> None:
     made = _made(_many(101))
     links = {link.rel: link.href for link in feedparser.parse(made[FEED_ATOM]).feed.links}
-    assert links["prev-archive"] == "https://data.example.ca/catalogue/releases.en.0.atom"
+    assert links["prev-archive"] == "https://data.example.ca/catalogue/releases.en.1.atom"
     links = {link.rel: link.href for link in feedparser.parse(made["catalogue/releases.en.0.atom"]).feed.links}
     assert links["current"] == f"https://data.example.ca/{ATOM}"
     assert "next-archive" not in links
@@ -129,3 +130,11 @@ def test_the_same_releases_in_any_order_give_the_same_bytes_and_none_gives_no_fe
     released = _many(120)
     assert _made(released) == _made(released[::-1])
     assert _made([]) == {}
+
+
+def test_a_page_waits_for_releases_that_may_write_it_at_most_until_the_next_is_full() -> None:
+    assert feeds.archived(149, 0) == {"en": 1, "fr": 1}  # 49 to 148 are in the feed
+    assert feeds.archived(149, 1) == {"en": 2, "fr": 1}
+    assert feeds.archived(149, 50) == {"en": 2, "fr": 2}
+    assert feeds.archived(150, 0) == {"en": 2, "fr": 2}
+    assert [feeds.since_full(total) for total in (0, 49, 50, 99, 100)] == [0, 49, 49, 49, 99]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 from rdflib import DCAT, DCTERMS, RDF, Graph, URIRef
 
-from d4c_pipeline.catalogue.dcat_pages import DCAT_ROOT, DCAT_US_ROOT, pages
+from d4c_pipeline.catalogue.dcat_pages import DCAT_ROOT, DCAT_US_ROOT, KINDS, Kind, begins_page, pages
 from d4c_pipeline.catalogue.site_documents import LLMS, SITEMAP, documents, llms
 from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.metadata.records.registry import record_documents
@@ -101,13 +101,16 @@ def test_a_harvester_walks_the_pages_through_every_dataset() -> None:
     assert sum(len(page["dataset"]) for page in (root, *others)) == 300
 
 
-def test_a_new_dataset_changes_one_page_and_links_of_its_neighbours() -> None:
-    names = [f"dataset_{number:03}" for number in range(1_000)]
-    before = {page.address: page for page in pages([name for name in names if name != "dataset_500"])}
-    changed = [page for page in pages(names) if before.get(page.address) != page]
-    assert len(changed) == 1
-    assert all(len(page.datasets) <= 50 for page in pages(names))
-    assert [name for page in pages(names) for name in page.datasets] == names
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_dataset_changes_one_page_or_cuts_one_kind_of_page(kind: Kind) -> None:
+    names = [f"dataset_{number:04}" for number in range(2_000)]
+    for new in names[1_000:1_100]:
+        before = {page.address: page for page in pages([name for name in names if name != new], kind)}
+        changed = [page for page in pages(names, kind) if before.get(page.address) != page]
+        most = {"dcat": 2, "dcat-us": 3, "sitemap": 2}[kind]  # DCAT-US has the root that lists the new page
+        assert len(changed) <= (most if begins_page(new) == kind else 1)
+    assert [name for page in pages(names, kind) for name in page.datasets] == names
+    assert max(len(page.datasets) for page in pages(names, kind)) < 120
 
 
 @pytest.mark.parametrize("case", list(hostile()))
