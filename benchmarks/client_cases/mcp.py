@@ -40,7 +40,7 @@ def _answer(url: str, tool: str, **arguments: Any) -> dict[str, Any]:
 
 @case(_CLIENT, "initialize, tools/list")
 def _(url: str, _releases: int) -> str:
-    async def session() -> tuple[str, list[str]]:
+    async def session() -> tuple[str | int, list[str]]:
         async with streamable_http_client(f"{url}/mcp") as (read, write, _), ClientSession(read, write) as client:
             greeting = await client.initialize()
             return greeting.protocolVersion, [each.name for each in (await client.list_tools()).tools]

@@ -45,7 +45,8 @@ def rows(client: httpx.Client, path: str, *, constraint: str | None = None) -> l
     """The rows of a sequence as pydap reads them."""
     address = f"{client.base_url}/dap/{path}".replace("//dap", "/dap")
     opened = open_url(f"{address}?{constraint}" if constraint else address, protocol="dap2")
-    return [tuple(map(unescaped, row)) for row in opened["rows"].iterdata()]
+    sequence: Any = opened["rows"]
+    return [tuple(map(unescaped, row)) for row in sequence.iterdata()]
 
 
 def unescaped(value: Any) -> Any:
@@ -62,7 +63,8 @@ def test_pydap_reads_a_table(client: httpx.Client) -> None:
     assert list(opened["rows"].keys()) == ["day", "rate"]
     assert rows(client, "rates") == [("2021-01-04", 1.2725), ("2021-01-05", 1.268)]
     assert str(opened.attributes).count("_2021_v0.1.0-beta")
-    chosen = opened["rows"][opened["rows"]["rate"] > 1.27]
+    sequence: Any = opened["rows"]
+    chosen = sequence[sequence["rate"] > 1.27]
     assert [tuple(row) for row in chosen.iterdata()] == [("2021-01-04", 1.2725)]
 
 
