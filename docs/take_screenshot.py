@@ -83,9 +83,8 @@ def take_materialization(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 1600, "height": 1000})
     page.goto(f"{url}/assets/{DATASET}/processed?view=events")
     page.get_by_text("dagster/row_count").first.wait_for()
-    page.get_by_text("[Show Markdown]").first.click()
-    page.locator("img[alt='map of the geometry']").wait_for()
-    page.wait_for_timeout(500)  # the dialog fades in
+    page.locator("img[alt='map of the geometry']").first.wait_for()
+    page.wait_for_timeout(500)
     save(page.screenshot(), "materialization.png", 1600)
 
 

@@ -6,6 +6,7 @@ source before the chain is in `sensors/noticing.py`.
 Concept: https://docs.dagster.io/guides/build/assets
 """
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from d4c_pipeline.orchestration.failures import (
     no_run_retries_in_vain,
     tries_again,
 )
-from d4c_pipeline.orchestration.launching import review_links
+from d4c_pipeline.orchestration.launching import launch, review_links
 from d4c_pipeline.orchestration.products import (
     SOURCE,
     Product,
@@ -57,6 +58,9 @@ _SEVERITY = {
     Outcome.WARNING: dg.AssetCheckSeverity.WARN,
     Outcome.FAILURE: dg.AssetCheckSeverity.ERROR,
 }
+
+_TITLED = (run.FIRST_STEP, "processed", run.PLANNING_STEP)
+"""The steps that tag a run with the title of its member: those with which runs begin."""
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 
@@ -110,6 +114,7 @@ def _of_processed(result: Judged, command: str) -> Sequence[Result]:
                             **({"override": override.format(verdict.check)} if verdict in result.blocking else {}),
                         },
                         passed.get(verdict.check),
+                        rows=result.build.summary.rows,
                     ),
                 )
                 for verdict in result.verdicts
@@ -165,7 +170,18 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
             check_name=ARCHIVE_WEB_SEED,
             passed=seed,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"reason": reason},
+            metadata={
+                "expected": "the archive's public address serves the pieces of the torrent",
+                "actual": reason,
+                **(
+                    {}
+                    if seed
+                    else {
+                        "remedy": "None, if the archive was slow: the daily check adds the address once it serves",
+                        "launch": dg.MetadataValue.md(f"[check_health]({launch('check_health')})"),
+                    }
+                ),
+            },
         ),
     ]
 
@@ -296,11 +312,14 @@ def _asset(
         op = context.op_execution_context
         partition = Partition(product.id, context.partition_key)
         attempt = op.retry_number + 1
-        units: list[run.Unit] = []
+        started = time.monotonic()
 
         def find() -> run.Unit:
-            units.append(product.unit(opened, partition.key, step.name))
-            return units[0]
+            unit = product.unit(opened, partition.key, step.name)
+            if unit.listed_as is not None and step.name in _TITLED:
+                # Dagster has no titles of partitions, and the key of a member says little.
+                context.instance.add_run_tags(context.run.run_id, {TITLE: unit.dataset.title.en})
+            return unit
 
         with (
             no_run_retries_in_vain(context.instance, context.run.run_id),
@@ -321,11 +340,12 @@ def _asset(
                 passing=partial(tries_again, retries=deployment.retries, attempt=attempt),
             )
         if step.name == run.PLANNING_STEP:
-            tags = {VERSION: str(result.release.version)}
-            if units[0].listed_as is not None:  # Dagster has no titles of partitions, and a key says little
-                tags[TITLE] = units[0].dataset.title.en
-            context.instance.add_run_tags(context.run.run_id, tags)
-        yield from presentation.results(result, product.command(partition.key))
+            context.instance.add_run_tags(context.run.run_id, {VERSION: str(result.release.version)})
+        seconds = round(time.monotonic() - started, 3)
+        for each in presentation.results(result, product.command(partition.key)):
+            # Dagster's own plot of durations mixes partitions and counts the time in the queue.
+            timed = isinstance(each, dg.MaterializeResult)
+            yield each._replace(metadata={**(each.metadata or {}), "seconds": seconds}) if timed else each
 
     return asset
 

@@ -27,6 +27,12 @@ def check_source(dataset: str, *, accept: bool = False) -> str:
     return launch("check_source", "check_source_now", {"dataset": dataset, "accept_shrunken_listing": accept})
 
 
+def withdrawal_link(release: str) -> str:
+    """Return Markdown with the link that withdraws a published release; the reason is added there."""
+    config = {"release": release, "decision": "withdraw", "reason": ""}
+    return f"[withdraw]({launch('withdraw', 'decide_on_published', config)}), with the reason"
+
+
 def review_links(release: str) -> str:
     """Return Markdown with the links that approve or reject a planned release; the reason is added there."""
     approve, reject = (

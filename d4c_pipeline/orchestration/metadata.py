@@ -15,6 +15,7 @@ import dagster as dg
 
 from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
+from d4c_pipeline.orchestration.launching import withdrawal_link
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from d4c_pipeline.chain.torrent import Seeded
 
 Metadata = Mapping[str, Any]
+_EXAMPLES = 50
 
 
 def of_raw(result: Retained) -> Metadata:
@@ -66,17 +68,24 @@ def of_processed(result: StagedBuild, verdicts: Sequence[Verdict] = ()) -> Metad
     summary = result.summary
     profile = json.loads(result.profile.read_text("utf-8"))
     # The most useful entries first: the UI keeps this order.
-    from d4c_pipeline.processing.preview import map_png, preview_markdown, profile_markdown  # noqa: PLC0415
+    from d4c_pipeline.processing.preview import (  # noqa: PLC0415
+        map_png,
+        preview_markdown,
+        profile_markdown,
+        small_picture,
+    )
 
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
-        picture = base64.b64encode(map_png(result.paths)).decode()
-        shown["map"] = dg.MetadataValue.md(f"![map of the geometry](data:image/png;base64,{picture})")
+        large = map_png(result.paths)
+        if small := small_picture(large, _AT_ONCE):
+            shown["map"] = _picture(small, "webp")
         shown["bounds"] = dg.MetadataValue.json(
             dict(zip(("west", "south", "east", "north"), summary.bounds, strict=True))
         )
         shown["geometry_types"] = ", ".join(summary.geometry_types)
         shown["crs"] = summary.crs or "unknown"
+        shown["map_large"] = _picture(large, "png")
     return {
         **shown,
         "preview": dg.MetadataValue.md(preview_markdown(result.paths[0])),
@@ -94,16 +103,28 @@ def of_processed(result: StagedBuild, verdicts: Sequence[Verdict] = ()) -> Metad
     }
 
 
+_AT_ONCE = 700
+"""Bytes of a picture that the UI shows without a click: it does so for Markdown of less than 1,000 characters."""
+
+
+def _picture(content: bytes, kind: str) -> dg.MetadataValue:
+    encoded = base64.b64encode(content).decode()
+    return dg.MetadataValue.md(f"![map of the geometry](data:image/{kind};base64,{encoded})")
+
+
 def _null_share(profile: Mapping[str, Any]) -> float:
     """The share of the cells of all columns that are null."""
     cells = profile["rows"] * len(profile["columns"])
     return sum(column["nulls"] for column in profile["columns"].values()) / cells if cells else 0.0
 
 
-def of_verdict(verdict: Verdict, commands: Mapping[str, str], overridden: str | None = None) -> Metadata:
+def of_verdict(
+    verdict: Verdict, commands: Mapping[str, str], overridden: str | None = None, *, rows: int | None = None
+) -> Metadata:
     """Expected and actual values, a table of examples, remedy, and the override if a reviewer made one.
 
-    `commands` help when the check did not pass, by what they do.
+    `commands` help when the check did not pass, by what they do. `rows` of the data and the numeric outcome (0 passed,
+    1 warned, 2 failed) are plotted over time.
     """
     found: dict[str, Any] = {"expected": verdict.expected, "actual": verdict.actual}
     if verdict.examples:
@@ -114,7 +135,23 @@ def of_verdict(verdict: Verdict, commands: Mapping[str, str], overridden: str | 
         found |= commands
     if overridden:
         found["overridden"] = overridden
-    return found
+    found["outcome"] = verdict.outcome.value
+    return found if rows is None else {**found, "rows": rows}
+
+
+def of_findings(findings: Sequence[str], *, expected: str, actual: str, remedy: str, launch: str) -> Metadata:
+    """What a check over all datasets found: expected, actual, a table of examples, the number, remedy and launch.
+
+    `launch`: the page of the UI that starts the job that helps. Without findings, no remedy is needed.
+    """
+    found: dict[str, Any] = {"expected": expected, "actual": actual, "findings": len(findings)}
+    if not findings:
+        return found | {"remedy": "none needed"}
+    return found | {
+        "examples": examples_table([{"finding": finding} for finding in findings[:_EXAMPLES]]),
+        "remedy": remedy,
+        "launch": dg.MetadataValue.md(f"[open]({launch})"),
+    }
 
 
 def examples_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
@@ -281,6 +318,7 @@ def of_latest(result: Switched) -> Metadata:
         "switched": result.changed,
         "addresses": dg.MetadataValue.md("\n".join(f"- {address}" for address in result.addresses)),
         "sha256": result.release.data_sha256,
+        "decide": dg.MetadataValue.md(withdrawal_link(result.release.name)),
     }
 
 

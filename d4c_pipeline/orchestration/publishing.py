@@ -35,7 +35,8 @@ from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
 
-_LONG = frozenset({"examples", "command", "override"})  # metadata of checks that only the UI shows
+_FOR_UI = frozenset({"examples", "command", "override", "outcome", "rows"})
+"""Metadata of checks that only the UI shows: long, or plotted."""
 
 
 class RunFailedError(D4CError):
@@ -227,9 +228,7 @@ def materialize_chain(
     # A pending review raises an error of its own; examples are for the UI, which has room.
     return [
         f"{event.check_name} of {'/'.join(event.asset_key.path)}: "
-        + "; ".join(
-            f"{name} {value.value}" for name, value in event.metadata.items() if name not in ("examples", "command")
-        )
+        + "; ".join(f"{name} {value.value}" for name, value in event.metadata.items() if name not in _FOR_UI)
         for event in run.get_asset_check_evaluations()
         if not event.passed and event.severity is dg.AssetCheckSeverity.WARN and event.check_name != REVIEWED
     ]

@@ -1,4 +1,4 @@
-"""Previews data for operators: first rows and profile as Markdown, a picture of the geometry.
+"""Previews data for operators: first rows and profile as Markdown, a picture of the geometry, large and small.
 
 Showing the preview in the UI belongs to `orchestration`; `derived` makes the picture an artifact.
 """
@@ -113,6 +113,19 @@ def map_png(data: Files, width: int = 360, height: int | None = None, *, around:
         out, "PNG", optimize=True
     )
     return out.getvalue()
+
+
+def small_picture(png: bytes, limit: int) -> bytes:
+    """Return a picture as WebP of at most `limit` bytes, as wide as fits; empty if 60 pixels do not fit."""
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGB")
+    for width in range(min(picture.width, 320), 59, -20):
+        height = max(1, round(picture.height * width / picture.width))
+        out = io.BytesIO()
+        picture.resize((width, height), Image.Resampling.LANCZOS).save(out, "WEBP", quality=10, method=6)
+        if out.tell() <= limit:
+            return out.getvalue()
+    return b""
 
 
 class _Frame:

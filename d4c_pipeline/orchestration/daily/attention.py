@@ -77,8 +77,8 @@ def as_markdown(found: Sequence[Attention]) -> str:
     """Return the findings as a Markdown table; "Nothing waits for a person." without any."""
     if not found:
         return "Nothing waits for a person."
-    rows = [(each.kind.value, each.subject, each.detail, f"`{each.command}`", _links(each)) for each in found]
-    return "\n".join(markdown_table(("what", "where", "detail", "command", "what to do"), rows))
+    rows = [(each.kind.value, _links(each), each.subject, each.detail, f"`{each.command}`") for each in found]
+    return "\n".join(markdown_table(("what", "what to do", "where", "detail", "command"), rows))
 
 
 def _links(found: Attention) -> str:

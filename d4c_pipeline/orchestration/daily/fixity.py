@@ -14,6 +14,8 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.fixity import CopyKind, FixityPolicy, Verification
 from d4c_pipeline.orchestration.daily.schedule import daily
 from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.launching import launch
+from d4c_pipeline.orchestration.metadata import of_findings
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.workspace.deployment import Deployment
 
@@ -28,7 +30,6 @@ WEB_SEEDS_SERVE = "web_seeds_serve"
 ENOUGH_COPIES = "enough_copies"
 AUDIT_COMPLETE = "audit_complete"
 _JOB_NAME = "audit_copies"
-_EXAMPLES = 10
 _CHECKS = {
     COPIES_INTACT: "Every copy in a store has the published bytes. A restored copy is a warning, a lost copy an error.",
     ARCHIVE_INTACT: "The archive has every file of every published record, by its own checksums.",
@@ -129,7 +130,7 @@ def _results(
             dg.AssetCheckSeverity.WARN,
             expected="the required number of copies (D4C_COPIES, or publication.copies in the YAML)",
             actual=f"{len(short)} releases have fewer",
-            remedy="Configure another store and materialize 'copies', or require fewer copies",
+            remedy="Configure another store, which 'd4c prune' fills, or require fewer copies",
         ),
         _check(
             AUDIT_COMPLETE,
@@ -146,18 +147,21 @@ def _results(
 def _check(
     name: str, findings: Sequence[str], severity: dg.AssetCheckSeverity, *, expected: str, actual: str, remedy: str
 ) -> dg.AssetCheckResult:
-    examples = "\n".join(f"- {finding}" for finding in findings[:_EXAMPLES])
+    job = _LAUNCHES.get(name, _JOB_NAME)
     return dg.AssetCheckResult(
         check_name=name,
         passed=not findings,
         severity=severity,
-        metadata={
-            "expected": expected,
-            "actual": actual,
-            "examples": dg.MetadataValue.md(examples or "none"),
-            "remedy": remedy if findings else "none needed",
-        },
+        metadata=of_findings(findings, expected=expected, actual=actual, remedy=remedy, launch=launch(job)),
     )
+
+
+_LAUNCHES = {
+    COPIES_INTACT: "repair_copies_of_releases",
+    WEB_SEEDS_SERVE: "check_health",
+    ENOUGH_COPIES: "keep_mirrors",
+}
+"""The job that helps after a check failed; after the others, the next audit shows whether the remedy did."""
 
 
 def _repair_line(result: "RepairResult") -> str:

@@ -8,6 +8,8 @@ import dagster as dg
 
 from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.launching import launch
+from d4c_pipeline.orchestration.metadata import of_findings
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 CHECK_NAME = "dois_registered"
@@ -33,12 +35,13 @@ def registration_check() -> dg.AssetChecksDefinition:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "checked": len(found),
-                "missing": dg.MetadataValue.md(
-                    "\n".join(f"- {entry.doi} ({entry.release})" for entry in missing) or "none"
+                **of_findings(
+                    [f"{entry.doi} ({entry.release})" for entry in missing],
+                    expected="every published DOI is registered with its agency",
+                    actual=f"{len(missing)} of {len(found)} are not",
+                    remedy="Wait a day and check again, then ask the archive's managers to register them",
+                    launch=launch("check_health"),
                 ),
-                "remedy": "none needed"
-                if not missing
-                else "Wait a day, then ask the archive's managers to register them",
             },
         )
 

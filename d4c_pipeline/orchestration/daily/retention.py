@@ -14,6 +14,8 @@ from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import CATALOGUE_KEY
 from d4c_pipeline.orchestration.daily.schedule import daily
 from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.launching import launch
+from d4c_pipeline.orchestration.metadata import of_findings
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 if TYPE_CHECKING:
@@ -59,12 +61,13 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
                     check_name=CHECK_NAME,
                     passed=not refused,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={
-                        "refused": _listed(refused),
-                        "remedy": "Restore the connection to the mirror or the missing files; the next run continues"
-                        if refused
-                        else "none needed",
-                    },
+                    metadata=of_findings(
+                        [_line(action) for action in refused],
+                        expected="every mirror holds its retained releases and no others",
+                        actual=f"{len(refused)} of {len(done)} actions failed",
+                        remedy="Restore the connection to the mirror or the missing files; the next run continues",
+                        launch=launch("keep_mirrors"),
+                    ),
                 )
             ],
         )
@@ -73,12 +76,12 @@ def retention_asset(datasets: Sequence[Dataset], families: Sequence[Family]) -> 
 
 
 def _listed(done: "Sequence[RetentionAction]") -> dg.MetadataValue:
-    lines = [
-        f"- {action.release} on {action.mirror}: {action.action}, {action.files} files"
-        + (f", {action.reason}" if action.reason else "")
-        for action in done
-    ]
-    return dg.MetadataValue.md("\n".join(lines) or "none")
+    return dg.MetadataValue.md("\n".join(f"- {_line(action)}" for action in done) or "none")
+
+
+def _line(action: "RetentionAction") -> str:
+    reason = f", {action.reason}" if action.reason else ""
+    return f"{action.release} on {action.mirror}: {action.action}, {action.files} files{reason}"
 
 
 RETENTION_JOB = dg.define_asset_job(

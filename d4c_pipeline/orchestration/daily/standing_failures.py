@@ -17,6 +17,7 @@ from d4c_pipeline.watch.failures import RUN_DIED, describe_failures
 
 CHECK = "nothing_stays_failed"
 _MOST_SHOWN = 200
+_LAUNCH = "[needs_attention](/assets/needs_attention) has the launch of each"
 
 
 def failures_definitions(products: Sequence[str]) -> dg.Definitions:
@@ -39,7 +40,10 @@ def _check(products: Sequence[str]) -> dg.AssetChecksDefinition:
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{len(standing)} failed partitions" if standing else "No failed partitions",
             metadata={
+                "expected": "no partition stays failed",
+                "actual": f"{len(standing)} failed partitions",
                 "failed": len(standing),
+                **({"launch": dg.MetadataValue.md(_LAUNCH)} if standing else {}),
                 "failures": dg.MetadataValue.table(
                     [dg.TableRecord({name: row[name] for name in shown}) for row in standing[:_MOST_SHOWN]],
                     schema=dg.TableSchema(

@@ -11,10 +11,11 @@ import dagster as dg
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.orchestration.daily.health import HEALTH_KEY
 from d4c_pipeline.orchestration.failures import as_dagster_failure
+from d4c_pipeline.orchestration.launching import launch
+from d4c_pipeline.orchestration.metadata import of_findings
 from d4c_pipeline.orchestration.resources import DeploymentResource
 
 CHECK_NAME = "torrents_current"
-_SHOWN = 50
 
 
 def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
@@ -39,10 +40,13 @@ def torrents_check(datasets: Sequence[Dataset]) -> dg.AssetChecksDefinition:
             metadata={
                 "torrents": len(done),
                 "reissued": sum(result.changed for result in done),
-                "problems": dg.MetadataValue.md("\n".join(f"- {remark}" for remark in remarks[:_SHOWN]) or "none"),
-                "remedy": "Check the server at the address; the check adds it again once it serves the file"
-                if remarks
-                else "none needed",
+                **of_findings(
+                    remarks,
+                    expected="every web seed serves the bytes of its torrent",
+                    actual=f"{len(remarks)} problems in {len(done)} torrents",
+                    remedy="Check the server at the address; the check adds it again once it serves the file",
+                    launch=launch("check_health"),
+                ),
             },
         )
 

@@ -34,7 +34,15 @@ def vocabulary_definitions(datasets: Collection[Dataset]) -> dg.Definitions:
             passed=not found,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{len(found)} keywords were dropped" if found else "All keywords are current",
-            metadata={"dropped": len(found), "keywords": dg.MetadataValue.table(rows, schema=schema)},
+            metadata={
+                "expected": "keywords of the newest imported version of their vocabulary",
+                "actual": f"{len(found)} keywords were dropped",
+                "dropped": len(found),
+                "examples": dg.MetadataValue.table(rows, schema=schema),
+                "remedy": "Put the current keyword, if there is one, in place of the last in the dataset's YAML"
+                if found
+                else "none needed",
+            },
         )
 
     return dg.Definitions(asset_checks=[check])

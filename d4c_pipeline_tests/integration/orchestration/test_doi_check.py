@@ -36,5 +36,11 @@ def test_a_doi_that_is_not_registered_warns_and_names_itself(tmp_path: Path, mon
     monkeypatch.setattr(registration, "check_registrations", lambda _: answers)
     found = evaluated(tmp_path / "home")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.metadata["missing"].value == "- 10.5281/2 (b_v1.0.0)"
+    examples = found.metadata["examples"]
+    assert isinstance(examples, dg.TableMetadataValue)
+    assert [record.data for record in examples.records] == [{"finding": "10.5281/2 (b_v1.0.0)"}]
+    assert found.metadata["actual"].value == "1 of 2 are not"
+    assert (
+        found.metadata["launch"].value == "[open](/locations/__repository__@d4c_pipeline/jobs/check_health/playground)"
+    )
     assert found.metadata["checked"].value == 2

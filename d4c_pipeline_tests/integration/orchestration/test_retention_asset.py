@@ -43,7 +43,9 @@ def test_what_was_held_back_warns_with_its_reason(tmp_path: Path, monkeypatch: p
     made, found = ran(tmp_path / "home")
     assert [made.metadata[name].value for name in ("pruned", "pushed", "freed")] == [1, 1, 1000]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.metadata["refused"].value == "- b_v0.1.0 on west: held back, 9 files, the archive has no b.parquet"
+    examples = found.metadata["examples"]
+    assert isinstance(examples, dg.TableMetadataValue)
+    assert examples.records[0].data["finding"] == "b_v0.1.0 on west: held back, 9 files, the archive has no b.parquet"
 
 
 def test_it_is_scheduled_every_night_and_follows_the_catalogue() -> None:

@@ -42,7 +42,10 @@ def test_a_seed_that_was_left_out_warns_and_names_itself(tmp_path: Path, monkeyp
     monkeypatch.setattr(reissue, "follow_copies", lambda *_: done)
     found = evaluated(tmp_path / "home")
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert found.metadata["problems"].value == (
-        "- y.parquet: https://b.example.org/y answered 404\n- y.parquet: no address serves it"
-    )
+    examples = found.metadata["examples"]
+    assert isinstance(examples, dg.TableMetadataValue)
+    assert [record.data["finding"] for record in examples.records] == [
+        "y.parquet: https://b.example.org/y answered 404",
+        "y.parquet: no address serves it",
+    ]
     assert (found.metadata["torrents"].value, found.metadata["reissued"].value) == (2, 1)

@@ -70,8 +70,8 @@ def test_a_failed_partition_and_a_shrunken_source_have_their_own_commands(chain:
     assert listed[Kind.SHRUNK].command == f"d4c notice {name} --accept"
     table = as_markdown(tuple(listed.values())).splitlines()
     assert table[2] == (
-        f"| partition failed | {name} 2021 | raw: It \\| broke. Mend it | `d4c publish {name} --vintage 2021` "
-        f"| [open](/assets/{name}/raw?view=partitions&partition=2021) |"
+        f"| partition failed | [open](/assets/{name}/raw?view=partitions&partition=2021) | {name} 2021 "
+        f"| raw: It \\| broke. Mend it | `d4c publish {name} --vintage 2021` |"
     )
     failures.settle(name, "", DISCOVER)
     failures.record(name, "", DISCOVER, kind="EmptyListingError", transient=False, cause="lists nothing", remedy="")
