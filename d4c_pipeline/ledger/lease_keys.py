@@ -57,3 +57,8 @@ def of_run(run: str) -> str:
 def of_submission(number: int) -> str:
     """Return the key of a submission, by its number: its assessment and its draft."""
     return f"submission/{number}"
+
+
+def of_definition(dataset: str) -> str:
+    """Return the key of the file of a definition, by its id: one process at a time commits it."""
+    return f"definition/{dataset}"

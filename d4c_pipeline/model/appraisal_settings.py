@@ -1,4 +1,4 @@
-"""The settings of appraisal: whether submissions are taken, the policy that applies, who sends mail to submitters."""
+"""The settings of appraisal: submissions, the metadata manager, the policy that applies, mail to submitters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ class AppraisalSettings(EnvironmentSettings):
 
     is_open: Flag = variable(
         "D4C_SUBMISSIONS", "The services take submissions, and the portal links to their form.", default=False
+    )
+    manages_metadata: Flag = variable(
+        "D4C_METADATA_MANAGER",
+        "The services let specialists edit metadata in a form at /metadata, which commits to git.",
+        default=False,
+    )
+    without_git: Flag = variable(
+        "D4C_METADATA_WITHOUT_GIT",
+        "The form also writes definitions in folders that are no git repository, where nobody sees who changed what.",
+        default=False,
     )
     quarantine: ByteCount = variable(
         "D4C_QUARANTINE_BYTES",

@@ -27,6 +27,15 @@ else:
     except ImportError:
         from yaml import SafeLoader
 
+
+class WrongFieldsError(DefinitionError):
+    """Fields of a definition are wrong. `fields`: the path of each (`title.fr`, empty for the whole) and its cause."""
+
+    def __init__(self, cause: str, remedy: str, fields: Sequence[tuple[str, str]]) -> None:
+        super().__init__(cause, remedy)
+        self.fields = tuple(fields)
+
+
 COMPONENT_TYPE = "d4c_pipeline.PublishedDataset"
 FAMILY_TYPE = "d4c_pipeline.PublishedFamily"
 SHIPPED = Path(__file__).parent.parent / "defs"
@@ -107,11 +116,56 @@ def read_definitions(file: Path) -> Iterator[Dataset]:
     return (each for each in _read(file) if isinstance(each, Dataset))
 
 
+def read_definition_text(text: str, file: Path) -> Dataset | Family:
+    """Return the one dataset or family that the text of `file` declares; nothing is read from the file.
+
+    Raises WrongFieldsError for wrong fields, DefinitionError for a text that is no such YAML.
+    """
+    found = list(_read_text(text, file))
+    if len(found) != 1:
+        raise DefinitionError(f"{file} declares {len(found)} datasets", "Write a dataset into a file of its own")
+    return found[0]
+
+
+def definition_file(folders: Sequence[Path], identifier: str) -> Path:
+    """Return the file `defs.yaml` of a dataset or family by its id, also one that is wrong. Raises UnknownNameError."""
+    files = definition_files(folders)
+    if identifier not in files:
+        raise unknown_id(files, identifier)
+    return files[identifier]
+
+
+def definition_files(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return every `defs.yaml` of the shipped definitions and of `folders`, by the name of its folder."""
+    found = (file for folder in (SHIPPED, *folders) for file in folder.rglob("defs.yaml"))
+    return {file.parent.name: file for file in sorted(found, key=lambda file: file.parent.name)}
+
+
+def definition_nodes(text: str) -> tuple[yaml.MappingNode, dict[str, Any]]:
+    """Return the first mapping of a YAML text as nodes, which have places in the text, and as values.
+
+    Raises DefinitionError for a text that is no YAML or has no mapping.
+    """
+    try:
+        documents = _documents(text)
+    except yaml.YAMLError as error:
+        raise DefinitionError(f"It is not YAML: {' '.join(str(error).split())}", "Correct the line it names") from error
+    if not documents or not isinstance(documents[0][0], yaml.MappingNode):
+        raise DefinitionError("The text declares nothing", f"Write 'type: {COMPONENT_TYPE}' and its attributes")
+    return documents[0][0], documents[0][1]
+
+
 def _read(file: Path) -> Iterator[Dataset | Family]:
     try:
-        documents = _documents(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{file} can't be read: {error}", "Save it as UTF-8 text") from error
+    yield from _read_text(text, file)
+
+
+def _read_text(text: str, file: Path) -> Iterator[Dataset | Family]:
+    try:
+        documents = _documents(text)
     except yaml.YAMLError as error:
         raise DefinitionError(
             f"{file} is not YAML: {' '.join(str(error).split())}", "Correct the line it names"
@@ -141,22 +195,26 @@ def _documents(text: str) -> list[tuple[yaml.Node, Any]]:
 
 def _refuse_unfit(file: Path, node: yaml.Node) -> None:
     """Raise DefinitionError, with lines, for texts that must not reach a record or a feed."""
-    wrong = [
-        f"{file}:{scalar.start_mark.line + 1}: a text has {what}"
-        for scalar in _scalars(node)
-        if (what := unfit(scalar.value)) is not None
-    ]
+    wrong = [(place, scalar, what) for place, scalar in _scalars(node, ()) if (what := unfit(scalar.value)) is not None]
     if wrong:
-        raise DefinitionError("; ".join(wrong), "Write it as plain text; 'd4c datasets' checks it again")
+        raise WrongFieldsError(
+            "; ".join(f"{file}:{scalar.start_mark.line + 1}: a text has {what}" for _, scalar, what in wrong),
+            "Write it as plain text; 'd4c datasets' checks it again",
+            [(".".join(place).removeprefix("attributes."), f"the text has {what}") for place, _, what in wrong],
+        )
 
 
-def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+def _scalars(node: yaml.Node, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], yaml.ScalarNode]]:
+    """Yield every scalar, keys too, with the path of its value."""
     if isinstance(node, yaml.ScalarNode):
-        yield node
+        yield place, node
     elif isinstance(node, yaml.SequenceNode):
-        yield from chain.from_iterable(map(_scalars, node.value))
+        yield from chain.from_iterable(_scalars(each, (*place, str(at))) for at, each in enumerate(node.value))
     elif isinstance(node, yaml.MappingNode):
-        yield from chain.from_iterable(_scalars(each) for pair in node.value for each in pair)
+        for key, value in node.value:
+            inner = (*place, str(key.value))
+            yield from _scalars(key, inner)
+            yield from _scalars(value, inner)
 
 
 def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type[_Model]) -> _Model:
@@ -164,11 +222,16 @@ def _declared(file: Path, node: yaml.Node, document: dict[str, Any], model: type
     try:
         declared = model.model_validate(document.get("attributes") or {})
     except ValidationError as error:
+        problems = _problems(error)
         wrong = [
             f"{file}:{_line(node, ('attributes', *place))}: {'.'.join(map(str, place)) or 'attributes'}: {message}"
-            for place, message in _problems(error)
+            for place, message in problems
         ]
-        raise DefinitionError("; ".join(wrong), "Correct the definition; 'd4c datasets' checks it again") from error
+        raise WrongFieldsError(
+            "; ".join(wrong),
+            "Correct the definition; 'd4c datasets' checks it again",
+            [(".".join(map(str, place)), message) for place, message in problems],
+        ) from error
     if declared.id != file.parent.name:
         raise DefinitionError(
             f"{file}:{_line(node, ('attributes', 'id'))}: id: '{declared.id}' is not the folder's name",

@@ -1,1 +1,1 @@
-"""The face of submissions: form, private page, managers' pages, uploads. Decisions belong to `appraisal`."""
+"""The face of submissions and of the metadata manager: forms, pages, uploads. Decisions belong to `appraisal`."""

@@ -34,14 +34,14 @@ class Filled:
     wrong: tuple[str, ...] = field(default=())
 
 
-def decoded(body: bytes) -> dict[str, str]:
+def decoded(body: bytes, most: int = _MOST_FIELDS) -> dict[str, str]:
     """Return the fields of an `application/x-www-form-urlencoded` body; of repeated fields the values by lines.
 
-    Raises ValueError for too many fields or for bytes that are no UTF-8.
+    `most`: of its fields. Raises ValueError for too many fields or for bytes that are no UTF-8.
     """
     found: dict[str, str] = {}
     text = body.decode("ascii")
-    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"):
+    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=most, errors="strict"):
         plain = value.replace("\r\n", "\n")
         found[name] = f"{found[name]}\n{plain}" if name in found else plain
     return found

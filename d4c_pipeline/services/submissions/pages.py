@@ -1,6 +1,6 @@
-"""Renders the pages of submissions, in English and French: escaped everywhere, without a script, private.
+"""Renders the pages of submissions and definitions, in both languages: escaped everywhere, without a script, private.
 
-The texts belong to `appraisal.words`, the routes to `protocols.submissions`.
+The texts belong to `appraisal.words`, the routes to `protocols.submissions` and `protocols.metadata`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,25 @@ def language_of(request: Request, default: Language | None = None) -> Language:
     return "fr" if preferred.strip().lower().startswith("fr") else "en"
 
 
-def page(template: str, language: Language, path: str, status: HTTPStatus = HTTPStatus.OK, **facts: Any) -> Response:
-    """Return the page of a template; `path`: the address of the page, for the link to the other language."""
+def page(
+    template: str,
+    language: Language,
+    path: str,
+    status: HTTPStatus = HTTPStatus.OK,
+    *,
+    sheet: str = STYLE,
+    **facts: Any,
+) -> Response:
+    """Return the page of a template; `path`: the address of the page, for the link to the other language.
+
+    `sheet`: the address of the style sheet.
+    """
     texts = words(language)
     other = "en" if language == "fr" else "fr"
     text = (
         _environment()
         .get_template(template)
-        .render(t=texts, lang=language, other=other, path=path, style=STYLE, **facts)
+        .render(t=texts, lang=language, other=other, path=path, style=sheet, **facts)
     )
     return Response(text, status, dict(HEADERS), "text/html; charset=utf-8")
 
