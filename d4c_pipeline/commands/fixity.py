@@ -74,7 +74,7 @@ def verify(
         "not read in time": found.overdue,
     }
     if as_json:
-        few = [vars(each) for each in short]
+        few = [{**vars(each), "mend": each.mend.name.lower()} for each in short]
         print_json({**facts, "findings": rows, "left alone": dict(found.refused), "too few copies": few})
     else:
         print_facts({_LABELS.get(name, name): value for name, value in facts.items()})

@@ -51,6 +51,7 @@ def test_a_home_that_is_well_says_so_and_that_it_has_fewer_places_than_wanted(re
         "release": NAME,
         "places": ["local", "primary"],
         "wanted": 3,
+        "mend": "add_place",
     }
     assert released.ok("verify", env={"D4C_COPIES": "2"})["too few copies"] == []
     assert released("repair").stdout.strip() == "Nothing to repair by the last 'd4c verify'"
