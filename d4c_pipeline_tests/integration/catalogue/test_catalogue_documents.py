@@ -41,15 +41,20 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Depl
 
 
 @pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The requests to stores: the method for each file."""
+def requests(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The requests to the deployment's stores: the method for each file.
+
+    An index of another test's catalogue looks at its own store in the same process, twice every few seconds.
+    """
     calls: list[str] = []
+    home = deployment.settings.home
 
     def counted(name: str) -> Any:
         method = getattr(FolderStore, name)
 
         def call(store: FolderStore, *arguments: Any, **options: Any) -> Any:
-            calls.extend([name] * (len(arguments[0]) if name == "replace_many" else 1))
+            if store.root.is_relative_to(home):
+                calls.extend([name] * (len(arguments[0]) if name == "replace_many" else 1))
             return method(store, *arguments, **options)
 
         return call
@@ -74,7 +79,7 @@ def read(deployment: Deployment, address: str) -> Any:
     return json.loads(deployment.primary.read_bytes(address))
 
 
-def test_one_release_more_takes_few_requests_even_where_pages_are_full_or_cut(
+def test_one_release_more_takes_at_most_40_requests_even_where_pages_are_full_or_cut(
     deployment: Deployment, requests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feeds, "PAGE", 10)
@@ -115,9 +120,8 @@ def test_one_release_more_takes_few_requests_even_where_pages_are_full_or_cut(
         connection.execute(update(schema.release).where(schema.release.c.id == newest.id).values(**withdrawn))
         catalogue_change(connection, newest.id)
     counted("withdrawn")
-    # At most 40 by itself (39 but for a new dataset). Beside other tests a release in a series and one in parts took
-    # 41 once, and the cause is not known yet.
-    assert {case: count for case, count in counts.items() if count > 42} == {}, counts
+    assert {case: count for case, count in counts.items() if count > 40} == {}
+    assert max(count for case, count in counts.items() if not case.startswith("new")) <= 39
 
 
 def _new_datasets() -> dict[str | None, str]:
