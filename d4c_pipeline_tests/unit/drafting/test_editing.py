@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.drafting.editing import edited, value_at
+from d4c_pipeline.model.errors import DefinitionError
 from d4c_pipeline.services.submissions.definition_forms import applied, values_of
 from d4c_pipeline.workspace.datasets import SHIPPED
 from d4c_pipeline_tests.support.metadata_face import TREES
@@ -69,6 +70,15 @@ def test_a_comment_beside_a_value_moves_to_the_mark_of_a_long_text_and_back() ->
 def test_a_form_sent_back_unchanged_changes_no_byte(file: Any) -> None:
     text = file.read_text("utf-8")
     assert applied(text, values_of(text)) == text
+
+
+def test_an_edit_that_would_reach_another_value_is_refused() -> None:
+    # A party that YAML shares stands at one place only: with another address there, both would have it.
+    city = '- {name: City of Example, url: "https://example.ca"}'
+    shared = TREES.replace(city, f"{city.replace('{', '&city {')}\n  providers:\n    - *city")
+    assert value_at(shared, ("providers", 0, "url")) == "https://example.ca"
+    with pytest.raises(DefinitionError, match="can't be edited where it stands"):
+        edited(shared, ("providers", 0, "url"), "https://example.org")
 
 
 def test_a_form_edits_parties_columns_and_place() -> None:
