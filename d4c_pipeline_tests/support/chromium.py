@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -47,6 +51,22 @@ class Watched:
             context.close()
         # The software renderer of a test machine reports its own slowness.
         return [each for each in self._trouble if "GPU stall" not in each and "WebGL" not in each]
+
+
+@contextmanager
+def watching(url: str) -> Iterator[Watched]:
+    """Yield a watched browser for pages of `url`; assert at its end that nothing went wrong in them.
+
+    Refusals (409, 422) are pages too: Chromium logs their status as an error.
+    """
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        opened = Watched(browser, url)
+        yield opened
+        trouble = [each for each in opened.close() if "status of 4" not in each]
+        browser.close()
+        assert trouble == []
 
 
 def until(page: Any, expression: str) -> None:

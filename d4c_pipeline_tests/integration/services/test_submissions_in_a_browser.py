@@ -11,7 +11,7 @@ import pytest
 
 from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.services.access import SESSION_COOKIE
-from d4c_pipeline_tests.support.chromium import CHROMIUM, FLAGS, PHONE, Watched, accessibility
+from d4c_pipeline_tests.support.chromium import CHROMIUM, PHONE, Watched, accessibility, watching
 from d4c_pipeline_tests.support.submission_face import Face, faced
 
 S = SubmissionState
@@ -33,15 +33,8 @@ def face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Face]:
 
 @pytest.fixture
 def watched(face: Face) -> Iterator[Watched]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        opened = Watched(browser, face.url)
+    with watching(face.url) as opened:
         yield opened
-        # Answers of 409 and 422 are pages; Chromium logs their status as an error.
-        trouble = [each for each in opened.close() if "status of 4" not in each]
-        browser.close()
-        assert trouble == []
 
 
 def typed(page: Any, fields: dict[str, str], most: int = 60) -> None:
