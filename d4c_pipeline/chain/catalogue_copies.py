@@ -25,6 +25,9 @@ from d4c_pipeline.torrents.pieces import piece_hasher
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 
+_SMALL = 16 << 20
+"""The bytes of a file that is put like a document: in one request, from memory."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -38,8 +41,9 @@ class CatalogueCopies:
     """The copies of the files of all datasets on this machine. The caller holds the lease on the catalogue.
 
     Each file is written and read back once: in a store on the same disk, the snapshot and the catalogue are further
-    names of it. That is safe because no code writes into a file that has one of these names. Another file takes the
-    name instead: `writing` and `Store.replace` rename, and an immutable address is never written twice.
+    names of it; a bucket copies the snapshot itself. That is safe because no code writes into a file that has one of
+    these names. Another file takes the name instead: `writing` and `Store.replace` rename, and an immutable address is
+    never written twice.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -104,14 +108,17 @@ class CatalogueCopies:
             groups, sha256 = GroupVerifier(path), hashlib.sha256()
             snapshotted = address == CATALOGUE_PARQUET
             pieces = piece_hasher(path, hybrid=self._deployment.settings.hybrid_torrents) if snapshotted else None
+            # A bucket's copy of the snapshot is verified by its md5.
+            md5 = hashlib.md5(usedforsecurity=False) if snapshotted else None
+            others = [each for each in (pieces, md5) if each is not None]
             with storage_errors("read the catalogue"), path.open("rb", buffering=0) as stream:
-                size = feed(stream, groups, sha256, *([] if pieces is None else [pieces]))
+                size = feed(stream, groups, sha256, *others)
             try:
                 groups.require_intact()
             except IntegrityError:
                 self._state.forget_form()
                 raise
-            digests[address] = Digests(size, "", sha256.hexdigest())
+            digests[address] = Digests(size, "" if md5 is None else md5.hexdigest(), sha256.hexdigest())
             published_at = None if empty or pieces is None else self._state.last_published_at()
             if pieces is not None and published_at is not None:
                 made = pieces.finish()
@@ -137,13 +144,22 @@ class CatalogueCopies:
         # By the snapshot's name, which this store has also where staging lies on another disk.
         is_snapshot = address == CATALOGUE_PARQUET and snapshot is not None
         source = snapshot.address if is_snapshot and snapshot is not None else self._paths[address]
-        stored = store.share(source, address, digests) or store.replace(self._paths[address], address)
-        etag = stored.etag
+        shared = store.share(source, address, digests)
+        etag = shared.etag if shared is not None else self._uploaded(store, address, digests)
         if etag is None and (facts := store.facts(address)) is not None:
             etag = facts.etag
-        placements.intend(store.name, address, sha256=stored.sha256, size=stored.size)
-        placements.settle(store.name, address, sha256=stored.sha256, etag=etag)
-        self._state.remember(store.name, {address: stored.sha256})
+        placements.intend(store.name, address, sha256=digests.sha256, size=digests.size)
+        placements.settle(store.name, address, sha256=digests.sha256, etag=etag)
+        self._state.remember(store.name, {address: digests.sha256}, {address: etag})
+
+    def _uploaded(self, store: Store, address: str, digests: Digests) -> str | None:
+        """Put a file into a store that can't share it, and return the store's tag of it, if it states one."""
+        path = self._paths[address]
+        if digests.size > _SMALL:
+            return store.replace(path, address).etag
+        with storage_errors("read the catalogue"):
+            content = path.read_bytes()
+        return store.replace_many({address: content}, self._state.tags(store.name, [address])).get(address)
 
 
 def _identity(path: Path) -> str:

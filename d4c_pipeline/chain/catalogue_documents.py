@@ -39,10 +39,12 @@ class Documents:
         digests = {address: hashlib.sha256(content).hexdigest() for address, content in documents.items()}
         held = self._state.documents(store.name, digests)
         changed = {address: digest for address, digest in digests.items() if held.get(address) != digest}
+        known, tags = self._state.tags(store.name, changed), dict[str, str | None]()
         # Every link in a document leads to an existing file: collections come after their items.
         for level in sorted({_level(address) for address in changed}):
-            store.replace_many({name: documents[name] for name in sorted(changed) if _level(name) == level})
-        self._state.remember(store.name, changed)
+            contents = {name: documents[name] for name in sorted(changed) if _level(name) == level}
+            tags |= store.replace_many(contents, known)
+        self._state.remember(store.name, changed, tags)
 
     def under(self, folder: str) -> set[str]:
         """Return the addresses below a folder at which any store holds a document of the catalogue."""

@@ -59,7 +59,7 @@ def keep_snapshot(
         own = deployment.settings.embedded_url if silent is not None else None
         seeds = [url for url in urls if not (own and url.startswith(own)) and try_web_seed(url, pieces).ok]
     made = _made(deployment, pieces, name, seeds, created=published_at)
-    deployment.spreading.everywhere(lambda store: store.replace(made.data, where))
+    deployment.spreading.everywhere(lambda store: store.replace_many({where: made.data}, {}))
     torrent = Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), where)
     ledger = deployment.ledger.torrents
     ledger.record_snapshot(sha256=digests.sha256, size=digests.size, address=address, torrent=torrent)

@@ -295,6 +295,16 @@ class CatalogueState:
                 found |= {row[0]: row[1] for row in connection.execute(query)}
         return found
 
+    def tags(self, store: str, addresses: Collection[str]) -> dict[str, str | None]:
+        """Return the store's tags of the documents that it holds (None: unknown), for the known addresses."""
+        table = schema.catalogue_document
+        found: dict[str, str | None] = {}
+        with reading(self._engine) as connection:
+            for some in chunked(addresses):
+                query = select(table.c.address, table.c.etag).where(table.c.store == store, table.c.address.in_(some))
+                found |= {row[0]: row[1] for row in connection.execute(query)}
+        return found
+
     def documents_under(self, store: str, folder: str) -> set[str]:
         """Return the addresses of the known documents of a store below a folder."""
         table, prefix = schema.catalogue_document, f"{folder}/"
@@ -312,9 +322,12 @@ class CatalogueState:
             for some in chunked(addresses):
                 connection.execute(delete(table).where(table.c.store == store, table.c.address.in_(some)))
 
-    def remember(self, store: str, documents: Mapping[str, str]) -> None:
-        """Record the sha256 of documents that a store holds now, by address."""
-        rows = [{"store": store, "address": address, "sha256": sha256} for address, sha256 in documents.items()]
+    def remember(self, store: str, documents: Mapping[str, str], tags: Mapping[str, str | None]) -> None:
+        """Record the sha256 of documents that a store holds now, and the store's tags of them, by address."""
+        rows = [
+            {"store": store, "address": address, "sha256": sha256, "etag": tags.get(address)}
+            for address, sha256 in documents.items()
+        ]
         with self._engine.begin() as connection:
             upsert(connection, schema.catalogue_document, rows)
 

@@ -187,11 +187,14 @@ class FolderStore:
             part.replace(target)
         return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=tag_of(status))
 
-    def replace_many(self, contents: Mapping[str, bytes]) -> None:
-        """Put small contents at mutable addresses, each as `replace` does, but synced together.
+    def replace_many(
+        self, contents: Mapping[str, bytes], known: Mapping[str, str | None] | None = None
+    ) -> Mapping[str, str | None]:
+        """Put small contents at mutable addresses, each as `replace` does, but synced together; return no tags.
 
-        After a crash each address has the old or the new content; a repeated call completes the rest. Raises
-        PermanentError for an immutable address, StorageError if the disk is full or refuses.
+        After a crash each address has the old or the new content; a repeated call completes the rest. A look at the
+        disk costs nothing, so that `known` is not used. Raises PermanentError for an immutable address, StorageError if
+        the disk is full or refuses.
         """
         changed: list[tuple[str, Path]] = []
         for address, content in contents.items():
@@ -207,6 +210,7 @@ class FolderStore:
                 damaged = write_together({target: contents[address] for address, target in some}, self.root)
             if damaged is not None:
                 raise self._returns_others(damaged.relative_to(self.root).as_posix())
+        return {}
 
     def quarantine(self, address: str, tag: str) -> str | None:
         """Move the file to the quarantine by one rename, and return its path in the store; None if no file is there."""

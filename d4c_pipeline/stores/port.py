@@ -116,10 +116,15 @@ class Store(Protocol):
         """
         ...
 
-    def replace_many(self, contents: Mapping[str, bytes]) -> None:
-        """Put small contents at mutable addresses, each as `replace` does, in any order.
+    def replace_many(
+        self, contents: Mapping[str, bytes], known: Mapping[str, str | None] | None = None
+    ) -> Mapping[str, str | None]:
+        """Put small contents at mutable addresses, each as `replace` does, in any order; return the tags of some.
 
-        Faster than a call of `replace` for each.
+        Faster than a call of `replace` for each. `known`: the tags of what the caller put there before, by address
+        (None: it does not know the tag); an address without an entry should be unused. It saves requests and decides
+        nothing: where it is wrong, or None, each address is looked at first. The result: the tags that `facts` states,
+        where that saves requests next time.
         """
         ...
 

@@ -1,8 +1,8 @@
 """A store in an S3 bucket: AWS, R2, MinIO, Ceph, Source Cooperative and others, by endpoint.
 
 An object appears complete or not at all. Objects at immutable addresses are put with `If-None-Match` after a check,
-since not every server honours that header. Bytes that a server did not verify are read back. Uploads belong to
-`s3_upload`, the client to `s3_client`.
+since not every server honours that header. Bytes that a server did not verify are read back, except small contents
+whose md5 it states as their tag. Uploads belong to `s3_upload`, the client to `s3_client`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,20 +22,19 @@ from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError,
 from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type
 from d4c_pipeline.stores.port import Facts, Stored, checked_address, is_immutable, public_url, quarantine_path
 from d4c_pipeline.stores.s3_client import Bucket, verifies_sha256
-from d4c_pipeline.stores.s3_copy import COPY_SIZE, copy_object
+from d4c_pipeline.stores.s3_copy import COPY_SIZE, copy_object, copy_over
 from d4c_pipeline.stores.s3_errors import (
     REFUSED,
     code_of,
     s3_errors,
     status_of,
 )
+from d4c_pipeline.stores.s3_many import ONLY_NEW, put_together
 from d4c_pipeline.stores.s3_objects import Body, Objects, TakenError, was_refused
 from d4c_pipeline.stores.s3_upload import PART_SIZE, Sent, Upload, open_uploads, other_file
 
 _SHA256 = "sha256"  # x-amz-meta-sha256
 _DELETED = 1_000  # objects in a request: the protocol's limit
-_TOGETHER = 8  # requests; the client keeps ten connections
-_ONLY_NEW = {"IfNoneMatch": "*"}
 
 
 class S3Store:
@@ -58,6 +56,7 @@ class S3Store:
         self._copy_size = copy_size
         self._objects = Objects(bucket, name)
         self._plain_tags = False
+        self._tags_understood = self._tags_never_hold = False
 
     @property
     def name(self) -> str:
@@ -127,7 +126,7 @@ class S3Store:
         return self._stored(address, digests.size, digests.sha256, changed=True)
 
     def _put_small(self, upload: Upload, source: Path, digests: Digests) -> Sent:
-        return upload.in_one(_whole(source, digests), _ONLY_NEW)
+        return upload.in_one(_whole(source, digests), ONLY_NEW)
 
     def _put_new(self, upload: Upload, source: Path, digests: Digests) -> Sent:
         def require_free() -> None:
@@ -136,14 +135,14 @@ class S3Store:
                 raise TakenError
 
         try:
-            sent = upload.in_parts(source, digests, _ONLY_NEW, resume=True, guard=require_free)
+            sent = upload.in_parts(source, digests, ONLY_NEW, resume=True, guard=require_free)
         except TakenError:
             upload.abort()
             raise
         if sent.resumed and not _is(self._objects.head(upload.address), digests):
             # Started for other bytes with the same first parts: its metadata states their sha256.
             self.delete(upload.address)
-            return upload.in_parts(source, digests, _ONLY_NEW, resume=False, guard=require_free)
+            return upload.in_parts(source, digests, ONLY_NEW, resume=False, guard=require_free)
         return sent
 
     def replace(self, source: Path | bytes, address: str, *, guard: Callable[[], object] | None = None) -> Stored:
@@ -153,13 +152,12 @@ class S3Store:
         raise, then the object is replaced if it still has that tag. Raises PermanentError for an immutable address,
         BusyError if another writer changed the object in between.
         """
-        if is_immutable(address):
-            raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+        _refuse_immutable(address)
         digests = _digests(source)
         head = self._objects.head(address)
-        if _is(head, digests):
-            return self._stored(address, digests.size, digests.sha256, changed=False)
-        condition = {"IfNoneMatch": "*"} if head is None else {"IfMatch": head["ETag"]}
+        if head is not None and _is(head, digests):
+            return Stored(address, self.url(address), digests.size, digests.sha256, changed=False, etag=head["ETag"])
+        condition = ONLY_NEW if head is None else {"IfMatch": head["ETag"]}
         upload = self._upload(address, digests.sha256)
         try:
             sent = self._sent(upload, source, digests, condition, guard)
@@ -175,6 +173,7 @@ class S3Store:
                 ) from error
             # Refused although nothing changed: radosgw tests the condition against the version that is being written,
             # which has no tag yet. The bucket keeps the previous version, and the caller's lease excludes writers.
+            self._tags_never_hold = True
             sent = self._sent(upload, source, digests, {}, guard)
         self._see_that(address, sent, digests.sha256, is_new=False)
         # Not every server states the tag of a completed upload.
@@ -182,13 +181,59 @@ class S3Store:
         return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=etag)
 
     def share(self, source: str | Path, address: str, digests: Digests) -> Stored | None:
-        """Return None: an upload of the file is verified by the server, which a copy of an object is not everywhere."""
+        """Give the mutable `address` the bytes of the immutable address `source` by a copy of the server.
 
-    def replace_many(self, contents: Mapping[str, bytes]) -> None:
-        """Put small contents at mutable addresses, each as `replace` does, several at a time."""
-        with ThreadPoolExecutor(_TOGETHER) as pool:
-            for _ in pool.map(lambda address: self.replace(contents[address], address), contents):
-                pass  # the first error is raised, and what has not begun is cancelled
+        None for a file on this machine, for digests without an md5, for a source that is missing or above 5 GiB, and if
+        the server does not copy. The copy is verified by its tag if that is the md5, else it is read back; a damaged
+        copy is deleted, so that `replace` does not take it for the file. Raises PermanentError for an immutable
+        address.
+        """
+        _refuse_immutable(address)
+        if isinstance(source, Path) or not digests.md5 or digests.size > self._copy_size:
+            return None
+        with s3_errors(self._objects.action(f"copy {source} to", address)):
+            etag = copy_over(self._upload(address, digests.sha256), self._objects.key(source))
+        if etag is None:
+            return None
+        if etag.strip('"') != digests.md5 and self._objects.read_back(address) != digests.sha256:
+            self.delete(address)
+            return None
+        return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=etag)
+
+    def replace_many(
+        self, contents: Mapping[str, bytes], known: Mapping[str, str | None] | None = None
+    ) -> Mapping[str, str | None]:
+        """Put small contents at mutable addresses, several at a time, and return their tags; one request each.
+
+        A content is put under the condition that its address has the tag of `known`, or that it is unused. Where the
+        condition does not hold, and where no tag is known, `replace` looks first. A content is not read back if the
+        server states its md5 as the tag.
+        """
+        for address in contents:
+            _refuse_immutable(address)
+        if not contents:
+            return {}
+        _ = self._verified  # one trial of the server, before several threads need its outcome
+        tags = put_together(
+            contents, known, put_under=self._put_under, replace=self.replace, one_first=not self._tags_understood
+        )
+        self._tags_understood |= any(known is not None and known.get(address) for address in contents)
+        return tags
+
+    def _put_under(self, content: bytes, address: str, condition: dict[str, str]) -> Stored | None:
+        """Put a small content without a look at the address; None if the condition does not hold there."""
+        if self._tags_never_hold and condition is not ONLY_NEW:
+            return None
+        digests = _digests(content)
+        try:
+            sent = self._sent(self._upload(address, digests.sha256), content, digests, condition, None)
+        except PermanentError as error:
+            if not was_refused(error):
+                raise
+            return None
+        if not sent.hashed:
+            self._see_that(address, sent, digests.sha256, is_new=False)
+        return Stored(address, self.url(address), digests.size, digests.sha256, changed=True, etag=sent.etag)
 
     def _sent(
         self,
@@ -281,8 +326,21 @@ class S3Store:
                     self._client.delete_object(Bucket=self.bucket.name, **keys[0])
                 else:
                     self._delete_together(keys)
-                for address in some:
-                    self._upload(address, "").abort()
+                self._abort_open({each["Key"]: address for each, address in zip(keys, some, strict=True)})
+
+    def _abort_open(self, addresses: Mapping[str, str]) -> None:
+        """Abort the incomplete uploads at addresses, given by their keys, after one request for all."""
+        if len(addresses) == 1:
+            (address,) = addresses.values()
+            self._upload(address, "").abort()
+            return
+        found = {upload["Key"] for upload in open_uploads(self._client, self.bucket, self._below)}
+        for key in found & addresses.keys():
+            self._upload(addresses[key], "").abort()
+
+    @property
+    def _below(self) -> str:
+        return f"{self.bucket.prefix}/" if self.bucket.prefix else ""
 
     def _delete_together(self, keys: Sequence[Mapping[str, str]]) -> None:
         answer = self._client.delete_objects(Bucket=self.bucket.name, Delete={"Objects": list(keys), "Quiet": True})
@@ -309,9 +367,8 @@ class S3Store:
 
     def open_uploads(self) -> int:
         """Return the number of open uploads below the prefix: started, neither completed nor aborted."""
-        prefix = f"{self.bucket.prefix}/" if self.bucket.prefix else ""
         with s3_errors(f"list the uploads in store {self.name}"):
-            return sum(1 for _ in open_uploads(self._client, self.bucket, prefix))
+            return sum(1 for _ in open_uploads(self._client, self.bucket, self._below))
 
     @cached_property
     def _client(self) -> Any:
@@ -368,6 +425,11 @@ class S3Store:
 
     def _stored(self, address: str, size: int, sha256: str, *, changed: bool) -> Stored:
         return Stored(address, self.url(address), size, sha256, changed)
+
+
+def _refuse_immutable(address: str) -> None:
+    if is_immutable(address):
+        raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
 
 
 def _is(head: Mapping[str, Any] | None, digests: Digests) -> bool:

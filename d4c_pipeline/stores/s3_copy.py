@@ -12,8 +12,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from d4c_pipeline.stores.s3_client import PARALLEL
-from d4c_pipeline.stores.s3_errors import REFUSED, UNKNOWN_THERE, code_of
-from d4c_pipeline.stores.s3_upload import Upload
+from d4c_pipeline.stores.s3_errors import NOT_THERE, REFUSED, UNKNOWN_THERE, code_of
+from d4c_pipeline.stores.s3_upload import Upload, quoted
 
 COPY_SIZE = 5 << 30
 """The largest object (bytes) that S3 copies in one request (API reference of CopyObject)."""
@@ -43,6 +43,28 @@ def copy_object(upload: Upload, source: str, head: Mapping[str, Any], most: int 
         if code_of(error) in REFUSED and _is_there(client, target):
             raise
         client.copy_object(**target, CopySource=origin, **arguments)
+
+
+def copy_over(upload: Upload, source: str) -> str | None:
+    """Copy the object at the key `source` over what lies at the address of `upload`, with its headers; return its tag.
+
+    In one request, so that a reader gets the old or the new object. None if no object is at `source` or the server does
+    not copy: nothing changed then. Raises botocore's errors.
+    """
+    bucket = upload.bucket
+    try:
+        answer = upload.client.copy_object(
+            Bucket=bucket.name,
+            Key=bucket.key(upload.address),
+            CopySource={"Bucket": bucket.name, "Key": source},
+            MetadataDirective="REPLACE",
+            **upload.headers,
+        )
+    except ClientError as error:
+        if code_of(error) not in NOT_THERE | UNKNOWN_THERE:
+            raise
+        return None
+    return quoted(answer["CopyObjectResult"]["ETag"])
 
 
 def _is_there(client: Any, target: Mapping[str, str]) -> bool:

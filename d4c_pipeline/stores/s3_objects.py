@@ -44,10 +44,13 @@ class Objects:
         key = self.key(address)
         with s3_errors(self.action("read", address)):
             try:
-                return self.client.head_object(Bucket=self._bucket.name, Key=key)
+                head = self.client.head_object(Bucket=self._bucket.name, Key=key)
             except ClientError as error:
                 if code_of(error) not in NOT_THERE:
                     raise spelled_out(error, lambda: self._first_byte(key)) from error
+            else:
+                self._bucket_seen = True
+                return head
         self._see_bucket()
         return None
 

@@ -33,12 +33,14 @@ _MIB = 1 << 20
 class Sent:
     """An accepted object: its tag, and the sha256 that the server verified, or None.
 
-    `resumed`: an earlier attempt started the upload and set its metadata.
+    `resumed`: an earlier attempt started the upload and set its metadata. `hashed`: the tag is the md5 of the sent
+    bytes, so the server received them intact.
     """
 
     etag: str
     checksum: str | None
     resumed: bool = False
+    hashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Upload:
             )
 
         answer = _if_known(put, condition)
-        return Sent(answer["ETag"], base64_sha256(body) if self.verified else None)
+        etag = answer["ETag"]
+        return Sent(etag, base64_sha256(body) if self.verified else None, hashed=etag.strip('"') == _md5(body))
 
     def in_parts(
         self,
@@ -113,7 +116,7 @@ class Upload:
         answer = _if_known(complete, condition)
         composite = _composite(parts) if self.verified else None
         verified = composite if answer.get("ChecksumSHA256") == composite else None
-        return Sent(answer.get("ETag", ""), verified, resumed=found is not None)
+        return Sent(quoted(answer.get("ETag", "")), verified, resumed=found is not None)
 
     def _as_a_whole(self, source: Path, digests: Digests, condition: Mapping[str, str]) -> Sent:
         sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
@@ -226,6 +229,11 @@ class Upload:
 
 class _OtherBytesError(Exception):
     """An uploaded part is not of this file; never leaves this module."""
+
+
+def quoted(etag: str) -> str:
+    """Return a tag of an XML answer as headers write it: Ceph's radosgw leaves the quotation marks out there."""
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
 
 def open_uploads(client: Any, bucket: Bucket, key: str) -> Iterator[dict[str, Any]]:

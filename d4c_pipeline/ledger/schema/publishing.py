@@ -240,13 +240,14 @@ catalogue_change = Table(
     Column("mark", BigInteger, nullable=False),
 )
 
-# The documents of the catalogue that a store holds.
+# The documents of the catalogue that a store holds, with the store's tag of each, where it stated one.
 catalogue_document = Table(
     "catalogue_document",
     metadata,
     Column("store", String(60), primary_key=True),
     Column("address", String(400), primary_key=True),
     Column("sha256", String(64), nullable=False),
+    Column("etag", Text),
 )
 
 catalogue_dataset = Table(

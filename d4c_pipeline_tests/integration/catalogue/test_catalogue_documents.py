@@ -361,9 +361,10 @@ def test_a_death_between_two_files_leaves_nothing_behind(
     done = [0]
     put_many, put = FolderStore.replace_many, FolderStore.replace
 
-    def dying_many(store: FolderStore, contents: Mapping[str, bytes]) -> None:
+    def dying_many(store: FolderStore, contents: Mapping[str, bytes], _known: Any) -> dict[str, str | None]:
         for address, content in contents.items():
             dying(store, content, address)
+        return {}
 
     def dying(store: FolderStore, source: Path | bytes, address: str, **options: Any) -> Any:
         done[0] += 1

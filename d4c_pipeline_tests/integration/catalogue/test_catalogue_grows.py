@@ -54,9 +54,9 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         addresses.append(address)
         return put(store, source, address, **options)
 
-    def counted_many(store: FolderStore, contents: Mapping[str, bytes]) -> None:
+    def counted_many(store: FolderStore, contents: Mapping[str, bytes], known: Any) -> Any:
         addresses.extend(contents)
-        put_many(store, contents)
+        return put_many(store, contents, known)
 
     def shared(store: FolderStore, source: str | Path, address: str, digests: Digests) -> Any:
         addresses.append(address)
