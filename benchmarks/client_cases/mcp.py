@@ -1,4 +1,4 @@
-"""The official SDK of MCP lists the tools and searches; the others read files, which this catalogue lacks."""
+"""The official SDK of MCP lists the tools, searches, describes; other tools read files, which this catalogue lacks."""
 
 from __future__ import annotations
 
@@ -59,6 +59,16 @@ def _(url: str, _releases: int) -> str:
         assert found["numberReturned"] == len(found["results"]) > 0, found
         counts.append(f"{words}: {found['numberMatched']:,} in {(time.perf_counter() - began) * 1000:.0f} ms")
     return "; ".join(counts)
+
+
+@case(_CLIENT, "describe in both languages")
+def _(url: str, _releases: int) -> str:
+    first = _answer(url, "search", limit=1)["results"][0]
+    place = {name: first[name] for name in ("dataset", "vintage", "version")}
+    english, french = (_answer(url, "describe", **place, language=language) for language in ("en", "fr"))
+    assert english["title"] != french["title"]
+    assert english["id"] == french["id"] == first["id"]
+    return f"{english['title']} / {french['title']}: {english['licence']['name']}"
 
 
 @case(_CLIENT, "errors of tools")

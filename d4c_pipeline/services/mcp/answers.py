@@ -20,7 +20,7 @@ from d4c_pipeline.services.mcp.confined import Rows, queried
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Services
 from d4c_pipeline.services.protocols.search import document
-from d4c_pipeline.services.subset.releases import Chosen
+from d4c_pipeline.services.subset.releases import Chosen, Named
 from d4c_pipeline.services.subset.service import SubsetService
 from d4c_pipeline.tables.sql_names import identifier
 
@@ -67,8 +67,8 @@ class Answers:
         )
 
     def describe(self, base: str, given: Describe) -> dict[str, Any]:
-        """Return the facts of a release. Raises ProblemError as `chosen_release`."""
-        release = self._subsets.release(given.dataset, given.vintage, given.version)
+        """Return the facts of a release, which needs none of its files. Raises ProblemError as `named_release`."""
+        release = self._subsets.named(given.dataset, given.vintage, given.version)
         facts, tongue = self._facts(release), given.language
         place = f"{quote(release.dataset)}/{quote(release.vintage)}/{quote(release.version)}"
         subset = {"dataset": release.dataset, "vintage": release.vintage, "version": release.version}
@@ -160,14 +160,14 @@ class Answers:
         cited = self._cited(release, self._facts(release), tongue)
         return _stated({"columns": found.columns, "rows": found.rows, "notice": notice, "release": cited})
 
-    def _facts(self, release: Chosen) -> PublishedMetadata:
+    def _facts(self, release: Named) -> PublishedMetadata:
         with self._services.index.reading() as cursor:
             row = record_port.of_release(cursor, release.dataset, release.vintage, release.version)
             if row is None:
                 raise ProblemError(HTTPStatus.NOT_FOUND, "The release left the catalogue", "Ask again")
             return record_port.published(cursor, [row])[row.position]
 
-    def _cited(self, release: Chosen, facts: PublishedMetadata, tongue: Tongue) -> dict[str, Any]:
+    def _cited(self, release: Named, facts: PublishedMetadata, tongue: Tongue) -> dict[str, Any]:
         return {
             "id": release.name,
             "dataset": release.dataset,

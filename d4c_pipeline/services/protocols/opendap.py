@@ -106,7 +106,7 @@ class _Opendap:
 
     def releases(self, request: Request) -> Response:
         dataset = request.path_params["dataset"]
-        self._subsets.release(dataset)  # 404 for an unknown name
+        self._subsets.named(dataset)  # 404 for an unknown name
         with self._services.index.reading() as cursor:
             rows = cursor.execute(
                 'SELECT vintage, version, title, CASE WHEN "d4c:test_doi" THEN NULL ELSE doi END FROM releases '

@@ -39,16 +39,22 @@ _FACTS = (
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A release and its data: `files` are paths on this machine or addresses, `urls` are the public addresses.
-
-    `sha256` is that of the file, or of the list of the parts' digests. A `test_doi` resolves nowhere.
-    """
+class Named:
+    """A release by the facts that name it."""
 
     name: str
     dataset: str
     vintage: str
     version: str
+
+
+@dataclass(frozen=True)
+class Chosen(Named):
+    """A release and its data: `files` are paths on this machine or addresses, `urls` are the public addresses.
+
+    `sha256` is that of the file, or of the list of the parts' digests. A `test_doi` resolves nowhere.
+    """
+
     files: tuple[str, ...]
     urls: tuple[str, ...]
     rows: int
@@ -60,15 +66,46 @@ class Chosen:
     citation: str | None = None
 
 
-def chosen_release(
-    cursor: duckdb.DuckDBPyConnection, store: Store, dataset: str, vintage: str | None, version: str
-) -> Chosen:
-    """Return the release that a request names.
+def named_release(cursor: duckdb.DuckDBPyConnection, dataset: str, vintage: str | None, version: str) -> Named:
+    """Return the release that a request names; its files need not be there.
 
     Without a vintage the newest vintage that has such a version counts. `version`: `latest` (the newest), `1.*` or
     `1.2.*` (the newest of these), or an exact version. Raises ProblemError: 404 for an unknown name, 410 for an exact
     version that is withdrawn, 400 for a version that is none of these.
     """
+    facts = _facts(cursor, _position(cursor, dataset, vintage, version))
+    return Named(facts["id"], facts["dataset"], facts["vintage"], facts["version"])
+
+
+def chosen_release(
+    cursor: duckdb.DuckDBPyConnection, store: Store, dataset: str, vintage: str | None, version: str
+) -> Chosen:
+    """Return the release that a request names, with its files.
+
+    Raises ProblemError as `named_release`, and 503 where a file is missing from a store on this machine.
+    """
+    facts = _facts(cursor, _position(cursor, dataset, vintage, version))
+    urls = tuple(facts["data_urls"] or ())
+    parts: Sequence[dict[str, Any]] = facts["d4c:parts"] or ()
+    digests = [part["sha256"] for part in parts] or [facts["sha256"]]
+    return Chosen(
+        name=facts["id"],
+        dataset=facts["dataset"],
+        vintage=facts["vintage"],
+        version=facts["version"],
+        files=tuple(_place(store, facts, url) for url in urls),
+        urls=urls,
+        rows=facts["rows"] or 0,
+        sha256=digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest(),
+        doi=facts["doi"],
+        test_doi=bool(facts["d4c:test_doi"]),
+        licence=facts["licence"],
+        title=facts["title"],
+        citation=facts["sci:citation"],
+    )
+
+
+def _position(cursor: duckdb.DuckDBPyConnection, dataset: str, vintage: str | None, version: str) -> int:
     matches = _matcher(version)
     found = cursor.execute(
         "SELECT position, vintage, version, withdrawn_reason IS NOT NULL FROM releases WHERE dataset = ?", [dataset]
@@ -91,10 +128,10 @@ def chosen_release(
             f"{dataset} has no release{of} with version {version}",
             f"Its vintages are {', '.join(vintages[-20:])}; its versions are at catalogue/{dataset}/versions.json",
         )
-    return _facts(cursor, store, max(rows, key=lambda row: row[:2])[2])
+    return max(rows, key=lambda row: row[:2])[2]
 
 
-def _facts(cursor: duckdb.DuckDBPyConnection, store: Store, position: int) -> Chosen:
+def _facts(cursor: duckdb.DuckDBPyConnection, position: int) -> dict[str, Any]:
     names = ", ".join(f'"{name}"' for name in ("dataset", "vintage", "version", *_FACTS))
     row = cursor.execute(f"SELECT {names} FROM releases WHERE position = ?", [position]).fetchone()
     if row is None:
@@ -106,24 +143,7 @@ def _facts(cursor: duckdb.DuckDBPyConnection, store: Store, position: int) -> Ch
             f"{facts['id']} is withdrawn: {facts['withdrawn_reason']}",
             "Ask for version latest",
         )
-    urls = tuple(facts["data_urls"] or ())
-    parts: Sequence[dict[str, Any]] = facts["d4c:parts"] or ()
-    digests = [part["sha256"] for part in parts] or [facts["sha256"]]
-    return Chosen(
-        name=facts["id"],
-        dataset=facts["dataset"],
-        vintage=facts["vintage"],
-        version=facts["version"],
-        files=tuple(_place(store, facts, url) for url in urls),
-        urls=urls,
-        rows=facts["rows"] or 0,
-        sha256=digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        doi=facts["doi"],
-        test_doi=bool(facts["d4c:test_doi"]),
-        licence=facts["licence"],
-        title=facts["title"],
-        citation=facts["sci:citation"],
-    )
+    return facts
 
 
 def _place(store: Store, facts: dict[str, Any], url: str) -> str:

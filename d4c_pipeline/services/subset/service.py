@@ -22,7 +22,7 @@ from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import formats
 from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.services.subset.plan import Plan, plan
-from d4c_pipeline.services.subset.releases import Chosen, chosen_release
+from d4c_pipeline.services.subset.releases import Chosen, Named, chosen_release, named_release
 from d4c_pipeline.services.subset.request import read_request
 from d4c_pipeline.services.subset.source import Source, Sources, Statistics
 
@@ -61,9 +61,14 @@ class SubsetService:
         self.engine.close()
 
     def release(self, dataset: str, vintage: str | None = None, version: str = "latest") -> Chosen:
-        """Return the release of a request. Raises ProblemError as `chosen_release`."""
+        """Return the release of a request, with its files. Raises ProblemError as `chosen_release`."""
         with self._index.reading() as cursor:
             return chosen_release(cursor, self._index.store, dataset, vintage, version)
+
+    def named(self, dataset: str, vintage: str | None = None, version: str = "latest") -> Named:
+        """Return the release of a request that reads no file. Raises ProblemError as `named_release`."""
+        with self._index.reading() as cursor:
+            return named_release(cursor, dataset, vintage, version)
 
     def source(self, release: Chosen) -> Source:
         """Return what the files of a release state."""

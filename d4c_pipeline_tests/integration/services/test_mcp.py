@@ -119,6 +119,16 @@ def test_an_older_version_by_its_name(url: str) -> None:
     assert (found["version"], found["is_latest"]) == ("0.1.0-beta", False)
 
 
+def test_describe_needs_no_file_and_the_tools_that_read_say_that_one_is_missing(services_url: str) -> None:
+    found = answer(services_url, "describe", dataset="set_000001", vintage="2001", version="1.2.0")
+    assert (found["dataset"], found["vintage"], found["version"]) == ("set_000001", "2001", "1.2.0")
+    data = next(each for each in found["files"] if each["role"] == "data")
+    assert data["url"].endswith(f"/releases/set_000001/2001/v1.2.0/{data['name']}")
+    for tool, more in (("schema", {}), ("sample", {}), ("query", {"sql": "SELECT 1"})):
+        (missing,) = asked(services_url, (tool, {"dataset": "set_000001", **more}))
+        assert "is not in the store. Tell the operator: d4c fixity repairs it." in refused(missing)
+
+
 def test_schema(url: str) -> None:
     found = answer(url, "schema", dataset="places")
     columns = {each["name"]: each["type"] for each in found["columns"]}
