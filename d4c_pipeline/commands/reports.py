@@ -75,7 +75,7 @@ def status(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug:
     with Deployment.open(settings, archive=False) as deployment:
         known = known_datasets(deployment, datasets, families)
         ordered = [*datasets.values(), *(known[name] for name in sorted(known.keys() - datasets.keys()))]
-        _print_releases(describe_vintages(deployment, ordered), as_json=as_json)
+        _print_releases(describe_vintages(deployment, ordered), as_json=as_json, columns=("dataset", "title"))
 
 
 def releases(
@@ -133,9 +133,9 @@ def settings(home: Home = None, defs: Defs = None, as_json: AsJson = False, debu
     print_json(found)
 
 
-def _print_releases(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+def _print_releases(rows: list[dict[str, Any]], *, as_json: bool, columns: tuple[str, ...] = ("dataset",)) -> None:
     if as_json:
         print_json(rows)
         return
     shown = [{**row, "state": "withdrawn" if row.get("withdrawn") else row["state"]} for row in rows]
-    print_table(shown, ("dataset", "vintage", "version", "state", "rows", "size", "doi"))
+    print_table(shown, (*columns, "vintage", "version", "state", "rows", "size", "doi"))

@@ -101,7 +101,8 @@ def _files(deployment: Deployment, release: LivingRelease) -> list[dict[str, Any
 def describe_vintages(deployment: Deployment, datasets: Iterable[Dataset]) -> list[dict[str, Any]]:
     """Return one row per declared or known vintage: its newest release, or its state without a release.
 
-    Without a release, `state` is `declared` or, when native files are retained, `raw`.
+    Each row has the `title` (English) of its dataset, because the id of a member of a family says little. Without a
+    release, `state` is `declared` or, when native files are retained, `raw`.
     """
     rows: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -110,10 +111,12 @@ def describe_vintages(deployment: Deployment, datasets: Iterable[Dataset]) -> li
         vintages = {*(dataset.fixed_vintages or ()), *retained, *(release.vintage for release in living)}
         for vintage in sorted(vintages):
             releases = [release for release in living if release.vintage == vintage]
-            if releases:
-                rows.append(describe_release(deployment, releases[-1]))
-            else:
-                rows.append(_without_release(dataset, vintage, "raw" if vintage in retained else "declared"))
+            row = (
+                describe_release(deployment, releases[-1])
+                if releases
+                else _without_release(dataset, vintage, "raw" if vintage in retained else "declared")
+            )
+            rows.append({**row, "title": dataset.title.en})
     return rows
 
 

@@ -82,7 +82,7 @@ def test_json_has_the_same_keys_everywhere(released: D4C, origin: Origin, defini
     assert catalogue["url"].endswith("/catalogue/stac.parquet")
     status = {(one["dataset"], one["vintage"]): one for one in released.ok("status")}
     assert all(one.keys() >= STABLE_KEYS for one in status.values())
-    assert status["places", "2021"] == row
+    assert status["places", "2021"] == {**row, "title": "Places"}
     waiting = status["places", "2026"]
     assert (waiting["state"], waiting["version"], waiting["doi"]) == ("declared", None, None)
     named = {one["dataset"]: one for one in released.ok("datasets")}
