@@ -29,7 +29,7 @@ from d4c_pipeline.orchestration.failures import (
     no_run_retries_in_vain,
     tries_again,
 )
-from d4c_pipeline.orchestration.launching import launch, review_links
+from d4c_pipeline.orchestration.launching import launch
 from d4c_pipeline.orchestration.products import (
     SOURCE,
     Product,
@@ -39,7 +39,14 @@ from d4c_pipeline.orchestration.products import (
     owners_of,
     source_words,
 )
-from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, TITLE, VERSION, DeploymentResource, ProcessingDuckDB
+from d4c_pipeline.orchestration.resources import (
+    BY_COMMAND_LINE,
+    PUBLISH,
+    TITLE,
+    VERSION,
+    DeploymentResource,
+    ProcessingDuckDB,
+)
 from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome
 from d4c_pipeline.workspace.code_version import code_version_of_data, code_version_of_source
@@ -123,7 +130,7 @@ def _of_processed(result: Judged, command: str) -> Sequence[Result]:
     ]
 
 
-def _of_copies(result: "copies.Distributed", command: str) -> Sequence[Result]:
+def _of_copies(result: "copies.Distributed", command: str, *, again: str) -> Sequence[Result]:
     return [
         dg.MaterializeResult(
             metadata=metadata.of_copies(result),
@@ -132,7 +139,7 @@ def _of_copies(result: "copies.Distributed", command: str) -> Sequence[Result]:
                     check_name=EVERY_STORE,
                     passed=not result.missed,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata=metadata.of_missed(result.missed, command),
+                    metadata=metadata.of_missed(result.missed, command, again),
                 )
             ],
         )
@@ -157,14 +164,7 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
             check_name=REVIEWED,
             passed=waiting is None,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={
-                "pending": waiting.cause,
-                "remedy": waiting.remedy,
-                "decide": dg.MetadataValue.md(review_links(waiting.release)),
-                "changes": dg.MetadataValue.md(waiting.changes),
-            }
-            if waiting
-            else {"pending": "none"},
+            metadata=metadata.of_waiting(waiting),
         ),
         dg.AssetCheckResult(
             check_name=ARCHIVE_WEB_SEED,
@@ -232,7 +232,7 @@ def step_presentations(product: Product) -> Mapping[str, StepPresentation]:
         ),
         "doi": StepPresentation(_materialized(metadata.of_doi), kinds=frozenset({"doi"}), pool="archive"),
         "copies": StepPresentation(
-            _of_copies,
+            partial(_of_copies, again=launch(PUBLISH + product.id)),
             kinds=frozenset({"storage"}),
             checks=(
                 spec(

@@ -3,7 +3,6 @@
 `watch.pauses`, `watch.noticing_report`, `upkeep.repair` and `chain.run` do the work. The job `audit_copies` verifies.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
@@ -16,6 +15,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import IntegrityError, PermanentError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.model.texts import markdown_table
+from d4c_pipeline.orchestration.choosing import declared_ids
 from d4c_pipeline.orchestration.failures import as_dagster_failure
 from d4c_pipeline.orchestration.resources import DeploymentResource
 from d4c_pipeline.orchestration.reviewing import decider
@@ -72,10 +72,7 @@ def maintenance_jobs(datasets: Sequence[Dataset], families: Sequence[Family]) ->
 
 def _of_source(base: type[dg.Config], declared: Sequence[Dataset | Family]) -> Any:
     """Return the configuration `base` with the field `dataset`, which the UI completes from the declared ids."""
-    names = sorted(each.id for each in declared)
-    # Dagster keeps one enumeration per name in a process, whatever its values are.
-    digest = hashlib.sha256(" ".join(names).encode()).hexdigest()[:8]
-    ids: Any = Enum(f"Source_{digest}", {name: name for name in names})
+    ids = declared_ids("Source", declared)
     field: Any = (ids, Field(description="Id of a dataset or family: Ctrl+Space lists them."))
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, dataset=field)
 

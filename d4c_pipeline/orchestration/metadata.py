@@ -15,7 +15,7 @@ import dagster as dg
 
 from d4c_pipeline.model.release import DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
-from d4c_pipeline.orchestration.launching import withdrawal_link
+from d4c_pipeline.orchestration.launching import review_links, withdrawal_link
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from d4c_pipeline.chain.latest import Switched
     from d4c_pipeline.chain.portal_result import PortalBuilt
     from d4c_pipeline.chain.raw import Retained
+    from d4c_pipeline.chain.run import Waiting
     from d4c_pipeline.chain.torrent import Seeded
 
 Metadata = Mapping[str, Any]
@@ -250,13 +251,33 @@ def of_copies(result: Distributed) -> Metadata:
     }
 
 
-def of_missed(missed: Sequence[Missed], command: str) -> Metadata:
-    """The unreachable mirrors, each with cause and remedy, and the command that pushes the release there."""
-    return (
-        {"missed": ", ".join(mirror.store for mirror in missed) or "none"}
-        | {mirror.store: dg.MetadataValue.text(f"{mirror.cause}. {mirror.remedy}.") for mirror in missed}
-        | ({"command": command} if missed else {})
-    )
+def of_missed(missed: Sequence[Missed], command: str, launch: str) -> Metadata:
+    """Expected, actual, and a table of the unreachable mirrors; command and launch push the release there."""
+    expected = {"expected": "every mirror holds the release"}
+    if not missed:
+        return expected | {"actual": "every mirror holds it", "remedy": "none needed"}
+    rows = [{"mirror": each.store, "cause": each.cause, "remedy": each.remedy} for each in missed]
+    return expected | {
+        "actual": "; ".join(f"{each.store} lacks it: {each.cause}" for each in missed),
+        "examples": examples_table(rows),
+        "remedy": "; ".join(dict.fromkeys(each.remedy for each in missed)),
+        "command": command,
+        "launch": dg.MetadataValue.md(f"[open]({launch})"),
+    }
+
+
+def of_waiting(waiting: Waiting | None) -> Metadata:
+    """Expected, actual, a table of the reasons for a review, the links that decide, and what the release changes."""
+    expected = {"expected": "no review is pending"}
+    if waiting is None:
+        return expected | {"actual": "none is pending", "remedy": "none needed"}
+    return expected | {
+        "actual": waiting.cause,
+        "examples": examples_table([{"release": waiting.release, "reason": reason} for reason in waiting.reasons]),
+        "remedy": waiting.remedy,
+        "decide": dg.MetadataValue.md(review_links(waiting.release)),
+        "changes": dg.MetadataValue.md(waiting.changes),
+    }
 
 
 def of_torrent(result: Seeded) -> Metadata:

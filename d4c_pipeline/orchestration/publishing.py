@@ -35,8 +35,8 @@ from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
 
-_FOR_UI = frozenset({"examples", "command", "override", "outcome", "rows"})
-"""Metadata of checks that only the UI shows: long, or plotted."""
+_FOR_UI = frozenset({"examples", "command", "launch", "override", "outcome", "rows"})
+"""Metadata of checks that only the UI shows: long, plotted, or links into it."""
 
 
 class RunFailedError(D4CError):

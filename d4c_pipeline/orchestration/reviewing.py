@@ -16,6 +16,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.family import Family
 from d4c_pipeline.orchestration.assets import Result, step_presentations
+from d4c_pipeline.orchestration.choosing import ReleaseConfig, picked, with_dataset
 from d4c_pipeline.orchestration.failures import as_dagster_failure, tries_again
 from d4c_pipeline.orchestration.instance import system_user
 from d4c_pipeline.orchestration.products import product_of
@@ -34,15 +35,14 @@ class Decision(Enum):
     reject = "reject"
 
 
-class ReviewConfig(dg.Config):
+class ReviewConfig(ReleaseConfig):
     """The decision on a release and its reason. The sign-in to the UI names the reviewer."""
 
-    release: str = Field(description="Name of the release (see the check 'reviewed' of its asset 'deposit').")
     decision: Decision = Field(description="approve or reject.")
     who: str = Field(
         default="", description="Person on whose behalf the signed-in user decides. Both names are recorded."
     )
-    reason: str = Field(default="", description="Reason. Required for a rejection.")
+    reason: str = Field(description="Reason of the approval or rejection, such as what was compared with the source.")
     publish: bool = Field(default=True, description="Publish an approved release in this run.")
 
 
@@ -82,22 +82,34 @@ def _event(
 def review_job(datasets: Sequence[Dataset], families: Sequence[Family]) -> dg.JobDefinition:
     """Return the job over all `datasets` and all members of `families`."""
     defined = {dataset.id: dataset for dataset in datasets}
+    config_of_review = with_dataset(ReviewConfig, [*datasets, *families])
 
     @dg.op(description="Records the decision. Publishes an approved release, abandons a rejected one.", pool="archive")
-    def decide(context: dg.OpExecutionContext, config: ReviewConfig, deployment: DeploymentResource) -> None:
+    def decide(
+        context: dg.OpExecutionContext,
+        config: config_of_review,  # pyright: ignore[reportInvalidTypeForm] - Dagster reads it
+        deployment: DeploymentResource,
+    ) -> None:
+        chosen: Any = config
         attempt = context.retry_number + 1
         with (
             as_dagster_failure(retries=deployment.retries, attempt=attempt),
             deployment.opened() as opened,
         ):
-            who = decider(context.run, config.who)
-            release = decisions.planned_release(opened, config.release)
+            who = decider(context.run, chosen.who)
+            release = (
+                decisions.planned_release(opened, chosen.release)
+                if chosen.release
+                else picked(chosen, decisions.waiting(opened), families, what="awaits review")
+            )
             dataset = pick(known_datasets(opened, defined, families), release.dataset)
-            if config.decision is Decision.reject:
-                decisions.reject(opened, release, who=who, reason=config.reason)
+            if chosen.decision is Decision.reject:
+                decisions.reject(opened, release, who=who, reason=chosen.reason)
                 return
-            decisions.approve(opened, release, who=who, reason=config.reason)
-            if not config.publish:
+            if not chosen.reason.strip():
+                raise PermanentError("An approval needs a reason", "State in `reason` what was looked at")
+            decisions.approve(opened, release, who=who, reason=chosen.reason)
+            if not chosen.publish:
                 return
             product, unit = product_of(dataset, release.vintage, families)
             for name in run.AFTER_APPROVAL:

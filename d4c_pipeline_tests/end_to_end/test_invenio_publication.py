@@ -160,7 +160,7 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
     checks = {event.check_name: event for event in run.get_asset_check_evaluations()}
     reviewed = checks["reviewed"]
     assert (reviewed.passed, reviewed.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert str(reviewed.metadata["pending"].value).endswith(
+    assert str(reviewed.metadata["actual"].value).endswith(
         "waits for a review: it is the first release of this vintage"
     )
     assert "'review' of the UI" in str(reviewed.metadata["remedy"].value)
@@ -173,7 +173,7 @@ def test_two_versions_reviewed_in_the_ui_and_by_command(
     assert server.get(f"/api/records/{deposit.record_id}").status_code == 404
 
     # Approved in the UI, which publishes it and shows so.
-    wrong = review(invenio.home, release=SECOND, decision="approve", who="Ana")
+    wrong = review(invenio.home, release=SECOND, decision="approve", who="Ana", reason="looked at the map")
     assert not wrong.success
     run = review(invenio.home, release=FIRST, decision="approve", who="Ana", reason="looked at the map")
     assert run.success
@@ -293,7 +293,7 @@ def test_a_rejection_in_the_ui_deletes_the_draft(invenio: D4C, server: Server) -
     materialize(invenio.home)
     with closing(Ledger.in_folder(invenio.home)) as ledger:
         (release,) = ledger.releases.living("places")
-    run = review(invenio.home, release=FIRST, decision="reject", who="Ben")
+    run = review(invenio.home, release=FIRST, decision="reject", who="Ben", reason="")
     assert not run.success
     failed = [event for event in run.all_events if event.is_step_failure]
     assert "A rejection needs a reason" in str(failed[0].event_specific_data)

@@ -56,10 +56,11 @@ def test_a_dead_mirror_stops_no_publication(d4c: D4C, origin: Origin, definition
     done = d4c("publish", "places")
     assert done.code == 0
     shown = " ".join(done.stdout.split())
-    assert f"Warning: every_store of places/copies: missed attic; attic The folder {tmp_path}/attic of" in shown
+    assert "Warning: every_store of places/copies: expected every mirror holds the release;" in shown
+    assert f"actual attic lacks it: The folder {tmp_path}/attic of" in shown
     told = [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
     assert len(told) == 1, told
-    assert told[0].endswith("Mount its disk, or create the folder.")
+    assert told[0].endswith("remedy Mount its disk, or create the folder")
     (tmp_path / "attic").mkdir()
     assert not [line for line in d4c("publish", "places", "--json").json["warnings"] if "every_store" in line]
     assert len(list((tmp_path / "attic" / "releases").rglob("*.parquet"))) == 1

@@ -303,7 +303,13 @@ def test_a_member_that_waits_for_a_person_is_published_by_the_review_as_its_part
 
     run = daemon.definitions.resolve_job_def("review").execute_in_process(
         instance=project.instance,
-        run_config={"ops": {"decide": {"config": {"release": waiting.name, "decision": "approve", "who": "Ana"}}}},
+        run_config={
+            "ops": {
+                "decide": {
+                    "config": {"dataset": "tables", "decision": "approve", "who": "Ana", "reason": "as at the source"}
+                }
+            }
+        },
     )
     assert run.success
     events = [event.step_materialization_data.materialization for event in run.get_asset_materialization_events()]

@@ -31,12 +31,17 @@ def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(
     down = every_store(project.materialize("places", "2021"))
     assert not down.passed
     said = {name: value.value for name, value in down.metadata.items()}
+    cause = f"The folder {tmp_path / 'attic'} of store attic does not exist"
+    examples = said.pop("examples")
+    assert isinstance(examples, dg.TableMetadataValue)
+    (record,) = examples.records
+    assert record.data == {"mirror": "attic", "cause": cause, "remedy": "Mount its disk, or create the folder"}
     assert said == {
-        "missed": "attic",
-        "attic": (
-            f"The folder {tmp_path / 'attic'} of store attic does not exist. Mount its disk, or create the folder."
-        ),
+        "expected": "every mirror holds the release",
+        "actual": f"attic lacks it: {cause}",
+        "remedy": "Mount its disk, or create the folder",
         "command": "d4c publish places --vintage 2021",
+        "launch": "[open](/locations/__repository__@d4c_pipeline/jobs/publish_places/playground)",
     }
     with project.opened() as opened:
         (release,) = opened.ledger.releases.published("places")
@@ -44,6 +49,6 @@ def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(
     (tmp_path / "attic").mkdir()
     mended = every_store(project.materialize("places", "2021"))
     assert mended.passed
-    assert mended.metadata["missed"].value == "none"
+    assert mended.metadata["actual"].value == "every mirror holds it"
     with project.opened() as opened:
         assert {copy.store for copy in opened.ledger.copies.of(release)} == {"attic", "primary"}
