@@ -66,6 +66,12 @@ def files(cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, 
     return {name: loaded_files(facts) for name, facts in cursor.execute(query, [list(names)]).fetchall()}
 
 
+def named(cursor: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, PublishedMetadata]:
+    """Return the facts of releases by name; a release without a record is left out. Raises DataError."""
+    query = f"SELECT id, facts FROM {RECORDS} WHERE id IN (SELECT unnest(?))"  # noqa: S608
+    return {name: loaded(facts) for name, facts in cursor.execute(query, [list(names)]).fetchall()}
+
+
 def one(cursor: duckdb.DuckDBPyConnection, column: str, value: str) -> RecordRow | None:
     """Return the row with a value in `id` or `identifier`, None without one."""
     return next(iter(select(cursor, f"{column} = ?", [value])), None)

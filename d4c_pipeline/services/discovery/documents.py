@@ -1,4 +1,4 @@
-"""Items and collections of the catalogue for answers, from the rows of the index: no request reads the store.
+"""Items, collections and facts of the catalogue for answers, from the rows of the index: no request reads the store.
 
 Links lead to documents in the store; each protocol puts its own addresses in their place.
 """
@@ -16,6 +16,7 @@ import duckdb
 from d4c_pipeline.catalogue.arrow_schema import entries_of
 from d4c_pipeline.catalogue.items_of_rows import items_of
 from d4c_pipeline.catalogue.static_stac import collection
+from d4c_pipeline.metadata.published import PublishedMetadata
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, catalogue_collection_address
 from d4c_pipeline.services import record_port
 from d4c_pipeline.services.catalogue_index import RELEASES
@@ -37,6 +38,16 @@ def items(cursor: duckdb.DuckDBPyConnection, positions: Sequence[int], store: St
     found = items_of(rows.drop_columns(["position"]), store.url(CATALOGUE_PARQUET), files)
     by_position = dict(zip(numbers, found, strict=True))
     return [by_position[position] for position in positions]
+
+
+def published(cursor: duckdb.DuckDBPyConnection, positions: Sequence[int]) -> list[PublishedMetadata]:
+    """Return the facts of the rows at `positions`, in their order; a release without a record is left out."""
+    if not positions:
+        return []
+    query = f"SELECT position, id FROM {ENTRIES} WHERE position IN (SELECT unnest(?))"  # noqa: S608
+    names = dict(cursor.execute(query, [list(positions)]).fetchall())
+    facts = record_port.named(cursor, list(names.values()))
+    return [facts[names[position]] for position in positions if names[position] in facts]
 
 
 def position_of(cursor: duckdb.DuckDBPyConnection, name: str, dataset: str | None = None) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from d4c_pipeline.services import problems
+from d4c_pipeline.services.discovery.words import LANGUAGES
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 _TEXT: Mapping[str, Any] = {"type": "string"}
@@ -28,7 +29,8 @@ PARAMETERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "fields": ("Members of items to include, or after a minus sign to exclude", _LIST),
     "token": ("The place of a page, from a link `next`", _TEXT),
     "type": ("Types of records", _LIST),
-    "externalIds": ("Identifiers such as DOI or URN", _LIST),
+    "externalIds": ("Identifiers such as DOI or URN, alone or after their scheme and a colon", _LIST),
+    "lang": ("The language of texts; without it that of Accept-Language", {"type": "string", "enum": [*LANGUAGES]}),
 }
 """Every parameter of queries but `limit`: what it means, and its schema."""
 
