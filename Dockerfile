@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: the platform (the last stage), its tracker, queue, file server and front. Everything a run needs is inside: nothing is downloaded when a container starts.
+# The images of docker-compose.yml: the platform (the last stage), its tracker, queue, file server, front and S3 server. Everything a run needs is inside: nothing is downloaded when a container starts.
 
 FROM python:3.12-slim AS build
 WORKDIR /src
@@ -48,6 +48,15 @@ RUN useradd --system --uid 8763 --create-home d4c
 USER d4c
 WORKDIR /tmp
 CMD ["redis-server"]
+
+# An S3 server for a deployment that has none: SeaweedFS, with the keys of the secrets.
+FROM chrislusf/seaweedfs:4.47@sha256:ce9e796f1fe6f06968f4c04bdaf8f678dad9c8acdfef3d244133d71bfa6bf882 AS s3
+USER root
+COPY --chmod=755 s3.sh /usr/local/bin/d4c-s3
+RUN install -d -o 8763 -g 8763 /var/lib/s3
+USER 8763:8763
+ENTRYPOINT ["d4c-s3"]
+CMD ["/var/lib/s3"]
 
 # TLS and sign-in in front of the UI and the store.
 FROM debian:bookworm-slim AS front

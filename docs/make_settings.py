@@ -76,6 +76,8 @@ _OF_COMPOSE = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "A collector of OpenTelemetry (OTLP over HTTP) that gets a span of every step.",
     "D4C_CADDY_SIGN_IN": "How people sign in to the UI: basic (secrets/users) or openid (D4C_OIDC_ISSUER).",
     "D4C_CADDY_GUESTS": "With openid: 1 shows the UI read-only to everybody, 0 to operators only.",
+    "D4C_S3_MEMORY": "Memory of the S3 server (profile s3).",
+    "D4C_S3_PORT": "The port of the S3 server on the loopback (profile s3).",
     "D4C_TRACKER_ADDRESS": "The address on which the tracker listens; 0.0.0.0 makes it public.",
 }
 

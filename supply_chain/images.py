@@ -20,7 +20,7 @@ from pathlib import Path
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
 from supply_chain.lock_file import REPOSITORY
 
-LOCAL = re.compile(r"^d4c-[a-z]+:local$")
+LOCAL = re.compile(r"^d4c-[a-z0-9]+:local$")
 """What compose builds here itself; its FROM lines are what is to be pinned."""
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)

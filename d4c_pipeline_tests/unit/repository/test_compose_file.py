@@ -30,6 +30,7 @@ SECRETS = {
     "seeder": DATABASE | STORE,
     "services": DATABASE | STORE | {"oidc_client_secret", "submissions_mail"},
     "front": {"users"},
+    "s3": STORE,
 }
 """The secrets of each service; the others have none."""
 
@@ -38,14 +39,14 @@ def succeeds(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def podman_compose(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def podman_compose(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Let podman-compose normalise a copy of the file in `folder`: beside the real one may lie an operator's .env."""
     shutil.copy(REPOSITORY / "docker-compose.yml", folder)
     # `config` starts no container, but asks for podman's version before anything else.
     podman = folder / "podman"
     podman.write_text("#!/bin/sh\necho podman version 5.4.0\n", encoding="utf-8")
     podman.chmod(0o755)
-    words = [Path(sys.executable).parent / "podman-compose", "--podman-path", podman, "config"]
+    words = [Path(sys.executable).parent / "podman-compose", "--podman-path", podman, *options, "config"]
     return subprocess.run(words, env=environment(**variables), capture_output=True, text=True, check=False, cwd=folder)
 
 
@@ -109,6 +110,67 @@ def test_a_secret_of_a_file_reaches_the_command_whatever_it_is(tmp_path: Path) -
     refused = subprocess.run(words, env=given, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "The secret PGPASSWORD can't be read" in refused.stderr
+
+
+def test_an_s3_server_runs_only_where_it_is_asked_for(services: dict[str, Any], tmp_path: Path) -> None:
+    assert "s3" not in services
+    result = podman_compose(tmp_path, "--profile", "s3")
+    assert result.returncode == 0, result.stderr
+    server = yaml.safe_load(result.stdout)["services"]["s3"]
+    assert server["ports"] == ["127.0.0.1:8333:8333"]
+    assert server["volumes"] == ["s3:/var/lib/s3"]
+    assert (server["restart"], server["cap_drop"], server["mem_limit"]) == ("unless-stopped", ["ALL"], "1g")
+    assert server["healthcheck"]["test"][-1] == "http://127.0.0.1:8333/healthz"
+    assert f" AS {server['build']['target']}\n" in (REPOSITORY / "Dockerfile").read_text("utf-8")
+
+
+def started_s3(folder: Path, key: str, secret: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run s3.sh with a `weed` that prints the lines of its input, then its words."""
+    weed = folder / "weed"
+    weed.write_text('#!/bin/sh\n[ "$1" = shell ] && cat\nprintf "%s\\n" "$@" "$WEED_LEVELDB2_DIR"\n', encoding="utf-8")
+    weed.chmod(0o755)
+    (folder / "key").write_text(key + "\n", "utf-8")
+    (folder / "secret").write_text(secret + "\n", "utf-8")
+    given = environment(
+        PATH=f"{folder}:{os.environ['PATH']}",
+        TMPDIR=str(folder),
+        D4C_STORE_ACCESS_KEY_FILE=str(folder / "key"),
+        D4C_STORE_SECRET_KEY_FILE=str(folder / "secret"),
+        WEED_LEVELDB2_DIR="",
+    )
+    return subprocess.run([REPOSITORY / "s3.sh", *words], env=given, capture_output=True, text=True, check=False)
+
+
+def test_the_s3_server_knows_one_key_and_shows_nothing_hidden(tmp_path: Path) -> None:
+    result = started_s3(tmp_path, "AKIA/x+=", "s3cret_.-", "/srv/s3")
+    assert (result.returncode, result.stderr) == (0, "")
+    identities = tmp_path / "identities.json"
+    assert identities.stat().st_mode & 0o777 == 0o600
+    ours, anybody = json.loads(identities.read_text("utf-8"))["identities"]
+    assert ours["credentials"] == [{"accessKey": "AKIA/x+=", "secretKey": "s3cret_.-"}]
+    assert ours["actions"] == ["Read:d4c", "Write:d4c", "List:d4c"]
+    public = ("raw", "releases", "processed", "torrents", "snapshots", "catalogue")
+    assert anybody == {"name": "anonymous", "actions": [f"Read:d4c/{name}/*" for name in public]}
+    words = result.stdout.splitlines()
+    assert {"server", "-dir=/srv/s3", f"-s3.config={identities}", "-s3.iam=false"} <= set(words)
+    # The master, the volumes and the filer ask for no credentials.
+    assert {"-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.ip.bind=0.0.0.0"} <= set(words)
+    assert words[-1] == "/srv/s3/filer"
+
+
+@pytest.mark.parametrize(("key", "secret"), [("", "secret"), ("key", ""), ("key", 'a"b'), ("k\\y", "secret")])
+def test_the_s3_server_does_not_start_with_keys_that_it_could_not_write_down(
+    key: str, secret: str, tmp_path: Path
+) -> None:
+    result = started_s3(tmp_path, key, secret, "/srv/s3")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "fill secrets/store_access_key and secrets/store_secret_key" in result.stderr
+    assert not (tmp_path / "identities.json").exists()
+
+
+def test_the_bucket_of_the_s3_server_is_made_by_its_script(tmp_path: Path) -> None:
+    result = started_s3(tmp_path, "key", "secret", "bucket")
+    assert result.stdout.splitlines()[0] == "s3.bucket.create -name d4c"
 
 
 def test_memory_is_limited_and_a_stop_lets_runs_end(services: dict[str, Any]) -> None:
