@@ -66,7 +66,7 @@ def decider(run: dg.DagsterRun, behalf: str) -> str:
 def _event(
     result: Result, asset: dg.AssetKey, partition: str, *, approved_by: str
 ) -> dg.AssetMaterialization | dg.AssetCheckEvaluation:
-    metadata = {**(result.metadata or {}), "approved_by": approved_by}
+    metadata: dict[str, Any] = {**(result.metadata or {}), "approved_by": approved_by}
     if isinstance(result, dg.MaterializeResult):
         return dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
     return dg.AssetCheckEvaluation(
@@ -74,7 +74,7 @@ def _event(
         check_name=str(result.check_name),
         passed=result.passed,
         severity=result.severity,
-        metadata={name: dg.MetadataValue.text(str(value)) for name, value in metadata.items()},
+        metadata=metadata,
         partition=partition,
     )
 
