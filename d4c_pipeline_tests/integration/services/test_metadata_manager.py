@@ -57,7 +57,7 @@ def test_an_edit_is_previewed_then_committed_as_its_author(face: MetadataFace) -
     assert (values["keywords.en"], values["keywords.fr"]) == ("trees\nCanada\nForests", "arbres\nCanada\nForêt")
     checked = sent(face.client, values, "check")
     assert "<ins>+    fr: &#39;Arbres : l&#39;&#39;inventaire&#39;</ins>" in checked.text
-    assert checked.text.count('<details id="record-') == 20
+    assert checked.text.count('<details id="record-') == 22
     assert "&lt;dc:title xml:lang=&#34;fr&#34;&gt;Arbres : l&#39;inventaire" in checked.text
     assert "Keywords that no vocabulary has: trees, Canada, arbres" in checked.text
     assert face.file.read_text("utf-8") == TREES  # nothing is saved by a preview
