@@ -7,12 +7,14 @@ document that takes a millisecond waits for them too. A request that waits for i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
 
 from d4c_pipeline.services.problems import ProblemError
 
@@ -30,6 +32,14 @@ class Lane:
         self._places = anyio.CapacityLimiter(threads)
         # A pool of its own: a call never waits for the threads of other lanes.
         self._threads = anyio.CapacityLimiter(math.inf)
+
+    def endpoint(self, handler: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of a route that answers with `handler` as `run` calls it."""
+
+        async def answer(request: Request) -> Response:
+            return await self.run(handler, request)
+
+        return answer
 
     async def run(
         self, call: Callable[_Given, _Returned], *arguments: _Given.args, **named: _Given.kwargs

@@ -27,10 +27,21 @@ def refused(detail: str, remedy: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, detail, remedy)
 
 
+def unknown(what: str, name: str, remedy: str) -> ProblemError:
+    """Return the problem (404) of an address that names nothing."""
+    return ProblemError(HTTPStatus.NOT_FOUND, f"There is no {what} '{name[:200]}'", remedy)
+
+
+def with_token(query: QueryParams, token: str) -> str:
+    """Return the query of the page with `token`."""
+    kept = [(name, value) for name, value in query.multi_items() if name != "token"]
+    return str(QueryParams([*kept, ("token", token)]))
+
+
 def check_names(given: Iterable[str], known: Collection[str], what: str = "parameter") -> None:
     """Raise ProblemError when a name is unknown; it lists the known ones."""
-    if unknown := [name for name in given if name not in known]:
-        raise refused(f"The {what} '{unknown[0][:100]}' is unknown", f"Use one of {', '.join(sorted(known))}")
+    if others := [name for name in given if name not in known]:
+        raise refused(f"The {what} '{others[0][:100]}' is unknown", f"Use one of {', '.join(sorted(known))}")
 
 
 def single(query: QueryParams, name: str) -> str | None:

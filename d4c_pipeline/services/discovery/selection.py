@@ -48,6 +48,16 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A search: what it selects, the order, the size of a page, the token of the page."""
+
+    selection: Selection
+    keys: tuple[Order, ...]
+    limit: int
+    token: str | None
+
+
+@dataclass(frozen=True)
 class Page:
     """The `positions` of a page's rows in order, the `total` of rows, and the token of the `next` page."""
 

@@ -5,11 +5,9 @@ Requests and documents belong to `services.records`; what is found, and its orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -22,8 +20,8 @@ from d4c_pipeline.services.discovery import openapi
 from d4c_pipeline.services.discovery.answers import GEOJSON, JSON, SCHEMA, json_answer
 from d4c_pipeline.services.discovery.entries import prepare
 from d4c_pipeline.services.discovery.paging import Pages, sortables
+from d4c_pipeline.services.discovery.parameters import unknown, with_token
 from d4c_pipeline.services.discovery.selection import page
-from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.records import documents
 from d4c_pipeline.services.records.requests import QUERYABLES, SORTABLES, language_of, of_query
@@ -36,23 +34,17 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     api = _Api(services)
     lane = services.lane("searches", _AT_ONCE)
 
-    def in_lane(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            return await lane.run(handler, request)
-
-        return endpoint
-
     collection = f"/{PATH}/collections/{{collection}}"
     return [
         Route(f"/{PATH}", api.landing, methods=["GET"]),
         Route(f"/{PATH}/", api.landing, methods=["GET"]),
         Route(f"/{PATH}/conformance", api.conformance, methods=["GET"]),
         Route(f"/{PATH}/api", api.description, methods=["GET"]),
-        Route(f"/{PATH}/collections", in_lane(api.collections), methods=["GET"]),
-        Route(collection, in_lane(api.collection), methods=["GET"]),
+        Route(f"/{PATH}/collections", lane.endpoint(api.collections), methods=["GET"]),
+        Route(collection, lane.endpoint(api.collection), methods=["GET"]),
         Route(f"{collection}/queryables", api.queryables, methods=["GET"]),
         Route(f"{collection}/sortables", api.sortables, methods=["GET"]),
-        Route(f"{collection}/items", in_lane(api.items), methods=["GET"]),
+        Route(f"{collection}/items", lane.endpoint(api.items), methods=["GET"]),
         Route(f"{collection}/items/{{record}}", api.item, methods=["GET"]),
     ]
 
@@ -106,7 +98,7 @@ class _Api:
             features,
             chosen.total,
             f"{own}?{query}" if query else own,
-            None if chosen.next is None else f"{own}?{_with_token(request.query_params, chosen.next)}",
+            None if chosen.next is None else f"{own}?{with_token(request.query_params, chosen.next)}",
         )
         return _answer(request, document, GEOJSON, language, identity)
 
@@ -117,7 +109,7 @@ class _Api:
         with self._index.reading() as cursor:
             published = record_port.named(cursor, [name]).get(name)
         if published is None:
-            raise _unknown("record", name, f"See {own}/items")
+            raise unknown("record", name, f"See {own}/items")
         return _answer(request, self._record(request, published, language), GEOJSON, language, identity)
 
     def _catalogue(self, request: Request, language: Tongue) -> dict[str, Any]:
@@ -131,7 +123,7 @@ class _Api:
     def _collection_address(self, request: Request) -> str:
         root, name = self._root(request), request.path_params["collection"]
         if name != documents.COLLECTION:
-            raise _unknown("collection", name, f"See {root}/collections")
+            raise unknown("collection", name, f"See {root}/collections")
         return f"{root}/collections/{documents.COLLECTION}"
 
     def _root(self, request: Request) -> str:
@@ -150,15 +142,6 @@ def _answer(
     answer.headers["Content-Language"] = language
     answer.headers["Vary"] = "Accept-Language"
     return answer
-
-
-def _with_token(query: QueryParams, token: str) -> str:
-    kept = [(name, value) for name, value in query.multi_items() if name != "token"]
-    return str(QueryParams([*kept, ("token", token)]))
-
-
-def _unknown(what: str, name: str, remedy: str) -> ProblemError:
-    return ProblemError(HTTPStatus.NOT_FOUND, f"There is no {what} '{name[:200]}'", remedy)
 
 
 PROTOCOL = Protocol(

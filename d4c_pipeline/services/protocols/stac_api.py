@@ -5,12 +5,10 @@ Requests and documents belong to `services.stac`; what is found, and its order, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from http import HTTPStatus
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -23,11 +21,11 @@ from d4c_pipeline.services.discovery import openapi
 from d4c_pipeline.services.discovery.answers import GEOJSON, JSON, SCHEMA, json_answer, link
 from d4c_pipeline.services.discovery.entries import COLUMNS, prepare
 from d4c_pipeline.services.discovery.paging import Pages, sortables
+from d4c_pipeline.services.discovery.parameters import unknown, with_token
 from d4c_pipeline.services.discovery.selection import Page, page
-from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.stac import documents
-from d4c_pipeline.services.stac.requests import Search, of_body, of_collections, of_query
+from d4c_pipeline.services.stac.requests import ItemSearch, of_body, of_collections, of_query
 
 PATH = "stac"
 _AT_ONCE = 2
@@ -36,12 +34,6 @@ _AT_ONCE = 2
 def _routes(services: Services) -> Sequence[BaseRoute]:
     api = _Api(services)
     lane = services.lane("searches", _AT_ONCE)
-
-    def in_lane(handler: Callable[[Request], Response]) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            return await lane.run(handler, request)
-
-        return endpoint
 
     async def search_by_body(request: Request) -> Response:
         body = await read_body(request)
@@ -58,12 +50,12 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         Route(f"/{PATH}/api", api.description, methods=["GET"]),
         Route(f"/{PATH}/queryables", api.queryables, methods=["GET"]),
         Route(f"/{PATH}/sortables", api.sortables, methods=["GET"]),
-        Route(f"/{PATH}/search", in_lane(api.search), methods=["GET"]),
+        Route(f"/{PATH}/search", lane.endpoint(api.search), methods=["GET"]),
         Route(f"/{PATH}/search", search_by_body, methods=["POST"]),
-        Route(f"/{PATH}/collections", in_lane(api.collections), methods=["GET"]),
+        Route(f"/{PATH}/collections", lane.endpoint(api.collections), methods=["GET"]),
         Route(dataset, api.collection, methods=["GET"]),
         Route(f"{dataset}/queryables", api.queryables_of_dataset, methods=["GET"]),
-        Route(f"{dataset}/items", in_lane(api.search), methods=["GET"]),
+        Route(f"{dataset}/items", lane.endpoint(api.search), methods=["GET"]),
         Route(f"{dataset}/items/{{release}}", api.item, methods=["GET"]),
     ]
 
@@ -104,7 +96,7 @@ class _Api:
             names, total, last = found.datasets(cursor, search.selection, search.limit, search.after)
             shown = found.collections(cursor, names, self._store)
         own = f"{root}/collections"
-        following = None if last is None else f"{own}?{_with_token(request.query_params, last)}"
+        following = None if last is None else f"{own}?{with_token(request.query_params, last)}"
         document = documents.collections(root, shown, total, _address(own, request), following)
         return json_answer(request, document, identity=identity)
 
@@ -121,7 +113,7 @@ class _Api:
         with self._index.reading() as cursor:
             position = found.position_of(cursor, release, dataset)
             if position is None:
-                raise _unknown("release", release, f"See {root}/collections/{dataset}/items")
+                raise unknown("release", release, f"See {root}/collections/{dataset}/items")
             (document,) = found.items(cursor, [position], self._store)
         return json_answer(request, documents.item(root, document), GEOJSON, identity=identity)
 
@@ -138,11 +130,11 @@ class _Api:
         if dataset is not None:
             links.append(link("collection", own.removesuffix("/items"), JSON))
         if chosen.next is not None:
-            links.append(link("next", f"{own}?{_with_token(request.query_params, chosen.next)}", GEOJSON, method="GET"))
+            links.append(link("next", f"{own}?{with_token(request.query_params, chosen.next)}", GEOJSON, method="GET"))
         document = documents.item_page(root, features, chosen.total, links)
         return json_answer(request, document, GEOJSON, identity=identity)
 
-    def search_of_body(self, request: Request, stated: dict[str, Any], search: Search) -> Response:
+    def search_of_body(self, request: Request, stated: dict[str, Any], search: ItemSearch) -> Response:
         root = self._root(request)
         features, chosen = self._found(root, search)
         own = f"{root}/search"
@@ -151,7 +143,7 @@ class _Api:
             links.append(link("next", own, GEOJSON, method="POST", body={**stated, "token": chosen.next}))
         return json_answer(request, documents.item_page(root, features, chosen.total, links), GEOJSON)
 
-    def _found(self, root: str, search: Search) -> tuple[list[dict[str, Any]], Page]:
+    def _found(self, root: str, search: ItemSearch) -> tuple[list[dict[str, Any]], Page]:
         with self._index.reading() as cursor:
             chosen = page(cursor, search.selection, search.keys, search.limit, self._pages, search.token)
             shown = found.items(cursor, chosen.positions, self._store)
@@ -162,7 +154,7 @@ class _Api:
         with self._index.reading() as cursor:
             known = found.has_dataset(cursor, dataset)
         if not known:
-            raise _unknown("dataset", dataset, f"See {self._root(request)}/collections")
+            raise unknown("dataset", dataset, f"See {self._root(request)}/collections")
 
     def _root(self, request: Request) -> str:
         return f"{self._services.base_url(request)}/{PATH}"
@@ -170,16 +162,6 @@ class _Api:
 
 def _address(path: str, request: Request) -> str:
     return f"{path}?{request.url.query}" if request.url.query else path
-
-
-def _with_token(query: QueryParams, token: str) -> str:
-    return str(
-        QueryParams([*((name, value) for name, value in query.multi_items() if name != "token"), ("token", token)])
-    )
-
-
-def _unknown(what: str, name: str, remedy: str) -> ProblemError:
-    return ProblemError(HTTPStatus.NOT_FOUND, f"There is no {what} '{name[:200]}'", remedy)
 
 
 PROTOCOL = Protocol(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -19,9 +18,9 @@ from d4c_pipeline.services.catalogue_index import RECORDS
 from d4c_pipeline.services.cql2 import Column, Condition, Kind
 from d4c_pipeline.services.discovery.conditions import NOT_WITHDRAWN, conditions_of, filter_of, one_of
 from d4c_pipeline.services.discovery.entries import COLUMNS
-from d4c_pipeline.services.discovery.paging import Order, orders
+from d4c_pipeline.services.discovery.paging import orders
 from d4c_pipeline.services.discovery.parameters import check_names, limit_of, listed, single
-from d4c_pipeline.services.discovery.selection import Selection
+from d4c_pipeline.services.discovery.selection import Search, Selection
 from d4c_pipeline.services.discovery.words import any_of
 
 DEFAULT_LIMIT, MOST = 10, 250
@@ -43,16 +42,6 @@ HAS_RECORD = Condition(f"id IN (SELECT id FROM {RECORDS})", ())  # noqa: S608 - 
 _NEWEST_FIRST = ["-created"]
 _TEXTS = 'title, title_fr, description, "d4c:description_fr"'
 _LISTS = ("keywords", '"d4c:keywords_fr"')
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search: what it selects, the order, the size of a page, the token of the page."""
-
-    selection: Selection
-    keys: tuple[Order, ...]
-    limit: int
-    token: str | None
 
 
 def of_query(query: QueryParams) -> Search:

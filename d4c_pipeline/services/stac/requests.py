@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 
 from d4c_pipeline.services.discovery.conditions import NOT_WITHDRAWN, conditions_of, one_of
 from d4c_pipeline.services.discovery.entries import COLUMNS
-from d4c_pipeline.services.discovery.paging import Order, orders
+from d4c_pipeline.services.discovery.paging import orders
 from d4c_pipeline.services.discovery.parameters import (
     check_names,
     limit_of,
@@ -22,7 +22,7 @@ from d4c_pipeline.services.discovery.parameters import (
     refused,
     single,
 )
-from d4c_pipeline.services.discovery.selection import Selection
+from d4c_pipeline.services.discovery.selection import Search, Selection
 from d4c_pipeline.services.discovery.words import any_of
 
 DEFAULT_LIMIT, DEFAULT_COLLECTIONS, MOST = 10, 100, 250
@@ -58,17 +58,13 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Search:
-    """A search: what it selects, the order, the size of a page, the token of the page, and members of items."""
+class ItemSearch(Search):
+    """A search for items, with the members of them that an answer holds."""
 
-    selection: Selection
-    keys: tuple[Order, ...]
-    limit: int
-    token: str | None
     fields: Fields
 
 
-def of_query(query: QueryParams, dataset: str | None = None) -> Search:
+def of_query(query: QueryParams, dataset: str | None = None) -> ItemSearch:
     """Return the search of a GET, among the items of `dataset` if it is given. Raises ProblemError (400)."""
     check_names(query.keys(), SEARCH_PARAMETERS)
     stated: dict[str, Any] = {name: text for name in query if (text := single(query, name)) is not None}
@@ -109,7 +105,7 @@ def of_collections(query: QueryParams) -> CollectionSearch:
     )
 
 
-def of_body(document: Mapping[str, Any]) -> Search:
+def of_body(document: Mapping[str, Any]) -> ItemSearch:
     """Return the search of a POST. Raises ProblemError (400)."""
     check_names(document, SEARCH_PARAMETERS, "member")
     stated = {name: value for name, value in document.items() if value is not None}
@@ -118,7 +114,7 @@ def of_body(document: Mapping[str, Any]) -> Search:
     return _search(stated, "cql2-json", None)
 
 
-def _search(stated: Mapping[str, Any], language: str, dataset: str | None) -> Search:
+def _search(stated: Mapping[str, Any], language: str, dataset: str | None) -> ItemSearch:
     terms = listed(stated["q"], "q") if "q" in stated else []
     token = stated.get("token")
     if token is not None and not isinstance(token, str):
@@ -131,7 +127,7 @@ def _search(stated: Mapping[str, Any], language: str, dataset: str | None) -> Se
         for name, column in (("ids", "id"), ("collections", "collection"))
         if name in stated
     ]
-    return Search(
+    return ItemSearch(
         Selection(tuple(conditions), any_of(terms) if terms else None),
         orders(listed(stated["sortby"], "sortby") if "sortby" in stated else _NEWEST_FIRST, COLUMNS),
         limit_of(stated.get("limit"), DEFAULT_LIMIT, MOST),
