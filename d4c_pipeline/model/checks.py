@@ -105,6 +105,7 @@ class Checks(Declared):
             "geometry_valid",
             "positions_plausible",
             "encoding_sane",
+            "types_plausible",
             "dguids_well_formed",
         ],
         ...,

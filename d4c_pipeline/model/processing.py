@@ -117,6 +117,10 @@ class _Processing(Declared):
     header: tuple[str, ...] = ()
     header_row: int | None = Field(default=None, ge=1)
     merged: Literal["refuse", "fill"] = "refuse"
+    # Left out of the parameters by default, so that the manifests of other datasets keep their bytes.
+    repeated_header: Literal["refuse", "drop", "keep"] = Field(
+        default="refuse", exclude_if=lambda value: value == "refuse"
+    )
     ragged: Literal["refuse", "pad"] = "refuse"
     nulls: tuple[Marker, ...] = ()
     drop: tuple[str, ...] = ()
@@ -222,7 +226,8 @@ class TableProcessing(_Processing):
     `decimal`, `thousands`: the marks in its numbers; a value that is a number with these marks is rewritten plainly (`1
     234,5` to `1234.5`), except in columns declared as strings. `ragged`: whether lines with too few fields are refused
     or padded with nulls. `merged`: whether merged cells in the data of a workbook stop the reading or give their value
-    to each cell.
+    to each cell. `repeated_header`: whether a row that repeats all column names (files put together, a page of a
+    printed table) stops the reading, is dropped, or is a row.
     """
 
     kind: Literal["table"]

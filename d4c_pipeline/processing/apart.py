@@ -57,6 +57,7 @@ def make(
     threads: int | None,
     memory_limit: str | None,
     temp: Path | None,
+    most_rows: int | None = None,
 ) -> dict[str, Any]:
     """Build and derive into the folder `into`; return the answer for `made`. Raises as `build` and `derive` do."""
     # The caller of `made` does not need these imports.
@@ -72,6 +73,7 @@ def make(
         threads=threads,
         memory_limit=memory_limit,
         temp=temp,
+        most_rows=most_rows,
     )
     return {
         "files": {part: path.name for part, path in built.files.items()},

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from PIL import Image, ImageDraw
@@ -26,6 +27,7 @@ _MOST_COLUMNS = 30
 _MOST_PROFILED = 200
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 _MOST_FEATURES = 50_000
+_RADII = ((300, 5), (3_000, 3), (20_000, 2))  # features at most, pixels before the picture is made smaller
 _BACKGROUND, _FILL, _LINE, _POINT = (255, 255, 255), (198, 219, 239), (33, 102, 172), (178, 24, 43)
 # The picture is drawn larger and scaled down, because Pillow does not smooth lines.
 _OVERSAMPLING = 2
@@ -41,13 +43,22 @@ def preview_markdown(data: Path, rows: int = 5) -> str:
     names = [name for name in parquet.schema_arrow.names if name not in covering]
     shown = names[:_MOST_COLUMNS]
     batch = next(parquet.iter_batches(batch_size=rows, columns=shown), None)
-    records: list[dict[str, Any]] = batch.to_pylist() if batch is not None else []
+    columns = {name: _values(batch.column(name)) for name in shown} if batch is not None else {}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     more = ["…"] if len(names) > len(shown) else []
     lines = ["| " + " | ".join([*map(_cell, shown), *more]) + " |", "|" + " --- |" * (len(shown) + len(more))]
     for record in records:
         cells = [_geometry_cell(record[name]) if name == geo.get("name") else _cell(record[name]) for name in shown]
         lines.append("| " + " | ".join([*cells, *more]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _values(column: pa.Array) -> list[Any]:
+    # Arrow's days and times reach beyond the years 1 to 9999 of Python's.
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        return column.cast(pa.string()).to_pylist() if not pa.types.is_nested(column.type) else ["…"] * len(column)
 
 
 def profile_markdown(profile: Mapping[str, Any]) -> str:
@@ -82,13 +93,16 @@ def _blocks(histogram: Mapping[str, Any] | None) -> str:
     return "".join(_BLOCKS[math.ceil(count / most * (len(_BLOCKS) - 1))] for count in histogram["counts"])
 
 
-def map_png(data: Files, width: int = 360, height: int | None = None, *, around: Files | None = None) -> bytes:
+def map_png(
+    data: Files, width: int = 360, height: int | None = None, *, around: Files | None = None, fit_dots: bool = False
+) -> bytes:
     """Return a PNG, `width` pixels wide, of the geometry in all files of `data`; empty bytes when there is none.
 
     Degrees are drawn unprojected, with the height scaled by the cosine of the middle latitude. With `height` the
     picture has that height and the geometry is centred. Of more than 50,000 features every n-th is drawn. The same data
-    gives the same bytes. `around`: files that the frame contains as well, so that two pictures can be compared. Raises
-    DataError when a file is not readable.
+    gives the same bytes. `around`: files that the frame contains as well, so that two pictures can be compared.
+    `fit_dots`: points are the larger the fewer features there are; a release's thumbnail has small ones, so that its
+    bytes stay. Raises DataError when a file is not readable.
     """
     opened = [_open(file) for file in listed(data)]
     boxes = [geo["bbox"] for _, geo in opened if geo.get("bbox")]
@@ -100,14 +114,17 @@ def map_png(data: Files, width: int = 360, height: int | None = None, *, around:
     bounds = [min(west), min(south), max(east), max(north)]
     frame = _Frame.of(bounds, width * _OVERSAMPLING, height and height * _OVERSAMPLING)
     image = Image.new("RGB", (frame.width, frame.height), _BACKGROUND)
-    step = math.ceil(sum(parquet.metadata.num_rows for parquet, _ in opened) / _MOST_FEATURES)
+    rows = sum(parquet.metadata.num_rows for parquet, _ in opened)
+    step = math.ceil(rows / _MOST_FEATURES)
+    radius = next((radius for most, radius in _RADII if rows <= most), 1) if fit_dots else 1
     draw = ImageDraw.Draw(image)
     offset = 0
     for parquet, geo in opened:
         for batch in parquet.iter_batches(batch_size=65_536, columns=[geo["name"]]):
             values = batch.column(0).to_numpy(zero_copy_only=False)[-offset % step :: step]
             offset += len(batch)
-            _draw(draw, frame, shapely.get_parts(shapely.from_wkb(values[[value is not None for value in values]])))
+            shapes = shapely.from_wkb(values[[value is not None for value in values]])
+            _draw(draw, frame, shapely.get_parts(shapes), radius)
     out = io.BytesIO()
     image.resize((width, height or max(1, round(frame.height / _OVERSAMPLING))), Image.Resampling.LANCZOS).save(
         out, "PNG", optimize=True
@@ -156,7 +173,7 @@ class _Frame:
         return np.column_stack([x, y])
 
 
-def _draw(draw: ImageDraw.ImageDraw, frame: _Frame, parts: npt.NDArray[np.object_]) -> None:
+def _draw(draw: ImageDraw.ImageDraw, frame: _Frame, parts: npt.NDArray[np.object_], radius: int) -> None:
     types = shapely.get_type_id(parts)
     # Collections are split one level; geometry nested deeper is not drawn.
     for polygon in parts[types == 3]:
@@ -176,7 +193,7 @@ def _draw(draw: ImageDraw.ImageDraw, frame: _Frame, parts: npt.NDArray[np.object
         draw.line(_thinned(frame, shapely.get_coordinates(line)), fill=_LINE, width=_OVERSAMPLING)
     dots = np.unique(frame.pixels(shapely.get_coordinates(parts[types == 0])).astype(np.int64), axis=0)
     for x, y in dots.tolist():
-        draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=_POINT)
+        draw.rectangle((x - radius, y - radius, x + radius, y + radius), fill=_POINT)
 
 
 def _thinned(frame: _Frame, coordinates: npt.NDArray[np.float64]) -> list[tuple[float, float]]:

@@ -97,6 +97,19 @@ def footer(rows: Sequence[Row], width: int) -> int:
     return count
 
 
+def repeats(row: Row, names: Sequence[str]) -> bool:
+    """Return whether `row` is the row of `names` once more, as in files put together and printed tables.
+
+    A byte order mark before the first name, and blanks around names, are no difference. A single name is no evidence:
+    it may be a value.
+    """
+    plain = [name.strip() for name in names]
+    while plain and not plain[-1]:
+        plain.pop()
+    cells = [cell.strip().removeprefix("\ufeff").strip() for cell in row]
+    return len(plain) >= 2 and cells[: len(plain)] == plain and not any(cells[len(plain) :])
+
+
 def is_total(row: Row, width: int) -> str | None:
     """Return the word that marks `row`, the last row of a table, as the total of the rows above; None without one."""
     if width < 2 or len(row) != width or _filled(row) < 2:

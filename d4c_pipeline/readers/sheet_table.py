@@ -52,6 +52,7 @@ def table(
         body = [each for each in body if each > at]
         names = _names(rows, at, merged)
         _check_names(rows, at, body, names, merged, processing, name)
+        body = _without_repeated(rows, body, names, processing, name, report)
     body = _without_notes(rows, body, len(names), merged, processing, name, report)
     filled = _unmerged(rows, body, merged, processing, name, report)
     width = len(names)
@@ -130,6 +131,29 @@ def _second_names(rows: Sequence[list[Any]], body: list[int], valued: list[int])
     suspects = [column for column, cell in first.items() if isinstance(cell, str) and has_no_text(column)]
     others = [column for column, cell in first.items() if not isinstance(cell, str)]
     return suspects[0] if suspects and not any(map(has_no_text, others)) else None
+
+
+def _without_repeated(
+    rows: Sequence[list[Any]],
+    body: list[int],
+    names: list[str],
+    processing: Processing,
+    name: str,
+    report: dict[str, Any],
+) -> list[int]:
+    if processing.repeated_header == "keep":
+        return body
+    repeated = [at for at in body if edges.repeats(_texts(rows[at], len(rows[at])), names)]
+    if repeated and processing.repeated_header == "refuse":
+        raise DataError(
+            f"Row {repeated[0] + 1} of {name} repeats the names of the columns ({edges.shown(names)!r}):"
+            " it may be the next page of a printed table",
+            "Declare processing.repeated_header: drop to leave such rows out, keep if it is data",
+        )
+    if repeated:
+        report["repeated_headers"] = len(repeated)
+        body = sorted({*body} - {*repeated})
+    return body
 
 
 def _without_notes(

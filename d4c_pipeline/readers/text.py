@@ -4,6 +4,8 @@ Text is read in blocks, in parallel where it can be cut between rows, so that te
 ten thousand. Geometry from coordinates belongs to `coordinates`, casting to `columns`.
 """
 
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import csv
@@ -18,12 +20,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.readers import dialect as dialects
-from d4c_pipeline.readers import quoting
+from d4c_pipeline.readers import edges, quoting
 from d4c_pipeline.readers.dialect import UTF8, Dialect
 from d4c_pipeline.readers.marks import with_plain_numbers
 from d4c_pipeline.readers.until import Until
@@ -48,7 +51,8 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     without a value are dropped and counted (`empty_rows`). Columns with neither a name nor a value are dropped
     (`unnamed_columns`). Tab-separated text is read as unquoted if a field begins with a quote that its line does not
     close (IANA's text/tab-separated-values has no quotes). Raises DataError with the line for undecodable text, ragged
-    rows, quotes that are not closed at the end of a field, NUL bytes, and a title, note or total among names or rows.
+    rows, quotes that are not closed at the end of a field, NUL bytes, and a title, note or total among names or rows;
+    with the row, for a row that repeats the names (`repeated_header`).
     """
     report: dict[str, Any] = {}
     with _explained(path, processing.encoding or "delimited"):
@@ -60,6 +64,9 @@ def read(path: Path, processing: Processing, *, threads: int | None = None) -> N
     rows = _padded(path, processing, dialect, report) if processing.ragged == "pad" else None
     batches = rows if rows is not None else _parse(path, processing, dialect, threads, names)
     batches = _with_values(batches if rows is None else (batch.select(names) for batch in batches), report)
+    if not processing.header and processing.repeated_header != "keep":
+        raw = [name for at, name in enumerate(dialect.raw) if at not in empty]
+        batches = _without_repeated(batches, raw, path.name, processing, report)
     if set(processing.nulls) - {""}:
         # After parsing: Arrow's parser would not distinguish a row of markers from an empty row.
         batches = _marked(batches, processing.nulls)
@@ -89,6 +96,47 @@ def _with_values(batches: Iterator[pa.RecordBatch], report: dict[str, Any]) -> I
                 yield batch.filter(pa.array(~empty))
                 continue
         yield batch
+
+
+def _without_repeated(
+    batches: Iterator[pa.RecordBatch], names: list[str], file: str, processing: Processing, report: dict[str, Any]
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in batches:
+        repeated = [at for at in _like_names(batch, names) if edges.repeats(_texts(batch, at), names)]
+        if repeated and processing.repeated_header == "refuse":
+            raise DataError(
+                f"Row {done + repeated[0] + 1} of {file} repeats the names of the columns ({edges.shown(names)!r}):"
+                " it may be several files put together",
+                "Declare processing.repeated_header: drop to leave such rows out, keep if it is data, or have the"
+                " publisher repair the file",
+            )
+        done += batch.num_rows
+        if repeated:
+            report["repeated_headers"] = report.get("repeated_headers", 0) + len(repeated)
+            kept = np.ones(batch.num_rows, bool)
+            kept[repeated] = False
+            batch = batch.filter(pa.array(kept))  # noqa: PLW2901 - the rest of the batch
+        yield batch
+
+
+def _like_names(batch: pa.RecordBatch, names: list[str]) -> list[int]:
+    # The first column decides most batches, without a look at the others; columns without a name decide nothing.
+    rows: np.ndarray | None = None
+    for column, name in zip(batch.columns, names, strict=True):
+        if name.strip():
+            of_rows = column if rows is None else column.take(pa.array(rows))
+            # As `edges.repeats`, for which all blanks of Unicode are blanks.
+            plain = pc.utf8_trim_whitespace(pc.utf8_ltrim(pc.utf8_trim_whitespace(of_rows), "\ufeff"))
+            found = np.flatnonzero(pc.fill_null(pc.equal(plain, name.strip()), fill_value=False))
+            rows = found if rows is None else rows[found]
+            if not len(rows):
+                break
+    return [] if rows is None else rows.tolist()
+
+
+def _texts(batch: pa.RecordBatch, at: int) -> list[str]:
+    return [column[at].as_py() or "" for column in batch.columns]
 
 
 def _marked(batches: Iterator[pa.RecordBatch], nulls: tuple[str, ...]) -> Iterator[pa.RecordBatch]:

@@ -33,7 +33,8 @@ from d4c_pipeline.tables.names import snake_case
 
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _SPELLINGS = (("true", "false"), ("TRUE", "FALSE"), ("True", "False"))
-_DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+DECIMAL = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+"""The texts of plain numbers, without leading zeros, plus signs and exponents."""
 _NUMBERING = r"^[1-9][0-9]?(\.(0|[1-9][0-9]{0,2}))?$"
 _NUMBERING_LENGTH, _NUMBERINGS = 6, 5_000
 _MINUS_ZERO = r"^-0(\.0+)?$"
@@ -202,7 +203,7 @@ class _Seen:
         self.least, self.greatest = min(self.least, extremes["min"]), max(self.greatest, extremes["max"])
 
     def _all_decimals(self, values: Any, *, complete: bool) -> bool:
-        if not pc.all(pc.match_substring_regex(values, _DECIMAL)).as_py():
+        if not pc.all(pc.match_substring_regex(values, DECIMAL)).as_py():
             return False
         if not complete:
             return True

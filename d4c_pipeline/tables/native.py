@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.release import SAMPLE
 
 if TYPE_CHECKING:  # PROJ is slow to load, and tables don't need it
     import pyproj
@@ -114,6 +115,28 @@ def with_rows(batches: Iterator[pa.RecordBatch], empty: Callable[[], DataError])
         yield from (batch for batch in batches if batch.num_rows)
 
     return chained()
+
+
+def sampled(native: Native, most: int | None) -> Native:
+    """Return `native` with its first `most` rows (None: all); `SAMPLE` in its report says if there are more.
+
+    Its reader does not read on, so that it finds no errors in the rows behind.
+    """
+    if most is None:
+        return native
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        left = most
+        for batch in native.batches:
+            if batch.num_rows > left:
+                native.report[SAMPLE] = most
+                if left:
+                    yield batch.slice(0, left)
+                return
+            left -= batch.num_rows
+            yield batch
+
+    return replace(native, batches=batches(), rows=None)
 
 
 def parse_crs(text: str, path: Path) -> pyproj.CRS:

@@ -53,7 +53,7 @@ def geoparquet_conformance(name: str, built: Built) -> Verdict:
         name,
         outcome,
         f"GeoParquet {wanted} in {crs}, true metadata, zstd, row groups of at most {_MOST_GROUP_ROWS} rows",
-        f"{groups} row groups; {'; '.join(fault[1] for fault in shown) or 'no faults'}",
+        f"{groups} row group{'' if groups == 1 else 's'}; {'; '.join(fault[1] for fault in shown) or 'no faults'}",
         [{"what": what, "expected": expected, "actual": actual} for _, what, expected, actual in shown],
         "Report this bug: the pipeline wrote the file" if outcome else "",
     )

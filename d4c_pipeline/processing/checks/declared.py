@@ -127,7 +127,7 @@ def encoding_sane(name: str, built: Built) -> Verdict:
         name,
         Outcome.beyond(count, warning=0, failure=allowed),
         "no text that looks wrongly decoded" + (f" beyond {allowed} known at the source" if allowed else ""),
-        f"{count} values in {', '.join(garbled) or 'no column'}",
+        f"{count} values in {', '.join(garbled)}" if garbled else "no such value",
         examples[:MOST_EXAMPLES],
         "Declare processing.encoding; if the source has this text, declare checks.mojibake_allowed" if count else "",
     )

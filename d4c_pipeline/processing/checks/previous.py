@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, Verdict
 
+NAMES = frozenset({"rows_against_previous", "bounds_against_previous"})
+"""The checks of this module."""
 _SIDES = ("west", "south", "east", "north")
 # Degrees, about 100 m: shares of a shorter side mean nothing, and a single point has no side.
 _SMALLEST_SIDE = 0.001

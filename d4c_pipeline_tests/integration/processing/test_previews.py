@@ -9,6 +9,8 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
 from PIL import Image
 
@@ -65,6 +67,9 @@ def test_a_single_point_is_drawn(declare: Declare, tmp_path: Path) -> None:
     frame = geopandas.GeoDataFrame(geometry=[shapely.Point(-75, 45)], crs=4326)
     _, counts = colours(map_png(built(declare, tmp_path, frame)))
     assert (178, 24, 43) in counts or len(counts) > 1
+    _, fitted = colours(map_png(tmp_path / "out" / "data.parquet", fit_dots=True))
+    reddish = sum(count for (_, green, _), count in fitted.items() if green < 140)
+    assert 25 <= reddish <= 49, "a square of five to seven pixels, which can be seen"
 
 
 def test_many_points_are_sampled(declare: Declare, tmp_path: Path) -> None:
@@ -77,3 +82,11 @@ def test_many_points_are_sampled(declare: Declare, tmp_path: Path) -> None:
     _, counts = colours(map_png(data))
     assert time.monotonic() - begin < 5
     assert len(counts) > 1
+
+
+def test_days_beyond_the_years_of_python_are_shown(tmp_path: Path) -> None:
+    # Year 0000, which Arrow has and Python has not, stopped a build on a bug.
+    days = pa.array([-719528, 0, None], pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"n": [1, 2, 3], "d": days}), tmp_path / "a.parquet")
+    shown = preview_markdown(tmp_path / "a.parquet").splitlines()
+    assert shown[2:] == ["| 1 | 0000-01-01 |", "| 2 | 1970-01-01 |", "| 3 |  |"]

@@ -281,6 +281,18 @@ def test_notes_below_are_dropped_if_declared(tmp_path: Path) -> None:
     assert read(native, footer_rows=0)[0].num_rows == 4
 
 
+def test_names_that_a_printed_sheet_repeats_on_each_page_are_no_row(tmp_path: Path) -> None:
+    native = sheet(tmp_path / "p.xlsx", *PROVINCES[:2], ["Province ", "Dwellings", "Rate"], *PROVINCES[2:])
+    with pytest.raises(
+        DataError, match=r"Row 3 of .* repeats the names .*'Province, Dwellings, Rate'.*repeated_header: drop"
+    ):
+        read(native)
+    table, report = read(native, repeated_header="drop")
+    assert table.to_pylist() == EXPECTED
+    assert report["repeated_headers"] == 1
+    assert read(native, repeated_header="keep")[0]["Dwellings"].to_pylist() == ["100", "Dwellings", "200"]
+
+
 @pytest.mark.parametrize(
     ("rows", "is_data"),
     [

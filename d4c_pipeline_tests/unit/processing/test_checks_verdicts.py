@@ -22,7 +22,7 @@ from d4c_pipeline.model.checks import Checks
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.release import Column, DataSummary
 from d4c_pipeline.model.vintage import Vintage
-from d4c_pipeline.processing.checks import conformance, declared, positions, previous, readers, spatial
+from d4c_pipeline.processing.checks import conformance, declared, positions, previous, readers, spatial, text_columns
 from d4c_pipeline.processing.checks.attributes import Attributes
 from d4c_pipeline.processing.checks.run import Check
 from d4c_pipeline.processing.checks.verdict import Built, Outcome, PreviousFacts, Verdict
@@ -250,6 +250,77 @@ def test_encoding(make: Make) -> None:
     assert declared.encoding_sane("e", make(table, checks={"mojibake_allowed": 2})).outcome is FAILURE
 
 
+def of_texts(**columns: list[str | None]) -> pa.Table:
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def test_columns_that_are_text_because_of_a_few_values(make: Make) -> None:
+    numbers = [str(number) for number in range(100)]
+    table = of_texts(
+        rate=[*numbers, "..", "..", "x", None], name=[f"n{n}" for n in range(104)], code=["x", *numbers, *"yzz"]
+    )
+    verdict = text_columns.types_plausible("t", make(table))
+    assert (verdict.outcome, verdict.actual) == (WARNING, "text because of a few values: rate")
+    assert verdict.examples == [
+        {"column": "rate", "numbers": 100, "value": "..", "rows": 2},
+        {"column": "rate", "numbers": 100, "value": "x", "rows": 1},
+    ]
+    assert verdict.remedy.startswith("Declare the values as nulls of their columns")
+    as_text = {"rate": {"type": "string"}}
+    assert text_columns.types_plausible("t", make(table, columns=as_text)).outcome is PASS
+    # More kinds of words than markers have are data, as are numbers that are text by their zeros.
+    doors = of_texts(door=[*numbers, *(f"{n}A" for n in range(6))], zip=["01", "02", "03", "04"] * 26 + ["x", "1"])
+    assert text_columns.types_plausible("t", make(doors)).outcome is PASS
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [
+        ([("m", "w")], FAILURE),  # the names of a second table
+        ([("km", "t"), ("m", "w")], FAILURE),
+        ([("m", "w"), ("Note", None)], FAILURE),
+        ([("x", "x")], WARNING),  # one marker
+        ([("..", "...")], WARNING),
+        ([("x", "F")], WARNING),  # two markers
+        ([("x", "5"), ("5", "F")], WARNING),  # never in one row
+        ([(None, None)], PASS),
+    ],
+)
+def test_rows_of_names_among_numbers(make: Make, rows: list[tuple[str, str]], outcome: Outcome) -> None:
+    both = [("1", "2"), ("3", "4"), ("5", "6"), *rows, ("7", "8"), ("9", "10")]
+    table = of_texts(n=[first for first, _ in both], v=[second for _, second in both])
+    verdict = text_columns.types_plausible("t", make(table))
+    assert verdict.outcome is outcome
+    if outcome is FAILURE:
+        assert {"n": rows[0][0], "v": rows[0][1]} in verdict.examples
+        assert "names of a second table, or units" in verdict.actual
+
+
+def test_a_row_with_a_number_is_no_row_of_names(make: Make) -> None:
+    numbers = [str(number) for number in range(50)]
+    table = of_texts(n=[*numbers, "low"], v=[*numbers, "high"])
+    counted = table.append_column("population", pa.array(range(51), pa.int32()))
+    assert text_columns.types_plausible("t", make(counted)).outcome is WARNING
+    narrower = table.append_column("population", pa.array([*range(50), None], pa.int32()))
+    assert text_columns.types_plausible("t", make(narrower)).outcome is FAILURE
+
+
+def test_one_row_of_names_is_found_among_many_rows_of_markers(make: Make) -> None:
+    markers = [[a, b, c] for a in ("x", "F", "E", "..") for b in ("x", "F", "E", "..") for c in ("x", "F", "E", "..")]
+    both = [*([str(number)] * 3 for number in range(100)), *markers, ["men", "women", "total"]]
+    first, second, third = (list(column) for column in zip(*both, strict=True))
+    verdict = text_columns.types_plausible("t", make(of_texts(m=first, w=second, t=third)))
+    assert verdict.outcome is FAILURE
+    assert verdict.examples == [{"m": "men", "w": "women", "t": "total"}]
+
+
+def test_numbers_among_texts_are_counted_over_all_batches_and_parts(make: Make, tmp_path: Path) -> None:
+    late = [str(number) for number in range(70_000)]
+    built = make(of_texts(v=[*late, "..", *late]))
+    (found,) = Attributes.read([*built.files, *built.files], threads=2).numeric.items()
+    assert (found[0], found[1].numbers, dict(found[1].odd)) == ("v", 280_000, {"..": 2})
+
+
 def test_the_pass_over_attributes_counts_every_batch(make: Make) -> None:
     table = pa.table({f"c{n}": [None, "Ã©"] * 600 for n in range(1_000)})  # 1,048 rows a batch
     found = Attributes.read(make(table).files, threads=2)
@@ -319,7 +390,7 @@ def _with_geo(built: Built, **column: Any) -> Built:
 
 def test_conformance(make: Make) -> None:
     verdict = _conforming(make(features(SQUARE, None)))
-    assert (verdict.outcome, verdict.actual) == (PASS, "1 row groups; no faults")
+    assert (verdict.outcome, verdict.actual) == (PASS, "1 row group; no faults")
 
 
 @pytest.mark.parametrize(

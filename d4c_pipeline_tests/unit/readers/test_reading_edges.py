@@ -169,3 +169,28 @@ def test_numbers_with_both_decimal_marks_in_a_column_are_refused(tmp_path: Path)
     assert [row["v"] for row in read(path, decimal=",", thousands=".", columns={"lat": {"type": "string"}})[0]] == [
         "1234", "5.5",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("again", ["n,v\n", "\ufeffn,v\n", "\u00a0n,v\n", '"n"," v"\n', "n,v\nn,v\n"])
+def test_a_row_that_repeats_the_names_is_refused_dropped_or_kept_as_declared(tmp_path: Path, again: str) -> None:
+    # Two exports put together: published as rows, they made texts of both columns.
+    path = written(tmp_path, f"n,v\n1,2\n{again}3,4\n")
+    with pytest.raises(DataError, match=r"Row 2 of .* repeats the names of the columns \('n, v'\)") as refusal:
+        read(path)
+    assert "processing.repeated_header: drop" in refusal.value.remedy
+    rows, report = read(path, repeated_header="drop")
+    assert [tuple(row.values()) for row in rows] == [("1", "2"), ("3", "4")]
+    assert report["repeated_headers"] == again.count("\n")
+    assert len(read(path, repeated_header="keep")[0]) == 2 + again.count("\n")
+
+
+def test_a_value_that_is_the_name_of_its_column_is_no_repeated_header(tmp_path: Path) -> None:
+    assert len(read(written(tmp_path, "kind,n\nkind,1\nkind,2\n"))[0]) == 2
+    assert len(read(written(tmp_path, "kind\na\nkind\n"))[0]) == 2
+    assert len(read(written(tmp_path, "n,v\n1,2\n"), header=("n", "v"), types="keep")[0]) == 2
+
+
+def test_repeated_names_far_behind_are_refused_by_their_row(tmp_path: Path) -> None:
+    body = "".join(f"{at},{'x' * 60}\n" for at in range(200_000))
+    with pytest.raises(DataError, match="Row 200001 of "):
+        read(written(tmp_path, "n,v\n" + body + "n,v\n1,y\n"))
