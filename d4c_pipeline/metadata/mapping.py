@@ -5,7 +5,9 @@ The facts' types are `metadata.published`. No input is read and no file is writt
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from d4c_pipeline.metadata.citation import citation, required_doi
 from d4c_pipeline.metadata.published import (
@@ -26,6 +28,7 @@ from d4c_pipeline.model.addresses import (
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.declared import Bilingual
 from d4c_pipeline.model.release import (
+    CHANGES,
     ArtifactRole,
     Deposit,
     PublishedRelease,
@@ -99,6 +102,7 @@ def published_metadata(
         latest=line.newest is not None and line.newest.name == release.name and release.withdrawn is None,
         withdrawn=release.withdrawn,
         change=release.change,
+        counts=_counts(release),
         archive=deposit.archive,
         archive_url=deposit.url,
         torrents=tuple(file.torrent for file in files if file.torrent is not None),
@@ -132,6 +136,12 @@ def published_metadata(
         homepage=dataset.source.homepage,
         frequency=dataset.publication.frequency,
     )
+
+
+def _counts(release: PublishedRelease) -> Mapping[str, Any] | None:
+    """Return the counts of changed rows in one order: a ledger recovered from manifests has another than the build."""
+    found = release.summary.report.get(CHANGES)
+    return None if found is None else json.loads(json.dumps(found, sort_keys=True))
 
 
 def _noted(dataset: Dataset, withdrawn: Withdrawal) -> Dataset:

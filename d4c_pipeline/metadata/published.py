@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from d4c_pipeline.metadata.record import RecordMetadata
 from d4c_pipeline.metadata.site import Site
@@ -117,7 +118,8 @@ class VersionLine:
 class ListedRelease:
     """A release as lists and feeds show it: one row of the ledger, cheap enough to build for every release.
 
-    `title` is the dataset's; `doi` is registered unless `test_doi`; `bytes` are those of the data files.
+    `title` is the dataset's; `doi` is registered unless `test_doi`; `bytes` are those of the data files. `counts`: the
+    changed rows since the release before (see `release.CHANGES`), None where none were compared or a list needs none.
     """
 
     dataset: str
@@ -137,6 +139,7 @@ class ListedRelease:
     archive_url: str | None = None
     torrents: tuple[PublishedTorrent, ...] = ()
     withdrawn: Withdrawal | None = None
+    counts: Mapping[str, Any] | None = None
 
     def titled(self, language: Tongue) -> str:
         """Return title, vintage and version in a language; a withdrawn release is marked."""

@@ -1,4 +1,4 @@
-"""The facts of a published release as JSON, and back: what `catalogue/records.parquet` keeps for the services.
+"""The facts of a published release as JSON, and back: what `catalogue/record-parts/` keeps for the services.
 
 The types are `metadata.published`. Their values are not validated again: the ledger has texts of earlier rules, which
 their records state as they are.

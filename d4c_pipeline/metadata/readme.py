@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from d4c_pipeline.metadata.changes import in_words
 from d4c_pipeline.metadata.citation import citation
 from d4c_pipeline.model.corrections import of_vintage
 from d4c_pipeline.model.credits import Contributor
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.parts import SUFFIX
-from d4c_pipeline.model.release import CHECKSUMS_REST_NAME, LEFT_OUT, ArtifactRole, Deposit, Release, Torrent
+from d4c_pipeline.model.parts import every_part
+from d4c_pipeline.model.release import CHANGES, CHECKSUMS_REST_NAME, LEFT_OUT, ArtifactRole, Deposit, Release, Torrent
 from d4c_pipeline.model.settings import PUBLISHER
 from d4c_pipeline.model.texts import clean
 
@@ -79,6 +80,7 @@ _ENGLISH = _Words(
         ArtifactRole.DESKTOP: "the data for desktop programs",
         ArtifactRole.THUMBNAIL: "a map of the data",
         ArtifactRole.NOTEBOOK: "the executed notebook that made the rows",
+        ArtifactRole.CHANGES: "every row that differs from the release before, with both values",
         ArtifactRole.PROFILE: "statistics of every column",
         ArtifactRole.MANIFEST: "how it was made: native files, parameters, versions, checksums",
         ArtifactRole.CHECKSUMS: "sha256 of the files",
@@ -116,6 +118,7 @@ _FRENCH = _Words(
         ArtifactRole.DESKTOP: "les données pour logiciels de bureau",
         ArtifactRole.THUMBNAIL: "une carte des données",
         ArtifactRole.NOTEBOOK: "le carnet exécuté qui a produit les enregistrements",
+        ArtifactRole.CHANGES: "chaque enregistrement qui diffère de la version précédente, avec les deux valeurs",
         ArtifactRole.PROFILE: "statistiques de chaque colonne",
         ArtifactRole.MANIFEST: "leur fabrication : fichiers sources, paramètres, versions, sommes de contrôle",
         ArtifactRole.CHECKSUMS: "sha256 des fichiers",
@@ -169,6 +172,7 @@ def _part(words: _Words, dataset: Dataset, release: Release, cited: str) -> Iter
         meaning = column.description_en if english else column.description_fr
         yield f"| `{_cell(column.name)}` | {_cell(column.type)} | {_cell(meaning or '')} |"
     yield from _corrections(words, dataset, release)
+    yield from _changes(words, release)
     yield from ("", f"## {words.opening}", "")
     yield from _opening(release)
     yield from (f"## {words.licence}", "", f"[{terms.titled(words.language)}]({terms.url})")
@@ -197,6 +201,16 @@ def _corrections(words: _Words, dataset: Dataset, release: Release) -> Iterator[
         yield f"- {text}"
 
 
+def _changes(words: _Words, release: Release) -> Iterator[str]:
+    """Yield the counts of what differs from the release before; also of a release that does not carry the file."""
+    found = release.summary.report.get(CHANGES)
+    if found is None:
+        return
+    told = in_words(found, words.language)
+    yield from ("", f"## {told.heading}", "")
+    yield from (f"- {line}" for line in told.lines(lambda name: f"`{_cell(name)}`"))
+
+
 def _value(value: str | None) -> str:
     return "null" if value is None else f"`{_cell(value)}`"
 
@@ -204,7 +218,7 @@ def _value(value: str | None) -> str:
 def _opening(release: Release) -> Iterator[str]:
     """Yield one example for each common reader, the same in every language."""
     files = release.data_files
-    name = files[0].name if len(files) == 1 else f"{release.name}_*{SUFFIX}"
+    name = files[0].name if len(files) == 1 else every_part(release.name)
     reader = "geopandas" if release.summary.geometry_types else "pandas"
     yield from ("```sh", f"duckdb -c \"SELECT * FROM '{name}' LIMIT 10\"", "```", "")  # noqa: S608 - shown, not run
     if len(files) == 1:

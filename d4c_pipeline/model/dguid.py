@@ -12,6 +12,9 @@ import re
 # Digits of the code by schema; a schema that is not listed may have any length from 1 to 11.
 _FORM = re.compile(r"(?P<vintage>\d{4})(?P<type>[ASCZ])(?P<schema>\d{4})(?P<code>[0-9A-Z.]{1,11})", re.ASCII)
 _SHORT_REGION = re.compile(r"(?P<vintage>\d{4})A[1-6]", re.ASCII)
+# Schemas whose geographic codes begin with the code of a province: provinces, census divisions, electoral districts,
+# census subdivisions, dissemination areas and blocks, aggregate dissemination areas, designated places.
+_WITHIN_PROVINCES = frozenset({"0002", "0003", "0004", "0005", "0006", "0512", "0513", "0515", "0516"})
 _CODE_DIGITS = {
     "0000": r"11124",  # Canada
     "0001": r"[1-6]",  # geographical regions
@@ -35,3 +38,9 @@ def is_well_formed_dguid(text: str) -> bool:
         return False
     digits = _CODE_DIGITS.get(match["schema"])
     return digits is None or re.fullmatch(digits, match["code"], re.ASCII) is not None
+
+
+def province_code(text: str) -> str | None:
+    """Return the two digits of the province that a DGUID's geography lies in, None where its schema has none."""
+    match = _FORM.fullmatch(text)
+    return match["code"][:2] if match is not None and match["schema"] in _WITHIN_PROVINCES else None

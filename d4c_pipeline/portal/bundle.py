@@ -54,6 +54,11 @@ class Bundle:
                     yield path
 
 
+def icon() -> bytes:
+    """Return the icon of the portal as SVG."""
+    return (_WEB / "icon.svg").read_bytes()
+
+
 def _hashed(name: str, content: bytes) -> str:
     stem, _, suffix = name.rpartition(".")
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.{suffix}"

@@ -31,7 +31,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyFacts:
-    """The files of a release at a place. `verified_at`: the oldest verification among them, None if one has none."""
+    """The files of a release at a place. `verified_at`: the day of the oldest verification, None if one has none."""
 
     place: str
     kind: Literal["primary", "mirror", "archive"]

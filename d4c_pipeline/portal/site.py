@@ -7,6 +7,7 @@ every link in them leads to a page.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -175,7 +176,8 @@ class Site:
             folder.mkdir(parents=True, exist_ok=True)
             for path in self._bundle.files:
                 target = folder / path.name
-                if not target.exists() or path.name == "licences.txt":
+                # Other files have a hash of their content in their name.
+                if not target.exists() or (path.name == "licences.txt" and not filecmp.cmp(path, target)):
                     part = target.with_name(f".{path.name}.part")
                     shutil.copyfile(path, part)
                     part.replace(target)

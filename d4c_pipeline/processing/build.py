@@ -31,6 +31,7 @@ from d4c_pipeline.processing.prepare import Staged
 from d4c_pipeline.readers import delivery
 from d4c_pipeline.sandbox import activity
 from d4c_pipeline.tables.columns import GEOMETRY
+from d4c_pipeline.tables.native import sampled
 from d4c_pipeline.tables.parallel import in_memory_bytes
 
 DATA_FILE = "data.parquet"
@@ -67,11 +68,13 @@ def build(
     threads: int | None = None,
     memory_limit: str | None = None,
     temp: Path | None = None,
+    most_rows: int | None = None,
 ) -> Build:
     """Process `natives` as `dataset` declares; write `data.parquet` (or its parts) and `profile.json` into `into`.
 
     `inputs`: the Parquet files of each dataset in `processing.inputs`. `threads` and `memory_limit` (DuckDB's syntax,
-    `4GB`) change the speed, never the bytes. `temp`: the folder for temporary files, by default `into`. Files of an
+    `4GB`) change the speed, never the bytes. `temp`: the folder for temporary files, by default `into`. `most_rows`:
+    build a sample, of the first rows of the delivery (`SAMPLE` in the report of the summary). Files of an
     earlier build in `into` are replaced atomically, one by one; an unfinished build is removed. Raises DataError for
     data that cannot be processed as declared, StorageError when a write fails.
     """
@@ -79,7 +82,14 @@ def build(
 
     with workspace(into, temp) as work:
         done, files = convert(
-            dataset, vintage, natives, work / DATA_FILE, inputs=inputs or {}, threads=threads, memory_limit=memory_limit
+            dataset,
+            vintage,
+            natives,
+            work / DATA_FILE,
+            inputs=inputs or {},
+            threads=threads,
+            memory_limit=memory_limit,
+            most_rows=most_rows,
         )
         if not done.shelf.in_memory:
             pa.default_memory_pool().release_unused()  # up to gigabytes that DuckDB's own allocator cannot use
@@ -116,6 +126,7 @@ def convert(
     inputs: Mapping[str, Files],
     threads: int | None = None,
     memory_limit: str | None = None,
+    most_rows: int | None = None,
 ) -> tuple[Staged, tuple[geoparquet.Written, ...]]:
     """Run the steps of `build` before the profile: write the file `data` or its parts, and temporary files beside it.
 
@@ -127,7 +138,7 @@ def convert(
         )
     work = data.parent
     native = delivery.read(dataset.processing, natives, work, threads=threads)
-    native = corrected(native, of_vintage(dataset.processing.corrections, vintage))
+    native = sampled(corrected(native, of_vintage(dataset.processing.corrections, vintage)), most_rows)
     if native.crs is None:
         native = replace(native, batches=coalesced(native.batches))
     if isinstance(dataset.processing, TableProcessing):

@@ -103,6 +103,7 @@ _FILE_TITLES: Mapping[ArtifactRole, tuple[str, str]] = {
     ArtifactRole.SOURCE: ("Source file", "Fichier source"),
     ArtifactRole.README: ("README", "LISEZ-MOI"),
     ArtifactRole.CODE: ("Code that made the data", "Code qui a produit les données"),
+    ArtifactRole.CHANGES: ("Changes since the release before", "Changements depuis la version précédente"),
     ArtifactRole.LICENCE: ("Text of the licence", "Texte de la licence"),
 }
 _FORMATS = {

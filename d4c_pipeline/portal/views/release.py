@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from d4c_pipeline.ledger.judgements import CheckResult
+from d4c_pipeline.metadata.changes import in_words
 from d4c_pipeline.metadata.published import ListedRelease, PublishedFile, Tongue
 from d4c_pipeline.metadata.records.cff import FORMATS as CFF
 from d4c_pipeline.metadata.records.citation_files import bibtex, ris
@@ -25,6 +26,7 @@ from d4c_pipeline.portal.words import Words
 
 SUMMARY = 300  # characters in the description of a search engine
 _LONGEST_LEAD = 900
+_MOST_COLUMNS = 20  # named in the changes of a version; the README names all
 _SUFFIXES = {".gpkg": "gpkg", ".fgb": "fgb", ".csv.gz": "csv", ".csv": "csv", ".pmtiles": "pmtiles"}
 _DOWNLOADS = (ArtifactRole.DATA, ArtifactRole.DESKTOP, ArtifactRole.TILES)
 
@@ -44,13 +46,14 @@ class Download:
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version of the dataset with what changed."""
+    """A version of the dataset with what changed; `counted`: a heading and lines on the changed rows."""
 
     version: str
     vintage: str
     path: str
     change: str
     reasons: tuple[str, ...]
+    counted: tuple[str, tuple[str, ...]] | None
     date: str
     moment: str
     doi: str
@@ -299,12 +302,14 @@ def version_row(release: ListedRelease, site: SiteFacts, words: Words, *, curren
     """Return a version as a row of a list."""
     bump = release.change.bump.name.lower()
     first = NothingPublished() in release.change.differences
+    told = None if release.counts is None else in_words(release.counts, words.language)
     return VersionRow(
         version=str(release.version),
         vintage=str(release.vintage),
         path=site.root + addresses.release(words.language, release.dataset, release.vintage, release.version),
         change="none" if first else bump,
         reasons=tuple(plain(words.reason(reason)) for reason in release.change.differences),
+        counted=told and (told.heading, told.lines(plain, most=_MOST_COLUMNS)),
         date=words.date(release.published_at),
         moment=f"{release.published_at:%Y-%m-%dT%H:%M:%SZ}",
         doi=release.doi,

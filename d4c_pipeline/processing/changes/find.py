@@ -23,6 +23,9 @@ from d4c_pipeline.files.scratch import disk_trouble, put_in_place
 from d4c_pipeline.model.data_files import Files, listed
 from d4c_pipeline.model.differences import ColumnRenamed
 from d4c_pipeline.model.outputs import Partition
+from d4c_pipeline.model.provinces import CODED_COLUMNS, province_of
+from d4c_pipeline.model.provinces import COLUMNS as PROVINCE_COLUMNS
+from d4c_pipeline.model.provinces import NAMES as PROVINCE_NAMES
 from d4c_pipeline.processing.changes.recipe import METADATA_KEY, ColumnOrigin, DataFile, Recipe, later_schema
 from d4c_pipeline.processing.compare import Described, both_opened, identifies, same_key, schema_differences
 from d4c_pipeline.tables import duckdb_engine
@@ -34,7 +37,10 @@ KINDS = (ADDED, REMOVED, MODIFIED, RESHAPED, EXTENDED)
 # No column of a dataset has a colon in its name.
 _ROW = identifier("d4c:row")
 _SHAPES = ("d4c:earlier", "d4c:later")
+_PLACES = "d4c:places"
+_NUMBER = r"^\s*[-+]?\pN+(?:[.,]\pN*)?\s*$"
 _GROUP_ROWS = 65_536
+_DIGITS_OF_64_BITS = 18
 _WRITING: dict[str, Any] = {
     "version": "2.6",
     "data_page_version": "1.0",
@@ -46,11 +52,16 @@ _WRITING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Found:
-    """The written file of changes, with its recipe and the number of rows that changed in each column."""
+    """The written file of changes, with its recipe and the number of rows that changed in each column.
+
+    `by_province`: changed rows by the code of the province that they lie in now (removed rows: before), "" for those in
+    none; empty where no changed row has a province.
+    """
 
     path: Path
     recipe: Recipe
     by_column: dict[str, int]
+    by_province: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class _Pair:
     old: str
     new: str
     floating: bool = False
+    wide: bool = False
 
     @property
     def differs(self) -> str:
@@ -72,6 +84,8 @@ class _Pair:
     def hashed(self, side: str) -> str:
         """SQL: the arguments of the row's hash that this column adds."""
         value = self.old if side == "o" else self.new
+        if self.wide:  # the text tells apart what DuckDB's hash does not
+            return f"{value}, {value}::VARCHAR"
         return f"{value}, signbit({value})" if self.floating else value
 
 
@@ -101,7 +115,7 @@ def find(
     before = tuple(DataFile.read(path, name) for path, name in zip(listed(earlier), called[0], strict=True))
     now = tuple(DataFile.read(path, name) for path, name in zip(listed(later), called[1], strict=True))
     pairs = _pairs(old, new)
-    kinds, columns = Counter[str](), Counter[str]()
+    kinds, columns, provinces = Counter[str](), Counter[str](), Counter[str]()
     with (
         tempfile.TemporaryDirectory(prefix=f".{into.stem}-", dir=temp or into.parent) as work,
         disk_trouble(Path(work)),
@@ -113,7 +127,9 @@ def find(
         _match(connection, [pair for pair in pairs if pair.name not in key], key)
         reader = _changed(connection, old, new, pairs, key)
         with pq.ParquetWriter(Path(work) / into.name, _published(reader.schema), **_WRITING) as writer:
-            for table in _boxed(_groups(reader)):
+            for found in _groups(reader):
+                provinces.update(_provinces(found.column(_PLACES)))
+                table = _boxed(found.drop_columns([_PLACES]))
                 kinds.update(table.column("kind").to_pylist())
                 columns.update(table.column("columns").combine_chunks().flatten().to_pylist())
                 writer.write_table(table, row_group_size=_GROUP_ROWS)
@@ -128,7 +144,20 @@ def find(
             )
             writer.add_key_value_metadata({METADATA_KEY: recipe.to_bytes()})
         put_in_place(Path(work) / into.name, into)
-    return Found(into, recipe, {name: columns[name] for name in new.types if columns[name]})
+    by_column = {name: columns[name] for name in new.types if columns[name]}
+    return Found(into, recipe, by_column, dict(sorted(provinces.items())) if any(provinces) else {})
+
+
+def _provinces(places: pa.ChunkedArray) -> Counter[str]:
+    """Return the number of rows of each province, "" for none, from lists of values that are all of one length."""
+    values = places.combine_chunks().flatten().to_pylist()
+    width = len(values) // len(places) if values else 0
+    found = Counter[str]()
+    # Each combination is read once, and none is kept: a DGUID may be another in every row.
+    rows = zip(*[iter(values)] * width, strict=True) if width else [()] * len(places)
+    for row, count in Counter(rows).items():
+        found[province_of(row) or ""] += count
+    return found
 
 
 def _pairs(old: Described, new: Described) -> list[_Pair]:
@@ -146,8 +175,18 @@ def _pair(name: str, before: str, old: Described, new: Described) -> _Pair:
         return _Pair(name, None, "NULL::INTEGER", f"CASE WHEN {later} IS NOT NULL THEN 1 END")
     earlier = f"o.{identifier(before)}"
     if known == kind:
-        return _Pair(name, before, earlier, later, pa.types.is_floating(kind))
+        return _Pair(name, before, earlier, later, pa.types.is_floating(kind), _is_hashed_badly(kind))
     return _Pair(name, before, f"{earlier}::{wide}", f"{later}::{wide}", pa.types.is_floating(kind))
+
+
+def _is_hashed_badly(kind: pa.DataType) -> bool:
+    """Return whether DuckDB stores a type, or one within it, in 128 bits: its hash is that of both halves XORed.
+
+    0 and -1 then have one hash, as have 1 and 2 ** 64. These are decimals of more than 18 digits.
+    """
+    if pa.types.is_decimal(kind):
+        return kind.precision > _DIGITS_OF_64_BITS
+    return any(_is_hashed_badly(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _common_type(before: pa.DataType, now: pa.DataType) -> str | None:
@@ -158,7 +197,8 @@ def _common_type(before: pa.DataType, now: pa.DataType) -> str | None:
     if before == now:
         return str(now)
     if pa.types.is_integer(before) and pa.types.is_integer(now):
-        return "HUGEINT"
+        # Never HUGEINT: DuckDB's hash of it is the same for 0 and -1.
+        return "VARCHAR" if pa.types.is_uint64(before) or pa.types.is_uint64(now) else "BIGINT"
     if pa.types.is_floating(now) and (pa.types.is_floating(before) or pa.types.is_integer(before)):
         return "DOUBLE"
     return None
@@ -245,6 +285,7 @@ def _changed(
         "old": _packed((_shown("o", name, gone, earlier_pairs.get(name)) for name in old.types), unless=come),
         "new": _packed((_shown("n", pair.name, come, pair) for pair in pairs), unless=gone),
         **(_shapes(old, new) if old.geometry or new.geometry else {}),
+        _PLACES: _places(connection, old, new),
     }
     selected = ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
     new_columns = ", ".join(_text(name) for name in new.types if name not in old.types)
@@ -265,6 +306,34 @@ def _shapes(old: Described, new: Described) -> dict[str, str]:
     earlier = f"o.{identifier(old.geometry)}" if old.geometry and (old.crs == new.crs or not new.geometry) else None
     later = f"n.{identifier(new.geometry)}" if new.geometry else None
     return dict(zip(_SHAPES, (earlier or "NULL::BLOB", later or "NULL::BLOB"), strict=True))
+
+
+def _places(connection: duckdb.DuckDBPyConnection, old: Described, new: Described) -> str:
+    """Return SQL of the values of columns that may name the province of a row, those of the later state first."""
+    values: list[str] = []
+    for name in PROVINCE_COLUMNS:
+        sides = [side for side, state in (("n", new), ("o", old)) if name in state.types]
+        if sides:
+            value = f"coalesce({', '.join(f'{side}.{identifier(name)}::VARCHAR' for side in sides)})"
+            own = name not in CODED_COLUMNS and _has_own_numbers(connection, name, sides)
+            values.append(f"CASE WHEN NOT regexp_matches({value}, {_text(_NUMBER)}) THEN {value} END" if own else value)
+    return f"[{', '.join(values)}]::VARCHAR[]"
+
+
+def _has_own_numbers(connection: duckdb.DuckDBPyConnection, name: str, sides: Sequence[str]) -> bool:
+    """Return whether a column has a number, in any row of either state, that is no province's code.
+
+    Its numbers are a publisher's own then (1 to 13), of which 10 to 13 only look like provinces.
+    """
+    both = " UNION ALL ".join(
+        f"SELECT {identifier(name)}::VARCHAR AS v FROM (SELECT DISTINCT {identifier(name)} FROM {side})"
+        for side in sides
+    )
+    codes = ", ".join(_text(code) for code in PROVINCE_NAMES)
+    found = connection.execute(
+        f"SELECT 1 FROM ({both}) WHERE trim(v) NOT IN ({codes}) AND regexp_matches(v, {_text(_NUMBER)}) LIMIT 1"
+    )
+    return found.fetchone() is not None
 
 
 def _packed(fields: Iterable[str], *, unless: str | None = None) -> str:
@@ -297,24 +366,21 @@ def _groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 def _published(schema: pa.Schema) -> pa.Schema:
     """Return the schema of the file: the shapes of both sides become one box."""
-    fields = [field for field in schema if field.name not in _SHAPES]
-    return pa.schema(
-        [*fields, pa.field("bbox", geoparquet.covering(np.empty((0, 4))).type)] if len(fields) < len(schema) else fields
-    )
+    fields = [field for field in schema if field.name not in (*_SHAPES, _PLACES)]
+    boxed = _SHAPES[0] in schema.names
+    return pa.schema([*fields, pa.field("bbox", geoparquet.covering(np.empty((0, 4))).type)] if boxed else fields)
 
 
-def _boxed(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    for table in tables:
-        if _SHAPES[0] not in table.schema.names:
-            yield table
-            continue
-        import shapely  # noqa: PLC0415 - tables do not need GEOS
+def _boxed(table: pa.Table) -> pa.Table:
+    if _SHAPES[0] not in table.schema.names:
+        return table
+    import shapely  # noqa: PLC0415 - tables do not need GEOS
 
-        sides = [
-            shapely.bounds(shapely.from_wkb(table.column(name).combine_chunks().to_numpy(zero_copy_only=False)))
-            for name in _SHAPES
-        ]
-        low = np.fmin(sides[0][:, :2], sides[1][:, :2])
-        high = np.fmax(sides[0][:, 2:], sides[1][:, 2:])
-        boxes = geoparquet.covering(np.hstack([low, high]))
-        yield table.drop_columns(list(_SHAPES)).append_column("bbox", boxes)
+    sides = [
+        shapely.bounds(shapely.from_wkb(table.column(name).combine_chunks().to_numpy(zero_copy_only=False)))
+        for name in _SHAPES
+    ]
+    low = np.fmin(sides[0][:, :2], sides[1][:, :2])
+    high = np.fmax(sides[0][:, 2:], sides[1][:, 2:])
+    boxes = geoparquet.covering(np.hstack([low, high]))
+    return table.drop_columns(list(_SHAPES)).append_column("bbox", boxes)

@@ -6,18 +6,24 @@ this machine. Each gets an environment of its own out of `requirements.lock`, fr
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import d4c_pipeline
+from d4c_pipeline.commands.demo import DATASETS, GEONAMES_PATH, NATURAL_EARTH_PATH, prepare
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline_tests.integration.processing.test_build_determinism import BUILD
+from d4c_pipeline_tests.support.commands import D4C, Zygote
+from d4c_pipeline_tests.support.ports import free_port
+from d4c_pipeline_tests.support.samples import PLACES_URL, Origin, define, geojson
 
 Declare = Callable[..., Dataset]
 ROOT = Path(d4c_pipeline.__file__).parent.parent
@@ -101,3 +107,51 @@ def test_another_python_builds_the_same_bytes(
     assert mine[0] != other[0]
     assert mine[1:] == other[1:]
     assert len(mine) == 3
+
+
+def test_another_python_rebuilds_the_demo_and_derived_files_from_their_records_alone(
+    zygote: Zygote, tmp_path: Path, another: Path
+) -> None:
+    """Releases that this Python published, by `d4c rebuild` of the other one, which has the archive and the sources."""
+    origin = Origin(tmp_path / "origin")
+    define(tmp_path / "definitions", outputs={"csv": True, "desktop": ["geopackage", "flatgeobuf"], "thumbnail": True})
+    origin.put(PLACES_URL, geojson())
+    prepare(tmp_path / "demo")
+    for path in (GEONAMES_PATH, NATURAL_EARTH_PATH):
+        file = tmp_path / "demo" / path
+        origin.put(f"https://{path}", file, datetime.fromtimestamp(file.stat().st_mtime, UTC))
+    home = tmp_path / "home"
+    d4c = D4C(zygote, home, free_port(), origin, {"D4C_DEFS": str(tmp_path / "definitions")})
+    for dataset in ("places", *DATASETS):
+        d4c.ok("publish", dataset)
+    compared: dict[str, set[str]] = {}
+    for record in (home / "archive" / "records").iterdir():
+        done = subprocess.run(
+            [
+                *(another, "-m", "d4c_pipeline.commands.main", "rebuild", f"10.5072/d4c-local.{record.name}"),
+                *("--from", home / "archive", "--json"),
+            ],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "HOME": str(tmp_path),
+                "D4C_HOME": str(tmp_path / "none"),
+                "D4C_ORIGIN_MAP": origin.map,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert [file["name"] for file in found["files"] if file["recorded"] != file["rebuilt"]] == []
+        names = {file["name"].removeprefix(found["release"]) for file in found["files"]}
+        compared[found["release"].partition("datapkg-")[2].rpartition("_v")[0]] = names
+    origin.close()
+    plain = {".parquet", "profile.json"}
+    assert compared == {
+        "foundation_places_2021": plain | {".csv.gz", ".gpkg", ".fgb", "_thumbnail.png"},
+        "foundation_populated_places_2026-07-28": plain,
+        "foundation_countries_of_the_world_2018-09-01_110m": plain,
+    }

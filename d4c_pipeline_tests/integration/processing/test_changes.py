@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Callable
+from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,9 @@ def test_each_changed_row_has_its_kind_its_columns_and_both_values(made: Callabl
 
     assert found.recipe.counts == {"added": 1, "removed": 2, "modified": 3, "geometry_modified": 1}
     assert found.by_column == {"name": 1, "count": 1, "share": 1, "geometry": 1}
+    of = {"Québec": "24", "Ontario": "35", "Yukon": "60"}
+    provinces = pd.concat([frame()["prov"][[7, 8, 20, 30, 40, 50]], pd.Series(["Yukon"])]).map(of).fillna("")
+    assert found.by_province == provinces.value_counts().to_dict()
     rows = duckdb.sql(
         f"SELECT key.id, kind, columns, old.name, new.name, old.count, new.count FROM '{found.path}' ORDER BY key.id"
     ).fetchall()
@@ -106,6 +112,43 @@ def test_each_changed_row_has_its_kind_its_columns_and_both_values(made: Callabl
 
 TABLE = {"kind": "table", "key": ["id"], "columns": ID}
 UNKEYED = {"kind": "table"}
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "expected"),
+    [
+        ("prov", [24, 10, 35, 24], {"10": 1, "24": 1, "35": 1}),
+        ("prov", [13, 10, 12, 1], {}),  # the publisher's own: the row that tells is none of the changed
+        ("province", ["13", "QC", "12", "3"], {"": 2, "24": 1}),
+        ("prov", ["13", "QC", "12", "other"], {"12": 1, "13": 1, "24": 1}),
+        ("pruid", [13, 10, 35, 1], {"10": 1, "13": 1, "35": 1}),
+    ],
+)
+def test_numbers_that_are_not_all_codes_of_provinces_name_none(
+    made: Callable[..., Build], tmp_path: Path, name: str, numbers: list[Any], expected: dict[str, int]
+) -> None:
+    table = pd.DataFrame({"id": range(4), name: numbers, "count": 0})
+    before, after = (made(table.assign(count=count), into, **TABLE) for into, count in (("a", 0), ("b", [1, 1, 1, 0])))
+
+    assert proved(before, after, tmp_path).by_province == expected
+
+
+def test_the_memory_for_provinces_does_not_grow_with_the_changed_rows(
+    made: Callable[..., Build], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dguids = [f"2021S0512{(24, 35)[number % 2]}{number:06}" for number in range(20_000)]
+    table = pd.DataFrame({"id": range(20_000), "dguid": dguids, "count": 0})
+    before, after = (made(table.assign(count=count), f"{count}", **TABLE) for count in (0, 1))
+    monkeypatch.setattr(import_module("d4c_pipeline.processing.changes.find"), "_GROUP_ROWS", 2_000)
+    tracemalloc.start()
+    try:
+        found = changes.find(list(before.files.values()), list(after.files.values()), tmp_path / "c.parquet")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert found.by_province == {"24": 10_000, "35": 10_000}
+    assert peak < 1_000_000  # 3.1 million bytes with a combination of values for each row, else 0.4
 
 
 @pytest.mark.parametrize("processing", [PLACE, TABLE, UNKEYED, {**PLACE, "geoparquet": "2.0"}], ids=str)
@@ -135,6 +178,56 @@ def test_narrower_numbers_and_values_that_no_longer_fit(made: Callable[..., Buil
     # Rows of zero are equal as numbers of either type.
     equal = (before["count"] == after["count"]).fillna(value=False)
     assert found.recipe.counts == {"modified": int((~equal).sum())}
+
+
+@pytest.mark.parametrize("processing", [TABLE, UNKEYED], ids=str)
+def test_zero_and_minus_one_of_integers_whose_type_changed(
+    made: Callable[..., Build], tmp_path: Path, processing: dict[str, Any]
+) -> None:
+    before = pd.DataFrame({"id": [1, 2, 3], "value": [-1, 2**40, 0]})
+    after = pd.DataFrame({"id": [1, 2, 3], "value": [0, 3, -1]})
+    found = proved(made(before, "a", **processing), made(after, "b", **processing), tmp_path)
+    assert sum(found.recipe.counts.values()) == (3 if processing is TABLE else 6)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "was", "now"),
+    [
+        (pa.decimal128(38, 0), 0, -1),
+        (pa.decimal128(38, 0), 1, 2**64),
+        (pa.decimal128(19, 2), Decimal("0.00"), Decimal("-0.01")),
+        (pa.decimal128(18, 2), Decimal("0.00"), Decimal("-0.01")),
+        (pa.list_(pa.decimal128(38, 0)), [0, 5], [-1, 5]),
+        (pa.struct({"a": pa.decimal128(38, 0)}), {"a": 0}, {"a": -1}),
+    ],
+    ids=str,
+)
+def test_decimals_of_128_bits(
+    declare: Declare, tmp_path: Path, kind: pa.DataType, was: Any, now: Any, *, keyed: bool
+) -> None:
+    def built(value: Any, into: str) -> Build:
+        native = tmp_path / f"{into}.parquet"
+        pq.write_table(pa.table({"id": [1, 2], "amount": pa.array([value, was], kind)}), native)
+        return build(declare(**(TABLE if keyed else UNKEYED)), VINTAGE, [native], tmp_path / into, threads=2)
+
+    found = proved(built(was, "a"), built(now, "b"), tmp_path)
+    assert found.recipe.counts == ({"modified": 1} if keyed else {"added": 1, "removed": 1})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(pa.decimal128(38, 0), pa.decimal128(10, 0)), (pa.int64(), pa.decimal128(38, 0))]
+)
+def test_decimals_whose_type_changed_are_new_values(
+    declare: Declare, tmp_path: Path, before: pa.DataType, after: pa.DataType
+) -> None:
+    def built(kind: pa.DataType, values: list[Any], into: str) -> Build:
+        native = tmp_path / f"{into}.parquet"
+        pq.write_table(pa.table({"id": [1, 2, 3], "amount": pa.array(values, kind)}), native)
+        return build(declare(**TABLE), VINTAGE, [native], tmp_path / into, threads=2)
+
+    found = proved(built(before, [0, 7, None], "a"), built(after, [-1, 7, None], "b"), tmp_path)
+    assert found.by_column == {"amount": 2}
 
 
 def test_zeros_of_two_signs_are_different_bytes(made: Callable[..., Build], tmp_path: Path) -> None:
