@@ -12,6 +12,7 @@ from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMet
 from d4c_pipeline.metadata.records.documents import in_language, json_document, known, plain
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import catalogue_readme_address, catalogue_versions_address
+from d4c_pipeline.model.parts import every_part
 from d4c_pipeline.model.reasons import to_json
 
 _SHOWN = 20  # releases in a README; `versions.json` lists all
@@ -35,7 +36,7 @@ def links(dataset: str) -> Iterator[tuple[str, str, str]]:
     yield catalogue_versions_address(dataset), "application/json", "Versions"
     yield catalogue_readme_address(dataset), "text/markdown", "README"
     for address, media_type, language in feeds.links(dataset):
-        yield address, media_type, feeds.title(language)
+        yield address, media_type, feeds.title(language, media_type)
 
 
 def versions(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: Site) -> bytes:
@@ -83,7 +84,7 @@ def _readme(newest: PublishedMetadata, ordered: Sequence[ListedRelease], site: S
     head, opening, licence, citing, listed, everything, more = _WORDS[language]
     data = newest.data_files
     place = site.href(data[0].address, own)
-    target = place if len(data) == 1 else f"{place.rpartition('/')[0]}/{newest.name}_*.parquet"
+    target = place if len(data) == 1 else f"{place.rpartition('/')[0]}/{every_part(newest.name)}"
     yield from (f"# {markdown(in_language(newest.title, language))}", "")
     yield from (markdown(in_language(newest.description, language), lines=True), "")
     yield from (f"## {head}", "", f"{newest.vintage}, v{newest.version}: <{_landing(newest, own)}>", "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from d4c_pipeline.metadata.published import PublishedMetadata
@@ -49,11 +50,24 @@ class Page:
 
 def pages(datasets: Iterable[str], kind: Kind) -> tuple[Page, ...]:
     """Return the pages of one kind over these datasets; the first is the root, which exists without datasets too."""
-    runs: list[list[str]] = [[]]
-    for dataset in sorted(set(datasets)):
-        if runs[-1] and begins_page(dataset) == kind:
-            runs.append([])
-        runs[-1].append(dataset)
+    return tuple(page for page in all_pages(datasets) if page.kind == kind)
+
+
+def all_pages(datasets: Iterable[str]) -> tuple[Page, ...]:
+    """Return the pages of all kinds over these datasets, kind by kind."""
+    ordered = sorted(set(datasets))
+    # Of each dataset once: the ids of a million releases take longer to hash than to cut.
+    begun: dict[Kind, list[int]] = {kind: [] for kind in KINDS}
+    for place, dataset in enumerate(ordered):
+        if (begins := begins_page(dataset)) is not None:
+            begun[begins].append(place)
+    return tuple(page for kind in KINDS for page in _pages_of(ordered, kind, begun[kind]))
+
+
+def _pages_of(ordered: Sequence[str], kind: Kind, begun: Sequence[int]) -> tuple[Page, ...]:
+    """Return the pages of a kind that the datasets at the places `begun` begin."""
+    cuts = [0, *(place for place in begun if place), len(ordered)]
+    runs = [ordered[start:end] for start, end in pairwise(cuts)]
     if kind == "sitemap":
         return tuple(Page(kind, tuple(run), f"catalogue/sitemap-pages/{run[0]}.xml") for run in runs if run)
     root, folder, suffix = (DCAT_ROOT, "dcat-pages", "jsonld") if kind == "dcat" else (DCAT_US_ROOT, "dcat-us", "json")

@@ -2,11 +2,13 @@
 
 A feed has its newest 100 releases. Atom has archive pages (RFC 5005) of 50 releases in the order of publication: a page
 is written once, after it is full and before the feed loses its first release. Entries have the torrents as enclosures.
-For torrent clients RSS has an item per torrent; this feed and another in Atom have magnet links.
+For torrent clients RSS has an item per torrent; this feed and another in Atom have magnet links. Services make feeds of
+some releases with the same entries; which ones belongs to `services.protocols.feeds`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as Xml
 
 from d4c_pipeline.catalogue.dcat_pages import begins_page
+from d4c_pipeline.metadata.changes import in_words
 from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTorrent, Tongue
 from d4c_pipeline.metadata.records.documents import json_document, plain
 from d4c_pipeline.metadata.site import Site
@@ -56,6 +59,41 @@ class Feed:
         name = f"releases.{self.language}{'' if page is None else f'.{page}'}{suffix}"
         return f"catalogue/{self.dataset}/{name}" if self.dataset else f"catalogue/{name}"
 
+    @property
+    def identifier(self) -> str:
+        """The id of the feed, which stays when the store moves. RFC 5005: the pages of an archive are one feed."""
+        return ":".join(filter(None, ("urn:d4c:feed", self.kind, self.language, self.dataset)))
+
+    def url(self, site: Site, own: str) -> str:
+        """Return the link of a feed or page at the address `own` to itself."""
+        return site.href(own, own)
+
+
+@dataclass(frozen=True)
+class NarrowedFeed(Feed):
+    """A feed of some releases that a service makes at a request. `at`: its URL; `query`: what it is narrowed to."""
+
+    at: str = ""
+    query: str = ""
+
+    def address(self, suffix: str, page: int | None = None) -> str:
+        """Return the address of the feed at the root of the services; it has no archive."""
+        return f"feeds/releases.{self.language}{suffix}"
+
+    @property
+    def identifier(self) -> str:
+        """The id of the feed: equal queries are one feed."""
+        return f"{super().identifier}:{hashlib.sha256(self.query.encode()).hexdigest()[:32]}"
+
+    def url(self, site: Site, own: str) -> str:
+        """Return the URL of the request."""
+        return self.at
+
+
+def narrowed(feed: NarrowedFeed, entries: Sequence[ListedRelease], site: Site, suffix: str) -> bytes:
+    """Return a feed of `entries`, the newest last. `suffix`: `.atom` or `.json`."""
+    return _atom(feed, entries, site, None, None) if suffix == ".atom" else _json(feed, entries, site)
+
 
 def links(dataset: str | None = None) -> Iterator[tuple[str, str, str]]:
     """Yield address, media type and language of the feeds of releases, of all datasets or of one."""
@@ -64,9 +102,10 @@ def links(dataset: str | None = None) -> Iterator[tuple[str, str, str]]:
             yield Feed("releases", language, dataset=dataset).address(suffix), media_type, language
 
 
-def title(language: str) -> str:
-    """Return the title of a link to the feed of releases in a language."""
-    return "Flux des versions publiées" if language == "fr" else "Feed of releases"
+def title(language: str, media_type: str) -> str:
+    """Return the title of a link to the feed of releases in a language and a format, which readers show alone."""
+    words = "Flux des versions publiées" if language == "fr" else "Feed of releases"
+    return f"{words}, {'Atom' if media_type == ATOM else 'JSON Feed'}"
 
 
 def archived(total: int, free: int) -> dict[Tongue, int]:
@@ -169,12 +208,11 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
     own = feed.address(".atom", page)
     root = Xml.Element("feed", {"xmlns": _ATOM, "xmlns:fh": _HISTORY, "xml:lang": feed.language})
     _text(root, "title", feed.title)
-    # RFC 5005: the pages of an archive are one feed. The id stays when the store moves. Pages have no link to the next
-    # page, which exists later.
-    _text(root, "id", ":".join(filter(None, ("urn:d4c:feed", feed.kind, feed.language, feed.dataset))))
+    # Pages of an archive have no link to the next page, which exists later.
+    _text(root, "id", feed.identifier)
     _text(root, "updated", _time(max((each.updated_at for each in entries), default=_EPOCH)))
     _text(Xml.SubElement(root, "author"), "name", plain(site.publisher))
-    _link(root, "self", site.href(own, own), ATOM)
+    _link(root, "self", feed.url(site, own), ATOM)
     if page is not None:
         Xml.SubElement(root, "fh:archive")
         _link(root, "current", site.href(feed.address(".atom"), own), ATOM)
@@ -206,7 +244,7 @@ def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
         "version": "https://jsonfeed.org/version/1.1",
         "title": feed.title,
         "language": feed.language,
-        "feed_url": site.href(own, own),
+        "feed_url": feed.url(site, own),
         "authors": [{"name": plain(site.publisher)}],
         "items": [
             {
@@ -268,14 +306,15 @@ def landing_page(release: ListedRelease, site: Site, document: str) -> str:
 def _summary(release: ListedRelease, language: Tongue) -> str:
     bump = release.change.bump.name.lower()
     note = f"{plain(release.withdrawn.sentence(language))}. " if release.withdrawn else ""
+    counted = "" if release.counts is None else f" {plain(in_words(release.counts, language).sentence())}"
     if language == "fr":
         return (
             f"{note}{release.rows} enregistrements, {release.bytes} octets. Changement : {_BUMPS[bump]}."
-            f"{_cited(release, ' ')}"
+            f"{counted}{_cited(release, ' ')}"
         )
     reasons = f" ({'; '.join(map(plain, release.change.reasons))})" if release.change.reasons else ""
     first = "first version" if bump == "none" else bump
-    return f"{note}{release.rows} rows, {release.bytes} bytes. Change: {first}{reasons}.{_cited(release, ' ')}"
+    return f"{note}{release.rows} rows, {release.bytes} bytes. Change: {first}{reasons}.{counted}{_cited(release, ' ')}"
 
 
 def _magnets(release: ListedRelease) -> str:

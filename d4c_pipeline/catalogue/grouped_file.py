@@ -1,7 +1,7 @@
 """A Parquet file of the catalogue that grows by row groups: writing, verification, copies of row groups.
 
 The rows, their columns and the metadata of a file belong to its form (`stac_geoparquet`, `records_parquet`), the place
-of cuts to `row_groups`. `chain` selects the releases.
+of cuts to `row_groups`, several files that grow together to `record_parts`. `chain` selects the releases.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 import mmap
 import os
 import uuid
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,27 +87,35 @@ def writing(path: Path, form: Form, existing: ExistingFile | None = None) -> Ite
             os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # what is read from here on lies on the disk
         out.seek(-len(footer), os.SEEK_END)
         if out.read() != footer:
-            raise _damaged(path)
+            raise damaged(path)
 
 
 class ExistingFile:
-    """A file on the disk whose row groups are read or copied."""
+    """A file on the disk, or the bytes of one, whose row groups are read or copied."""
 
-    def __init__(self, path: Path, form: Form) -> None:
+    def __init__(self, source: Path | bytes, form: Form) -> None:
         self._form = form
-        with path.open("rb") as file:
-            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(self._mapped)))
-        self.footer = Footer(memoryview(self._mapped))
+        content = source if isinstance(source, bytes) else _mapped(source)
+        self._parquet = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
+        self.footer = Footer(memoryview(content))
         metadata = self._parquet.metadata
         facts = _group_facts(metadata)
         names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
         place = names.index("dataset")
         self.groups = [_group(metadata.row_group(number), number, place, own) for number, own in enumerate(facts)]
 
+    def rows(self, number: int) -> int:
+        """Return the number of rows of a row group."""
+        return self._parquet.metadata.row_group(number).num_rows
+
     def read(self, number: int) -> pa.Table:
         """Return the rows of a row group, in the columns of the form."""
         return self._parquet.read_row_group(number).cast(self._form.schema)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _group(group: pq.RowGroupMetaData, number: int, place: int, facts: GroupFacts) -> RowGroup:
@@ -150,14 +160,15 @@ class GroupVerifier:
     def require_intact(self) -> None:
         """Raise IntegrityError unless all row groups were read and have the bytes that were encoded."""
         if self._damaged or self._waiting:
-            raise _damaged(self._path)
+            raise damaged(self._path)
 
     def _next(self) -> None:
         self._digest = hashlib.sha256()
         self._left = self._waiting[-1].size if self._waiting else 0
 
 
-def _damaged(path: Path) -> IntegrityError:
+def damaged(path: Path) -> IntegrityError:
+    """Return the error of a file of the catalogue that has other bytes than were written."""
     return IntegrityError(
         f"The catalogue {path.name} on this machine has other bytes than were written",
         "Check the disk, then run again: the catalogue is then built from the ledger",
@@ -194,21 +205,21 @@ class GroupedFile:
         return self._stitched.tail
 
 
-class GrowingFile:
-    """A file that takes datasets in the order of their ids and copies the row groups without a changed dataset.
+class Growing(ABC):
+    """Takes datasets in the order of their ids and copies the row groups without a changed dataset.
 
-    So it has the bytes of a file that was written from the start. For each changed dataset call `before`, which takes
-    its earlier rows out, then `put` with its rows unless it has none any more.
+    So the result has the bytes of one that was written from the start. For each changed dataset call `before`, which
+    takes its earlier rows out, then `put` with its rows unless it has none any more.
     """
 
-    def __init__(self, file: GroupedFile, existing: ExistingFile | None = None) -> None:
-        self._file, self._existing = file, existing
-        self._pending = PendingRows(file.form.schema)
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._pending = PendingRows(form.schema)
         self._opened: list[tuple[str, pa.Table]] = []  # datasets of a row group that can't be copied, the last first
-        self._next = 0
+        self._waiting: deque[tuple[ExistingFile, RowGroup]] = deque()
 
     def before(self, dataset: str) -> pa.Table | None:
-        """Return the rows of a dataset in the existing file, None without them; all earlier datasets are written."""
+        """Return the existing rows of a dataset, None without them; all earlier datasets are written."""
         self._advance(dataset)
         if self._opened and self._opened[-1][0] == dataset:
             return self._opened.pop()[1]
@@ -217,36 +228,78 @@ class GrowingFile:
     def put(self, dataset: str, rows: pa.Table) -> None:
         """Append the rows of a dataset; a row group ends after it or not, as `row_groups` decides."""
         self._pending.add(rows)
-        if ends_group(dataset, rows.num_rows, self._file.form.share):
-            self._file.add(self._pending.take())
+        if ends_group(dataset, rows.num_rows, self._form.share):
+            self._add(self._pending.take())
+            self._ended(dataset, rows.num_rows)
 
-    def finish(self) -> bytes:
-        """Write the remaining datasets and all that follows the row groups, which is returned."""
+    @abstractmethod
+    def _add(self, rows: pa.Table) -> None:
+        """Append rows as one row group."""
+
+    @abstractmethod
+    def _copy(self, source: ExistingFile, group: RowGroup) -> None:
+        """Append an existing row group unchanged."""
+
+    @abstractmethod
+    def _ended(self, dataset: str, rows: int) -> None:
+        """Accept that a row group ended after a dataset with its number of rows."""
+
+    def _load(self, dataset: str | None) -> bool:
+        """Add existing row groups to those that wait, until that of `dataset` is one; return whether there are any."""
+        return False
+
+    def _is_followed(self) -> bool:
+        """Return whether there are row groups after those that wait."""
+        return False
+
+    def _complete(self) -> None:
+        """Write the remaining datasets."""
         self._advance(None)
-        self._file.add(self._pending.take())
-        return self._file.finish()
+        self._add(self._pending.take())
 
     def _advance(self, dataset: str | None) -> None:
-        """Write all datasets of the existing file before `dataset`, all of them if it is None."""
-        groups = [] if self._existing is None else self._existing.groups
+        """Write all existing datasets before `dataset`, all of them if it is None."""
         while True:
             while self._opened and (dataset is None or self._opened[-1][0] < dataset):
                 self.put(*self._opened.pop())
-            if self._opened or self._next == len(groups) or self._existing is None:
+            if self._opened or not (self._waiting or self._load(dataset)):
                 return
-            group = groups[self._next]
-            self._next += 1
+            source, group = self._waiting.popleft()
             is_before = dataset is None or group.last < dataset
             # Datasets after the last row group may belong to it, as rows that still wait belong to the next one.
-            is_followed = dataset is None or self._next < len(groups)
+            is_followed = dataset is None or bool(self._waiting) or self._is_followed()
             if is_before and is_followed and not self._pending:
-                self._file.copy(self._existing, group)
+                self._copy(source, group)
                 continue
-            rows, start = self._existing.read(group.number), 0
+            rows, start = source.read(group.number), 0
             for name, count in runs(rows.column("dataset").to_pylist()):
                 self._opened.append((name, rows.slice(start, count)))
                 start += count
             self._opened.reverse()
+
+
+class GrowingFile(Growing):
+    """One file that grows."""
+
+    def __init__(self, file: GroupedFile, existing: ExistingFile | None = None) -> None:
+        super().__init__(file.form)
+        self._file = file
+        if existing is not None:
+            self._waiting.extend((existing, group) for group in existing.groups)
+
+    def finish(self) -> bytes:
+        """Write the remaining datasets and all that follows the row groups, which is returned."""
+        self._complete()
+        return self._file.finish()
+
+    def _add(self, rows: pa.Table) -> None:
+        self._file.add(rows)
+
+    def _copy(self, source: ExistingFile, group: RowGroup) -> None:
+        self._file.copy(source, group)
+
+    def _ended(self, dataset: str, rows: int) -> None:
+        """Do nothing: the file goes on."""
 
 
 class PendingRows:
@@ -260,6 +313,7 @@ class PendingRows:
         self._schema = schema
         self._large: list[pa.Table] = []
         self._small: list[pa.Table] = []
+        self._rows = 0  # of the small tables
 
     def __bool__(self) -> bool:
         return bool(self._large or self._small)
@@ -267,14 +321,15 @@ class PendingRows:
     def add(self, rows: pa.Table) -> None:
         """Append `rows`, in the columns of the schema."""
         self._small.append(rows)
-        if sum(table.num_rows for table in self._small) >= _COMBINED or len(self._small) >= _COMBINED // 10:
+        self._rows += rows.num_rows
+        if self._rows >= _COMBINED or len(self._small) >= _COMBINED // 10:
             self._large.append(pa.concat_tables(self._small).combine_chunks())
-            self._small = []
+            self._small, self._rows = [], 0
 
     def take(self) -> pa.Table:
         """Return all rows as one table with one chunk, and forget them."""
         tables = [*self._large, *self._small]
-        self._large, self._small = [], []
+        self._large, self._small, self._rows = [], [], 0
         waiting = [[table.column(name) for table in tables] for name in self._schema.names]
         tables.clear()  # so that a column is freed once it is combined
         columns: list[pa.Array] = []

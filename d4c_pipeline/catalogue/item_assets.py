@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
     "geopackage": Kind("Data, GeoPackage", "Données, GeoPackage", ("data", "desktop")),
     "flatgeobuf": Kind("Data, FlatGeobuf", "Données, FlatGeobuf", ("data", "desktop")),
     "csv": Kind("Data, CSV (gzip)", "Données, CSV (gzip)", ("data", "desktop")),
+    "changes": Kind("Changes since the release before", "Changements depuis la version précédente", ("changes",)),
     "torrent": Kind("Torrent of the data", "Torrent des données", ("torrent",)),
     "profile": Kind("Profile of the columns", "Profil des colonnes", ("metadata", "profile")),
     "manifest": Kind("Build manifest", "Manifeste de production", ("metadata", "manifest")),

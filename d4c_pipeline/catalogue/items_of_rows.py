@@ -1,7 +1,7 @@
 """Items from rows of the catalogue's Parquet file: the inverse of `arrow_schema.rows_of`.
 
 The file has columns for the assets of one data file only. Those of parts, numbered assets and further mirrors follow
-from the files of a release, which `records.parquet` lists.
+from the files of a release, which the records list (`record_parts`).
 """
 
 from __future__ import annotations

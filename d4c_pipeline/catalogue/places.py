@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from d4c_pipeline.model.dguid import province_code
 from d4c_pipeline.model.errors import DataError
 
 Box = tuple[float, float, float, float]
@@ -44,9 +45,6 @@ _REGIONS: dict[str, tuple[str, ...]] = {
     "5": ("59",),
     "6": ("60", "61", "62"),
 }
-# Schemas whose geographic codes begin with the code of a province: provinces, census divisions, electoral districts,
-# census subdivisions, dissemination areas and blocks, aggregate dissemination areas, designated places.
-_WITHIN_PROVINCES = frozenset({"0002", "0003", "0004", "0005", "0006", "0512", "0513", "0515", "0516"})
 _FORM = re.compile(r"\d{4}[ASCZ](?P<schema>\d{4})(?P<code>.+)", re.ASCII)
 _SHORT_REGION = re.compile(r"\d{4}A(?P<region>[1-6])", re.ASCII)
 
@@ -95,9 +93,7 @@ def dguid_box(dguid: str) -> Box:
         return _CANADA
     if match["schema"] == "0001":
         return _around(_REGIONS.get(match["code"], ()))
-    if match["schema"] in _WITHIN_PROVINCES:
-        return _PROVINCES.get(match["code"][:2], _CANADA)
-    return _CANADA
+    return _PROVINCES.get(province_code(dguid) or "", _CANADA)
 
 
 def bounds_geometry(bounds: Box) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The facts of all releases in one file, `catalogue/records.parquet`: what services make records of every format from.
+"""The facts of all releases as Parquet: what services make records of every format from.
 
-A row has the facts as JSON (`metadata.published_json`) and what a harvest selects by. The growing of the file belongs
-to `grouped_file`, the reading to `services`.
+A row has the facts as JSON (`metadata.published_json`) and what a harvest selects by. The parts in which the rows lie
+belong to `record_parts`, the growing of a file to `grouped_file`, the reading to `services`.
 """
 
 from __future__ import annotations
@@ -93,4 +93,4 @@ def _template(_groups: Sequence[Mapping[str, Any]], metadata: Mapping[str, str])
 
 
 RECORDS = Form(schema=SCHEMA, encoded=encoded, facts=lambda _: {}, template=_template, share=_SHARE)
-"""The form of the file."""
+"""The form of a part."""

@@ -71,7 +71,7 @@ def links() -> Iterator[tuple[str, str, str]]:
     yield dcat_pages.DCAT_ROOT, "application/ld+json", "DCAT 3"
     yield dcat_pages.DCAT_US_ROOT, "application/json", "DCAT-US 3"
     for address, media_type, language in feeds.links():
-        yield address, media_type, feeds.title(language)
+        yield address, media_type, feeds.title(language, media_type)
 
 
 def llms(titles: Mapping[str, Bilingual], count: int, site: Site) -> bytes:

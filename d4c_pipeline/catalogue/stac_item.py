@@ -100,9 +100,10 @@ def finalise_item(
     relative to the item's address there. Raises IntegrityError when item and deposit have different DOIs.
     """
     before: dict[str, Any] = item["properties"]
-    if before["sci:doi"] != deposit.doi:
+    stated = before.get("sci:doi", before.get("doi"))
+    if stated != deposit.doi:
         raise IntegrityError(
-            f"Item {item['id']} has DOI {before['sci:doi']}, its deposit has {deposit.doi}",
+            f"Item {item['id']} has DOI {stated}, its deposit has {deposit.doi}",
             "Compare both with the record at the archive before publishing",
         )
     place = recorded_place(item, release)
@@ -130,6 +131,8 @@ def finalise_item(
         properties["description"] = release.withdrawn.noted(properties.get("description", ""), "en")
         properties["d4c:description_fr"] = release.withdrawn.noted(properties.get("d4c:description_fr", ""), "fr")
     properties["d4c:test_doi"] = deposit.test
+    if deposit.test:
+        properties.pop("sci:doi", None)  # readers make a link of it, which would lead nowhere; `doi` stays
     if deposit.concept_doi:
         properties["d4c:concept_doi"] = deposit.concept_doi
     if deposit.url:

@@ -128,11 +128,6 @@ def catalog(titles: Mapping[str, str], base_url: str | None, documents: Iterable
 
     `documents`: the documents over all datasets in the store.
     """
-    mirror = {
-        "href": placed(CATALOGUE_PARQUET, CATALOGUE_ROOT),
-        "type": PARQUET,
-        "title": "All versions of all datasets, STAC GeoParquet",
-    }
     return {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
@@ -143,15 +138,17 @@ def catalog(titles: Mapping[str, str], base_url: str | None, documents: Iterable
         "The same as one table: stac.parquet.",
         "d4c:description_fr": "Chaque version publiée de chaque jeu de données, avec son DOI, ses sommes de contrôle "
         "et son torrent. La même chose sous forme de table : stac.parquet.",
-        "assets": {
-            "stac-geoparquet": mirror
-            | {"d4c:title_fr": "Toutes les versions de tous les jeux de données, STAC GeoParquet"}
-            | {"roles": [MIRROR, "metadata"]}
-        },
+        # A link alone: STAC has no assets of a catalog, and STAC Browser 4.0.1 shows an empty page for one with assets.
         "links": [
             link("root", placed(CATALOGUE_ROOT, CATALOGUE_ROOT), JSON, _TITLE),
             *_own(CATALOGUE_ROOT, JSON, base_url, _TITLE),
-            {"rel": MIRROR, **mirror},
+            {
+                "rel": MIRROR,
+                "href": placed(CATALOGUE_PARQUET, CATALOGUE_ROOT),
+                "type": PARQUET,
+                "title": "All versions of all datasets, STAC GeoParquet",
+                "d4c:title_fr": "Toutes les versions de tous les jeux de données, STAC GeoParquet",
+            },
             *_documented(documents, CATALOGUE_ROOT),
             *(
                 link("child", placed(catalogue_collection_address(dataset), CATALOGUE_ROOT), JSON, title)

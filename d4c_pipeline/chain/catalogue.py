@@ -1,6 +1,6 @@
 """`catalogue`: updates the STAC GeoParquet and the catalogue's documents from the ledger, only where they changed.
 
-Here belongs the shared rebuild. `grouped_file` grows the two Parquet files, `catalogued_datasets` computes rows
+Here belongs the shared rebuild. `catalogue_copies` has the Parquet files that grow, `catalogued_datasets` computes rows
 and documents of a dataset, `site_pages` the documents over all datasets, `catalogue_documents` puts them into stores.
 The deposited item is immutable; the catalogue's item is computed from the current facts.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from d4c_pipeline.catalogue.grouped_file import ExistingFile, GrowingFile, writing
+from d4c_pipeline.catalogue.grouped_file import Growing
 from d4c_pipeline.chain import versions
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.chain.catalogue_documents import Documents
@@ -38,7 +38,7 @@ from d4c_pipeline.workspace.other_homes import refuse_unknown_releases
 from d4c_pipeline.workspace.progress import Progress, report
 
 # The form of rows and documents; a new number makes the next rebuild complete.
-_FORM = 8
+_FORM = 12
 _POLL_SECONDS = 1.0
 _MOST_WAITS = 6 * 3600
 
@@ -141,7 +141,7 @@ class _Rebuild:
         written = {entry.dataset: entry for entry in self._entries}
         now = dict(sorted(each for each in (before | written).items() if each[0] not in gone))
         site = self._pages(before, now, dirty, gone)
-        self._finish(site, now)
+        self._finish(site, now, has_new_dataset=not catalogued <= before.keys())
         self._state.record_stamps(self._stamps)  # after the file is in the stores: no stamp is older than its record
         missed = bool(self._deployment.spreading.missed)
         if missed:
@@ -187,7 +187,7 @@ class _Rebuild:
             self._now.stale |= {each for folder in FOLDERS for each in self._documents.under(folder)} - written
         return site
 
-    def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset]) -> None:
+    def _finish(self, site: SitePages, now: Mapping[str, CataloguedDataset], *, has_new_dataset: bool) -> None:
         """Put the file of all datasets and the roots, and remove the documents that are no longer part of it."""
         kept = self._copies.keep(empty=not now)
         roots = site.roots("" if self._touched.complete else self._known_root())
@@ -199,6 +199,9 @@ class _Rebuild:
 
         # An unreachable mirror keeps its complete older catalogue until a later rebuild.
         self._deployment.spreading.everywhere(put)
+        # The first release of a dataset puts the most documents, so its rebuild leaves deletions to the next one.
+        complete = self._touched.complete
+        self._copies.remove_superseded(kept, complete=complete, deferring=has_new_dataset and not complete)
         self._now.root = self._memory.root
         if CATALOGUE_ROOT in roots:
             self._now.root = (site.root_of, hashlib.sha256(roots[CATALOGUE_ROOT]).hexdigest())
@@ -212,19 +215,13 @@ class _Rebuild:
         return made_of if all(each.get(CATALOGUE_ROOT) == digest for each in held) else ""
 
     def _write(self, dirty: Collection[str], changes: Mapping[int, int], *, complete: bool) -> None:
-        """Write both files: recompute the datasets of `dirty`, or all of them; copy the row groups of the others."""
-        with ExitStack() as opened:
-            stac, records = (
-                opened.enter_context(writing(path, form, None if complete else ExistingFile(path, form)))
-                for path, form in self._copies.files
-            )
+        """Write STAC file and records: recompute the datasets of `dirty`, or all; keep the row groups of the others."""
+        with self._copies.writing(complete=complete) as (stac, records):
             listed = self._state.listed(None if complete else dirty)
             for each in self._reader.ahead(listed) if complete else listed:
                 self._replace(stac, records, each, changes)
 
-    def _replace(
-        self, stac: GrowingFile, records: GrowingFile, listed: Sequence[Listed], changes: Mapping[int, int]
-    ) -> None:
+    def _replace(self, stac: Growing, records: Growing, listed: Sequence[Listed], changes: Mapping[int, int]) -> None:
         dataset = listed[0].dataset
         before = Before(self._started_at, stac.before(dataset), records.before(dataset))
         piece = self._piece(listed, changes, Before(self._started_at) if dataset in self._anew else before)

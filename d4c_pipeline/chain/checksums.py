@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4c_pipeline.chain.adoption import adopt_published
+from d4c_pipeline.chain.changes import base_of, since, with_changes
 from d4c_pipeline.chain.derived_changes import derived_artifacts, derived_differences
 from d4c_pipeline.files.disk import write_file
 from d4c_pipeline.files.hashing import Hasher
@@ -23,7 +24,7 @@ from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.licences import LICENCE_NAME, DeclaredLicence
 from d4c_pipeline.model.manifest import DerivedFacts, LicenceTerms, Manifest, NativeFacts, Output
 from d4c_pipeline.model.naming import ReleaseName
-from d4c_pipeline.model.parts import MANIFEST_NAME, PROFILE_NAME, file_name
+from d4c_pipeline.model.parts import CHANGES_SUFFIX, MANIFEST_NAME, PROFILE_NAME, file_name
 from d4c_pipeline.model.release import (
     CHECKSUMS_NAME,
     Artifact,
@@ -124,7 +125,8 @@ def plan(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least: B
         name = result
         refuse_unknown_releases(deployment, deployment.stores[:1])
         version = ReleaseName.parse(name).version
-        artifacts = _stage(deployment, dataset, vintage, version, name, staged)
+        staged, changes = with_changes(deployment, dataset, vintage, name, staged)
+        artifacts = _stage(deployment, dataset, vintage, version, name, staged, changes)
         _share(deployment, dataset, vintage, name, artifacts)
         ledger.declarations.record(dataset)
         release = ledger.releases.plan(
@@ -231,7 +233,13 @@ def _partition_differences(newest: PublishedRelease, staged: StagedBuild) -> tup
 
 
 def _stage(
-    deployment: Deployment, dataset: Dataset, vintage: Vintage, version: Version, name: str, staged: StagedBuild
+    deployment: Deployment,
+    dataset: Dataset,
+    vintage: Vintage,
+    version: Version,
+    name: str,
+    staged: StagedBuild,
+    changes: Path | None,
 ) -> list[Artifact]:
     folder = release_folder(deployment, name, dataset.id, str(vintage))
     shutil.rmtree(folder, ignore_errors=True)
@@ -240,6 +248,8 @@ def _stage(
         _linked(staged.profile, folder / PROFILE_NAME, ArtifactRole.PROFILE),
         *(_linked(made.path, folder / f"{name}{made.suffix}", made.role, made.sha256) for made in staged.derived),
     ]
+    if changes is not None:
+        artifacts.append(_linked(changes, folder / f"{name}{CHANGES_SUFFIX}", ArtifactRole.CHANGES))
     manifest = _manifest(dataset, vintage, version, name, staged, artifacts)
     write_file(folder / MANIFEST_NAME, manifest.to_bytes())
     artifacts.append(as_artifact(folder / MANIFEST_NAME, ArtifactRole.MANIFEST))
@@ -339,7 +349,13 @@ def _linked(source: Path, target: Path, role: ArtifactRole, recorded: str | None
 
 
 def _stands(deployment: Deployment, dataset: Dataset, planned: PlannedRelease, staged: StagedBuild) -> bool:
-    """Return whether a plan is still valid: same data, derived files and definition, complete, not rejected."""
+    """Return whether a plan is still valid: same data, derived files and definition, complete, not rejected.
+
+    Nor do its changes begin with a release that was withdrawn or superseded since.
+    """
+    base = base_of(deployment, dataset, planned.vintage) if dataset.outputs.changes else None
+    if since(planned) != (base and base.name):
+        return False
     made = {made.suffix: made.sha256 for made in staged.derived}
     if planned.data_sha256 != staged.sha256 or derived_artifacts(planned) != made:
         return False

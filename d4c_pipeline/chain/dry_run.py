@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d4c_pipeline.chain.checksums import next_release
@@ -21,9 +21,10 @@ from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import D4CError, PermanentError, UnknownNameError
 from d4c_pipeline.model.gaps import Gap, gaps_of
-from d4c_pipeline.model.release import Change, NativeFile, PublishedRelease
+from d4c_pipeline.model.release import SAMPLE, Change, NativeFile, PublishedRelease
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks.run import checks_of
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.review.verdicts import verdicts_of
 from d4c_pipeline.sources.open import open_source
@@ -64,17 +65,25 @@ class Trial:
     """The result of building a vintage on trial: its dry run, the verdicts of all checks, the gaps of the declaration.
 
     `gaps`: the marks of a draft, and what the rules of the package require beside them. `fetched`: bytes of native
-    files that came from the source, 0 if the retained files were built.
+    files that came from the source, 0 if the retained files were built. `sample`: the number of rows that were read,
+    None if all were; then `run` compares nothing, and `unjudged` names the checks that need all rows.
     """
 
     run: DryRun
     verdicts: tuple[Verdict, ...]
     gaps: tuple[Gap, ...]
     fetched: int
+    sample: int | None = None
+    unjudged: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of the comparison with the newest release, `not compared` for a sample."""
+        return self.run.outcome if self.sample is None else "not compared"
 
     @property
     def is_ready(self) -> bool:
-        """Whether the declaration can be published: no check fails, and no gap is left."""
+        """Whether the declaration can be published: no check fails, and no gap is left; of a sample, as far as seen."""
         return not self.gaps and all(verdict.outcome is not Outcome.FAILURE for verdict in self.verdicts)
 
 
@@ -89,22 +98,29 @@ def dry_run(deployment: Deployment, dataset: Dataset, vintage: Vintage, at_least
         return _compared(deployment, dataset, vintage, staged, at_least)
 
 
-def trial(deployment: Deployment, dataset: Dataset, vintage: Vintage, most_bytes: int) -> Trial:
+def trial(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, most_bytes: int, *, most_rows: int | None = None
+) -> Trial:
     """Build, compare and check a vintage; files that are not retained are fetched, up to `most_bytes` in all.
 
-    Raises what `dry_run` and the source raise, PermanentError for a source that states more bytes.
+    `most_rows`: build only the first rows of the delivery; if it has more, nothing is compared. Raises what `dry_run`
+    and the source raise, PermanentError for a source that states more bytes.
     """
     report(Progress(dataset.id, str(vintage), "trial"))
     rules = load_package_rules(deployment.settings.definitions)
     retained_files = deployment.ledger.natives.current(dataset.id, vintage, dataset.source.addresses(vintage))
     with _folder_of(deployment, dataset, vintage) as folder:
         fetched = [] if retained_files else _fetched(deployment, dataset, vintage, folder / "native", most_bytes)
-        staged = build_into(deployment, dataset, vintage, folder / "build", fetched)
+        staged = build_into(deployment, dataset, vintage, folder / "build", fetched, most_rows=most_rows)
+        sample = most_rows if SAMPLE in staged.summary.report else None
+        compared = _compared if sample is None else _uncompared
         return Trial(
-            run=_compared(deployment, dataset, vintage, staged, Bump.NONE),
+            run=compared(deployment, dataset, vintage, staged, Bump.NONE),
             verdicts=verdicts_of(deployment, dataset, vintage, staged, folder / "checks"),
             gaps=(*gaps_of(dataset), *unmet(dataset, rules, deployment.ledger)),
             fetched=sum(native.size for native, _ in fetched),
+            sample=sample,
+            unjudged=() if sample is None else tuple(each.name for each in checks_of(dataset) if each.needs_all),
         )
 
 
@@ -141,15 +157,21 @@ def _compared(
     deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
 ) -> DryRun:
     change, result = next_release(deployment, dataset, vintage, staged, at_least)
-    size = sum(path.stat().st_size for path in staged.paths)
+    run = _uncompared(deployment, dataset, vintage, staged, at_least)
+    return replace(run, next=None if isinstance(result, PublishedRelease) else result, change=change)
+
+
+def _uncompared(
+    deployment: Deployment, dataset: Dataset, vintage: Vintage, staged: StagedBuild, at_least: Bump
+) -> DryRun:
     return DryRun(
         dataset=dataset.id,
         vintage=vintage,
         current=deployment.ledger.releases.newest_published(dataset.id, vintage),
-        next=None if isinstance(result, PublishedRelease) else result,
-        change=change,
+        next=None,
+        change=Change(at_least, ()),
         rows=staged.summary.rows,
-        bytes=size,
+        bytes=sum(path.stat().st_size for path in staged.paths),
     )
 
 

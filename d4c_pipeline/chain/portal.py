@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,11 @@ class _Builder:
 _builders: list[_Builder] = []  # of this process of a pool
 
 
+def _day(moment: datetime) -> datetime:
+    """Return the beginning of a day: pages show days, and another time of the day is no reason to write them again."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _begin(settings: Settings, folder: Path, site: SiteFacts, bundle: Bundle) -> None:
     """Open deployment and state in a process of the pool, which closes them when it ends."""
     opened = ExitStack()
@@ -230,7 +236,7 @@ class _Collector:
             geometries=computed["geometries"],
             latest=self._latest(dataset, release, published),
             picture=computed["picture"],
-            looked_at=observed.seen_at if observed else None,
+            looked_at=_day(observed.seen_at) if observed and observed.seen_at else None,
             pending=observed is not None and observed.seen is not None and observed.seen != observed.settled,
         )
 
@@ -244,7 +250,7 @@ class _Collector:
                     kind="primary" if store is self._deployment.primary else "mirror",
                     files=len(own),
                     intact=all(copy.intact for copy in own),
-                    verified_at=min(copy.verified_at for copy in own),
+                    verified_at=_day(min(copy.verified_at for copy in own)),
                 )
         kept = [file for file in published.files if file.archive]
         if kept:
@@ -256,7 +262,7 @@ class _Collector:
                 kind="archive",
                 files=len(kept),
                 intact=not any(copy.state.is_lost for copy in audited),
-                verified_at=min(moments, default=published.published_at),
+                verified_at=_day(min(moments, default=published.published_at)),
             )
 
     def _latest(self, dataset: Dataset, release: PublishedRelease, published: PublishedMetadata) -> Mapping[str, str]:

@@ -73,10 +73,12 @@ def build_into(
     vintage: Vintage,
     folder: Path,
     fetched: Sequence[tuple[NativeFile, Path]] = (),
+    *,
+    most_rows: int | None = None,
 ) -> StagedBuild:
     """Build as `process` does into `folder`, on which no other process may work. Changes nothing else.
 
-    `fetched`: native files with their local files, in place of those that are retained.
+    `fetched`: native files with their local files, in place of those that are retained. `most_rows`: see `build`.
     """
     derived.check(dataset)
     natives: Sequence[NativeFile] = [native for native, _ in fetched]
@@ -90,7 +92,8 @@ def build_into(
         build_mark(folder).unlink(missing_ok=True)
     inputs = _inputs(deployment, dataset)
     chosen = derived.parameters(dataset)
-    built = _built(deployment, dataset, vintage, paths, {name: files for name, (files, _) in inputs.items()}, folder)
+    files = {name: files for name, (files, _) in inputs.items()}
+    built = _built(deployment, dataset, vintage, paths, files, folder, most_rows)
     write_build(
         folder,
         BuildMark(
@@ -130,6 +133,7 @@ def _built(
     natives: Sequence[Path],
     inputs: Mapping[str, Sequence[Path]],
     folder: Path,
+    most_rows: int | None,
 ) -> apart.Made:
     """Run the build in a process that can read only these files and write only in `folder`."""
     settings, scratch = deployment.settings, folder.with_name("scratch")
@@ -148,6 +152,7 @@ def _built(
             settings.threads,
             settings.memory_limit,
             settings.temp,
+            most_rows,
             what=f"The build of {dataset.id} {vintage}",
             limits=Limits(settings.build_memory or most_memory(), settings.build_seconds),
             settings=_SETTINGS,

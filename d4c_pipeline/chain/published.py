@@ -184,6 +184,7 @@ def announced(found: Announced, line: Line | None = None) -> ListedRelease:
         bytes=sum(found.data.values()),
         latest=line is not None and line.latest,
         change=found.change,
+        counts=found.counts,
         withdrawn=listed.withdrawn,
         archive=found.archive,
         archive_url=found.archive_url,

@@ -178,7 +178,7 @@ class SitePages:
 
 
 def _pages(datasets: Collection[str]) -> list[Page]:
-    return [page for kind in dcat_pages.KINDS for page in dcat_pages.pages(datasets, kind)]
+    return list(dcat_pages.all_pages(datasets))
 
 
 def _addresses(laid: Collection[Page], datasets: Mapping[str, CataloguedDataset]) -> set[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 from d4c_pipeline.catalogue.query import is_address, located
@@ -37,8 +36,8 @@ def keep_snapshot(
     """Put the catalogue at `parquet` and its torrent into every store and return the snapshot.
 
     `published_at`: when the newest release was published. `digests`, `pieces`: those of the file, as read from the
-    disk; nobody writes into it any more. The caller holds the lease on the catalogue. An unchanged catalogue changes
-    nothing; old snapshots are pruned.
+    disk; nobody writes into it any more. The caller holds the lease on the catalogue, and deletes the `superseded`
+    snapshots. An unchanged catalogue changes nothing.
     """
     address = snapshot_address(digests.sha256)
     name = PurePosixPath(address).name
@@ -63,12 +62,12 @@ def keep_snapshot(
     torrent = Torrent(made.info_hash, made.info_hash_v2, made.magnet, made.piece_size, tuple(seeds), where)
     ledger = deployment.ledger.torrents
     ledger.record_snapshot(sha256=digests.sha256, size=digests.size, address=address, torrent=torrent)
-    newest, *others = ledger.snapshots()
-    for old in others[_KEPT - 1 :]:
-        deployment.spreading.everywhere(partial(_delete, old))
-        if not deployment.spreading.missed:  # an unreachable mirror still has it, so it stays recorded
-            ledger.forget_snapshot(old)
-    return newest
+    return ledger.snapshots()[0]
+
+
+def superseded(deployment: Deployment) -> tuple[Snapshot, ...]:
+    """Return the snapshots in the ledger after the newest few, whose files can be deleted."""
+    return deployment.ledger.torrents.snapshots()[_KEPT:]
 
 
 def catalogue_file(deployment: Deployment, name: str, folder: Path) -> str:
@@ -110,10 +109,6 @@ def _local(deployment: Deployment, address: str, folder: Path) -> Path:
     with source, storage_errors(f"copy {address}"), copy.open("wb") as target:
         shutil.copyfileobj(source, target)
     return copy
-
-
-def _delete(old: Snapshot, store: Store) -> None:
-    store.delete(old.torrent.address, old.address)
 
 
 def _made(deployment: Deployment, pieces: Pieces, name: str, seeds: Sequence[str], *, created: datetime) -> TorrentFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, func, select, text
 
@@ -15,7 +16,7 @@ from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.catalogue import LISTED, Identifiers, Listed, listed_from
 from d4c_pipeline.ledger.database import chunked, reading
 from d4c_pipeline.model.reasons import from_json
-from d4c_pipeline.model.release import Change, Torrent
+from d4c_pipeline.model.release import CHANGES, Change, Torrent
 from d4c_pipeline.model.version import Bump
 
 _OF_TORRENT = tuple(Torrent.__dataclass_fields__)
@@ -25,14 +26,15 @@ _OF_TORRENT = tuple(Torrent.__dataclass_fields__)
 class Announced:
     """A published release with the facts that a feed states.
 
-    `titles` are those of its item, in English and French. `data`: name and size of the data files. `torrents`: data
-    file -> its torrent with the size of the archived `.torrent`.
+    `titles` are those of its item, in English and French. `counts`: its changed rows, see `release.CHANGES`. `data`:
+    name and size of the data files. `torrents`: data file -> its torrent with the size of the archived `.torrent`.
     """
 
     listed: Listed
     titles: tuple[str | None, str | None]
     change: Change
     rows: int
+    counts: dict[str, Any] | None
     archive: str
     archive_url: str | None
     identifiers: Identifiers
@@ -82,6 +84,7 @@ class Announcements:
                 table.c.bump,
                 table.c.reasons,
                 table.c.summary["rows"].as_integer(),
+                table.c.summary["report"][CHANGES].as_json(),
                 deposit.c.archive,
                 deposit.c.url,
                 deposit.c.doi,
@@ -111,11 +114,12 @@ class Announcements:
                     size = written.get(number, {}).get(f"{name}.torrent")
                     torrents.setdefault(number, {})[name] = made, size
                 for row in connection.execute(query.where(table.c.id.in_(some), table.c.published_at.is_not(None))):
-                    bump, reasons, rows, archive, url, doi, concept_doi, test, *titles = row[len(LISTED) :]
+                    bump, reasons, rows, counts, archive, url, doi, concept_doi, test, *titles = row[len(LISTED) :]
                     found[row[0]] = Announced(
                         listed=listed_from(row),
                         change=Change(Bump(bump), from_json(reasons)),
                         rows=rows,
+                        counts=counts,
                         archive=archive,
                         archive_url=url,
                         identifiers=Identifiers(doi, concept_doi, test),

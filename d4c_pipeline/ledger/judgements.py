@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,10 @@ REJECTED = "rejected"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The verdict (`pass`, `warning` or `failure`) of one check on one data artifact."""
+    """The verdict (`pass`, `warning` or `failure`) of one check on one data artifact.
+
+    `checked_at`: when this verdict with this detail was first found.
+    """
 
     check: str
     verdict: str
@@ -58,8 +62,20 @@ class Judgements:
     def record_check(
         self, dataset: str, vintage: Vintage, data_sha256: str, check: str, verdict: str, detail: Mapping[str, Any]
     ) -> None:
-        """Record the verdict of `check` on the data with that checksum, replacing an earlier one."""
+        """Record the verdict of `check` on the data with that checksum, replacing an earlier one.
+
+        An equal verdict with an equal detail changes nothing: its new time alone would make the portal's pages of the
+        dataset new.
+        """
         table = schema.check_result
+        same = select(table.c.verdict, table.c.detail, table.c.dataset, table.c.vintage).where(
+            table.c.data_sha256 == data_sha256, table.c.check == check
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(same).one_or_none()
+        stored = json.loads(json.dumps(detail))  # as it comes back from the database
+        if found is not None and tuple(found) == (verdict, stored, dataset, str(vintage)):
+            return
         with self._engine.begin() as connection:
             connection.execute(delete(table).where(table.c.data_sha256 == data_sha256, table.c.check == check))
             connection.execute(

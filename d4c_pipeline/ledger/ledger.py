@@ -31,10 +31,13 @@ from d4c_pipeline.ledger.torrents import Torrents
 from d4c_pipeline.ledger.vocabularies import Vocabularies
 from d4c_pipeline.ledger.withdrawals import Withdrawals
 
+LEDGER_NAME = "ledger.sqlite"
+"""The file of the embedded ledger in a home."""
+
 
 def embedded_url(home: Path) -> str:
     """Return the address of the embedded ledger, an SQLite file in `home`."""
-    return f"sqlite:///{home / 'ledger.sqlite'}"
+    return f"sqlite:///{home / LEDGER_NAME}"
 
 
 class Ledger:

@@ -62,7 +62,10 @@ def _queries() -> Sequence[Select[Any]]:
         .where(published)
         .group_by(release.c.dataset),
         of_releases(deposit, func.count(), func.max(deposit.c.updated_at)),
-        of_releases(copy, func.count(), intact, func.min(copy.c.verified_at), func.max(copy.c.verified_at)),
+        # The day, not the time: a run of an unchanged dataset verifies its copies.
+        of_releases(
+            copy, func.count(), intact, func.min(func.date(copy.c.verified_at)), func.max(func.date(copy.c.verified_at))
+        ),
         of_releases(
             fixity,
             func.sum(case((fixity.c.state == CopyState.INTACT.value, 1), else_=0)),

@@ -248,6 +248,26 @@ class Releases:
         """Return the published release of a vintage with the highest version, also a withdrawn one."""
         return max(self.published(dataset, vintage), key=lambda release: release.version, default=None)
 
+    def newest_standing(self, dataset: str, vintage: Vintage) -> PublishedRelease | None:
+        """Return the published release of a vintage with the highest version that is not withdrawn."""
+        standing = (release for release in self.published(dataset, vintage) if release.withdrawn is None)
+        return max(standing, key=lambda release: release.version, default=None)
+
+    def newest_before(self, dataset: str, vintage: Vintage) -> PublishedRelease | None:
+        """Return the newest release that stands of the newest vintage before `vintage`; None without one."""
+        release = schema.release.c
+        with reading(self._engine) as connection:
+            query = select(release.vintage).distinct().where(
+                release.dataset == dataset,
+                release.state == ReleaseState.PUBLISHED.value,
+                release.withdrawn_at.is_(None),
+            )  # fmt: skip
+            known = [Vintage.parse(text) for (text,) in connection.execute(query)]
+        newest = max((each for each in known if each < vintage), default=None)
+        if newest is None:
+            return None
+        return self.newest_standing(dataset, newest)
+
     def published(self, dataset: str | None = None, vintage: Vintage | None = None) -> tuple[PublishedRelease, ...]:
         """Return all published releases, also the withdrawn ones, by dataset, vintage and version."""
         found = map(_published, self._find(ReleaseState.PUBLISHED, dataset=dataset, vintage=vintage))

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import feedparser
+import pyarrow.parquet as pq
 import pytest
+import shapely
 import yaml
 from lxml import etree
 
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.model.licences import DeclaredLicence
-from d4c_pipeline.model.release import PublishedRelease, Release
+from d4c_pipeline.model.release import Column, PublishedRelease, Release
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline_tests.support.catalogued import publish, publish_as
@@ -41,11 +43,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "parts": ({"parts": 45}, {}),
             "own_licence": ({"licence": True}, {}),
             "no_place": ({"table": True}, {}),
+            "names": ({"table": True, "named": ("geometry", "bbox")}, {}),
         }
         for number, (name, (form, replaced)) in enumerate(cases.items(), 2):
             publish_as(opened.ledger, number, *_made(name, form), **replaced)
         done = catalogue.rebuild(opened)
-        assert (done.releases, done.left_out, done.without_records) == (8, (), ())
+        assert (done.releases, done.left_out, done.without_records) == (9, (), ())
     return home / "store"
 
 
@@ -62,6 +65,9 @@ def _made(name: str, form: dict[str, Any]) -> tuple[Any, Release]:
     release = replace(planned, dataset=name)
     if "columns" in form:
         release = replace(release, summary=replace(release.summary, columns=many_columns(form["columns"])))
+    if "named" in form:
+        texts = tuple(Column(name, "string") for name in form["named"])
+        release = replace(release, summary=replace(release.summary, columns=texts))
     if "parts" in form:
         published = PublishedRelease(**vars(release), published_at=datetime(2026, 1, 1, tzinfo=UTC))
         release = in_parts(published, form["parts"])
@@ -109,10 +115,10 @@ def test_two_thousand_columns_make_documents_that_are_read(store: Path) -> None:
 
 def test_forty_five_parts_are_one_entry_of_a_feed(store: Path) -> None:
     read = feedparser.parse((store / "catalogue/releases.en.atom").read_bytes())
-    assert len(read.entries) == 8
+    assert len(read.entries) == 9
     # The ordinary release lies in three parts.
-    assert sorted(len(entry.enclosures) for entry in read.entries) == [1, 1, 1, 1, 1, 1, 3, 45]
-    assert len(feedparser.parse((store / "catalogue/torrents.rss").read_bytes()).entries) == 6 + 3 + 45
+    assert sorted(len(entry.enclosures) for entry in read.entries) == [1, 1, 1, 1, 1, 1, 1, 3, 45]
+    assert len(feedparser.parse((store / "catalogue/torrents.rss").read_bytes()).entries) == 7 + 3 + 45
 
 
 def test_a_licence_unknown_to_spdx_is_named_by_its_address(store: Path) -> None:
@@ -127,3 +133,16 @@ def test_a_table_has_the_place_of_its_geography(store: Path) -> None:
     schema = json.loads((store / "catalogue/no_place/2021/1.0.0/schema.jsonld").read_bytes())
     (shape,) = schema["spatialCoverage"]["geo"]
     assert shape["box"] == "41.66 -141.03 83.15 -52.6"  # Canada, by its DGUID
+
+
+def test_columns_of_a_table_named_as_those_of_the_catalogue_are_columns_of_text(store: Path) -> None:
+    folder = store / "catalogue/names/2021/1.0.0"
+    (records,) = json.loads((folder / "croissant.json").read_bytes())["recordSet"]
+    assert [(each["source"]["extract"]["column"], each["dataType"]) for each in records["field"]] == [
+        ("geometry", "sc:Text"),
+        ("bbox", "sc:Text"),
+    ]
+    (item,) = pq.read_table(store / "catalogue/names/items.parquet").to_pylist()
+    assert [each["name"] for each in item["table:columns"]] == ["geometry", "bbox"]
+    assert item["bbox"] == {"xmin": -141.03, "ymin": 41.66, "xmax": -52.6, "ymax": 83.15}
+    assert shapely.from_wkb(item["geometry"]).geom_type == "Polygon"

@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from d4c_pipeline.catalogue import row_groups, static_stac
+from d4c_pipeline.catalogue.record_parts import files_of, parts_of
 from d4c_pipeline.chain import catalogue, site_pages
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.metadata.published_json import loaded
+from d4c_pipeline.model.addresses import RECORD_PARTS, RECORDS_MANIFEST, RECORDS_PARQUET
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
@@ -68,6 +70,11 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
+def read_records(deployment: Deployment) -> str:
+    """SQL for the rows of the records in the store."""
+    return f"read_parquet({[str(path) for path in files_of(deployment.settings.home / 'store')]})"
+
+
 def rebuilt(deployment: Deployment) -> dict[str, str]:
     deployment.ledger.catalogue.forget_form()
     catalogue.rebuild(deployment)
@@ -87,7 +94,9 @@ def test_one_release_more_touches_little_and_ends_in_the_bytes_of_a_rebuild(
         *("CITATION.cff", "citation.bib", "citation.csl.json", "citation.ris", "croissant.json", "datacite.json"),
         *("datacite.xml", "linkset.json", "ro-crate-metadata.json", "schema.fr.jsonld", "schema.jsonld"),
     }
-    assert {address for address in replaced if address.startswith("catalogue/")} == {
+    put = {address for address in replaced if address.startswith("catalogue/")}
+    assert len([address for address in put if address.startswith(RECORD_PARTS)]) == 1
+    assert {address for address in put if not address.startswith(RECORD_PARTS)} == {
         "catalogue/set_000001/2021/1.3.0.json",
         "catalogue/set_000001/2021/1.4.0.json",
         *(f"catalogue/set_000001/2021/1.4.0/{name}" for name in records),
@@ -100,7 +109,7 @@ def test_one_release_more_touches_little_and_ends_in_the_bytes_of_a_rebuild(
         *(f"catalogue/{name}" for name in feeds),
         "catalogue/dcat-us.json",
         "catalogue/dcat.jsonld",
-        "catalogue/records.parquet",
+        "catalogue/records.json",
         "catalogue/stac.parquet",
         "catalogue/torrents.atom",
         "catalogue/torrents.rss",
@@ -121,6 +130,7 @@ def test_a_day_more_of_a_rolling_series_and_a_new_dataset_do_the_same(
     own = [address for address in replaced if address.startswith(f"catalogue/{ROLLING}/")]
     assert [address for address in own if "/1990-01-10/" in address] == [f"catalogue/{ROLLING}/1990-01-10/1.0.0.json"]
     assert len(own) == 22
+    catalogue.rebuild(deployment)  # removes the part that the first release of a dataset left
     grown = files(deployment)
     rows = duckdb.sql(
         f"SELECT vintage, is_latest FROM '{deployment.settings.home}/store/catalogue/stac.parquet'"
@@ -218,8 +228,8 @@ def test_one_file_has_the_names_of_snapshot_and_catalogue_and_is_never_written_i
     (first,) = (home / "store" / "snapshots").glob("*.parquet")
     assert own.stat().st_ino == served.stat().st_ino == first.stat().st_ino
     assert served.stat().st_mode & 0o777 == 0o444
-    records = [home / folder / "catalogue" / "records.parquet" for folder in ("staging", "store")]
-    assert records[0].stat().st_ino == records[1].stat().st_ino
+    inodes = {folder: [path.stat().st_ino for path in files_of(home / folder)] for folder in ("staging", "store")}
+    assert inodes["staging"] == inodes["store"]
     publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
     catalogue.rebuild(deployment)
     # The earlier snapshot keeps the bytes that its name states; the new file is another one.
@@ -281,9 +291,9 @@ def test_records_state_when_they_changed_and_neither_a_rebuild_nor_other_version
     publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
     clock += timedelta(minutes=1)
     catalogue.rebuild(deployment)
-    path = deployment.settings.home / "store" / "catalogue" / "records.parquet"
+    parts = read_records(deployment)
     query = f"SELECT version, epoch(modified) - {datetime(2026, 12, 1, 8, tzinfo=UTC).timestamp()}, is_latest"
-    changed = duckdb.sql(f"{query} FROM '{path}' WHERE dataset = 'set_000001' AND vintage = '2021'").fetchall()
+    changed = duckdb.sql(f"{query} FROM {parts} WHERE dataset = 'set_000001' AND vintage = '2021'").fetchall()
     assert changed == [
         ("1.0.0", 0, False),
         ("1.1.0", 0, False),
@@ -291,12 +301,148 @@ def test_records_state_when_they_changed_and_neither_a_rebuild_nor_other_version
         ("1.3.0", 60, False),  # superseded
         ("1.4.0", 60, True),
     ]
-    assert duckdb.sql(f"SELECT count(*) FROM '{path}' WHERE epoch(modified) % 3600 = 60").fetchall() == [(2,)]
+    assert duckdb.sql(f"SELECT count(*) FROM {parts} WHERE epoch(modified) % 3600 = 60").fetchall() == [(2,)]
     grown = files(deployment)
     clock += timedelta(days=1)
     assert rebuilt(deployment) == grown
-    published = [loaded(facts) for (facts,) in duckdb.sql(f"SELECT facts FROM '{path}'").fetchall()]
+    published = [loaded(facts) for (facts,) in duckdb.sql(f"SELECT facts FROM {read_records(deployment)}").fetchall()]
     assert len(published) == 91
     assert {each.line.superseded_by.name for each in published if each.line.superseded_by} <= {
         each.name for each in published
     }
+
+
+def test_a_release_replaces_one_part_of_the_records_and_leaves_what_others_put_there(deployment: Deployment) -> None:
+    catalogue.rebuild(deployment)
+    store = deployment.settings.home / "store"
+    foreign = store / RECORD_PARTS / "0123456789abcdef.parquet"
+    foreign.write_bytes(b"an operator's own file")
+    before = {path: path.stat().st_ino for path in files_of(store)}
+    assert len(before) > 1
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    catalogue.rebuild(deployment)
+    after = {path: path.stat().st_ino for path in files_of(store)}
+    (gone,) = before.keys() - after.keys()
+    assert not gone.exists()
+    assert len(after.keys() - before.keys()) == 1
+    assert {path: inode for path, inode in after.items() if path in before} == {
+        path: inode for path, inode in before.items() if path != gone
+    }
+    assert set((store / RECORD_PARTS).iterdir()) == {*after, foreign}
+    own = deployment.settings.home / "staging"
+    catalogue.rebuild(deployment)
+    assert set((own / RECORD_PARTS).iterdir()) == set(files_of(own))
+
+
+@pytest.mark.parametrize("moment", ["a part", "the manifest", "the STAC file", "the old part"])
+def test_a_rebuild_killed_between_two_files_leaves_a_whole_manifest_and_no_part_for_good(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("killed")
+
+    catalogue.rebuild(deployment)
+    store = deployment.settings.home / "store"
+    before = files_of(store)
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    share, fatal = FolderStore.share, {"the manifest": RECORDS_MANIFEST, "the STAC file": "catalogue/stac.parquet"}
+
+    def shared(store: FolderStore, source: str | Path, address: str, digests: Digests) -> Any:
+        if address == fatal.get(moment):
+            killed()
+        found = share(store, source, address, digests)
+        return killed() if moment == "a part" and address.startswith(RECORD_PARTS) else found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "share", shared)
+        if moment == "the old part":
+            patched.setattr(CatalogueCopies, "_remove", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            catalogue.rebuild(deployment)
+    listed = files_of(store)
+    assert (listed == before) == (moment in ("a part", "the manifest"))
+    assert [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in listed] == [path.stem for path in listed]
+    # The part of the killed rebuild is none of the next one, which finds another fact.
+    publish(deployment.ledger, 92, "set_000001", "2021", "1.5.0")
+    assert catalogue.rebuild(deployment).releases == 92
+    assert set((store / RECORD_PARTS).iterdir()) == set(files_of(store))
+    assert duckdb.sql(f"SELECT count(DISTINCT id) FROM {read_records(deployment)}").fetchall() == [(92,)]
+    grown = files(deployment)
+    assert rebuilt(deployment) == grown
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "of others"])
+def test_the_one_file_of_records_of_an_earlier_form_goes_if_we_put_it(deployment: Deployment, ours: bool) -> None:
+    catalogue.rebuild(deployment)
+    before = files(deployment)
+    stored = deployment.primary.replace(b"the facts of all records", RECORDS_PARQUET)
+    facts = deployment.primary.facts(RECORDS_PARQUET)
+    assert facts is not None
+    placements = deployment.ledger.placements
+    placements.intend("primary", RECORDS_PARQUET, sha256=stored.sha256, size=stored.size)
+    placements.settle("primary", RECORDS_PARQUET, sha256=stored.sha256, etag=facts.etag if ours else "another")
+    own = deployment.settings.home / "staging" / RECORDS_PARQUET
+    own.write_bytes(b"the facts of all records")
+    assert rebuilt(deployment).keys() - before.keys() == (set() if ours else {RECORDS_PARQUET})
+    assert (placements.at("primary", RECORDS_PARQUET) == ()) == ours
+    assert not own.exists()
+
+
+def test_a_damaged_manifest_on_this_machine_makes_the_rebuild_complete(deployment: Deployment) -> None:
+    catalogue.rebuild(deployment)
+    before = files(deployment)
+    manifest = deployment.settings.home / "staging" / RECORDS_MANIFEST
+    manifest.unlink()
+    manifest.write_bytes(b"{")
+    catalogue.rebuild(deployment)
+    assert files(deployment) == before
+    assert sum(part.rows for part in parts_of(manifest.read_bytes())) == 90
+
+
+def test_a_part_that_rotted_is_not_copied_into_the_next_catalogue(deployment: Deployment) -> None:
+    catalogue.rebuild(deployment)
+    path = files_of(deployment.settings.home / "staging")[-1]
+    facts, content = path.stat(), bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    publish(deployment.ledger, 91, "zebra", "2021", "1.0.0")
+    with pytest.raises(IntegrityError, match=rf"{path.name} on this machine has other bytes than were written"):
+        catalogue.rebuild(deployment)
+    assert catalogue.rebuild(deployment).releases == 91
+    healed = files(deployment)
+    assert rebuilt(deployment) == healed
+
+
+@pytest.mark.parametrize("harm", ["removed", "rotted"])
+@pytest.mark.parametrize("where", ["staging", "store"])
+def test_a_complete_rebuild_mends_a_part_that_no_release_touched(deployment: Deployment, where: str, harm: str) -> None:
+    catalogue.rebuild(deployment)
+    before = files(deployment)
+    path = files_of(deployment.settings.home / where)[0]
+    content = path.read_bytes()
+    path.unlink()
+    if harm == "rotted":
+        path.write_bytes(bytes([*content[:100], content[100] ^ 1, *content[101:]]))
+    catalogue.rebuild(deployment, complete=True)
+    assert files(deployment) == before
+    assert [each.read_bytes() for each in (path, files_of(deployment.settings.home / "staging")[0])] == [content] * 2
+
+
+def test_first_releases_of_datasets_leave_a_few_superseded_snapshots_and_parts_to_the_next_rebuild(
+    deployment: Deployment,
+) -> None:
+    catalogue.rebuild(deployment)
+    store, kept, stale = deployment.settings.home / "store", list[int](), list[int]()
+    for number in range(91, 107):
+        publish(deployment.ledger, number, f"zebra_{number}", "2021", "1.0.0")
+        catalogue.rebuild(deployment)
+        kept.append(len(list((store / "snapshots").glob("*.parquet"))))
+        stale.append(len({*(store / RECORD_PARTS).iterdir()} - {*files_of(store)}))
+    assert kept == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 5, 6, 7, 8, 9]
+    assert max(stale) <= 12
+    publish(deployment.ledger, 107, "zebra_91", "2021", "1.1.0")
+    catalogue.rebuild(deployment)
+    assert len(list((store / "snapshots").glob("*.parquet"))) == len(deployment.ledger.torrents.snapshots()) == 5
+    assert {*(store / RECORD_PARTS).iterdir()} == {*files_of(store)}

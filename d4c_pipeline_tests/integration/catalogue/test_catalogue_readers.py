@@ -89,7 +89,7 @@ def query(path: Path, sql: str, *, spatial: bool = False) -> list[tuple[Any, ...
 def test_plain_duckdb_finds_versions_and_dois(catalogue: Path) -> None:
     rows = query(
         catalogue,
-        'SELECT collection, version, "sci:doi", "table:row_count", assets.data."file:size", deprecated FROM catalogue',
+        'SELECT collection, version, doi, "table:row_count", assets.data."file:size", deprecated FROM catalogue',
     )
     first = [row[0] for row in query(catalogue, "DESCRIBE catalogue")][:4]
     assert [row[:2] for row in rows] == ORDER
@@ -158,7 +158,7 @@ def test_every_reader_takes_a_catalogue_of_one_kind(tmp_path: Path, items: list[
     path = tmp_path / "stac.parquet"
     write_catalogue(items, path)
     ids = [item["id"] for item in items]
-    assert [row[0] for row in query(path, 'SELECT id, version, "sci:doi" FROM catalogue')] == ids
+    assert [row[0] for row in query(path, "SELECT id, version, doi FROM catalogue")] == ids
     assert geopandas.read_parquet(path)["id"].tolist() == ids
     assert [item["id"] for item in read_with_rustac(path)["features"]] == ids
 

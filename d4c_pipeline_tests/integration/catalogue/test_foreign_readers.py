@@ -7,9 +7,12 @@ have `test_catalogue_readers`; here the static tree and both Parquet files are r
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
+import os
 import re
 import socket
+import subprocess
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -45,6 +48,8 @@ from d4c_pipeline.catalogue.validation import schema_map
 from d4c_pipeline.model.addresses import catalogue_item_address
 from d4c_pipeline.model.release import DepositState, PublishedRelease
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.portal.bundle import Bundle
+from d4c_pipeline_tests.support.chromium import CHROMIUM
 from d4c_pipeline_tests.support.home_of_releases import REAL, publish_real
 from d4c_pipeline_tests.support.inspection import is_valid_stac
 from d4c_pipeline_tests.support.ports import free_port
@@ -60,9 +65,13 @@ from d4c_pipeline_tests.support.releases import (
     torrents,
     urls,
 )
+from d4c_pipeline_tests.support.stac_browser import browsing
+from d4c_pipeline_tests.support.stac_browser import build as build_stac_browser
 
 SAMPLES = {"exchange_rates": RATES, "provinces": PROVINCES}
 """A dataset of each kind; `provinces` has a superseded release and one in parts."""
+SUPPORT = Path(__file__).parents[2] / "support"
+SF, QGIS = Path("/usr/lib/R/site-library/sf"), Path("/usr/lib/python3/dist-packages/qgis/core")
 TORONTO, ATLANTIC = (-80.0, 43.0, -79.0, 44.0), (-40.0, 43.0, -39.0, 44.0)
 
 
@@ -141,6 +150,11 @@ def real(folder: Path, fixtures: Path) -> Published:
 def catalogue(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Published:
     folder = tmp_path_factory.mktemp("published")
     return samples(folder) if request.param == "samples" else real(folder, request.getfixturevalue("fixtures"))
+
+
+@pytest.fixture(scope="module")
+def built_stac_browser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_stac_browser(tmp_path_factory.mktemp("stac_browser"))
 
 
 @pytest.fixture
@@ -436,3 +450,95 @@ def test_gpio_finds_the_files_right(catalogue: Published, name: str) -> None:
     result = gpio.read(str(catalogue.store / "catalogue" / name)).check()
     assert (result.failures(), result.warnings()) == ([], [])
     assert result.passed()
+
+
+@pytest.mark.skipif(not SF.exists() and "CI" not in os.environ, reason="Debian's r-cran-sf is not installed")
+def test_sf_reads_the_items_into_one_frame_and_searches_it(catalogue: Published) -> None:
+    files = [str(catalogue.store / catalogue_item_address(*item_place(item))) for item in catalogue.items]
+    command = ["Rscript", str(SUPPORT / "read_by_sf.R"), ",".join(map(str, TORONTO)), *files]
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    for row, item in zip(rows, catalogue.items, strict=True):
+        properties = item["properties"]
+        named = ("dataset", "vintage", "version", "doi", "title", "title_fr")
+        assert [row["id"], *(row[name] for name in named)] == [item["id"], *(properties[name] for name in named)]
+        assert [row[name] for name in ("is_latest", "deprecated")] == [
+            str(properties[name]).upper() for name in ("is_latest", "deprecated")
+        ]
+        assert [int(row[name]) for name in ("rows", "bytes")] == [properties["rows"], properties["bytes"]]
+        assert (int(row["urls"]), row["epsg"]) == (len(properties["data_urls"]), "4326")
+        assert [float(row[side]) for side in ("west", "south", "east", "north")] == pytest.approx(item["bbox"])
+    assert [row["id"] for row in rows if row["found"] == "TRUE"] == catalogue.within(TORONTO)
+
+
+@pytest.mark.skipif(not QGIS.exists() and "CI" not in os.environ, reason="Debian's python3-qgis is not installed")
+def test_qgis_opens_items_as_layers_with_their_extent_and_attributes(
+    catalogue: Published, served: tuple[str, Counter[str]], tmp_path: Path
+) -> None:
+    places = [catalogue_item_address(*item_place(item)) for item in catalogue.items]
+    remote = [f"/vsicurl/{served[0]}/{place}" for place in places[-1:]]
+    files = [str(catalogue.store / place) for place in places]
+    environment = {"PATH": "/usr/bin:/bin", "QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["/usr/bin/python3", str(SUPPORT / "read_by_qgis.py"), *files, *remote],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for layer, item in zip(json.loads(done.stdout), [*catalogue.items, catalogue.items[-1]], strict=True):
+        stated = {"id": item["id"], **item["properties"]}
+        assert layer["values"] == {name: stated[name] for name in layer["values"]}
+        assert len(layer["values"]) == 11
+        assert layer["urls"] == stated["data_urls"]
+        assert layer["crs"] == "EPSG:4326"
+        assert layer["box"] == pytest.approx(item["bbox"])
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not CHROMIUM.exists() and "CI" not in os.environ, reason="Debian's chromium is not installed")
+@pytest.mark.skipif(not Bundle.read().is_built, reason="npm's registry can't be reached: there is no bundle either")
+def test_stac_browser_lists_the_newest_first_and_calls_superseded_releases_alone_deprecated(
+    catalogue: Published, built_stac_browser: Path
+) -> None:
+    folder, one = catalogue.store / "catalogue", catalogue.of(catalogue.one)
+    read = {name: json.loads((folder / name / "collection.json").read_bytes()) for name in catalogue.datasets}
+    titles = [item["properties"]["title"] for item in one]
+    old, new = ((each["title"], each["title_fr"]) for each in (item["properties"] for item in one[-2:]))
+    with browsing(catalogue.store, built_stac_browser) as browser:
+        shown = browser.open("Catalogue of published releases")
+        assert shown.texts(".catalogs .card-title") == [each["title"] for each in read.values()]
+        assert "Catalogue des versions publiées" in shown.texts(".metadata .value")
+        links = shown.texts(".links a")
+        assert len(links) == len(set(links)) >= 1
+
+        shown.go(read[catalogue.one]["title"], f"{catalogue.one}/collection.json")
+        assert shown.texts(".item-card .card-title") == titles[::-1]
+        assert shown.texts(".item-card:has(.deprecated) .card-title") == [old[0]]
+        shown.follow(".item-card .card-title a", new[0])
+        assert shown.texts(".deprecation h3") == ["Other Versions available"]
+        assert shown.texts(".deprecation .predecessor a") == [old[0].removeprefix(f"{read[catalogue.one]['title']}, ")]
+        assert new[1] in shown.texts(".metadata .value")
+        assert shown.texts("a[href*='doi.org']") == []  # a test DOI leads nowhere
+        assert {
+            "Build manifest", "Checksums, SHA-256", "Data, GeoParquet", "Profile of the columns", "Torrent of the data"
+        } <= set(shown.texts(".asset .title"))  # fmt: skip
+        for item in one[:-2] + [each for each in catalogue.items if each["collection"] != catalogue.one]:
+            # Data in parts and a table without a place of its own, each without another version.
+            shown.go(item["properties"]["title"], _below_the_root(item))
+            assert shown.texts(".deprecation h3") == []
+            assert len(shown.texts(".asset .title")) == len(item["assets"])
+
+        shown = browser.open(old[0], _below_the_root(one[-2]), locale="fr-CA")
+        assert shown.texts(".deprecation h3") == ["Déprécié"]
+        shown.follow(".deprecation .latest a", new[0])
+        assert shown.texts(".deprecation h3") == ["Autres versions disponibles"]
+
+
+def _below_the_root(item: dict[str, Any]) -> str:
+    return catalogue_item_address(*item_place(item)).removeprefix("catalogue/")

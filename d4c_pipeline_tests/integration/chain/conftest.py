@@ -11,7 +11,7 @@ import pytest
 
 from d4c_pipeline.chain import checksums
 from d4c_pipeline.model.dataset import Dataset
-from d4c_pipeline.model.release import Release
+from d4c_pipeline.model.release import PublishedRelease
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.version import Bump
 from d4c_pipeline.model.vintage import Vintage
@@ -50,7 +50,7 @@ class Chain:
     def plan(self, at_least: Bump = Bump.NONE, vintage: str = "2021") -> checksums.Plan:
         return checksums.plan(self.opened, self.dataset, Vintage.parse(vintage), at_least)
 
-    def newest(self, vintage: str = "2021") -> Release:
+    def newest(self, vintage: str = "2021") -> PublishedRelease:
         found = self.opened.ledger.releases.newest_published("places", Vintage.parse(vintage))
         assert found is not None
         return found

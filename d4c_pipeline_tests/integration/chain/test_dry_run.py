@@ -53,6 +53,31 @@ def test_a_trial_proves_a_declaration_before_its_first_vintage_is_retained(chain
         trial(chain.opened, chain.dataset, VINTAGE, 10)
 
 
+def test_a_sample_has_the_first_rows_and_judges_nothing_that_needs_all(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.run()
+    define(chain.settings.definitions[0], checks={"totals": [{"rows": 4}]})
+    unjudged = ("rows_against_previous", "bounds_against_previous", "expected_totals")
+    done = trial(chain.opened, chain.dataset, VINTAGE, 1 << 20, most_rows=3)
+    assert (done.sample, done.run.rows, done.outcome, done.unjudged) == (3, 3, "not compared", unjudged)
+    judged = {verdict.check: verdict.outcome for verdict in done.verdicts}
+    assert not judged.keys() & {*unjudged}
+    assert (judged["keys_identify_rows"], done.is_ready) == (Outcome.PASS, True)
+    # As many rows as the source has are no sample.
+    every = trial(chain.opened, chain.dataset, VINTAGE, 1 << 20, most_rows=4)
+    assert (every.sample, every.run.rows, every.outcome, every.unjudged) == (None, 4, "none", ())
+    assert {*unjudged} <= {verdict.check for verdict in every.verdicts}
+    monkeypatch.setenv("D4C_DEFS", str(chain.settings.definitions[0]))
+    command = ["check", "places", "--rows", "1", "--home", str(chain.home)]
+    told = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert (told["sample"], told["rows"], told["outcome"], told["ready"]) == (1, 1, "not compared", True)
+    shown = " ".join(CliRunner().invoke(app, command).stdout.split())
+    assert "This was a sample: the first 1 rows of more." in shown
+    assert f"the newest release, {', '.join(unjudged)}." in shown
+    assert "This was a sample" not in CliRunner().invoke(app, ["check", "places", "--home", str(chain.home)]).stdout
+
+
 def test_a_trial_tells_failed_checks_and_marks(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     chain.run("raw")
     name = chain.dataset.name.model_copy(update={"package": gaps.TO_FILL})

@@ -14,7 +14,7 @@ import boto3
 import httpx
 import pytest
 
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORD_PARTS
 from d4c_pipeline.model.errors import IntegrityError, StorageError, TransientError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.stores import FolderPlace, S3Place, Stores
@@ -266,8 +266,10 @@ def test_a_mirror_keeps_what_it_has_while_it_is_down(
         after = objects(mirror, client)
         assert all(after[name] == tag for name, tag in before.items() if name.startswith("releases/"))
         # Beside the catalogue's snapshot of now, only what the new version brought.
-        new = {name for name in after if name not in before and "/catalogue-" not in name}
+        parts = {name for name in after if name.startswith(RECORD_PARTS)}
+        new = {name for name in after.keys() - parts if name not in before and "/catalogue-" not in name}
         assert new == {name for name in tree(chain.home / "store") if "0.1.1-beta" in name}
+        assert parts == {name for name in tree(chain.home / "store") if name.startswith(RECORD_PARTS)}
 
 
 def test_other_bytes_on_a_mirror_stop_the_chain(tmp_path: Path, definitions: Path) -> None:

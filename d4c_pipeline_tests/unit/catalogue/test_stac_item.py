@@ -243,6 +243,16 @@ def test_finalising_twice_changes_nothing_more_and_leaves_the_built_item_alone()
     assert item_bytes(built) == before
 
 
+@pytest.mark.parametrize(("test", "cited"), [(True, None), (False, "10.5072/d4c.2021.0.1.0")])
+def test_readers_get_no_test_doi_to_make_a_link_of(test: bool, cited: str | None) -> None:
+    release = a_release(PROVINCES, "2021", "0.1.0")
+    item = finalised(an_item(PROVINCES, release), release, a_deposit(release, test=test))
+    validate_item(item)
+    assert item["properties"].get("sci:doi") == cited
+    assert item["properties"]["doi"] == "10.5072/d4c.2021.0.1.0"
+    assert "10.5072/d4c.2021.0.1.0" in item["properties"]["sci:citation"]
+
+
 def test_addresses_are_those_of_todays_stores_and_others_are_alternates() -> None:
     release = a_release(PROVINCES, "2021", "0.1.0")
     moved = {name: url.replace(STORE, "https://data.example.ca") for name, url in urls(release).items()}
