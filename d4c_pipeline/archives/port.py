@@ -7,7 +7,6 @@ InvenioRDM, DataCite) has its own module. The order of calls belongs to `deposit
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from d4c_pipeline.metadata.record import RecordMetadata
+from d4c_pipeline.model.addresses import is_file_name
 from d4c_pipeline.model.errors import NeedsPersonError, PermanentError
 
 # The limits of Zenodo. Every archive here keeps them, so that a release can move to Zenodo.
@@ -23,7 +23,6 @@ MAX_FILES = 100
 MAX_BYTES = 50 * 10**9
 
 _SHOWN = 200  # characters of a value in a message
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class WithdrawnError(NeedsPersonError):
@@ -237,7 +236,7 @@ class Archive(Protocol):
 
 def check_file_name(name: str) -> None:
     """Raise PermanentError if an archive can't hold a file of that name."""
-    if not name or name.startswith(".") or "/" in name or "\\" in name or _CONTROL.search(name):
+    if not is_file_name(name):
         raise PermanentError(
             f"'{name}' can't be the name of a file in an archive",
             "Records are flat: use a plain file name without folders, leading dots or control characters",

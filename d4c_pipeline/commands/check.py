@@ -16,6 +16,10 @@ def check(
     most_megabytes: Annotated[
         int, typer.Option("--most-megabytes", min=1, help="Refuse to fetch more than this.")
     ] = 500,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", min=1, help="Build a sample: the first rows of the files, which are fetched."),
+    ] = None,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
@@ -38,7 +42,7 @@ def check(
     with Deployment.open(settings, archive=False) as deployment, showing(err, quiet=as_json or debug):
         chosen = pick(known_datasets(deployment, defined, families.values()), dataset)
         newest = None if vintage is not None else open_source(chosen, settings.origins).discover()[-1]
-        done = trial(deployment, chosen, newest or chosen.vintage(str(vintage)), most_megabytes << 20)
+        done = trial(deployment, chosen, newest or chosen.vintage(str(vintage)), most_megabytes << 20, most_rows=rows)
     complete = completeness_of(chosen)
     verdicts = [
         {"check": each.check, "verdict": each.outcome.name, "actual": each.actual, "remedy": each.remedy}
@@ -47,10 +51,11 @@ def check(
     row: dict[str, Any] = {
         "dataset": chosen.id,
         "vintage": str(done.run.vintage),
-        "outcome": done.run.outcome,
+        "outcome": done.outcome,
         "rows": done.run.rows,
         "size": done.run.bytes,
         "fetched": done.fetched,
+        "sample": done.sample,
     }
     gaps = [{"field": gap.field, "sentence": gap.sentence} for gap in done.gaps]
     missing = [
@@ -61,6 +66,7 @@ def check(
             {
                 **row,
                 "ready": done.is_ready,
+                "unjudged": list(done.unjudged),
                 "verdicts": verdicts,
                 "gaps": gaps,
                 "completeness": complete.score,
@@ -68,7 +74,13 @@ def check(
             }
         )
     else:
-        print_table([row], tuple(row))
+        print_table([row], tuple(name for name in row if name != "sample"))
+        if done.sample is not None:
+            out.print(
+                f"This was a sample: the first {done.sample:,} rows of more. Rows behind them were not read. Neither "
+                f"compared nor judged: the newest release, {', '.join(done.unjudged)}. Check without --rows before "
+                "publishing."
+            )
         print_table(verdicts, ("check", "verdict", "actual", "remedy"))
         if gaps:
             print_table(gaps, ("field", "sentence"), headers=("to fill before publication", ""))

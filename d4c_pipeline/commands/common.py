@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from d4c_pipeline.ledger import Ledger
     from d4c_pipeline.model.settings import Settings
 
 out = Console(highlight=False, soft_wrap=True)
@@ -57,6 +59,18 @@ def read_settings(home: Path | None, defs: Sequence[Path] | None, debug: bool) -
         log_as_json()
         _log_as_json = True
     return settings
+
+
+@contextmanager
+def open_ledger(
+    home: Path | None, debug: bool, defs: Sequence[Path] | None = None
+) -> Iterator[tuple[Ledger, Settings]]:
+    """Read the settings and open the ledger, for commands that need neither store nor archive."""
+    from d4c_pipeline.workspace.deployment import opened_ledger
+
+    settings = read_settings(home, defs, debug)
+    with opened_ledger(settings) as ledger:
+        yield ledger, settings
 
 
 def environment_with(home: Path | None, defs: Sequence[Path] | None) -> dict[str, str]:

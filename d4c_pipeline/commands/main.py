@@ -24,6 +24,7 @@ from d4c_pipeline.commands.pausing import pause, resume
 from d4c_pipeline.commands.plan import plan
 from d4c_pipeline.commands.portal import portal_app
 from d4c_pipeline.commands.publish import demo, publish
+from d4c_pipeline.commands.rebuild import rebuild
 from d4c_pipeline.commands.recovery import backup, reconcile, restore
 from d4c_pipeline.commands.reports import datasets, releases, settings, status
 from d4c_pipeline.commands.retention import prune
@@ -47,7 +48,7 @@ app = typer.Typer(
 for _panel, _commands in (
     ("Take in", (submit, ("submissions", submissions_app), draft, check, ("vocabulary", vocabulary_app))),
     ("Publish", (demo, notice, plan, publish, backfill, ("review", review_app), failed, pause, resume, todo, alert)),
-    ("Look", (datasets, status, releases, ("catalogue", catalogue_app), changes, apply, settings)),
+    ("Look", (datasets, status, releases, ("catalogue", catalogue_app), changes, apply, rebuild, settings)),
     ("Upkeep", (doctor, verify, repair, prune, ("archive", archive_app), ("torrents", torrents_app), keys)),
     ("Recover", (backup, restore, reconcile)),
     ("Correct", (withdraw, reinstate)),

@@ -89,12 +89,36 @@ def restore(
     _show(differences)
 
 
-def reconcile(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Compare archive, stores and catalogue with the ledger; each difference has the command that mends it."""
+def reconcile(
+    set_aside: Annotated[
+        str | None,
+        typer.Option(
+            "--set-aside", metavar="STORE", help="Move the files that the ledger does not know to quarantine."
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare archive, stores, catalogue, torrents and portal with the ledger; the command for each difference."""
+    from d4c_pipeline.model.errors import UnknownNameError
+    from d4c_pipeline.upkeep.extra_files import set_aside as moved
     from d4c_pipeline.upkeep.reconciliation import reconcile as compared
     from d4c_pipeline.workspace.deployment import Deployment
 
     with Deployment.open(read_settings(home, None, debug)) as deployment:
+        if set_aside is not None:
+            stores = {store.name: store for store in deployment.stores}
+            if set_aside not in stores:
+                raise UnknownNameError(f"No store is named '{set_aside}'", f"There are: {', '.join(stores)}")
+            paths = moved(deployment, stores[set_aside])
+            if as_json:
+                print_json({"set_aside": paths})
+            else:
+                for path in paths:
+                    out.print(path, markup=False)
+                out.print(f"{len(paths)} files moved to the quarantine of {set_aside}", markup=False)
+            return
         differences = compared(deployment)
     if as_json:
         print_json([asdict(each) for each in differences])
@@ -108,5 +132,7 @@ def _show(differences: Sequence[Differing]) -> None:
     if differences:
         print_table([asdict(each) for each in differences], ("kind", "subject", "detail", "command"))
     out.print(
-        f"{len(differences)} differences" if differences else "Archive, stores and catalogue agree with the ledger"
+        f"{len(differences)} differences"
+        if differences
+        else "Archive, stores, catalogue, torrents and portal agree with the ledger"
     )

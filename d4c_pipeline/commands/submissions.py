@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,16 +12,15 @@ from d4c_pipeline.commands.common import (
     Debug,
     Home,
     Who,
+    open_ledger,
     out,
     person,
     print_facts,
     print_json,
     print_table,
-    read_settings,
 )
 
 if TYPE_CHECKING:
-    from d4c_pipeline.ledger import Ledger
     from d4c_pipeline.model.submission import SubmissionRecord
 
 submissions_app = typer.Typer(no_args_is_help=True, help="List submissions and decide on them.")
@@ -47,7 +44,7 @@ def submit(
     from d4c_pipeline.model.appraisal_settings import AppraisalSettings
     from d4c_pipeline.model.submission import Submission
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         submission = read_yaml(file, Submission)
         policy = policy_of(AppraisalSettings.from_environment())
         record, is_new = record_submission(ledger, policy, submission)
@@ -69,7 +66,7 @@ def list_submissions(
     known = [each.value for each in SubmissionState]
     if unknown := [name for name in state or () if name not in known]:
         raise UnknownNameError(f"'{unknown[0]}' is no state", f"Use some of {', '.join(known)}")
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         lines = ledger.submissions.lines([SubmissionState(name) for name in state or ()], assigned_to)
     rows = [{name: _text(getattr(each, name)) for name in (*_COLUMNS, "updated_at")} for each in lines]
     if as_json:
@@ -81,7 +78,7 @@ def list_submissions(
 @submissions_app.command()
 def show(number: Number, home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show a submission: content, assessment, events."""
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = ledger.submissions.get(number)
         events = ledger.submissions.events(number)
     assessment = dict(record.assessment or {})
@@ -103,6 +100,10 @@ def show(number: Number, home: Home = None, as_json: AsJson = False, debug: Debu
     if criteria := assessment.get("criteria"):
         out.print("assessment", style="bold")
         print_table(criteria, ("criterion", "verdict", "sentence"))
+    for source in assessment.get("history") or ():
+        out.print(f"{source['address']}: {source['sentence']}", markup=False)
+        if source["versions"]:
+            print_table(source["versions"], ("at", "what", "size", "change"))
     out.print("events", style="bold")
     print_table(row["events"], ("at", "state", "who", "reason"))
 
@@ -117,10 +118,8 @@ def assess(
     """Assess submissions by the appraisal policy, as the sensor of the UI does."""
     from d4c_pipeline.appraisal.assessment import as_row
     from d4c_pipeline.appraisal.assessment import assess as assess_submission
-    from d4c_pipeline.workspace.deployment import opened_ledger
 
-    settings = read_settings(home, None, debug)
-    with opened_ledger(settings) as ledger:
+    with open_ledger(home, debug) as (ledger, settings):
         due = ledger.submissions.to_assess() if number is None else (number,)
         rows = [as_row(assess_submission(ledger, settings, each)) for each in due]
     if as_json:
@@ -142,7 +141,7 @@ def assign(
     """Assign a specialist."""
     from d4c_pipeline.appraisal import decisions
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = decisions.assign(ledger, number, specialist, who=person(who))
     _print_decision(record, as_json=as_json)
 
@@ -160,7 +159,7 @@ def accept(
     """Accept a submission; its metadata are drafted next."""
     from d4c_pipeline.appraisal import decisions
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = decisions.accept(ledger, number, who=person(who), reason=reason, revision=revision)
     _print_decision(record, as_json=as_json)
 
@@ -184,7 +183,7 @@ def decline(
     from d4c_pipeline.appraisal.policy import alternatives_of
     from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         known = alternatives_of(AppraisalSettings.from_environment())
         record = decisions.decline(
             ledger, known, number, who=person(who), reason=reason, named=alternative, revision=revision
@@ -205,7 +204,7 @@ def changes(
     """Ask the submitter for changes."""
     from d4c_pipeline.appraisal import decisions
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = decisions.ask_changes(ledger, number, who=person(who), reason=reason, revision=revision)
     _print_decision(record, as_json=as_json)
 
@@ -214,10 +213,8 @@ def changes(
 def draft(number: Number, home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Draft the definition of an accepted submission, as the sensor of the UI does."""
     from d4c_pipeline.appraisal.drafts import draft_submission
-    from d4c_pipeline.workspace.deployment import opened_ledger
 
-    settings = read_settings(home, None, debug)
-    with opened_ledger(settings) as ledger:
+    with open_ledger(home, debug) as (ledger, settings):
         record, file = draft_submission(ledger, settings, number)
     _print_decision(record, as_json=as_json, definition=str(file))
 
@@ -234,7 +231,7 @@ def drafted(
     """Record that the metadata of an accepted submission are drafted."""
     from d4c_pipeline.appraisal import decisions
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = decisions.drafted(ledger, number, dataset, who=person(who))
     _print_decision(record, as_json=as_json)
 
@@ -244,7 +241,7 @@ def ready(number: Number, who: Who = None, home: Home = None, as_json: AsJson = 
     """Record that a drafted dataset may be published; its release makes the submission published."""
     from d4c_pipeline.appraisal import decisions
 
-    with _opened(home, debug) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         record = decisions.ready(ledger, number, who=person(who))
     _print_decision(record, as_json=as_json)
 
@@ -254,10 +251,8 @@ def tell(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
     """Note published datasets and send submitters what changed, as the sensor of the UI does."""
     from d4c_pipeline.appraisal.notices import settle
     from d4c_pipeline.appraisal.notices import tell as send_notices
-    from d4c_pipeline.workspace.deployment import opened_ledger
 
-    settings = read_settings(home, None, debug)
-    with opened_ledger(settings) as ledger:
+    with open_ledger(home, debug) as (ledger, settings):
         published = [record.id for record in settle(ledger, settings)]
         told = send_notices(ledger, settings)
     facts = {"published": published, "delivered": told.delivered, "failed": told.failed}
@@ -265,14 +260,6 @@ def tell(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> No
         print_json(facts)
     else:
         print_facts(facts)
-
-
-@contextmanager
-def _opened(home: Path | None, debug: bool) -> Iterator[Ledger]:
-    from d4c_pipeline.workspace.deployment import opened_ledger
-
-    with opened_ledger(read_settings(home, None, debug)) as ledger:
-        yield ledger
 
 
 def _facts(record: SubmissionRecord) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from d4c_pipeline.commands.common import (
     Defs,
     Home,
     Who,
+    open_ledger,
     out,
     person,
     print_json,
     print_table,
-    read_settings,
 )
 
 vocabulary_app = typer.Typer(no_args_is_help=True, help="Import vocabularies, search their terms, find dropped ones.")
@@ -35,11 +35,9 @@ def import_vocabulary(
 ) -> None:
     """Import a version of a vocabulary. The same file imported again changes nothing."""
     from d4c_pipeline.drafting.vocabularies import read_vocabulary
-    from d4c_pipeline.workspace.deployment import opened_ledger
 
-    settings = read_settings(home, None, debug)
     read = read_vocabulary(file, name)
-    with opened_ledger(settings) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         is_new = ledger.vocabularies.add(read, who=person(who))
     if as_json:
         print_json({"name": read.name, "version": read.version, "terms": len(read.terms), "imported": is_new})
@@ -51,9 +49,7 @@ def import_vocabulary(
 @vocabulary_app.command("list")
 def list_vocabularies(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the imported versions, the newest of each vocabulary first."""
-    from d4c_pipeline.workspace.deployment import opened_ledger
-
-    with opened_ledger(read_settings(home, None, debug)) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         rows = [{column: getattr(each, column) for column in _COLUMNS} for each in ledger.vocabularies.all()]
     if as_json:
         print_json(rows)
@@ -70,9 +66,7 @@ def search(
     debug: Debug = False,
 ) -> None:
     """Find terms of the newest version by a part of their label, in both languages."""
-    from d4c_pipeline.workspace.deployment import opened_ledger
-
-    with opened_ledger(read_settings(home, None, debug)) as ledger:
+    with open_ledger(home, debug) as (ledger, _):
         found = ledger.vocabularies.search(name, text)
     rows = [{"en": each.en, "fr": each.fr, "path": " > ".join(each.path), "id": each.id} for each in found]
     if as_json:
@@ -86,10 +80,8 @@ def dropped(home: Home = None, defs: Defs = None, as_json: AsJson = False, debug
     """List keywords of datasets that the newest version of a vocabulary no longer has."""
     from d4c_pipeline.drafting.vocabularies import dropped_keywords
     from d4c_pipeline.workspace.datasets import load_datasets
-    from d4c_pipeline.workspace.deployment import opened_ledger
 
-    settings = read_settings(home, defs, debug)
-    with opened_ledger(settings) as ledger:
+    with open_ledger(home, debug, defs) as (ledger, settings):
         found = dropped_keywords(ledger, load_datasets(settings.definitions).values())
     columns = ("dataset", "language", "keyword", "vocabulary", "last", "current")
     rows = [{column: getattr(each, column) for column in columns} for each in found]

@@ -5,6 +5,7 @@ Reading and writing files belongs to `stores`.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from d4c_pipeline.model.naming import DatasetName, latest_stem
@@ -13,7 +14,12 @@ from d4c_pipeline.model.version import Version
 from d4c_pipeline.model.vintage import Vintage
 
 CATALOGUE_PARQUET = "catalogue/stac.parquet"
+RECORDS_MANIFEST = "catalogue/records.json"
+"""The list of the parts of the records' facts; `catalogue.record_parts` has its form."""
+RECORD_PARTS = "catalogue/record-parts"
+"""The folder of the parts. No dataset has that id: ids have no hyphen."""
 RECORDS_PARQUET = "catalogue/records.parquet"
+"""The facts of all records in one file, as catalogues of an earlier form have them; a rebuild removes it."""
 CATALOGUE_ROOT = "catalogue/catalog.json"
 FEED_RSS = "catalogue/torrents.rss"
 FEED_ATOM = "catalogue/torrents.atom"
@@ -21,6 +27,12 @@ HIDDEN = "hidden/"
 """Prefix of unapproved releases. No server may list it, and nobody can guess a name below it."""
 WORK = f"{HIDDEN}work/"
 """Prefix of builds on their way from one step to the next; as private as an unapproved release."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether `name` names a file within any folder: no path, no leading dot, no control character."""
+    return bool(name) and not name.startswith(".") and not {"/", "\\"} & set(name) and not _CONTROL.search(name)
 
 
 @lru_cache(maxsize=4_096)  # the records and links of a release need the same paths some 50 times
@@ -91,6 +103,11 @@ def torrent_address(data_file: str) -> str:
 def snapshot_address(sha256: str) -> str:
     """Return the immutable content address of a catalogue snapshot, which is kept while its torrent is seeded."""
     return f"snapshots/catalogue-{sha256[:12]}{SUFFIX}"
+
+
+def record_part_address(sha256: str) -> str:
+    """Return the address of a part of the records' facts: its content decides, so a new part replaces no other."""
+    return f"{RECORD_PARTS}/{sha256[:16]}{SUFFIX}"
 
 
 def catalogue_item_address(dataset: str, vintage: Vintage, version: Version) -> str:

@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from d4c_pipeline.model.addresses import is_file_name
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.release import ArtifactRole, DataSummary
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_SHOWN = 200  # characters of a name in a message
+
+
+def _file_name(name: str) -> str:
+    # A manifest may be a stranger's, and its files are fetched under these names: `../x` would leave the folder.
+    if not is_file_name(name):
+        raise ValueError(f"{name[:_SHOWN]!r} is no file name")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Document(BaseModel):
@@ -32,7 +44,7 @@ class Document(BaseModel):
 class NativeFacts(Document):
     """A native file: its address without secrets, or its name alone where it came from an operator's own folder."""
 
-    name: str
+    name: FileName
     url: str
     sha256: str
     """Hexadecimal."""
@@ -60,7 +72,7 @@ class DerivedFacts(Document):
 class Output(Document):
     """A file of the release; `rows` and `bounds` are left out where they have no meaning."""
 
-    name: str
+    name: FileName
     role: ArtifactRole
     sha256: str
     """Hexadecimal."""
@@ -111,7 +123,10 @@ class Manifest(Provenance):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Manifest:
-        """Read a manifest of this or an earlier version of the code. Raises IntegrityError for anything else."""
+        """Read a manifest of this or an earlier version of the code.
+
+        Raises IntegrityError for anything else, also where the name of a file is a path.
+        """
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:

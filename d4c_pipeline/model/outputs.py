@@ -74,7 +74,8 @@ class Outputs(Declared):
 
     `partition`: how large data is divided into several (Geo)Parquet files. `tiles`: PMTiles. `desktop`: files for
     desktop GIS. `style`: a QGIS style (`.qml`) beside the YAML, the default style of the GeoPackage. `csv`: a gzipped
-    CSV for spreadsheets, if a spreadsheet can open the data. `thumbnail`: a PNG map.
+    CSV for spreadsheets, if a spreadsheet can open the data. `thumbnail`: a PNG map. `changes`: every release after the
+    first carries the rows that differ from the release that it supersedes (docs/changes.md).
     """
 
     partition: Partition | None = None
@@ -83,6 +84,7 @@ class Outputs(Declared):
     style: str | None = None
     csv: bool = False
     thumbnail: bool = False
+    changes: bool = True
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

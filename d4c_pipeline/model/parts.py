@@ -18,6 +18,8 @@ MOST_PARTS = 45
 SUFFIX = ".parquet"
 MANIFEST_NAME = "manifest.json"
 """Name of the manifest of a release, and of the index of partitioned data under `/processed/`."""
+CHANGES_SUFFIX = "_changes.parquet"
+"""The end of the name of a release's file of changes, after the release's name."""
 PROFILE_NAME = "profile.json"
 """Name of the profile of the data, in a build and in a release."""
 _NULL = "null"
@@ -40,6 +42,11 @@ class Part:
 def file_name(release_name: str, part: str) -> str:
     """Return the name of a data file in a release: the release's name, then the part's name if there are several."""
     return f"{release_name}_{part}{SUFFIX}" if part else f"{release_name}{SUFFIX}"
+
+
+def every_part(release_name: str) -> str:
+    """Return the glob of all data files of a release in parts: names of parts have a hyphen, `changes` has none."""
+    return f"{release_name}_*-*{SUFFIX}"
 
 
 def part_of(file_name: str, release_name: str) -> str:

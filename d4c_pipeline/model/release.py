@@ -38,6 +38,7 @@ class ArtifactRole(StrEnum):
     CODE = "code"
     LICENCE = "license"
     CHECKSUMS_REST = "checksums_rest"
+    CHANGES = "changes"
 
 
 ITEM_NAME = "item.json"
@@ -117,6 +118,11 @@ class Column:
     description_fr: str | None = None
 
 
+CHANGES = "changes"
+"""Key of a summary's report: the earlier release (`since`), the changed rows by `kind`, by `column`, by `province`
+(code -> rows, "" in none; earlier releases lack it), and whether the release has the file of them (`carried`)."""
+SAMPLE = "sample"
+"""In the report of a `DataSummary`: the number of rows that were read, if the source has more; never of a release."""
 LEFT_OUT = "rows_left_out_of_files"
 """Key of a summary's report: suffix of a derived file -> rows without geometry, which the format can't store."""
 

@@ -34,8 +34,9 @@ def base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port  # a port that is not a number raises
-    except ValueError as error:
-        raise ValueError(f"it is not an address ({error})") from error
+    except ValueError:
+        # Python's words repeat what it took for a port: a password, where its @ is missing or it has a slash.
+        raise ValueError("it is not an address: its host or port can't be read") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("write an http(s) address such as https://data.example.org")
     if any(character.isspace() or not character.isprintable() for character in url):

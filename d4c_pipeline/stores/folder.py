@@ -79,6 +79,17 @@ class FolderStore:
             status = file_status(self._path(address))
         return None if status is None else Facts(status.st_size, tag_of(status))
 
+    def addresses(self, prefix: str) -> Iterator[str]:
+        """Yield the address of every file below `prefix`; names that begin with a dot are unfinished or hidden."""
+        top = self._path(prefix.rstrip("/"))
+        with storage_errors(f"list {prefix} in store {self.name}"):
+            for folder, folders, names in os.walk(top, onerror=_raise_unless_gone):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                below = Path(folder).relative_to(top).as_posix()
+                for name in sorted(names):
+                    if not name.startswith("."):
+                        yield f"{prefix}{name}" if below == "." else f"{prefix}{below}/{name}"
+
     def local_path(self, address: str) -> Path | None:
         """Return the path of the file, None if no file is there. For reading only."""
         return None if self.stat(address) is None else self._path(address)
@@ -355,3 +366,9 @@ class FolderStore:
 def _refuse_immutable(address: str) -> None:
     if is_immutable(address):
         raise PermanentError(f"{address} is immutable", "Publish a new version instead of replacing this one")
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Let a walk go on where a folder was removed meanwhile; `os.walk` would skip an unreadable one, too."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -7,7 +7,7 @@ replaced in one step. `folder.py` and `s3.py` implement the port. The ledger rec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -69,6 +69,10 @@ class Store(Protocol):
 
     def facts(self, address: str) -> Facts | None:
         """Return the facts that are known without reading, None if no file is there."""
+        ...
+
+    def addresses(self, prefix: str) -> Iterator[str]:
+        """Yield the address of every file below `prefix`, which ends in a slash. Unfinished writes are no files."""
         ...
 
     def open(self, address: str) -> BinaryIO:

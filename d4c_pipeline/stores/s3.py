@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,6 +78,10 @@ class S3Store:
         return (
             None if head is None else Facts(head["ContentLength"], head["ETag"], head.get("Metadata", {}).get(_SHA256))
         )
+
+    def addresses(self, prefix: str) -> Iterator[str]:
+        """Yield the address of every object below `prefix`, 1,000 a request."""
+        yield from self._objects.below(prefix)
 
     def local_path(self, address: str) -> Path | None:
         """Return None: objects are not on this machine."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,9 @@ from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.stores.port import checked_address
 from d4c_pipeline.stores.s3_client import Bucket
 from d4c_pipeline.stores.s3_errors import NOT_THERE, REFUSED, code_of, explain, no_bucket, s3_errors, spelled_out
+
+PAGE = 1_000
+"""Objects of a listing in one answer, S3's most."""
 
 
 class Objects:
@@ -84,6 +88,20 @@ class Objects:
             for block in body.iter_chunks(READ_SIZE):
                 sha256.update(block)
         return sha256.hexdigest()
+
+    def below(self, prefix: str) -> Iterator[str]:
+        """Yield the address of every object whose address begins with `prefix`."""
+        first, start = self._bucket.key(""), ""
+        while True:
+            with s3_errors(self.action("list", prefix)):
+                page = self.client.list_objects_v2(
+                    Bucket=self._bucket.name, Prefix=first + prefix, StartAfter=start, MaxKeys=PAGE
+                )
+            for entry in page.get("Contents", ()):
+                start = str(entry["Key"])
+                yield start.removeprefix(first)
+            if not page.get("IsTruncated"):
+                return
 
     def _see_bucket(self) -> None:
         """Raise StorageError if the bucket does not exist: a missing bucket answers like an empty one."""

@@ -86,6 +86,16 @@ def same_torrent(first: bytes, other: bytes) -> bool:
     return stripped[0] == stripped[1]
 
 
+def info_hash_of(data: bytes) -> str | None:
+    """Return the v1 info hash (hexadecimal) of a torrent file, None for other bytes."""
+    import libtorrent as lt  # noqa: PLC0415 - as below
+
+    try:
+        return str(lt.load_torrent_buffer(data).info_hashes.v1)
+    except RuntimeError:  # the binding raises it for every parser error
+        return None
+
+
 def web_seeds_of(data: bytes) -> list[str]:
     """Return the web seeds of a torrent. Raises IntegrityError when `data` is not a single-file torrent."""
     return [url.decode() for url in _decoded(data).get(b"url-list", [])]

@@ -120,14 +120,13 @@ def requested_seconds(header: str | None, now: datetime) -> float | None:
 
 def http_date(text: str | None) -> datetime | None:
     """Return the date of an HTTP header, also in ISO 8601; None if it is missing or invalid."""
-    try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
-            moment = datetime.fromisoformat(text or "")
-        except ValueError:
-            return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            moment = read(text or "")
+        except (ValueError, OverflowError):  # the second for a zone of more than some days
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
 
 
 def persist(

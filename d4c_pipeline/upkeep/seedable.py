@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import libtorrent as lt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +22,7 @@ from d4c_pipeline.model.errors import DataError, TransientError
 from d4c_pipeline.model.release import Artifact, PublishedRelease, Torrent
 from d4c_pipeline.model.secrets import sanitise
 from d4c_pipeline.torrents.seeding_policy import Seedable
+from d4c_pipeline.torrents.torrent_files import info_hash_of
 from d4c_pipeline.transport.clients import http_client
 from d4c_pipeline.transport.hosts import Hosts
 from d4c_pipeline.workspace.deployment import Deployment
@@ -186,7 +186,7 @@ class Downloads:
                 content = self._get(url)
             except TransientError:  # the next address, or the swarm itself, may have it
                 continue
-            if _info_hash(content) == entry.info_hash:
+            if info_hash_of(content) == entry.info_hash:
                 write_file(kept, content)
                 return content
         if not kept.is_file():
@@ -206,7 +206,7 @@ class Downloads:
             content = self._get(at)
         except TransientError:  # a site without snapshots, or during a rebuild: seeded after the next refresh
             return []
-        info_hash = _info_hash(content)
+        info_hash = info_hash_of(content)
         if info_hash is None:
             return []
         with storage_errors(f"read {path.name}"):
@@ -225,10 +225,3 @@ class Downloads:
                 sanitise(f"{url} can't be reached: {error or type(error).__name__}"),
                 "Check the address and the network",
             ) from error
-
-
-def _info_hash(torrent: bytes) -> str | None:
-    try:
-        return str(lt.load_torrent_buffer(torrent).info_hashes.v1)
-    except RuntimeError:  # the binding raises it for every parser error
-        return None

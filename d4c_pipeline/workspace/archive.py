@@ -5,6 +5,7 @@ Zenodo and its sandbox are two values of one setting and share their code. The c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,8 +14,9 @@ from urllib.parse import urlsplit
 
 from d4c_pipeline.archives.local.archive import LocalArchive
 from d4c_pipeline.archives.port import Archive
-from d4c_pipeline.model.errors import PermanentError
+from d4c_pipeline.model.errors import PermanentError, UnknownNameError
 from d4c_pipeline.model.settings import LOCAL_ARCHIVE, Settings, archive_token
+from d4c_pipeline.model.stores import base_url
 
 if TYPE_CHECKING:
     from d4c_pipeline.archives.datacite.client import DataCiteArchive
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _ZENODO = {"zenodo": "https://zenodo.org", "zenodo-sandbox": "https://sandbox.zenodo.org"}
 _DATACITE = "https://api.datacite.org"
 DOI_RESOLVER = "https://doi.org"
+_HTTP = re.compile(r"\s*https?:", re.IGNORECASE)
 
 
 @contextmanager
@@ -37,6 +40,40 @@ def opened_archive(settings: Settings, locate: Callable[[str], str]) -> Iterator
         return
     remote = _datacite(settings, locate) if settings.archive == "datacite" else _invenio(settings)
     with closing(remote):
+        yield remote
+
+
+@contextmanager
+def readable_archive(settings: Settings, source: str | None) -> Iterator[Archive]:
+    """Open an archive to read published records, for which no token is required.
+
+    `source`: the address of an InvenioRDM, `zenodo`, `zenodo-sandbox`, or the folder of a local archive or of a home
+    with one; by default the archive of the settings. Raises UnknownNameError for anything else, for an address with a
+    user or password, and for DataCite, whose files lie in the operator's own store.
+    """
+    if source is None or source == settings.archive:
+        address, folder = archive_address(settings), archive_root(settings)
+        if settings.archive == "datacite":
+            raise UnknownNameError(
+                "DataCite registers DOIs and has no files", "Download the files of the release, and name their folder"
+            )
+        if settings.archive != LOCAL_ARCHIVE and address is None:
+            raise _no_address()
+    else:
+        address = _server(source) if _HTTP.match(source) else _ZENODO.get(source)
+        folder = Path(source) if (Path(source) / "records").is_dir() else Path(source) / "archive"
+    if address is None:
+        if not (folder / "records").is_dir():
+            raise UnknownNameError(
+                f"'{source or folder}' is no archive",
+                "Name the address of an InvenioRDM (https://...), zenodo, zenodo-sandbox or a local archive's folder "
+                "with --from",
+            )
+        yield LocalArchive(folder)
+        return
+    from d4c_pipeline.archives.invenio.client import InvenioArchive  # noqa: PLC0415 - as below
+
+    with closing(InvenioArchive(urlsplit(address).netloc, address, None, test=False)) as remote:
         yield remote
 
 
@@ -65,6 +102,17 @@ def archive_address(settings: Settings) -> str | None:
     return settings.archive_url or _ZENODO.get(settings.archive)
 
 
+def _server(source: str) -> str:
+    # The message omits the address, because the archive is named by it and it may contain a password.
+    try:
+        return base_url(source.strip())
+    except ValueError as error:
+        raise UnknownNameError(
+            f"The address of the archive can't be used: {error}",
+            "Name an InvenioRDM as https://<host> with --from; published records need no credentials",
+        ) from None
+
+
 def _local_url(settings: Settings) -> str | None:
     if settings.archive_url is not None:
         return settings.archive_url
@@ -74,9 +122,7 @@ def _local_url(settings: Settings) -> str | None:
 def _invenio(settings: Settings) -> InvenioArchive:
     address = archive_address(settings)
     if address is None:
-        raise PermanentError(
-            "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
-        )
+        raise _no_address()
     from d4c_pipeline.archives.invenio.client import InvenioArchive  # noqa: PLC0415 - an HTTP client, needed here only
 
     # The ledger records deposits under this name; two instances must not share a name.
@@ -87,6 +133,12 @@ def _invenio(settings: Settings) -> InvenioArchive:
         archive_token(),
         test=settings.archive_test or settings.archive == "zenodo-sandbox",
         community=settings.archive_community,
+    )
+
+
+def _no_address() -> PermanentError:
+    return PermanentError(
+        "D4C_ARCHIVE is 'invenio' and its address is not set", "Set D4C_ARCHIVE_URL to https://<host>"
     )
 
 

@@ -20,7 +20,7 @@ from d4c_pipeline.stores.port import Store
 from d4c_pipeline.workspace.deployment import Deployment
 from d4c_pipeline.workspace.placing import ForeignBytesError
 
-_COLUMNS = ["id", "collection", "sci:doi", "assets", "d4c:parts"]
+_COLUMNS = ["id", "collection", "doi", "sci:doi", "assets", "d4c:parts"]
 _NAMED = 3  # releases in a message
 
 
@@ -77,9 +77,10 @@ def _listed(content: bytes) -> tuple[Listed, ...]:
     except (pa.ArrowException, OSError):
         return ()  # damaged; the next rebuild replaces it
     return tuple(
-        Listed(row["id"], row["collection"], str(row["sci:doi"]), frozenset(_checksums(row)))
+        Listed(row["id"], row["collection"], doi, frozenset(_checksums(row)))
         for row in table.to_pylist()
-        if row["sci:doi"]
+        # A catalogue of an earlier form has the extension's column alone.
+        if (doi := row.get("doi") or row.get("sci:doi"))
     )
 
 

@@ -127,7 +127,7 @@ def _without_release(dataset: Dataset, vintage: Vintage, state: str) -> dict[str
 
 def catalogue_query(place: str) -> str:
     """Return a DuckDB query over the catalogue at a path or URL, for people to paste."""
-    return f'SELECT id, version, "sci:doi" FROM "{place}"'  # noqa: S608
+    return f'SELECT id, version, doi FROM "{place}"'  # noqa: S608
 
 
 def describe_catalogue(deployment: Deployment) -> dict[str, Any]:

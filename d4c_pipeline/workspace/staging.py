@@ -202,9 +202,10 @@ def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
             _remove(root / dataset / str(vintage))
             free_work(deployment, dataset, vintage)
     free_abandoned_work(deployment)
-    # Another home may have run the later steps of a vintage that was built here.
+    # Another home may have run the later steps of a vintage that was built here, and a new vintage was compared with
+    # files of an earlier one that were fetched.
     forgotten = time.time() - _FORGOTTEN_SECONDS
-    for folder in root.glob("*/*/build"):
+    for folder in (*root.glob("*/*/build"), *root.glob("*/*/release")):
         dataset, vintage = folder.parts[-3], Vintage.parse(folder.parts[-2])
         with suppress(BusyError, FileNotFoundError):
             if folder.stat().st_mtime > forgotten or is_continued(deployment, dataset, vintage):
@@ -214,5 +215,5 @@ def sweep(deployment: Deployment, dataset: str, vintage: Vintage) -> None:
 
 
 def _remove(folder: Path) -> None:
-    for name in ("retained", "release", "build", "checks"):
+    for name in ("retained", "release", "build", "checks", "changes"):
         shutil.rmtree(folder / name, ignore_errors=True)

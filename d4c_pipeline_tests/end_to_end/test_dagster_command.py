@@ -72,7 +72,7 @@ def test_the_provinces_of_2016_go_all_the_way(fixtures: Path, tmp_path: Path, or
     assert rows[4] == ("2016A000224", "Québec")
     assert ("2016A000260", "Yukon") in rows
     assert (store / "torrents" / f"{NAME}.torrent").is_file()
-    catalogue = duckdb.sql(f"SELECT id, \"sci:doi\" FROM '{store}/catalogue/stac.parquet'").fetchall()
+    catalogue = duckdb.sql(f"SELECT id, doi FROM '{store}/catalogue/stac.parquet'").fetchall()
     assert catalogue == [(NAME, deposit.doi)]
     assert json.loads((store / "catalogue" / "catalog.json").read_text("utf-8"))["type"] == "Catalog"
     # The native file is still what Statistics Canada delivered.

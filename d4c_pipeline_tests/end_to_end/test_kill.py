@@ -72,7 +72,7 @@ def check_one_release(d4c: D4C) -> None:
     (latest,) = (home / "store" / "processed").iterdir()
     assert sha256(latest) == sha256(data)
     catalogue = home / "store" / "catalogue" / "stac.parquet"
-    rows = duckdb.sql(f"""SELECT version, "sci:doi", "d4c:latest" FROM read_parquet('{catalogue}')""").fetchall()
+    rows = duckdb.sql(f"""SELECT version, doi, "d4c:latest" FROM read_parquet('{catalogue}')""").fetchall()
     assert rows == [("0.1.0-beta", record["doi"], True)]
     item = json.loads((data.parent / "item.json").read_text("utf-8"))
     assert item["properties"]["sci:doi"] == record["doi"]

@@ -246,7 +246,7 @@ def test_one_catalogue_for_all(d4c: D4C, origin: Origin, fixtures: Path) -> None
     expected = [(RATES, "2025-06-04", rates["doi"], 90_086), (PROVINCES, "2016", provinces["doi"], 13)]
     assert (
         duckdb.sql(f"""
-            SELECT collection, "d4c:vintage", "sci:doi", "table:row_count" FROM read_parquet('{path}') ORDER BY 1
+            SELECT collection, "d4c:vintage", doi, "table:row_count" FROM read_parquet('{path}') ORDER BY 1
         """).fetchall()
         == expected
     )
@@ -254,5 +254,5 @@ def test_one_catalogue_for_all(d4c: D4C, origin: Origin, fixtures: Path) -> None
     assert list(frame["collection"]) == [RATES, PROVINCES]
     assert round(frame.geometry.iloc[1].bounds[3], 1) == 83.1
     features = asyncio.run(read_with_rustac(path))["features"]
-    assert [feature["properties"]["sci:doi"] for feature in features] == [rates["doi"], provinces["doi"]]
+    assert [feature["properties"]["doi"] for feature in features] == [rates["doi"], provinces["doi"]]
     assert features[1]["assets"]["data"]["href"] == provinces["url"]

@@ -1,4 +1,4 @@
-"""A submission goes the whole way: form and upload of a real file in Chromium, assessment, decision, draft, DOI."""
+"""A submission in Chromium from its form to its DOI: a real upload, assessment, decision, draft, metadata form."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from d4c_pipeline.model.gaps import TO_FILL, TO_TRANSLATE
+from d4c_pipeline.drafting.editing import edited, value_at
+from d4c_pipeline.model.gaps import TO_FILL, TO_TRANSLATE, is_marked
 from d4c_pipeline.services.access import SESSION_COOKIE
 from d4c_pipeline_tests.support.chromium import CHROMIUM, FLAGS, Watched, accessibility
 from d4c_pipeline_tests.support.commands import D4C
 from d4c_pipeline_tests.support.mail_server import mail_server, text_of
+from d4c_pipeline_tests.support.metadata_face import git, metadata_faced, repository
 from d4c_pipeline_tests.support.submission_face import faced
 
 pytestmark = [
@@ -27,17 +28,40 @@ FORM = {
     "description": "Places of culture and art in Canada.", "licence": "Open Government Licence - Canada",
     "reason": "Access to culture is compared between cities.",
 }  # fmt: skip
+NAME = {"region": "ca", "source": "statcan", "dguid": "2021A000011124", "package": "d4c-datapkg-statistical"}
 
 
-def completed(value: Any, by: dict[str, str], path: str = "") -> Any:
-    """The document of a draft as a specialist completes it: marks filled by field, texts translated."""
-    if isinstance(value, dict):
-        return {name: completed(each, by, f"{path}.{name}".strip(".")) for name, each in value.items()}
-    if isinstance(value, list):
-        return [completed(each, by, path) for each in value]
-    if value == TO_FILL:
-        return by[path]
-    return f"Lieux : {value.removeprefix(TO_TRANSLATE)}" if str(value).startswith(TO_TRANSLATE) else value
+def named(draft: str) -> str:
+    """The YAML of a draft with the parts of its name, which no form has."""
+    for part, value in NAME.items():
+        if value_at(draft, ("name", part)) == TO_FILL:
+            draft = edited(draft, ("name", part), value)
+    # A file of a folder counts as complete a minute after its last change, which a test does not wait for.
+    return edited(draft, ("source", "stable_seconds"), 0)
+
+
+def marked(page: Any) -> dict[str, str]:
+    """The fields of a form whose value is a mark."""
+    fields = page.evaluate(
+        "[...document.querySelectorAll('main input:not([type=hidden]), main textarea')].map(e => [e.id, e.value])"
+    )
+    return {name: value for name, value in fields if is_marked(value)}
+
+
+def corrected(page: Any, by: dict[str, str]) -> list[str]:
+    """Fill the marked fields of the form, translate the others, check and commit; return the filled fields."""
+    found = marked(page)
+    assert accessibility(page) == []
+    for name, value in found.items():
+        page.fill(f"[id='{name}']", by[name] if value == TO_FILL else f"Lieux : {value.removeprefix(TO_TRANSLATE)}")
+    with page.expect_navigation():
+        page.locator("main button[value=check]").first.click()
+    page.fill("#message", "Texts in French")
+    with page.expect_navigation():
+        page.click("button[value=commit]")
+    assert page.locator("[role=status]").inner_text().startswith("Committed as ")
+    assert marked(page) == {}
+    return list(found)
 
 
 def test_from_the_form_to_the_doi_in_the_mail(
@@ -45,10 +69,16 @@ def test_from_the_form_to_the_doi_in_the_mail(
 ) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     monkeypatch.setenv("D4C_SUBMISSIONS", "1")
-    with mail_server() as (address, received), faced(d4c.home) as face, playwright.sync_playwright() as driver:
+    monkeypatch.setenv("D4C_METADATA_MANAGER", "1")
+    with (
+        mail_server() as (address, received),
+        faced(d4c.home) as face,
+        metadata_faced(d4c.home, definitions) as forms,
+        playwright.sync_playwright() as driver,
+    ):
         mail = {"D4C_SUBMISSIONS_MAIL": address}
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        watched = Watched(browser, face.url)
+        watched = Watched(browser, face.url, forms.url)
         page = watched.open(f"{face.url}/submit?lang=en")
         for name, text in FORM.items():
             page.fill(f"#{name}", text)
@@ -79,16 +109,13 @@ def test_from_the_form_to_the_doi_in_the_mail(
             manager.click("form[action*=decision] button")
         made = d4c.ok("submissions", "draft", "1")
         assert (made["state"], made["dataset"]) == ("drafted", "cultural_art_facilities")
-        draft = yaml.safe_load(Path(made["definition"]).read_text("utf-8"))
-        by = {
-            "attributes.name.region": "ca", "attributes.name.source": "statcan", "attributes.creators.name": "StatCan",
-            "attributes.name.dguid": "2021A000011124", "attributes.name.package": "d4c-datapkg-statistical",
-        }  # fmt: skip
-        # A file of a folder counts as complete a minute after its last change, which a test does not wait for.
-        draft["attributes"]["source"]["stable_seconds"] = 0
-        (definitions / made["dataset"]).mkdir()
-        whole = yaml.safe_dump(completed(draft, by), allow_unicode=True, sort_keys=False)
-        (definitions / made["dataset"] / "defs.yaml").write_text(whole, "utf-8")
+        repository(definitions, named(Path(made["definition"]).read_text("utf-8")), made["dataset"])
+        specialist = watched.open(f"{forms.url}/metadata/style.css")
+        specialist.context.add_cookies([{"name": SESSION_COOKIE, "value": forms.session, "url": forms.url}])
+        specialist.goto(f"{forms.url}/metadata/{made['dataset']}?lang=en")
+        filled = corrected(specialist, {"creators.0.name": "Statistics Canada"})
+        assert {"title.fr", "description.fr", "creators.0.name"} <= set(filled)
+        assert git(definitions, "log", "--format=%an %s").splitlines()[0] == "bo Texts in French"
         d4c.ok("submissions", "ready", "1")
         published = d4c.ok("publish", made["dataset"])
         told = d4c.ok("submissions", "tell", env=mail)
@@ -98,7 +125,6 @@ def test_from_the_form_to_the_doi_in_the_mail(
         trouble = watched.close()
         browser.close()
     assert trouble == []
-    doi = published["doi"] if isinstance(published, dict) else published[0]["doi"]
     assert received[-1]["Subject"] == "Submission 1: Published: Cultural and art facilities"
     assert received[-1]["To"] == "ana@example.ca"
-    assert f"https://doi.org/{doi}" in text_of(received[-1])
+    assert f"https://doi.org/{published['doi']}" in text_of(received[-1])

@@ -60,7 +60,7 @@ class InvenioArchive:
         self,
         name: str,
         base_url: str,
-        token: str,
+        token: str | None,
         *,
         test: bool,
         community: str | None = None,
@@ -73,6 +73,8 @@ class InvenioArchive:
     ) -> None:
         """Create the client without a connection. `test`: its DOIs never resolve (the sandbox). `pause` waits seconds.
 
+        Without a `token` only published records can be read.
+
         `community`: the slug or id of the community that records are submitted to. Raises PermanentError if the
         address is invalid.
         """
@@ -83,7 +85,7 @@ class InvenioArchive:
         self._funders: dict[str, bool] = {}  # ROR id -> whether the archive's vocabulary has it
         self._api = RestClient(
             f"{self._base}/api",
-            f"Bearer {token}",
+            f"Bearer {token}" if token is not None else None,
             refused=explain_refusal,
             accept=_ACCEPT,
             patience=self._patience,

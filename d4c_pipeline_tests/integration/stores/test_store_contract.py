@@ -10,6 +10,7 @@ import pytest
 
 from d4c_pipeline.files.hashing import hash_file
 from d4c_pipeline.model.errors import BusyError, IntegrityError, PermanentError, UnknownNameError
+from d4c_pipeline.stores import s3_objects
 from d4c_pipeline.stores.port import Store
 
 ADDRESS = "releases/stops/2024/v0.1.0/Arrêts d'été (1).parquet"
@@ -184,3 +185,24 @@ def test_what_is_quarantined_is_served_no_more_and_kept(store: Store, tmp_path: 
     assert store.stat(ADDRESS) is None
     assert store.put_immutable(right, ADDRESS, hash_file(right)).changed
     assert store.read_bytes(ADDRESS) == b"right"
+
+
+def test_a_listing_has_every_file_below_a_folder_and_nothing_else(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_objects, "PAGE", 2)  # of an S3 server's listing
+    source = written(tmp_path / "a", b"four")
+    expected = [
+        ADDRESS,
+        "releases/a",
+        "releases/stops/2024/v0.1.0/b.parquet",
+        "releases/stops.json",
+        "releases/z/y/x/w",
+    ]
+    assert list(store.addresses("releases/")) == []
+    for address in (*expected, "releases2/other", "raw/stops/2024/0123/file.zip"):
+        store.put_immutable(source, address, hash_file(source))
+    store.quarantine("releases/z/y/x/w", "abc")
+    store.put_immutable(source, "releases/z/y/x/w", hash_file(source))
+    assert sorted(store.addresses("releases/")) == sorted(expected)
+    assert list(store.addresses("raw/")) == ["raw/stops/2024/0123/file.zip"]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from d4c_pipeline.chain import portal
 from d4c_pipeline.commands.main import app
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.errors import D4CError, IntegrityError, NeedsPersonError, PermanentError
@@ -25,6 +26,7 @@ from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.torrents.operator_key import make_key
 from d4c_pipeline.upkeep import recovery
 from d4c_pipeline.upkeep.backup import back_up, read_contents
+from d4c_pipeline.upkeep.extra_files import set_aside
 from d4c_pipeline.upkeep.reconciliation import Difference, reconcile
 from d4c_pipeline.upkeep.restore import restore
 from d4c_pipeline.workspace.deployment import Deployment
@@ -71,6 +73,8 @@ def test_a_restored_home_goes_on_with_the_next_release(chain: Chain, tmp_path: P
     settings = elsewhere(chain.settings, home)
     restore(settings, file, {})
     with Deployment.open(settings) as opened:
+        assert [each.kind for each in reconcile(opened)] == [Difference.PAGES]
+        portal.build(opened, [chain.dataset])
         assert reconcile(opened) == ()
         with opened.working_on(chain.dataset, Vintage.parse("2021")):
             pass  # the lease of the backup's moment does not hold
@@ -91,11 +95,22 @@ def test_what_was_published_after_the_backup_is_found_and_taken_back(chain: Chai
     settings = elsewhere(chain.settings, home)
     restore(settings, file, {})
     command = "d4c catalogue rebuild --from-archive"
-    assert kinds(settings) == [(Difference.RECORD_UNKNOWN, command), (Difference.CATALOGUED_UNKNOWN, command)]
+    expected = [(Difference.RECORD_UNKNOWN, command), (Difference.CATALOGUED_UNKNOWN, command)]
+    assert kinds(settings)[:2] == expected
     with Deployment.open(settings) as opened:
+        # The files of the release are unknown to this ledger, and nobody may move them away.
+        with pytest.raises(PermanentError, match=f"Run '{command}' first"):
+            set_aside(opened, opened.primary)
         adopted = recovery.from_archive(opened, {"places": chain.dataset}).adopted
         assert [each.release for each in adopted] == [chain.newest().name]
-    assert kinds(settings) == []
+        portal.build(opened, [chain.dataset])
+        there = Chain(settings, chain.origin, opened)
+        # Only the native file, and the torrents of a catalogue that the ledger of the backup never made.
+        for each in reconcile(opened):
+            assert each.kind in (Difference.NATIVE_UNKNOWN, Difference.EXTRA), each
+        assert all(path.split("/")[1] in ("snapshots", "torrents") for path in set_aside(opened, opened.primary))
+        there.run("raw")
+        assert reconcile(opened) == ()
 
 
 def test_lost_files_records_and_catalogue_are_found(chain: Chain, tmp_path: Path) -> None:
@@ -108,11 +123,13 @@ def test_lost_files_records_and_catalogue_are_found(chain: Chain, tmp_path: Path
         (Difference.RECORD_MISSING, "d4c archive forget places"),
         (Difference.COPY_MISSING, "d4c repair --refill primary"),
         (Difference.NOT_CATALOGUED, "d4c catalogue rebuild"),
+        (Difference.PAGES, "d4c portal build"),
+        (Difference.TORRENT, "d4c torrents reissue"),
     ]
     data = next((chain.home / "store" / "releases").rglob("*.parquet"))
     data.chmod(0o644)
     data.write_bytes(data.read_bytes()[:-1])
-    assert [kind for kind, _ in kinds(chain.settings)] == [Difference.COPY_MISSING]
+    assert [kind for kind, _ in kinds(chain.settings)] == [Difference.COPY_MISSING, Difference.PAGES]
 
 
 def test_settings_keys_and_modes_come_back_and_secrets_only_if_wanted(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_anything_else_is_refused(content: bytes) -> None:
         Manifest.from_bytes(content)
 
 
+@pytest.mark.parametrize("files", ["outputs", "native_files"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/tmp/x", "a/b.parquet", "..", ".", "", ".x", "..\\x", "C:\\x", "a\n.parquet", "a\x00"]
+)
+def test_a_name_that_leads_out_of_the_folder_is_refused(files: str, name: str) -> None:
+    document = json.loads(json.dumps(WRITTEN))
+    document[files][-1]["name"] = name
+    with pytest.raises(IntegrityError, match="is no file name"):
+        Manifest.from_bytes(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize(("name", "document"), [("manifest", Manifest), ("build", BuildMark)])
 def test_the_published_schema_is_current(name: str, document: type[Document]) -> None:
     published = DOCS.joinpath(f"{name}.schema.json").read_text("utf-8")

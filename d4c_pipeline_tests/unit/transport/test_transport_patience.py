@@ -104,7 +104,9 @@ def test_a_name_that_is_not_known_is_said_so() -> None:
         ("7", 7.0),
         ("Sat, 21 Nov 2026 12:01:30 GMT", 90.0),
         ("Sat, 21 Nov 2026 11:00:00 GMT", 0.0),
+        ("2026-11-21T12:00:10", 10.0),
         ("soon", None),
+        ("Sat, 21 Nov 2026 12:01:30 +99999999999999", None),
         ("", None),
     ],
 )

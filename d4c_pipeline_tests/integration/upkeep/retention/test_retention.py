@@ -133,7 +133,8 @@ def test_a_mirror_that_is_down_is_pruned_later(mirrored: Chain, monkeypatch: pyt
             ("west", "missed", "Store west refuses access"),
             ("east", "pruned", ""),
         ] * 2
-        assert len(calls) == 1
+        # The catalogue's rebuild asks too, for the part of the records that it superseded.
+        assert [address.split("/")[0] for address in calls if not address.startswith("catalogue/")] == ["releases"]
     # What is to go is named no more although it still lies there, and goes with the next run.
     assert named(mirrored.home, "0.1.0-beta") == named(mirrored.home, "0.1.1-beta") == set()
     assert set(on_west(mirrored)) == set(VERSIONS)
