@@ -17,6 +17,7 @@ from d4c_pipeline.appraisal import quarantine
 from d4c_pipeline.appraisal.criteria import Facts, Judgement, Twin, declining, judged
 from d4c_pipeline.appraisal.delivered import Delivered, fetched, uploaded
 from d4c_pipeline.appraisal.examination import FileFacts, examined
+from d4c_pipeline.appraisal.history import History, histories
 from d4c_pipeline.appraisal.policy import Alternatives, Policy, alternatives_of, policy_of
 from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
@@ -49,7 +50,8 @@ def assess(
         folder = quarantine.submission_folder(settings.home, number)
         facts = _facts(ledger, settings, policy, record, folder)
         judgements = judged(facts, policy)
-        moved = _record(ledger, policy, alternatives, record, facts, judgements)
+        changes = histories(record.submission.sources, settings.origins)
+        moved = _record(ledger, policy, alternatives, record, facts, judgements, changes)
         for scratch in ("source", "work"):
             shutil.rmtree(folder / scratch, ignore_errors=True)
         if moved.state in FINAL:
@@ -77,6 +79,7 @@ def _record(
     record: SubmissionRecord,
     facts: Facts,
     judgements: Sequence[Judgement],
+    changes: Sequence[History],
 ) -> SubmissionRecord:
     document = {
         "policy": policy.version,
@@ -84,6 +87,7 @@ def _record(
         "size": facts.size,
         "bounds": facts.bounds,
         "files": [file.model_dump(mode="json", exclude_none=True) for file in facts.files],
+        "history": [each.document() for each in changes],
         "criteria": [
             {
                 "criterion": each.criterion,
@@ -98,12 +102,18 @@ def _record(
     if not decisive:
         return ledger.submissions.move(record.id, SubmissionState.IN_APPRAISAL, who=WHO, assessment=document)
     failed = [each.criterion for each in judgements if each.outcome is Outcome.FAILURE]
+    # The page has both languages, the mail that of the submission.
+    reasons = {"en": " ".join(each.en for each in decisive), "fr": " ".join(each.fr for each in decisive)}
     return ledger.submissions.move(
         record.id,
         SubmissionState.DECLINED,
         who=f"appraisal policy {policy.version}",
-        reason=" ".join(each.fr if record.submission.language == "fr" else each.en for each in decisive),
-        detail={"criteria": failed, "alternatives": [each.id for each in alternatives.suiting(failed)]},
+        reason=reasons[record.submission.language],
+        detail={
+            "criteria": failed,
+            "alternatives": [each.id for each in alternatives.suiting(failed)],
+            "reasons": reasons,
+        },
         assessment=document,
     )
 

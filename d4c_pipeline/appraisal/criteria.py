@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from d4c_pipeline.appraisal.causes import in_french
 from d4c_pipeline.appraisal.delivered import Delivered
 from d4c_pipeline.appraisal.examination import FileFacts, PartFacts
-from d4c_pipeline.appraisal.licences import forbidding, recognised
-from d4c_pipeline.appraisal.policy import Policy
+from d4c_pipeline.appraisal.policy import Policy, Rights
+from d4c_pipeline.appraisal.words import amount
 from d4c_pipeline.model.frequency import CONTINUAL, duration
+from d4c_pipeline.model.licence_names import recognised, words_of
 from d4c_pipeline.model.submission import Submission
 from d4c_pipeline.processing.checks.verdict import Outcome
 
@@ -112,6 +114,12 @@ def declining(judgements: Sequence[Judgement], policy: Policy) -> list[Judgement
     return [each for each in judgements if each.outcome is Outcome.FAILURE and each.criterion in rules]
 
 
+def forbidding(text: str, rights: Rights) -> str | None:
+    """Return the words of the policy in `text` that forbid redistribution or adaptation; None if it has none."""
+    words = f" {' '.join(words_of(text))} "
+    return next((phrase for phrase in rights.forbidden if f" {' '.join(words_of(phrase))} " in words), None)
+
+
 def _scope(facts: Facts, policy: Policy, said: _Says) -> None:
     bounds = facts.bounds
     if bounds is None:
@@ -141,7 +149,7 @@ def _rights(facts: Facts, policy: Policy, said: _Says) -> None:
             f"The licence '{stated}' forbids redistribution or adaptation ('{phrase}').",
             f"La licence « {stated} » interdit la redistribution ou l'adaptation (« {phrase} »).",
         )
-    elif (known := recognised(stated, rights)) is not None:
+    elif (known := recognised(stated, aliases=rights.aliases)) is not None:
         said.add(Outcome.PASS, f"The licence is {known.title}.", f"La licence est {known.titled('fr')}.")
     else:
         said.add(
@@ -166,10 +174,12 @@ def _quality(facts: Facts, policy: Policy, said: _Says) -> None:
         said.add(
             Outcome.WARNING if each.temporary else Outcome.FAILURE,
             f"{each.address} can't be fetched: {each.problem}.",
-            f"{each.address} ne peut pas être obtenu : {each.problem}.",
+            f"{each.address} ne peut pas être obtenu : {in_french(each.problem)}.",
         )
     for problem in [part.problem for part in facts.parts if part.problem is not None]:
-        said.add(Outcome.FAILURE, f"A part can't be read: {problem}.", f"Une partie est illisible : {problem}.")
+        said.add(
+            Outcome.FAILURE, f"A part can't be read: {problem}.", f"Une partie est illisible : {in_french(problem)}."
+        )
     readable = [part for part in facts.parts if part.problem is None]
     if not readable:
         if said.outcome is Outcome.PASS:
@@ -200,7 +210,9 @@ def _format(facts: Facts, policy: Policy, said: _Says) -> None:  # noqa: ARG001 
             )
     for file in facts.files:
         if file.problem is not None:
-            said.add(Outcome.FAILURE, f"{file.problem}.", f"{file.problem}.")
+            french = in_french(file.problem)
+            named = french if file.name in french else f"{file.name} n'est pas lisible : {french}"
+            said.add(Outcome.FAILURE, f"{file.problem}.", f"{named}.")
     formats = sorted({file.format for file in facts.files if file.parts})
     if formats:
         said.add(Outcome.PASS, f"Formats that are read: {', '.join(formats)}.", f"Formats lus : {', '.join(formats)}.")
@@ -252,17 +264,6 @@ def releases_within(frequency: str | None, years: int) -> float:
         return 1.0
     number, unit = duration(frequency) or (1, "D")
     return max(1.0, years * 365.25 / (number * _DAYS[unit]))
-
-
-def amount(size: float, language: str = "en") -> str:
-    """Return bytes as an amount: `12.3 MB`, in French `12,3 Mo`."""
-    steps, unit = 0, "o" if language == "fr" else "B"
-    while size >= 1000 and steps < 5:
-        size, steps = size / 1000, steps + 1
-    if not steps:
-        return f"{size:.0f} {'octets' if language == 'fr' else 'bytes'}"
-    text = f"{size:.1f} {'kMGTP'[steps - 1]}{unit}"
-    return text.replace(".", ",") if language == "fr" else text
 
 
 def _meets(one: Bounds, other: Bounds) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 from d4c_pipeline.appraisal import quarantine
 from d4c_pipeline.appraisal.decisions import drafted
 from d4c_pipeline.appraisal.delivered import fetched, refuse_inner, uploaded
-from d4c_pipeline.appraisal.licences import recognised
 from d4c_pipeline.appraisal.policy import policy_of
 from d4c_pipeline.drafting import Draft, Field, draft
 from d4c_pipeline.drafting.composing import slug
@@ -24,6 +23,7 @@ from d4c_pipeline.ledger import Ledger, lease_keys
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import DataError, PermanentError
 from d4c_pipeline.model.gaps import TO_FILL, TO_TRANSLATE, is_marked
+from d4c_pipeline.model.licence_names import recognised
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.model.submission import SubmissionRecord, SubmissionState
 from d4c_pipeline.workspace.datasets import load_definitions
@@ -103,7 +103,8 @@ def _stated(made: Draft, record: SubmissionRecord) -> Draft:
         fill(f"{name}.{submission.language}", text, why)
         if f"{name}.{other}" in fields and fields[f"{name}.{other}"].value == TO_FILL:
             fill(f"{name}.{other}", f"{TO_TRANSLATE}{text}", why)
-    known = recognised(submission.licence, policy_of(AppraisalSettings.from_environment()).criteria.rights)
+    rights = policy_of(AppraisalSettings.from_environment()).criteria.rights
+    known = recognised(submission.licence, aliases=rights.aliases)
     if known is not None:
         fill("license", known.id, f"{why}: {submission.licence}")
     return replace(made, fields=fields)

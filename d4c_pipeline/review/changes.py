@@ -70,8 +70,8 @@ def changes_of(deployment: Deployment, dataset: Dataset, release: PlannedRelease
             Section("Columns", ("column", "before", "now", "values changed"), _columns(previous, release, changed)),
             Section("Examples", ("key", "column", "before", "now"), tuple(examples)),
         ]
-        maps.append((f"Before: {previous.name}", map_png(before, around=now if comparable else None)))
-    maps.append((f"Now: {release.name}", map_png(now, around=before if comparable else None)))
+        maps.append((f"Before: {previous.name}", map_png(before, around=now if comparable else None, fit_dots=True)))
+    maps.append((f"Now: {release.name}", map_png(now, around=before if comparable else None, fit_dots=True)))
     sections.append(_checks(deployment, release))
     return Changes(
         f"{release.name}: {release.change.bump.name}" if previous else f"{release.name}: first release",

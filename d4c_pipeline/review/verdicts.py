@@ -12,6 +12,7 @@ from d4c_pipeline.model.dataset import Dataset
 from d4c_pipeline.model.errors import BusyError, NeedsPersonError
 from d4c_pipeline.model.release import PlannedRelease
 from d4c_pipeline.model.vintage import Vintage
+from d4c_pipeline.processing.checks import previous
 from d4c_pipeline.processing.checks.run import checks_of, run_checks
 from d4c_pipeline.processing.checks.verdict import Outcome, PreviousFacts, Verdict
 from d4c_pipeline.workspace.builds import StagedBuild, read_build
@@ -22,7 +23,9 @@ from d4c_pipeline.workspace.deployment import Deployment
 def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: StagedBuild) -> tuple[Verdict, ...]:
     """Run all checks that apply to the dataset of a build, and record the verdicts in the ledger.
 
-    Raises BusyError when another process replaced the build in staging.
+    A build of the newest release's own bytes is compared with that release. The record keeps the comparison with the
+    release before it, which the review and the portal show. Raises BusyError when another process replaced the build in
+    staging.
     """
     with deployment.working_on(dataset, vintage):
         if read_build(deployment, dataset, vintage).sha256 != build.sha256:
@@ -31,8 +34,17 @@ def judge(deployment: Deployment, dataset: Dataset, vintage: Vintage, build: Sta
                 rerun="processed",
             )
         verdicts = verdicts_of(deployment, dataset, vintage, build, deployment.staging(dataset, vintage) / "checks")
+        judgements = deployment.ledger.judgements
+        newest = previous_release(deployment, dataset, vintage)
+        kept = (
+            {result.check for result in judgements.checks(build.sha256)} & previous.NAMES
+            if newest is not None and newest.data_sha256 == build.sha256
+            else frozenset[str]()
+        )
         for verdict in verdicts:
-            deployment.ledger.judgements.record_check(
+            if verdict.check in kept:
+                continue
+            judgements.record_check(
                 dataset.id, vintage, build.sha256, verdict.check, verdict.outcome.word, verdict.detail
             )
     return verdicts

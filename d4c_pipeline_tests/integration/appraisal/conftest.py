@@ -14,7 +14,7 @@ ORIGIN = "http://data.example.ca"
 
 
 class Sources(BaseHTTPRequestHandler):
-    """Files by path; `/sized` states 50 GB, `/endless` states no length, `/inner` redirects into the network."""
+    """Files by path; `/sized` states 50 GB, `/endless` no length, `/inner` leads inside, `/status/403.csv` is a 403."""
 
     files: ClassVar[dict[str, bytes]] = {"/trees.csv": CSV, "/page": b"<!DOCTYPE html><html><body>data</body></html>"}
     redirects: ClassVar[dict[str, str]] = {
@@ -33,6 +33,8 @@ class Sources(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.redirects[self.path])
             self.end_headers()
+        elif self.path.startswith("/status/"):
+            self.send_error(int(self.path[8:11]))
         elif self.path == "/sized.csv":
             self.send_response(200)
             self.send_header("Content-Length", str(50_000_000_000))

@@ -82,6 +82,9 @@ def test_a_table_of_a_source_is_read_and_judged(look: Callable[..., SubmissionRe
     assert part["encoding"].lower().replace("-", "") == "utf8"
     assert said(record, "quality") == "2 rows and 3 columns were read in 1 tables or layers."
     assert said(record, "rights", "sentence_fr") == "La licence est Open Government Licence - Canada 2.0."
+    (history,) = record.assessment["history"]
+    assert (history["address"], history["versions"]) == (f"{ORIGIN}/trees.csv", [])
+    assert history["sentence_fr"] == "La source n'indique aucun historique."
 
 
 def test_a_layer_has_a_crs_and_an_extent_in_degrees(look: Callable[..., SubmissionRecord]) -> None:
@@ -218,7 +221,9 @@ def test_a_licence_that_forbids_redistribution_is_declined_by_rule(
     assert event.reason == (
         "La licence « All rights reserved » interdit la redistribution ou l'adaptation (« all rights reserved »)."
     )
-    assert event.detail == {"criteria": ["rights"], "alternatives": ["borealis", "zenodo", "gbif"]}
+    assert (event.detail["criteria"], event.detail["alternatives"]) == (["rights"], ["borealis", "zenodo", "gbif"])
+    assert event.detail["reasons"]["fr"] == event.reason
+    assert event.detail["reasons"]["en"].startswith("The licence 'All rights reserved' forbids redistribution")
 
 
 def test_duplicates_are_found_by_checksum_address_and_other_submissions(
@@ -240,7 +245,7 @@ def test_a_killed_assessment_is_continued_and_two_at_once_are_one(
 ) -> None:
     number = ledger.submissions.add(submission(sources=[f"{ORIGIN}/trees.csv"]))[0].id
     settings = Settings(home=tmp_path, origins=origins)
-    for broken in ("fetched", "examined", "judged", "_record"):
+    for broken in ("fetched", "examined", "judged", "histories", "_record"):
 
         def killed(*_: object, **__: object) -> None:
             raise KeyboardInterrupt

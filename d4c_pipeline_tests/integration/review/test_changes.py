@@ -76,12 +76,12 @@ def test_a_reviewer_sees_what_changes_before_an_approval(chain: Chain, tmp_path:
     ]
     assert shown == [text]
     (links,) = [
-        str(getattr(each.metadata["decide"], "value", "")) for each in results if "decide" in (each.metadata or {})
+        [urlsplit(str(getattr(each.metadata[decision], "value", ""))) for decision in ("approve", "reject")]
+        for each in results
+        if "approve" in (each.metadata or {})
     ]
-    approve, reject = (
-        yaml.safe_load(parse_qs(urlsplit(link).query)["config"][0])["ops"]["decide"]["config"]
-        for link in re.findall(r"\((/locations/[^)]*/jobs/review/playground/setup[^)]*)\)", links)
-    )
+    assert {link.path for link in links} == {"/locations/__repository__@d4c_pipeline/jobs/review/playground/setup"}
+    approve, reject = (yaml.safe_load(parse_qs(link.query)["config"][0])["ops"]["decide"]["config"] for link in links)
     assert approve == {"release": planned.name, "decision": "approve", "reason": ""}
     assert reject["decision"] == "reject"
 

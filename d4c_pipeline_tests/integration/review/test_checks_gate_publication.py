@@ -145,6 +145,11 @@ def test_a_build_with_half_the_rows_is_stopped_and_the_earlier_release_stays(sou
     _, results = state()
     assert {result.check: result.verdict for result in results}["rows_against_previous"] == "warning"
 
+    # The same data again are compared with themselves: the record keeps the comparison with the release before.
+    assert publish()["outcome"] == "unchanged"
+    _, again = state()
+    assert again == results
+
 
 def test_a_check_that_was_never_made_refuses(source: Serve) -> None:
     settings = Settings.from_environment()

@@ -77,7 +77,7 @@ def test_a_layer_names_its_fields_and_its_licence() -> None:
     facts = arcgis.facts(
         {
             "name": "Parks",
-            "copyrightText": "Contains information licensed under the Open Government Licence – Toronto",
+            "copyrightText": "Open Government Licence – Toronto",
             "geometryType": "esriGeometryPoint",
             "fields": [{"name": "PRK_NM", "alias": "Name of the park"}, {"name": "AREA", "alias": "Area"}],
             "indexes": [{"fields": "PRK_ID", "isUnique": True}],
@@ -87,6 +87,9 @@ def test_a_layer_names_its_fields_and_its_licence() -> None:
     assert facts["columns.PRK_NM.en"].value == "Name of the park"
     assert "columns.AREA.en" not in facts  # the alias is the name again
     assert facts["key_hint"].value == ["prk_id"]
+    # A layer that only contains what is under a licence may itself be under another.
+    credit = "Contains information licensed under the Open Government Licence – Toronto"
+    assert "license" not in arcgis.facts({"name": "Parks", "copyrightText": credit})
 
 
 def test_a_dataset_of_dcat() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from d4c_pipeline.drafting import vintages
-from d4c_pipeline.drafting.licences import licence_of, recognised
+from d4c_pipeline.drafting.licences import licence_of
 from d4c_pipeline.drafting.recognise import recognise
 from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.gaps import TO_FILL
@@ -71,37 +71,6 @@ def test_parts_of_a_shapefile_are_read_together(tmp_path: Path) -> None:
     (tmp_path / "roads[1].shp").touch()
     declared = recognise(tmp_path / "roads[1].shp").declared
     assert declared == {"kind": "folder", "path": str(tmp_path), "pattern": "roads[[]1].*"}
-
-
-@pytest.mark.parametrize(
-    ("stated", "identifier"),
-    [
-        (
-            "Open Government Licence - Canada (http://open.canada.ca/en/open-government-licence-canada)",
-            "ogl-canada-2.0",
-        ),
-        ("Licence du gouvernement ouvert – Canada", "ogl-canada-2.0"),
-        ("ca-ogl-lgo", "ogl-canada-2.0"),
-        ("https://www.statcan.gc.ca/en/reference/licence", "statcan-open-licence"),
-        ("https://creativecommons.org/licenses/by/4.0/deed.fr", "cc-by-4.0"),
-        ("Open Government Licence – Toronto", "ogl-toronto"),
-        # What denies, limits or doubles a licence is for a person to read.
-        ("The photographs are not under the Open Government Licence - Canada", None),
-        ("Open Government Licence - Canada, except the orthophotos", None),
-        ("Licence du gouvernement ouvert – Canada, sauf les photographies", None),
-        (
-            "Code: CC0. Data: http://creativecommons.org/publicdomain/zero/1.0/ and Open Government Licence - Canada",
-            None,
-        ),
-        ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), no redistribution", None),
-        # Neither a licence of a province nor one without its version is that of the pattern.
-        ("Open Government Licence - Alberta", None),
-        ("cc-by", None),
-        ("Creative Commons Attribution 3.0", None),
-    ],
-)
-def test_a_licence_is_recognised_by_its_words(stated: str, identifier: str | None) -> None:
-    assert recognised(stated) == identifier
 
 
 def test_a_licence_of_its_own_keeps_title_and_address_and_lacks_its_text() -> None:
