@@ -18,24 +18,46 @@ from d4c_pipeline.services.problems import ProblemError
 
 MOST_BYTES = 1 << 20
 """The most bytes of a body, by default."""
+JSON, FORM, FILES = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 
 def with_body(
-    handler: Callable[[Request, bytes], Response], most: int = MOST_BYTES
+    handler: Callable[[Request, bytes], Response], *kinds: str, most: int = MOST_BYTES
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return an endpoint that reads the body, then calls `handler` in a thread.
 
-    Answers 413 as soon as the body has more than `most` bytes.
+    Answers 415 for a body of another media type than `kinds`, 413 as soon as it has more than `most` bytes.
     """
 
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(handler, request, await read_body(request, most))
+        return await run_in_threadpool(handler, request, await read_body(request, *kinds, most=most))
 
     return endpoint
 
 
-async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
-    """Return the body of a request. Raises ProblemError (413) as soon as it has more than `most` bytes."""
+def require_type(request: Request, *kinds: str) -> None:
+    """Raise ProblemError (415) if a request states another media type than `kinds`.
+
+    Any `+json` is JSON. A body without a stated type is read: the parser says what is wrong with it.
+    """
+    stated = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if stated and stated not in kinds and not (JSON in kinds and stated.endswith("+json")):
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"The body is '{stated[:80]}'",
+            f"Send it as {' or '.join(kinds)}, and state that in Content-Type",
+            headers={"Accept": ", ".join(kinds), "Connection": "close"},  # the body is not read
+        )
+
+
+async def read_body(request: Request, *kinds: str, most: int = MOST_BYTES) -> bytes:
+    """Return the body of a request.
+
+    Raises ProblemError: 415 for another media type than `kinds`, if there are any; 413 as soon as it has more than
+    `most` bytes.
+    """
+    if kinds:
+        require_type(request, *kinds)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from d4c_pipeline.catalogue.record_parts import Part, parts_of
 from d4c_pipeline.files.disk import storage_errors
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORDS_PARQUET
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORDS_MANIFEST
 from d4c_pipeline.model.errors import D4CError, DataError, TransientError, UnknownNameError
 from d4c_pipeline.stores.port import Store
 from d4c_pipeline.tables.duckdb_engine import connect, first_sentence, literal_pattern
@@ -30,11 +30,9 @@ Preparation = tuple[str, Callable[[duckdb.DuckDBPyConnection], None]]
 RELEASES = "releases"
 """The table of all rows of the catalogue, in the catalogue's columns and order, with the row's number as `position`."""
 RECORDS = "records"
-"""The table of the facts of all releases, in the file's columns and order; `modified` is seconds since 1970 (UTC)."""
-_SOURCES = (
-    (RELEASES, CATALOGUE_PARQUET, "*"),
-    (RECORDS, RECORDS_PARQUET, "* REPLACE (epoch(modified)::BIGINT AS modified)"),
-)
+"""The table of the facts of all releases, in the columns and the order of the parts; `modified` is seconds since 1970
+(UTC)."""
+_ATTEMPTS = 3
 _LOOK_SECONDS = 2.0
 _FORM = "2"
 """The form of the index; another one makes it anew."""
@@ -50,6 +48,15 @@ class Snapshot:
 
     identity: str
     connection: duckdb.DuckDBPyConnection
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Copies of the catalogue on this machine: the file of all items with its sha256, and the parts of the records."""
+
+    releases: Path
+    sha256: str
+    records: list[tuple[Part, Path]]
 
 
 class CatalogueIndex:
@@ -104,7 +111,8 @@ class CatalogueIndex:
         Raises UnknownNameError without a catalogue, DataError when its file can't be read, errors of store and disk.
         """
         with self._renewing:
-            seen = tuple(self._store.facts(address) for _, address, _ in _SOURCES)
+            # The manifest names the parts by their content, so it changes with each of them.
+            seen = tuple(self._store.facts(address) for address in (CATALOGUE_PARQUET, RECORDS_MANIFEST))
             if seen == self._seen:
                 return False
             if seen[0] is None:
@@ -143,33 +151,66 @@ class CatalogueIndex:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A folder of its own: another server of this home may build at the same time.
             with tempfile.TemporaryDirectory(prefix=".", dir=self._folder) as temporary:
-                copies = {name: self._copied(address, Path(temporary) / name) for name, address, _ in _SOURCES}
-                path = self._folder / f"{self._identity(copies.values())}.duckdb"
+                copies = self._copied(Path(temporary))
+                path = self._folder / f"{self._identity(copies)}.duckdb"
                 if not path.exists():
                     self._fill(made := Path(temporary) / path.name, copies)
                     made.replace(path)
             return path
 
-    def _identity(self, copies: Iterable[Path]) -> str:
+    def _identity(self, copies: _Copies) -> str:
         digest = hashlib.sha256("\n".join((_FORM, duckdb.__version__, *(n for n, _ in self._preparations))).encode())
-        for copy in copies:
-            with copy.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+        for sha256 in (copies.sha256, *(part.sha256 for part, _ in copies.records)):
+            digest.update(bytes.fromhex(sha256))
         return digest.hexdigest()[:32]
 
-    def _copied(self, address: str, target: Path) -> Path:
+    def _copied(self, folder: Path) -> _Copies:
+        """Copy the catalogue to `folder`. Raises TransientError when a part is missing again and again."""
         # Copied first: the store replaces the file while it is read.
-        with self._store.open(address) as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        return target
+        sha256 = self._copy(CATALOGUE_PARQUET, releases := folder / RELEASES)
+        for _ in range(_ATTEMPTS):
+            try:
+                return _Copies(releases, sha256, self._copied_parts(folder))
+            except UnknownNameError:
+                continue  # a part: the manifest was replaced since, and the part removed
+        raise TransientError(
+            "A part of the catalogue's records is not there",
+            "Ask again in a few seconds; if it is still missing then, put it again: d4c catalogue rebuild",
+        )
 
-    def _fill(self, path: Path, copies: Mapping[str, Path]) -> None:
+    def _copied_parts(self, folder: Path) -> list[tuple[Part, Path]]:
+        parts = parts_of(self._store.read_bytes(RECORDS_MANIFEST))
+        copies = [(part, folder / f"{part.sha256}.parquet") for part in parts]
+        for part, copy in copies:
+            if not copy.exists() and self._copy(part.address, copy) != part.sha256:
+                raise DataError(
+                    f"{part.address} in store {self._store.name} has other bytes than were put there",
+                    "Rebuild the catalogue: d4c catalogue rebuild",
+                )
+        return copies
+
+    def _copy(self, address: str, target: Path) -> str:
+        """Copy a file of the store to `target` and return its sha256."""
+        digest = hashlib.sha256()
+        with self._store.open(address) as source, target.open("wb") as copy:
+            while block := source.read(1 << 20):
+                digest.update(block)
+                copy.write(block)
+        return digest.hexdigest()
+
+    def _fill(self, path: Path, copies: _Copies) -> None:
         connection = connect(database=path, memory_limit=_MEMORY, extensions=_EXTENSIONS, spill=path.parent, threads=2)
         try:
-            for name, _, columns in _SOURCES:
-                rows = connection.read_parquet(literal_pattern(copies[name]), file_row_number=True)
-                renamed = rows.project("* EXCLUDE (file_row_number), file_row_number AS position")
-                renamed.project(columns).create(name)
+            _numbered(connection, copies.releases, 0).create(RELEASES)
+            rows_before = 0
+            for number, (part, copy) in enumerate(copies.records):
+                rows = _numbered(connection, copy, rows_before)
+                rows = rows.project("* REPLACE (epoch(modified)::BIGINT AS modified)")
+                if number:
+                    rows.insert_into(RECORDS)
+                else:
+                    rows.create(RECORDS)
+                rows_before += part.rows
             for _, prepare in self._preparations:
                 prepare(connection)
             connection.execute("CHECKPOINT")
@@ -186,3 +227,9 @@ class CatalogueIndex:
         for old in self._folder.glob("*.duckdb"):
             if old != current:
                 old.unlink(missing_ok=True)
+
+
+def _numbered(connection: duckdb.DuckDBPyConnection, copy: Path, before: int) -> duckdb.DuckDBPyRelation:
+    """Return the rows of a file with their number, after those of `before`, as `position`."""
+    rows = connection.read_parquet(literal_pattern(copy), file_row_number=True)
+    return rows.project(f"* EXCLUDE (file_row_number), file_row_number + {before} AS position")

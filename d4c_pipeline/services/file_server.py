@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -30,14 +31,21 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import NotModifiedResponse, PathLike, StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from d4c_pipeline.files.media_types import media_type
 from d4c_pipeline.model.addresses import HIDDEN, withdrawn_address
 from d4c_pipeline.model.errors import D4CError, PermanentError, TransientError
 from d4c_pipeline.services import portal_files
 from d4c_pipeline.services.http_limits import HEAD_BYTES, LimitedProtocol, limited
-from d4c_pipeline.services.problems import ProblemError, answer_problem
+from d4c_pipeline.services.problems import (
+    FailureDocuments,
+    ProblemError,
+    WrongMethods,
+    answer_http,
+    answer_problem,
+    problem_response,
+)
 from d4c_pipeline.stores.headers import cache_control, content_disposition, content_type, security_headers
 from d4c_pipeline.transport.clients import http_client
 
@@ -46,8 +54,16 @@ IDENTITY_PATH = "/.well-known/d4c-file-server"
 READ_HEADERS = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "Cache-Control", "User-Agent")
 # Bodies of requests to the protocols.
 SENT_HEADERS = ("Content-Type", "Prefer", "Authorization", "Mcp-Protocol-Version")
-SHOWN_HEADERS = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified", "Link")
+SHOWN_HEADERS = (
+    "Accept-Ranges", "Content-Range", "Content-Length", "ETag", "Last-Modified", "Link", "Content-Disposition",
+    "Content-Location", "Location", "Retry-After", "Allow", "WWW-Authenticate", "Preference-Applied", "Digest",
+    "Repr-Digest", "D4C-Release", "D4C-DOI", "D4C-Licence", "D4C-Provenance",
+)  # fmt: skip
 _CHARSET_BYTES = 64 << 10
+_RANGES = {
+    400: ("The Range header can't be read", "Send Range: bytes=FIRST-LAST within the {} bytes of the file"),
+    416: ("The range is beyond the file", "Ask for a range within its {} bytes"),
+}
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2
 _CLOSING_TRIES, _CLOSING_SECONDS = 20, 0.002  # for idle connections, which close when the loop runs next
@@ -68,16 +84,17 @@ def app(mounts: Mapping[str, Path], others: Sequence[BaseRoute] = ()) -> Starlet
     folders = [Mount(path.rstrip("/"), _Folder(mounts[path], path)) for path in paths]
     portal = portal_files.routes(mounts[portal_files.PATHS]) if portal_files.PATHS in mounts else []
     cors = Middleware(
-        CORSMiddleware,
+        _Cors,
         allow_origins=["*"],
         allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=[*READ_HEADERS, *SENT_HEADERS],
         expose_headers=list(SHOWN_HEADERS),
     )
+    routes = [Route(IDENTITY_PATH, identity), *others, portal_files.icon_route(), *portal]
     return Starlette(
-        routes=[Route(IDENTITY_PATH, identity), *others, *portal, *folders],
-        middleware=[cors],
-        exception_handlers={ProblemError: answer_problem, D4CError: answer_problem},
+        routes=[*routes, WrongMethods(routes), *folders],
+        middleware=[cors, Middleware(FailureDocuments)],
+        exception_handlers={ProblemError: answer_problem, D4CError: answer_problem, HTTPException: answer_http},
     )
 
 
@@ -191,6 +208,22 @@ class _ThreadedServer(uvicorn.Server):
         await super().shutdown(sockets)  # waits for answers that are being sent
 
 
+class _Cors(CORSMiddleware):
+    """Answers a refused preflight with a problem document, which a developer reads in the browser's console."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < HTTPStatus.BAD_REQUEST:
+            return answer
+        headers = {name: each for name, each in answer.headers.items() if not name.startswith("content-")}
+        remedy = (
+            f"Pages of other sites may send {', '.join(self.allow_methods)}, with the headers "
+            f"{', '.join((*READ_HEADERS, *SENT_HEADERS))}; send any other request from a program"
+        )
+        cause = bytes(answer.body).decode()
+        return problem_response(ProblemError(HTTPStatus.BAD_REQUEST, cause, remedy, headers=headers))
+
+
 class _Folder(StaticFiles):
     """Static files with the headers of an open-data store. `mount`: the path below which the folder is served."""
 
@@ -280,11 +313,24 @@ class _OpenedFileResponse(FileResponse):
         # To the nanosecond and with the inode: two switches within a tick of the clock must not share a tag.
         facts = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
         self.headers["ETag"] = f'"{hashlib.sha256(facts.encode()).hexdigest()[:32]}"'
-        self._descriptor = descriptor
+        self._descriptor, self._size = descriptor, status.st_size
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused: list[int] = []
+
+        async def sent(message: Message) -> None:
+            # Starlette answers a range that it can't serve with plain text.
+            if message["type"] == "http.response.start" and message["status"] in _RANGES:
+                refused.append(message["status"])
+                headers = {"Content-Range": f"bytes */{self._size}", "Accept-Ranges": "bytes"}
+                cause, remedy = _RANGES[message["status"]]
+                problem = ProblemError(HTTPStatus(message["status"]), cause, remedy.format(self._size), headers=headers)
+                await problem_response(problem)(scope, receive, send)
+            elif not refused:
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, sent)
         finally:
             os.close(self._descriptor)
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import sys
 from collections import OrderedDict
+from http import HTTPStatus
 from typing import Any
 
 import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
+
+from d4c_pipeline.services.problems import ProblemError, problem_response
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 16 << 10
@@ -84,6 +88,23 @@ class LimitedProtocol(H11Protocol):
         # Between two requests uvicorn's own timer closes it; until then it may be closed for other connections.
         if not self.transport.is_closing():
             self.waiting[self] = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request with a problem document; uvicorn calls this while it handles the parser's error."""
+        error = sys.exception()
+        hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if hint == 431 else HTTPStatus.BAD_REQUEST
+        if status is HTTPStatus.BAD_REQUEST:
+            cause, remedy = "This is no HTTP/1.1 request", "Send a request line, headers and a body as RFC 9112 states"
+        else:
+            cause, remedy = f"The head is longer than {HEAD_BYTES >> 10} KiB", "Send long inputs in the body of a POST"
+        answer = problem_response(ProblemError(status, cause, remedy, headers={"Connection": "close"}))
+        # A request that was answered before, or a half-sent answer, leaves no room for another one.
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            head = h11.Response(status_code=status, headers=answer.raw_headers, reason=status.phrase.encode())
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Start the deadline of a reader that stopped reading (asyncio calls this when its buffer is full)."""

@@ -6,18 +6,20 @@ The seeder and Dagster's own processes have metrics of their own. Names: https:/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from d4c_pipeline.ledger.metrics import Totals
 from d4c_pipeline.model.errors import D4CError
 from d4c_pipeline.model.settings import Settings
+from d4c_pipeline.services.problems import ProblemError, answer_problem
 from d4c_pipeline.workspace.deployment import opened_ledger
 
 PATH = "/metrics"
@@ -26,12 +28,12 @@ PATH = "/metrics"
 def route(settings: Settings) -> Route:
     """Return the route that answers with the metrics; 503 and the cause when the ledger can't be read."""
 
-    def answer(_: Request) -> Response:
+    def answer(request: Request) -> Response:
         try:
             with opened_ledger(settings) as ledger:
                 text = exposition(ledger.metrics.totals())
         except D4CError as error:
-            return PlainTextResponse(f"{error}\n", 503, {"Cache-Control": "no-store"})
+            return answer_problem(request, ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, error.cause, error.remedy))
         return Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
     return Route(PATH, answer, methods=["GET"])

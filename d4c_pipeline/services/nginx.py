@@ -17,7 +17,7 @@ from d4c_pipeline.portal import policy
 from d4c_pipeline.services import http_limits
 from d4c_pipeline.services.bodies import MOST_BYTES
 from d4c_pipeline.services.file_server import READ_HEADERS, SHOWN_HEADERS
-from d4c_pipeline.services.portal_files import CHANGING_ASSETS, FOLDERS
+from d4c_pipeline.services.portal_files import CHANGING_ASSETS, FOLDERS, ICON_PATH
 from d4c_pipeline.services.protocol import all_protocols
 from d4c_pipeline.stores import headers
 from d4c_pipeline.stores.port import IMMUTABLE_PREFIXES
@@ -165,6 +165,9 @@ http {{
     }}
     location ~ "^/({protocols})(/|$)" {{
       client_max_body_size {MOST_BYTES >> 10}k;
+{proxied}
+    }}
+    location = {ICON_PATH} {{
 {proxied}
     }}
     location = / {{ root {portal}; try_files /index.html =404; }}

@@ -5,7 +5,6 @@ The files are those of `portal.site`; files of the store belong to `file_server`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from anyio import to_thread
@@ -18,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from d4c_pipeline.files.media_types import media_type
+from d4c_pipeline.portal.bundle import icon
 from d4c_pipeline.portal.policy import HEADER, PAGE_CACHE
 from d4c_pipeline.services.page_links import link_header
 from d4c_pipeline.stores.headers import IMMUTABLE_CACHE
@@ -26,6 +26,8 @@ FOLDERS = ("en", "fr", "assets")
 """The folders of the portal, each served at its name."""
 PATHS = f"/{{{','.join(FOLDERS)}}}"
 """Stands for the paths of the portal among the paths that a server serves."""
+ICON_PATH = "/favicon.ico"
+"""Browsers request it beside every document that names no icon: a file, a style sheet, an answer in JSON."""
 CHANGING_ASSETS = ("licences.txt",)
 _OK = 200
 # Compressed already, or read by ranges.
@@ -45,7 +47,17 @@ def routes(folder: Path) -> list[BaseRoute]:
     return [Route("/", choice), *mounts]
 
 
-def headers(address: str) -> Mapping[str, str]:
+def icon_route() -> Route:
+    """Return the route of the icon, which is served with and without a portal."""
+
+    def serve(_: Request) -> Response:
+        named = headers("favicon.ico") | {"Cache-Control": "public, max-age=86400"}
+        return Response(icon(), headers=named, media_type="image/svg+xml")
+
+    return Route(ICON_PATH, serve)
+
+
+def headers(address: str) -> dict[str, str]:
     """Return the headers of an address in the portal's folder."""
     name = address.rpartition("/")[2]
     changing = not address.startswith("assets/") or name in CHANGING_ASSETS

@@ -1,30 +1,53 @@
 """Answers to requests that can't be fulfilled: problem documents of RFC 9457, each with a remedy.
 
-Every protocol without error documents of its own answers with these. The error tree belongs to `model.errors`.
+Every protocol without error documents of its own answers with these, and so does the server itself: for an unknown
+address, for a wrong method, for its own failures. The error tree belongs to `model.errors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from d4c_pipeline.model.errors import D4CError, TransientError, UnknownNameError
+from d4c_pipeline.model.errors import D4CError, IntegrityError, StorageError, TransientError, UnknownNameError
+
+_log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_SECONDS = "5"
+_CAUSES: Mapping[HTTPStatus, tuple[str, str]] = {
+    HTTPStatus.BAD_REQUEST: ("The request can't be read", "Correct it as the documentation of the services states"),
+    HTTPStatus.UNAUTHORIZED: ("The server may not read this file", "Tell the operator"),
+    HTTPStatus.NOT_FOUND: (
+        "Nothing is at this address",
+        "Correct it; /catalogue/catalog.json lists what is published",
+    ),
+}
 
 
 class ProblemError(Exception):
     """A refused request: the HTTP `status`, the cause as `detail`, and what the client has to change as `remedy`."""
 
     def __init__(
-        self, status: HTTPStatus, detail: str, remedy: str = "", *, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        detail: str,
+        remedy: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        instance: str | None = None,
     ) -> None:
         super().__init__(detail, remedy)
         self.status, self.detail, self.remedy, self.headers = status, detail, remedy, dict(headers or {})
+        self.instance = instance
 
     @classmethod
     def of(cls, error: D4CError) -> ProblemError:
@@ -38,23 +61,125 @@ class ProblemError(Exception):
 
 
 def problem_response(problem: ProblemError) -> Response:
-    """Return the problem document: `title`, `status`, `detail`, and `remedy` if there is one."""
+    """Return the problem document. Its `detail` has cause and remedy: most clients show only that; `remedy` has one.
+
+    `instance` is the identifier of a failure of the server, which its log has too.
+    """
+    remedy = f"{problem.remedy.rstrip('.')}." if problem.remedy else ""
     document: dict[str, str | int] = {
         "type": "about:blank",
         "title": problem.status.phrase,
         "status": problem.status.value,
-        "detail": f"{problem.detail.rstrip('.')}.",
+        "detail": f"{problem.detail.rstrip('.')}. {remedy}".rstrip(),
     }
-    if problem.remedy:
-        document["remedy"] = f"{problem.remedy.rstrip('.')}."
+    if remedy:
+        document["remedy"] = remedy
+    if problem.instance is not None:
+        document["instance"] = problem.instance
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **problem.headers}
     return JSONResponse(document, problem.status.value, headers, MEDIA_TYPE)
 
 
-def answer_problem(_request: Request, error: Exception) -> Response:
-    """Answer a `ProblemError` or a `D4CError`: the exception handler of the routes of all protocols."""
+def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer a `ProblemError` or a `D4CError`: the exception handler of all routes.
+
+    A disk or a file of the server that fails is no mistake of the client, and its cause names folders: `answer_failure`
+    answers that.
+    """
     if isinstance(error, ProblemError):
         return problem_response(error)
+    if isinstance(error, StorageError | IntegrityError):
+        return answer_failure(request, error)
     if isinstance(error, D4CError):
         return problem_response(ProblemError.of(error))
     raise error
+
+
+def answer_http(request: Request, error: Exception) -> Response:
+    """Answer an `HTTPException` of Starlette: an unknown address, a wrong method, a form that can't be read."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status, headers = HTTPStatus(error.status_code), dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join({**dict.fromkeys(headers.get("Allow", "GET, HEAD").split(", ")), "OPTIONS": None})
+        if request.method == "OPTIONS":
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+        cause = f"This address takes no {request.method[:20]}"
+        return problem_response(ProblemError(status, cause, f"Send one of {headers['Allow']}", headers=headers))
+    cause, remedy = _CAUSES.get(status, (status.phrase, "Correct the request"))
+    if status is HTTPStatus.BAD_REQUEST and error.detail != status.phrase:
+        cause = f"{cause}: {error.detail}"
+    return problem_response(ProblemError(status, cause, remedy, headers=headers))
+
+
+def answer_failure(request: Request, error: Exception) -> Response:
+    """Log a failure of the server, and answer 500 with the identifier under which the log has it.
+
+    The answer has nothing of the error, which may name folders; the log has no address, which may hold a token.
+    """
+    instance = uuid.uuid4().urn
+    _log.error("Failure %s of a %s request", instance, request.method, exc_info=error)
+    return problem_response(
+        ProblemError(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "The server failed",
+            f"Ask again later; if it fails again, send {instance} to the operator, whose log has the cause under it",
+            instance=instance,
+        )
+    )
+
+
+class FailureDocuments:
+    """The middleware that answers what no handler expected with `answer_failure`, unless the answer has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except ClientDisconnect:
+            return  # nobody reads an answer
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await answer_failure(Request(scope), error)(scope, receive, send)
+
+
+class WrongMethods(BaseRoute):
+    """The last route before files: a known address with a method that none of its `routes` takes.
+
+    Files are mounted at `/`, so Starlette's router would send such a request to them, which would answer 404. OPTIONS
+    is answered with the methods of the address.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._routes = [route for route in routes if isinstance(route, Route)]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match an address of `routes` whose method is wrong; the child scope has the methods that it takes."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        allowed = {
+            method
+            for route in self._routes
+            if route.matches(scope)[0] is Match.PARTIAL
+            for method in (route.methods or ())
+        }
+        return (Match.FULL, {"allowed": sorted(allowed | {"OPTIONS"})}) if allowed else (Match.NONE, {})
+
+    def url_path_for(self, name: str, /, **path_params: object) -> NoMatchFound:  # type: ignore[override]
+        """Raise NoMatchFound: this route has no address of its own."""
+        raise NoMatchFound(name, dict(path_params))
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the handler of `HTTPException`."""
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(scope["allowed"])})

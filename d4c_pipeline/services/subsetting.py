@@ -11,12 +11,21 @@ from d4c_pipeline.services.subset.service import SubsetService
 
 _AT_ONCE, _AT_ONCE_REMOTE = 2, 8
 """Subsets that are made at a time: of files here, and of files at an address, which take waiting rather than work."""
+_PLANNED_AT_ONCE = 4
 
 
 def subset_lane(services: Services) -> Lane:
     """Return the lane in which the protocols of this server make subsets."""
-    is_here = services.index.store.local_path(CATALOGUE_PARQUET) is not None
-    return services.lane("subsets", _AT_ONCE if is_here else _AT_ONCE_REMOTE)
+    return services.lane("subsets", _AT_ONCE if _is_here(services) else _AT_ONCE_REMOTE)
+
+
+def planning_lane(services: Services) -> Lane:
+    """Return the lane in which requests of subsets are read and planned, which reads the footers of new releases."""
+    return services.lane("requests of subsets", _PLANNED_AT_ONCE if _is_here(services) else _AT_ONCE_REMOTE)
+
+
+def _is_here(services: Services) -> bool:
+    return services.index.store.local_path(CATALOGUE_PARQUET) is not None
 
 
 def subset_service(services: Services) -> SubsetService:

@@ -28,11 +28,19 @@ def json_answer(
     if identity:
         tag = f'W/"{hashlib.sha256(f"{identity} {request.url} {media_type}".encode()).hexdigest()[:32]}"'
         headers["ETag"] = tag
-        asked = request.headers.get("if-none-match", "")
-        if request.method in ("GET", "HEAD") and tag in {each.strip() for each in asked.split(",")}:
+        if has_current(request, tag):
             return Response(status_code=304, headers=headers)
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return Response(body, headers=headers, media_type=media_type)
+
+
+def has_current(request: Request, tag: str) -> bool:
+    """Return whether the client of a GET or HEAD has the answer with this ETag, by If-None-Match (RFC 9110, 13.1.2).
+
+    Tags are compared weakly; `*` stands for every answer. A tag of ours has no comma.
+    """
+    asked = {each.strip().removeprefix("W/") for each in ",".join(request.headers.getlist("if-none-match")).split(",")}
+    return request.method in ("GET", "HEAD") and not asked.isdisjoint(("*", tag.removeprefix("W/")))
 
 
 class RecentAnswers:
@@ -43,13 +51,18 @@ class RecentAnswers:
         self._kept: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
-        """Return the answer with `key`, which names the state of the catalogue; what `make` raises is not kept."""
+    def known(self, key: tuple[str, ...]) -> bytes | None:
+        """Return the answer with `key` if it is kept."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
-                return found
+            return found
+
+    def get(self, key: tuple[str, ...], make: Callable[[], bytes]) -> bytes:
+        """Return the answer with `key`, which names the state of the catalogue; what `make` raises is not kept."""
+        if (found := self.known(key)) is not None:
+            return found
         made = make()
         with self._lock:
             self._size += len(made) - len(self._kept.pop(key, b""))

@@ -54,7 +54,7 @@ def answers(media_type: str) -> dict[str, Any]:
     return {
         "200": {"description": "The answer", "content": {media_type: {"schema": {"type": "object"}}}},
         "default": {
-            "description": "A problem document (RFC 9457) with the cause in `detail`, what to change in `remedy`",
+            "description": "A problem document (RFC 9457): cause and remedy in `detail`, the remedy alone in `remedy`",
             "content": {problems.MEDIA_TYPE: {"schema": {"type": "object"}}},
         },
     }

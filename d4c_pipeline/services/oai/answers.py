@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from xml.sax.saxutils import escape, quoteattr
 
 from d4c_pipeline.metadata.records.xml_document import XSI, legal
@@ -21,9 +22,11 @@ _HEAD = (
     f'<OAI-PMH xmlns="{NAMESPACE}" xmlns:xsi="{XSI}" '
     f'xsi:schemaLocation="{NAMESPACE} http://www.openarchives.org/OAI/2.0/OAI-PMH.xsd">'
 )
+_REMEMBERED = 10_000  # times and sets, which repeat in the headers of every page
 _LINES = re.compile(r"[\r\n\t]+")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def instant(seconds: float) -> str:
     """Return seconds since 1970 as the protocol writes them, in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -50,11 +53,16 @@ def error(problem: OaiError) -> str:
 def header(row: RecordRow) -> str:
     """Return the header of a record; a withdrawn release is deleted."""
     status = ' status="deleted"' if row.withdrawn else ""
-    specs = "".join(element("setSpec", spec) for spec in specs_of(row))
+    specs = "".join(map(_spec, specs_of(row)))
     return (
         f"<header{status}>{element('identifier', row.identifier)}"
         f"<datestamp>{instant(row.modified)}</datestamp>{specs}</header>"
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _spec(spec: str) -> str:
+    return element("setSpec", spec)
 
 
 def record(row: RecordRow, metadata: bytes | None) -> bytes:

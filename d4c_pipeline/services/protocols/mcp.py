@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from d4c_pipeline.services.bodies import JSON, require_type
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 
@@ -28,7 +28,8 @@ PATH = "mcp"
 
 
 def _routes(services: Services) -> Sequence[BaseRoute]:
-    return [Route(f"/{PATH}", _Endpoint(services))]
+    # GET would be a stream of messages that the server never sends: 405, as the specification allows.
+    return [Route(f"/{PATH}", _Endpoint(services), methods=["POST"])]
 
 
 class _Endpoint:
@@ -37,11 +38,8 @@ class _Endpoint:
         self._server: McpServer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._check(Request(scope))
-        if scope["method"] != "POST":
-            # GET would be a stream of messages that the server never sends: 405, as the specification allows.
-            await Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})(scope, receive, send)
-            return
+        self._check(request := Request(scope))
+        require_type(request, JSON)
         server = self._server or await anyio.to_thread.run_sync(self._made)
         await server(scope, receive, send)
 

@@ -32,7 +32,7 @@ from d4c_pipeline.model.gaps import gaps_of
 from d4c_pipeline.model.licences import licences
 from d4c_pipeline.model.vocabulary import Term
 from d4c_pipeline.services.access import Role, Visitor
-from d4c_pipeline.services.bodies import with_body
+from d4c_pipeline.services.bodies import FORM, with_body
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.submissions import definition_forms as forms
@@ -63,7 +63,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         Route(_STYLE, lambda _: style(), methods=["GET"]),
         Route("/metadata", server.listing, methods=["GET"]),
         Route("/metadata/{dataset}", server.show, methods=["GET"]),
-        Route("/metadata/{dataset}", with_body(server.work), methods=["POST"]),
+        Route("/metadata/{dataset}", with_body(server.work, FORM), methods=["POST"]),
     ]
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from d4c_pipeline.services.bodies import FORM, read_body
 from d4c_pipeline.services.oai import sets
 from d4c_pipeline.services.oai.repository import Repository
 from d4c_pipeline.services.oai.tokens import Tokens
@@ -20,7 +21,6 @@ from d4c_pipeline.services.protocol import Protocol, Services
 _PATH = "oai"
 _MOST_BYTES = 16 << 10
 _AT_ONCE = 1
-_FORM = "application/x-www-form-urlencoded"
 _MAIL = re.compile(r"(?:mailto:)?(\S+@(?:\S+\.)+\S+)")
 _NO_MAIL = "not-stated@invalid.invalid"
 """The schema requires an address of mail; that of a publisher who states none (`D4C_CONTACT`) can't exist."""
@@ -50,18 +50,7 @@ def _answered(services: Services, repository: Repository, base: str, pairs: list
 
 
 async def _form(request: Request) -> list[tuple[str, str]]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _FORM:
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body is '{kind[:80]}'", f"Send it as {_FORM}")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BYTES:
-            raise ProblemError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"The body is longer than {_MOST_BYTES} bytes",
-                "Send the arguments of one request",
-            )
+    body = await read_body(request, FORM, most=_MOST_BYTES)
     try:
         return parse_qsl(body.decode(), keep_blank_values=True)
     except UnicodeDecodeError as error:

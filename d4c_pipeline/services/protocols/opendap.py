@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
@@ -24,9 +25,11 @@ from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.streaming import Streamed
 from d4c_pipeline.services.subset import read_request
 from d4c_pipeline.services.subset.plan import plan
+from d4c_pipeline.services.subset.releases import Chosen
 from d4c_pipeline.services.subset.service import SubsetService
 from d4c_pipeline.services.subsetting import subset_lane, subset_service
 
+_REMEMBERED = 100  # structures of releases
 _SERVER = {"XDODS-Server": "dods/2.0", "Cache-Control": "no-cache"}
 _THREDDS = "http://www.unidata.ucar.edu/namespaces/thredds/InvCatalog/v1.0"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -58,6 +61,7 @@ class _Opendap:
         self._services, self._subsets = services, subsets
         self._lane = subset_lane(services)
         self._most = JobSettings.from_environment().sync_cells
+        self._table = lru_cache(maxsize=_REMEMBERED)(self._table_of)
 
     def answer(self, kind: str) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of one kind of answer."""
@@ -88,6 +92,9 @@ class _Opendap:
     def _served(self, request: Request) -> Served:
         named = request.path_params
         release = self._subsets.release(named["dataset"], named.get("vintage"), named.get("version", "latest"))
+        return self._table(release)
+
+    def _table_of(self, release: Chosen) -> Served:
         source = self._subsets.source(release)
         everything = plan(read_request({"dataset": release.dataset}), release, source, most_cells=sys.maxsize)
         return Table(everything, self._subsets.statistics(release), most_cells=self._most)

@@ -21,7 +21,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from d4c_pipeline.services.access import Role, Visitor
-from d4c_pipeline.services.bodies import json_object, read_body
+from d4c_pipeline.services.bodies import JSON, json_object, read_body
+from d4c_pipeline.services.discovery.answers import has_current
 from d4c_pipeline.services.jobs import Job, JobQueue, State
 from d4c_pipeline.services.jobs.notices import checked_callback, checked_mail
 from d4c_pipeline.services.problems import ProblemError
@@ -30,7 +31,7 @@ from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.streaming import Streamed
 from d4c_pipeline.services.subset.plan import Plan
 from d4c_pipeline.services.subset.service import Answer, SubsetService, pinned
-from d4c_pipeline.services.subsetting import job_queue, subset_lane, subset_service
+from d4c_pipeline.services.subsetting import job_queue, planning_lane, subset_lane, subset_service
 
 _MOST_QUERY = 32
 _TIMES_FOR_SPECIALISTS = 5
@@ -81,28 +82,31 @@ class _Processes:
     def __init__(self, services: Services, subsets: SubsetService, jobs: JobQueue) -> None:
         self._services, self._subsets, self._jobs = services, subsets, jobs
         self._lane = subset_lane(services)
+        # Not in the threads that all protocols share: reading a filter or a large geometry takes a while.
+        self._reading = planning_lane(services)
 
-    def processes(self, request: Request) -> Response:
+    # These three read nothing: a thread for them would only wait.
+    async def processes(self, request: Request) -> Response:
         return _json(process_list(self._services.base_url(request)))
 
-    def conformance(self, _request: Request) -> Response:
+    async def conformance(self, _request: Request) -> Response:
         return _json({"conformsTo": list(CONFORMANCE)})
 
-    def description(self, request: Request) -> Response:
+    async def description(self, request: Request) -> Response:
         return _json(description(self._services.base_url(request)))
 
     async def execute_query(self, request: Request) -> Response:
         """Execute with the inputs as parameters of the address; equal bytes have equal tags."""
-        return await self._answered(request, await run_in_threadpool(self._asked_by_query, request))
+        return await self._answered(request, await self._reading.run(self._asked_by_query, request))
 
     async def execute(self, request: Request) -> Response:
         """Execute with the inputs as a JSON document."""
-        body = await read_body(request)
-        return await self._answered(request, await run_in_threadpool(self._asked_by_document, request, body))
+        body = await read_body(request, JSON)
+        return await self._answered(request, await self._reading.run(self._asked_by_document, request, body))
 
     async def _answered(self, request: Request, asked: _Asked) -> Response:
         # Only the result is made in the lane: what is wrong with a request, or known already, is told at once.
-        if asked.tag is not None and asked.tag in request.headers.get("If-None-Match", ""):
+        if asked.tag is not None and has_current(request, asked.tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": asked.tag})
         preferred = request.headers.get("Prefer", "")
         if "respond-async" in preferred or asked.callbacks or asked.mail or not self._subsets.is_small(asked.plan):
@@ -206,6 +210,7 @@ class _Processes:
         headers = {
             "ETag": f'"{outcome.sha256}"',
             "Digest": f"sha-256={_base64(outcome.sha256)}",
+            "Repr-Digest": f"sha-256=:{_base64(outcome.sha256)}:",
             "Cache-Control": "private, max-age=3600",
             "Link": f'<{self._services.base_url(request)}/jobs/{job.id}/provenance>; rel="describedby"',
         }

@@ -1,7 +1,8 @@
 """The address of a release for people and machines: `/datasets/{dataset}/{vintage}/{version}`, by content negotiation.
 
 A browser is sent to the page; `Accept` or `?format=` gets any record. The page itself answers a client that accepts no
-HTML with a record, too. Formats belong to `metadata.records`.
+HTML with a record, too. Formats belong to `metadata.records`. `/changes` below that address has the changes of the
+release, which `services.release_changes` reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cache
 from http import HTTPStatus
 from urllib.parse import quote, urljoin
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Route
@@ -20,10 +22,17 @@ from starlette.types import Scope
 from d4c_pipeline.metadata.published import TONGUES, PublishedMetadata
 from d4c_pipeline.metadata.records.linkset import linkset
 from d4c_pipeline.metadata.records.registry import record_format, record_formats
-from d4c_pipeline.services import negotiation, record_port
+from d4c_pipeline.model.service_settings import JobSettings
+from d4c_pipeline.services import negotiation, record_port, release_changes
+from d4c_pipeline.services.access import Visitor
+from d4c_pipeline.services.discovery.answers import has_current
+from d4c_pipeline.services.discovery.parameters import check_names, single
 from d4c_pipeline.services.page_links import as_header
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
+from d4c_pipeline.services.streaming import Streamed
+from d4c_pipeline.services.subset.releases import place_of
+from d4c_pipeline.services.subsetting import subset_lane, subset_service
 
 _PATH = "datasets"
 _PAGE, _TEXT = "html", "citation"
@@ -54,23 +63,31 @@ def _offers() -> Mapping[str, tuple[str, str | None]]:
 
 def _routes(services: Services) -> Sequence[BaseRoute]:
     def answer(request: Request) -> Response:
-        with services.index.reading() as cursor:
-            place = {name: str(request.path_params[name]) for name in ("dataset", "vintage", "version")}
-            row = record_port.of_release(cursor, **place)
-            if row is None:
-                raise ProblemError(
-                    HTTPStatus.NOT_FOUND,
-                    f"No release {' '.join(value[:80] for value in place.values())} is published",
-                    "See the list of releases: /catalogue/catalog.json",
-                )
-            published = record_port.published(cursor, [row])[row.position]
-        return _answered(services, request, published)
+        return _answered(services, request, _named(services, request))
+
+    def changes(request: Request) -> Response:
+        return _changes(services, request, _named(services, request))
 
     place = f"{_PATH}/{{dataset}}/{{vintage}}/{{version}}"
     return [
         Route(f"/{place}", answer, methods=["GET"]),
+        Route(f"/{place}/changes", subset_lane(services).endpoint(changes), methods=["GET"]),
         *(_WithoutPage(f"/{language}/{place}/", answer, methods=["GET"]) for language in TONGUES),
     ]
+
+
+def _named(services: Services, request: Request) -> PublishedMetadata:
+    """Return the release that the address names. Raises ProblemError (404)."""
+    with services.index.reading() as cursor:
+        place = {name: str(request.path_params[name]) for name in ("dataset", "vintage", "version")}
+        row = record_port.of_release(cursor, **place)
+        if row is None:
+            raise ProblemError(
+                HTTPStatus.NOT_FOUND,
+                f"No release {' '.join(value[:80] for value in place.values())} is published",
+                "See the list of releases: /catalogue/catalog.json",
+            )
+        return record_port.published(cursor, [row])[row.position]
 
 
 class _WithoutPage(Route):
@@ -86,7 +103,7 @@ class _WithoutPage(Route):
 def _answered(services: Services, request: Request, published: PublishedMetadata) -> Response:
     chosen = _chosen(request)
     base = services.base_url(request)
-    address = f"/{_PATH}/{published.dataset}/{published.vintage}/{quote(str(published.version))}"
+    address = _address(published)
     links = as_header(_links(published, base, address))
     headers = {"Vary": "Accept, Accept-Language", "Cache-Control": _CACHE, "Link": links}
     if chosen == _PAGE:
@@ -101,9 +118,82 @@ def _answered(services: Services, request: Request, published: PublishedMetadata
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers |= {"ETag": tag, "Content-Location": f"{address}?format={chosen}"}
     headers |= {"X-Content-Type-Options": "nosniff"}
-    if tag in request.headers.get("if-none-match", ""):
+    if has_current(request, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(content, headers={**headers, "Content-Type": kind})
+
+
+def _changes(services: Services, request: Request, published: PublishedMetadata) -> Response:
+    """Answer with the counts of changes; with rows if the request narrows them or asks for CSV or Parquet."""
+    wanted, form = release_changes.read_wanted(request.query_params), _form_of_changes(request)
+    document = release_changes.counts(published)
+    file = release_changes.changes_file(published)
+    address = f"{services.base_url(request)}{_address(published)}"
+    headers = {"Vary": "Accept", "Cache-Control": _CACHE, "X-Content-Type-Options": "nosniff"}
+    if form == "json" and not wanted.is_narrowed:
+        links = [_link("self", f"{address}/changes", "application/json"), _link("up", address, "text/html")]
+        if file is not None:
+            links.append(_link("enclosure", services.index.store.url(file.address), release_changes.FORMATS["parquet"]))
+            document |= {"file": {"name": file.name, "size": file.size, "sha256": file.sha256}}
+        return Response(orjson.dumps(document | {"links": links}), headers=headers, media_type="application/json")
+    if published.withdrawn is not None:
+        raise ProblemError(
+            HTTPStatus.GONE,
+            f"{published.name} was withdrawn: {published.withdrawn.reason}",
+            "Ask for the changes of a release that stands",
+        )
+    if file is None:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            f"{published.name} does not carry its changes as data",
+            f"Compare its data with that of {document['since']}: d4c changes",
+        )
+    if form == "parquet" and not wanted.is_narrowed:
+        return RedirectResponse(services.index.store.url(file.address), HTTPStatus.SEE_OTHER, headers)
+    store, subsets = services.index.store, subset_service(services)
+    rows = release_changes.ChangedRows(
+        subsets.engine,
+        place_of(store, file.address),
+        wanted,
+        most_cells=JobSettings.from_environment().sync_cells,
+    )
+    if form == "json":
+        count, page = rows.page()
+        document |= {"numberMatched": count, "numberReturned": len(page), "rows": page}
+        return Response(orjson.dumps(document, default=str), headers=headers, media_type="application/json")
+    whole, stream = subsets.sent(
+        rows.written(form, services.settings.home / "services" / "results"),
+        Visitor.of(request).address,
+    )
+    headers["Content-Disposition"] = f'attachment; filename="{published.name}_changes.{form}"'
+    if stream is not None:
+        return Streamed(stream, headers, release_changes.FORMATS[form])
+    return Response(whole, headers=headers, media_type=release_changes.FORMATS[form])
+
+
+def _form_of_changes(request: Request) -> str:
+    named = single(request.query_params, "format")
+    if named is not None:
+        check_names([named], release_changes.FORMATS, "format")
+        return named
+    accept = ", ".join(request.headers.getlist("accept"))
+    found = negotiation.best(accept, {name: (kind, None) for name, kind in release_changes.FORMATS.items()})
+    if found is None:
+        raise ProblemError(
+            HTTPStatus.NOT_ACCEPTABLE,
+            f"Changes have no form '{accept[:200]}'",
+            f"Accept one of {', '.join(release_changes.FORMATS.values())}",
+            headers={"Vary": "Accept"},
+        )
+    return found
+
+
+def _address(published: PublishedMetadata) -> str:
+    return f"/{_PATH}/{published.dataset}/{published.vintage}/{quote(str(published.version))}"
+
+
+def _link(relation: str, href: str, kind: str) -> dict[str, str]:
+    return {"rel": relation, "href": href, "type": kind}
 
 
 def _chosen(request: Request) -> str:
@@ -140,6 +230,8 @@ def _links(published: PublishedMetadata, base: str, address: str) -> Iterator[tu
         if relation not in ("anchor", "describedby"):
             for target in targets:
                 yield relation, urljoin(document, target["href"]), target.get("type", "")
+    if published.counts is not None:
+        yield "related", f"{base}{address}/changes", "application/json"
     for name, (kind, _) in _offers().items():
         if name not in (_PAGE, _TEXT, "linkset") and not name.endswith("+"):
             yield "describedby", f"{base}{address}?format={name}", kind

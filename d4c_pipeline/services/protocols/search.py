@@ -56,12 +56,13 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     lane, recent = search_lane(services), RecentAnswers(_REMEMBERED_BYTES)
 
     async def answer(request: Request) -> Response:
-        return await lane.run(search, request)
-
-    def search(request: Request) -> Response:
-        # Readers page, share addresses and come back: an equal query of one state of the catalogue is searched once.
+        # Readers page, share addresses and come back: an equal query of one state of the catalogue is searched once,
+        # and its answer then waits for no other search.
         key = (services.index.snapshot.identity, services.base_url(request), str(request.query_params))
-        return json_answer(request, recent.get(key, lambda: searched(request)), identity=key[0])
+        found = recent.known(key)
+        if found is None:
+            found = await lane.run(recent.get, key, lambda: searched(request))
+        return json_answer(request, found, identity=key[0])
 
     def searched(request: Request) -> bytes:
         return orjson.dumps(document(services, services.base_url(request), request.query_params))

@@ -36,7 +36,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     lane = services.lane("searches", _AT_ONCE)
 
     async def search_by_body(request: Request) -> Response:
-        body = await read_body(request)
+        body = await read_body(request, JSON)
         # A search that is wrong is refused at once.
         stated = await run_in_threadpool(json_object, body)
         search = await run_in_threadpool(of_body, stated)

@@ -27,7 +27,7 @@ from d4c_pipeline.model.appraisal_settings import AppraisalSettings
 from d4c_pipeline.model.errors import D4CError, PermanentError
 from d4c_pipeline.model.submission import FINAL, Submission, SubmissionRecord, SubmissionState
 from d4c_pipeline.services.access import Rates, Role, Visitor
-from d4c_pipeline.services.bodies import json_object, with_body
+from d4c_pipeline.services.bodies import FORM, JSON, json_object, with_body
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.protocol import Protocol, Services
 from d4c_pipeline.services.submissions.forms import Filled, decoded, filled, values_of
@@ -38,7 +38,6 @@ from d4c_pipeline.workspace.deployment import opened_ledger
 
 _PER_MINUTE = 10  # submissions of one sender
 _MOST_LISTED = 1_000
-_JSON = "application/json"
 _DECISIONS = {
     SubmissionState.IN_APPRAISAL: ("accept", "changes", "decline"),
     SubmissionState.NEEDS_CHANGES: ("decline",),
@@ -54,16 +53,16 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
     return [
         Route(STYLE, lambda _: style(), methods=["GET"]),
         Route("/submit", server.form, methods=["GET"]),
-        Route("/submit", with_body(server.submit), methods=["POST"]),
+        Route("/submit", with_body(server.submit, FORM, JSON), methods=["POST"]),
         Route("/submission/{token}", server.status, methods=["GET"]),
-        Route("/submission/{token}", with_body(server.correct), methods=["POST"]),
+        Route("/submission/{token}", with_body(server.correct, FORM, JSON), methods=["POST"]),
         Route("/submission/{token}/files", server.take_files, methods=["POST"]),
         *server.uploads.routes(),
         Route("/submission/{token}/complete", server.complete, methods=["POST"]),
         Route("/submissions", server.listing, methods=["GET"]),
         Route("/submissions/{number:int}", server.manage, methods=["GET"]),
-        Route("/submissions/{number:int}/decision", with_body(server.decide), methods=["POST"]),
-        Route("/submissions/{number:int}/assignment", with_body(server.assign), methods=["POST"]),
+        Route("/submissions/{number:int}/decision", with_body(server.decide, FORM, JSON), methods=["POST"]),
+        Route("/submissions/{number:int}/assignment", with_body(server.assign, FORM, JSON), methods=["POST"]),
     ]
 
 
@@ -378,7 +377,7 @@ def _submission(document: dict[str, Any]) -> Submission:
     try:
         return Submission.model_validate(document)
     except ValidationError as error:
-        wrong = "; ".join(f"{field}: {cause}" for field, cause in wrong_fields(error))
+        wrong = "; ".join(f"{field}: {cause}" if field else cause for field, cause in wrong_fields(error))
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, wrong, "Correct these fields; docs/appraisal.md lists all of them"
         ) from error
@@ -409,12 +408,12 @@ def _is_sender(record: SubmissionRecord, key: str | None) -> bool:
 
 
 def _is_json(request: Request) -> bool:
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == _JSON
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == JSON
 
 
 def _wants_json(request: Request) -> bool:
     accepted = request.headers.get("Accept", "")
-    return _JSON in accepted and "text/html" not in accepted
+    return JSON in accepted and "text/html" not in accepted
 
 
 def _see(path: str, language: Language) -> Response:
@@ -422,4 +421,4 @@ def _see(path: str, language: Language) -> Response:
 
 
 def _json(document: Any, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(document), status, {"Cache-Control": "private, no-store", **(headers or {})}, _JSON)
+    return Response(orjson.dumps(document), status, {"Cache-Control": "private, no-store", **(headers or {})}, JSON)

@@ -39,7 +39,10 @@ _ALWAYS = ("type", "id", "collection")
 
 @dataclass(frozen=True)
 class Fields:
-    """The members of items that an answer holds: those of `include` (empty: all) without those of `exclude`."""
+    """The members of items that an answer holds: those of `include` (empty: all) without those of `exclude`.
+
+    A member that `include` names as `exclude` does, or more closely, stays.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -54,6 +57,9 @@ class Fields:
         for path in self.exclude:
             if path not in _ALWAYS:
                 found = _without(found, path)
+        for path in self.include:
+            if any(path == each or path.startswith(f"{each}.") for each in self.exclude):
+                _copy(item, found, path)
         return found
 
 

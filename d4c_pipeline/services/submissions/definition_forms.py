@@ -16,8 +16,10 @@ PARTIES: Mapping[str, tuple[str, ...]] = {
     "creators": tuple(Party.model_fields),
     "providers": tuple(Party.model_fields),
     "contributors": tuple(Contributor.model_fields),
+    # The title of a grant is in both languages, and stays for the YAML.
+    "funding": ("funder", "ror", "number", "url"),
 }
-"""The lists of parties with the fields of each party."""
+"""The lists of parties and grants with the fields of each; the first one is its name."""
 SIDES = ("west", "south", "east", "north")
 LINES = ("keywords.en", "keywords.fr", "languages")
 """Fields with an item on each line."""
@@ -81,7 +83,7 @@ def applied(text: str, values: Mapping[str, str]) -> str:
             if at >= len(parties):
                 if (key, at) not in added:
                     added.append((key, at))
-            elif field == "name" and not plain:
+            elif field == PARTIES[key][0] and not plain:
                 removed.append((key, at))
             else:
                 text = edited(text, (key, at, field), plain or None, before=PARTIES[key])
@@ -114,7 +116,7 @@ def field_of(path: str, text: str) -> str:
         return f"column.{columns_of(text).index(parts[2])}.{language}"
     while parts:
         name = ".".join(parts)
-        for each in (name, f"{name}.name", f"{name}.en", f"{name}.west", f"{name}.0.name"):
+        for each in (name, f"{name}.name", f"{name}.en", f"{name}.west", f"{name}.0.name", f"{name}.funder"):
             if each in known:
                 return each
         parts.pop()

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
-from d4c_pipeline.appraisal.words import Language, words
+from d4c_pipeline.appraisal.causes import actor_in, cause_in
+from d4c_pipeline.appraisal.words import Language, amount, words
 
 STYLE = "/submissions/style.css"
 _HERE = Path(__file__).parent
@@ -71,6 +72,14 @@ def style() -> Response:
     return Response(_style(), headers=headers, media_type="text/css; charset=utf-8")
 
 
+def _cause(cause: str, language: str) -> str:
+    return cause_in(language, cause)
+
+
+def _actor(who: str, language: str) -> str:
+    return actor_in(language, who)
+
+
 @cache
 def _style() -> bytes:
     return (_HERE / "style.css").read_bytes()
@@ -78,10 +87,12 @@ def _style() -> bytes:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"amount": amount, "cause": _cause, "actor": _actor}
+    return environment

@@ -32,6 +32,7 @@ from d4c_pipeline.appraisal import quarantine
 from d4c_pipeline.files.disk import require_room, storage_errors, write_file
 from d4c_pipeline.model.errors import StorageError
 from d4c_pipeline.model.submission import SubmissionRecord, SubmissionState
+from d4c_pipeline.services.bodies import FILES, require_type
 from d4c_pipeline.services.problems import ProblemError, answer_problem
 
 VERSION = "1.0.0"
@@ -89,6 +90,7 @@ class Uploads:
     async def take_form(self, request: Request) -> SubmissionRecord:
         """Put the files of a form into the quarantine; return the submission. Raises ProblemError for a refusal."""
         record = self._open(request)
+        require_type(request, FILES)
         stated = request.headers.get("Content-Length", "")
         if not stated.isdecimal():
             raise ProblemError(HTTPStatus.LENGTH_REQUIRED, "The length of the form is not stated", "Send its length")
@@ -96,6 +98,10 @@ class Uploads:
         try:
             async with request.form(max_files=quarantine.MOST_FILES, max_fields=10) as form:
                 files = [each for each in form.getlist("files") if isinstance(each, UploadFile) and each.filename]
+                if not files:  # also a form whose parts are cut off
+                    raise ProblemError(
+                        HTTPStatus.BAD_REQUEST, "The form has no file", "Send files in parts with the name 'files'"
+                    )
                 self._require_places(record, len(files))
                 await run_in_threadpool(self._keep, record, files)
         except MultiPartException as error:
@@ -289,8 +295,13 @@ class Uploads:
         async def endpoint(request: Request) -> Response:
             headers = {"Tus-Resumable": VERSION, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
             if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != VERSION:
-                headers["Tus-Version"] = VERSION
-                return Response(status_code=HTTPStatus.PRECONDITION_FAILED, headers=headers)
+                refusal = ProblemError(
+                    HTTPStatus.PRECONDITION_FAILED,
+                    "The request states no version of tus that this server speaks",
+                    f"Send Tus-Resumable: {VERSION}",
+                    headers=headers | {"Tus-Version": VERSION},
+                )
+                return answer_problem(request, refusal)
             try:
                 answer = await handler(request)
             except ProblemError as error:

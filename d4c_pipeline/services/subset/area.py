@@ -8,6 +8,7 @@ slices of longitude that begin where the projection cuts the Earth.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _STEP = 0.01  # degrees between vertices of an edge: 2.5 cm from chord to parall
 _MOST_VERTICES = 200_000
 _MARGIN = 0.01  # of the extent of the data: its bounds in degrees are computed from 100 places of each edge
 _WIDEST = 0.1  # metres from a chord to its edge
+_EDGE = 1_000  # places of an edge of a slice: half a metre from chord to arc at most
+_FARTHEST = 179.99  # degrees, farther from 180 than a shift of datum
+_BESIDE = 1e-9  # degrees from the cut of a projection, on which a place has two images
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,49 @@ def _from_degrees(area: BaseGeometry, crs: pyproj.CRS, own: pyproj.CRS, bounds: 
     if not shape.is_empty:
         _require_faithful(shape, crs, own, shapely.box(*bounds))
     return Region.of(shape)
+
+
+def boxes_around(box: Box, crs: pyproj.CRS, own: pyproj.CRS) -> tuple[Box, ...]:
+    """Return the boxes in `own`, the CRS of the data, that together have all places of a box in degrees.
+
+    `box`: west, south, east, north in the geographic `crs`, west at most east. One box in a geographic CRS, else one
+    for each slice of at most 45 degrees on a side of the projection's cut: the edges of a larger box can leave out most
+    of its inside. What the CRS can't show has no box. A box of the whole Earth has infinite sides.
+    """
+    if box[2] - box[0] >= 360.0 and box[1] <= -90.0 and box[3] >= 90.0:
+        return ((-math.inf, -math.inf, math.inf, math.inf),)
+    way = _operation(crs, own)
+    if own.is_geographic:
+        west, _, east, _ = box
+        # The shift of a datum can move a place at 180 degrees to the other end of the Earth.
+        inside = (max(west, -_FARTHEST), box[1], min(east, _FARTHEST), box[3])
+        left, bottom, right, top = _around(inside, way) or box
+        return ((west if west < -_FARTHEST else left, bottom, east if east > _FARTHEST else right, top),)
+    slices = _slices(box, _central_meridian(own) - 180.0)
+    return tuple(found for each in slices if (found := _around(each, way)) is not None)
+
+
+def _slices(box: Box, cut: float) -> Iterator[Box]:
+    west, south, east, north = box
+    cuts = [cut + turn for turn in _TURNS if west < cut + turn < east]
+    for first, last in itertools.pairwise([west, *cuts, east]):
+        start, end = first + _BESIDE * (first in cuts), last - _BESIDE * (last in cuts)
+        for x in np.arange(start, max(end, start + _BESIDE), _SLICE):
+            for y in np.arange(south, max(north, south + _BESIDE), _SLICE):
+                yield float(x), float(y), min(float(x) + _SLICE, end), min(float(y) + _SLICE, north)
+
+
+def _around(box: Box, way: pyproj.Transformer) -> Box | None:
+    west, south, east, north = box
+    across, up = np.linspace(west, east, _EDGE), np.linspace(south, north, _EDGE)
+    x = np.concatenate([across, across, np.full(_EDGE, west), np.full(_EDGE, east)])
+    y = np.concatenate([np.full(_EDGE, south), np.full(_EDGE, north), up, up])
+    moved = np.column_stack(way.transform(x, y, errcheck=False))
+    moved = moved[np.isfinite(moved).all(axis=1)]
+    if not len(moved):
+        return None
+    (left, bottom), (right, top) = moved.min(axis=0), moved.max(axis=0)
+    return float(left), float(bottom), float(right), float(top)
 
 
 def _extent(own: pyproj.CRS, crs: pyproj.CRS, bounds: Box) -> Box:

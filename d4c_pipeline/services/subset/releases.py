@@ -150,11 +150,20 @@ def _place(store: Store, facts: dict[str, Any], url: str) -> str:
     """Return the path of a file if the store is on this machine, else its address."""
     # The store's address may have changed since the catalogue was written; addresses in a store never do.
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    address = release_address(facts["dataset"], Vintage.parse(facts["vintage"]), Version.read(facts["version"]), name)
+    vintage, version = Vintage.parse(facts["vintage"]), Version.read(facts["version"])
+    return place_of(store, release_address(facts["dataset"], vintage, version, name))
+
+
+def place_of(store: Store, address: str) -> str:
+    """Return the path of the file at `address` if the store is on this machine, else its URL.
+
+    Raises ProblemError (503) where a file is missing from a store on this machine.
+    """
     local = store.local_path(address)
     if local is not None:
         return str(local)
     if store.local_path(CATALOGUE_PARQUET) is not None:  # a folder: no other server has the file
+        name = PurePosixPath(address).name
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE, f"{name} is not in the store", "Tell the operator: d4c fixity repairs it"
         )

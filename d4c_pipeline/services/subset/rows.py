@@ -21,7 +21,7 @@ import shapely.errors
 from d4c_pipeline.geometry import antimeridian
 from d4c_pipeline.model.errors import D4CError, DataError, TransientError
 from d4c_pipeline.services.subset.area import moved_geometries
-from d4c_pipeline.services.subset.engine import Engine, limited
+from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.services.subset.plan import Plan
 from d4c_pipeline.services.subset.source import Box, Source, column_sql, is_remote
 from d4c_pipeline.tables.arrays import as_arrow
@@ -105,10 +105,10 @@ def _found(plan: Plan, engine: Engine, seconds: float | None) -> Iterator[Block]
     sql, parameters = statement(plan)
     with engine.cursor() as cursor:
         try:
-            with limited(cursor, seconds):
+            with engine.limited(cursor, seconds):
                 reader = cursor.execute(sql, parameters).to_arrow_reader(block_rows(plan))
             while True:
-                with limited(cursor, seconds):  # not while a slow reader takes what is made
+                with engine.limited(cursor, seconds):  # not while a slow reader takes what is made
                     batch = next(reader, None)
                 if batch is None:
                     return

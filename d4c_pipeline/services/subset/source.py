@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,14 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyproj
 
-from d4c_pipeline.model.errors import DataError, TransientError
+from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.tables.duckdb_engine import first_sentence, literal_pattern, text_literal
 from d4c_pipeline.tables.sql_names import identifier
 
+_log = logging.getLogger(__name__)
+
 Box = tuple[float, float, float, float]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+SECONDS = 60.0
+"""Time for the footers of a release."""
 _CACHED = 256  # releases whose footers stay in memory
 
 
@@ -77,6 +82,18 @@ def is_remote(file: str) -> bool:
     return file.startswith(("http://", "https://"))
 
 
+def unreadable(error: duckdb.Error, what: str, *, remote: bool) -> D4CError:
+    """Return the error of a file that a request needs: "A file of the release", at an address if `remote`.
+
+    An address may answer later; all else is a failure of the server. DuckDB's message names folders and addresses, so
+    the log has it, not the client.
+    """
+    _log.warning("%s can't be read: %s", what, first_sentence(error))
+    if remote and isinstance(error, duckdb.IOException | duckdb.HTTPException):
+        return TransientError(f"{what} can't be read", "Ask again later")
+    return IntegrityError(f"{what} can't be read", "Tell the operator: d4c fixity repairs it")
+
+
 def _pattern(file: str) -> str:
     return file if is_remote(file) else literal_pattern(file)  # pyright: ignore[reportArgumentType]
 
@@ -91,17 +108,21 @@ class Statistics:
 
 
 class Sources:
-    """The footers of released files, which never change; those read last stay in memory."""
+    """The footers of released files, which never change; those read last stay in memory.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    `seconds`: for those of a release, after which no further request is sent to its address.
+    """
+
+    def __init__(self, engine: Engine, *, seconds: float = SECONDS) -> None:
+        self._engine, self._seconds = engine, seconds
         self._read = lru_cache(maxsize=_CACHED)(self._read_now)
         self.statistics = lru_cache(maxsize=_CACHED)(self._statistics_now)
 
     def of(self, files: tuple[str, ...], _sha256: str) -> Source:
         """Return what the footers of `files` state. `_sha256`: of their bytes.
 
-        Raises DataError when a file is no Parquet, TransientError when an address does not answer.
+        Raises IntegrityError when a file is gone or no Parquet, TransientError when an address does not answer
+        in time.
         """
         return self._read(files, _sha256)
 
@@ -126,13 +147,12 @@ class Sources:
         if not files:
             raise ProblemError(HTTPStatus.NOT_FOUND, "The release has no data files", "Download its other files")
         try:
-            with self._engine.cursor() as cursor:
+            with self._engine.cursor() as cursor, self._engine.limited(cursor, self._seconds):
                 return _read(cursor, files)
+        except duckdb.InterruptException as error:
+            raise TransientError("Reading the files of the release took too long", "Ask again later") from error
         except duckdb.Error as error:
-            message = first_sentence(error)
-            if any(map(is_remote, files)) and isinstance(error, duckdb.IOException | duckdb.HTTPException):
-                raise TransientError(f"The files of the release can't be read: {message}", "Ask again later") from error
-            raise DataError(f"The files of the release can't be read: {message}", "Tell the operator") from error
+            raise unreadable(error, "A file of the release", remote=any(map(is_remote, files))) from error
 
 
 def _read(cursor: duckdb.DuckDBPyConnection, files: tuple[str, ...]) -> Source:

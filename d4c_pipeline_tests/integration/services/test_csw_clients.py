@@ -15,6 +15,6 @@ def test_owslib_passes_every_case_in_both_versions(services_url: str, monkeypatc
     import_module("client_cases.csw")
     cases = [each for each in import_module("client_cases")._CASES if each.client.startswith("OWSLib, CSW")]
     results = {f"{each.client}: {each.operation}": each.run(services_url, 60) for each in cases}
-    assert len(results) == 19
+    assert len(results) == 23
     assert results["OWSLib, CSW 2.0.2: GetRecords by box"] == "59 in Canada, 0 in Australia"
     assert results["OWSLib, CSW 3.0.0: GetRecords by And, Or, Not"] == "20 and 39"

@@ -54,6 +54,12 @@ def test_a_range_is_answered_with_206_and_its_very_bytes(client: httpx.Client) -
     assert (tail.headers["Content-Range"], tail.content) == ("bytes 255990-255999/256000", CONTENT[-10:])
 
 
+def test_the_icon_that_browsers_request_beside_every_file_is_served_without_a_portal(client: httpx.Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert answer.content.startswith(b"<svg ")
+
+
 def test_a_range_beyond_the_end_is_416_with_the_size(client: httpx.Client) -> None:
     answer = client.get(ADDRESS, headers={"Range": "bytes=256000-256001"})
     assert answer.status_code == 416
@@ -113,7 +119,7 @@ def test_releases_are_cached_for_ever_and_the_latest_shortly(client: httpx.Clien
         client.get(path, headers={"If-None-Match": etag}),
     ):
         assert answer.headers["Cache-Control"] == cache
-    assert client.get("/releases/not/there").headers.get("Cache-Control") is None
+    assert client.get("/releases/not/there").headers["Cache-Control"] == "no-store"
 
 
 def test_browsers_of_any_origin_may_ask_for_ranges(client: httpx.Client) -> None:

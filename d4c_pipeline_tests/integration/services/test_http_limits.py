@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import time
@@ -80,8 +81,31 @@ def test_a_huge_head_is_refused_when_it_is_too_long_and_stalls_nobody(store: dic
             answer = raw.recv(100)
         except OSError:
             answer = b"closed"
-        assert sent < 60 << 20 or answer.startswith((b"HTTP/1.1 400", b"closed"))
+        assert sent < 60 << 20 or answer.startswith((b"HTTP/1.1 431", b"closed"))
         assert sent < HEAD_BYTES + (16 << 20)  # what the buffers of two sockets hold, no more
+        assert _small(url) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (b"nonsense\r\n\r\n", 400, "RFC 9112"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, "RFC 9112"),
+        (b"GET /%s" % (b"a" * HEAD_BYTES), 431, "16 KiB"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: %s" % (b"a" * HEAD_BYTES), 431, "16 KiB"),
+    ],
+)
+def test_what_is_no_request_gets_a_problem_document(
+    store: dict[str, Path], sent: bytes, status: int, words: str
+) -> None:
+    with serving(store) as url, _connect(url, sent) as raw:
+        head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"content-type: application/problem+json" in head.lower()
+        found = json.loads(body)
+        assert found["status"] == status
+        assert words in found["detail"]
+        assert found["detail"].endswith(found["remedy"])
         assert _small(url) == CONTENT
 
 

@@ -9,6 +9,7 @@ from re import DOTALL, findall
 
 import httpx
 import pytest
+import yaml
 
 from d4c_pipeline.drafting import committing
 from d4c_pipeline.model.errors import PermanentError
@@ -98,6 +99,36 @@ def test_a_wrong_value_is_told_at_its_field(
         assert told in error
         assert "<script" not in answer.text
     assert face.file.read_text("utf-8") == TREES
+
+
+def test_grants_are_added_changed_and_removed_and_keep_what_the_form_does_not_have(face: MetadataFace) -> None:
+    first = {
+        "funding.0.funder": "Example Fund",
+        "funding.0.number": "0042",
+        "funding.0.url": "https://fund.example.ca/42",
+    }
+    assert sent(face.client, form(face.client) | first, "commit").status_code == 303
+    grant = "funding:\n  - funder: Example Fund\n    number: '0042'\n    url: https://fund.example.ca/42\n"
+    text = face.file.read_text("utf-8")
+    assert yaml.safe_load(text)["attributes"]["funding"] == yaml.safe_load(grant)["funding"]
+    titled = text.replace("number: '0042',", "number: '0042', title: {en: Trees, fr: Arbres},")
+    assert titled != text
+    face.file.write_text(titled, "utf-8")
+    git(face.file.parent, "commit", "--quiet", "--all", "--message=title")
+    # A grant that has a title needs its number.
+    for language, told in (("en", "wants its number"), ("fr", "et le numéro de la subvention")):
+        answer = sent(face.client, form(face.client) | {"funding.0.number": "", "funding.0.url": ""}, "check", language)
+        (error,) = findall(r'id="funding.0.funder-error">(.*?)</p>', answer.text)
+        assert (answer.status_code, told in error) == (422, True)
+    second = {"funding.0.number": "43", "funding.1.funder": "Other Fund"}
+    assert sent(face.client, form(face.client) | second, "commit").status_code == 303
+    text = face.file.read_text("utf-8")
+    assert "number: '43', title: {en: Trees, fr: Arbres}, url:" in text
+    first, other = yaml.safe_load(text)["attributes"]["funding"]
+    assert (first["number"], other) == ("43", {"funder": "Other Fund"})
+    assert sent(face.client, form(face.client) | {"funding.0.funder": ""}, "commit").status_code == 303
+    text = face.file.read_text("utf-8")
+    assert yaml.safe_load(text)["attributes"]["funding"] == [{"funder": "Other Fund"}]
 
 
 @pytest.mark.parametrize("title", ["- {x: [1", "a: b # c", "'\"\\n", "x" * 10_000, "null"])

@@ -179,6 +179,13 @@ def test_the_portal_is_served_alike(servers: tuple[str, str], path: str, coding:
     assert "frame-ancestors 'none'" in str(ours["Content-Security-Policy"])
 
 
+def test_the_icon_is_served_alike(servers: tuple[str, str]) -> None:
+    ours, theirs = (httpx.get(f"{url}/favicon.ico", trust_env=False) for url in servers)
+    names = ("Content-Type", "Cache-Control", "Content-Security-Policy", "X-Content-Type-Options")
+    assert [theirs.headers[name] for name in names] == [ours.headers[name] for name in names]
+    assert (theirs.status_code, theirs.content) == (200, ours.content)
+
+
 def test_the_links_of_a_release_are_a_header(servers: tuple[str, str]) -> None:
     ours, theirs = (httpx.head(f"{url}/en/datasets/stops/2021/0.1.0-beta/", trust_env=False) for url in servers)
     assert ours.links["cite-as"]["url"] == "https://doi.org/10.5281/zenodo.1?a=1&b=2"

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from lxml import etree
 
+from d4c_pipeline.catalogue.record_parts import files_of
 from d4c_pipeline.chain import catalogue
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.services.oai import repository
@@ -193,10 +194,10 @@ def test_sets_contain_what_their_names_say(services_url: str) -> None:
 
 
 def test_from_and_until_include_their_seconds_and_days(catalogued: Settings, services_url: str) -> None:
-    path = catalogued.home / "store" / "catalogue" / "records.parquet"
+    parts = f"read_parquet({[str(path) for path in files_of(catalogued.home / 'store')]})"
     first, last = duckdb.sql(
         f"SELECT strftime(to_timestamp(min(epoch(modified))) AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ'),"
-        f" strftime(to_timestamp(max(epoch(modified))) AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ') FROM '{path}'"
+        f" strftime(to_timestamp(max(epoch(modified))) AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%SZ') FROM {parts}"
     ).fetchall()[0]
     assert first < last  # the withdrawal came later
     everything = harvested(services_url, "ListIdentifiers", DC)

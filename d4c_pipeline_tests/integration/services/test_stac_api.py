@@ -143,6 +143,9 @@ def test_pystac_client_pages_filters_sorts_and_chooses_fields(services_url: str,
     chosen = client.search(method=method, fields=["properties.title", "-properties.d4c:title_fr"], max_items=1)
     (item,) = chosen.items_as_dicts()
     assert (set(item), set(item["properties"])) == ({"type", "id", "collection", "properties"}, {"title"})
+    for both in (["-properties", "properties.rows"], ["properties.rows", "-properties.rows"]):
+        (item,) = client.search(method=method, fields=both, max_items=1).items_as_dicts()
+        assert set(item["properties"]) == {"rows"}
     (item,) = client.search(method=method, fields=["-links", "-properties.rows"], max_items=1).items_as_dicts()
     assert "links" not in item
     assert "rows" not in item["properties"]

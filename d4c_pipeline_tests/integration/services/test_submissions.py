@@ -151,7 +151,9 @@ def test_only_staff_sees_the_list_and_only_managers_decide(face: Face) -> None:
 def test_a_manager_decides_by_the_form_once(face: Face) -> None:
     number = appraised(face.ledger)
     page = face.manager.get(f"/submissions/{number}?lang=fr").text
-    assert "&lt;u&gt;no&lt;/u&gt;" in page
+    # An unknown cause is English, and a stranger's text in it stays text.
+    assert "&lt;u&gt;no&lt;/u&gt;" in face.manager.get(f"/submissions/{number}?lang=en").text
+    assert "le détail technique se trouve sur la page en anglais" in page
     assert "<td>ÉCHEC</td><td>50 Go</td>" in page
     checked = re.findall(r'id="alternative-([\w-]+)"[^>]* checked', page)
     assert checked == ["open-canada", "frdr"]

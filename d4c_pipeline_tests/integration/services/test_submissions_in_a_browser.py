@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
+from d4c_pipeline.appraisal.history import History
+from d4c_pipeline.appraisal.history_sources import Version
 from d4c_pipeline.model.submission import SubmissionState
 from d4c_pipeline.services.access import SESSION_COOKIE
 from d4c_pipeline_tests.support.chromium import CHROMIUM, PHONE, Watched, accessibility, watching
 from d4c_pipeline_tests.support.submission_face import Face, faced
 
 S = SubmissionState
+VERSIONS = (
+    Version("2023", "t_2023.csv", "t_2023.csv", 1_200),
+    Version("2024", "<b>t</b>", "<i>t</i>", 2_000, change_en="+800 bytes", change_fr="+800 octets"),
+)
 
 pytestmark = [
     pytest.mark.browser,
@@ -92,6 +98,7 @@ def test_a_submission_goes_from_the_form_to_a_decision_by_keyboard(face: Face, w
         "policy": "2026-12",
         "criteria": criteria,
         "files": [{"name": "t.csv", "parts": parts}],
+        "history": [History("https://data.example.ca/t_2024.csv", VERSIONS, "Two.", "Deux.").document()],
     }
     face.ledger.submissions.move(1, S.IN_APPRAISAL, who="assessment", assessment=assessment)
 
@@ -100,6 +107,10 @@ def test_a_submission_goes_from_the_form_to_a_decision_by_keyboard(face: Face, w
     for address in ("/submissions?lang=en", "/submissions?lang=fr", "/submissions/1?lang=fr", "/submissions/1?lang=en"):
         manager.goto(f"{face.url}{address}")
         assert accessibility(manager) == [], address
+    assert manager.locator("[aria-labelledby=changes-1] tbody").inner_text().split("\n") == [
+        "2023\tt_2023.csv\t1.2 kB\t",
+        "2024\t<b>t</b>\t2.0 kB\t+800 bytes",
+    ]
     # Ottawa is a rectangle in the south-east of the picture.
     box = manager.locator("rect.extent").bounding_box()
     picture = manager.locator("svg").bounding_box()
@@ -113,6 +124,9 @@ def test_a_submission_goes_from_the_form_to_a_decision_by_keyboard(face: Face, w
     event = face.ledger.submissions.events(1)[-1]
     assert (event.state, event.who, event.reason) == (S.DECLINED, "mia@example.ca", "No part of Canada")
     page.reload()
+    # The page of the submitter is in French.
+    assert "Changements à la source" in page.locator("main h2").all_inner_texts()
+    assert page.locator("[aria-labelledby=changes-1] tr").last.inner_text() == "2024\t<i>t</i>\t2,0 ko\t+800 octets"
     assert "No part of Canada" in page.locator(".state").inner_text()
     assert page.locator("a[href='https://zenodo.org']").count() == 1
     assert accessibility(page) == []
