@@ -178,7 +178,7 @@ def _checks_of_deposit(waiting: run.Waiting | None, reason: str, *, seed: bool) 
                     if seed
                     else {
                         "remedy": "None, if the archive was slow: the daily check adds the address once it serves",
-                        "launch": dg.MetadataValue.md(f"[check_health]({launch('check_health')})"),
+                        "launch": dg.MetadataValue.url(launch("check_health")),
                     }
                 ),
             },

@@ -35,8 +35,10 @@ def withdrawal_link(release: str) -> str:
 
 def review_links(release: str) -> str:
     """Return Markdown with the links that approve or reject a planned release; the reason is added there."""
-    approve, reject = (
-        launch("review", "decide", {"release": release, "decision": decision, "reason": ""})
-        for decision in ("approve", "reject")
-    )
+    approve, reject = (review_launch(release, decision) for decision in ("approve", "reject"))
     return f"[approve]({approve}) or [reject]({reject}), with the reason"
+
+
+def review_launch(release: str, decision: str) -> str:
+    """Return the page that approves or rejects (`decision`) a planned release; the reason is added there."""
+    return launch("review", "decide", {"release": release, "decision": decision, "reason": ""})

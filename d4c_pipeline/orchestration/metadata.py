@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from d4c_pipeline.model.release import DataSummary, Deposit
+from d4c_pipeline.metadata.changes import in_words
+from d4c_pipeline.model.release import CHANGES, DataSummary, Deposit
 from d4c_pipeline.model.secrets import mask, public_address
-from d4c_pipeline.orchestration.launching import review_links, withdrawal_link
+from d4c_pipeline.orchestration.launching import review_launch, withdrawal_link
 from d4c_pipeline.processing.checks.verdict import Outcome, Verdict
 from d4c_pipeline.workspace.builds import StagedBuild
 from d4c_pipeline.workspace.deployment import Deployment
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from d4c_pipeline.chain.torrent import Seeded
 
 Metadata = Mapping[str, Any]
+OUTCOME = "outcome (0 passed, 1 warned, 2 failed)"
+"""The label of a check's number, which the UI plots."""
 _EXAMPLES = 50
 
 
@@ -78,7 +81,7 @@ def of_processed(result: StagedBuild, verdicts: Sequence[Verdict] = ()) -> Metad
 
     shown: dict[str, Any] = {"dagster/row_count": summary.rows, "dagster/column_schema": column_schema(summary)}
     if summary.bounds is not None:
-        large = map_png(result.paths)
+        large = map_png(result.paths, fit_dots=True)
         if small := small_picture(large, _AT_ONCE):
             shown["map"] = _picture(small, "webp")
         shown["bounds"] = dg.MetadataValue.json(
@@ -124,8 +127,8 @@ def of_verdict(
 ) -> Metadata:
     """Expected and actual values, a table of examples, remedy, and the override if a reviewer made one.
 
-    `commands` help when the check did not pass, by what they do. `rows` of the data and the numeric outcome (0 passed,
-    1 warned, 2 failed) are plotted over time.
+    `commands` help when the check did not pass, by what they do. `rows` of the data and the numeric outcome are
+    plotted over time.
     """
     found: dict[str, Any] = {"expected": verdict.expected, "actual": verdict.actual}
     if verdict.examples:
@@ -136,7 +139,7 @@ def of_verdict(
         found |= commands
     if overridden:
         found["overridden"] = overridden
-    found["outcome"] = verdict.outcome.value
+    found[OUTCOME] = verdict.outcome.value
     return found if rows is None else {**found, "rows": rows}
 
 
@@ -151,7 +154,7 @@ def of_findings(findings: Sequence[str], *, expected: str, actual: str, remedy: 
     return found | {
         "examples": examples_table([{"finding": finding} for finding in findings[:_EXAMPLES]]),
         "remedy": remedy,
-        "launch": dg.MetadataValue.md(f"[open]({launch})"),
+        "launch": dg.MetadataValue.url(launch),
     }
 
 
@@ -218,7 +221,20 @@ def of_checksums(result: Plan) -> Metadata:
         "size": sum(file.size for file in result.release.data_files),
         "files": len(result.release.data_files),
         "dagster/row_count": result.release.summary.rows,
+        "changes": dg.MetadataValue.md(changes_table(result.release.summary.report.get(CHANGES))),
     }
+
+
+def changes_table(found: Mapping[str, Any] | None) -> str:
+    """Return the counts of changed rows (see `release.CHANGES`) as a Markdown table, by kind, column and province."""
+    if found is None:
+        return "not compared with an earlier release"
+    told = in_words(found, "en")
+    rows = [("by kind", *each) for each in told.kinds or (("no row differs", 0),)]
+    rows += [("by column", "`" + name.replace("|", "\\|") + "`", count) for name, count in told.columns]
+    rows += [("by province", *each) for each in told.provinces]
+    lines = [told.heading, "", "| | changed | rows |", "| --- | --- | ---: |"]
+    return "\n".join(lines + [f"| {group} | {name} | {count:,} |" for group, name, count in rows])
 
 
 def of_doi(result: Deposit) -> Metadata:
@@ -262,7 +278,7 @@ def of_missed(missed: Sequence[Missed], command: str, launch: str) -> Metadata:
         "examples": examples_table(rows),
         "remedy": "; ".join(dict.fromkeys(each.remedy for each in missed)),
         "command": command,
-        "launch": dg.MetadataValue.md(f"[open]({launch})"),
+        "launch": dg.MetadataValue.url(launch),
     }
 
 
@@ -275,7 +291,10 @@ def of_waiting(waiting: Waiting | None) -> Metadata:
         "actual": waiting.cause,
         "examples": examples_table([{"release": waiting.release, "reason": reason} for reason in waiting.reasons]),
         "remedy": waiting.remedy,
-        "decide": dg.MetadataValue.md(review_links(waiting.release)),
+        **{
+            decision: dg.MetadataValue.url(review_launch(waiting.release, decision))
+            for decision in ("approve", "reject")
+        },
         "changes": dg.MetadataValue.md(waiting.changes),
     }
 

@@ -25,6 +25,7 @@ from d4c_pipeline.orchestration.assets import REVIEWED, catalogue_asset, chain_a
 from d4c_pipeline.orchestration.dead_runs import end_dead_runs
 from d4c_pipeline.orchestration.instance import embedded_instance
 from d4c_pipeline.orchestration.jobs import publish_job
+from d4c_pipeline.orchestration.metadata import OUTCOME
 from d4c_pipeline.orchestration.products import Product, of_dataset, of_family, product_of
 from d4c_pipeline.orchestration.resources import BY_COMMAND_LINE, PROCESS, DeploymentResource, ProcessingDuckDB
 from d4c_pipeline.review.decisions import approval
@@ -35,7 +36,7 @@ from d4c_pipeline.watch.vintages import served
 from d4c_pipeline.workspace.deployment import Deployment, opened_ledger
 from d4c_pipeline.workspace.reports import describe_catalogue, describe_release
 
-_FOR_UI = frozenset({"examples", "command", "launch", "override", "outcome", "rows"})
+_FOR_UI = frozenset({"examples", "command", "launch", "override", OUTCOME, "rows"})
 """Metadata of checks that only the UI shows: long, plotted, or links into it."""
 
 

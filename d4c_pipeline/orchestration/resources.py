@@ -87,8 +87,9 @@ SOURCE_VERSION = "d4c/source_version"
 """The tag of a run by the sensor, with the data version of the source that it publishes."""
 SIGNED_IN_TAG = "d4c/signed_in_as"
 """The tag of a run with the user who launched it in the UI. Only the webserver sets it; a request can't."""
-PROCESS = "d4c/process"
-"""The tag of runs in the process of a command, with that process (`ledger.leases.this_process`)."""
+PROCESS = ".dagster/d4c_process"
+"""The tag of runs in the process of a command, with that process (`ledger.leases.this_process`). The UI hides tags with
+this prefix of Dagster's."""
 
 
 class DeploymentResource(dg.ConfigurableResource):

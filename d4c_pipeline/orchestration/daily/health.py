@@ -1,7 +1,8 @@
 """The asset `health`: the state of the collection in numbers, once a day, with the daily checks attached.
 
 An asset of its own, because a run of an asset runs the checks attached to it: on the catalogue they would test every
-web seed again after each release. The checks are in `registration`, `standing_failures` and `torrents`.
+web seed again after each release. The checks are in `registration`, `reconciliation`,
+`standing_failures` and `torrents`.
 Concept: https://docs.dagster.io/guides/test/asset-checks
 """
 
@@ -21,7 +22,7 @@ def health_asset() -> dg.AssetsDefinition:
     @dg.asset(
         key=HEALTH_KEY,
         description="The state of the collection in numbers: releases, bytes, failures, pending reviews. Its checks "
-        "test DOIs, web seeds and failed partitions, once a day.",
+        "test DOIs, web seeds, failed partitions and whether all places agree, once a day.",
         group_name="catalogue",
     )
     def asset(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
@@ -35,7 +36,7 @@ def health_asset() -> dg.AssetsDefinition:
 HEALTH_JOB = dg.define_asset_job(
     "check_health",
     selection=dg.AssetSelection.assets(HEALTH_KEY),
-    description="Tests every DOI not yet registered and every web seed, reissues torrents whose seeds changed, and "
-    "lists failed partitions.",
+    description="Tests every DOI not yet registered and every web seed, reissues torrents whose seeds changed, "
+    "lists failed partitions, and compares stores, archive, catalogue, torrents and portal with the ledger.",
 )
 HEALTH_SCHEDULE = daily(HEALTH_JOB, "30 5 * * *", "Daily at 05:30 UTC.")

@@ -40,7 +40,5 @@ def test_a_doi_that_is_not_registered_warns_and_names_itself(tmp_path: Path, mon
     assert isinstance(examples, dg.TableMetadataValue)
     assert [record.data for record in examples.records] == [{"finding": "10.5281/2 (b_v1.0.0)"}]
     assert found.metadata["actual"].value == "1 of 2 are not"
-    assert (
-        found.metadata["launch"].value == "[open](/locations/__repository__@d4c_pipeline/jobs/check_health/playground)"
-    )
+    assert found.metadata["launch"].value == "/locations/__repository__@d4c_pipeline/jobs/check_health/playground"
     assert found.metadata["checked"].value == 2

@@ -111,7 +111,13 @@ def daily(project: Project) -> dg.AssetCheckEvaluation:
     result = definitions.resolve_job_def("check_health").execute_in_process(instance=project.instance)
     assert result.success
     found = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
-    assert found.keys() == {"nothing_stays_failed", "dois_registered", "torrents_current", "keywords_are_current"}
+    assert found.keys() == {
+        "nothing_stays_failed",
+        "dois_registered",
+        "places_agree",
+        "torrents_current",
+        "keywords_are_current",
+    }
     assert found["keywords_are_current"].passed
     return found["nothing_stays_failed"]
 

@@ -41,7 +41,7 @@ def test_a_mirror_that_is_down_is_a_warning_with_cause_and_remedy(
         "actual": f"attic lacks it: {cause}",
         "remedy": "Mount its disk, or create the folder",
         "command": "d4c publish places --vintage 2021",
-        "launch": "[open](/locations/__repository__@d4c_pipeline/jobs/publish_places/playground)",
+        "launch": "/locations/__repository__@d4c_pipeline/jobs/publish_places/playground",
     }
     with project.opened() as opened:
         (release,) = opened.ledger.releases.published("places")

@@ -18,6 +18,7 @@ from dagster._core.test_utils import create_run_for_test
 from d4c_pipeline.chain import raw
 from d4c_pipeline.model.errors import SourceError
 from d4c_pipeline.orchestration import failures
+from d4c_pipeline.orchestration.resources import PROCESS
 from d4c_pipeline.sources.open import open_source
 from d4c_pipeline.transport.patience import Patience
 from d4c_pipeline.watch import noticing
@@ -273,7 +274,7 @@ def test_a_run_of_something_else_or_of_a_dead_process_holds_nothing_up(daemon: D
     started = dg.DagsterRunStatus.STARTED
     instance = daemon.project.instance
     create_run_for_test(instance, "publish_other", tags={"dagster/partition": "2021"}, status=started)
-    tags = {"dagster/partition": "2021", "d4c/process": dead}
+    tags = {"dagster/partition": "2021", PROCESS: dead}
     create_run_for_test(instance, "__ephemeral_asset_job__", tags=tags, status=started)
     create_run_for_test(instance, "__ASSET_JOB", tags={"dagster/partition": "2022"}, status=started)
     assert set(reported(daemon.tick("observe_places"))) == {"2021"}

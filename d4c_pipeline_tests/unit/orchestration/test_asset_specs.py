@@ -116,7 +116,7 @@ def test_the_catalogue_is_downstream_of_every_latest_and_follows_by_itself(shipp
 def test_every_check_of_the_data_blocks_and_that_of_the_archive_does_not(shipped: dg.Definitions) -> None:
     checks = [spec for asset in shipped.resolve_asset_graph().assets_defs for spec in asset.check_specs]
     blocking = {spec.name: spec.blocking for spec in checks}
-    health = ("dois_registered", "keywords_are_current", "nothing_stays_failed", "torrents_current")
+    health = ("dois_registered", "keywords_are_current", "nothing_stays_failed", "places_agree", "torrents_current")
     for name in ("archive_web_seed", "every_store", "reviewed", "as_wanted", "nothing_waits", *health, *FIXITY_CHECKS):
         assert blocking.pop(name) is False, name
     assert blocking["keys_identify_rows"] is True
@@ -134,6 +134,7 @@ def test_the_daily_checks_run_with_health_every_morning_and_never_with_the_catal
         "dois_registered",
         "keywords_are_current",
         "nothing_stays_failed",
+        "places_agree",
         "torrents_current",
     }
     assert graph.get(dg.AssetKey("health")).automation_condition is None
