@@ -46,6 +46,7 @@ lint: $(READY) ## lint, formatting, types, import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	cd clients/python && ../../$(BIN)/lint-imports
 
 bench: $(READY) ## run every benchmark in its short form
 	@for benchmark in benchmarks/*.py; do \
@@ -82,7 +83,8 @@ pins: $(READY) ## give every image the digest of its tag; wants a registry, and 
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
-$(READY): requirements.lock pyproject.toml
+CLIENT := $(wildcard clients/python/pyproject.toml)
+$(READY): requirements.lock pyproject.toml $(CLIENT)
 	@python='$(PYTHON)'; if [ -z "$$python" ] || ! $$python -c '$(FITS)'; then \
 		echo "d4c needs Python 3.11, 3.12 or 3.13 with its venv module, and found $${python:-none}$${python:+, which is not}." >&2; \
 		echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3.12" >&2; \
@@ -93,7 +95,7 @@ $(READY): requirements.lock pyproject.toml
 	@sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ *--hash/p;}' requirements.lock > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . $(CLIENT:%/pyproject.toml=--editable ./%)
 	@echo '$(CURDIR)' > $(READY)
 
 # The portal's scripts. Without npm's registry there are none, and everything else works.

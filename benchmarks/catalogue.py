@@ -29,10 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from d4c_pipeline.catalogue.grouped_file import ExistingFile, writing
+from d4c_pipeline.catalogue.grouped_file import ExistingFile, Growing
+from d4c_pipeline.catalogue.record_parts import files_of
+from d4c_pipeline.catalogue.records_parquet import RECORDS
 from d4c_pipeline.catalogue.row_groups import runs
+from d4c_pipeline.catalogue.stac_geoparquet import STAC
 from d4c_pipeline.chain import catalogued_datasets
 from d4c_pipeline.chain.catalogue import rebuild
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
@@ -271,7 +275,8 @@ def _grown(home: Path, _count: int) -> dict[str, Any]:
     return {
         "grown_items": duckdb.sql(f"SELECT count(*) FROM '{_catalogue(home)}'").fetchall()[0][0],  # noqa: S608
         "grown_mb": round(_catalogue(home).stat().st_size / 1e6),
-        "grown_records_mb": round((_catalogue(home).parent / "records.parquet").stat().st_size / 1e6),
+        "grown_records_mb": round(sum(path.stat().st_size for path in files_of(home / "store")) / 1e6),
+        "grown_records_parts": len(files_of(home / "store")),
         "grown_append_s": spent,
         "grown_append_requests": requests,
         "grown_append_vs_rewrite": round(spent / rewritten, 3),
@@ -290,23 +295,29 @@ def _grow(home: Path) -> None:
         assert known is not None
         turns = _GROWN // sum(entry.releases for entry in datasets.values())
         prefixes = ["", *(f"t{turn:03}" for turn in range(1, turns))]
-        for path, form in copies.files:
-            existing = ExistingFile(path, form)
-            with writing(path, form) as file:
+        records = [ExistingFile(path, RECORDS) for path in files_of(copies.root)]
+        existing = ExistingFile(copies.stac, STAC)
+        with copies.writing(complete=True) as (stac, parts):
+            for growing, sources in ((stac, [existing]), (parts, records)):
                 for prefix in prefixes:
-                    for group in existing.groups:
-                        table = existing.read(group.number)
-                        names = pc.binary_join_element_wise(prefix, table.column("dataset"), "")
-                        place = table.schema.get_field_index("dataset")
-                        table, start = table.set_column(place, table.schema.field(place), names), 0
-                        for dataset, count in runs(names.to_pylist()):
-                            file.put(dataset, table.slice(start, count))
-                            start += count
+                    for source in sources:
+                        for group in source.groups:
+                            _put(growing, prefix, source.read(group.number))
         for prefix in prefixes[1:]:
             state.record_datasets(each._replace(dataset=f"{prefix}{each.dataset}") for each in datasets.values())
         copies.put(deployment.primary, copies.keep(), complete=False)
         state.satisfy(known.satisfied, form=known.form, local=copies.identity(), result=known.result)
     _appended(home, "set_000001", "2021", "1.10.0")  # puts the longer catalog.json
+
+
+def _put(growing: Growing, prefix: str, rows: pa.Table) -> None:
+    """Put the rows of datasets with other ids."""
+    names = pc.binary_join_element_wise(prefix, rows.column("dataset"), "")
+    place = rows.schema.get_field_index("dataset")
+    rows, start = rows.set_column(place, rows.schema.field(place), names), 0
+    for dataset, count in runs(names.to_pylist()):
+        growing.put(dataset, rows.slice(start, count))
+        start += count
 
 
 @contextmanager

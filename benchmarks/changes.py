@@ -2,8 +2,9 @@
 
 Run `.venv/bin/python benchmarks/changes.py [--quick] [--rows N]`. A table of N rows with a key of text and one of
 points, one row in a thousand changed, added or removed. The peer is what people write: EXCEPT ALL both ways in DuckDB
-over the same files in the same run, which says neither which row became which nor which column changed. The last line
-is one JSON object.
+over the same files in the same run, which says neither which row became which nor which column changed. Then a CSV of a
+million rows is built twice: which share of the second build would finding and proving its changes add. The last line is
+one JSON object.
 """
 
 from __future__ import annotations
@@ -23,15 +24,20 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from pyarrow import csv
 
 from d4c_pipeline import geoparquet
 from d4c_pipeline.geometry import points
 from d4c_pipeline.geometry.projection import WGS84, Target
 from d4c_pipeline.geometry.shapes import of_clean
 from d4c_pipeline.model.release import Column
+from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing import changes
+from d4c_pipeline.processing.build import build
+from d4c_pipeline_tests.support.declared import declaring
 
 _ROWS, _QUICK_ROWS = 10_000_000, 300_000
+_BUILT, _QUICK_BUILT = 1_000_000, 100_000
 _CHANGED = 1_000  # one row in so many
 _BATCH = 65_536
 
@@ -63,6 +69,7 @@ def main() -> None:
             )
             seconds[kind] = found_s
             answer |= {f"{kind}_s": round(found_s, 1), f"{kind}_vs_full_compare": round(found_s / peer_s, 2)}
+    answer |= _beside_a_build(_QUICK_BUILT if options.quick else _BUILT)
     answer |= {
         "changes_s": round(max(seconds.values()), 1),
         "vs_full_compare": max(answer["table_vs_full_compare"], answer["points_vs_full_compare"]),
@@ -71,7 +78,25 @@ def main() -> None:
     print(json.dumps(answer))
 
 
-def _made(path: Path, rows: int, kind: str, *, edited: bool) -> Path:
+def _beside_a_build(rows: int) -> dict[str, float | int]:
+    with tempfile.TemporaryDirectory(prefix="d4c-bench-changes-") as folder:
+        work = Path(folder)
+        dataset = declaring(work / "definition")(key=["id"], longitude="x", latitude="y", drop=["x", "y"])
+        built_s, files = 0.0, list[Path]()
+        for name, edited in (("earlier", False), ("later", True)):
+            native = work / f"{name}.csv"
+            table, x, y = _values(rows, edited=edited)
+            csv.write_csv(table.append_column("x", pa.array(x)).append_column("y", pa.array(y)), native)
+            built_s, built = _timed(partial(build, dataset, Vintage.parse("2021"), [native], work / name))
+            files += built.files.values()
+        found_s, found = _timed(partial(changes.find, files[0], files[1], work / "changes.parquet"))
+        applied_s, _ = _timed(partial(changes.apply, files[0], found.path, work / "applied"))
+    share = (found_s + applied_s) / built_s
+    print(f"build of {rows} rows {built_s:.1f} s, its changes {found_s:.1f} s, proved {applied_s:.1f} s, {share:.0%}")
+    return {"built_rows": rows, "build_share": round(share, 2)}
+
+
+def _values(rows: int, *, edited: bool) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     random = np.random.default_rng(5)
     number = np.arange(rows)
     amount = random.integers(0, 100_000, rows)
@@ -81,7 +106,11 @@ def _made(path: Path, rows: int, kind: str, *, edited: bool) -> Path:
         amount[::_CHANGED] += 1
         x[1 :: _CHANGED * 4] += 0.5
         number[2 :: _CHANGED * 4] += rows  # one gone, one new
-    table = pa.table({"id": pa.array([f"CA{each:09d}" for each in number]), "amount": amount, "share": share})
+    return pa.table({"id": pa.array([f"CA{each:09d}" for each in number]), "amount": amount, "share": share}), x, y
+
+
+def _made(path: Path, rows: int, kind: str, *, edited: bool) -> Path:
+    table, x, y = _values(rows, edited=edited)
     target = Target.of(WGS84)
     geometry, shapes = None, None
     if kind == "points":

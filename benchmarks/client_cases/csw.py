@@ -24,6 +24,7 @@ _FORMATS = {
     "mdb": "http://standards.iso.org/iso/19115/-3/mdb/2.0",
     "dif": "http://gcmd.gsfc.nasa.gov/Aboutus/xml/dif/",
 }
+_OGC, _FES, _GML = "http://www.opengis.net/ogc", "http://www.opengis.net/fes/2.0", "http://www.opengis.net/gml"
 _NAMED = ("GetCapabilities", "DescribeRecord", "GetRecords", "GetRecordById", "GetDomain")
 
 
@@ -112,6 +113,62 @@ def _(client: _Client, releases: int) -> str:
     assert client.count(made.And([rates, provinces])) == 0
     assert client.count(made.Not([rates])) == others
     return f"{some:,} and {others:,}"
+
+
+@_for_both("GetRecords by time: after, before, during, by Filter and CQL")
+def _(client: _Client, releases: int) -> str:
+    made, begin = client.filters, "apiso:TempExtent_begin"
+    every = releases - 1
+    by_filter = {
+        "after": client.count(made.PropertyIsGreaterThan(begin, "2017-01-01T00:00:00Z")),
+        "before": client.count(made.PropertyIsLessThanOrEqualTo(begin, "2017-01-01T00:00:00Z")),
+        "during": client.count(made.PropertyIsBetween(begin, "2016-01-01T00:00:00Z", "2017-01-01T00:00:00Z")),
+        "after all": client.count(made.PropertyIsGreaterThan(begin, "2100-01-01")),
+    }
+    by_cql = {
+        "after": client.count(cql=f"T_AFTER({begin}, TIMESTAMP('2017-01-01T00:00:00Z'))"),
+        "before": client.count(cql=f"NOT T_AFTER({begin}, TIMESTAMP('2017-01-01T00:00:00Z'))"),
+        "during": client.count(
+            cql=f"{begin} BETWEEN TIMESTAMP('2016-01-01T00:00:00Z') AND TIMESTAMP('2017-01-01T00:00:00Z')"
+        ),
+        "after all": client.count(cql=f"T_AFTER({begin}, DATE('2100-01-01'))"),
+    }
+    assert by_filter == by_cql, (by_filter, by_cql)
+    assert by_filter["after"] + by_filter["before"] == every, (by_filter, every)
+    assert 0 < by_filter["during"] <= by_filter["before"], by_filter
+    assert by_filter["after all"] == 0, by_filter
+    return ", ".join(f"{name} {count:,}" for name, count in by_filter.items() if count)
+
+
+def _within(client: _Client) -> Any:
+    """Return DWithin, for which OWSLib has no class."""
+    of_two = client.version == "2.0.2"
+    filters, gml = (_OGC, _GML) if of_two else (_FES, f"{_GML}/3.2")
+
+    class Within(client.filters.OgcExpression):
+        def toXML(self) -> Any:  # noqa: N802 - OWSLib calls it
+            made = etree.Element(f"{{{filters}}}DWithin")
+            name = "PropertyName" if of_two else "ValueReference"
+            etree.SubElement(made, f"{{{filters}}}{name}").text = "ows:BoundingBox"
+            point = etree.SubElement(made, f"{{{gml}}}Point", srsName="urn:ogc:def:crs:EPSG::4326")
+            etree.SubElement(point, f"{{{gml}}}pos").text = "45 -75"
+            etree.SubElement(made, f"{{{filters}}}Distance", {"units" if of_two else "uom": "m"}).text = "1000"
+            return made
+
+    return Within()
+
+
+@_for_both("GetRecords by a distance, which is refused")
+def _(client: _Client, _releases: int) -> str:
+    try:
+        client.count(_within(client))
+    except ExceptionReport as error:
+        said = str(error)
+    else:
+        raise AssertionError("DWithin was taken for another condition")
+    assert "'DWithin'" in said, said
+    assert "BBOX, Intersects" in said, said  # what to use instead
+    return said[:80]
 
 
 @_for_both("GetRecords in order")

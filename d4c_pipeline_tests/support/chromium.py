@@ -35,7 +35,7 @@ class Watched:
         context = self._browser.new_context(viewport=viewport, permissions=permissions, **options)
         self._contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and self._trouble.append(message.text))
+        page.on("console", self._said)
         page.on("pageerror", lambda error: self._trouble.append(f"{error}"))
         page.on(
             "request",
@@ -44,6 +44,11 @@ class Watched:
         page.add_init_script(_WATCH + script)
         page.goto(url)
         return page
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            # "Failed to load resource" does not name the resource.
+            self._trouble.append(f"{message.text} ({message.location.get('url', '')})")
 
     def close(self) -> list[str]:
         """Close all pages and return what went wrong in them."""

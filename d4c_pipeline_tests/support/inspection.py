@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import torf
 
+from d4c_pipeline.catalogue.record_parts import files_of
 from d4c_pipeline.catalogue.validation import schema_map
-from d4c_pipeline.model.addresses import RECORDS_PARQUET
+from d4c_pipeline.model.addresses import RECORD_PARTS, RECORDS_MANIFEST
 
 STABLE_KEYS = {
     "dataset",
@@ -45,15 +46,17 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def tree_of_facts(folder: Path) -> dict[str, str]:
-    """As `tree`, but of the table of records the rows count without `modified`: the time of the rebuild that made them.
+    """As `tree` of a store, but the rows of the records count without `modified`: the time of the rebuild of each.
 
-    No archive has that time, and a rebuild after a killed one is a later one.
+    No archive has that time, and a rebuild after a killed one is a later one. The parts are named by their bytes, so
+    each counts by its number, and no other file may lie beside them.
     """
     found = tree(folder)
-    for name in found:
-        if name.endswith(RECORDS_PARQUET):
-            rows = pq.read_table(folder / name).drop_columns(["modified"]).to_pylist()
-            found[name] = hashlib.sha256(repr(rows).encode()).hexdigest()
+    found.pop(RECORDS_MANIFEST, None)
+    for number, path in enumerate(files_of(folder)):
+        del found[path.relative_to(folder).as_posix()]
+        rows = pq.read_table(path).drop_columns(["modified"]).to_pylist()
+        found[f"{RECORD_PARTS}/{number}"] = hashlib.sha256(repr(rows).encode()).hexdigest()
     return found
 
 

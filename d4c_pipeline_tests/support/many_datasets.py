@@ -13,14 +13,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from d4c_pipeline.catalogue.grouped_file import writing
-from d4c_pipeline.catalogue.records_parquet import RECORDS
+from d4c_pipeline.catalogue.record_parts import writing_parts
 from d4c_pipeline.catalogue.stac_geoparquet import write_catalogue
 from d4c_pipeline.catalogue.stac_item import item_bytes, item_place
 from d4c_pipeline.catalogue.static_stac import collection, documents, entry_of, newest_of
 from d4c_pipeline.model.addresses import (
     CATALOGUE_PARQUET,
-    RECORDS_PARQUET,
     catalogue_collection_address,
     catalogue_item_address,
 )
@@ -68,7 +66,7 @@ def write(home: Path, items: Iterable[dict[str, Any]], store_url: str = STORE) -
             _put(store / address, documents(item, store_url)[address])
         kept += own
     write_catalogue(kept, store / CATALOGUE_PARQUET, store_url)
-    with writing(store / RECORDS_PARQUET, RECORDS):
+    with writing_parts(store):
         pass  # the facts of records come from a ledger
 
 

@@ -64,14 +64,14 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def repository(folder: Path, text: str = TREES) -> Path:
-    """Make a git repository with the definition `trees`, and return its file."""
-    file = folder / "trees" / "defs.yaml"
+def repository(folder: Path, text: str = TREES, dataset: str = "trees") -> Path:
+    """Make a git repository with a definition, and return its file."""
+    file = folder / dataset / "defs.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(text, "utf-8")
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message=trees")
+    git(folder, "commit", "--quiet", f"--message={dataset}")
     return file
 
 

@@ -10,13 +10,14 @@ import orjson
 import pyarrow.parquet as pq
 
 from d4c_pipeline.catalogue.items_of_rows import items_of
+from d4c_pipeline.catalogue.record_parts import files_of
 from d4c_pipeline.metadata.published_json import loaded_files
-from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, RECORDS_PARQUET, catalogue_item_address
+from d4c_pipeline.model.addresses import CATALOGUE_PARQUET, catalogue_item_address
 
 
 def restored_items(store: Path, url: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return each item from the Parquet files of a store at `url`, with its document; links are absolute in both."""
-    records = pq.read_table(store / RECORDS_PARQUET, columns=["id", "facts"]).to_pylist()
+    records = [row for part in files_of(store) for row in pq.read_table(part, columns=["id", "facts"]).to_pylist()]
     files = {row["id"]: loaded_files(row["facts"]) for row in records}
     rows = pq.read_table(store / CATALOGUE_PARQUET)
     return [(item, document_of(item, store, url)) for item in items_of(rows, f"{url}/{CATALOGUE_PARQUET}", files)]

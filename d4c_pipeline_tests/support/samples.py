@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,13 +81,15 @@ def corrected() -> bytes:
 class Origin:
     """Servers on this machine that answer for public hosts: what is put under a URL is served under its path.
 
-    `truncated` holds paths whose answers end early, `codes` paths that are answered with a status of their own.
+    `truncated` holds paths whose answers end early, `codes` paths that are answered with a status of their own, `held`
+    paths whose answers wait for an event.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.truncated: set[str] = set()
         self.codes: dict[str, int] = {}
+        self.held: dict[str, Event] = {}
         self.asked: list[str] = []
         self._servers = ExitStack()
         self._origins: dict[str, str] = {}
@@ -141,6 +143,8 @@ class _Handler(FolderHandler):
 
     def _answer(self, *, send_body: bool) -> None:
         self._origin.asked.append(f"{self.command} {self.path}")
+        if self.path in self._origin.held:
+            self._origin.held[self.path].wait(60)
         code = self._origin.codes.get(self.path)
         if code is not None:
             self.send_error(code)
