@@ -1,7 +1,8 @@
 """Reader of the columns of a GeoPackage whose values do not have their declared type, and which GDAL converts.
 
 SQLite stores any value in any column. In a column of integers, GDAL reads text as 0 and 3.7 as 3; it reads a date in
-another form as 1970-01-01. Queries find such values in all columns but text and geometry. Specification:
+another form as 1970-01-01. Queries find such values in all columns but text and geometry. GDAL leaves out columns of
+types that the specification does not have, such as BIGINT and VARCHAR(50); they are read here. Specification:
 https://www.geopackage.org/spec/ (table 1, data types) and https://sqlite.org/datatype3.html.
 """
 
@@ -23,6 +24,7 @@ from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Processing
 from d4c_pipeline.readers import sqlite_bounds
 from d4c_pipeline.readers.exact import Exact, declared_text, null_texts
+from d4c_pipeline.tables.gdal import pyogrio
 from d4c_pipeline.tables.parallel import in_order, workers
 from d4c_pipeline.tables.sql_names import identifier
 
@@ -31,6 +33,11 @@ _KINDS = {
     "TINYINT": pa.int16(), "SMALLINT": pa.int16(), "MEDIUMINT": pa.int32(), "INT": pa.int64(), "INTEGER": pa.int64(),
     "BOOLEAN": pa.bool_(), "FLOAT": pa.float32(), "DOUBLE": pa.float64(), "REAL": pa.float64(), "DATE": pa.date32(),
     "DATETIME": pa.timestamp("ms", "UTC"),
+}  # fmt: skip
+# The specification's type for each type of GDAL's, which reads other types (INT4, NUMERIC) as one of these.
+_KINDS_OF_GDAL = {
+    pa.bool_(): "BOOLEAN", pa.int16(): "SMALLINT", pa.int32(): "MEDIUMINT", pa.int64(): "INTEGER",
+    pa.float32(): "FLOAT", pa.float64(): "DOUBLE", pa.date32(): "DATE",
 }  # fmt: skip
 _SAFE = 1 << 53  # float64 holds each integer up to here
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
@@ -93,27 +100,38 @@ class _Column:
                 return f"typeof({c}) NOT IN ('integer', 'null'){within}"
 
 
-def examine(path: Path, layer: str, processing: Processing) -> Exact:
-    """Return the columns of a layer with values that do not have the declared type.
+def examine(path: Path, layer: str, schema: Mapping[str, pa.DataType], processing: Processing) -> Exact:
+    """Return the columns of a layer with values that do not have the declared type, and those that GDAL leaves out.
 
-    Columns with a value that GDAL would change, and columns declared as strings, become the text that SQLite stores
-    (numbers in their shortest form). `rows` is the number of rows that the file states. Raises DataError if SQLite
-    can't read the file.
+    `schema`: GDAL's types of the attributes. A column that GDAL leaves out has the type of its values. Columns with a
+    value that GDAL would change, and columns declared as strings, become the text that SQLite stores (numbers in their
+    shortest form). `rows` is the number of rows that the file states. Raises DataError if SQLite can't read the file.
     """
     try:
         with closing(_connect(path)) as connection:
-            return _examined(connection, path, layer, processing)
+            return _examined(connection, path, layer, schema, processing)
     except sqlite_bounds.TROUBLE as error:
         raise sqlite_bounds.refusal(path, error, layer) from error
 
 
-def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing: Processing) -> Exact:
+def _examined(
+    connection: sqlite3.Connection,
+    path: Path,
+    layer: str,
+    schema: Mapping[str, pa.DataType],
+    processing: Processing,
+) -> Exact:
     table = identifier(layer)
     columns: list[_Column] = []
-    info: list[tuple[Any, ...]] = connection.execute(f"PRAGMA table_info({table})").fetchall()
-    for _, name, declared, _, _, key in info:
+    # Generated columns too, which table_info omits.
+    info: list[tuple[Any, ...]] = connection.execute(f"PRAGMA table_xinfo({table})").fetchall()
+    for _, name, declared, *_ in info:
+        if name not in schema:
+            continue
         kind = re.sub(r"\s*\(.*", "", str(declared).upper())
-        if kind in _KINDS and not key:
+        if kind not in _KINDS:
+            kind = "DATETIME" if pa.types.is_timestamp(schema[name]) else _KINDS_OF_GDAL.get(schema[name], "")
+        if kind:
             columns.append(_Column(str(name), kind, null_texts(processing, str(name))))
     exact = Exact()
     exact.rows = _stated(connection, layer)
@@ -138,11 +156,74 @@ def _examined(connection: sqlite3.Connection, path: Path, layer: str, processing
         if column.kind == "DATETIME" and column.name not in types and _zones_differ(connection, table, column):
             types[column.name] = pa.string()
             reasons[column.name] = "as text: some values have a time zone, some have none"
-    if types:
+    described = [(str(row[1]), str(row[2]), row[5]) for row in info]
+    added, geometries = _left_out(connection, path, layer, described, schema, processing)
+    if geometries:
+        exact.report["geometry_columns_dropped"] = geometries
+    reasons |= {column.name: f"GDAL does not know the type {column.kind}" for column in added}
+    exact.added = {column.name: _type_of_values(connection, table, column, processing) for column in added}
+    if types or added:
         exact.types, exact.report["read_from_bytes"] = types, reasons
-        nulls = {column.name: column.nulls for column in columns}
-        exact.take = _taker(path, table, types, nulls)
+        nulls = {column.name: column.nulls for column in (*columns, *added)}
+        exact.take = _taker(path, table, {**exact.added, **types}, nulls)
     return exact
+
+
+def _left_out(
+    connection: sqlite3.Connection,
+    path: Path,
+    layer: str,
+    info: Sequence[tuple[str, str, int]],
+    schema: Mapping[str, pa.DataType],
+    processing: Processing,
+) -> tuple[list[_Column], list[str]]:
+    """Return the columns of `info` (name, type, position in the key) that GDAL leaves out: attributes, geometries."""
+    query = "SELECT column_name FROM gpkg_geometry_columns WHERE lower(table_name) = lower(?)"
+    left_out = {str(name).lower() for (name,) in connection.execute(query, [layer])}
+    left_out |= {name.lower() for name in schema}
+    missing = [each for each in info if each[0].lower() not in left_out and not each[2]]
+    if not missing:
+        return [], []
+    fid = pyogrio.read_info(path, layer=layer)["fid_column"].lower()  # of a view, which has no key
+    found: list[_Column] = []
+    geometries: list[str] = []
+    for name, declared, _ in missing:
+        if name.lower() == fid:
+            continue
+        column = _Column(name, declared or "none", null_texts(processing, name))
+        c = column.quoted
+        shapes = f"typeof({c}) = 'blob' AND substr({c}, 1, 2) = CAST('GP' AS BLOB)"
+        (all_shapes,) = connection.execute(
+            f"SELECT min({shapes}) FROM {identifier(layer)} WHERE {c} IS NOT NULL"
+        ).fetchone()
+        if all_shapes:
+            geometries.append(name)
+        else:
+            found.append(column)
+    return found, geometries
+
+
+def _type_of_values(connection: sqlite3.Connection, table: str, column: _Column, processing: Processing) -> pa.DataType:
+    c = column.quoted
+    if declared_text(processing, [column.name]):
+        return pa.string()
+    marks = ", ".join("?" * len(column.nulls))
+    query = (
+        f"SELECT typeof({c}), max({c} NOT BETWEEN -{_SAFE} AND {_SAFE}) FROM {table}"
+        f" WHERE {c} IS NOT NULL AND {c} NOT IN ({marks}) GROUP BY 1"
+    )
+    kinds = {str(kind): bool(wide) for kind, wide in connection.execute(query, column.nulls)}
+    match sorted(kinds):
+        case ["integer"]:
+            return pa.int64()
+        case ["real"]:
+            return pa.float64()
+        case ["integer", "real"] if not kinds["integer"]:
+            return pa.float64()
+        case ["blob"]:
+            return pa.binary()
+        case _:
+            return pa.string()
 
 
 def _suspects(connection: sqlite3.Connection, path: Path, table: str, columns: Sequence[_Column]) -> Sequence[_Column]:

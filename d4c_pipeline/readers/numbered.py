@@ -59,7 +59,7 @@ class GeoPackage(Numbered):
         """Return the columns to read through SQLite."""
         from d4c_pipeline.readers import geopackage  # noqa: PLC0415 - a File Geodatabase does not need it
 
-        return geopackage.examine(layer.member.path, layer.name, layer.processing)
+        return geopackage.examine(layer.member.path, layer.name, dict(layer.schema), layer.processing)
 
 
 class Geodatabase(Numbered):

@@ -118,6 +118,57 @@ def test_any_value_in_any_column_of_a_geopackage(
     assert ("read_from_bytes" in report) == (isinstance(expected[0], str))
 
 
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "expected"),
+    [
+        ("BIGINT", 2**53 + 1, 7, [2**53 + 1, 7]),
+        ("VARCHAR(50)", "Gatineau", None, ["Gatineau", None]),
+        ("DECIMAL(10,2)", 12.75, 3, [12.75, 3.0]),
+        ("DECIMAL(10,2)", "n/a", 3, ["n/a", "3"]),
+        ("TIMESTAMP", "2021-05-06 10:00:00", None, ["2021-05-06 10:00:00", None]),
+        ("JSON", b"{}", None, [b"{}", None]),
+        ("BOOL", None, None, [None, None]),
+        # GDAL reads these as a type that it knows, and text in them as 0.
+        ("INT4", "n/a", 7, ["n/a", "7"]),
+        ("NUMERIC", "n/a", 0.5, ["n/a", "0.5"]),
+    ],
+)
+def test_columns_of_types_that_the_specification_of_geopackage_does_not_have(
+    package: Callable[..., Path], read: Read, kind: str, first: Any, second: Any, expected: list[Any]
+) -> None:
+    values, report = read(package(kind, first, second))
+    assert (values["v"], values["name"]) == (expected, ["A", "B"])
+    assert "v" in report["read_from_bytes"]
+
+
+def test_declared_nulls_of_a_column_that_gdal_leaves_out(package: Callable[..., Path], read: Read) -> None:
+    assert read(package("BIGINT", "n/a", 7), nulls=["n/a"])[0]["v"] == [None, 7]
+
+
+def test_generated_columns_and_keys_of_a_geopackage(package: Callable[..., Path], read: Read) -> None:
+    path = package("TEXT", "x", "y")
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE pts ADD COLUMN made INTEGER GENERATED ALWAYS AS (fid * 1.5)")
+        connection.execute("CREATE TABLE keyed (code DOUBLE, part INTEGER, geom POINT, PRIMARY KEY (code, part))")
+        connection.execute("INSERT INTO keyed SELECT 'K' || fid, fid, geom FROM pts")
+        for table in ("gpkg_contents", "gpkg_geometry_columns"):
+            names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            values = ", ".join("'keyed'" if name in ("table_name", "identifier") else name for name in names)
+            connection.execute(f"INSERT INTO {table} SELECT {values} FROM {table}")
+    connection.close()
+    assert read(path, layer="pts")[0]["made"] == ["1.5", "3"]
+    assert read(path, layer="keyed")[0]["code"] == ["K1", "K2"]
+
+
+def test_a_further_geometry_of_a_geopackage_is_no_attribute(package: Callable[..., Path], read: Read) -> None:
+    path = package("POINT", None, None)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE pts SET v = geom")
+    connection.close()
+    values, report = read(path)
+    assert (list(values), report["geometry_columns_dropped"]) == (["name"], ["v"])
+
+
 def test_declared_nulls_of_a_geopackage_leave_the_type(package: Callable[..., Path], read: Read) -> None:
     assert read(package("INTEGER", "n/a", 7), nulls=["n/a"])[0]["v"] == [None, 7]
 
