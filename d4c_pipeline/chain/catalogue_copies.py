@@ -243,6 +243,10 @@ class CatalogueCopies:
                 old.add(RECORDS_PARQUET)
         old -= {part.address for part in kept.parts}
         snapshots = [address for each in kept.superseded for address in (each.torrent.address, each.address)]
+        # No part counts as held before it is deleted, and each is known until then: a kill between leaves no orphan,
+        # and no mark by which a part that comes back would not be put.
+        if old:
+            self._state.intend_removal(store.name, old)
         if old or snapshots:
             store.delete(*snapshots, *sorted(old))
         for address in old:

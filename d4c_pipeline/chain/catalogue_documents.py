@@ -53,14 +53,19 @@ class Documents:
         }
 
     def remove(self, addresses: Collection[str]) -> None:
-        """Remove documents from every reachable store that holds them: only what this ledger put there."""
+        """Remove documents from every reachable store that holds them: only what this ledger put there.
+
+        The next rebuild continues where a killed one stopped.
+        """
         if addresses:
+            self._state.record_stale(addresses)
             self._deployment.spreading.everywhere(lambda store: self._remove(addresses, store))
 
     def _remove(self, addresses: Collection[str], store: Store) -> None:
         held = sorted(self._state.documents(store.name, addresses))
         for start in range(0, len(held), _AT_ONCE):
             some = held[start : start + _AT_ONCE]
+            self._state.intend_removal(store.name, some)
             store.delete(*some)
             self._state.forget_addresses(store.name, some)
 

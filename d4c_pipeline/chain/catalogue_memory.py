@@ -37,8 +37,8 @@ class Memory:
 
     `faulty`: by the release's id. `due`: the moment at which the order of a dataset's versions changes by itself.
     `again`, `pages`, `stale`: the datasets to compute, the pages (by their first dataset) to write and the addresses to
-    remove once more, because a mirror was unreachable. `root`: a digest of what `catalog.json` was made of, and of its
-    bytes.
+    remove once more, because a mirror was unreachable or a rebuild was killed. `root`: a digest of what `catalog.json`
+    was made of, and of its bytes.
     """
 
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])

@@ -140,6 +140,14 @@ class CatalogueState:
         with self._engine.begin() as connection:
             connection.execute(update(table).where(table.c.id == 1).values(**values))
 
+    def record_stale(self, addresses: Collection[str]) -> None:
+        """Record addresses to remove in the result of the last rebuild, because the present one may be interrupted."""
+        table = schema.catalogue_state
+        with self._engine.begin() as connection:
+            result: dict[str, Any] = connection.execute(select(table.c.result).where(table.c.id == 1)).scalar_one()
+            stale = sorted({*result.get("stale", ()), *addresses})
+            connection.execute(update(table).where(table.c.id == 1).values(result=result | {"stale": stale}))
+
     def forget_form(self) -> None:
         """Make the next rebuild a full rebuild, because the present rebuild may be interrupted."""
         with self._engine.begin() as connection:
@@ -314,6 +322,17 @@ class CatalogueState:
             address = table.c.address if embedded else table.c.address.collate("C")
             query = select(table.c.address).where(table.c.store == store, address > prefix, address < f"{folder}0")
             return set(connection.execute(query).scalars())
+
+    def intend_removal(self, store: str, addresses: Collection[str]) -> None:
+        """Record that documents are about to be deleted: known until they are forgotten, but with no bytes.
+
+        After a kill before or after the deletion, equal bytes are put again, and the next removal finds the address.
+        """
+        table = schema.catalogue_document
+        with self._engine.begin() as connection:
+            for some in chunked(addresses):
+                here = (table.c.store == store) & table.c.address.in_(some)
+                connection.execute(update(table).where(here).values(sha256="", etag=None))
 
     def forget_addresses(self, store: str, addresses: Collection[str]) -> None:
         """Forget documents that a store no longer holds."""

@@ -221,6 +221,42 @@ def catalogue_change(connection: Any, number: int) -> None:
     connection.execute(schema.catalogue_change.insert().values(release_id=number, mark=1))
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("returns", [True, False], ids=["which returns", "which stays away"])
+def test_a_rebuild_killed_while_it_removes_a_dataset_leaves_neither_orphans_nor_marks(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, moment: str, returns: bool
+) -> None:
+    catalogue.rebuild(deployment)
+    before, state = files(deployment), deployment.ledger.catalogue
+    item = _without_item(deployment, 50)
+    with engine_of(deployment.ledger).begin() as connection:
+        catalogue_change(connection, 50)
+    deleting = FolderStore.delete
+
+    def killed(store: FolderStore, *addresses: str) -> None:
+        if not any("set_000001" in address for address in addresses):
+            return deleting(store, *addresses)
+        if moment == "after":
+            deleting(store, *addresses)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "delete", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            catalogue.rebuild(deployment)
+    marked = state.documents("primary", before)
+    assert {address for address, sha256 in marked.items() if sha256 and "set_000001" in address} == set()
+    if returns:
+        with engine_of(deployment.ledger).begin() as connection:
+            connection.execute(schema.stac_item.insert().values(**item))
+    catalogue.rebuild(deployment)
+    after = {path for path in files(deployment) if "set_000001" in path}
+    assert after == ({path for path in before if "set_000001" in path} if returns else set())
+    assert state.documents_under("primary", "catalogue/set_000001") == {
+        path for path in after if path.startswith("catalogue/")
+    }
+
+
 def test_a_release_whose_records_cant_be_made_is_catalogued_without_them(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

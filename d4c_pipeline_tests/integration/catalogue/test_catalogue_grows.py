@@ -15,20 +15,21 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import update
 
 from d4c_pipeline.catalogue import row_groups, static_stac
 from d4c_pipeline.catalogue.record_parts import files_of, parts_of
 from d4c_pipeline.chain import catalogue, site_pages
 from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
 from d4c_pipeline.files.hashing import Digests
-from d4c_pipeline.ledger import lease_keys
+from d4c_pipeline.ledger import lease_keys, schema
 from d4c_pipeline.metadata.published_json import loaded
 from d4c_pipeline.model.addresses import RECORD_PARTS, RECORDS_MANIFEST, RECORDS_PARQUET
 from d4c_pipeline.model.errors import IntegrityError
 from d4c_pipeline.model.settings import Settings
 from d4c_pipeline.stores.folder import FolderStore
 from d4c_pipeline.workspace.deployment import Deployment
-from d4c_pipeline_tests.support.catalogued import ROLLING, fill, publish
+from d4c_pipeline_tests.support.catalogued import ROLLING, engine_of, fill, publish
 from d4c_pipeline_tests.support.inspection import tree
 
 
@@ -369,6 +370,37 @@ def test_a_rebuild_killed_between_two_files_leaves_a_whole_manifest_and_no_part_
     assert duckdb.sql(f"SELECT count(DISTINCT id) FROM {read_records(deployment)}").fetchall() == [(92,)]
     grown = files(deployment)
     assert rebuilt(deployment) == grown
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_part_whose_removal_was_killed_is_put_again_when_it_comes_back(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    catalogue.rebuild(deployment)
+    before, state = files(deployment), deployment.ledger.catalogue
+    publish(deployment.ledger, 91, "set_000001", "2021", "1.4.0")
+    deleting, removed = FolderStore.delete, list[str]()
+
+    def killed(store: FolderStore, *addresses: str) -> None:
+        removed.extend(address for address in addresses if address.startswith(RECORD_PARTS))
+        if moment == "after":
+            deleting(store, *addresses)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "delete", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            catalogue.rebuild(deployment)
+    (part,) = removed
+    assert state.documents("primary", [part]) == {part: ""}
+    with engine_of(deployment.ledger).begin() as connection:
+        connection.execute(update(schema.release).where(schema.release.c.id == 91).values(state="abandoned"))
+    assert catalogue.rebuild(deployment).releases == 90
+    listed = {path for path in before if path.startswith(RECORD_PARTS)}
+    assert part in listed
+    assert {path for path in files(deployment) if path.startswith(RECORD_PARTS)} == listed
+    assert state.documents_under("primary", RECORD_PARTS) == listed
+    assert {each.address for each in deployment.ledger.placements.below("primary", RECORD_PARTS)} == listed
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "of others"])
