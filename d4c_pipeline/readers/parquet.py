@@ -3,6 +3,8 @@
 Metadata about geometry belongs to `geoparquet`. The geometries themselves are not parsed.
 """
 
+# pyarrow.compute creates its functions at import, where type checkers do not see them.
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from d4c_pipeline.model.errors import DataError
@@ -21,6 +24,9 @@ from d4c_pipeline.tables.native import GEOMETRY_FIELD, Native, exactly_unique, p
 
 if TYPE_CHECKING:
     import pyproj
+
+# Microseconds from 1970 that int64 holds in nanoseconds, less a day.
+_WITHIN_NS = (1 << 63) // 1000 - 86_400_000_000
 
 
 def read(path: Path, processing: Processing) -> Native:
@@ -35,13 +41,16 @@ def read(path: Path, processing: Processing) -> Native:
     try:
         file = pq.ParquetFile(path)
         parquet_bounds.check(file, path, limits)
+        unit = _unit_of_int96(path, file, limits)
+        if unit != "ns":
+            file = pq.ParquetFile(path, coerce_int96_timestamp_unit=unit)
         schema = file.schema_arrow  # pyarrow computes it at each access
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
     parquet_bounds.check_depth(schema, path, limits)
     shapes = geoparquet.shapes_of(file, schema)
     names: list[str] = schema.names
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = {} if unit == "ns" else {"int96_unit": unit}
     geometry, crs, encoding = -1, None, "WKB"
     if isinstance(processing, VectorProcessing):
         chosen = _chosen(processing, shapes, file, schema, path)
@@ -69,6 +78,36 @@ def read(path: Path, processing: Processing) -> Native:
     attributes = pa.schema(list(zip(unique, kinds, strict=True)))
     batches = _batches(file, path, positions, (geometry, encoding), attributes, processing.nulls)
     return Native(path.name, attributes, batches, crs, file.metadata.num_rows, report)
+
+
+def _unit_of_int96(path: Path, file: pq.ParquetFile, limits: Limits) -> str:
+    """Return the unit in which the moments of type INT96 fit into 64 bits: nanoseconds where possible.
+
+    A day outside 1677-09-22 to 2262-04-10, such as Spark's 9999-12-31, wraps around in nanoseconds without an error.
+    The file states no extremes of INT96, so these columns are read once more.
+    """
+    columns = [file.schema.column(at) for at in range(len(file.schema))]
+    names = [column.path for column in columns if column.physical_type == "INT96"]
+    if not names:
+        return "ns"
+    coarse = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+    parquet_bounds.check_depth(coarse.schema_arrow, path, limits)
+    sizes = parquet_bounds.Batches(coarse, path)
+    for group in range(coarse.num_row_groups):
+        for batch in coarse.iter_batches(batch_size=sizes.rows(group), row_groups=[group], columns=names):
+            for column in batch.columns:
+                moments = _leaves(column).cast(pa.int64())
+                if pc.any(pc.or_(pc.less(moments, -_WITHIN_NS), pc.greater(moments, _WITHIN_NS))).as_py():
+                    return "us"
+    return "ns"
+
+
+def _leaves(column: pa.Array) -> pa.Array:
+    # The moments within lists, which are all of a nested type here, since only their columns are read.
+    while pa.types.is_nested(column.type):
+        flat = column.flatten()
+        column = pa.concat_arrays(map(_leaves, flat)) if isinstance(flat, list) else flat
+    return column
 
 
 def _batches(

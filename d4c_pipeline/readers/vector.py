@@ -140,9 +140,9 @@ def _open(member: Member, processing: Processing, rules: LayerRules, layer: str,
         report = ({"encoding": encoding} if member.suffix in (".shp", DBF) else {}) | {"layer": layer} | source.report
         columns = _columns(reader.schema, meta, vector, name, report)
         own = [
-            (reader.schema.field(at).name, plain_type(reader.schema.field(at).type))
-            for at in columns.positions
-            if not (source.options.get("return_fids") and reader.schema.field(at).name == meta["fid_column"])
+            (name, plain_type(reader.schema.field(at).type))
+            for name, at in zip(columns.names, columns.positions, strict=True)
+            if not (source.options.get("return_fids") and name == meta["fid_column"])
         ]
         with _explained(path), listener.opening():
             exact = rules.examine(
@@ -187,7 +187,8 @@ def _batch_size(path: Path, info: Mapping[str, Any] | None, rules: LayerRules) -
 class _Columns:
     """The columns of GDAL's stream: positions of attributes, position of the geometry (-1 for none), output schema.
 
-    Columns of `exact` are not read from the stream; columns that it adds come first.
+    `names`: of the attributes, unique, since a DBF file may repeat a name. Columns of `exact` are not read from the
+    stream; columns that it adds come first.
     """
 
     attributes: pa.Schema
@@ -198,14 +199,14 @@ class _Columns:
 
     def with_exact(self, schema: pa.Schema, exact: Exact) -> _Columns:
         """Return the columns of a stream of that `schema` with `exact` applied."""
-        positions = tuple(at for at in self.positions if schema.field(at).name not in exact.left_out)
+        kept = [(name, at) for name, at in zip(self.names, self.positions, strict=True) if name not in exact.left_out]
         kinds = [(name, kind) for name, kind in exact.added.items()]
-        for at in positions:
-            own = schema.field(at)
-            kinds.append((own.name, exact.types.get(own.name, plain_type(own.type))))
+        for name, at in kept:
+            kinds.append((name, exact.types.get(name, plain_type(schema.field(at).type))))
         unique = exactly_unique([name for name, _ in kinds])
         attributes = pa.schema([(name, kind) for name, (_, kind) in zip(unique, kinds, strict=True)] or [_FID])
-        return _Columns(attributes, positions, self.geometry, tuple(schema.field(at).name for at in positions), exact)
+        names, positions = tuple(name for name, _ in kept), tuple(at for _, at in kept)
+        return _Columns(attributes, positions, self.geometry, names, exact)
 
     def arrays(self, batch: pa.RecordBatch) -> Iterator[pa.Array]:
         """Yield the attributes of a batch of the stream, in their order."""
@@ -243,7 +244,8 @@ def _columns(
         if others := [schema.field(at).name for at in shapes if at != geometry]:
             report["geometry_columns_dropped"] = others
     positions = tuple(at for at in range(len(schema)) if at != geometry and at not in shapes)
-    return _Columns(pa.schema([]), positions, geometry)
+    names = exactly_unique([schema.field(at).name for at in positions])
+    return _Columns(pa.schema([]), positions, geometry, tuple(names))
 
 
 def _batches(

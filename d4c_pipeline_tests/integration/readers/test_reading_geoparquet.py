@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -268,3 +269,23 @@ def test_a_table_omits_geometry_and_reports_it(tmp_path: Path) -> None:
     native = parquet.read(with_own_type(tmp_path / "a.parquet", "EPSG:3347"), TableProcessing(kind="table"))
     assert native.attributes.names == ["n"]
     assert native.report == {"columns_left_out": ["geometry"]}
+
+
+def test_moments_of_int96_beyond_the_years_of_nanoseconds(tmp_path: Path) -> None:
+    texts = ("9999-12-31T00:00:00", "0001-01-01T00:00:00", "2020-01-01T01:02:03.456789")
+    last, first, usual = map(dt.datetime.fromisoformat, texts)
+    path = tmp_path / "a.parquet"
+
+    def read_back(**columns: pa.Array) -> tuple[pa.Table, dict[str, Any]]:
+        pq.write_table(pa.table(columns), path, use_deprecated_int96_timestamps=True)
+        native = parquet.read(path, TableProcessing(kind="table"))
+        return native.collect()[0], native.report
+
+    table, report = read_back(t=pa.array([last, first, usual, None], pa.timestamp("us")))
+    assert table.column("t").to_pylist() == [last, first, usual, None]
+    assert report["int96_unit"] == "us"
+    table, report = read_back(t=pa.array([[{"at": last}], [], None]))
+    assert table.column("t").to_pylist() == ['[{"at": "9999-12-31 00:00:00"}]', "[]", None]
+    table, report = read_back(t=pa.array([1_577_836_800_123_456_789, None], pa.timestamp("ns")))
+    assert table.column("t").cast(pa.int64()).to_pylist() == [1_577_836_800_123_456_789, None]
+    assert "int96_unit" not in report

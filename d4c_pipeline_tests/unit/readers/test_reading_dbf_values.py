@@ -79,6 +79,14 @@ def test_values_that_gdal_would_change(
     assert column(tmp_path, kind, width, decimals, values) == expected
 
 
+def test_columns_of_one_name_keep_their_own_values(tmp_path: Path) -> None:
+    fields = [("v", "N", 4, 0), ("v", "N", 4, 0), ("v_1", "D", 8, 0)]
+    records = [b"  n/a   220210231", b"    4   520210506"]
+    values, report = read(write_dbf(tmp_path / "t.dbf", fields, records), tmp_path / "work")
+    assert values == {"v": ["n/a", "4"], "v_2": [2, 5], "v_1": ["20210231", "20210506"]}
+    assert list(report["read_from_bytes"]) == ["v", "v_1"]
+
+
 def test_nulls_that_are_declared_leave_the_type(tmp_path: Path) -> None:
     assert column(tmp_path, "N", 9, 0, [b"1", b"n/a"], nulls=["n/a"]) == [1, None]
     (tmp_path / "d").mkdir()
