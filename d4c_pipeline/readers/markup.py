@@ -6,6 +6,7 @@ to each KML placemark. Reading features belongs to `vector`, the completeness of
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,19 @@ _NETWORK_LINK = re.compile(rb"<NetworkLink\b.*?<href[^<>]*>([^<]*)</href", re.DO
 # GDAL's values in these columns for a placemark without a value.
 KML_UNSET = {"tessellate": -1, "visibility": -1, "extrude": -1}
 _KML_NAMED = re.compile(rb"""<(?:kml:)?(?:Data|SimpleData|SimpleField)\s[^<>]*\bname\s*=\s*["']([^"']*)["']""")
+
+# The texts of a placemark over which GDAL writes a `Data` element of the same name.
+_KML_OWN = {
+    b"id": re.compile(rb"""<(?:kml:)?Placemark\s[^<>]*\bid\s*=\s*["']([^"']*)["']"""),
+    b"name": re.compile(rb"<(?:kml:)?name\b[^<>]*>(.*?)</(?:kml:)?name\s*>", re.DOTALL),
+    b"description": re.compile(rb"<(?:kml:)?description\b[^<>]*>(.*?)</(?:kml:)?description\s*>", re.DOTALL),
+}
+_KML_DATA = re.compile(
+    rb"""<(?:kml:)?Data\s[^<>]*\bname\s*=\s*["'](id|name|description)["'][^<>]*>"""
+    rb"(?:(?!</(?:kml:)?Data\b).)*?<(?:kml:)?value\b[^<>]*>(.*?)</(?:kml:)?value\s*>",
+    re.DOTALL | re.IGNORECASE,
+)
+_CDATA = re.compile(rb"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 
 
 def check(path: Path) -> int | None:
@@ -125,6 +139,29 @@ def made_up_columns(path: Path, names: Sequence[str]) -> list[str]:
         if not left:
             break
     return [name for name in names if name in left]
+
+
+def check_data(path: Path, dropped: Sequence[str]) -> None:
+    """Raise DataError for a placemark with `Data` of the name of its own `id`, `name` or `description`, but other text.
+
+    GDAL would write the text of `Data` over its own. `dropped`: columns that are not read.
+    """
+    for placemark in _PLACEMARK.finditer(path.read_bytes()):
+        for data in _KML_DATA.finditer(placemark[0]):
+            name = data[1].lower()
+            own = _KML_OWN[name].search(placemark[0])
+            texts = [_plain(text) for text in (own[1] if own is not None else b"", data[2])]
+            if texts[0] and texts[0] != texts[1] and name.decode() not in (each.lower() for each in dropped):
+                first, second = texts[0][:40], texts[1][:40]
+                raise DataError(
+                    f"{path.name} has a placemark whose {name.decode()} is {first!r}, and data of that name with"
+                    f" {second!r}: only one of them can be read",
+                    f"Have the publisher rename the data, or declare processing.drop: [{name.decode()}]",
+                )
+
+
+def _plain(text: bytes) -> str:
+    return " ".join(html.unescape(_CDATA.sub(rb"\1", text).decode("utf-8", "replace")).split())
 
 
 def network_links(path: Path) -> list[str]:

@@ -101,6 +101,11 @@ class Kml(Placemarks):
         markup.network_links(member.path)
         return stated
 
+    def examine(self, layer: Layer) -> Exact:
+        """Return the columns that GDAL makes up. Raises DataError for data that GDAL writes over other texts, too."""
+        markup.check_data(layer.member.path, layer.processing.drop)
+        return super().examine(layer)
+
     def made_up(self, path: Path, names: Sequence[str]) -> list[str]:
         """Return the columns of GDAL's that no placemark has."""
         return markup.made_up_columns(path, names)

@@ -131,6 +131,18 @@ def test_columns_of_kml_are_those_of_its_placemarks(tmp_path: Path, read: Read) 
     assert read(path)[0] == {"Name": ["A", None], "description": [None, "x"], "visibility": [0, None]}
 
 
+def test_data_of_kml_that_gdal_writes_over_the_name_stop_the_reading(tmp_path: Path, read: Read) -> None:
+    def data(value: str) -> str:
+        return f'<ExtendedData><Data name="Name"><value>{value}</value></Data></ExtendedData>'
+
+    equal = kml(tmp_path / "a.kml", f"<name><![CDATA[A & B]]></name>{data('A &amp; B')}", data("B"))
+    assert read(equal)[0]["Name"] == ["A & B", "B"]
+    other = kml(tmp_path / "b.kml", f"<name>A</name>{data('inner')}")
+    with pytest.raises(DataError, match="whose name is 'A', and data of that name with 'inner'"):
+        read(other)
+    read(other, drop=["name"])
+
+
 def test_values_of_kml_that_gdal_would_change_stop_the_reading(tmp_path: Path, read: Read) -> None:
     when = "<name>A</name><TimeStamp><when>2015-02-31</when></TimeStamp>"
     path = kml(tmp_path / "a.kml", when)
