@@ -1,9 +1,10 @@
 """Feeds of releases and of their torrents: Atom (RFC 4287) and JSON Feed 1.1, per language, for all and for a dataset.
 
-A feed has its newest 100 releases. Atom has archive pages (RFC 5005) of 50 releases in the order of publication: a page
-is written once, after it is full and before the feed loses its first release. Entries have the torrents as enclosures.
-For torrent clients RSS has an item per torrent; this feed and another in Atom have magnet links. Services make feeds of
-some releases with the same entries; which ones belongs to `services.protocols.feeds`.
+A feed has its newest 100 releases; the feeds of a dataset begin with its announced breaking changes. Atom has archive
+pages (RFC 5005) of 50 releases in the order of publication: a page is written once, after it is full and before the
+feed loses its first release. Entries have the torrents as enclosures. For torrent clients RSS has an item per torrent;
+this feed and another in Atom have magnet links. Services make feeds of some releases with the same entries; which ones
+belongs to `services.protocols.feeds`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html import escape
 from typing import Any, Literal
 from xml.etree import ElementTree as Xml
@@ -22,6 +23,9 @@ from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedTor
 from d4c_pipeline.metadata.records.documents import json_document, plain
 from d4c_pipeline.metadata.site import Site
 from d4c_pipeline.model.addresses import FEED_ATOM, FEED_RSS
+from d4c_pipeline.model.declared import Bilingual
+from d4c_pipeline.model.version import Version
+from d4c_pipeline.model.vintage import Vintage
 
 PAGE = 100
 """Releases in a feed."""
@@ -90,6 +94,41 @@ class NarrowedFeed(Feed):
         return self.at
 
 
+@dataclass(frozen=True)
+class Coming:
+    """A planned release that breaks what readers use. `due`: the day from which it is published.
+
+    `breaks`: the breaking changes in words, by language. `announced_at`, `updated_at`: its first and newest
+    announcement.
+    """
+
+    name: str
+    vintage: Vintage
+    version: Version
+    due: date
+    breaks: Mapping[Tongue, Sequence[str]]
+    announced_at: datetime
+    updated_at: datetime
+
+    @property
+    def identifier(self) -> str:
+        """The id of the entry, which stays when the build or the date changes; the release has another."""
+        return f"urn:d4c:notice:{self.name}"
+
+    def titled(self, subject: Bilingual, language: Tongue) -> str:
+        """Return the title of the entry; `subject` is the title of the dataset."""
+        before = "Breaking change on" if language == "en" else "Changement incompatible le"
+        colon = ": " if language == "en" else " : "
+        return f"{before} {self.due}{colon}{getattr(subject, language)}, {self.vintage}, v{self.version}"
+
+    def summary(self, language: Tongue) -> str:
+        """Return what breaks, and the date."""
+        breaks = "; ".join(map(plain, self.breaks[language]))
+        if language == "fr":
+            return f"Version {self.version}, publiée à partir du {self.due} (UTC). Ce qui change : {breaks}."
+        return f"Version {self.version}, to be published from {self.due} (UTC). What breaks: {breaks}."
+
+
 def narrowed(feed: NarrowedFeed, entries: Sequence[ListedRelease], site: Site, suffix: str) -> bytes:
     """Return a feed of `entries`, the newest last. `suffix`: `.atom` or `.json`."""
     return _atom(feed, entries, site, None, None) if suffix == ".atom" else _json(feed, entries, site)
@@ -151,12 +190,20 @@ def documents(
 
 
 def current(
-    newest: Sequence[ListedRelease], pages: Mapping[Tongue, int], site: Site, *, dataset: str | None = None
+    newest: Sequence[ListedRelease],
+    pages: Mapping[Tongue, int],
+    site: Site,
+    *,
+    dataset: str | None = None,
+    planned: Sequence[Coming] = (),
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the feeds of the `newest` 100 releases, the newest last. `pages`: those of the archive, as `archived`."""
+    """Yield the feeds of the `newest` 100 releases, the newest last. `pages`: those of the archive, as `archived`.
+
+    `planned`: the announced releases of the dataset.
+    """
     for feed in _feeds("releases", newest, site, dataset) if newest else ():
-        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(pages[feed.language]))
-        yield feed.address(".json"), _json(feed, newest, site)
+        yield feed.address(".atom"), _atom(feed, newest, site, None, _last(pages[feed.language]), planned)
+        yield feed.address(".json"), _json(feed, newest, site, planned)
 
 
 def torrents(newest: Sequence[ListedRelease], pages: Mapping[Tongue, int], site: Site) -> Iterator[tuple[str, bytes]]:
@@ -203,14 +250,21 @@ def _feeds(kind: Kind, entries: Sequence[ListedRelease], site: Site, dataset: st
     return feeds
 
 
-def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | None, older: int | None) -> bytes:
+def _atom(
+    feed: Feed,
+    entries: Sequence[ListedRelease],
+    site: Site,
+    page: int | None,
+    older: int | None,
+    planned: Sequence[Coming] = (),
+) -> bytes:
     """Return a feed, or the `page` of its archive. `older`: the page before it."""
     own = feed.address(".atom", page)
     root = Xml.Element("feed", {"xmlns": _ATOM, "xmlns:fh": _HISTORY, "xml:lang": feed.language})
     _text(root, "title", feed.title)
     # Pages of an archive have no link to the next page, which exists later.
     _text(root, "id", feed.identifier)
-    _text(root, "updated", _time(max((each.updated_at for each in entries), default=_EPOCH)))
+    _text(root, "updated", _time(max((each.updated_at for each in (*entries, *planned)), default=_EPOCH)))
     _text(Xml.SubElement(root, "author"), "name", plain(site.publisher))
     _link(root, "self", feed.url(site, own), ATOM)
     if page is not None:
@@ -218,6 +272,15 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
         _link(root, "current", site.href(feed.address(".atom"), own), ATOM)
     if older is not None:
         _link(root, "prev-archive", site.href(feed.address(".atom", older), own), ATOM)
+    for coming in planned:
+        entry = Xml.SubElement(root, "entry")
+        _text(entry, "title", plain(coming.titled(entries[-1].title, feed.language)))
+        _text(entry, "id", coming.identifier)
+        _text(entry, "published", _time(coming.announced_at))
+        _text(entry, "updated", _time(coming.updated_at))
+        # A planned release has no page: the page of the release that readers have now.
+        _link(entry, "alternate", landing_page(entries[-1], site, own), "text/html")
+        _text(entry, "summary", coming.summary(feed.language), type="text")
     for release in reversed(entries):
         if feed.kind == "torrents" and not release.torrents:
             continue
@@ -238,7 +301,7 @@ def _atom(feed: Feed, entries: Sequence[ListedRelease], site: Site, page: int | 
     return _xml(root)
 
 
-def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
+def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site, planned: Sequence[Coming] = ()) -> bytes:
     own = feed.address(".json")
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
@@ -247,6 +310,18 @@ def _json(feed: Feed, entries: Sequence[ListedRelease], site: Site) -> bytes:
         "feed_url": feed.url(site, own),
         "authors": [{"name": plain(site.publisher)}],
         "items": [
+            {
+                "id": coming.identifier,
+                "url": landing_page(entries[-1], site, own),
+                "title": plain(coming.titled(entries[-1].title, feed.language)),
+                "date_published": _time(coming.announced_at),
+                "date_modified": _time(coming.updated_at),
+                "language": feed.language,
+                "content_text": coming.summary(feed.language),
+            }
+            for coming in planned
+        ]
+        + [
             {
                 "id": _identifier(release),
                 "url": landing_page(release, site, own),

@@ -24,8 +24,9 @@ from d4c_pipeline.catalogue.static_stac import collection, documents
 from d4c_pipeline.chain.catalogued_facts import AT_ONCE, FactsReader
 from d4c_pipeline.chain.published import Making, announced, deposited, site_of
 from d4c_pipeline.chain.versions import newest_of
+from d4c_pipeline.ledger.announcements import Notice
 from d4c_pipeline.ledger.catalogue import Facts, Identifiers, Listed, Stamp
-from d4c_pipeline.metadata.published import ListedRelease, PublishedMetadata
+from d4c_pipeline.metadata.published import TONGUES, ListedRelease, PublishedMetadata
 from d4c_pipeline.metadata.published_json import dumped
 from d4c_pipeline.metadata.records.registry import RecordFormat, record_documents, static_formats
 from d4c_pipeline.model.addresses import (
@@ -40,6 +41,7 @@ from d4c_pipeline.model.errors import D4CError, IntegrityError, PermanentError
 from d4c_pipeline.model.reasons import from_json
 from d4c_pipeline.model.release import Change
 from d4c_pipeline.model.version import Bump
+from d4c_pipeline.portal.words import Words
 from d4c_pipeline.workspace.deployment import Deployment
 
 _LISTED = tuple(each.name for each in fields(ListedRelease))
@@ -224,7 +226,8 @@ class _Computation:
         site, dataset = site_of(self._deployment), self._dataset.id
         order = sorted(self._ordered, key=lambda entry: (entry.published_at, entry.name))
         archived = feeds.archived(len(order), len(order) - feeds.since_full(len(order)))
-        yield from feeds.current(self._entries(order[-feeds.PAGE :]), archived, site, dataset=dataset)
+        planned = [_coming(each) for each in self._deployment.ledger.announcements.notices(dataset)]
+        yield from feeds.current(self._entries(order[-feeds.PAGE :]), archived, site, dataset=dataset, planned=planned)
         for page in feed_pages(order, added, wanted):
             entries = self._entries(order[page * feeds.ARCHIVED : (page + 1) * feeds.ARCHIVED])
             yield from feeds.archive_page(page, entries, archived, site, dataset=dataset)
@@ -234,6 +237,19 @@ class _Computation:
         for number, found in self._deployment.ledger.announcements.announced(missing).items():
             self._announced[number] = announced(found)
         return [self._announced[entry.id] for entry in releases]
+
+
+def _coming(notice: Notice) -> feeds.Coming:
+    """Return an announced release with its breaking changes in words."""
+    return feeds.Coming(
+        name=notice.release,
+        vintage=notice.vintage,
+        version=notice.version,
+        due=notice.due,
+        breaks={language: tuple(map(Words.of(language).reason, notice.breaks)) for language in TONGUES},
+        announced_at=notice.announced_at,
+        updated_at=notice.updated_at,
+    )
 
 
 def feed_pages(order: Sequence[Listed], added: Collection[int], changed: Collection[int]) -> list[int]:

@@ -123,7 +123,7 @@ def _checksums(deployment: Deployment, unit: Unit, at_least: Bump) -> checksums.
 def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited | Waiting:
     """Publish the release, unless it awaits an approval: a pending review is a result, not a failure."""
     from d4c_pipeline.chain import deposit  # noqa: PLC0415
-    from d4c_pipeline.review.policy import reasons_for_review  # noqa: PLC0415
+    from d4c_pipeline.review.policy import needs_notice, reasons_for_review  # noqa: PLC0415
 
     try:
         return deposit.publish(deployment, unit.dataset, unit.vintage)
@@ -131,6 +131,9 @@ def _deposit(deployment: Deployment, unit: Unit, _: Bump) -> deposit.Deposited |
         planned = deployment.ledger.releases.planned(unit.dataset.id, unit.vintage)
         if planned is None:  # decided meanwhile by another process
             raise
+        if needs_notice(unit.dataset, planned) and planned.id in deployment.ledger.catalogue.changes():
+            # The steps after this one are skipped, so this one brings the announcement into the feeds.
+            catalogue(deployment, ())
         reasons = reasons_for_review(deployment, unit.dataset, planned)
         changes = _changes(deployment, unit.dataset, planned)
         return Waiting(planned.name, error.cause, error.remedy, changes, reasons)

@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Engine, insert, select
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.database import reading
 
+ANNOUNCED = "breaking change announced"
+"""The kind of the event that announces a planned breaking change (`announcements`)."""
+
 
 def now() -> datetime:
     """Return the present time in UTC."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintViolated
 from d4c_pipeline.ledger import schema
 from d4c_pipeline.ledger.changes import mark_changed
 from d4c_pipeline.ledger.database import chunked, reading
-from d4c_pipeline.ledger.events import append, now
+from d4c_pipeline.ledger.events import ANNOUNCED, append, now
 from d4c_pipeline.model import reasons
 from d4c_pipeline.model.errors import BusyError, IntegrityError, UnknownNameError
 from d4c_pipeline.model.release import (
@@ -216,6 +216,12 @@ class Releases:
                     f"Release {release.name} is no plan any more and can't be abandoned", "Run again to see its state"
                 )
             connection.execute(delete(schema.copy).where(schema.copy.c.release_id == release.id))
+            event = schema.event.c
+            announced = select(event.id).where(
+                event.dataset == release.dataset, event.release_id == release.id, event.kind == ANNOUNCED
+            )
+            if connection.execute(announced.limit(1)).first() is not None:
+                mark_changed(connection, release.id)  # the feeds no longer announce it
             append(
                 connection,
                 "release abandoned",

@@ -34,6 +34,8 @@ def _how_many(value: object) -> object:
     raise ValueError(f"'{value}' is neither a number of releases from 1 on nor 'all'")
 
 
+_MOST_NOTICE = 730  # days: a longer notice is a typing error
+
 Owner = Annotated[
     str, full_match(r"team:[A-Za-z0-9_ .-]+|[^@\s]+@[^@\s]+\.[^@\s]+", "an address (ana@example.ca) or team:<name>")
 ]
@@ -70,18 +72,20 @@ class Publication(Declared):
 
     `policy`: `automatic`, `review` (every release waits for a person), or `thresholds` (a release beyond the thresholds
     waits). `first_release`, `major`: whether the first release and every MAJOR wait for a person in any case; by
-    default they do, except with the local archive, whose test DOIs have no effect. `copies`: the number of copies of
-    each release, including the archive; by default the deployment's setting. `concept_doi`: the DOI of all versions of
-    a record that the archive has already, which the first release joins as a new version; for several vintages, a DOI
-    for each. `retention`: mirror -> the number of newest releases that it keeps, or `all` (the default); see `keeps`.
-    `frequency`: how often the source brings a new vintage, for records and the freshness on the portal. `reuses`: where
-    the data are used, for the portal.
-    `owners`: the people and teams who answer for the dataset, shown in Dagster's UI.
+    default they do, except with the local archive, whose test DOIs have no effect. `notice_days`: days between the
+    announcement of a MAJOR in the dataset's feeds and its publication; by default a MAJOR is not announced. `copies`:
+    the number of copies of each release, including the archive; by default the deployment's setting. `concept_doi`: the
+    DOI of all versions of a record that the archive has already, which the first release joins as a new version; for
+    several vintages, a DOI for each. `retention`: mirror -> the number of newest releases that it keeps, or `all` (the
+    default); see `keeps`. `frequency`: how often the source brings a new vintage, for records and the freshness on the
+    portal. `reuses`: where the data are used, for the portal. `owners`: the people and teams who answer for the
+    dataset, shown in Dagster's UI.
     """
 
     policy: Literal["automatic", "review", "thresholds"] = "automatic"
     first_release: Literal["automatic", "review"] | None = None
     major: Literal["automatic", "review"] | None = None
+    notice_days: Annotated[int, Field(ge=1, le=_MOST_NOTICE)] | None = None
     thresholds: ReviewThresholds = ReviewThresholds()
     stage: Literal["alpha", "beta", "rc", "stable"] = "beta"
     initial_version: Annotated[str, AfterValidator(_version_text)] = "0.1.0"

@@ -18,7 +18,7 @@ from d4c_pipeline.model.errors import AwaitingReviewError, NeedsPersonError, Per
 from d4c_pipeline.model.release import Deposit, DepositState, PlannedRelease, PublishedRelease, Release
 from d4c_pipeline.model.vintage import Vintage
 from d4c_pipeline.processing.checks.verdict import Outcome
-from d4c_pipeline.review.policy import reasons_for_review
+from d4c_pipeline.review.policy import announce, pending_notice, reasons_for_review
 from d4c_pipeline.workspace.builds import read_build
 from d4c_pipeline.workspace.code_archive import definition_digest
 from d4c_pipeline.workspace.current import is_settled, previous_release
@@ -87,8 +87,8 @@ def pending(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -
 def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> Callable[[], None]:
     """Return the gate that the deposit calls before it publishes `release`.
 
-    The gate raises AwaitingReviewError while an approval is pending, and NeedsPersonError when the release was rejected
-    or its definition changed after it was planned.
+    The gate announces a release that needs notice. It raises AwaitingReviewError while an approval or the announced
+    date is pending, and NeedsPersonError when the release was rejected or its definition changed after it was planned.
     """
 
     def approve() -> None:
@@ -106,6 +106,8 @@ def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) 
             )
         if any(review.decision == APPROVED for review in reviews):
             return
+        # Only a complete release is announced: what the feeds promise can be published.
+        announce(deployment, dataset, release)
         reasons = reasons_for_review(deployment, dataset, release)
         if reasons:
             raise AwaitingReviewError(
@@ -120,11 +122,18 @@ def approval(deployment: Deployment, dataset: Dataset, release: PlannedRelease) 
 def approve(deployment: Deployment, release: PlannedRelease, *, who: str, reason: str = "") -> None:
     """Record the approval of a planned release; the next run publishes it.
 
-    Raises PermanentError when `who` is empty or the release was rejected.
+    Raises PermanentError when `who` is empty, the release was rejected, or it is announced for a later date and
+    `reason` is empty.
     """
     refuse_unnamed(who)
     with deployment.ledger.leases.hold(lease_keys.of_vintage(release.dataset, release.vintage)):
         current = _undecided(deployment, deployment.ledger.releases.get(release.id))
+        notice = pending_notice(deployment, current)
+        if notice is not None and not reason.strip():
+            raise PermanentError(
+                f"{release.name} is announced for {notice.due}, so an earlier publication needs a reason",
+                "State with --reason why readers get it earlier, or wait for the date",
+            )
         reviews = deployment.ledger.judgements.reviews(current)
         if not any(review.decision == APPROVED for review in reviews):
             deployment.ledger.judgements.record_review(current, APPROVED, who, reason)

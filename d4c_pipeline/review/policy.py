@@ -6,8 +6,15 @@ whatever the policy (`verdicts`).
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+
+from d4c_pipeline.ledger.announcements import Notice
+from d4c_pipeline.ledger.judgements import REJECTED
+from d4c_pipeline.model.bumps import bump_of
 from d4c_pipeline.model.dataset import Dataset
+from d4c_pipeline.model.differences import Adopted, BumpRaised, NothingPublished, Stated
 from d4c_pipeline.model.publication import ReviewThresholds
+from d4c_pipeline.model.reasons import Reason
 from d4c_pipeline.model.release import Artifact, ArtifactRole, DataSummary, PlannedRelease, PublishedRelease, Release
 from d4c_pipeline.model.settings import LOCAL_ARCHIVE
 from d4c_pipeline.model.version import Bump
@@ -33,6 +40,8 @@ def reasons_for_review(deployment: Deployment, dataset: Dataset, release: Planne
         reasons.append("it is the first release" if rolling else "it is the first release of this vintage")
     if published and release.change.bump is Bump.MAJOR and (declared.major or careful) == "review":
         reasons.append("it is a MAJOR version")
+    if needs_notice(dataset, release):
+        reasons += _unannounced(deployment, dataset, release)
     if declared.policy == "thresholds":
         previous = previous_release(deployment, dataset, release.vintage)
         if previous is not None:
@@ -53,7 +62,67 @@ def may_need_review(deployment: Deployment, dataset: Dataset) -> bool:
     A rejection of the same data, which also requires one, is no part of the policy.
     """
     declared, careful = dataset.publication, _default(deployment)
-    return declared.policy != "automatic" or "review" in (declared.first_release or careful, declared.major or careful)
+    gates = (declared.first_release or careful, declared.major or careful)
+    return declared.policy != "automatic" or declared.notice_days is not None or "review" in gates
+
+
+def needs_notice(dataset: Dataset, release: PlannedRelease) -> bool:
+    """Return whether a release is announced before its publication: a MAJOR where the YAML sets `notice_days`.
+
+    A first release breaks nothing, whatever bump the operator asks for.
+    """
+    first = NothingPublished() in release.change.differences
+    return dataset.publication.notice_days is not None and release.change.bump is Bump.MAJOR and not first
+
+
+def announce(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> None:
+    """Announce a release that needs notice, once for each plan. The caller holds the lease on the vintage.
+
+    A changed build keeps the announced date unless it breaks what the announcement does not name. After a rejection,
+    which took the announcement out of the feeds, the days count again.
+    """
+    days = dataset.publication.notice_days
+    if days is None or not needs_notice(dataset, release):
+        return
+    announcements = deployment.ledger.announcements
+    known = announcements.notice(release)
+    if known is not None and known.release_id == release.id:
+        return
+    breaks = tuple(each for each in release.change.differences if _breaks(each)) or release.change.differences
+    due = today() + timedelta(days=days)
+    if known is not None and set(breaks) <= set(known.breaks) and not _was_rejected(deployment, known):
+        due = known.due
+    announcements.announce(release, due, breaks)
+
+
+def pending_notice(deployment: Deployment, release: PlannedRelease) -> Notice | None:
+    """Return the announcement of a release whose date has not come; None without one."""
+    notice = deployment.ledger.announcements.notice(release)
+    return notice if notice is not None and today() < notice.due else None
+
+
+def today() -> date:
+    """Return the present day in UTC, which decides whether an announced date has come."""
+    return datetime.now(UTC).date()
+
+
+def _unannounced(deployment: Deployment, dataset: Dataset, release: PlannedRelease) -> list[str]:
+    """The reason why a MAJOR waits for its notice; none from the announced date on."""
+    notice = deployment.ledger.announcements.notice(release)
+    if notice is None or notice.release_id != release.id:
+        return [f"it breaks what readers use and is announced {dataset.publication.notice_days} days before"]
+    if today() < notice.due:
+        return [f"it breaks what readers use and is announced for {notice.due}; an approval publishes it earlier"]
+    return []
+
+
+def _was_rejected(deployment: Deployment, notice: Notice) -> bool:
+    announced = deployment.ledger.releases.get(notice.release_id)
+    return any(review.decision == REJECTED for review in deployment.ledger.judgements.reviews(announced))
+
+
+def _breaks(reason: Reason) -> bool:
+    return not isinstance(reason, Adopted | BumpRaised | Stated) and bump_of(reason) is Bump.MAJOR
 
 
 def _default(deployment: Deployment) -> str:

@@ -110,6 +110,8 @@ def needs_attention(
 def _reviews(deployment: Deployment) -> Iterator[Attention]:
     for release in waiting(deployment):
         detail = f"planned {release.planned_at:%Y-%m-%d}; then 'd4c review approve' or 'reject'"
+        if (notice := deployment.ledger.announcements.notice(release)) is not None:
+            detail = f"announced for {notice.due}, published by the first run from that day on; {detail}"
         yield Attention(Kind.REVIEW, release.name, detail, f"d4c review show {release.name}")
 
 
