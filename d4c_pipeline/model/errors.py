@@ -94,6 +94,10 @@ class BusyError(TransientError):
     """Another process holds the lease on the same work."""
 
 
+class OverdueError(TransientError):
+    """The work exceeded its deadline."""
+
+
 _SCARCE = {
     errno.ENOMEM: ("memory", "Raise the limit of memory (ulimit -v, that of the container) or lower D4C_MEMORY_LIMIT"),
     errno.EAGAIN: ("processes or threads", "Raise their limit (ulimit -u, that of the container) or run less at once"),

@@ -108,7 +108,7 @@ class CatalogueIndex:
     def renew(self) -> bool:
         """Build the index if the catalogue changed since the last look; return whether the state is another now.
 
-        Raises UnknownNameError without a catalogue, DataError when its file can't be read, errors of store and disk.
+        Raises TransientError without a catalogue, DataError when its file can't be read, errors of store and disk.
         """
         with self._renewing:
             # The manifest names the parts by their content, so it changes with each of them.
@@ -116,9 +116,9 @@ class CatalogueIndex:
             if seen == self._seen:
                 return False
             if seen[0] is None:
-                raise UnknownNameError("Nothing is published yet", "Publish a release: d4c publish DATASET")
+                raise TransientError("Nothing is published yet", "Publish a release: d4c publish DATASET")
             if None in seen:
-                raise UnknownNameError(
+                raise TransientError(
                     "The catalogue was written by an earlier version", "Rebuild it: d4c catalogue rebuild"
                 )
             path = self._built()

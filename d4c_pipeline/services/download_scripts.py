@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.errors import DataError, PermanentError
 
 _SAFE_URL = "/:?&=%~+,;@!$'()*[]#-._"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029]")
@@ -202,7 +202,7 @@ def _rclone(downloads: Sequence[Download]) -> str:
     # rclone's http remote has paths, not percent-encoded addresses.
     for each in downloads:
         if "%" in each.url or urlsplit(each.url).query:
-            raise DataError(f"rclone has no way to read {each.url}", "Use the script of curl")
+            raise PermanentError(f"rclone has no way to read {each.url}", "Use the script of curl")
     return _shell(_RCLONE)(downloads)
 
 

@@ -11,13 +11,26 @@ import uuid
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
+import duckdb
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from d4c_pipeline.model.errors import D4CError, IntegrityError, StorageError, TransientError, UnknownNameError
+from d4c_pipeline.model.errors import (
+    D4CError,
+    DataError,
+    DefinitionError,
+    IntegrityError,
+    NeedsPersonError,
+    OverdueError,
+    SourceError,
+    StorageError,
+    TransientError,
+    UnknownNameError,
+    shortage,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +44,15 @@ _CAUSES: Mapping[HTTPStatus, tuple[str, str]] = {
         "Correct it; /catalogue/catalog.json lists what is published",
     ),
 }
+_FAILURES: Mapping[type[D4CError], str] = {
+    IntegrityError: "A file of the server is missing or damaged",
+    StorageError: "A disk of the server is full, read-only or refuses access",
+    NeedsPersonError: "The server waits for a decision of its operator",
+    DataError: "Data of the server can't be processed",
+    DefinitionError: "A definition of the server is wrong",
+    SourceError: "A source of the server delivered something else than declared",
+}
+"""The sentence for each error that no request causes; the first class that fits decides."""
 
 
 class ProblemError(Exception):
@@ -51,12 +73,21 @@ class ProblemError(Exception):
 
     @classmethod
     def of(cls, error: D4CError) -> ProblemError:
-        """Return the problem of an error: 404 for an unknown name, 503 for what a retry may mend, else 400."""
+        """Return the problem of an error: its status says whether to correct the request, to retry, or to tell us.
+
+        404 for an unknown name, 504 for an exceeded deadline, 503 for what else a retry may mend, 400 for a request
+        that must change. Data, definitions, disks and files of the server are no mistake of the client, and their
+        causes name folders: 500 with a sentence of the class and the identifier under which the log has the cause.
+        """
         if isinstance(error, UnknownNameError):
             return cls(HTTPStatus.NOT_FOUND, error.cause, error.remedy)
         if isinstance(error, TransientError):
-            headers = {"Retry-After": _RETRY_SECONDS}
-            return cls(HTTPStatus.SERVICE_UNAVAILABLE, error.cause, error.remedy, headers=headers)
+            overdue = isinstance(error, OverdueError)
+            status = HTTPStatus.GATEWAY_TIMEOUT if overdue else HTTPStatus.SERVICE_UNAVAILABLE
+            return cls(status, error.cause, error.remedy, headers={"Retry-After": _RETRY_SECONDS})
+        for kind, sentence in _FAILURES.items():
+            if isinstance(error, kind):
+                return _failure(error, sentence)
         return cls(HTTPStatus.BAD_REQUEST, error.cause, error.remedy)
 
 
@@ -80,16 +111,10 @@ def problem_response(problem: ProblemError) -> Response:
     return JSONResponse(document, problem.status.value, headers, MEDIA_TYPE)
 
 
-def answer_problem(request: Request, error: Exception) -> Response:
-    """Answer a `ProblemError` or a `D4CError`: the exception handler of all routes.
-
-    A disk or a file of the server that fails is no mistake of the client, and its cause names folders: `answer_failure`
-    answers that.
-    """
+def answer_problem(_request: Request, error: Exception) -> Response:
+    """Answer a `ProblemError` or a `D4CError`: the exception handler of all routes."""
     if isinstance(error, ProblemError):
         return problem_response(error)
-    if isinstance(error, StorageError | IntegrityError):
-        return answer_failure(request, error)
     if isinstance(error, D4CError):
         return problem_response(ProblemError.of(error))
     raise error
@@ -112,20 +137,28 @@ def answer_http(request: Request, error: Exception) -> Response:
     return problem_response(ProblemError(status, cause, remedy, headers=headers))
 
 
-def answer_failure(request: Request, error: Exception) -> Response:
-    """Log a failure of the server, and answer 500 with the identifier under which the log has it.
+def answer_failure(error: Exception) -> Response:
+    """Answer what no handler expected: 503 where memory, threads or open files ran out, 504 for a query that was ended.
 
-    The answer has nothing of the error, which may name folders; the log has no address, which may hold a token.
+    All else is a failure of the server: 500 with the identifier under which the log has it.
     """
+    if isinstance(error, duckdb.InterruptException):
+        return problem_response(ProblemError.of(OverdueError("The request took too long", "Ask for less")))
+    if isinstance(error, duckdb.OutOfMemoryException) or shortage(error) is not None:
+        _log.warning("A request had too little of the system: %s", error)
+        return problem_response(ProblemError.of(TransientError("The server has too many requests", "Ask again later")))
+    return problem_response(_failure(error, "The server failed"))
+
+
+def _failure(error: Exception, sentence: str) -> ProblemError:
+    # The answer has nothing of the error, which may name folders; the log has no address, which may hold a token.
     instance = uuid.uuid4().urn
-    _log.error("Failure %s of a %s request", instance, request.method, exc_info=error)
-    return problem_response(
-        ProblemError(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "The server failed",
-            f"Ask again later; if it fails again, send {instance} to the operator, whose log has the cause under it",
-            instance=instance,
-        )
+    _log.error("Failure %s of a request", instance, exc_info=error)
+    return ProblemError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        sentence,
+        f"Ask again later; if it fails again, send {instance} to the operator, whose log has the cause under it",
+        instance=instance,
     )
 
 
@@ -151,7 +184,7 @@ class FailureDocuments:
         except Exception as error:
             if begun or scope["type"] != "http":
                 raise
-            await answer_failure(Request(scope), error)(scope, receive, send)
+            await answer_failure(error)(scope, receive, send)
 
 
 class WrongMethods(BaseRoute):

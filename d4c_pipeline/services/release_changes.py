@@ -18,7 +18,7 @@ from starlette.datastructures import QueryParams
 
 from d4c_pipeline.metadata.changes import in_words
 from d4c_pipeline.metadata.published import TONGUES, Bounds, PublishedFile, PublishedMetadata
-from d4c_pipeline.model.errors import TransientError
+from d4c_pipeline.model.errors import OverdueError, TransientError
 from d4c_pipeline.model.release import ArtifactRole
 from d4c_pipeline.services.discovery.parameters import check_names, limit_of, listed, offset_of, single
 from d4c_pipeline.services.key_patterns import fits
@@ -202,7 +202,7 @@ class _Reading:
     def _unreadable(self, error: duckdb.Error) -> Exception:
         """Return the error of a request for one of DuckDB's, whose message names folders and addresses."""
         if isinstance(error, duckdb.InterruptException):
-            return TransientError("Reading the changes took too long", "Narrow the request, or download the file")
+            return OverdueError("Reading the changes took too long", "Narrow the request, or download the file")
         if isinstance(error, duckdb.OutOfMemoryException):
             if self._smaller is None:
                 return TransientError("The memory for changes is in use", "Ask again later")

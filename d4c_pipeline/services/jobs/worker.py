@@ -41,10 +41,9 @@ def run(jobs: JobFolder, result: str, *, seconds: float, memory: str, most_cells
             return True
         try:
             outcome = _made(jobs, result, seconds, memory, most_cells)
-        except ProblemError as problem:
+        except (ProblemError, D4CError) as error:
+            problem = error if isinstance(error, ProblemError) else ProblemError.of(error)
             outcome = Outcome(time.time(), problem.detail, problem.remedy)
-        except D4CError as error:
-            outcome = Outcome(time.time(), error.cause, error.remedy)
         except FileNotFoundError:
             if jobs.state(result) is not State.DISMISSED:
                 raise

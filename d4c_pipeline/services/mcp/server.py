@@ -89,10 +89,9 @@ class McpServer:
             request = self._server.request_context.request
             base = self._services.base_url(request) if isinstance(request, Request) else ""
             found = await tool.lane.run(tool.answer, base, arguments.read(tool.arguments, given))
-        except ProblemError as problem:
+        except (ProblemError, D4CError) as error:
+            problem = error if isinstance(error, ProblemError) else ProblemError.of(error)
             return _refused(problem.detail, problem.remedy)
-        except D4CError as error:
-            return _refused(error.cause, error.remedy)
         text = orjson.dumps(found, default=str)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=text.decode())], structuredContent=orjson.loads(text)

@@ -24,7 +24,7 @@ from d4c_pipeline.catalogue import feeds
 from d4c_pipeline.metadata.published import TONGUES, Bounds, PublishedMetadata, Tongue, boxes_of
 from d4c_pipeline.metadata.records.documents import plain
 from d4c_pipeline.metadata.site import Site
-from d4c_pipeline.model.errors import D4CError, TransientError
+from d4c_pipeline.model.errors import D4CError, OverdueError
 from d4c_pipeline.model.provinces import NAMES, province_of
 from d4c_pipeline.services import record_port
 from d4c_pipeline.services.discovery.answers import has_current
@@ -96,7 +96,7 @@ def _routes(services: Services) -> Sequence[BaseRoute]:
         boxes = None if asked.box is None else _boxes(asked.box, str(release.crs))
         wanted = Wanted(columns, (), asked.key, boxes=boxes)
         if time.monotonic() > until:
-            raise TransientError(
+            raise OverdueError(
                 "Reading the changes took too long",
                 "Ask again, since what was read is remembered, or name fewer datasets",
             )

@@ -24,7 +24,7 @@ from d4c_pipeline.appraisal.policy import Alternative, alternatives_of, policy_o
 from d4c_pipeline.appraisal.words import Language
 from d4c_pipeline.ledger import Ledger
 from d4c_pipeline.model.appraisal_settings import AppraisalSettings
-from d4c_pipeline.model.errors import D4CError, PermanentError
+from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.model.submission import FINAL, Submission, SubmissionRecord, SubmissionState
 from d4c_pipeline.services.access import Rates, Role, Visitor
 from d4c_pipeline.services.bodies import FORM, JSON, json_object, with_body
@@ -213,8 +213,9 @@ class _Submissions:
                         self._ledger, self._alternatives, number, who=who, reason=reason, named=named, revision=revision
                     )
                 case _:
-                    raise PermanentError("No decision is chosen", "Choose accept, changes or decline")
-        except D4CError as error:
+                    error = PermanentError("No decision is chosen", "Choose accept, changes or decline")
+                    return self._refused(request, visitor, error)
+        except PermanentError as error:
             return self._refused(request, visitor, error)
         return self._done(request, record)
 
@@ -225,7 +226,7 @@ class _Submissions:
         specialist = str(values.get("specialist") or "")[:300]
         try:
             record = decisions.assign(self._ledger, request.path_params["number"], specialist, who=who)
-        except D4CError as error:
+        except PermanentError as error:
             return self._refused(request, visitor, error)
         return self._done(request, record)
 
@@ -289,10 +290,10 @@ class _Submissions:
             refused=refused,
         )
 
-    def _refused(self, request: Request, visitor: Visitor, error: D4CError) -> Response:
+    def _refused(self, request: Request, visitor: Visitor, error: PermanentError) -> Response:
+        record = self._ledger.submissions.get(request.path_params["number"])  # 404 for an unknown one
         if _is_json(request):
             raise ProblemError(HTTPStatus.CONFLICT, error.cause, error.remedy) from error
-        record = self._ledger.submissions.get(request.path_params["number"])
         return self._manage(request, visitor, record, str(error), HTTPStatus.CONFLICT)
 
     def _done(self, request: Request, record: SubmissionRecord) -> Response:

@@ -21,7 +21,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from d4c_pipeline.geometry import projection
-from d4c_pipeline.model.errors import DataError
+from d4c_pipeline.model.errors import PermanentError
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset.request import Crs
 from d4c_pipeline.services.subset.source import Box, Source
@@ -257,7 +257,8 @@ def moved_geometries(
 ) -> npt.NDArray[np.object_]:
     """Return `geometries` in another CRS, x first; heights stay.
 
-    Raises DataError when a place has no coordinates there: a result with infinite coordinates would be wrong unseen.
+    Raises PermanentError when a place has no coordinates there: a result with infinite coordinates would be wrong
+    unseen.
     """
     way = _operation(source, target)
 
@@ -272,7 +273,7 @@ def moved_geometries(
         if len(these):
             out[these] = shapely.transform(geometries[these], move, include_z=raised)
     if not np.isfinite(shapely.get_coordinates(out)).all():
-        raise DataError(
+        raise PermanentError(
             f"A place of the data has no coordinates in {projection.crs_name(target)}", "Choose another crs"
         )
     return out

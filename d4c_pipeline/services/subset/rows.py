@@ -19,13 +19,13 @@ import shapely
 import shapely.errors
 
 from d4c_pipeline.geometry import antimeridian
-from d4c_pipeline.model.errors import D4CError, DataError, TransientError
+from d4c_pipeline.model.errors import D4CError, IntegrityError, OverdueError, PermanentError
 from d4c_pipeline.services.subset.area import moved_geometries
 from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.services.subset.plan import Plan
-from d4c_pipeline.services.subset.source import Box, Source, column_sql, is_remote
+from d4c_pipeline.services.subset.source import Box, Source, column_sql, is_remote, unreadable
 from d4c_pipeline.tables.arrays import as_arrow
-from d4c_pipeline.tables.duckdb_engine import explained
+from d4c_pipeline.tables.duckdb_engine import first_sentence
 from d4c_pipeline.tables.sql_names import identifier
 
 _BLOCK_BYTES = 8 << 20
@@ -54,8 +54,8 @@ class Block:
 def blocks(plan: Plan, engine: Engine, seconds: float | None = None) -> Iterator[Block]:
     """Yield the rows of `plan` in blocks of equal size, the last one smaller; no block without rows.
 
-    Raises DataError when the filter or the data fails, TransientError when one block takes more than `seconds` or an
-    address stops answering.
+    Raises PermanentError when the filter fails on a value, OverdueError when one block takes more than `seconds`,
+    IntegrityError when the data can't be read, and as `unreadable`.
     """
     size = block_rows(plan)
     waiting: list[Block] = []
@@ -116,7 +116,7 @@ def _found(plan: Plan, engine: Engine, seconds: float | None) -> Iterator[Block]
                 if block.rows:
                     yield block
         except duckdb.Error as error:
-            raise _explained(error, plan.source) from error
+            raise _explained(error, plan) from error
 
 
 def statement(plan: Plan) -> tuple[str, list[Any]]:
@@ -204,7 +204,7 @@ def _typed(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
     try:
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"The values of {name} are not of type {kind}: {error}", "Tell the operator") from error
+        raise IntegrityError(f"The values of {name} are not of type {kind}: {error}", "Tell the operator") from error
 
 
 def _storage(column: pa.Array) -> pa.Array:
@@ -215,12 +215,16 @@ def _shapes(wkb: pa.Array) -> npt.NDArray[np.object_]:
     try:
         return shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
     except shapely.errors.GEOSException as error:
-        raise DataError(f"A geometry of the data can't be read: {error}", "Tell the operator") from error
+        raise IntegrityError(f"A geometry of the data can't be read: {error}", "Tell the operator") from error
 
 
-def _explained(error: duckdb.Error, source: Source) -> D4CError:
+def _explained(error: duckdb.Error, plan: Plan) -> D4CError:
+    files = plan.source.files
     if isinstance(error, duckdb.InterruptException):
-        return TransientError("The subset took too long", "Name a smaller area or fewer columns, or ask for a job")
-    if any(map(is_remote, source.files)) and isinstance(error, duckdb.IOException | duckdb.HTTPException):
-        return TransientError("The files of the release stopped answering", "Ask again later")
-    return explained(error, "The subset")
+        return OverdueError("The subset took too long", "Name a smaller area or fewer columns, or ask for a job")
+    message = first_sentence(error)
+    # DuckDB has the same class for a pattern that is wrong and for a page that is damaged; of that it names the file.
+    of_filter = isinstance(error, duckdb.DataError | duckdb.InvalidInputException)
+    if plan.condition is not None and of_filter and not any(file in message for file in files):
+        return PermanentError(f"The filter failed: {message}", "Correct the filter")
+    return unreadable(error, "A file of the release", remote=any(map(is_remote, files)))

@@ -108,8 +108,8 @@ class SubsetService:
     def answer(self, planned: Plan, client: str) -> Answer:
         """Make a result for the address `client`: complete if it is small, else its first bytes.
 
-        Raises ProblemError (503) when too many large ones are being sent, and what the rows raise before the first
-        byte.
+        Raises ProblemError when too many large ones are being sent (429 to this address, 503 to all), and what the rows
+        raise before the first byte.
         """
         made = self._by_stream(planned) if planned.request.format.streams else self._by_file(planned)
         whole, stream = self.sent(made, client)
@@ -141,9 +141,12 @@ class SubsetService:
 
     def _continued(self, parts: list[bytes], made: Iterator[bytes], client: str) -> Iterator[bytes]:
         with self._lock:
-            if self._streams.total() >= _STREAMS or self._streams[client] >= _STREAMS_EACH:
+            if self._streams[client] >= _STREAMS_EACH:
                 _close(made)
-                raise _busy("Too many large subsets are being sent")
+                raise _busy(HTTPStatus.TOO_MANY_REQUESTS, f"You read {_STREAMS_EACH} large subsets already")
+            if self._streams.total() >= _STREAMS:
+                _close(made)
+                raise _busy(HTTPStatus.SERVICE_UNAVAILABLE, "Too many large subsets are being sent")
             self._streams[client] += 1
         return _Stream(self, parts, made, client)
 
@@ -180,9 +183,9 @@ def _close(made: Iterator[bytes]) -> None:
         made.close()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _busy(detail: str) -> ProblemError:
+def _busy(status: HTTPStatus, detail: str) -> ProblemError:
     return ProblemError(
-        HTTPStatus.SERVICE_UNAVAILABLE,
+        status,
         detail,
         "Ask again, or ask for a job: Prefer: respond-async",
         headers={"Retry-After": "10"},

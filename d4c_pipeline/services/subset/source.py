@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyproj
 
-from d4c_pipeline.model.errors import D4CError, IntegrityError, TransientError
+from d4c_pipeline.model.errors import D4CError, IntegrityError, OverdueError, TransientError
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.tables.duckdb_engine import first_sentence, literal_pattern, text_literal
@@ -33,6 +33,8 @@ Box = tuple[float, float, float, float]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SECONDS = 60.0
 """Time for the footers of a release."""
+_SILENCE = "Timeout was reached"
+"""What DuckDB says of an address that sends nothing; it has no class for that."""
 _CACHED = 256  # releases whose footers stay in memory
 
 
@@ -85,10 +87,15 @@ def is_remote(file: str) -> bool:
 def unreadable(error: duckdb.Error, what: str, *, remote: bool) -> D4CError:
     """Return the error of a file that a request needs: "A file of the release", at an address if `remote`.
 
-    An address may answer later; all else is a failure of the server. DuckDB's message names folders and addresses, so
-    the log has it, not the client.
+    An address may answer later, and memory may be free; all else is a failure of the server. DuckDB's message names
+    folders and addresses, so the log has it, not the client.
     """
-    _log.warning("%s can't be read: %s", what, first_sentence(error))
+    message = first_sentence(error)
+    _log.warning("%s can't be read: %s", what, message)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return TransientError("The memory for requests is in use", "Ask again later")
+    if remote and _SILENCE in message:
+        return OverdueError(f"{what} was not delivered in time", "Ask again later")
     if remote and isinstance(error, duckdb.IOException | duckdb.HTTPException):
         return TransientError(f"{what} can't be read", "Ask again later")
     return IntegrityError(f"{what} can't be read", "Tell the operator: d4c fixity repairs it")
@@ -121,8 +128,8 @@ class Sources:
     def of(self, files: tuple[str, ...], _sha256: str) -> Source:
         """Return what the footers of `files` state. `_sha256`: of their bytes.
 
-        Raises IntegrityError when a file is gone or no Parquet, TransientError when an address does not answer
-        in time.
+        Raises IntegrityError when a file is gone or no Parquet, OverdueError when reading takes too long or an address
+        is silent, TransientError when it fails otherwise.
         """
         return self._read(files, _sha256)
 
@@ -150,7 +157,7 @@ class Sources:
             with self._engine.cursor() as cursor, self._engine.limited(cursor, self._seconds):
                 return _read(cursor, files)
         except duckdb.InterruptException as error:
-            raise TransientError("Reading the files of the release took too long", "Ask again later") from error
+            raise OverdueError("Reading the files of the release took too long", "Ask again later") from error
         except duckdb.Error as error:
             raise unreadable(error, "A file of the release", remote=any(map(is_remote, files))) from error
 
