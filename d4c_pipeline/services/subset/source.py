@@ -9,7 +9,8 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
@@ -138,7 +139,7 @@ class Sources:
         self.of(files, _sha256)
         listed = f"[{', '.join(text_literal(_pattern(file)) for file in files)}]"
         least, most = "coalesce(stats_min_value, stats_min)", "coalesce(stats_max_value, stats_max)"
-        with self._engine.cursor() as cursor:
+        with self._reading(files) as cursor:
             rows = cursor.execute(
                 "SELECT path_in_schema, "
                 "CASE WHEN bool_and(stats_null_count IS NOT NULL) THEN sum(stats_null_count) END, "
@@ -153,9 +154,15 @@ class Sources:
     def _read_now(self, files: tuple[str, ...], _sha256: str) -> Source:
         if not files:
             raise ProblemError(HTTPStatus.NOT_FOUND, "The release has no data files", "Download its other files")
+        with self._reading(files) as cursor:
+            return _read(cursor, files)
+
+    @contextmanager
+    def _reading(self, files: tuple[str, ...]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a cursor that reads the footers of `files` within the time for them; errors as `of`."""
         try:
             with self._engine.cursor() as cursor, self._engine.limited(cursor, self._seconds):
-                return _read(cursor, files)
+                yield cursor
         except duckdb.InterruptException as error:
             raise OverdueError("Reading the files of the release took too long", "Ask again later") from error
         except duckdb.Error as error:

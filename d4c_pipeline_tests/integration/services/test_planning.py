@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from d4c_pipeline.model.errors import TransientError
+from d4c_pipeline.model.errors import OverdueError, TransientError
 from d4c_pipeline.services.lanes import Lane
 from d4c_pipeline.services.protocol import Services
 from d4c_pipeline.services.subset.engine import Engine
@@ -23,7 +23,7 @@ from d4c_pipeline.services.subsetting import planning_lane, subset_lane
 
 
 class Slow(BaseHTTPRequestHandler):
-    body, asked = b"", list[float]()
+    body, asked, seconds = b"", list[float](), 0.2
 
     def do_HEAD(self) -> None:
         self.answer(200, b"", len(self.body))
@@ -35,7 +35,7 @@ class Slow(BaseHTTPRequestHandler):
 
     def answer(self, status: int, part: bytes, size: int) -> None:
         self.asked.append(time.monotonic())
-        time.sleep(0.2)
+        time.sleep(self.seconds)
         self.send_response(status)
         self.send_header("Content-Length", str(size))
         self.send_header("Accept-Ranges", "bytes")
@@ -64,6 +64,20 @@ def test_the_footers_of_many_slow_files_have_a_deadline(slow: str) -> None:
         with pytest.raises(TransientError, match="took too long"):
             Sources(engine, seconds=0.5).of(tuple(f"{slow}/{number}.parquet" for number in range(1, 31)), "1")
     assert len(Slow.asked) < 15 * each  # of 30
+
+
+def test_the_statistics_of_many_slow_files_have_a_deadline(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had none: 30 files took six seconds and more."""
+    files = tuple(f"{slow}/{number}.parquet" for number in range(30))
+    with Engine(threads=1) as engine:
+        sources = Sources(engine, seconds=2)
+        monkeypatch.setattr(Slow, "seconds", 0)
+        assert sources.of(files, "2").rows == 60
+        monkeypatch.setattr(Slow, "seconds", 0.2)
+        began = time.monotonic()
+        with pytest.raises(OverdueError, match="took too long"):
+            sources.statistics(files, "2")
+        assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(("here", "threads"), [(True, [4, 2]), (False, [8, 8])])
