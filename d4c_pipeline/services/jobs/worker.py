@@ -69,7 +69,7 @@ def _made(jobs: JobFolder, result: str, seconds: float, memory: str, most_cells:
             write_file(folder / PROGRESS, orjson.dumps({"rows": rows}))
 
     try:
-        with Engine(memory_limit=memory, spill=spill) as engine:
+        with Engine(memory_limit=memory, spill=spill, seconds=seconds) as engine:
             source = Sources(engine).of(release.files, release.sha256)
             planned = plan(read_request(stated["inputs"]), release, source, most_cells=most_cells)
             rows, left_out = write(planned, engine, making, seconds=seconds, progress=progress)

@@ -18,17 +18,36 @@ from d4c_pipeline.tables.duckdb_engine import connect
 MEMORY = "200MB"
 """What DuckDB may use for all requests together; Arrow's batches of each request come on top."""
 
+SECONDS = 60.0
+"""Time for reading the footers of a release, the shortest deadline of a query."""
+
 _AGAIN_SECONDS = 0.1
+_SILENT_PART, _SILENT_MOST, _RETRIES = 12, 30, 1
 
 
 class Engine:
-    """A DuckDB in memory; a context manager. `spill`: an existing folder for what exceeds memory."""
+    """A DuckDB in memory; a context manager. `spill`: an existing folder for what exceeds memory.
 
-    def __init__(self, *, memory_limit: str = MEMORY, threads: int | None = None, spill: Path | None = None) -> None:
+    `seconds`: the shortest deadline of its queries. An address that sends nothing for a twelfth of it is tried once
+    more, then the query fails: DuckDB obeys an interrupt only between requests, so a query that began to wait at its
+    deadline ends a sixth later. DuckDB's own four times 30 seconds are longer than the deadline.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_limit: str = MEMORY,
+        threads: int | None = None,
+        spill: Path | None = None,
+        seconds: float = SECONDS,
+    ) -> None:
         self._connection = connect(
             extensions=("httpfs", "spatial"), threads=threads, memory_limit=memory_limit, spill=spill
         )
         self._deadlines = _Deadlines()
+        silent = max(1, min(_SILENT_MOST, int(seconds / _SILENT_PART)))
+        self._connection.execute(f"SET http_timeout = {silent}")
+        self._connection.execute(f"SET http_retries = {_RETRIES}")
         self._connection.execute("SET allow_community_extensions = false")
         self._connection.execute("SET lock_configuration = true")
 

@@ -21,6 +21,7 @@ from d4c_pipeline.model.service_settings import JobSettings
 from d4c_pipeline.services.catalogue_index import CatalogueIndex
 from d4c_pipeline.services.problems import ProblemError
 from d4c_pipeline.services.subset import formats
+from d4c_pipeline.services.subset.engine import SECONDS as FOOTER_SECONDS
 from d4c_pipeline.services.subset.engine import Engine
 from d4c_pipeline.services.subset.plan import Plan, plan
 from d4c_pipeline.services.subset.releases import Chosen, Named, chosen_release, named_release
@@ -53,8 +54,8 @@ class SubsetService:
         # One thread for each query: a small subset takes 11 ms of processor time with one and 16 with two, a million
         # polygons as long with one as with two. Files at an address are waited for, by several threads at once.
         is_here = index.store.local_path(CATALOGUE_PARQUET) is not None
-        self.engine = Engine(threads=1 if is_here else None)
-        self._sources = Sources(self.engine)
+        self.engine = Engine(threads=1 if is_here else None, seconds=FOOTER_SECONDS)
+        self._sources = Sources(self.engine, seconds=FOOTER_SECONDS)
         self._releases: OrderedDict[tuple[str | None, ...], Chosen] = OrderedDict()
         self._streams: Counter[str] = Counter()
         self._lock = threading.Lock()

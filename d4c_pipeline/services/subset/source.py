@@ -24,7 +24,7 @@ import pyproj
 
 from d4c_pipeline.model.errors import D4CError, IntegrityError, OverdueError, TransientError
 from d4c_pipeline.services.problems import ProblemError
-from d4c_pipeline.services.subset.engine import Engine
+from d4c_pipeline.services.subset.engine import SECONDS, Engine
 from d4c_pipeline.tables.duckdb_engine import first_sentence, literal_pattern, text_literal
 from d4c_pipeline.tables.sql_names import identifier
 
@@ -32,8 +32,6 @@ _log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-SECONDS = 60.0
-"""Time for the footers of a release."""
 _SILENCE = "Timeout was reached"
 """What DuckDB says of an address that sends nothing; it has no class for that."""
 _CACHED = 256  # releases whose footers stay in memory
