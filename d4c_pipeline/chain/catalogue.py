@@ -17,7 +17,7 @@ from typing import Any
 
 from d4c_pipeline.catalogue.grouped_file import Growing
 from d4c_pipeline.chain import versions
-from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
+from d4c_pipeline.chain.catalogue_copies import CatalogueCopies, forget_lost
 from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.chain.catalogue_memory import LeftOut, Memory, WithoutRecords
 from d4c_pipeline.chain.catalogued_datasets import Before, Piece, computed
@@ -55,13 +55,16 @@ class Catalogued:
     without_records: tuple[WithoutRecords, ...] = ()
 
 
-def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complete: bool = False) -> Catalogued:
+def rebuild(
+    deployment: Deployment, declared: Sequence[Dataset] = (), *, complete: bool = False, missing: bool = False
+) -> Catalogued:
     """Bring the catalogue of all published releases up to date in every reachable store.
 
     Only changed rows and documents are computed and put. A rebuild that begins after this call, in any process,
     satisfies the call; the caller waits for it. `declared` are the datasets with a definition; the ledger has the last
-    declaration of all others. `complete`: every row and document is computed and put again. Raises ForeignBytesError
-    when the primary store's catalogue lists releases that this ledger does not know.
+    declaration of all others. `complete`: every row and document is computed and put again. `missing`: the stores are
+    listed, and what they lost is put again. Raises ForeignBytesError when the primary store's catalogue lists releases
+    that this ledger does not know.
     """
     report(Progress("all datasets", "", "catalogue"))
     state = deployment.ledger.catalogue
@@ -72,16 +75,18 @@ def rebuild(deployment: Deployment, declared: Sequence[Dataset] = (), *, complet
                 held.enter_context(deployment.ledger.leases.hold(lease_keys.CATALOGUE, wait=_POLL_SECONDS))
             except BusyError:
                 done = state.state()
-                if not complete and done is not None and done.satisfied >= ticket:
+                if not (complete or missing) and done is not None and done.satisfied >= ticket:
                     return _result(deployment, done.result)
                 continue
             done = state.state()
-            if not complete and done is not None and done.satisfied >= ticket:
+            if not (complete or missing) and done is not None and done.satisfied >= ticket:
                 return _result(deployment, done.result)
             if complete:
                 state.forget_form()
                 for store in deployment.stores:
                     state.forget_documents(store.name)
+            elif missing:
+                deployment.spreading.everywhere(lambda store: forget_lost(deployment, store))
             return _Rebuild(deployment, declared).run()
     raise BusyError("Another process rebuilds the catalogue for hours", "Run again when it is done")
 

@@ -134,8 +134,9 @@ class CatalogueCopies:
     def are_known(self, *, changing: bool = False) -> bool:
         """Return whether every reachable store holds the files last put there; forget the documents of the others.
 
-        The manifest stands for the parts. `changing`: releases changed, so that STAC file and manifest are put again.
-        Then the STAC file is enough to recognise the catalogue of another home.
+        Parts that a store lacks are forgotten alone, so that `put` puts them again. `changing`: releases changed, so
+        that STAC file and manifest are put again. Then the STAC file is enough to recognise the catalogue of another
+        home, and the parts are not listed.
         """
         lost: list[str] = []
         addresses = (CATALOGUE_PARQUET,) if changing else (CATALOGUE_PARQUET, RECORDS_MANIFEST)
@@ -143,6 +144,8 @@ class CatalogueCopies:
         def compare(store: Store) -> None:
             if all(self._is_ours(store, address) for address in addresses):
                 self._compared.add(store.name)
+                if not changing:
+                    forget_lost(self._deployment, store, RECORD_PARTS)
                 return
             self._state.forget_documents(store.name)
             lost.append(store.name)
@@ -259,6 +262,38 @@ class CatalogueCopies:
         ours = self._deployment.ledger.placements.at(store.name, address)
         facts = store.facts(address) if ours else None
         return facts is not None and any((each.etag, each.size) == (facts.etag, facts.size) for each in ours)
+
+
+def lost_files(deployment: Deployment, store: Store, folder: str = "catalogue") -> dict[str, str]:
+    """Return the files of the catalogue in a folder that a store lost, by address, with what was found instead.
+
+    From one listing. The sizes of STAC file, manifest and parts are compared; the ledger has none of documents. Raises
+    StorageError and TransientError as the store does.
+    """
+    state, placements = deployment.ledger.catalogue, deployment.ledger.placements
+    # Read before the listing and again after it: a rebuild meanwhile records what it puts afterwards, and what it
+    # removes before.
+    unseen, lost = state.documents_under(store.name, folder), dict[str, str]()
+    for address, size in store.sizes(f"{folder}/"):
+        if address not in unseen:
+            continue
+        unseen.remove(address)
+        if address in (CATALOGUE_PARQUET, RECORDS_MANIFEST) or address.startswith(f"{RECORD_PARTS}/"):
+            sizes = {each.size for each in placements.at(store.name, address)}
+            if sizes and size not in sizes:
+                lost[address] = f"{size} bytes instead of {max(sizes)}"
+    lost |= dict.fromkeys(unseen, "nothing is there")
+    still = state.documents(store.name, lost)
+    return {address: found for address, found in sorted(lost.items()) if still.get(address)}
+
+
+def forget_lost(deployment: Deployment, store: Store, folder: str = "catalogue") -> None:
+    """Forget the files of the catalogue in a folder that a store lost, so that the next rebuild puts them there."""
+    state, lost = deployment.ledger.catalogue, lost_files(deployment, store, folder)
+    if not all(address.startswith(f"{RECORD_PARTS}/") for address in lost):
+        state.forget_form()  # before the marks: after a kill, too, the next rebuild computes every document
+    if lost:
+        state.forget_addresses(store.name, lost)
 
 
 def _parts(manifest: bytes) -> tuple[Part, ...]:

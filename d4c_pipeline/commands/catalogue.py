@@ -201,6 +201,9 @@ def rebuild(
         bool,
         typer.Option("--from-archive", help="First adopt every release that the archive has and the ledger lacks."),
     ] = False,
+    only_missing: Annotated[
+        bool, typer.Option("--missing", help="Put again only the files that a store lost, found by listing it.")
+    ] = False,
     home: Home = None,
     defs: Defs = None,
     as_json: AsJson = False,
@@ -213,6 +216,8 @@ def rebuild(
     from d4c_pipeline.workspace.datasets import load_datasets, load_families
     from d4c_pipeline.workspace.deployment import Deployment
 
+    if from_archive and only_missing:
+        raise typer.BadParameter("Choose --from-archive or --missing")
     settings = read_settings(home, defs, debug)
     declared = load_datasets(settings.definitions)
     with Deployment.open(settings, archive=from_archive) as deployment:
@@ -220,7 +225,9 @@ def rebuild(
             families = tuple(load_families(settings.definitions).values())
             found = recovery.from_archive(deployment, declared, families)
         else:
-            catalogued = rebuild_catalogue(deployment, tuple(declared.values()), complete=True)
+            catalogued = rebuild_catalogue(
+                deployment, tuple(declared.values()), complete=not only_missing, missing=only_missing
+            )
             found = recovery.Recovered((), (), catalogued)
     done = found.catalogued
     missing = [asdict(each) for each in found.left_out]

@@ -90,6 +90,13 @@ class FolderStore:
                     if not name.startswith("."):
                         yield f"{prefix}{name}" if below == "." else f"{prefix}{below}/{name}"
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the address and the size of every file below `prefix`."""
+        for address in self.addresses(prefix):
+            size = self.stat(address)
+            if size is not None:
+                yield address, size
+
     def local_path(self, address: str) -> Path | None:
         """Return the path of the file, None if no file is there. For reading only."""
         return None if self.stat(address) is None else self._path(address)

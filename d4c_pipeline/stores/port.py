@@ -75,6 +75,10 @@ class Store(Protocol):
         """Yield the address of every file below `prefix`, which ends in a slash. Unfinished writes are no files."""
         ...
 
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the same addresses, each with its size in bytes, from the same listing."""
+        ...
+
     def open(self, address: str) -> BinaryIO:
         """Open for reading. Raises UnknownNameError if no file is there."""
         ...

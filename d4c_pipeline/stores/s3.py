@@ -81,6 +81,11 @@ class S3Store:
 
     def addresses(self, prefix: str) -> Iterator[str]:
         """Yield the address of every object below `prefix`, 1,000 a request."""
+        for address, _ in self.sizes(prefix):
+            yield address
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the address and the size of every object below `prefix`, 1,000 a request."""
         yield from self._objects.below(prefix)
 
     def local_path(self, address: str) -> Path | None:

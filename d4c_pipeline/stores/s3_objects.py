@@ -89,8 +89,8 @@ class Objects:
                 sha256.update(block)
         return sha256.hexdigest()
 
-    def below(self, prefix: str) -> Iterator[str]:
-        """Yield the address of every object whose address begins with `prefix`."""
+    def below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the address and the size of every object whose address begins with `prefix`."""
         first, start = self._bucket.key(""), ""
         while True:
             with s3_errors(self.action("list", prefix)):
@@ -99,7 +99,7 @@ class Objects:
                 )
             for entry in page.get("Contents", ()):
                 start = str(entry["Key"])
-                yield start.removeprefix(first)
+                yield start.removeprefix(first), int(entry["Size"])
             if not page.get("IsTruncated"):
                 return
 

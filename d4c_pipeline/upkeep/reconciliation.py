@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from d4c_pipeline.chain.adoption import unadopted
+from d4c_pipeline.chain.catalogue_copies import lost_files
 from d4c_pipeline.chain.versions import rank
 from d4c_pipeline.model.addresses import CATALOGUE_PARQUET
 from d4c_pipeline.model.errors import D4CError, UnknownNameError
@@ -47,6 +48,7 @@ class Difference(StrEnum):
     DRAFT_UNKNOWN = "draft without owner"
     NOT_CATALOGUED = "release missing in the catalogue"
     CATALOGUED_OTHERWISE = "release with other facts in the catalogue"
+    CATALOGUE_FILES = "catalogue files missing or of another size"
     NOT_LATEST = "latest release not served"
     PAGES = "pages missing in the portal"
     PAGES_UNKNOWN = "pages of an unknown dataset"
@@ -129,10 +131,18 @@ def _stores(deployment: Deployment, torrents: HeldTorrents) -> Iterator[Differin
             continue
         try:
             extra = extra_files(deployment, store, torrents=torrents)
+            lost_of_catalogue = lost_files(deployment, store)
+            if store is deployment.primary:
+                lost_of_catalogue.pop(CATALOGUE_PARQUET, None)  # `_catalogue` reads it
         except D4CError as error:
             yield Differing(Difference.SILENT, f"store {store.name}", error.cause, "d4c doctor")
             continue
         yield from _extra(store, extra)
+        if lost_of_catalogue:
+            address, detail = next(iter(lost_of_catalogue.items()))
+            stated = f"{len(lost_of_catalogue)}, such as {address}: {detail}"
+            command = "d4c catalogue rebuild --missing"
+            yield Differing(Difference.CATALOGUE_FILES, f"store {store.name}", stated, command)
         if lost:
             address, detail = next(iter(lost.items()))
             stated = f"{len(lost)} of {len(here)}, such as {address}: {detail}"

@@ -20,7 +20,8 @@ from sqlalchemy import update
 from d4c_pipeline.catalogue import row_groups, static_stac
 from d4c_pipeline.catalogue.record_parts import files_of, parts_of
 from d4c_pipeline.chain import catalogue, site_pages
-from d4c_pipeline.chain.catalogue_copies import CatalogueCopies
+from d4c_pipeline.chain.catalogue_copies import CatalogueCopies, lost_files
+from d4c_pipeline.chain.catalogue_documents import Documents
 from d4c_pipeline.files.hashing import Digests
 from d4c_pipeline.ledger import lease_keys, schema
 from d4c_pipeline.metadata.published_json import loaded
@@ -445,6 +446,50 @@ def test_a_part_that_rotted_is_not_copied_into_the_next_catalogue(deployment: De
     assert catalogue.rebuild(deployment).releases == 91
     healed = files(deployment)
     assert rebuilt(deployment) == healed
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_a_rebuild_without_a_change_puts_a_part_that_a_store_lost(
+    deployment: Deployment, replaced: list[str], harm: str
+) -> None:
+    catalogue.rebuild(deployment)
+    before, store = files(deployment), deployment.settings.home / "store"
+    path = files_of(store)[0]
+    content = path.read_bytes()
+    path.unlink()
+    if harm == "cut":
+        path.write_bytes(content[:-1])
+    replaced.clear()
+    catalogue.rebuild(deployment)
+    assert [address for address in replaced if address.startswith("catalogue/")] == [str(path.relative_to(store))]
+    assert files(deployment) == before
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["at once", "after a kill"])
+def test_documents_that_a_store_lost_are_named_and_put_again_and_no_others(
+    deployment: Deployment, replaced: list[str], monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    catalogue.rebuild(deployment)
+    before, store = files(deployment), deployment.settings.home / "store"
+    assert lost_files(deployment, deployment.primary) == {}
+    part = str(files_of(store)[0].relative_to(store))
+    lost = {"catalogue/catalog.json", "catalogue/set_000001/2021/1.3.0.json", "catalogue/dcat.jsonld", part}
+    for address in lost:
+        (store / address).unlink()
+    assert lost_files(deployment, deployment.primary) == dict.fromkeys(sorted(lost), "nothing is there")
+    if killed:
+        with monkeypatch.context() as patched:
+            patched.setattr(Documents, "put", _kill)
+            with pytest.raises(RuntimeError, match="killed"):
+                catalogue.rebuild(deployment, missing=True)
+    replaced.clear()
+    catalogue.rebuild(deployment, missing=not killed)
+    assert {address for address in replaced if address.startswith("catalogue/")} == lost
+    assert files(deployment) == before
+
+
+def _kill(*_: Any, **__: Any) -> None:
+    raise RuntimeError("killed")
 
 
 @pytest.mark.parametrize("harm", ["removed", "rotted"])

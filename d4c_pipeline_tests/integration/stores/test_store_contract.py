@@ -205,4 +205,5 @@ def test_a_listing_has_every_file_below_a_folder_and_nothing_else(
     store.quarantine("releases/z/y/x/w", "abc")
     store.put_immutable(source, "releases/z/y/x/w", hash_file(source))
     assert sorted(store.addresses("releases/")) == sorted(expected)
+    assert dict(store.sizes("releases/")) == {address: store.stat(address) for address in expected}
     assert list(store.addresses("raw/")) == ["raw/stops/2024/0123/file.zip"]

@@ -123,6 +123,7 @@ def test_lost_files_records_and_catalogue_are_found(chain: Chain, tmp_path: Path
         (Difference.RECORD_MISSING, "d4c archive forget places"),
         (Difference.COPY_MISSING, "d4c repair --refill primary"),
         (Difference.NOT_CATALOGUED, "d4c catalogue rebuild"),
+        (Difference.CATALOGUE_FILES, "d4c catalogue rebuild --missing"),
         (Difference.PAGES, "d4c portal build"),
         (Difference.TORRENT, "d4c torrents reissue"),
     ]

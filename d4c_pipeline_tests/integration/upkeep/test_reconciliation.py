@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from d4c_pipeline.catalogue.record_parts import files_of
 from d4c_pipeline.chain import catalogue, portal
 from d4c_pipeline.ledger import lease_keys
 from d4c_pipeline.ledger.leases import Lease, Leases
@@ -234,6 +235,26 @@ def test_a_damaged_catalogue_is_built_again(settings: Settings, damage: str) -> 
     assert [each.subject for each in differences] == ["parted", "places", "rates"]
     declared = list(load_datasets(settings.definitions).values())
     assert mend(settings, lambda opened: catalogue.rebuild(opened, declared, complete=True)) == []
+
+
+def test_files_of_the_catalogue_that_a_store_lost_are_put_back(settings: Settings) -> None:
+    store = settings.home / "store"
+    before = tree(store / "catalogue")
+    document, part = store / "catalogue" / "rates" / "collection.json", files_of(store)[0]
+    content = part.read_bytes()
+    for path in (document, part):
+        path.unlink()
+    part.write_bytes(content[:-1])
+    (difference,) = found(settings)
+    assert difference == Differing(
+        Difference.CATALOGUE_FILES,
+        "store primary",
+        "2, such as catalogue/rates/collection.json: nothing is there",
+        "d4c catalogue rebuild --missing",
+    )
+    declared = list(load_datasets(settings.definitions).values())
+    assert mend(settings, lambda opened: catalogue.rebuild(opened, declared, missing=True)) == []
+    assert tree(store / "catalogue") == before
 
 
 def test_pages_that_are_gone_are_named(settings: Settings) -> None:
