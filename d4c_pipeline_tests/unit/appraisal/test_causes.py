@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -96,3 +97,53 @@ def test_our_own_programs_have_french_names() -> None:
     assert actor_in("fr", "assessment") == "évaluation"
     assert actor_in("fr", "appraisal policy 2026-12") == "politique d'appréciation 2026-12"
     assert (actor_in("en", "assessment"), actor_in("fr", "Ana Roy")) == ("assessment", "Ana Roy")
+
+
+def written(call: ast.Call) -> str | None:
+    """The cause that a call of DataError writes, with 7 in place of each value; None when it is made elsewhere."""
+    cause = call.args[0] if call.args else None
+    if isinstance(cause, ast.Constant):
+        return str(cause.value)
+    if isinstance(cause, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "7" for part in cause.values)
+    return None
+
+
+# Causes that only a declaration brings about; an assessment declares nothing, so no submitter reads them.
+DECLARED = {
+    "Column 7 of 7 holds bytes, not text",
+    "Column 7 has the value 7, an angle, but the declared coordinate reference system is projected",
+    "Column 7 has the value 7: 7",
+    "Column 7 is declared as longitude and 7 as latitude",
+    "7 has no column 7 for coordinates",
+    "7 is text, and no columns with coordinates are declared",
+    "The data already has a column 7, which is declared as origin_column",
+    "7 has no line 7",
+    "7 has no row 7",
+    "7 has fewer lines than the 7 declared as processing.footer_rows",
+    "7 has no list at 7; its lists are 7",
+    "7 has 7 values without a list at 7",
+    "7 is a list, in which processing.records (7) has no match",
+}
+# Causes of which a part is a choice of words: {the template: the texts}.
+CHOICES = {
+    "7 is one object with 7 of records in it: 7": ("t is one object with a list of records in it: a",),
+    "7 has a value that is not 7: 7": (
+        "t has a value that is not an object: [1]",
+        "t has a value that is not a list: {}",
+    ),
+}
+
+
+def test_no_cause_of_a_reader_stays_english() -> None:
+    readers = Path(packed.__file__).parents[1] / "readers"
+    found: dict[str, str] = {}
+    for file in sorted(readers.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "DataError":
+                found |= {cause: file.name for cause in [written(node)] if cause is not None}
+    assert len(found) > 100
+    assert found.keys() >= DECLARED | CHOICES.keys(), "no longer written: take them out of this test"
+    texts = [(text, file) for cause, file in found.items() for text in CHOICES.get(cause, (cause,))]
+    english = [text for text, _ in texts if text not in DECLARED and in_french(text) == DOCUMENT["unknown"]]
+    assert english == [], f"add them to words/causes.yaml: {english}"
