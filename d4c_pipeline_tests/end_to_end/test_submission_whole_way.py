@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,30 @@ def corrected(page: Any, by: dict[str, str]) -> list[str]:
     return list(found)
 
 
+def submitted(page: Any, form: dict[str, str], file: Path) -> None:
+    """Fill the form, upload a file, and say that all files are there."""
+    for name, text in form.items():
+        page.fill(f"#{name}", text)
+    page.check("#upload")
+    page.check("#terms")
+    with page.expect_navigation():
+        page.click("main button")
+    page.set_input_files("#files-chosen", file)
+    with page.expect_navigation():
+        page.click("form[enctype] button")
+    assert page.locator("main li").all_inner_texts() == [file.name]
+    assert accessibility(page) == []
+    with page.expect_navigation():
+        page.click("form[action*=complete] button")
+
+
 def test_from_the_form_to_the_doi_in_the_mail(
     d4c: D4C, fixtures: Path, definitions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     monkeypatch.setenv("D4C_SUBMISSIONS", "1")
     monkeypatch.setenv("D4C_METADATA_MANAGER", "1")
+    data = fixtures / "07_statcan_odcaf" / "ODCAF_v1.0.csv"
     with (
         mail_server() as (address, received),
         faced(d4c.home) as face,
@@ -80,19 +99,7 @@ def test_from_the_form_to_the_doi_in_the_mail(
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         watched = Watched(browser, face.url, forms.url)
         page = watched.open(f"{face.url}/submit?lang=en")
-        for name, text in FORM.items():
-            page.fill(f"#{name}", text)
-        page.check("#upload")
-        page.check("#terms")
-        with page.expect_navigation():
-            page.click("main button")
-        page.set_input_files("#files-chosen", fixtures / "07_statcan_odcaf" / "ODCAF_v1.0.csv")
-        with page.expect_navigation():
-            page.click("form[enctype] button")
-        assert page.locator("main li").all_inner_texts() == ["ODCAF_v1.0.csv"]
-        assert accessibility(page) == []
-        with page.expect_navigation():
-            page.click("form[action*=complete] button")
+        submitted(page, FORM, data)
         (assessed,) = d4c.ok("submissions", "assess")
         assert assessed["quality"] == "PASS: 7972 rows and 17 columns were read in 1 tables or layers."
         assert assessed["rights"] == "PASS: The licence is Open Government Licence - Canada 2.0."
@@ -117,14 +124,38 @@ def test_from_the_form_to_the_doi_in_the_mail(
         assert {"title.fr", "description.fr", "creators.0.name"} <= set(filled)
         assert git(definitions, "log", "--format=%an %s").splitlines()[0] == "bo Texts in French"
         d4c.ok("submissions", "ready", "1")
-        published = d4c.ok("publish", made["dataset"])
+        published = d4c.ok("publish", made["dataset"], env={"D4C_SUBMISSIONS": "1"})
         told = d4c.ok("submissions", "tell", env=mail)
         assert (told["published"], told["failed"]) == ([1], 0)
         page.reload()
         assert page.locator(".state strong").inner_text() == "State: Published"
+        (told_doi,) = [mail for mail in received if "Published" in mail["Subject"]]
+
+        # Somebody else sends the same data, by the link of the portal: known already, so a manager declines it.
+        home = (d4c.home / "portal" / "fr" / "index.html").read_text("utf-8")
+        assert re.findall(r'href="([^"]*)"[^>]*>Proposer un jeu de données<', home) == ["/submit?lang=fr"]
+        other = watched.open(f"{face.url}/submit?lang=fr")
+        submitted(other, FORM | {"name": "Luc Côté", "email": "luc@example.ca", "title": "Musées"}, data)
+        (assessed,) = d4c.ok("submissions", "assess")
+        assert assessed["uniqueness"].startswith("FAILURE: The dataset cultural_art_facilities (")
+        manager.goto(f"{face.url}/submissions/2?lang=en")
+        manager.check("#decision-decline")
+        manager.fill("#reason", "Nous avons déjà ces données.")
+        with manager.expect_navigation():
+            manager.click("form[action*=decision] button")
+        other.reload()
+        assert other.locator(".state strong").inner_text() == "État: Refusé"
+        assert "Nous avons déjà ces données." in other.locator(".state").inner_text()
+        assert other.locator("main a[href='https://zenodo.org']").count() == 1
+        assert accessibility(other) == []
+        assert d4c.ok("submissions", "tell", env=mail)["failed"] == 0
         trouble = watched.close()
         browser.close()
     assert trouble == []
-    assert received[-1]["Subject"] == "Submission 1: Published: Cultural and art facilities"
-    assert received[-1]["To"] == "ana@example.ca"
-    assert f"https://doi.org/{published['doi']}" in text_of(received[-1])
+    assert told_doi["Subject"] == "Submission 1: Published: Cultural and art facilities"
+    assert told_doi["To"] == "ana@example.ca"
+    assert f"https://doi.org/{published['doi']}" in text_of(told_doi)
+    (declined,) = [mail for mail in received if "Refusé" in mail["Subject"]]
+    assert (declined["To"], "Musées" in declined["Subject"]) == ("luc@example.ca", True)
+    assert "Nous avons déjà ces données." in text_of(declined)
+    assert "https://zenodo.org" in text_of(declined)
