@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def append(parts: Sequence[Part]) -> Native:
     the widest type that occurs. Integers and decimals together become float64; a number that float64 can't hold raises
     DataError. A column of nulls takes the other type. The report sums the counts of all parts, lists other values that
     differ, and has `parts` (their number) and `empty_parts` (names). Raises DataError if types clash, coordinate
-    reference systems differ, or only some parts have geometry.
+    reference systems differ, only some parts have geometry, or a table has no column in common with the others.
     """
     opened = [part.open() for part in parts]
     first = opened[0]
@@ -42,6 +43,8 @@ def append(parts: Sequence[Part]) -> Native:
                 _REMEDY if None in (first.crs, native.crs) else _CRS_REMEDY,
             )
     attributes = _unified([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
+    if first.crs is None:
+        _check_related([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
     known = [native.rows for native in opened]
     rows = sum(count for count in known if count is not None) if None not in known else None
     report: dict[str, Any] = {"parts": len(parts), "empty_parts": []}
@@ -100,6 +103,20 @@ def _unified(schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
         more = f", and {len(clashes) - 5} more" if len(clashes) > 5 else ""
         raise DataError(f"Types clash: {'; '.join(clashes[:5])}{more}", _REMEDY)
     return pa.schema([(name, kind) for name, (_, kind) in kinds.items()])
+
+
+def _check_related(schemas: Sequence[tuple[str, pa.Schema]]) -> None:
+    # In a file without a line of names, whose first row is lost as names, or with other spellings of all names.
+    named = [(origin, set(schema.names)) for origin, schema in schemas if len(schema)]
+    uses = Counter(name for _, names in named for name in names)
+    for origin, others in named[1:]:
+        if all(uses[name] == 1 for name in others):
+            first, names = named[0]
+            raise DataError(
+                f"{origin} has no column in common with {first}: {', '.join(sorted(others)[:5])} there,"
+                f" {', '.join(sorted(names)[:5])} here. Its first row may not be names",
+                _REMEDY,
+            )
 
 
 def _wider(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:

@@ -206,7 +206,8 @@ def with_nulls(column: pa.Array, markers: Sequence[str], *, numeric: bool = Fals
         values = _values(tuple(markers), kind)
         if values is None:
             return column
-        found = pc.is_in(column, values)
+        half = pa.types.is_float16(kind)  # Arrow compares no 16-bit floats
+        found = pc.is_in(column.cast(pa.float32()), values.cast(pa.float32())) if half else pc.is_in(column, values)
     return pc.if_else(found, pa.scalar(None, kind), column) if pc.any(found).as_py() else column
 
 
@@ -226,11 +227,22 @@ def _values(markers: tuple[str, ...], kind: pa.DataType) -> pa.Array | None:
             found: list[Any] = [number for number in whole if least <= number <= most]
         else:
             found = [float(number) for number in numbers]
+    elif pa.types.is_decimal(kind):
+        numbers = [Decimal(marker.strip()) for marker in markers if _MARKER.fullmatch(marker)]
+        found = [number for number in numbers if number.is_finite() and _holds(kind, number)]
     elif pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
         found = [value for marker in markers if (value := _moment(marker, kind)) is not None]
     else:
         return None
     return pa.array(found, kind) if found else None
+
+
+def _holds(kind: pa.DataType, number: Decimal) -> bool:
+    try:
+        pa.array([number], kind)
+    except pa.ArrowInvalid:  # too many digits before or after the point
+        return False
+    return True
 
 
 def _moment(marker: str, kind: pa.DataType) -> Any:

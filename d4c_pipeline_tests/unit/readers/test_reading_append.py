@@ -74,3 +74,12 @@ def test_hundreds_of_files_are_opened_one_after_the_other_and_empty_ones_named()
     native = append([part(f"file{n}", table) for n, table in enumerate(tables)])
     assert sum(batch.num_rows for batch in native.batches) == 199
     assert native.report == {"parts": 200, "empty_parts": ["file77"]}
+
+
+def test_a_table_without_a_column_of_the_others_is_refused() -> None:
+    # The first row of a file without names, Gatineau's, would be lost.
+    first, second = pa.table({"name": ["Ottawa"], "n": [1]}), pa.table({"Gatineau": ["Hull"], "2": [3]})
+    with pytest.raises(DataError, match=r"b\.csv has no column in common with a\.csv: 2, Gatineau there, n, name here"):
+        append([part("a.csv", first), part("b.csv", second)])
+    chained = [part("a", first), part("b", pa.table({"n": [2], "x": [1]})), part("c", pa.table({"x": [5]}))]
+    assert append(chained).collect()[0].column("x").to_pylist() == [None, 1, 5]

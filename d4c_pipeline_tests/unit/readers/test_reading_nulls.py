@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,15 @@ DAY = dt.date(1900, 1, 1)
         ([1.5, -9999.0], pa.float32(), ["-9999.0"], [1.5, None]),
         ([1.5, -3.4028234663852886e38], pa.float32(), ["-3.4028234663852886e+38"], [1.5, None]),
         ([1.5, float("nan")], pa.float64(), ["NaN"], [1.5, None]),
+        ([1.5, -99.0], pa.float16(), ["-99"], [1.5, None]),
+        ([Decimal("1.10"), Decimal("-9999.00")], pa.decimal128(38, 2), ["-9999"], [Decimal("1.10"), None]),
+        (
+            [Decimal("1.1"), Decimal("-9.9")],
+            pa.decimal128(2, 1),
+            ["-9999", "0.25", "nan", "-9.90"],
+            [Decimal("1.1"), None],
+        ),
+        ([Decimal(1), Decimal(-9999)], pa.decimal256(60, 0), ["-9999"], [Decimal(1), None]),
         ([255, 1], pa.uint8(), ["255", "-1"], [None, 1]),
         ([9007199254740993], pa.int64(), ["9007199254740992"], [9007199254740993]),  # equal as floats
         ([0, 1], pa.int64(), ["x", "", "-", "1.5"], [0, 1]),
