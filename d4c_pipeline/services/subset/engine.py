@@ -46,8 +46,9 @@ class Engine:
         )
         self._deadlines = _Deadlines()
         silent = max(1, min(_SILENT_MOST, int(seconds / _SILENT_PART)))
-        self._connection.execute(f"SET http_timeout = {silent}")
-        self._connection.execute(f"SET http_retries = {_RETRIES}")
+        # GLOBAL: else they hold for this connection only, and each request has a cursor.
+        self._connection.execute(f"SET GLOBAL http_timeout = {silent}")
+        self._connection.execute(f"SET GLOBAL http_retries = {_RETRIES}")
         self._connection.execute("SET allow_community_extensions = false")
         self._connection.execute("SET lock_configuration = true")
 
