@@ -146,7 +146,7 @@ def test_from_the_form_to_the_doi_in_the_mail(
         other.reload()
         assert other.locator(".state strong").inner_text() == "État: Refusé"
         assert "Nous avons déjà ces données." in other.locator(".state").inner_text()
-        assert other.locator("main a[href='https://zenodo.org']").count() == 1
+        assert other.locator("main a[href='https://open.canada.ca']").count() == 1
         assert accessibility(other) == []
         assert d4c.ok("submissions", "tell", env=mail)["failed"] == 0
         trouble = watched.close()
@@ -158,4 +158,4 @@ def test_from_the_form_to_the_doi_in_the_mail(
     (declined,) = [mail for mail in received if "Refusé" in mail["Subject"]]
     assert (declined["To"], "Musées" in declined["Subject"]) == ("luc@example.ca", True)
     assert "Nous avons déjà ces données." in text_of(declined)
-    assert "https://zenodo.org" in text_of(declined)
+    assert "https://open.canada.ca" in text_of(declined)
