@@ -119,8 +119,9 @@ def _record(
 
 
 def _twins(ledger: Ledger, record: SubmissionRecord, files: Sequence[FileFacts]) -> list[Twin]:
-    """Return the duplicates: by checksum, by source address, by rows and columns."""
+    """Return the duplicates: by checksum, by source address, by content, by number of rows and columns."""
     sha256s = {file.sha256 for file in files}
+    contents = {part.content for file in files for part in file.parts if part.content is not None}
     addresses = record.submission.sources
     found: dict[str, Twin] = {}
     for dataset, vintage, native in ledger.natives.same(sha256s, addresses):
@@ -140,6 +141,12 @@ def _twins(ledger: Ledger, record: SubmissionRecord, files: Sequence[FileFacts])
         what_en, what_fr = ("files", "fichiers") if sure else ("addresses", "adresses")
         found[f"submission {number}"] = Twin(
             f"Submission {number} has the same {what_en}.", f"La soumission {number} a les mêmes {what_fr}.", sure
+        )
+    for number in sorted({line.id for line in ledger.submissions.with_content(contents, record.id)} - same_bytes):
+        found[f"submission {number}"] = Twin(
+            f"Submission {number} has a table or layer with the same values in another file.",
+            f"La soumission {number} a une table ou une couche aux mêmes valeurs dans un autre fichier.",
+            sure=True,
         )
     for name, dataset in _alike(ledger, files).items():
         if not any(key.startswith(f"{dataset} ") for key in found):

@@ -6,6 +6,7 @@ Judging these facts belongs to `criteria`, fetching the files to `delivered`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -26,6 +27,8 @@ from d4c_pipeline.sandbox.wire import Limits, Reach
 from d4c_pipeline.tables.parallel import most_memory
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from d4c_pipeline.readers.member import Member
     from d4c_pipeline.tables.native import Native, Part
 
@@ -58,7 +61,11 @@ class _Strict(BaseModel):
 
 
 class PartFacts(_Strict):
-    """A table or layer of a file. `bounds`: in degrees of WGS 84; `empty`: columns without values."""
+    """A table or layer of a file. `bounds`: in degrees of WGS 84; `empty`: columns without values.
+
+    `content`: a digest (16 hex digits) of the rows in any order and the columns in any order, which other archives,
+    delimiters, line ends and encodings of the same table have too; None without rows.
+    """
 
     name: _Text
     rows: Annotated[int, Field(ge=0)]
@@ -70,6 +77,7 @@ class PartFacts(_Strict):
     is_spatial: bool = False
     bounds: tuple[_Degrees, _Degrees, _Degrees, _Degrees] | None = None
     problem: _Text | None = None
+    content: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")] | None = None
 
 
 class _Answer(_Strict):
@@ -213,7 +221,7 @@ def _facts(part: Part, *, spatial: bool) -> PartFacts:
     name = (part.member if part.layer is None else f"{part.member}:{part.layer}")[:500]
     try:
         native = part.open()
-        rows, filled, bounds = _counted(native)
+        rows, filled, bounds, content = _counted(native)
     except DataError as error:
         if spatial and part.layer is None and part.member.lower().endswith((".json", ".jsonl", ".ndjson")):
             raise
@@ -230,21 +238,55 @@ def _facts(part: Part, *, spatial: bool) -> PartFacts:
         crs=_crs_name(native),
         is_spatial=native.crs is not None,
         bounds=bounds,
+        content=content,
     )
 
 
-def _counted(native: Native) -> tuple[int, set[str], tuple[float, float, float, float] | None]:
-    """Return the rows, the columns that have a value, and the bounds in degrees."""
-    rows, filled = 0, set[str]()
+def _counted(native: Native) -> tuple[int, set[str], tuple[float, float, float, float] | None, str | None]:
+    """Return the rows, the columns that have a value, the bounds in degrees, and the digest of the content."""
+    rows, filled, content = 0, set[str](), _Content(native.schema.names)
     sides: list[float] | None = None
     for batch in native.batches:
         rows += batch.num_rows
+        content.add(batch)
         for number, name in enumerate(native.attributes.names):
             if name not in filled and batch.column(number).null_count < batch.num_rows:
                 filled.add(name[:500])
         if native.crs is not None:
             sides = _joined(sides, batch.column(batch.num_columns - 1))
-    return rows, filled, _degrees(native, sides)
+    return rows, filled, _degrees(native, sides), content.digest() if rows else None
+
+
+class _Content:
+    """The digest of the rows of a table: the sum of their hashes, which no order of the rows changes."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._order = sorted(range(len(names)), key=lambda number: names[number].casefold())
+        joined = "\n".join(names[number].casefold() for number in self._order)
+        self._sum = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest())
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        import pandas as pd  # noqa: PLC0415
+
+        texts = {place: _texts(batch.column(number)) for place, number in enumerate(self._order)}
+        if texts:
+            self._sum += int(pd.util.hash_pandas_object(pd.DataFrame(texts), index=False).sum())
+
+    def digest(self) -> str:
+        return f"{self._sum % 2**64:016x}"
+
+
+def _texts(column: pa.Array) -> Any:
+    """Return the values as texts or bytes, for a hash; a missing value is no text."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_nested(column.type):
+        values = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+    elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        values = column.to_pylist()
+    else:
+        values = column.cast(pa.large_string()).to_pylist()
+    return values
 
 
 def _joined(sides: list[float] | None, geometries: Any) -> list[float] | None:

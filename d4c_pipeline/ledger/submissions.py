@@ -7,7 +7,7 @@ What a decision needs (a person, a reason, the policy) belongs to `appraisal`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
@@ -154,7 +154,18 @@ class Submissions:
 
     def with_files(self, sha256s: Collection[str], other_than: int) -> tuple[SubmissionLine, ...]:
         """Return the other submissions, declined ones excepted, whose assessed files have one of the checksums."""
-        table, wanted = schema.submission, set(sha256s)
+        return self._assessed(_sha256s, set(sha256s), other_than)
+
+    def with_content(self, digests: Collection[str], other_than: int) -> tuple[SubmissionLine, ...]:
+        """Return the other submissions, declined ones excepted, of which an assessed table has one of the digests."""
+        return self._assessed(_contents, set(digests), other_than)
+
+    def _assessed(
+        self, facts: Callable[[Mapping[str, Any] | None], set[str]], wanted: set[str], other_than: int
+    ) -> tuple[SubmissionLine, ...]:
+        if not wanted:
+            return ()
+        table = schema.submission
         query = select(*(table.c[name] for name in _LINE), table.c.assessment).where(
             table.c.id != other_than, table.c.state != SubmissionState.DECLINED.value, table.c.assessment.is_not(None)
         )
@@ -162,7 +173,7 @@ class Submissions:
             return tuple(
                 SubmissionLine(row.id, SubmissionState(row.state), *row[2:-1])
                 for row in connection.execute(query)
-                if wanted & _sha256s(row.assessment)
+                if wanted & facts(row.assessment)
             )
 
     def move(
@@ -352,6 +363,11 @@ class Submissions:
 def _sha256s(assessment: Mapping[str, Any] | None) -> set[str]:
     files: list[Mapping[str, Any]] = (assessment or {}).get("files", [])
     return {str(file.get("sha256")) for file in files}
+
+
+def _contents(assessment: Mapping[str, Any] | None) -> set[str]:
+    files: list[Mapping[str, Any]] = (assessment or {}).get("files", [])
+    return {str(part["content"]) for file in files for part in file.get("parts", []) if "content" in part}
 
 
 def _content(submission: Submission) -> dict[str, Any]:

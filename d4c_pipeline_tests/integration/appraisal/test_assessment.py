@@ -240,6 +240,18 @@ def test_duplicates_are_found_by_checksum_address_and_other_submissions(
     assert "The dataset trees (2025) has the address t.csv already." in said(third, "uniqueness")
 
 
+def test_the_same_values_in_another_file_are_a_duplicate(look: Callable[..., SubmissionRecord]) -> None:
+    first = look({"trees.csv": CSV}, title="First")
+    header, *rows = CSV.decode().splitlines()
+    turned = "\r\n".join([header, *reversed(rows)]).replace(",", ";").encode("utf-8-sig")
+    second = look({"again.zip": zipped(arbres__csv=turned)}, title="Second")
+    assert said(second, "uniqueness") == (
+        f"Submission {first.id} has a table or layer with the same values in another file."
+    )
+    other = look({"other.csv": CSV.replace(rows[0].encode(), rows[0].encode() + b"0")}, title="Third")
+    assert verdicts(other)["uniqueness"] == "pass"
+
+
 def test_a_killed_assessment_is_continued_and_two_at_once_are_one(
     ledger: Ledger, tmp_path: Path, origins: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
