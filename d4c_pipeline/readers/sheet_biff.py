@@ -1,4 +1,4 @@
-"""Finds errors and formulas without values in the binary format XLS, which calamine returns as empty cells.
+"""Finds what calamine drops of the binary format XLS: errors, formulas without values, leading zeros, hidden rows.
 
 [MS-CFB] describes the container, [MS-XLS] 2.4 the records.
 """
@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from d4c_pipeline.model.errors import DataError
-from d4c_pipeline.readers.sheet_xml import Sheet, check_extent
+from d4c_pipeline.readers.sheet_xml import PERCENTS, Cell, Sheet, check_extent, is_percent, leading_zeros
 
 _FREE = 0xFFFFFFFA  # this and larger numbers are not sectors
 _BOF, _EOF, _BOUNDSHEET, _FORMULA, _BOOLERR, _CODEPAGE_UNICODE = 0x0809, 0x000A, 0x0085, 0x0006, 0x0205, 1
 # Records with a value begin with row and column; records of several cells end with the last column. [MS-XLS] 2.4.
 _VALUES = {0x0203, 0x027E, 0x0204, 0x00FD, 0x0205, 0x0006, 0x00D6}
 _SEVERAL = 0x00BD
+_FORMAT, _XF, _ROW, _COLUMNS = 0x041E, 0x00E0, 0x0208, 0x007D
+_NUMBER, _RK = 0x0203, 0x027E
+_BIFF8 = 0x0600
+_HIDDEN_ROW, _HIDDEN_COLUMN = 0x20, 1
+_WIDEST = 256  # columns
 _MINI = 64  # bytes of a mini sector
 _ERRORS = {
     0x00: "#NULL!", 0x07: "#DIV/0!", 0x0F: "#VALUE!", 0x17: "#REF!", 0x1D: "#NAME?", 0x24: "#NUM!", 0x2A: "#N/A",
@@ -48,7 +53,7 @@ def check(path: Path) -> None:
 
 
 def inspect(path: Path, name: str) -> Sheet:
-    """Return the errors and uncalculated formulas of the sheet `name`. Raises DataError for a broken container.
+    """Return the findings of the sheet `name`. Raises DataError for a broken container.
 
     A formula whose result is empty text and a formula that was never calculated have the same record. Such formulas
     count as uncalculated if no formula of the sheet has a value.
@@ -60,8 +65,27 @@ def inspect(path: Path, name: str) -> Sheet:
         start = next((at for sheet, at in _sheets(stream) if sheet == name), None)
         if start is None:
             return found
+        padded, percents = _styles(stream)
+        rows, hidden = set[int](), set[int]()
         for kind, body in _records(stream, start):
-            if kind == _BOOLERR and body[7]:
+            for cell, style, number in _numbers(kind, body):
+                rows.add(cell[0])
+                if style in padded:
+                    found.padded[cell] = padded[style]
+                if style in percents:
+                    found.percents.setdefault(cell[1], []).append(cell[0])
+                if 60 <= number < 61:
+                    found.leap_days.append(cell)
+                elif number < 0:
+                    found.negatives.append(cell)
+            if kind in _VALUES:
+                rows.add(_cell(body)[0])
+            if kind == _ROW and struct.unpack_from("<I", body, 12)[0] & _HIDDEN_ROW:
+                hidden.add(_cell(body)[0])
+            elif kind == _COLUMNS and struct.unpack_from("<H", body, 8)[0] & _HIDDEN_COLUMN:
+                first, last = struct.unpack_from("<HH", body)
+                found.hidden_columns += range(first, min(last + 1, _WIDEST))
+            elif kind == _BOOLERR and body[7]:
                 found.errors[_cell(body)] = _ERRORS.get(body[6], "an error")
             elif kind == _FORMULA:
                 result = body[6:14]
@@ -77,12 +101,61 @@ def inspect(path: Path, name: str) -> Sheet:
         raise DataError(
             f"{path.name} can't be read: its records are broken ({error})", "Fetch the vintage again"
         ) from error
+    found.hidden_rows = len(hidden & rows)
     if valued:
         found.formulas.clear()
     return found
 
 
-def _cell(body: bytes) -> tuple[int, int]:
+def _numbers(kind: int, body: bytes) -> Iterator[tuple[Cell, int, float]]:
+    """Return cell, index of its style (XF) and value of each number of a record. [MS-XLS] 2.5.122, 2.5.217."""
+    if kind == _SEVERAL:
+        row, column = _cell(body)
+        for at in range(4, len(body) - 2, 6):
+            style, rk = struct.unpack_from("<Hi", body, at)
+            yield (row, column + at // 6), style, _rk(rk)
+        return
+    if kind not in (_NUMBER, _RK, _FORMULA):
+        return
+    style = struct.unpack_from("<H", body, 4)[0]
+    if kind == _RK:
+        yield _cell(body), style, _rk(struct.unpack_from("<i", body, 6)[0])
+    elif kind == _NUMBER or body[12:14] != b"\xff\xff":
+        yield _cell(body), style, struct.unpack_from("<d", body, 6)[0]
+
+
+def _rk(value: int) -> float:
+    # The two lowest bits: hundredths; an integer of 30 bits instead of the upper bits of a double.
+    number = float(value >> 2) if value & 2 else struct.unpack("<d", struct.pack("<xxxxi", value & ~3))[0]
+    return number / 100 if value & 1 else number
+
+
+def _styles(stream: bytes) -> tuple[dict[int, int], set[int]]:
+    """Return the styles with leading zeros (index -> number of digits) and those of per cent.
+
+    [MS-XLS] 2.4.126, 2.4.353.
+    """
+    codes, styles = dict[int, str](), list[int]()
+    version = struct.unpack_from("<H", stream, 4)[0] if len(stream) > 6 else 0
+    for kind, body in _records(stream, 0):
+        if kind == _FORMAT:
+            number = struct.unpack_from("<H", body)[0]
+            if version >= _BIFF8:
+                wide = body[4] & _CODEPAGE_UNICODE
+                codes[number] = body[5:].decode("utf-16-le" if wide else "latin-1", "replace")
+            else:
+                codes[number] = body[3:].decode("latin-1")
+        elif kind == _XF:
+            styles.append(struct.unpack_from("<H", body, 2)[0])
+    widths = {number: width for number, code in codes.items() if (width := leading_zeros(code))}
+    shares = {*PERCENTS, *(number for number, code in codes.items() if is_percent(code))}
+    return (
+        {at: widths[number] for at, number in enumerate(styles) if number in widths},
+        {at for at, number in enumerate(styles) if number in shares},
+    )
+
+
+def _cell(body: bytes) -> Cell:
     row, column = struct.unpack_from("<HH", body)
     return row, column
 

@@ -45,15 +45,17 @@ _ROW_NUMBER = re.compile(rb"""<(?:\w+:)?row\b[^>]*?\br\s*=\s*["'](\d+)["']""")
 _FAR = re.compile(rb"""\br\s*=\s*["'][A-Z]*(\d{7,})""")
 _HIDDEN_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\bhidden="(?:1|true)"')
 _COLUMN = re.compile(rb"<(?:\w+:)?col\b([^>]*?)/?>")
-# A formula without a value; a zero value; a number with more digits than Excel has; the day 29 February 1900.
+# A formula without a value; a zero value; a number with more digits than Excel has; a number that is
+# 29 February 1900, or no date, if its format is a date.
 _NO_VALUE = re.compile(
     rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"
 )
 _ZERO_VALUE = re.compile(rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^>]*/>)\s*<(?:\w+:)?v>0</")
 _LONG = re.compile(rb"v>-?(?:\d{16,}|\d\.?\d*[eE]\+?(?:1[5-9]|[2-9]\d))")
-_LEAP_DAY = re.compile(rb"v>60(?:\.\d+)?</")
-# Number formats with leading zeros: 00000, also with several sections.
-_PADDED = re.compile(r'(0{2,})(?:;.*)?|"?(0{2,})"?')
+_ODD_DATE = re.compile(rb"v>(?:60(?:\.\d+)?<|-)")
+PERCENTS = (9, 10)  # the numbers of the formats 0% and 0.00%, which no file declares
+# Parts of a number format that are no digits: a locale, currency or colour, an escaped or quoted text, a separator.
+_BESIDE_DIGITS = re.compile(r'\[(?:\$[^]]*|[A-Za-z]+)\]|\\.|"[^"]*"|_.|[ \-()]')
 
 
 @dataclass
@@ -61,8 +63,11 @@ class Sheet:
     """The findings of a sheet. `cells` is the number of cells in the XML, `rows` and `columns` are their extent.
 
     `errors`: cell -> `#N/A`. `formulas`: cell without a calculated value -> its formula. `digits`: cell with an integer
-    of more than 15 digits -> its text. `padded`: cell shown with leading zeros -> its number of digits. `leap_days`:
-    cells with the number 60, which is 29 February 1900 if their format is a date.
+    of more than 15 digits -> its text. `padded`: cell shown with leading zeros -> its number of digits. `texts`: cell
+    -> its text, where calamine returns another. `unread`: cell with a value that calamine returns as empty -> what it
+    is. `percents`: column -> rows of the numbers shown as per cent. `leap_days`: cells with the number 60, which is
+    29 February 1900 if their format is a date. `negatives`: cells with a number below 0, which no date of a workbook
+    has.
     """
 
     rows: int = 0
@@ -74,11 +79,15 @@ class Sheet:
     formulas: dict[Cell, str] = field(default_factory=dict[Cell, str])
     digits: dict[Cell, str] = field(default_factory=dict[Cell, str])
     padded: dict[Cell, int] = field(default_factory=dict[Cell, int])
+    texts: dict[Cell, str] = field(default_factory=dict[Cell, str])
+    unread: dict[Cell, str] = field(default_factory=dict[Cell, str])
+    percents: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     leap_days: list[Cell] = field(default_factory=list[Cell])
+    negatives: list[Cell] = field(default_factory=list[Cell])
 
 
-def inspect(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
-    """Return the findings of the sheet `name` of the workbook at `path`, with leap days only if `leap_days`.
+def inspect(path: Path, name: str, *, odd_dates: bool = False) -> Sheet:
+    """Return the findings of the sheet `name` of the workbook at `path`, those of odd dates only if `odd_dates`.
 
     Raises DataError for a sparse sheet (a file of 1.5 kB may have a cell at XFD1048576, and every reader makes a table
     of all cells up to it), and for a missing part.
@@ -88,10 +97,10 @@ def inspect(path: Path, name: str, *, leap_days: bool = False) -> Sheet:
         with zipfile.ZipFile(path) as archive:
             parts = _parts(archive, path)
             sheet_texts.check(archive, parts.by_type.get("sharedStrings", ""), parts.sheet(name, path), path)
-            part, is_dirty, padded = parts.sheet(name, path), parts.is_dirty, _padded_styles(archive, parts, path)
+            part, is_dirty, styles = parts.sheet(name, path), parts.is_dirty, _styles(archive, parts, path)
             with archive.open(part) as handle:
                 for block in _blocks(handle):
-                    _search(block, found, is_dirty=is_dirty, padded=padded, leap_days=leap_days)
+                    _search(block, found, is_dirty=is_dirty, styles=styles, odd_dates=odd_dates)
             if _is_sparse(found):
                 # Cells with a format and no value don't count.
                 found.rows, found.columns, found.cells = _extent(archive, part)
@@ -151,6 +160,22 @@ def reference(cell: Cell) -> str:
     return f"{letters}{row + 1}"
 
 
+def leading_zeros(code: str) -> int:
+    """Return the number of digits that a number format shows at least: 5 for `00000`, 9 for `000 000 000`.
+
+    0: the format shows numbers without leading zeros, or with decimals or a unit.
+    """
+    first = code.partition(";")[0]
+    # `"00000"` in quotes is what some programs write for the format 00000.
+    digits = first.strip('"') if not first.strip('"').strip("0") else _BESIDE_DIGITS.sub("", first)
+    return len(digits) if len(digits) > 1 and not digits.strip("0") else 0
+
+
+def is_percent(code: str) -> bool:
+    """Return whether a number format shows a number as per cent."""
+    return "%" in _BESIDE_DIGITS.sub("", code.partition(";")[0])
+
+
 def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
     # Cut after the end of a row.
     rest = b""
@@ -170,7 +195,7 @@ def _blocks(handle: IO[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _search(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int], leap_days: bool) -> None:
+def _search(block: bytes, found: Sheet, *, is_dirty: bool, styles: _Styles, odd_dates: bool) -> None:
     first = found.rows
     found.cells += block.count(b"<c ") or len(_CELL_COUNT.findall(block))
     at = block.rfind(b"<row")
@@ -188,13 +213,13 @@ def _search(block: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, i
         or (has_formula and _NO_VALUE.search(block))
         or (has_formula and is_dirty and _ZERO_VALUE.search(block))
         or _LONG.search(block)
-        or any(b's="%b"' % style in block for style in padded)
-        or (leap_days and _LEAP_DAY.search(block))
+        or any(b's="%b"' % style in block for style in (*styles.padded, *styles.percents))
+        or (odd_dates and _ODD_DATE.search(block))
     ):
-        _parse(block, found, first, is_dirty=is_dirty, padded=padded)
+        _parse(block, found, first, is_dirty=is_dirty, styles=styles)
 
 
-def _parse(block: bytes, found: Sheet, row: int, *, is_dirty: bool, padded: dict[bytes, int]) -> None:
+def _parse(block: bytes, found: Sheet, row: int, *, is_dirty: bool, styles: _Styles) -> None:
     for match in _ROW.finditer(block):
         attributes = dict(_ATTRIBUTE.findall(match[1]))
         row = int(attributes[b"r"]) - 1 if b"r" in attributes else row
@@ -203,13 +228,13 @@ def _parse(block: bytes, found: Sheet, row: int, *, is_dirty: bool, padded: dict
             of_cell = dict(_ATTRIBUTE.findall(inner[1]))
             if place := _REFERENCE.fullmatch(of_cell.get(b"r", b"")):
                 column = _column(place[1])
-            _note((row, column), of_cell, inner[2] or b"", found, is_dirty=is_dirty, padded=padded)
+            _note((row, column), of_cell, inner[2] or b"", found, is_dirty=is_dirty, styles=styles)
             column += 1
         row += 1
 
 
 def _note(
-    cell: Cell, attributes: dict[bytes, bytes], body: bytes, found: Sheet, *, is_dirty: bool, padded: dict[bytes, int]
+    cell: Cell, attributes: dict[bytes, bytes], body: bytes, found: Sheet, *, is_dirty: bool, styles: _Styles
 ) -> None:
     kind = attributes.get(b"t", b"n")
     value = _VALUE.search(body)
@@ -224,10 +249,15 @@ def _note(
         return
     if _LONG.match(b"v>" + text.encode()):
         found.digits[cell] = text
-    if (width := padded.get(attributes.get(b"s", b""))) is not None:
+    style = attributes.get(b"s", b"")
+    if (width := styles.padded.get(style)) is not None:
         found.padded[cell] = width
+    if style in styles.percents:
+        found.percents.setdefault(cell[1], []).append(cell[0])
     if text.partition(".")[0] == "60":
         found.leap_days.append(cell)
+    elif text.startswith("-"):
+        found.negatives.append(cell)
 
 
 def _hidden_columns(block: bytes) -> list[int]:
@@ -288,20 +318,27 @@ def _relations(archive: zipfile.ZipFile, part: str, path: Path) -> tuple[dict[st
     return by_id, by_type
 
 
-def _padded_styles(archive: zipfile.ZipFile, parts: _Parts, path: Path) -> dict[bytes, int]:
-    # Index of the style -> number of digits with leading zeros.
+@dataclass(frozen=True)
+class _Styles:
+    """Indexes of styles: of leading zeros with the number of digits, and of per cent."""
+
+    padded: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    percents: frozenset[bytes] = frozenset()
+
+
+def _styles(archive: zipfile.ZipFile, parts: _Parts, path: Path) -> _Styles:
     if (part := parts.by_type.get("styles", "")) not in archive.namelist():
-        return {}
+        return _Styles()
     styles = _parsed(archive, part, path)
-    formats: dict[str, int] = {}
-    for each in styles.iter():
-        if _local(each) == "numFmt" and (match := _PADDED.fullmatch(each.get("formatCode", ""))):
-            formats[each.get("numFmtId", "")] = len(match[1] or match[2])
-    if not formats:
-        return {}
+    codes = {each.get("numFmtId", ""): each.get("formatCode", "") for each in styles.iter() if _local(each) == "numFmt"}
     groups = [each for each in styles if _local(each) == "cellXfs"]
     of_cells = [each.get("numFmtId", "") for group in groups for each in group]
-    return {str(at).encode(): formats[number] for at, number in enumerate(of_cells) if number in formats}
+    padded = {number: width for number, code in codes.items() if (width := leading_zeros(code))}
+    percents = {*map(str, PERCENTS), *(number for number, code in codes.items() if is_percent(code))}
+    return _Styles(
+        {str(at).encode(): padded[number] for at, number in enumerate(of_cells) if number in padded},
+        frozenset(str(at).encode() for at, number in enumerate(of_cells) if number in percents),
+    )
 
 
 def _parsed(archive: zipfile.ZipFile, part: str, path: Path) -> ET.Element:

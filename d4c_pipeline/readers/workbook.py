@@ -4,8 +4,6 @@ The sheet is held in memory, which its format bounds (1,048,576 rows in XLSX). F
 `sheet_xml`, `sheet_ods` and `sheet_biff`, choosing rows to `sheet_table`, types of columns to `sheet_columns`.
 """
 
-# pyarrow.compute creates its functions at import, where type checkers do not see them.
-# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import datetime as dt
@@ -18,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import python_calamine as calamine
 
 from d4c_pipeline.files import magic
@@ -28,7 +25,7 @@ from d4c_pipeline.model.limits import Limits
 from d4c_pipeline.model.processing import Column, Processing
 from d4c_pipeline.readers import bounded, sheet_biff, sheet_columns, sheet_ods, sheet_table, sheet_xml
 from d4c_pipeline.readers.marks import with_plain_numbers
-from d4c_pipeline.readers.sheet_columns import is_value
+from d4c_pipeline.readers.sheet_columns import is_value, text
 from d4c_pipeline.readers.sheet_xml import Cell, Range, Sheet, reference
 from d4c_pipeline.tables.names import snake_case
 from d4c_pipeline.tables.native import Native, chosen, exactly_unique
@@ -123,8 +120,8 @@ def read(path: Path, processing: Processing, sheet: str) -> Native:
     found = sheet_table.table(rows, merged, processing, name, report)
     _check_cells(found, known, processing, name)
     table = _made(found, known, processing, report)
-    if form == "xlsx":
-        _check_leap_days(table, found, path, sheet)
+    if form in ("xlsx", "xls"):
+        _check_dates(found, known, path, sheet)
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from table.to_batches(max_chunksize=_ROWS)
@@ -157,6 +154,8 @@ def _made(found: sheet_table.Table, known: Sheet, processing: Processing, report
             places = [(number, at) for number in found.numbers]
             written = [known.digits.get(place) for place in places]
             sheet_columns.check_digits(cells[at], written, column, list(map(reference, places)))
+        if at in known.percents and not _has_type(column, processing):
+            _check_percents(cells[at], found.numbers, set(known.percents[at]), column, at)
         arrays.append(sheet_columns.column(cells[at], processing.nulls))
     return pa.table(arrays, names=unique)
 
@@ -175,7 +174,8 @@ def _put(rows: list[list[Any]], known: Sheet) -> None:
         ):
             rows[row][column] = f"{int(cell):0{width}}"
     # calamine returns these cells as empty, and an empty row would be dropped.
-    for (row, column), content in (*known.errors.items(), *known.formulas.items()):
+    every = (known.errors, known.formulas, known.unread, known.texts)
+    for (row, column), content in (item for each in every for item in each.items()):
         rows.extend([] for _ in range(row + 1 - len(rows)))
         rows[row].extend("" for _ in range(column + 1 - len(rows[row])))
         rows[row][column] = content
@@ -199,6 +199,12 @@ def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing,
             f" {reference(cell)} ({formula[:60]})",
             "Open the workbook in a spreadsheet program and save it, or have the publisher do so",
         )
+    if unread := of_data(known.unread):
+        cell, what = unread[0]
+        raise DataError(
+            f"{name} has {len(unread)} cells that can't be read, such as {reference(cell)} ({what})",
+            "Open the workbook in a spreadsheet program and save it, or have the publisher do so",
+        )
     errors = [
         (cell, error)
         for cell, error in of_data(known.errors)
@@ -213,19 +219,58 @@ def _check_cells(found: sheet_table.Table, known: Sheet, processing: Processing,
         )
 
 
-def _check_leap_days(table: pa.Table, found: sheet_table.Table, path: Path, sheet: str) -> None:
-    # The 60th day of Excel's calendar is 29 February 1900, which calamine returns as the 28th.
-    dates = [each.cast(pa.date32(), safe=False) for each in table.columns if pa.types.is_temporal(each.type)]
-    if not any(pc.any(pc.equal(each, pa.scalar(_DAY_BEFORE))).as_py() for each in dates):
+def _check_dates(found: sheet_table.Table, known: Sheet, path: Path, sheet: str) -> None:
+    # The 60th day of Excel's calendar is 29 February 1900, which calamine returns as the 28th. A negative number, which
+    # is no date, becomes a time of day.
+    if not any(_is_suspect(cell) for row in found.rows for cell in row):
         return
+    odd = sheet_xml.inspect(path, sheet, odd_dates=True) if kind(path) == "xlsx" else known
     rows = dict(zip(found.numbers, found.rows, strict=True))
-    for row, column in sheet_xml.inspect(path, sheet, leap_days=True).leap_days:
-        if row in rows and isinstance(rows[row][column], dt.date):
-            raise DataError(
-                f"Sheet {sheet} of {path.name} has 29 February 1900 in cell {reference((row, column))}, a day that only"
-                " Excel's calendar has",
-                "Have the publisher correct the date",
-            )
+
+    def found_in(cells: Sequence[Cell]) -> str | None:
+        every = (
+            cell
+            for cell in cells
+            if cell[0] in rows and cell[1] < len(rows[cell[0]]) and _is_date(rows[cell[0]][cell[1]])
+        )
+        return next(map(reference, every), None)
+
+    remedy = "Have the publisher correct the date"
+    if place := found_in(odd.leap_days):
+        raise DataError(
+            f"Sheet {sheet} of {path.name} has 29 February 1900 in cell {place}, a day that only Excel's calendar has",
+            remedy,
+        )
+    if place := found_in(odd.negatives):
+        raise DataError(
+            f"Sheet {sheet} of {path.name} has a negative number with the format of a date in cell {place}", remedy
+        )
+
+
+def _check_percents(cells: Sequence[Any], numbers: Sequence[int], shown: set[int], column: str, at: int) -> None:
+    # 50 % is the number 0.5. Beside it, people type 50 into a cell with another format.
+    values = [(number, cell) for number, cell in zip(numbers, cells, strict=True) if type(cell) in (int, float)]
+    shares = [abs(cell) for number, cell in values if number in shown]
+    plain = [(number, cell) for number, cell in values if number not in shown and abs(cell) > 1]
+    if not shares or not plain or max(shares) > 1 or max(shares) == 0:
+        return
+    number, cell = plain[0]
+    raise DataError(
+        f"Column {column} has {len(shares)} numbers that are shown as per cent (50 % is the number 0.5), and"
+        f" {len(plain)} above 1 that are not, such as {text(cell)} in cell {reference((number, at))}",
+        "Have the publisher give all cells one format, or declare a type for the column in processing.columns to take"
+        " the numbers as they are",
+    )
+
+
+def _is_date(cell: Any) -> bool:
+    return isinstance(cell, dt.date | dt.time)
+
+
+def _is_suspect(cell: Any) -> bool:
+    if isinstance(cell, dt.datetime):
+        return cell.date() == _DAY_BEFORE
+    return cell == _DAY_BEFORE if isinstance(cell, dt.date) else isinstance(cell, dt.time)
 
 
 def _is_long(cells: Sequence[Any]) -> bool:
@@ -250,7 +295,7 @@ def _hours(cell: Any) -> Any:
     if isinstance(cell, str) and (match := _ODS_DURATION.fullmatch(cell)):
         sign, hours, minutes, seconds, fraction = match.groups()
         fraction = (fraction or "").rstrip("0")
-        return f"{sign}{hours:>02}:{minutes:>02}:{seconds:>02}{'.' + fraction if fraction else ''}"
+        return f"{sign}{int(hours):02}:{minutes:>02}:{seconds:>02}{'.' + fraction if fraction else ''}"
     return cell
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -422,7 +423,82 @@ def test_prefixes_of_elements_change_nothing(tmp_path: Path) -> None:
     assert (found.digits, found.formulas) == ({(1, 0): "9007199254740993"}, {(1, 1): "=1"})
 
 
+def test_per_cent_beside_plain_numbers_is_refused(tmp_path: Path) -> None:
+    names, share = ["place", "share"], number("0.5", 4)
+    native = sheet(tmp_path / "a.xlsx", names, ["a", share], ["b", 50])
+    with pytest.raises(DataError, match=r"Column share has 1 numbers .* and 1 above 1 .*such as 50 in cell B3"):
+        read(native)
+    declared = {"share": {"type": "float"}}
+    assert read(native, columns=declared)[0]["share"].to_pylist() == [0.5, 50]
+    # A year as a name above, a plain zero, and rates above 100 % are no contradiction.
+    native = sheet(tmp_path / "b.xlsx", ["place", 2019], ["a", number("1.2", 4)], ["b", 2], ["c", 0])
+    assert read(native)[0]["2019"].to_pylist() == [1.2, 2, 0]
+
+
 # -- other formats
+
+
+def old(path: Path, rows: list[list[Any]], formats: list[str], hidden: int | None = None) -> Path:
+    """Write an XLS by xlwt; `formats`: of the columns below the first row; `hidden`: index of a row and column."""
+    book = xlwt.Workbook()
+    made = book.add_sheet("Data")
+    styles = [xlwt.easyxf(num_format_str=each) for each in formats]
+    for row, cells_ in enumerate(rows):
+        for column, cell in enumerate(cells_):
+            made.write(row, column, cell, styles[column] if row else xlwt.easyxf())
+    if hidden is not None:
+        made.row(hidden).hidden = made.col(hidden).hidden = True
+    book.save(str(path))
+    return path
+
+
+def test_the_old_format_says_what_the_new_one_says(tmp_path: Path) -> None:
+    formats = ["00000", "yyyy-mm-dd", "[h]:mm:ss", r"000\-000", "0%"]
+    names = ["code", "day", "length", "phone", "share"]
+    native = old(tmp_path / "a.xls", [names, [7, 61, 1.5, 12345, 0.25], [12345.0, 59, 0.5, 1, 1]], formats, 1)
+    table, report = read(native)
+    assert table.to_pylist() == [
+        {"code": "00007", "day": dt.date(1900, 3, 1), "length": "36:00:00", "phone": "012345", "share": 0.25},
+        {"code": "12345", "day": dt.date(1900, 2, 28), "length": "12:00:00", "phone": "000001", "share": 1},
+    ]
+    assert (report["hidden_rows"], report["hidden_columns"]) == (1, ["day"])
+    native = old(tmp_path / "b.xls", [["n", "day"], [1, 59], [2, 60]], ["0", "yyyy-mm-dd"])
+    with pytest.raises(DataError, match="29 February 1900 in cell B3"):
+        read(native)
+    native = old(tmp_path / "c.xls", [["n", "day"], [1, 59], [-2, -0.5]], ["0", "yyyy-mm-dd"])
+    with pytest.raises(DataError, match="negative number with the format of a date in cell B3"):
+        read(native)
+    native = old(tmp_path / "d.xls", [["n", "share"], [1, 0.5]], ["0", "0.0%"])
+    assert read(native)[0]["share"].to_pylist() == [0.5]
+
+
+def test_a_negative_date_is_no_time_of_day(tmp_path: Path) -> None:
+    native = sheet(tmp_path / "n.xlsx", ["day", "n"], [number("44323", 1), 1], [number("-5.25", 1), -1])
+    with pytest.raises(DataError, match="negative number with the format of a date in cell A3"):
+        read(native)
+    hours = sheet(tmp_path / "t.xlsx", ["time", "n"], [number("0", 5), -1])
+    assert read(hours)[0].to_pylist() == [{"time": "00:00:00", "n": -1}]
+
+
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [
+        ("00000", 5),
+        ('"ID-"00000', 5),
+        (r"000\ 000\ 000", 9),
+        ("[$-1009]00000", 5),
+        ("00000;-00000", 5),
+        ('"00000"', 5),
+        ("0", 0),
+        ("00.00", 0),
+        ("#,##00", 0),
+        ("00%", 0),
+        ("mm/dd", 0),
+        ("00E+00", 0),
+    ],
+)
+def test_formats_with_leading_zeros(code: str, digits: int) -> None:
+    assert sheet_xml.leading_zeros(code) == digits
 
 
 def ods(path: Path, *rows: str) -> Path:
@@ -455,6 +531,7 @@ def of_number(raw: str, more: str = "") -> str:
 
 
 NAMES = of_text("a") + of_text("b")
+REPEATED = 'table:number-columns-repeated="2"'
 
 
 def test_open_documents_are_inspected_too(tmp_path: Path) -> None:
@@ -477,6 +554,54 @@ def test_open_documents_are_inspected_too(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"merged cells in its data: A2:A3"):
         read(native)
     assert read(native, merged="fill")[0]["a"].to_pylist() == ["x", "x"]
+
+
+def test_texts_of_open_documents_are_whole(tmp_path: Path) -> None:
+    comment = "<office:annotation><text:p>a comment</text:p></office:annotation>"
+    rows = [
+        of_text("x<text:tab/>y") + of_text("x<text:line-break/>y"),
+        of_text("x\n    y") + of_text('x<text:s text:c="2"/>y'),
+        f'<table:table-cell office:value-type="string">{comment}<text:p>x<text:tab/></text:p><text:p>y</text:p>'
+        "</table:table-cell>" + of_text("<text:span>x</text:span><text:tab/>z", 'table:number-columns-repeated="1"'),
+    ]
+    assert read(ods(tmp_path / "a.ods", NAMES, *rows))[0].to_pylist() == [
+        {"a": "x\ty", "b": "x\ny"},
+        {"a": "x y", "b": "x  y"},
+        {"a": "x\t\ny", "b": "x\tz"},
+    ]
+    again = f'<table:table-row table:number-rows-repeated="2">{of_text("x<text:tab/>y", REPEATED)}</table:table-row>'
+    assert read(ods(tmp_path / "b.ods", NAMES, again))[0].to_pylist() == [{"a": "x\ty", "b": "x\ty"}] * 2
+
+
+def test_cells_of_open_documents_that_calamine_drops(tmp_path: Path) -> None:
+    shown = '<table:table-cell office:value-type="float" office:value="7"><text:p>00007</text:p></table:table-cell>'
+    hidden = '<table:table-column/><table:table-column table:visibility="collapse"/>'
+    native = ods(
+        tmp_path / "a.ods", NAMES, f'<table:table-row table:visibility="filter">{shown}{shown}</table:table-row>'
+    )
+    with zipfile.ZipFile(native) as archive:
+        content = archive.read("content.xml").replace(b'table:name="Data">', f'table:name="Data">{hidden}'.encode())
+    with zipfile.ZipFile(native, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(
+            "META-INF/manifest.xml", '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+        )
+        archive.writestr("content.xml", content)
+    table, report = read(native)
+    assert table.to_pylist() == [{"a": "00007", "b": "00007"}]
+    assert (report["hidden_rows"], report["hidden_columns"]) == (1, ["b"])
+    bare = '<table:table-cell office:value-type="float"><text:p>5</text:p></table:table-cell>'
+    with pytest.raises(
+        DataError, match=r"1 cells that can't be read, such as B2 \(a float without a value, shown as '5'"
+    ):
+        read(ods(tmp_path / "b.ods", NAMES, of_number("1") + bare))
+    row = f"<table:table-row>{of_text('x')}</table:table-row>"
+    inner = f'<table:table-cell><table:table table:is-sub-table="true">{row}</table:table></table:table-cell>'
+    with pytest.raises(DataError, match=r"such as A2 \(a table in the cell\)"):
+        read(ods(tmp_path / "c.ods", NAMES, inner + of_number("1"), of_number("2") + of_number("3")))
+    share = '<table:table-cell office:value-type="percentage" office:value="0.5"/>'
+    with pytest.raises(DataError, match="such as 50 in cell B3"):
+        read(ods(tmp_path / "d.ods", NAMES, of_number("1") + share, of_number("2") + of_number("50")))
 
 
 def test_a_far_cell_of_an_open_document_takes_no_memory(tmp_path: Path) -> None:
