@@ -1,12 +1,12 @@
 """Concatenation of files or layers into one dataset: columns are matched by name, types are unified by rule.
 
-`inputs` chooses the files, `vector` the layers. No column is renamed here.
+`inputs` chooses the files, `vector` the layers. A column is renamed here only to the spelling of another file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +27,9 @@ _CRS_REMEDY = (
 def append(parts: Sequence[Part]) -> Native:
     """Return the rows of all `parts` (at least one), in their order.
 
-    The columns are the union over all parts, in order of appearance; a part without a column gives nulls. Integers take
+    The columns are the union over all parts, in order of appearance; a part without a column gives nulls. Names
+    that differ in case or blanks (`Name`, `NAME `) are one column, unless a part has several of them; its name is the
+    first spelling, and the report has the others (`aligned_columns`). Integers take
     the widest type that occurs. Integers and decimals together become float64; a number that float64 can't hold raises
     DataError. A column of nulls takes the other type. The report sums the counts of all parts, lists other values that
     differ, and has `parts` (their number) and `empty_parts` (names). Raises DataError if types clash, coordinate
@@ -42,30 +44,56 @@ def append(parts: Sequence[Part]) -> Native:
                 f" is {_crs_name(first)}, of the second {_crs_name(native)}",
                 _REMEDY if None in (first.crs, native.crs) else _CRS_REMEDY,
             )
-    attributes = _unified([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
+    spellings = _spellings([native.attributes.names for native in opened])
+    schemas = [
+        (part.origin, _renamed(native.attributes, spellings)) for part, native in zip(parts, opened, strict=True)
+    ]
+    attributes = _unified(schemas)
     if first.crs is None:
-        _check_related([(part.origin, native.attributes) for part, native in zip(parts, opened, strict=True)])
+        _check_related(schemas)
     known = [native.rows for native in opened]
     rows = sum(count for count in known if count is not None) if None not in known else None
     report: dict[str, Any] = {"parts": len(parts), "empty_parts": []}
+    if spellings:
+        report["aligned_columns"] = dict(sorted(spellings.items()))
     total = Native(f"{len(parts)} files or layers", attributes, iter(()), first.crs, rows, report)
     kept = opened if len(opened) <= _OPEN else None
     del opened, first
-    return Native(total.name, attributes, _batches(parts, kept, total), total.crs, rows, report)
+    return Native(total.name, attributes, _batches(parts, kept, total, spellings), total.crs, rows, report)
 
 
-def _batches(parts: Sequence[Part], opened: list[Native] | None, total: Native) -> Iterator[pa.RecordBatch]:
+def _batches(
+    parts: Sequence[Part], opened: list[Native] | None, total: Native, spellings: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
     reports: list[dict[str, Any]] = []
     for number, part in enumerate(parts):
         native = opened[number] if opened is not None else part.open()
         count = 0
         for batch in native.batches:
             count += batch.num_rows
-            yield _fitted(batch, total.schema, part.origin)
+            names = [spellings.get(name, name) for name in batch.schema.names]
+            yield _fitted(batch.rename_columns(names), total.schema, part.origin)
         if not count:
             total.report["empty_parts"].append(part.origin)
         reports.append(native.report)
     total.report.update(_added(reports))
+
+
+def _spellings(parts: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the names to replace by the first spelling of their column."""
+    keys = [[" ".join(name.split()).casefold() for name in names] for names in parts]
+    ambiguous = {key for each in keys for key, uses in Counter(each).items() if uses > 1}
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for names, of_part in zip(parts, keys, strict=True):
+        for name, key in zip(names, of_part, strict=True):
+            if key not in ambiguous and first.setdefault(key, name) != name:
+                found[name] = first[key]
+    return found
+
+
+def _renamed(schema: pa.Schema, spellings: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([field.with_name(spellings.get(field.name, field.name)) for field in schema])
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema, origin: str) -> pa.RecordBatch:

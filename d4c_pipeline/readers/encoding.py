@@ -62,7 +62,8 @@ def detect(path: Path) -> str:
     """Return the encoding of a text file: `utf-8-sig`, `utf-16`, `utf-32`, `utf-8`, else the result of `eight_bit`.
 
     Reads the complete file. Windows-1252 is preferred to ISO-8859-1, which has control characters in place of quotes,
-    dashes and the euro. Raises DataError if no encoding fits, and for UTF-8 with a few invalid bytes.
+    dashes and the euro. Raises DataError if no encoding fits, and for UTF-8 with lines
+    in another encoding.
     """
     with path.open("rb") as handle:
         head = handle.read(4)
@@ -77,6 +78,12 @@ def detect(path: Path) -> str:
         raise DataError(
             f"{path.name} is UTF-8 text, except line {_first_broken_line(path)}",
             "Have the publisher repair the file, or declare processing.encoding: cp1252 if all of it is Windows-1252",
+        )
+    if (mixed := _mixed_lines(path)) is not None:
+        raise DataError(
+            f"{path.name} is UTF-8 text in line {mixed[0]}, and text of another encoding in line {mixed[1]}",
+            "Have the publisher save the file in one encoding, or declare processing.encoding: cp1252 if line"
+            f" {mixed[0]} is right in it",
         )
     return eight_bit.detect(path)
 
@@ -219,6 +226,23 @@ def _is_utf8(block: bytes) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _mixed_lines(path: Path) -> tuple[int, int] | None:
+    """Return the first line that only UTF-8 explains and the first that is no UTF-8, if both exist."""
+    right = broken = None
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, 1):
+            if line.isascii():
+                continue
+            if not _is_utf8(line):
+                broken = broken or number
+            # Windows-1252 has no character for five bytes, which then are control characters.
+            elif right is None and is_mojibake(line.decode("cp1252", "replace")):
+                right = number
+            if right is not None and broken is not None:
+                return right, broken
+    return None
 
 
 def _first_broken_line(path: Path) -> int:

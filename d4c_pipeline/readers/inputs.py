@@ -31,6 +31,7 @@ _NOT_READ = {
 # Files that Statistics Canada packs beside a table (metadata, and the line at which each geography begins), and a CKAN
 # portal's description of a package.
 _ABOUT = ("*_metadata.csv", "*geo_starting_row*.csv", "ckan_package.json")
+_PACKED = (".zip", ".kmz", ".gz", ".tgz", ".tar", ".7z")
 _TABLE_OF_GDB = ".gdbtable"
 _OTHERS_OF_GDB = (".gdbtablx", ".gdbindexes", ".atx", ".spx", ".freelist", ".horizon", ".cdx", ".cdf", ".lock")
 _HTML = (b"<!doctype html", b"<html")
@@ -46,7 +47,7 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
     several without `append`.
     """
     found = contained(natives, work)
-    candidates = _of_kind(processing, found)
+    candidates, others = _of_kind(processing, found)
     if isinstance(processing, TableProcessing) and processing.wds is not None:
         candidates = _without_french_twins(candidates)
     if not candidates:
@@ -70,6 +71,11 @@ def choose(processing: Processing, natives: Sequence[Path], work: Path) -> tuple
         raise DataError(
             f"Several files could be the data: {listed(candidates)}",
             "Declare processing.member, a glob that matches one file, or append: true",
+        )
+    if others and processing.append and not processing.member:
+        raise DataError(
+            f"Of the files to append, {listed(others)} has another format than {listed(candidates)}",
+            "Declare processing.member, a glob that matches the files to append",
         )
     chosen = tuple(Member(name, found[name]) for name in candidates)
     for member in chosen:
@@ -137,7 +143,7 @@ def _unpacked(archive: Path, folder: Path, left: Budget, depth: int = 1) -> list
     out: list[tuple[str, Path]] = []
     for number, path in enumerate(unpack(archive, folder / "files", within=left)):
         name = path.relative_to(folder / "files").as_posix()
-        if depth < left.limits.nested and path.suffix.lower() in (".zip", ".kmz") and is_archive(path):
+        if depth < left.limits.nested and path.suffix.lower() in _PACKED and _is_packed(path):
             inner = _unpacked(path, folder / f"inner{number}", left, depth + 1)
             out += [(f"{name}/{inside}", file) for inside, file in inner]
         else:
@@ -180,14 +186,17 @@ def _geodatabase(parent: PurePosixPath, folder: Path, natives: Sequence[Path], w
     return name.as_posix(), link
 
 
-def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
+def _of_kind(processing: Processing, found: dict[str, Path]) -> tuple[list[str], list[str]]:
+    # The candidates, and the files of other formats that could be data too.
     names = [name for name in found if "__MACOSX" not in name and not PurePosixPath(name).name.startswith(".")]
     if processing.member:
         matching = [name for name in names if _matches(name, processing.member)]
         exact = [name for name in matching if registry.is_readable(name)]
         # A glob such as `roads.*` matches all parts of a shapefile; only its .shp is a member.
         with_shp = {PurePosixPath(name).with_suffix("") for name in exact if suffix_of(name) == ".shp"}
-        return [name for name in exact if suffix_of(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp]
+        return [
+            name for name in exact if suffix_of(name) != DBF or PurePosixPath(name).with_suffix("") not in with_shp
+        ], []
     groups: dict[str, list[str]] = {}
     recognised: set[str] = set()
     for name in names:
@@ -195,8 +204,13 @@ def _of_kind(processing: Processing, found: dict[str, Path]) -> list[str]:
         if form is not None and not _is_about(name):
             groups.setdefault(form.group, []).append(name)
             recognised |= {name} if form.recognise is not None else set()
-    first = next((groups[group] for group in registry.PREFERENCE[processing.kind] if group in groups), [])
-    return sorted(first, key=lambda name: name not in recognised)
+    present = [group for group in registry.PREFERENCE[processing.kind] if group in groups]
+    if not present:
+        return [], []
+    # A text beside data is a readme, JSON and attributes beside features are licences, styles and parts of a shapefile.
+    beside = ("plain text", "attributes", *(("json",) if present[0] == "features" else ()))
+    others = sorted(name for group in present[1:] if group not in beside for name in groups[group])
+    return sorted(groups[present[0]], key=lambda name: name not in recognised), others
 
 
 def _without_french_twins(names: list[str]) -> list[str]:

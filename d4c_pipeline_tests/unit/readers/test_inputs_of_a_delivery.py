@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,30 @@ def test_all_that_match_are_chosen_when_they_are_to_be_appended(tmp_path: Path) 
     (tmp_path / "w").mkdir()
     with pytest.raises(DataError, match=r"Several files could be the data: ab/r\.shp, .* or append: true"):
         choose(declared("vector"), [archive], tmp_path / "w")
+
+
+def test_a_packed_file_beside_another_is_not_passed_over(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
+        archive.writestr("a.csv", "n\n1\n")
+        archive.writestr("b.csv.gz", gzip.compress(b"n\n2\n"))
+    for work in ("one", "two"):
+        (tmp_path / work).mkdir()
+    with pytest.raises(DataError, match=r"Several files could be the data: a\.csv, b\.csv\.gz/b\.csv"):
+        choose(declared("table"), [tmp_path / "both.zip"], tmp_path / "one")
+    found = choose(declared("table", append=True), [tmp_path / "both.zip"], tmp_path / "two")
+    assert [member.path.read_text() for member in found] == ["n\n1\n", "n\n2\n"]
+
+
+def test_a_file_of_another_format_is_not_left_out_of_an_append(tmp_path: Path) -> None:
+    natives = [tmp_path / name for name in ("a.csv", "b.json", "readme.txt")]
+    for native, content in zip(natives, ("n\n1\n", '[{"n": 2}]', "Read me"), strict=True):
+        native.write_text(content)
+    for work in ("one", "two"):
+        (tmp_path / work).mkdir()
+    with pytest.raises(DataError, match=r"Of the files to append, b\.json has another format than a\.csv"):
+        choose(declared("table", append=True), natives, tmp_path / "one")
+    found = choose(declared("table", append=True, member="*.csv"), natives, tmp_path / "two")
+    assert [member.name for member in found] == ["a.csv"]
 
 
 def test_thirteen_archives_with_files_of_one_name(tmp_path: Path) -> None:

@@ -36,6 +36,20 @@ def test_columns_come_together_by_name_and_types_widen() -> None:
     assert native.report == {"parts": 2, "empty_parts": [], "padded": 3, "encoding": ["utf-8", "cp1252"]}
 
 
+def test_names_that_differ_in_case_or_blanks_are_one_column() -> None:
+    first, second = pa.table({"Name": ["a"], "n": [1]}), pa.table({"N ": [2], "NAME": ["b"], "価格": [3]})
+    native = append([part("one", first), part("two", second), part("three", pa.table({"name": ["c"], "数量": [4]}))])
+    assert native.collect()[0].to_pylist() == [
+        {"Name": "a", "n": 1, "価格": None, "数量": None},
+        {"Name": "b", "n": 2, "価格": 3, "数量": None},
+        {"Name": "c", "n": None, "価格": None, "数量": 4},
+    ]
+    assert native.report["aligned_columns"] == {"N ": "n", "NAME": "Name", "name": "Name"}
+    # A file with both spellings means two columns.
+    native = append([part("one", pa.table({"n": [1], "N": [2]})), part("two", pa.table({"N": [3]}))])
+    assert native.collect()[0].to_pylist() == [{"n": 1, "N": 2}, {"n": None, "N": 3}]
+
+
 def test_types_that_clash_are_named() -> None:
     first, second = pa.table({"code": ["007"], "ok": [1]}), pa.table({"code": [7], "ok": [1]})
     with pytest.raises(DataError, match=r"Types clash: code is string in ab\.shp and int64 in qc\.shp\. Declare"):

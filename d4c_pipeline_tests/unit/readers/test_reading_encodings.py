@@ -129,6 +129,17 @@ def test_utf8_with_a_broken_line_is_refused(tmp_path: Path) -> None:
         detect(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("other", ["cp1252", "cp850", "mac_roman"])
+def test_lines_in_two_encodings_are_refused(tmp_path: Path, other: str) -> None:
+    lines = ["Gaspé".encode(other), "Québec".encode(), b"Oka"]
+    (tmp_path / "a.csv").write_bytes(b"\n".join([b"x", *lines, b""]))
+    with pytest.raises(DataError, match=r"a\.csv is UTF-8 text in line 3, and text of another encoding in line 2"):
+        detect(tmp_path / "a.csv")
+    # A capital letter with an accent before a quote is no letter of UTF-8.
+    (tmp_path / "b.csv").write_bytes("x\nGaspé\nCAFÉ»\n".encode("cp1252"))
+    assert detect(tmp_path / "b.csv") == "cp1252"
+
+
 def test_names_of_all_places_are_not_mojibake_and_their_encoding_is_detected(fixtures: Path, tmp_path: Path) -> None:
     sql = (fixtures / "13_dguid_names_2021/geographies.sql").read_text("utf-8")
     names = sorted({name for name in re.findall(r"'([^'\n]{2,80})'", sql) if not name.isascii()})
