@@ -17,11 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.limits import Limits
-from d4c_pipeline.model.processing import Processing
+from d4c_pipeline.model.processing import Processing, VectorProcessing
 from d4c_pipeline.readers import sqlite_bounds
 from d4c_pipeline.readers.exact import Exact, declared_text, null_texts
 from d4c_pipeline.tables.gdal import pyogrio
@@ -42,6 +43,7 @@ _KINDS_OF_GDAL = {
 _SAFE = 1 << 53  # float64 holds each integer up to here
 _DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _ROWS = 16_384
+_HEAD = 5  # bytes
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,15 @@ def _examined(
         if column.kind == "DATETIME" and column.name not in types and _zones_differ(connection, table, column):
             types[column.name] = pa.string()
             reasons[column.name] = "as text: some values have a time zone, some have none"
+    for column in rest:
+        if (
+            schema[column.name] == pa.float32()
+            and column.name not in types
+            and _exceeds_float32(connection, table, column)
+        ):
+            types[column.name], reasons[column.name] = pa.float64(), "numbers of 64 bits in a column of 32"
+    if isinstance(processing, VectorProcessing) and not processing.override_crs:
+        _check_systems(connection, path, layer)
     described = [(str(row[1]), str(row[2]), row[5]) for row in info]
     added, geometries = _left_out(connection, path, layer, described, schema, processing)
     if geometries:
@@ -167,6 +178,48 @@ def _examined(
         nulls = {column.name: column.nulls for column in (*columns, *added)}
         exact.take = _taker(path, table, {**exact.added, **types}, nulls)
     return exact
+
+
+def _exceeds_float32(connection: sqlite3.Connection, table: str, column: _Column) -> bool:
+    # SQLite stores all numbers in 64 bits, and SQL says FLOAT for those too. Rounded, 45.123456789 is 45.12345886.
+    c = column.quoted
+    found = connection.execute(f"SELECT {c} FROM {table} WHERE typeof({c}) IN ('real', 'integer')")
+    while rows := found.fetchmany(_ROWS):
+        numbers = np.fromiter((value for (value,) in rows), np.float64, len(rows))
+        with np.errstate(over="ignore"):  # a number beyond 32 bits becomes infinite, hence differs
+            if (numbers.astype(np.float32) != numbers).any():
+                return True
+    return False
+
+
+def _check_systems(connection: sqlite3.Connection, path: Path, layer: str) -> None:
+    """Raise DataError for geometries that state another reference system than their layer, which GDAL does not read.
+
+    GeoPackage 1.3, 2.1.3: both are the same; 0 and -1 are undefined.
+    """
+    query = "SELECT column_name, srs_id FROM gpkg_geometry_columns WHERE lower(table_name) = lower(?)"
+    described = connection.execute(query, [layer]).fetchone()
+    if described is None:
+        return
+    name, stated = described
+    c = identifier(str(name))
+    # After `GP` and the version: flags, of which the lowest bit tells the order of bytes, and the number.
+    heads = connection.execute(
+        f"SELECT substr({c}, 4, 5), count(*) FROM {identifier(layer)} WHERE typeof({c}) = 'blob' GROUP BY 1"
+    )
+    others: dict[int, int] = {}
+    for head, count in heads:
+        if len(head) == _HEAD:
+            number = int.from_bytes(head[1:], "little" if head[0] & 1 else "big", signed=True)
+            if number not in (stated, 0, -1):
+                others[number] = others.get(number, 0) + count
+    if others:
+        number, count = max(others.items(), key=lambda each: each[1])
+        raise DataError(
+            f"{count:,} geometries of layer {layer} of {path.name} state the reference system {number}, the layer"
+            f" states {stated}",
+            "Have the publisher correct the file, or declare the right processing.crs with override_crs",
+        )
 
 
 def _left_out(

@@ -145,6 +145,49 @@ def test_declared_nulls_of_a_column_that_gdal_leaves_out(package: Callable[..., 
     assert read(package("BIGINT", "n/a", 7), nulls=["n/a"])[0]["v"] == [None, 7]
 
 
+@pytest.mark.parametrize("largest", [2**53 + 1, 2**40])
+def test_unsigned_integers_of_flatgeobuf_are_not_rounded(tmp_path: Path, read: Read, largest: int) -> None:
+    path = tmp_path / "a.fgb"
+    pyogrio.write_dataframe(frame(name=["A", "B"], total=[7, largest]), path)
+    content = path.read_bytes()
+    name = content.index(b"total")
+    for at in (place for place in range(name - 64, name) if content[place] == 7):
+        # From Long to ULong, which GDAL does not write; it reads the column as float64 then.
+        path.write_bytes(content[:at] + bytes([8]) + content[at + 1 :])
+        if list(pyogrio.read_info(path)["dtypes"]) == ["object", "float64"]:
+            break
+    else:
+        pytest.fail("no byte changes the type")
+    if largest > 2**53:
+        with pytest.raises(DataError, match=r"Column total of a\.fgb has unsigned integers beyond 2\^53"):
+            read(path)
+    else:
+        assert sorted(read(path)[0]["total"]) == [7, largest]
+
+
+def test_numbers_of_64_bits_in_a_column_of_32(package: Callable[..., Path], read: Read) -> None:
+    values, report = read(package("FLOAT", 45.123456789, 0.5))
+    assert values["v"] == [45.123456789, 0.5]
+    assert report["read_from_bytes"] == {"v": "numbers of 64 bits in a column of 32"}
+    values, report = read(package("FLOAT", 0.25, None))
+    assert values["v"] == [0.25, None]
+    assert "read_from_bytes" not in report
+
+
+def test_geometries_of_another_reference_system_than_their_layer(package: Callable[..., Path], read: Read) -> None:
+    path = package("TEXT", "x", "y")
+    with sqlite3.connect(path) as connection:
+        (blob,) = connection.execute("SELECT geom FROM pts WHERE name = 'B'").fetchone()
+        other = blob[:4] + (3347).to_bytes(4, "little") + blob[8:]
+        connection.execute("UPDATE pts SET geom = ? WHERE name = 'B'", [other])
+    connection.close()
+    with pytest.raises(
+        DataError, match=r"1 geometries of layer pts .* state the reference system 3347, the layer states 4326"
+    ):
+        read(path)
+    assert read(path, crs="EPSG:4326", override_crs=True)[0]["name"] == ["A", "B"]
+
+
 def test_generated_columns_and_keys_of_a_geopackage(package: Callable[..., Path], read: Read) -> None:
     path = package("TEXT", "x", "y")
     with sqlite3.connect(path) as connection:
