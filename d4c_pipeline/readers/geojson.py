@@ -39,6 +39,8 @@ _FEATURES = re.compile(r'"features"\s*:\s*\[')
 # A text, with the colon that makes it a name; or a long integer outside of texts.
 _LONG = re.compile(rb'"(?:[^"\\]|\\.)*"(\s*:)?|(?<![0-9.eE+-])-?[0-9]{16,}(?![0-9.eE])')
 _BEFORE_NUMBER = np.frombuffer(b" :,[\t\r\n-", np.uint8)
+_TRUTH = re.compile(rb":\s*(?:true|false)\b")
+_SAMPLE = 8 << 20  # bytes; parsed in a third of a second
 _SAFE, _LARGEST = 1 << 53, 1 << 63
 _BLOCK = 1 << 22
 
@@ -86,7 +88,8 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
 
     Identifiers become the column `id`: int64 if all are integers, else text. The column is `feature_id` if a property
     `id` has other values. Columns become text if they have dates that do not exist, or moments in different time zones,
-    in different forms, or finer than milliseconds. Raises DataError if the file is not GeoJSON.
+    in different forms, or finer than milliseconds, or numbers beside true and false. Raises DataError if the file is
+    not GeoJSON, and if a feature has a property twice with different values.
     """
     exact = Exact()
     kinds = dict(schema)
@@ -94,8 +97,11 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
         ids, doubtful = _ids(data, "id" in kinds)
         temporal = [name for name, kind in schema if pa.types.is_temporal(kind)]
         suspects = [name for name in temporal if moments.misfit(texts_of(name, data)) is not None]
+        numbers = [name for name, kind in schema if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
+        truths = _with_truths(numbers, data)
+    _check_repeated(path)
     wanted = declared_text(processing, temporal)
-    suspects = [name for name in temporal if name in suspects or name in wanted]
+    suspects = [name for name in kinds if name in suspects or name in wanted or name in truths]
     columns: dict[str, list[Any]] = {}
     if doubtful or suspects:
         features = list(_wanted(path, ["id", *suspects]))
@@ -106,7 +112,11 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
     for name in suspects:
         nulls = null_texts(processing, name)
         values = [value for value in columns[name] if value is not None and value not in nulls]
-        reason = "declared as a string" if name in wanted else moments.misfit(values)
+        if name in truths:
+            mixed = any(isinstance(value, bool) for value in values)
+            reason = "as text: true or false beside numbers" if mixed else None
+        else:
+            reason = "declared as a string" if name in wanted else moments.misfit(values)
         if reason is not None:
             taken[name] = pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in columns[name]])
             reasons[name] = reason
@@ -130,6 +140,47 @@ def examine(path: Path, schema: Sequence[tuple[str, pa.DataType]], processing: P
         exact.take = in_slices(taken)
         exact.rows, exact.counted_by = len(next(iter(taken.values()))), "its own features"
     return exact
+
+
+def _with_truths(names: Sequence[str], data: mmap.mmap) -> set[str]:
+    # GDAL reads true as 1 in a column of numbers. The names are also found deeper in properties, or in texts.
+    if not names or _TRUTH.search(data) is None:
+        return set()
+    every = b"|".join(re.escape(json.dumps(name, ensure_ascii=False).encode()) for name in names)
+    return {json.loads(found[1]) for found in re.finditer(rb"(" + every + rb")\s*:\s*(?:true|false)\b", data)}
+
+
+def _check_repeated(path: Path) -> None:
+    """Raise DataError for a property that a feature has twice with different values, of which GDAL reads the last.
+
+    Only the first megabytes are parsed: programs that repeat a name, after a join, do so in every feature.
+    """
+    with path.open("rb") as handle:
+        text = handle.read(_SAMPLE).decode("utf-8-sig", "ignore")
+    repeated: list[str] = []
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(members)
+        if len(made) < len(members):
+            repeated.extend(name for name, value in members if made[name] != value)
+        return made
+
+    decoder = json.JSONDecoder(object_pairs_hook=pairs)
+    found = _FEATURES.search(text)
+    at = found.end() if found is not None else 0
+    while not repeated:
+        while at < len(text) and text[at] in " \t\r\n,\x1e":
+            at += 1
+        if at >= len(text) or text[at] != "{":
+            return
+        try:
+            _, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            return  # cut by the size of the sample; GDAL reports a broken file
+    raise DataError(
+        f"A feature of {path.name} has the member {repeated[0]!r} twice, with different values",
+        "Have the publisher give each property a name of its own",
+    )
 
 
 def _ids(data: mmap.mmap, property_or_text: bool) -> tuple[list[Any], bool]:

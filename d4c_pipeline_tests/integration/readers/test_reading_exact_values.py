@@ -309,6 +309,24 @@ def test_numbers_and_dates_of_geojson(
     assert read(geojson(tmp_path / f"a.{suffix}", text))[0] == {"valué": expected}
 
 
+def test_a_truth_beside_numbers_is_no_number(tmp_path: Path, read: Read) -> None:
+    path = geojson(tmp_path / "a.geojson", collection({"v": True, "n": 1}, {"v": 1, "n": 2}))
+    values, report = read(path)
+    assert values == {"v": ["true", "1"], "n": [1, 2]}
+    assert report["read_from_bytes"] == {"v": "as text: true or false beside numbers"}
+    path = geojson(tmp_path / "b.geojson", collection({"v": True, "n": 1}, {"v": None, "n": 2}))
+    assert read(path)[0] == {"v": [True, None], "n": [1, 2]}
+
+
+def test_a_property_twice_in_a_feature_is_refused(tmp_path: Path, read: Read) -> None:
+    text = collection({"name": "A", "n": 1}, {"name": "B", "n": 2})
+    path = geojson(tmp_path / "a.geojson", text.replace('"name": "B"', '"name": "B", "name": "C"'))
+    with pytest.raises(DataError, match=r"A feature of a\.geojson has the member 'name' twice"):
+        read(path)
+    path = geojson(tmp_path / "b.geojson", text.replace('"name": "B"', '"name": "B", "name": "B"'))
+    assert read(path)[0]["name"] == ["A", "B"]
+
+
 def test_members_after_many_small_features_are_found(tmp_path: Path, read: Read) -> None:
     # GeoServer states its counts after the features. Hundreds of features fit into the searched part of the file.
     counts = {"totalFeatures": 10_000, "numberMatched": 10_000, "numberReturned": 500, "crs": None}
