@@ -134,14 +134,20 @@ def check_whole(shp: Path) -> None:
             f"{dbf.name} has {table.records} rows, {shx.name} {shapes} shapes: they can't be matched",
             "Have the publisher deliver parts that were written together",
         )
+    _check_more_rows(dbf, table)
     _check_index(shp, shx, shapes)
+    _check_more_shapes(shp, shapes)
 
 
 def check_dbf_whole(dbf: Path) -> None:
     """Raise DataError if a DBF file is shorter than its header states, or has rows that its header does not count."""
     table = header(dbf)
+    _compare(dbf, table.size + table.records * table.record_size)
+    _check_more_rows(dbf, table)
+
+
+def _check_more_rows(dbf: Path, table: Header) -> None:
     end = table.size + table.records * table.record_size
-    _compare(dbf, end)
     more = (dbf.stat().st_size - end) // table.record_size if table.record_size else 0
     if more < 1:
         return
@@ -161,6 +167,13 @@ def _check_index(shp: Path, shx: Path, shapes: int) -> None:
     # each shape read: a shape beyond the index has a higher number than the index has entries.
     index = np.fromfile(shx, ">i4", 2 * shapes, offset=_SHP_HEADER).reshape(-1, 2)
     length = _stated_length(shp)
+    # A missing shape may have no place. Two rows with one place would get the same shape.
+    places = index[index[:, 1] > 0, 0]
+    if (repeated := len(places) - len(np.unique(places))) > 0:
+        raise DataError(
+            f"{shx.name} gives {repeated} rows the shape of another row",
+            "Have the publisher write the index anew (ogr2ogr, or Repair in a GIS)",
+        )
     if not shapes or _SHP_HEADER + int((2 * index[:, 1].astype(np.int64) + 8).sum()) == length:
         return
     highest, at = 0, _SHP_HEADER
@@ -175,6 +188,21 @@ def _check_index(shp: Path, shx: Path, shapes: int) -> None:
         raise DataError(
             f"{shp.name} has {highest} shapes, {shx.name} {shapes}",
             "Have the publisher deliver parts that were written together",
+        )
+
+
+def _check_more_shapes(shp: Path, shapes: int) -> None:
+    # Some files have other bytes after the stated end; a shape there has the next number.
+    end, size = _stated_length(shp), shp.stat().st_size
+    if end + 12 > size:
+        return
+    with shp.open("rb") as handle:
+        handle.seek(end)
+        number, words = struct.unpack(">ii", handle.read(8))
+    if number == shapes + 1 and words >= 2 and end + 8 + 2 * words <= size:
+        raise DataError(
+            f"{shp.name} has {shapes} shapes according to its header, and more follow",
+            "Have the publisher correct the file",
         )
 
 

@@ -443,3 +443,24 @@ def test_parts_of_a_shapefile_that_were_not_written_together(tmp_path: Path, rea
     (tmp_path / "a.shx").write_bytes(index[:24] + struct.pack(">i", (100 + 16) // 2) + index[28 : 100 + 16])
     with pytest.raises(DataError, match=r"a\.shp has 3 shapes, a\.shx 2"):
         read(*parts)
+
+
+def test_shapes_that_the_headers_do_not_count_or_the_index_repeats(tmp_path: Path, read: Read) -> None:
+    frame(n=[1, 2, 3]).to_file(tmp_path / "a.shp")
+    parts = [tmp_path / f"a.{suffix}" for suffix in ("shp", "shx", "dbf", "prj", "cpg")]
+    shapes, index, table = (part.read_bytes() for part in parts[:3])
+    # The second row gets the first point: longitude -75 twice, and -74 nowhere.
+    parts[1].write_bytes(index[:108] + index[100:108] + index[116:])
+    with pytest.raises(DataError, match=r"a\.shx gives 1 rows the shape of another row"):
+        read(*parts)
+    # All headers say two rows; a program that appended the third was killed before it wrote them.
+    parts[1].write_bytes(index[:24] + struct.pack(">i", (100 + 16) // 2) + index[28:])
+    parts[0].write_bytes(shapes[:24] + struct.pack(">i", (100 + 2 * 28) // 2) + shapes[28:])
+    two = table[:4] + struct.pack("<I", 2) + table[8:]
+    parts[2].write_bytes(two)
+    with pytest.raises(DataError, match=r"a\.dbf has 2 rows according to its header, and 1 more follow"):
+        read(*parts)
+    size, record = struct.unpack("<HH", table[8:12])
+    parts[2].write_bytes(two[: size + 2 * record] + b"\x1a")
+    with pytest.raises(DataError, match=r"a\.shp has 2 shapes according to its header, and more follow"):
+        read(*parts)
