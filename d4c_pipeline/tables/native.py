@@ -8,15 +8,17 @@ memory.
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
+import base64
 import fnmatch
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -287,12 +289,63 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Return `column` as its `plain_type`; nested values become JSON text with keys in their order."""
+    """Return `column` as its `plain_type`; nested values become JSON text (RFC 8259) with keys in their order.
+
+    Within nested values bytes become base64 (RFC 4648), moments and decimals their text, and NaN and infinities, which
+    JSON has no numbers for, the texts "NaN", "Infinity" and "-Infinity".
+
+    Raises DataError for nested values that JSON can't hold unchanged: a key twice in one value, times of day finer than
+    microseconds, moments beyond the year 9999.
+    """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = plain_type(column.type)
     if pa.types.is_nested(column.type):
-        values = column.to_pylist()
-        texts = [None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in values]
-        return pa.array(texts, pa.string())
+        try:
+            values = column.cast(_in_microseconds(column.type)).to_pylist()
+        # Arrow says so of lost nanoseconds, of a key twice and of a moment that Python has no number for.
+        except (pa.ArrowInvalid, ValueError, OverflowError) as error:
+            raise DataError(
+                f"A nested value of the type {column.type} can't be kept as JSON: {error}",
+                "Have the source deliver the parts of this value as columns of their own",
+            ) from error
+        return pa.array([None if value is None else _as_json(value) for value in values], pa.string())
     return column if column.type == kind else column.cast(kind)
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    # Python's times of day end at microseconds, and Arrow cuts the rest off without a word (25.0).
+    if kind == pa.time64("ns"):
+        return pa.time64("us")
+    if pa.types.is_struct(kind):
+        return pa.struct([f.with_type(_in_microseconds(f.type)) for f in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_in_microseconds(kind.key_type), _in_microseconds(kind.item_type), keys_sorted=kind.keys_sorted)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(_in_microseconds(kind.value_type)))
+    return kind
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text)
+    except ValueError:  # a NaN or an infinity somewhere within
+        return json.dumps(_without_nan(value), ensure_ascii=False, allow_nan=False, default=_text)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in cast("Sequence[Any]", value)]
+    return value
+
+
+def _text(value: object) -> str:
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)

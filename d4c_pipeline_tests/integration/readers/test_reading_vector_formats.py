@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import shapely
 from d4c_pipeline.model.errors import DataError
 from d4c_pipeline.model.processing import TableProcessing, VectorProcessing
 from d4c_pipeline.readers import delivery
+from d4c_pipeline.tables.native import plain
 
 FEATURE = '{"type": "Feature", "properties": {"n": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}'
 Read = tuple[dict[str, list[Any]], list[Any], dict[str, Any]]
@@ -191,6 +194,45 @@ def test_parquet_without_geometry_and_with_nested_values(tmp_path: Path) -> None
     assert read(tmp_path / "p.parquet", tmp_path / "b", geometry_column="wkb", crs="EPSG:4326")[1] == [
         shapely.Point(1, 2)
     ]
+
+
+NESTED: list[tuple[pa.Array, Any]] = [
+    (pa.array([[1.5, math.nan, -math.inf]]), [1.5, "NaN", "-Infinity"]),
+    (pa.array([{"deep": [{"of": math.inf}]}]), {"deep": [{"of": "Infinity"}]}),
+    (pa.array([[b"\xff\x00"]]), ["/wA="]),
+    (pa.array([[1]], pa.list_(pa.timestamp("ns"))), ["1970-01-01 00:00:00.000000001"]),
+    (pa.array([[1001]], pa.list_(pa.duration("ns"))), ["0 days 00:00:00.000001001"]),
+    (pa.array([[2**63 - 1]]), [9223372036854775807]),
+    (pa.array([[2**64 - 1]], pa.list_(pa.uint64())), [18446744073709551615]),
+    (pa.array([[Decimal("1.50")]]), ["1.50"]),
+    (pa.array([[1000]], pa.list_(pa.time64("ns"))), ["00:00:00.000001"]),
+    (pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())), [["k", 1], ["k", 2]]),
+]
+
+
+@pytest.mark.parametrize(("column", "expected"), NESTED, ids=[str(column.type) for column, _ in NESTED])
+def test_nested_values_are_json(tmp_path: Path, column: pa.Array, expected: Any) -> None:
+    pq.write_table(pa.table({"x": [-75.5], "y": [45.25], "nested": column}), tmp_path / "p.parquet")
+    columns, _, _ = read(tmp_path / "p.parquet", tmp_path / "a", longitude="x", latitude="y")
+
+    def no_constant(name: str) -> Any:
+        raise AssertionError(f"{name} is not JSON")
+
+    assert json.loads(columns["nested"][0], parse_constant=no_constant) == expected
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1]], pa.list_(pa.time64("ns"))),  # Arrow would give 00:00:00
+        pa.array([[10**12]], pa.list_(pa.timestamp("s"))),  # the year 33658
+        pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+    ],
+    ids=["a nanosecond of a day", "a moment beyond 9999", "a key twice"],
+)
+def test_nested_values_that_json_cannot_hold_are_refused(column: pa.Array) -> None:
+    with pytest.raises(DataError, match="can't be kept as JSON"):
+        plain(column)
 
 
 def test_gml_of_the_road_network(fixtures: Path, tmp_path: Path) -> None:
